@@ -1,0 +1,231 @@
+//! Floor 0: what can go wrong, one small enum per operation.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// Why a frame was not queued. Nothing of it was taken, and the connection is as it was.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The id is unknown or stale, or the connection is not established yet, is closing, or its sending half was shut.
+    Closed,
+    /// The queue of this connection, of the whole loop, or of commands from other threads, is at its hard cap.
+    /// For the first two, [`Handler::on_drain`](crate::Handler::on_drain) says when to try again.
+    Full,
+    /// The body is longer than `max_frame`, or than the length prefix can say.
+    TooLarge,
+    /// The framing cannot carry this body: the wrong length for [`Framing::Fixed`](crate::Framing::Fixed), nothing at
+    /// all for [`Framing::Raw`](crate::Framing::Raw), the delimiter inside a body for
+    /// [`Framing::Delimited`](crate::Framing::Delimited), or a custom framer's refusal.
+    Unframable,
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Closed => "the connection is not open for sending",
+            Self::Full => "the queue is full",
+            Self::TooLarge => "the body is larger than a frame may be",
+            Self::Unframable => "the framing cannot carry this body",
+        })
+    }
+}
+
+impl Error for SendError {}
+
+/// Why a dial was refused at once, or why it never reached [`Handler::on_connect`](crate::Handler::on_connect).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The node is shutting down.
+    ShuttingDown,
+    /// The node has [`Config::max_connections`](crate::Config::max_connections) connections and dials.
+    TooManyConnections,
+    /// The address cannot be dialled: its port is zero.
+    InvalidAddress,
+    /// The options of this dial are invalid; the field is named.
+    InvalidOption(&'static str),
+    /// The dial was given up with [`Net::close`](crate::Net::close) or [`Net::abort`](crate::Net::abort).
+    Cancelled,
+    /// No answer came within the connect timeout.
+    TimedOut,
+    /// The operating system said no, for instance `ConnectionRefused` or `NetworkUnreachable`.
+    Io(io::ErrorKind),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ShuttingDown => f.write_str("the node is shutting down"),
+            Self::TooManyConnections => f.write_str("the node is at its limit of connections"),
+            Self::InvalidAddress => f.write_str("the address cannot be dialled"),
+            Self::InvalidOption(field) => write!(f, "invalid dial option: {field}"),
+            Self::Cancelled => f.write_str("the dial was cancelled"),
+            Self::TimedOut => f.write_str("no answer within the connect timeout"),
+            Self::Io(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+impl Error for ConnectError {}
+
+impl From<ConnectError> for io::Error {
+    fn from(error: ConnectError) -> Self {
+        let kind = match error {
+            ConnectError::ShuttingDown => io::ErrorKind::Other,
+            ConnectError::TooManyConnections => io::ErrorKind::QuotaExceeded,
+            ConnectError::InvalidAddress | ConnectError::InvalidOption(_) => {
+                io::ErrorKind::InvalidInput
+            }
+            ConnectError::Cancelled => io::ErrorKind::ConnectionAborted,
+            ConnectError::TimedOut => io::ErrorKind::TimedOut,
+            ConnectError::Io(kind) => kind,
+        };
+        Self::new(kind, error)
+    }
+}
+
+/// Why a connection ended: who did it, and how.
+///
+/// Inside [`Handler::on_disconnect`](crate::Handler::on_disconnect), [`Net::queued`](crate::Net::queued) still tells
+/// how many bytes had been accepted for sending and never reached the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum DisconnectReason {
+    /// This node closed or aborted it.
+    Local,
+    /// The peer ended its stream between two frames.
+    PeerClosed,
+    /// The peer ended its stream in the middle of a frame, of which this many bytes had arrived.
+    Truncated {
+        /// Bytes of the incomplete frame, its header included.
+        bytes: usize,
+    },
+    /// The peer reset the connection.
+    Reset,
+    /// The operating system ended it.
+    Io(io::ErrorKind),
+    /// The peer announced or sent a frame longer than allowed.
+    FrameTooLarge {
+        /// The announced length; for framings without a length prefix, how much had arrived without an end.
+        len: u64,
+        /// The largest body allowed on this connection.
+        max: usize,
+    },
+    /// The peer sent bytes that are no frame; what is wrong with them.
+    BadFrame(&'static str),
+    /// A deadline passed.
+    Timeout(Phase),
+    /// This node is shutting down.
+    Shutdown,
+}
+
+impl fmt::Display for DisconnectReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local => f.write_str("closed by this node"),
+            Self::PeerClosed => f.write_str("closed by the peer"),
+            Self::Truncated { bytes } => {
+                write!(f, "the peer ended the stream {bytes} bytes into a frame")
+            }
+            Self::Reset => f.write_str("reset by the peer"),
+            Self::Io(kind) => write!(f, "{kind}"),
+            Self::FrameTooLarge { len, max } => {
+                write!(f, "a frame of {len} bytes where {max} are allowed")
+            }
+            Self::BadFrame(what) => write!(f, "malformed frame: {what}"),
+            Self::Timeout(phase) => write!(f, "{phase} timeout"),
+            Self::Shutdown => f.write_str("the node is shutting down"),
+        }
+    }
+}
+
+impl Error for DisconnectReason {}
+
+impl From<FrameError> for DisconnectReason {
+    fn from(error: FrameError) -> Self {
+        match error {
+            FrameError::TooLarge { len, max } => Self::FrameTooLarge { len, max },
+            FrameError::Malformed(what) => Self::BadFrame(what),
+        }
+    }
+}
+
+impl DisconnectReason {
+    /// The reason for an end that the operating system reported.
+    pub(crate) fn from_io(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Self::Reset,
+            kind => Self::Io(kind),
+        }
+    }
+}
+
+/// Which deadline passed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum Phase {
+    /// A close was asked for, and the queue did not leave within [`Timeouts::linger`](crate::Timeouts::linger).
+    Linger,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Linger => "linger",
+        })
+    }
+}
+
+/// What a framing says of bytes that cannot be a frame.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// The frame is longer than allowed.
+    TooLarge {
+        /// The announced length, or how much had arrived without an end.
+        len: u64,
+        /// The largest length allowed.
+        max: usize,
+    },
+    /// The bytes are no frame; what is wrong with them.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for FrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        DisconnectReason::from(*self).fmt(f)
+    }
+}
+
+impl Error for FrameError {}
+
+/// A setting that cannot work, found before anything was started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConfigError {
+    /// The name of the field, as in [`Config`](crate::Config).
+    pub field: &'static str,
+    /// What is wrong with its value.
+    pub problem: &'static str,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "invalid configuration: `{}` {}",
+            self.field, self.problem
+        )
+    }
+}
+
+impl Error for ConfigError {}
+
+impl From<ConfigError> for io::Error {
+    fn from(error: ConfigError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}

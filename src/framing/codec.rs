@@ -1,0 +1,366 @@
+//! The loop over frames, compiled once for each kind of framing and chosen once for each batch of bytes.
+
+use super::Framing;
+use super::custom::{Decoded, Framer};
+use super::length::{LengthPrefix, LengthReader, ReadLength};
+use crate::error::{FrameError, SendError};
+
+/// Whether the receiver of a frame wants the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Flow {
+    Continue,
+    Stop,
+}
+
+/// What [`Codec::decode`] did with a batch of bytes.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) struct Batch {
+    /// Bytes of the frames handed over, from the start of the batch. What follows is to be kept.
+    pub(crate) consumed: usize,
+    /// Frames handed over.
+    pub(crate) frames: u64,
+    pub(crate) outcome: Outcome,
+}
+
+/// Why a batch ended.
+#[derive(PartialEq, Eq, Debug)]
+pub(crate) enum Outcome {
+    /// What is left is no whole frame; not worth another look until this many bytes of it are there. At least one
+    /// more than are left.
+    Incomplete { need: usize },
+    /// The receiver said [`Flow::Stop`]; whole frames may be left.
+    Stopped,
+    /// What is left is no frame.
+    Bad(FrameError),
+}
+
+/// The header of a frame, as a fixed-size block that is copied whole: storing sixteen bytes and advancing by `len`
+/// is cheaper than a copy of variable length.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Head {
+    bytes: [u8; 16],
+    len: u8,
+}
+
+impl Head {
+    /// The largest header there is: a varint of 64 bits.
+    pub(crate) const LEN_MAX: usize = 10;
+    pub(crate) const EMPTY: Self = Self {
+        bytes: [0; 16],
+        len: 0,
+    };
+
+    pub(super) fn new(bits: u128, len: usize) -> Self {
+        debug_assert!(len <= Self::LEN_MAX);
+        Self {
+            bytes: bits.to_le_bytes(),
+            len: len as u8,
+        }
+    }
+
+    #[inline]
+    pub(super) fn little_endian(number: u64, width: usize) -> Self {
+        Self::new(u128::from(number), width)
+    }
+
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.len()]
+    }
+
+    /// The header and what lies behind it: all sixteen bytes.
+    #[inline]
+    pub(crate) fn block(&self) -> &[u8; 16] {
+        &self.bytes
+    }
+}
+
+/// The framing of one direction of one connection.
+pub(crate) enum Codec {
+    Length(LengthPrefix),
+    Raw,
+    Fixed(usize),
+    Delimited(u8),
+    Custom(Box<dyn Framer>),
+}
+
+impl Codec {
+    /// A codec for one direction of a new connection.
+    pub(crate) fn new(framing: &Framing) -> Self {
+        match framing {
+            Framing::LengthDelimited(prefix) => Self::Length(*prefix),
+            Framing::Raw => Self::Raw,
+            Framing::Fixed(len) => Self::Fixed(*len),
+            Framing::Delimited(byte) => Self::Delimited(*byte),
+            Framing::Custom(framer) => Self::Custom(framer.fresh()),
+        }
+    }
+
+    /// Hands every whole frame at the start of `bytes` to `sink`, until it says stop.
+    ///
+    /// `need` is what the last batch asked for when it ended as incomplete, and zero otherwise; a framing without a
+    /// length takes from it how much was searched already.
+    #[inline]
+    pub(crate) fn decode(
+        &mut self,
+        bytes: &[u8],
+        need: usize,
+        max: usize,
+        sink: impl FnMut(&[u8]) -> Flow,
+    ) -> Batch {
+        match self {
+            Self::Length(prefix) => {
+                let max = max.min(prefix.max_body());
+                match prefix.reader() {
+                    LengthReader::FourBigEndian(reader) => {
+                        split_by_length(reader, bytes, max, sink)
+                    }
+                    LengthReader::FixedWidth(reader) => split_by_length(reader, bytes, max, sink),
+                    LengthReader::Varint(reader) => split_by_length(reader, bytes, max, sink),
+                }
+            }
+            Self::Raw => split_raw(bytes, max, sink),
+            Self::Fixed(len) => split_fixed(*len, bytes, sink),
+            Self::Delimited(byte) => {
+                split_by_delimiter(*byte, bytes, need.saturating_sub(1), max, sink)
+            }
+            Self::Custom(framer) => split_by_framer(framer.as_mut(), bytes, max, sink),
+        }
+    }
+
+    /// The header for a body of `len` bytes, for every framing but `Custom`.
+    #[inline]
+    pub(crate) fn head(&self, len: usize, max: usize) -> Result<Head, SendError> {
+        if len > max {
+            return Err(SendError::TooLarge);
+        }
+        match self {
+            Self::Length(prefix) if len > prefix.max_body() => Err(SendError::TooLarge),
+            Self::Length(prefix) => Ok(prefix.head(len)),
+            Self::Fixed(fixed) if len != *fixed => Err(SendError::Unframable),
+            Self::Raw if len == 0 => Err(SendError::Unframable),
+            Self::Raw | Self::Fixed(_) | Self::Delimited(_) | Self::Custom(_) => Ok(Head::EMPTY),
+        }
+    }
+
+    /// Refuses a body that would read as something else on the other side.
+    #[inline]
+    pub(crate) fn check_body(&self, body: &[u8]) -> Result<(), SendError> {
+        match self {
+            Self::Delimited(byte) if body.contains(byte) => Err(SendError::Unframable),
+            _ => Ok(()),
+        }
+    }
+
+    /// What follows a body.
+    #[inline]
+    pub(crate) fn tail(&self) -> Option<u8> {
+        match self {
+            Self::Delimited(byte) => Some(*byte),
+            _ => None,
+        }
+    }
+
+    /// Whether a frame made by one of these may be sent by the other.
+    pub(crate) fn frames_like(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Length(a), Self::Length(b)) => a == b,
+            (Self::Raw, Self::Raw) => true,
+            (Self::Fixed(a), Self::Fixed(b)) => a == b,
+            (Self::Delimited(a), Self::Delimited(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// Where a loop over frames stands.
+struct Progress<'a> {
+    bytes: &'a [u8],
+    consumed: usize,
+    frames: u64,
+}
+
+impl<'a> Progress<'a> {
+    #[inline]
+    fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            consumed: 0,
+            frames: 0,
+        }
+    }
+
+    #[inline]
+    fn rest(&self) -> &'a [u8] {
+        &self.bytes[self.consumed..]
+    }
+
+    #[inline]
+    fn advance(&mut self, len: usize) {
+        self.consumed += len;
+        self.frames += 1;
+    }
+
+    #[inline]
+    fn end(self, outcome: Outcome) -> Batch {
+        Batch {
+            consumed: self.consumed,
+            frames: self.frames,
+            outcome,
+        }
+    }
+}
+
+fn split_by_length<L: ReadLength>(
+    reader: L,
+    bytes: &[u8],
+    max: usize,
+    mut sink: impl FnMut(&[u8]) -> Flow,
+) -> Batch {
+    let mut progress = Progress::new(bytes);
+    loop {
+        let rest = progress.rest();
+        let (head, body) = match reader.read(rest) {
+            Ok(Some(found)) => found,
+            Ok(None) => {
+                let need = reader.width_min().max(rest.len() + 1);
+                return progress.end(Outcome::Incomplete { need });
+            }
+            Err(error) => return progress.end(Outcome::Bad(error)),
+        };
+        if body > max as u64 {
+            return progress.end(Outcome::Bad(FrameError::TooLarge { len: body, max }));
+        }
+        // No overflow: `body` is at most `max`, which the configuration keeps below half the address space.
+        let end = head + body as usize;
+        let Some(frame) = rest.get(head..end) else {
+            return progress.end(Outcome::Incomplete { need: end });
+        };
+        progress.advance(end);
+        if sink(frame) == Flow::Stop {
+            return progress.end(Outcome::Stopped);
+        }
+    }
+}
+
+fn split_raw(bytes: &[u8], max: usize, mut sink: impl FnMut(&[u8]) -> Flow) -> Batch {
+    let mut progress = Progress::new(bytes);
+    for chunk in bytes.chunks(max) {
+        progress.advance(chunk.len());
+        if sink(chunk) == Flow::Stop {
+            return progress.end(Outcome::Stopped);
+        }
+    }
+    progress.end(Outcome::Incomplete { need: 1 })
+}
+
+fn split_fixed(len: usize, bytes: &[u8], mut sink: impl FnMut(&[u8]) -> Flow) -> Batch {
+    let mut progress = Progress::new(bytes);
+    for frame in bytes.chunks_exact(len) {
+        progress.advance(len);
+        if sink(frame) == Flow::Stop {
+            return progress.end(Outcome::Stopped);
+        }
+    }
+    progress.end(Outcome::Incomplete { need: len })
+}
+
+fn split_by_delimiter(
+    delimiter: u8,
+    bytes: &[u8],
+    mut searched: usize,
+    max: usize,
+    mut sink: impl FnMut(&[u8]) -> Flow,
+) -> Batch {
+    let mut progress = Progress::new(bytes);
+    loop {
+        let rest = progress.rest();
+        let found = find(delimiter, &rest[searched.min(rest.len())..]).map(|at| at + searched);
+        searched = 0;
+        let len = found.unwrap_or(rest.len());
+        if len > max {
+            let error = FrameError::TooLarge {
+                len: len as u64,
+                max,
+            };
+            return progress.end(Outcome::Bad(error));
+        }
+        if found.is_none() {
+            return progress.end(Outcome::Incomplete { need: len + 1 });
+        }
+        progress.advance(len + 1);
+        if sink(&rest[..len]) == Flow::Stop {
+            return progress.end(Outcome::Stopped);
+        }
+    }
+}
+
+/// The first place of `byte`. Whole blocks are tested first, since `contains` looks at many bytes at once.
+fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
+    const BLOCK: usize = 64;
+    let blocks = bytes
+        .chunks(BLOCK)
+        .position(|block| block.contains(&byte))?;
+    let start = blocks * BLOCK;
+    bytes[start..]
+        .iter()
+        .position(|candidate| *candidate == byte)
+        .map(|at| start + at)
+}
+
+fn split_by_framer(
+    framer: &mut dyn Framer,
+    bytes: &[u8],
+    max: usize,
+    mut sink: impl FnMut(&[u8]) -> Flow,
+) -> Batch {
+    let mut progress = Progress::new(bytes);
+    loop {
+        let rest = progress.rest();
+        if rest.is_empty() {
+            return progress.end(Outcome::Incomplete { need: 1 });
+        }
+        let (body, consumed) = match framer.decode(rest) {
+            Ok(Decoded::Frame { body, consumed }) => (body, consumed),
+            Ok(Decoded::Incomplete { at_least }) => {
+                let need = at_least.max(rest.len() + 1);
+                if need > max {
+                    let error = FrameError::TooLarge {
+                        len: need as u64,
+                        max,
+                    };
+                    return progress.end(Outcome::Bad(error));
+                }
+                return progress.end(Outcome::Incomplete { need });
+            }
+            Err(error) => return progress.end(Outcome::Bad(error)),
+        };
+        // The framer is the user's; what it says of the bytes is checked like the bytes themselves.
+        let frame = match rest.get(body) {
+            Some(frame) if (1..=rest.len()).contains(&consumed) => frame,
+            _ => {
+                let error = FrameError::Malformed("the framer's answer lies outside its input");
+                return progress.end(Outcome::Bad(error));
+            }
+        };
+        if consumed > max {
+            let error = FrameError::TooLarge {
+                len: consumed as u64,
+                max,
+            };
+            return progress.end(Outcome::Bad(error));
+        }
+        progress.advance(consumed);
+        if sink(frame) == Flow::Stop {
+            return progress.end(Outcome::Stopped);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "codec_tests.rs"]
+mod tests;

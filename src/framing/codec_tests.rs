@@ -1,0 +1,269 @@
+use super::*;
+
+/// Everything that `codec` makes of `stream` when it arrives in the given pieces, kept and joined as the loop does.
+fn receive(
+    mut codec: Codec,
+    max: usize,
+    pieces: &[&[u8]],
+) -> (Vec<Vec<u8>>, Vec<u8>, Option<FrameError>) {
+    let mut frames = Vec::new();
+    let mut kept = Vec::new();
+    let mut need = 0;
+    for piece in pieces {
+        kept.extend_from_slice(piece);
+        if kept.len() < need {
+            continue;
+        }
+        let batch = codec.decode(&kept, need, max, |frame| {
+            frames.push(frame.to_vec());
+            Flow::Continue
+        });
+        kept.drain(..batch.consumed);
+        match batch.outcome {
+            Outcome::Incomplete { need: more } => {
+                assert!(more > kept.len(), "asks for what is there already");
+                need = more;
+            }
+            Outcome::Stopped => panic!("nobody said stop"),
+            Outcome::Bad(error) => return (frames, kept, Some(error)),
+        }
+    }
+    (frames, kept, None)
+}
+
+fn encode(codec: &mut Codec, max: usize, body: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    if let Codec::Custom(framer) = codec {
+        framer.encode(body, &mut wire).unwrap();
+        return wire;
+    }
+    codec.check_body(body).unwrap();
+    wire.extend_from_slice(codec.head(body.len(), max).unwrap().as_slice());
+    wire.extend_from_slice(body);
+    wire.extend(codec.tail());
+    wire
+}
+
+/// A byte of length, then the body, by a user's framer.
+struct ByteFramer;
+
+impl Framer for ByteFramer {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+        let end = 1 + usize::from(bytes[0]);
+        Ok(match bytes.len() {
+            len if len < end => Decoded::Incomplete { at_least: end },
+            _ => Decoded::Frame {
+                body: 1..end,
+                consumed: end,
+            },
+        })
+    }
+
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+        wire.push(body.len() as u8);
+        wire.extend_from_slice(body);
+        Ok(())
+    }
+
+    fn fresh(&self) -> Box<dyn Framer> {
+        Box::new(Self)
+    }
+}
+
+fn framings() -> Vec<Framing> {
+    use crate::framing::ByteOrder::{BigEndian, LittleEndian};
+    let mut all = vec![
+        Framing::LengthDelimited(LengthPrefix::One),
+        Framing::LengthDelimited(LengthPrefix::Varint),
+        Framing::Delimited(b'\n'),
+        Framing::Custom(Box::new(ByteFramer)),
+    ];
+    for order in [BigEndian, LittleEndian] {
+        for prefix in [
+            LengthPrefix::Two(order),
+            LengthPrefix::Three(order),
+            LengthPrefix::Four(order),
+            LengthPrefix::Eight(order),
+        ] {
+            all.push(Framing::LengthDelimited(prefix));
+        }
+    }
+    all
+}
+
+#[test]
+fn every_split_of_a_stream_gives_the_same_frames() {
+    let bodies: [&[u8]; 4] = [b"", b"a", b"bcd", b""];
+    for framing in framings() {
+        let stream: Vec<u8> = bodies
+            .iter()
+            .flat_map(|body| encode(&mut Codec::new(&framing), 100, body))
+            .collect();
+        // The last byte stays out: a mask of one bit per boundary covers every way to cut the first eleven.
+        let cuts = (stream.len() - 1).min(11);
+        for mask in 0u32..1 << cuts {
+            let mut pieces = Vec::new();
+            let mut start = 0;
+            for cut in 0..cuts {
+                if mask >> cut & 1 == 1 {
+                    pieces.push(&stream[start..=cut]);
+                    start = cut + 1;
+                }
+            }
+            pieces.push(&stream[start..]);
+            let (frames, kept, error) = receive(Codec::new(&framing), 100, &pieces);
+            assert_eq!(frames, bodies, "{framing:?} {pieces:?}");
+            assert_eq!((kept.len(), error), (0, None), "{framing:?} {pieces:?}");
+        }
+    }
+}
+
+#[test]
+fn fixed_frames_come_out_whole_at_every_split() {
+    for cut in 0..=9 {
+        let (head, tail) = b"abcdefghi".split_at(cut);
+        let (frames, kept, error) = receive(Codec::Fixed(4), 4, &[head, tail]);
+        assert_eq!(frames, [b"abcd", b"efgh"]);
+        assert_eq!((kept.as_slice(), error), (&b"i"[..], None));
+    }
+}
+
+#[test]
+fn raw_hands_over_what_came_in_pieces_of_at_most_max_frame() {
+    let (frames, kept, _) = receive(Codec::Raw, 4, &[b"abcdef", b"g"]);
+    assert_eq!(frames, [&b"abcd"[..], b"ef", b"g"]);
+    assert!(kept.is_empty());
+}
+
+#[test]
+fn a_length_over_the_limit_is_refused_on_the_header() {
+    for framing in framings() {
+        let Framing::LengthDelimited(prefix) = framing else {
+            continue;
+        };
+        let header = prefix.head(101);
+        let (frames, _, error) = receive(Codec::Length(prefix), 100, &[header.as_slice()]);
+        assert!(frames.is_empty());
+        assert_eq!(
+            error,
+            Some(FrameError::TooLarge { len: 101, max: 100 }),
+            "{prefix:?}"
+        );
+    }
+}
+
+#[test]
+fn an_announced_length_never_overflows() {
+    let eight = LengthPrefix::Eight(crate::framing::ByteOrder::BigEndian);
+    let (_, _, error) = receive(Codec::Length(eight), 100, &[&[0xff; 8]]);
+    assert_eq!(
+        error,
+        Some(FrameError::TooLarge {
+            len: u64::MAX,
+            max: 100
+        })
+    );
+}
+
+#[test]
+fn a_line_that_does_not_end_is_refused_once_it_is_too_long() {
+    let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"ab", b"cd"]);
+    assert_eq!(error, None);
+    let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"ab", b"cde"]);
+    assert_eq!(error, Some(FrameError::TooLarge { len: 5, max: 4 }));
+    let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"abcde\n"]);
+    assert_eq!(error, Some(FrameError::TooLarge { len: 5, max: 4 }));
+}
+
+#[test]
+fn the_delimiter_is_found_in_every_place_of_a_long_line() {
+    for at in 0..200 {
+        let mut line = vec![b'x'; 200];
+        line[at] = b'\n';
+        assert_eq!(find(b'\n', &line), Some(at));
+    }
+    assert_eq!(find(b'\n', &[b'x'; 200]), None);
+}
+
+#[test]
+fn stop_leaves_the_frames_behind_it() {
+    for framing in framings() {
+        let mut codec = Codec::new(&framing);
+        let first = encode(&mut codec, 100, b"one");
+        let stream = [first.clone(), encode(&mut codec, 100, b"two")].concat();
+        let batch = codec.decode(&stream, 0, 100, |_| Flow::Stop);
+        let expected = Batch {
+            consumed: first.len(),
+            frames: 1,
+            outcome: Outcome::Stopped,
+        };
+        assert_eq!(batch, expected, "{framing:?}");
+    }
+}
+
+#[test]
+fn bodies_that_the_framing_cannot_carry_are_refused() {
+    assert_eq!(
+        Codec::Fixed(4).head(3, 100).unwrap_err(),
+        SendError::Unframable
+    );
+    assert_eq!(
+        Codec::Delimited(b'\n').check_body(b"a\nb"),
+        Err(SendError::Unframable)
+    );
+    assert_eq!(
+        Codec::Length(LengthPrefix::One)
+            .head(256, 1000)
+            .unwrap_err(),
+        SendError::TooLarge
+    );
+    assert_eq!(Codec::Raw.head(101, 100).unwrap_err(), SendError::TooLarge);
+}
+
+/// A framer that answers whatever it was told to.
+struct Liar(Decoded);
+
+impl Framer for Liar {
+    fn decode(&mut self, _: &[u8]) -> Result<Decoded, FrameError> {
+        Ok(self.0.clone())
+    }
+
+    fn encode(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), FrameError> {
+        Err(FrameError::Malformed("never"))
+    }
+
+    fn fresh(&self) -> Box<dyn Framer> {
+        Box::new(Self(self.0.clone()))
+    }
+}
+
+#[test]
+fn a_framer_that_lies_about_its_input_ends_its_connection() {
+    #[allow(clippy::reversed_empty_ranges, reason = "that is the lie")]
+    let lies = [
+        Decoded::Frame {
+            body: 0..1,
+            consumed: 0,
+        },
+        Decoded::Frame {
+            body: 0..9,
+            consumed: 1,
+        },
+        Decoded::Frame {
+            body: 2..1,
+            consumed: 1,
+        },
+        Decoded::Frame {
+            body: 0..1,
+            consumed: 9,
+        },
+    ];
+    for lie in lies {
+        let (frames, _, error) = receive(Codec::Custom(Box::new(Liar(lie))), 100, &[b"abc"]);
+        assert!(frames.is_empty());
+        assert!(matches!(error, Some(FrameError::Malformed(_))));
+    }
+    let greedy = Liar(Decoded::Incomplete { at_least: 101 });
+    let (_, _, error) = receive(Codec::Custom(Box::new(greedy)), 100, &[b"abc"]);
+    assert_eq!(error, Some(FrameError::TooLarge { len: 101, max: 100 }));
+}

@@ -1,0 +1,280 @@
+//! Length prefixes: fixed widths in either byte order, and varints.
+
+use super::codec::Head;
+use crate::error::FrameError;
+
+/// The length in front of each frame. It counts the body alone, not itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LengthPrefix {
+    /// One byte; bodies up to 255 bytes.
+    One,
+    /// Two bytes; bodies up to 65,535 bytes.
+    Two(ByteOrder),
+    /// Three bytes; bodies up to 16,777,215 bytes.
+    Three(ByteOrder),
+    /// Four bytes; bodies up to 4,294,967,295 bytes.
+    Four(ByteOrder),
+    /// Eight bytes.
+    Eight(ByteOrder),
+    /// An unsigned LEB128 number of one to ten bytes, seven bits a byte, the lowest first, as in Protocol Buffers.
+    /// Only the shortest form of a number is accepted.
+    Varint,
+}
+
+/// Which byte of a number comes first on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ByteOrder {
+    /// The most significant byte first: network order.
+    BigEndian,
+    /// The least significant byte first.
+    LittleEndian,
+}
+
+impl LengthPrefix {
+    /// The longest body this prefix can announce.
+    pub(crate) fn max_body(self) -> usize {
+        let bytes = match self {
+            Self::One => 1,
+            Self::Two(_) => 2,
+            Self::Three(_) => 3,
+            Self::Four(_) => 4,
+            Self::Eight(_) | Self::Varint => 8,
+        };
+        usize::try_from(u64::MAX >> (64 - 8 * bytes)).unwrap_or(usize::MAX)
+    }
+
+    /// What reads this prefix.
+    #[inline]
+    pub(super) fn reader(self) -> LengthReader {
+        let (width, order) = match self {
+            Self::Varint => return LengthReader::Varint(Varint),
+            Self::Four(ByteOrder::BigEndian) => return LengthReader::FourBigEndian(FourBigEndian),
+            Self::One => (1, ByteOrder::BigEndian),
+            Self::Two(order) => (2, order),
+            Self::Three(order) => (3, order),
+            Self::Four(order) => (4, order),
+            Self::Eight(order) => (8, order),
+        };
+        LengthReader::FixedWidth(FixedWidth { width, order })
+    }
+
+    /// The header of a body of this many bytes, which is not more than [`LengthPrefix::max_body`].
+    pub(crate) fn head(self, body: usize) -> Head {
+        let number = body as u64;
+        match self {
+            Self::One => Head::little_endian(number, 1),
+            Self::Two(order) => order.head(number, 2),
+            Self::Three(order) => order.head(number, 3),
+            Self::Four(order) => order.head(number, 4),
+            Self::Eight(order) => order.head(number, 8),
+            Self::Varint => varint_head(number),
+        }
+    }
+}
+
+impl ByteOrder {
+    fn head(self, number: u64, width: usize) -> Head {
+        match self {
+            Self::LittleEndian => Head::little_endian(number, width),
+            Self::BigEndian => Head::little_endian(number.swap_bytes() >> (64 - 8 * width), width),
+        }
+    }
+}
+
+fn varint_head(mut number: u64) -> Head {
+    let mut bits = 0u128;
+    let mut width = 0;
+    while number > 0x7f {
+        bits |= u128::from(number as u8 | 0x80) << (8 * width);
+        number >>= 7;
+        width += 1;
+    }
+    bits |= u128::from(number as u8) << (8 * width);
+    Head::new(bits, width + 1)
+}
+
+/// Reads the number at the start of a frame. A trait, so that the loop over frames is compiled once for each
+/// implementation and decides nothing per frame that was known before.
+pub(super) trait ReadLength: Copy {
+    /// The prefix's own length and the body's; `None` while the prefix is incomplete.
+    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError>;
+
+    /// How long a prefix is at the least: what to wait for when it is incomplete.
+    fn width_min(self) -> usize;
+}
+
+/// The readers there are; matched once per batch of bytes.
+pub(super) enum LengthReader {
+    FourBigEndian(FourBigEndian),
+    FixedWidth(FixedWidth),
+    Varint(Varint),
+}
+
+/// The default, on its own so that it compiles to one load and one byte swap.
+#[derive(Clone, Copy)]
+pub(super) struct FourBigEndian;
+
+impl ReadLength for FourBigEndian {
+    #[inline]
+    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError> {
+        Ok(bytes
+            .first_chunk()
+            .map(|chunk| (4, u64::from(u32::from_be_bytes(*chunk)))))
+    }
+
+    fn width_min(self) -> usize {
+        4
+    }
+}
+
+/// Any other fixed width, one to eight bytes.
+#[derive(Clone, Copy)]
+pub(super) struct FixedWidth {
+    pub(super) width: usize,
+    pub(super) order: ByteOrder,
+}
+
+impl ReadLength for FixedWidth {
+    #[inline]
+    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError> {
+        let Some(prefix) = bytes.get(..self.width) else {
+            return Ok(None);
+        };
+        let step = |number, byte: &u8| number << 8 | u64::from(*byte);
+        let number = match self.order {
+            ByteOrder::BigEndian => prefix.iter().fold(0, step),
+            ByteOrder::LittleEndian => prefix.iter().rev().fold(0, step),
+        };
+        Ok(Some((self.width, number)))
+    }
+
+    fn width_min(self) -> usize {
+        self.width
+    }
+}
+
+/// LEB128, at most ten bytes, shortest form only.
+#[derive(Clone, Copy)]
+pub(super) struct Varint;
+
+impl ReadLength for Varint {
+    #[inline]
+    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError> {
+        let mut number = 0u64;
+        for (index, &byte) in bytes.iter().take(10).enumerate() {
+            // Nine bytes hold 63 bits; of the tenth only the lowest bit is left.
+            if index == 9 && byte > 1 {
+                return Err(FrameError::Malformed("a varint over 64 bits"));
+            }
+            number |= u64::from(byte & 0x7f) << (7 * index);
+            if byte & 0x80 == 0 {
+                if byte == 0 && index > 0 {
+                    return Err(FrameError::Malformed("a varint that is not minimal"));
+                }
+                return Ok(Some((index + 1, number)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn width_min(self) -> usize {
+        1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ORDERS: [ByteOrder; 2] = [ByteOrder::BigEndian, ByteOrder::LittleEndian];
+
+    fn wire(prefix: LengthPrefix, body: usize) -> Vec<u8> {
+        prefix.head(body).as_slice().to_vec()
+    }
+
+    #[test]
+    fn prefixes_are_written_as_documented() {
+        use ByteOrder::{BigEndian, LittleEndian};
+        assert_eq!(wire(LengthPrefix::One, 0xab), [0xab]);
+        assert_eq!(wire(LengthPrefix::Two(BigEndian), 0x1234), [0x12, 0x34]);
+        assert_eq!(wire(LengthPrefix::Two(LittleEndian), 0x1234), [0x34, 0x12]);
+        assert_eq!(
+            wire(LengthPrefix::Three(BigEndian), 0x12_3456),
+            [0x12, 0x34, 0x56]
+        );
+        assert_eq!(wire(LengthPrefix::Four(BigEndian), 258), [0, 0, 1, 2]);
+        assert_eq!(wire(LengthPrefix::Four(LittleEndian), 258), [2, 1, 0, 0]);
+        assert_eq!(
+            wire(LengthPrefix::Eight(BigEndian), 258),
+            [0, 0, 0, 0, 0, 0, 1, 2]
+        );
+        assert_eq!(wire(LengthPrefix::Varint, 0), [0]);
+        assert_eq!(wire(LengthPrefix::Varint, 127), [0x7f]);
+        assert_eq!(wire(LengthPrefix::Varint, 128), [0x80, 1]);
+        assert_eq!(wire(LengthPrefix::Varint, 300), [0xac, 2]);
+        assert_eq!(wire(LengthPrefix::Varint, u64::MAX as usize).len(), 10);
+    }
+
+    #[test]
+    fn every_width_reads_back_what_it_wrote_and_waits_for_all_of_it() {
+        for width in [1, 2, 3, 4, 8] {
+            for order in ORDERS {
+                for number in [0u64, 1, 127, 128, 255, 256, 65_535, 1 << 23, u64::MAX] {
+                    let number = number & (u64::MAX >> (64 - 8 * width));
+                    let head = order.head(number, width);
+                    let reader = FixedWidth { width, order };
+                    assert_eq!(reader.read(head.as_slice()), Ok(Some((width, number))));
+                    for cut in 0..width {
+                        assert_eq!(reader.read(&head.as_slice()[..cut]), Ok(None));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_varint_length_reads_back_and_waits_for_all_of_it() {
+        for shift in 0..64 {
+            for number in [1u64 << shift, (1 << shift) - 1, u64::MAX >> (63 - shift)] {
+                let head = varint_head(number);
+                let bytes = head.as_slice();
+                assert_eq!(Varint.read(bytes), Ok(Some((bytes.len(), number))));
+                for cut in 0..bytes.len() {
+                    assert_eq!(Varint.read(&bytes[..cut]), Ok(None));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn overlong_and_padded_varints_are_malformed() {
+        let overlong = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
+        assert!(matches!(
+            Varint.read(&overlong),
+            Err(FrameError::Malformed(_))
+        ));
+        let endless = [0x80; 10];
+        assert!(matches!(
+            Varint.read(&endless),
+            Err(FrameError::Malformed(_))
+        ));
+        for padded in [&[0x80, 0][..], &[0xff, 0][..], &[0x81, 0x80, 0][..]] {
+            assert!(matches!(Varint.read(padded), Err(FrameError::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn the_fast_path_reads_what_the_general_one_reads() {
+        let general = FixedWidth {
+            width: 4,
+            order: ByteOrder::BigEndian,
+        };
+        let bytes = [0, 1, 2, 3, 4, 5];
+        for cut in 0..bytes.len() {
+            assert_eq!(
+                FourBigEndian.read(&bytes[..cut]),
+                general.read(&bytes[..cut])
+            );
+        }
+    }
+}

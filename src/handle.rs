@@ -1,0 +1,256 @@
+//! Floor 6: reaching a node from other threads.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::error::SendError;
+use crate::id::ConnId;
+use crate::net::Net;
+use crate::network::Wake;
+
+/// What another thread asks of a node. The queue holds [`Config::command_queue`](crate::Config::command_queue) of them.
+pub(crate) enum Command<H> {
+    Send(ConnId, Bytes),
+    Call(Box<dyn FnOnce(&mut H, &mut Net) + Send>),
+}
+
+/// What handles and the loop share beside the queue.
+#[derive(Debug)]
+struct Shared {
+    wake: Wake,
+    /// A wake is under way, so that a thousand commands cost one system call.
+    woken: AtomicBool,
+    /// The shortest grace asked for, in milliseconds; `u64::MAX` while nobody asked. Apart from the queue, so that a
+    /// full queue cannot keep a node from ending.
+    shutdown: AtomicU64,
+}
+
+const NO_SHUTDOWN: u64 = u64::MAX;
+
+impl Shared {
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            if let Err(error) = self.wake.wake() {
+                // Nobody will come; the next command has to try again.
+                self.woken.store(false, Ordering::SeqCst);
+                log::warn!(target: "peerloop", "waking a loop: {error}");
+            }
+        }
+    }
+}
+
+/// Reaches a node from any thread. Clone it as often as you like; it does not keep the node alive.
+///
+/// What is asked is carried out by the loop, in the order in which one thread asked it, when the loop comes round. The
+/// queue is bounded: full is an error, never a wait. Nothing is carried out while nobody runs the node.
+///
+/// ```
+/// use std::thread;
+/// use std::time::Duration;
+/// use peerloop::{Config, ConnId, Handler, Net, Node};
+///
+/// #[derive(Default)]
+/// struct Counter(u64);
+///
+/// impl Handler for Counter {
+///     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {
+///         self.0 += 1;
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut node = Node::new(Config::default(), Counter::default())?;
+/// let handle = node.handle();
+/// let looping = thread::spawn(move || node.run());
+///
+/// let addr = handle.ask(|_, net| net.listen("127.0.0.1:0"))??;
+/// let seen = handle.ask(|counter, _| counter.0)?;
+/// println!("{addr} has seen {seen} messages");
+///
+/// handle.shutdown(Duration::from_secs(1));
+/// looping.join().expect("the loop does not panic")
+/// # }
+/// ```
+pub struct Handle<H> {
+    commands: Sender<Command<H>>,
+    shared: Arc<Shared>,
+}
+
+impl<H> Clone for Handle<H> {
+    fn clone(&self) -> Self {
+        Self {
+            commands: self.commands.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<H> fmt::Debug for Handle<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle")
+            .field("waiting", &self.commands.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<H> Handle<H> {
+    /// Has the loop send one message, as by [`Net::send_bytes`].
+    ///
+    /// `Ok` means that the loop will try. If the connection does not take the message then, it is counted in
+    /// [`Metrics::commands_lost`](crate::Metrics::commands_lost); to hear of it, [`Handle::ask`] for the send.
+    ///
+    /// # Errors
+    ///
+    /// - [`SendError::Full`]: the command queue is full;
+    /// - [`SendError::Closed`]: the node is gone.
+    pub fn send(&self, conn: ConnId, body: Bytes) -> Result<(), SendError> {
+        self.push(Command::Send(conn, body))
+    }
+
+    /// Has the loop call a function with the handler and the net, and does not wait for it.
+    ///
+    /// # Errors
+    ///
+    /// - `WouldBlock`: the command queue is full;
+    /// - `BrokenPipe`: the node is gone.
+    pub fn post(&self, call: impl FnOnce(&mut H, &mut Net) + Send + 'static) -> io::Result<()> {
+        self.push(Command::Call(Box::new(call)))
+            .map_err(|error| match error {
+                SendError::Full => {
+                    io::Error::new(io::ErrorKind::WouldBlock, "the command queue is full")
+                }
+                _ => io::Error::new(io::ErrorKind::BrokenPipe, "the node is gone"),
+            })
+    }
+
+    /// Has the loop call a function with the handler and the net, and waits for the answer: for as long as it takes
+    /// until somebody runs the node, and no longer than the node lives.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Handle::post`], and
+    /// - `BrokenPipe` when the node goes away before it comes to the call, or the call panics;
+    /// - `Deadlock` from inside one of this node's own callbacks, which has `&mut Net` at hand.
+    pub fn ask<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
+    ) -> io::Result<R> {
+        if RUNNING.get() == Arc::as_ptr(&self.shared).addr() {
+            return Err(io::Error::new(
+                io::ErrorKind::Deadlock,
+                "asked from inside the loop",
+            ));
+        }
+        let (answer, receive) = crossbeam_channel::bounded(1);
+        self.post(move |handler, net| {
+            // Nobody waits any more only if the asking thread has died.
+            let _ = answer.send(call(handler, net));
+        })?;
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the node is gone");
+        receive.recv().map_err(gone)
+    }
+
+    /// Ends the node, as by [`Net::shutdown`]. Never refused, and safe to repeat: the shortest grace counts. When the
+    /// node is gone, nothing happens.
+    pub fn shutdown(&self, grace: Duration) {
+        let millis = u64::try_from(grace.as_millis())
+            .unwrap_or(NO_SHUTDOWN - 1)
+            .min(NO_SHUTDOWN - 1);
+        self.shared.shutdown.fetch_min(millis, Ordering::SeqCst);
+        self.shared.wake();
+    }
+
+    fn push(&self, command: Command<H>) -> Result<(), SendError> {
+        self.commands
+            .try_send(command)
+            .map_err(|error| match error {
+                TrySendError::Full(_) => SendError::Full,
+                TrySendError::Disconnected(_) => SendError::Closed,
+            })?;
+        self.shared.wake();
+        Ok(())
+    }
+}
+
+thread_local! {
+    /// Which node's turn this thread is in, by the address of what it shares with its handles; zero for none.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The loop's end of the command queue.
+pub(crate) struct Inbox<H> {
+    commands: Receiver<Command<H>>,
+    handle: Handle<H>,
+}
+
+impl<H> Inbox<H> {
+    pub(crate) fn new(wake: Wake, capacity: usize) -> Self {
+        let (sender, commands) = crossbeam_channel::bounded(capacity);
+        let shutdown = AtomicU64::new(NO_SHUTDOWN);
+        let shared = Arc::new(Shared {
+            wake,
+            woken: AtomicBool::new(false),
+            shutdown,
+        });
+        Self {
+            commands,
+            handle: Handle {
+                commands: sender,
+                shared,
+            },
+        }
+    }
+
+    pub(crate) fn handle(&self) -> Handle<H> {
+        self.handle.clone()
+    }
+
+    /// Whether commands are waiting that no wake will announce, because the last turn's budget ended before them.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.commands.is_empty()
+    }
+
+    /// The commands that are there, up to a budget. From here on a new one wakes the loop again; whatever was queued
+    /// before this is seen by this call.
+    pub(crate) fn take(&self, budget: usize) -> impl Iterator<Item = Command<H>> + '_ {
+        self.handle.shared.woken.swap(false, Ordering::SeqCst);
+        self.commands.try_iter().take(budget)
+    }
+
+    /// The grace of a shutdown that was asked for since the last look.
+    pub(crate) fn shutdown_asked(&self) -> Option<Duration> {
+        match self
+            .handle
+            .shared
+            .shutdown
+            .swap(NO_SHUTDOWN, Ordering::SeqCst)
+        {
+            NO_SHUTDOWN => None,
+            millis => Some(Duration::from_millis(millis)),
+        }
+    }
+
+    /// Notes that this thread is in a turn of this node, until the guard is dropped.
+    pub(crate) fn enter(&self) -> Running {
+        let before = RUNNING.replace(Arc::as_ptr(&self.handle.shared).addr());
+        Running { before }
+    }
+}
+
+/// A turn in progress on this thread.
+pub(crate) struct Running {
+    before: usize,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        RUNNING.set(self.before);
+    }
+}

@@ -1,0 +1,145 @@
+//! Closing, in three ways, and the one way to die.
+
+use super::Net;
+use crate::error::{ConnectError, DisconnectReason};
+use crate::id::ConnId;
+use crate::peer::{Ending, State};
+
+impl Net {
+    /// Closes a connection gracefully.
+    ///
+    /// From this call on no message of it is delivered, not even one already read, and sends are refused. What was
+    /// queued leaves, then FIN; then the peer's own end is awaited, while what still arrives is thrown away. At the
+    /// end, or after [`Timeouts::linger`](crate::Timeouts::linger) at the latest,
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) is called, with
+    /// [`DisconnectReason::Local`] if everything had left.
+    ///
+    /// A dial that is not connected yet is given up with [`ConnectError::Cancelled`]. A stale id is none to close.
+    pub fn close(&mut self, conn: ConnId) {
+        match self.peers.get(conn).map(|peer| peer.state) {
+            Some(State::Connecting) => self.fail(conn, ConnectError::Cancelled),
+            Some(State::Open) => self.begin_closing(conn, DisconnectReason::Local),
+            _ => {}
+        }
+    }
+
+    /// Ends the sending half: what was queued leaves, then FIN. Messages still arrive until the peer ends its half.
+    ///
+    /// From this call on sends are refused. Only an established connection has halves; for any other id nothing
+    /// happens.
+    pub fn shutdown_write(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        if peer.state == State::Open {
+            peer.send_shut = true;
+            self.mark_dirty(conn);
+        }
+    }
+
+    /// Ends a connection now: what was queued is dropped, and the peer gets a reset (RST).
+    ///
+    /// From this call on no message of it is delivered. [`Handler::on_disconnect`](crate::Handler::on_disconnect)
+    /// follows in this turn with [`DisconnectReason::Local`]; for a dial that is not connected yet,
+    /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed) with [`ConnectError::Cancelled`].
+    pub fn abort(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        peer.reset = true;
+        match peer.state {
+            State::Connecting => self.fail(conn, ConnectError::Cancelled),
+            State::Open | State::Closing(_) => {
+                self.end(conn, Ending::Disconnected(DisconnectReason::Local));
+            }
+            State::Ended(_) | State::Gone => {}
+        }
+    }
+
+    /// Stops delivering a connection's messages, beginning with the next one. The peer is slowed down by TCP once
+    /// the kernel's buffers are full; at most one read buffer of what was read already is kept in memory.
+    pub fn pause(&mut self, conn: ConnId) {
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.paused = true;
+            self.interrupt(conn);
+        }
+    }
+
+    /// Delivers a paused connection's messages again, from where they were left. Nothing is lost in between.
+    pub fn resume(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        if std::mem::take(&mut peer.paused) {
+            self.revisit(conn);
+        }
+    }
+
+    /// Stops delivering messages and begins to wait for the queue to leave. The connection is open.
+    pub(crate) fn begin_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        debug_assert_eq!(peer.state, State::Open);
+        if let Some(failure) = peer.failure {
+            // Nothing can leave any more.
+            return self.end(conn, Ending::Disconnected(failure));
+        }
+        peer.state = State::Closing(reason);
+        let linger = peer.profile.timeouts.linger;
+        self.connected -= 1;
+        self.set_deadline(conn, linger);
+        self.interrupt(conn);
+        self.mark_dirty(conn);
+        // What is in the socket is to be thrown away, paused or not, so that the peer's end is seen.
+        self.revisit(conn);
+    }
+
+    /// The one way to die. Whoever ends a connection, for whatever reason, comes through here; the loop makes the
+    /// last callback and releases everything at the end of the turn.
+    pub(crate) fn end(&mut self, conn: ConnId, ending: Ending) {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        match peer.state {
+            State::Connecting => self.connecting -= 1,
+            State::Open => self.connected -= 1,
+            State::Closing(_) => {}
+            State::Ended(_) | State::Gone => return,
+        }
+        peer.state = State::Ended(ending);
+        self.set_deadline(conn, None);
+        self.interrupt(conn);
+        self.work.ended.push(conn);
+    }
+
+    /// Counts an end, and gives back what the connection held. Its slot is kept to the end of the turn.
+    pub(crate) fn release(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        if let State::Ended(ending) = peer.state {
+            self.metrics.count_end(ending);
+        }
+        peer.state = State::Gone;
+        self.gone += 1;
+        self.ended_traffic += std::mem::take(&mut peer.traffic);
+        if let Some(queue) = peer.queue.take() {
+            self.metrics.note_peak();
+            self.metrics.queued -= queue.cost();
+            self.metrics.bytes_lost += queue.len() as u64;
+            self.spares.put_queue(queue);
+        }
+    }
+
+    /// Takes back a slot whose connection was lost before anybody heard of it.
+    pub(crate) fn discard(&mut self, conn: ConnId) {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        debug_assert_eq!(peer.state, State::Connecting);
+        peer.state = State::Gone;
+        self.connecting -= 1;
+        self.gone += 1;
+    }
+}

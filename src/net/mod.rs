@@ -1,0 +1,217 @@
+//! Floor 5: what a handler may do.
+//!
+//! `Net` owns the outbound half of every connection: its queue, its state, what is known about the peer. The inbound
+//! half (socket, partial frame) belongs to the loop. That is why a message can be a slice of the loop's buffer while
+//! the handler that reads it sends to anybody: nothing here touches a socket that is being read.
+
+mod dial;
+mod end;
+mod listen;
+mod send;
+mod timer;
+mod view;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use crate::config::{Config, Profile};
+use crate::deadlines::Deadlines;
+use crate::id::ConnId;
+use crate::network::{Registrar, SocketOptions};
+use crate::peer::{Peer, State};
+use crate::queue::Spares;
+use crate::stats::{Metrics, Traffic};
+use crate::table::Table;
+
+pub use send::{Body, Broadcast};
+
+pub(crate) use dial::Dial;
+pub(crate) use listen::Listening;
+pub(crate) use timer::Due;
+
+/// What a [`Handler`](crate::Handler) may do: listen, dial, send, close, set timers, look around.
+///
+/// Every callback gets a `&mut Net`; between turns [`Node::net`](crate::Node::net) lends it. No call of it ever calls
+/// the handler: what follows from a call is told later, by a callback of its own.
+///
+/// Operations on a stale [`ConnId`] are ordinary misses. Those that give something back say so (`None`,
+/// [`SendError::Closed`](crate::SendError::Closed)); those that only want something to be over, like
+/// [`Net::close`], find that it is.
+#[derive(Debug)]
+pub struct Net {
+    pub(crate) config: Config,
+    profile: Arc<Profile>,
+    pub(crate) sockets: SocketOptions,
+    pub(crate) registrar: Registrar,
+    pub(crate) now: Instant,
+    pub(crate) peers: Table<Peer>,
+    /// Peers in [`State::Connecting`], in [`State::Open`], and in [`State::Gone`].
+    connecting: usize,
+    connected: usize,
+    gone: usize,
+    pub(crate) listeners: Slab<Listening>,
+    pub(crate) deadlines: Deadlines<Due>,
+    pub(crate) spares: Spares,
+    pub(crate) metrics: Metrics,
+    /// Of the connections that have ended.
+    ended_traffic: Traffic,
+    /// A frame in the making, for framers of the user's own.
+    scratch: Vec<u8>,
+    pub(crate) work: Work,
+    pub(crate) stopping: Option<Stopping>,
+}
+
+/// What the handler's calls leave for the loop to do. Each list is worked off within the turn or has the next turn
+/// begin at once.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) dials: Vec<Dial>,
+    /// Connections with something to write, or a FIN to send.
+    pub(crate) dirty: Vec<ConnId>,
+    /// Those of them that want it written before the turn's end.
+    pub(crate) urgent: Vec<ConnId>,
+    /// Connections to be looked at as if they were readable.
+    pub(crate) revisit: Vec<ConnId>,
+    /// Listeners that may have connections waiting.
+    pub(crate) listeners: Vec<usize>,
+    pub(crate) ended: Vec<ConnId>,
+    /// Whose messages are being delivered.
+    pub(crate) current: Option<ConnId>,
+    /// Stop delivering after the present message: the current connection was paused or ended, or a flush asked for.
+    pub(crate) interrupt: bool,
+    /// Connections that were refused because of the loop's cap.
+    pub(crate) starved: Vec<ConnId>,
+}
+
+impl Work {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.dials.is_empty()
+            && self.dirty.is_empty()
+            && self.urgent.is_empty()
+            && self.revisit.is_empty()
+            && self.listeners.is_empty()
+            && self.ended.is_empty()
+    }
+}
+
+/// A shutdown that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopping {
+    pub(crate) by: Instant,
+    /// Whether the loop has begun to carry it out.
+    pub(crate) begun: bool,
+}
+
+impl Net {
+    pub(crate) fn new(config: Config, registrar: Registrar, now: Instant) -> Self {
+        Self {
+            profile: Arc::new(config.profile()),
+            sockets: SocketOptions::new(&config),
+            config,
+            registrar,
+            now,
+            peers: Table::new(),
+            connecting: 0,
+            connected: 0,
+            gone: 0,
+            listeners: Slab::new(),
+            deadlines: Deadlines::new(),
+            spares: Spares::default(),
+            metrics: Metrics::default(),
+            ended_traffic: Traffic::default(),
+            scratch: Vec::new(),
+            work: Work::default(),
+            stopping: None,
+        }
+    }
+
+    /// Ends the whole node: gracefully at first, then for good.
+    ///
+    /// At the end of this turn the listeners are closed, dials are cancelled, and every connection is closed as by
+    /// [`Net::close`], with the reason [`DisconnectReason::Shutdown`](crate::DisconnectReason::Shutdown). What is left
+    /// when `grace` is over is ended. Then [`Node::run`](crate::Node::run) returns. From this call on, dials and
+    /// listeners are refused.
+    ///
+    /// May be called anywhere and more than once; the shortest grace counts.
+    pub fn shutdown(&mut self, grace: Duration) {
+        let by = self.later(grace);
+        match &mut self.stopping {
+            Some(stopping) if stopping.by <= by => return,
+            Some(stopping) => stopping.by = by,
+            None => self.stopping = Some(Stopping { by, begun: false }),
+        }
+        self.deadlines.insert(by, Due::Shutdown);
+    }
+
+    /// This instant plus a time, or what is as good as never where that overflows.
+    pub(crate) fn later(&self, after: Duration) -> Instant {
+        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+        self.now
+            .checked_add(after)
+            .unwrap_or_else(|| self.now + CENTURY)
+    }
+
+    pub(crate) fn connections_in_use(&self) -> usize {
+        self.peers.len() - self.gone
+    }
+
+    /// Asks the loop to look at a connection again although no edge will come.
+    fn revisit(&mut self, conn: ConnId) {
+        self.work.revisit.push(conn);
+    }
+
+    fn interrupt(&mut self, conn: ConnId) {
+        self.work.interrupt |= self.work.current == Some(conn);
+    }
+
+    /// Puts a connection on the list of what is to be flushed, once.
+    fn mark_dirty(&mut self, conn: ConnId) {
+        if let Some(peer) = self.peers.get_mut(conn) {
+            if !peer.dirty && !peer.blocked {
+                peer.dirty = true;
+                self.work.dirty.push(conn);
+            }
+        }
+    }
+
+    /// Sets, moves or removes the deadline of a connection.
+    fn set_deadline(&mut self, conn: ConnId, after: Option<Duration>) {
+        let at = after.map(|after| self.later(after));
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        match (peer.deadline, at) {
+            (Some(slot), Some(at)) => self.deadlines.set(slot, at),
+            (Some(slot), None) => {
+                self.deadlines.remove(slot);
+                peer.deadline = None;
+            }
+            (None, Some(at)) => {
+                peer.deadline = Some(self.deadlines.insert(at, Due::Connection(conn)).0)
+            }
+            (None, None) => {}
+        }
+    }
+
+    /// Counts what a read delivered.
+    pub(crate) fn count_received(&mut self, conn: ConnId, messages: u64, bytes: usize) {
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.traffic.messages_received += messages;
+            peer.traffic.bytes_received += bytes as u64;
+        }
+    }
+
+    /// Frees a slot whose last callback was made. Only at the end of a turn.
+    pub(crate) fn free(&mut self, conn: ConnId) {
+        debug_assert!(
+            self.peers
+                .get(conn)
+                .is_some_and(|peer| peer.state == State::Gone)
+        );
+        if self.peers.remove(conn).is_some() {
+            self.gone -= 1;
+        }
+    }
+}

@@ -1,0 +1,379 @@
+//! Sending: everything up to the queue. Writing is the loop's.
+
+use std::borrow::Cow;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use super::Net;
+use crate::error::{FrameError, SendError};
+use crate::framing::{Codec, Head};
+use crate::id::ConnId;
+use crate::peer::Peer;
+use crate::queue::{CHAIN_MIN, SendQueue, Spares};
+use crate::stats::Metrics;
+
+/// The body of a message, in whatever form the caller has it: a slice, [`Bytes`] (large ones travel without a copy),
+/// or several slices that make one message.
+///
+/// Made by `From`, so a `&[u8]`, a `&[u8; N]`, a `Bytes` or a `&[IoSlice]` can be given where an `impl Into<Body>` is
+/// wanted.
+#[derive(Debug)]
+pub struct Body<'a>(Kind<'a>);
+
+#[derive(Debug)]
+enum Kind<'a> {
+    Slice(&'a [u8]),
+    Parts(&'a [IoSlice<'a>]),
+    Shared(Bytes),
+    /// A whole frame made before, for a body of this length.
+    Framed(&'a Bytes, usize),
+    /// A whole frame as a user's framer made it.
+    Encoded(&'a [u8]),
+}
+
+impl<'a> From<&'a [u8]> for Body<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self(Kind::Slice(bytes))
+    }
+}
+
+impl<'a, const N: usize> From<&'a [u8; N]> for Body<'a> {
+    fn from(bytes: &'a [u8; N]) -> Self {
+        Self(Kind::Slice(bytes))
+    }
+}
+
+impl From<Bytes> for Body<'_> {
+    fn from(bytes: Bytes) -> Self {
+        Self(Kind::Shared(bytes))
+    }
+}
+
+impl<'a> From<&'a [IoSlice<'a>]> for Body<'a> {
+    fn from(parts: &'a [IoSlice<'a>]) -> Self {
+        Self(Kind::Parts(parts))
+    }
+}
+
+impl Body<'_> {
+    #[inline]
+    fn len(&self) -> usize {
+        match &self.0 {
+            Kind::Slice(bytes) => bytes.len(),
+            Kind::Parts(parts) => parts.iter().map(|part| part.len()).sum(),
+            Kind::Shared(bytes) => bytes.len(),
+            Kind::Framed(_, len) => *len,
+            Kind::Encoded(frame) => frame.len(),
+        }
+    }
+
+    /// Whether the framing can carry it, and the header it needs.
+    #[inline]
+    fn head(&self, codec: &Codec, max_frame: usize) -> Result<Head, SendError> {
+        let head = codec.head(self.len(), max_frame)?;
+        match &self.0 {
+            Kind::Slice(bytes) => codec.check_body(bytes)?,
+            Kind::Shared(bytes) => codec.check_body(bytes)?,
+            Kind::Parts(parts) => parts.iter().try_for_each(|part| codec.check_body(part))?,
+            Kind::Framed(..) | Kind::Encoded(_) => {}
+        }
+        Ok(head)
+    }
+
+    #[inline]
+    fn push(self, queue: &mut SendQueue, head: &Head, end: Option<u8>, spares: &mut Spares) {
+        match self.0 {
+            Kind::Slice(bytes) => queue.push(head, bytes, end, spares),
+            Kind::Parts(parts) => queue.push_in_parts(head, parts, end, spares),
+            Kind::Shared(bytes) if bytes.len() < CHAIN_MIN => queue.push(head, &bytes, end, spares),
+            Kind::Shared(bytes) => queue.push_shared(head, bytes, end, spares),
+            Kind::Framed(frame, _) if frame.len() < CHAIN_MIN => {
+                queue.push(&Head::EMPTY, frame, None, spares);
+            }
+            Kind::Framed(frame, _) => queue.push_shared(&Head::EMPTY, frame.clone(), None, spares),
+            Kind::Encoded(frame) => queue.push(&Head::EMPTY, frame, None, spares),
+        }
+    }
+
+    /// The body in one piece, for a user's framer.
+    fn to_bytes(&self) -> Cow<'_, [u8]> {
+        match &self.0 {
+            Kind::Slice(bytes) | Kind::Encoded(bytes) => Cow::Borrowed(bytes),
+            Kind::Shared(bytes) => Cow::Borrowed(bytes),
+            Kind::Framed(bytes, _) => Cow::Borrowed(bytes),
+            Kind::Parts(parts) => parts.iter().flat_map(|part| part.iter().copied()).collect(),
+        }
+    }
+}
+
+/// What became of a message for several peers; see [`Net::broadcast`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[must_use = "peers that were full or closed did not get the message"]
+pub struct Broadcast {
+    /// Connections on which it was queued.
+    pub sent: usize,
+    /// Connections whose queue, or the loop's, was full.
+    pub full: usize,
+    /// Ids that are stale, and connections not open for sending.
+    pub closed: usize,
+    /// Connections whose framing cannot carry it, or for which it is too large.
+    pub unfit: usize,
+}
+
+impl Net {
+    /// Queues one message for `conn`; it leaves at the end of this turn, together with what else is queued.
+    ///
+    /// The body is copied. `Ok` means queued, in order, and nothing more: TCP tells nobody what arrived. A queue takes
+    /// up to [`Config::queue_max`](crate::Config::queue_max) bytes, overhead counted, and an empty one takes any legal
+    /// message. To stay below the high watermark instead, ask [`Net::is_writable`] first.
+    ///
+    /// # Errors
+    ///
+    /// Nothing is queued, and the connection stays as it was, when this returns
+    /// - [`SendError::Closed`]: `conn` is unknown, not connected yet, closing or closed;
+    /// - [`SendError::Full`]: the queue is at its cap, or all queues of the loop together are at
+    ///   [`Config::loop_queue_max`](crate::Config::loop_queue_max);
+    ///   [`Handler::on_drain`](crate::Handler::on_drain) will be called when there is room again;
+    /// - [`SendError::TooLarge`]: the body is longer than `max_frame` or than the length prefix can say;
+    /// - [`SendError::Unframable`]: the framing cannot carry this body.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use peerloop::{ConnId, Handler, Net, SendError};
+    ///
+    /// struct Echo;
+    ///
+    /// impl Handler for Echo {
+    ///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+    ///         match net.send(conn, message) {
+    ///             Ok(()) => {}
+    ///             Err(SendError::Full) => net.close(conn), // it sends, and does not read
+    ///             Err(error) => eprintln!("{conn}: {error}"),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    #[inline]
+    pub fn send(&mut self, conn: ConnId, body: &[u8]) -> Result<(), SendError> {
+        self.enqueue(conn, body.into(), None)
+    }
+
+    /// Queues one message whose body is shared, as [`Net::send`] does. From 16 KiB on it is not copied; a reference
+    /// is held until it has left.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Net::send`].
+    pub fn send_bytes(&mut self, conn: ConnId, body: Bytes) -> Result<(), SendError> {
+        self.enqueue(conn, body.into(), None)
+    }
+
+    /// Queues one message whose body is in several parts, such as a header and a payload, as [`Net::send`] does.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Net::send`].
+    pub fn send_parts(&mut self, conn: ConnId, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
+        self.enqueue(conn, Body(Kind::Parts(parts)), None)
+    }
+
+    /// Queues one message as [`Net::send`] does, and has [`Handler::on_sent`](crate::Handler::on_sent) called with
+    /// `token`, exactly once: when the kernel has taken all of it, or when that will never happen. The token may be
+    /// any number; it is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Net::send`]. No callback follows then.
+    pub fn send_tracked<'a>(
+        &mut self,
+        conn: ConnId,
+        body: impl Into<Body<'a>>,
+        token: u64,
+    ) -> Result<(), SendError> {
+        self.enqueue(conn, body.into(), Some(token))
+    }
+
+    /// Queues one message for several connections, each as [`Net::send`] does. It is framed once for all those in a
+    /// row that frame alike; from 16 KiB on its bytes are shared and not copied.
+    ///
+    /// # Examples
+    ///
+    /// To everybody but the one who said it:
+    ///
+    /// ```
+    /// use peerloop::{ConnId, ConnMap, Handler, Net};
+    ///
+    /// #[derive(Default)]
+    /// struct Chat {
+    ///     people: ConnMap<String>,
+    /// }
+    ///
+    /// impl Handler for Chat {
+    ///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+    ///         let others = self.people.keys().filter(|other| *other != conn);
+    ///         let outcome = net.broadcast(others, message);
+    ///         println!("{} heard it", outcome.sent);
+    ///     }
+    /// }
+    /// ```
+    pub fn broadcast<'a>(
+        &mut self,
+        conns: impl IntoIterator<Item = ConnId>,
+        body: impl Into<Body<'a>>,
+    ) -> Broadcast {
+        let body = body.into();
+        let body = body.to_bytes();
+        let mut outcome = Broadcast::default();
+        let mut framed: Option<(ConnId, Bytes)> = None;
+        for conn in conns {
+            let usable = framed
+                .take()
+                .filter(|(first, _)| self.frame_alike(*first, conn));
+            framed = usable.or_else(|| Some((conn, self.frame(conn, &body)?)));
+            let body = match &framed {
+                Some((_, frame)) => Body(Kind::Framed(frame, body.len())),
+                None => Body(Kind::Slice(&body)),
+            };
+            let result = self.enqueue(conn, body, None);
+            match result {
+                Ok(()) => outcome.sent += 1,
+                Err(SendError::Full) => outcome.full += 1,
+                Err(SendError::Closed) => outcome.closed += 1,
+                Err(SendError::TooLarge | SendError::Unframable) => outcome.unfit += 1,
+            }
+        }
+        outcome
+    }
+
+    /// Has what is queued for `conn` written as soon as the present callback returns, instead of at the end of the
+    /// turn: lower latency for this message, at the price of a system call of its own.
+    pub fn flush(&mut self, conn: ConnId) {
+        if self.peers.get(conn).is_some_and(|peer| peer.dirty) {
+            self.work.urgent.push(conn);
+            self.work.interrupt = true;
+        }
+    }
+
+    #[inline]
+    fn enqueue(
+        &mut self,
+        conn: ConnId,
+        body: Body<'_>,
+        token: Option<u64>,
+    ) -> Result<(), SendError> {
+        let peer = self
+            .peers
+            .get_mut(conn)
+            .filter(|peer| peer.can_send())
+            .ok_or(SendError::Closed)?;
+        let head = body.head(&peer.codec, peer.profile.max_frame)?;
+        if let (Codec::Custom(_), false) = (&peer.codec, matches!(body.0, Kind::Encoded(_))) {
+            return self.enqueue_custom(conn, &body, token);
+        }
+        let end = peer.codec.tail();
+        let need = head.len() + body.len() + end.as_slice().len();
+        if !has_room(peer, need, &self.metrics, self.config.loop_queue_max) {
+            return self.refuse(conn);
+        }
+        let queue = peer.queue.get_or_insert_with(|| self.spares.take_queue());
+        let (len, cost) = (queue.len(), queue.cost());
+        body.push(queue, &head, end, &mut self.spares);
+        if let Some(token) = token {
+            queue.track(token);
+        }
+        peer.traffic.messages_sent += 1;
+        peer.traffic.bytes_sent += (queue.len() - len) as u64;
+        self.metrics.queued += queue.cost() - cost;
+        peer.pressured |= queue.cost() >= peer.profile.queue_high;
+        if !peer.dirty && !peer.blocked {
+            peer.dirty = true;
+            self.work.dirty.push(conn);
+        }
+        Ok(())
+    }
+
+    /// A user's framer makes the whole frame, in memory that is used again.
+    fn enqueue_custom(
+        &mut self,
+        conn: ConnId,
+        body: &Body<'_>,
+        token: Option<u64>,
+    ) -> Result<(), SendError> {
+        let mut frame = std::mem::take(&mut self.scratch);
+        frame.clear();
+        let result = self
+            .encode(conn, &body.to_bytes(), &mut frame)
+            .and_then(|()| self.enqueue(conn, Body(Kind::Encoded(&frame)), token));
+        if frame.capacity() <= SCRATCH_KEPT {
+            self.scratch = frame;
+        }
+        result
+    }
+
+    fn encode(&mut self, conn: ConnId, body: &[u8], frame: &mut Vec<u8>) -> Result<(), SendError> {
+        let peer = self.peers.get_mut(conn).ok_or(SendError::Closed)?;
+        let Codec::Custom(framer) = &mut peer.codec else {
+            return Err(SendError::Unframable);
+        };
+        framer.encode(body, frame).map_err(|error| match error {
+            FrameError::TooLarge { .. } => SendError::TooLarge,
+            FrameError::Malformed(_) => SendError::Unframable,
+        })?;
+        if frame.is_empty() {
+            Err(SendError::Unframable)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Counts a refusal, and sees to it that the drain is announced.
+    #[cold]
+    fn refuse(&mut self, conn: ConnId) -> Result<(), SendError> {
+        self.metrics.sends_refused += 1;
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.pressured = true;
+            // Its own queue may be low already, or empty; then it waits for the loop's.
+            if peer.queue_cost() <= peer.profile.queue_low
+                && !std::mem::replace(&mut peer.starved, true)
+            {
+                self.work.starved.push(conn);
+            }
+        }
+        Err(SendError::Full)
+    }
+
+    /// The whole frame for `body` on this connection; `None` where it has to be made for each one, or cannot.
+    fn frame(&self, conn: ConnId, body: &[u8]) -> Option<Bytes> {
+        let codec = &self.peers.get(conn)?.codec;
+        let head = codec.head(body.len(), usize::MAX).ok()?;
+        codec.check_body(body).ok()?;
+        if let Codec::Custom(_) = codec {
+            return None;
+        }
+        Some(
+            [head.as_slice(), body, codec.tail().as_slice()]
+                .concat()
+                .into(),
+        )
+    }
+
+    fn frame_alike(&self, a: ConnId, b: ConnId) -> bool {
+        match (self.peers.get(a), self.peers.get(b)) {
+            (Some(a), Some(b)) => a.codec.frames_like(&b.codec),
+            _ => false,
+        }
+    }
+}
+
+/// The scratch memory for a user's framer is kept up to this size.
+const SCRATCH_KEPT: usize = 64 * 1024;
+
+/// Whether `need` more bytes fit. One frame on an empty queue always does, so that every legal message can be sent.
+#[inline]
+fn has_room(peer: &Peer, need: usize, metrics: &Metrics, loop_queue_max: usize) -> bool {
+    let cost = peer.queue_cost();
+    (cost == 0 || cost + need <= peer.profile.queue_max)
+        && (metrics.queued == 0 || metrics.queued + need <= loop_queue_max)
+}

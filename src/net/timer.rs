@@ -1,0 +1,41 @@
+//! Timers, and everything else that is due at some instant.
+
+use std::time::{Duration, Instant};
+
+use super::Net;
+use crate::id::{ConnId, TimerId};
+
+/// Whose deadline it is.
+#[derive(Debug)]
+pub(crate) enum Due {
+    Timer(u64),
+    Connection(ConnId),
+    Listener(usize),
+    Shutdown,
+}
+
+impl Net {
+    /// Calls [`Handler::on_timer`](crate::Handler::on_timer) with `key`, once, `after` this time: never earlier, and
+    /// later by no more than a turn and the millisecond that the poller rounds up.
+    ///
+    /// The time counts from [`Net::now`]. A time of zero means the next turn. Timers of equal time fire in the order
+    /// in which they were set. There is no limit to their number but memory, some 60 bytes each.
+    pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
+        let (slot, serial) = self.deadlines.insert(self.later(after), Due::Timer(key));
+        TimerId { slot, serial }
+    }
+
+    /// Cancels a timer that has not fired, and gives its key back; `None` if it has fired or was cancelled. After
+    /// this call it does not fire, even if it is overdue.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> Option<u64> {
+        match self.deadlines.remove_exactly(timer.slot, timer.serial) {
+            Some(Due::Timer(key)) => Some(key),
+            _ => None,
+        }
+    }
+
+    /// The time, read once per turn: the same for all callbacks of a turn.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+}

@@ -1,0 +1,314 @@
+//! TCP through mio.
+
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+use super::Readiness;
+use crate::config::{Config, ListenOptions};
+
+/// Events taken from the kernel at once. What does not fit stays there and is reported by the next wait.
+const EVENTS_MAX: usize = 1024;
+
+/// Waits for readiness, and has the clock.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    poll: Poll,
+    events: Events,
+    registrar: Registrar,
+}
+
+impl Poller {
+    pub(crate) fn new() -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registrar = Registrar(Arc::new(poll.registry().try_clone()?));
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            registrar,
+        })
+    }
+
+    pub(crate) fn registrar(&self) -> &Registrar {
+        &self.registrar
+    }
+
+    /// Waits until something is ready, the timeout is over or the deadline has come. An interrupted wait is one
+    /// without events.
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        // mio rounds up to milliseconds, so a deadline is never met too early.
+        let until = match deadline {
+            Some(deadline) if timeout != Some(Duration::ZERO) => {
+                Some(deadline.saturating_duration_since(self.now()))
+            }
+            _ => None,
+        };
+        let timeout = timeout.into_iter().chain(until).min();
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// What the last wait brought.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Readiness> + '_ {
+        self.events.iter().map(|event| {
+            let failed = event.is_error();
+            Readiness {
+                token: event.token().0,
+                readable: event.is_readable() || failed,
+                writable: event.is_writable() || failed,
+                finished: event.is_read_closed() || failed,
+            }
+        })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(self.poll.registry())
+    }
+}
+
+/// Where sockets are registered. Always for reading and writing at once: mio is edge-triggered, so a socket that is
+/// registered once needs no further system call.
+#[derive(Clone, Debug)]
+pub(crate) struct Registrar(Arc<Registry>);
+
+impl Registrar {
+    pub(crate) fn add_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.0.register(&mut stream.0, Token(token), interest)
+    }
+
+    pub(crate) fn remove_stream(&self, stream: &mut Stream) -> io::Result<()> {
+        self.0.deregister(&mut stream.0)
+    }
+
+    pub(crate) fn add_listener(&self, listener: &mut Listener, token: usize) -> io::Result<()> {
+        self.0
+            .register(&mut listener.0, Token(token), Interest::READABLE)
+    }
+
+    pub(crate) fn remove_listener(&self, listener: &mut Listener) -> io::Result<()> {
+        self.0.deregister(&mut listener.0)
+    }
+
+    pub(crate) fn waker(&self, token: usize) -> io::Result<Wake> {
+        Waker::new(&self.0, Token(token)).map(Wake)
+    }
+}
+
+/// Ends another thread's wait.
+#[derive(Debug)]
+pub(crate) struct Wake(Waker);
+
+impl Wake {
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        self.0.wake()
+    }
+}
+
+/// What is set on every connection's socket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketOptions {
+    nodelay: bool,
+    keepalive: Option<Duration>,
+    send_buffer: Option<usize>,
+    receive_buffer: Option<usize>,
+}
+
+impl SocketOptions {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            nodelay: config.nodelay,
+            keepalive: config.keepalive,
+            send_buffer: config.send_buffer,
+            receive_buffer: config.receive_buffer,
+        }
+    }
+
+    /// Buffer sizes matter before the connection is made, since the window scale is agreed with the first segment.
+    fn set_buffers(&self, socket: SockRef<'_>) -> io::Result<()> {
+        if let Some(size) = self.send_buffer {
+            socket.set_send_buffer_size(size)?;
+        }
+        if let Some(size) = self.receive_buffer {
+            socket.set_recv_buffer_size(size)?;
+        }
+        Ok(())
+    }
+}
+
+/// A non-blocking TCP connection.
+#[derive(Debug)]
+pub(crate) struct Stream(TcpStream);
+
+impl Stream {
+    /// Begins to connect. The outcome follows as writability; see [`Stream::connected`].
+    pub(crate) fn connect(
+        addr: SocketAddr,
+        socket: Option<Socket>,
+        source: Option<SocketAddr>,
+        options: &SocketOptions,
+    ) -> io::Result<Self> {
+        let socket = match socket {
+            Some(socket) => socket,
+            None => {
+                let socket =
+                    Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+                if let Some(source) = source {
+                    socket.bind(&source.into())?;
+                }
+                options.set_buffers(SockRef::from(&socket))?;
+                socket
+            }
+        };
+        socket.set_nonblocking(true)?;
+        match socket.connect(&addr.into()) {
+            Err(error) if !is_in_progress(&error) => Err(error),
+            _ => Ok(Self(TcpStream::from_std(socket.into()))),
+        }
+    }
+
+    /// Whether the connection that was begun is made; its local address then.
+    pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
+        if let Some(error) = self.0.take_error()? {
+            return Err(error);
+        }
+        match self.0.peer_addr() {
+            Ok(_) => self.0.local_addr().map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets what can only be set on an established connection on every system.
+    pub(crate) fn set_up(&self, options: &SocketOptions) -> io::Result<()> {
+        if options.nodelay {
+            self.0.set_nodelay(true)?;
+        }
+        if let Some(time) = options.keepalive {
+            SockRef::from(&self.0).set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match slices {
+            [slice] => self.0.write(slice),
+            slices => self.0.write_vectored(slices),
+        }
+    }
+
+    /// Sends FIN.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+
+    /// Makes the coming close a reset: nothing more is sent, the peer is told at once.
+    pub(crate) fn reset_on_close(&self) -> io::Result<()> {
+        SockRef::from(&self.0).set_linger(Some(Duration::ZERO))
+    }
+}
+
+fn is_in_progress(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let in_progress = error.raw_os_error() == Some(EINPROGRESS);
+    #[cfg(not(unix))]
+    let in_progress = false;
+    in_progress || error.kind() == io::ErrorKind::WouldBlock
+}
+
+/// `connect(2)` has begun. std has no stable name for it; the numbers are those of each system's errno.h.
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(target_arch = "mips", target_arch = "mips64", target_arch = "sparc64"))
+))]
+const EINPROGRESS: i32 = 115;
+#[cfg(any(
+    target_os = "solaris",
+    target_os = "illumos",
+    all(target_os = "linux", any(target_arch = "mips", target_arch = "mips64"))
+))]
+const EINPROGRESS: i32 = 150;
+#[cfg(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "android")),
+    any(not(target_os = "linux"), target_arch = "sparc64")
+))]
+const EINPROGRESS: i32 = 36;
+
+/// A non-blocking TCP listener.
+#[derive(Debug)]
+pub(crate) struct Listener(TcpListener);
+
+impl Listener {
+    pub(crate) fn bind(
+        addr: SocketAddr,
+        options: &ListenOptions,
+        sockets: &SocketOptions,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+        if let (Some(only), SocketAddr::V6(_)) = (options.v6_only, addr) {
+            socket.set_only_v6(only)?;
+        }
+        // On Windows SO_REUSEADDR would let another process take the port over.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        if options.reuse_port {
+            set_reuse_port(&socket)?;
+        }
+        sockets.set_buffers(SockRef::from(&socket))?;
+        socket.bind(&addr.into())?;
+        socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
+        socket.set_nonblocking(true)?;
+        Ok(Self(TcpListener::from_std(socket.into())))
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    pub(crate) fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        self.0.accept().map(|(stream, addr)| (Stream(stream), addr))
+    }
+}
+
+#[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
+fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
+fn set_reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::Error::new(
+        io::ErrorKind::Unsupported,
+        "SO_REUSEPORT is not available here",
+    ))
+}

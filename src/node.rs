@@ -1,0 +1,220 @@
+//! Floor 6: how a program holds a node.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::buffer::ReadBuffer;
+use crate::config::Config;
+use crate::handle::{Handle, Inbox};
+use crate::handler::Handler;
+use crate::id::WAKER_TOKEN;
+use crate::net::Net;
+use crate::network::Poller;
+use crate::turn::{Core, Driver};
+
+/// One peer-to-peer node: a poll loop, its sockets, and the [`Handler`] that says what to do with them.
+///
+/// A node does nothing by itself. Either it gets a thread and [`Node::run`], or a program that has a loop of its own
+/// calls [`Node::turn`] from there. Dropping a node closes everything at once, without callbacks.
+///
+/// ```
+/// use peerloop::{Config, ConnId, Handler, Net, Node};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+///         let _ = net.send(conn, message);
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut node = Node::new(Config::default(), Echo)?;
+/// let addr = node.net().listen("127.0.0.1:0")?;
+/// println!("listening on {addr}");
+/// # node.net().shutdown(std::time::Duration::ZERO);
+/// node.run()
+/// # }
+/// ```
+pub struct Node<H> {
+    // Dropped in this order: sockets before the poller that they are registered with.
+    core: Core,
+    net: Net,
+    buffer: ReadBuffer,
+    inbox: Inbox<H>,
+    poller: Poller,
+    handler: H,
+}
+
+/// What there is to do after a turn.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[must_use = "a node that has stopped needs no more turns"]
+pub enum Turn {
+    /// Nothing, until an event, a deadline or a command comes.
+    Waiting,
+    /// More, at once: a budget ended the turn.
+    Busy,
+    /// Nothing, ever: the shutdown is complete.
+    Stopped,
+}
+
+/// The name of the next node that was given none.
+static NEXT_NAME: AtomicU64 = AtomicU64::new(0);
+
+impl<H: Handler> Node<H> {
+    /// Makes a node. No socket is opened yet and no thread started.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` with a [`ConfigError`](crate::ConfigError) inside when a setting cannot work;
+    /// - what the system says when there is no descriptor left for the poller and its waker (it takes three).
+    pub fn new(mut config: Config, handler: H) -> io::Result<Self> {
+        config.validate()?;
+        if config.name.is_empty() {
+            config.name = NEXT_NAME.fetch_add(1, Ordering::Relaxed).to_string();
+        }
+        let poller = Poller::new()?;
+        let wake = poller.registrar().waker(WAKER_TOKEN)?;
+        Ok(Self {
+            core: Core::new(),
+            buffer: ReadBuffer::new(config.read_buffer),
+            inbox: Inbox::new(wake, config.command_queue),
+            net: Net::new(config, poller.registrar().clone(), poller.now()),
+            poller,
+            handler,
+        })
+    }
+
+    /// What the handler is given, for use between turns: to listen and dial before the loop runs, for instance.
+    pub fn net(&mut self) -> &mut Net {
+        self.net.now = self.poller.now();
+        &mut self.net
+    }
+
+    /// The handler.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The handler, to be changed.
+    pub fn handler_mut(&mut self) -> &mut H {
+        &mut self.handler
+    }
+
+    /// A handle for other threads.
+    pub fn handle(&self) -> Handle<H> {
+        self.inbox.handle()
+    }
+
+    /// Runs until a [shutdown](Net::shutdown) is complete.
+    ///
+    /// # Errors
+    ///
+    /// Only what makes it impossible to wait for events at all. What happens to a connection or a listener is never
+    /// an error here.
+    pub fn run(&mut self) -> io::Result<()> {
+        while self.turn(None)? != Turn::Stopped {}
+        Ok(())
+    }
+
+    /// Runs one turn: waits for an event, a command or a deadline, for at most `timeout` (`None`: without limit, zero:
+    /// not at all), and does all there is to do then, within the budgets of the [`Config`].
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use peerloop::{Config, ConnId, Handler, Net, Node, Turn};
+    /// # struct Game;
+    /// # impl Game {
+    /// #     fn draw(&mut self) -> bool { false }
+    /// # }
+    /// # impl Handler for Game {
+    /// #     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// # }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut node = Node::new(Config::default(), Game)?;
+    /// while node.handler_mut().draw() {
+    ///     // Sixty frames a second, and the network in between.
+    ///     while node.turn(Some(Duration::ZERO))? == Turn::Busy {}
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::run`].
+    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
+        if self.has_stopped() {
+            return Ok(Turn::Stopped);
+        }
+        let timeout = if self.has_work() {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
+        self.poller.wait(timeout, self.net.deadlines.next())?;
+        self.net.now = self.poller.now();
+        for ready in self.poller.ready() {
+            self.core.note(&mut self.net, ready);
+        }
+        let _running = self.inbox.enter();
+        let Self {
+            core,
+            net,
+            buffer,
+            inbox,
+            handler,
+            ..
+        } = self;
+        Driver {
+            core,
+            buffer,
+            net,
+            handler,
+        }
+        .turn(inbox);
+        Ok(match (self.has_stopped(), self.has_work()) {
+            (true, _) => Turn::Stopped,
+            (_, true) => Turn::Busy,
+            _ => Turn::Waiting,
+        })
+    }
+
+    /// How long a foreign loop may wait before it calls [`Node::turn`] again, unless [`Node::as_fd`] becomes readable
+    /// earlier: zero when there is work at once, `None` when there is no deadline. It changes with every turn and
+    /// every call of [`Node::net`].
+    pub fn timeout(&self) -> Option<Duration> {
+        if self.has_work() {
+            return Some(Duration::ZERO);
+        }
+        let next: Instant = self.net.deadlines.next()?;
+        Some(next.saturating_duration_since(self.poller.now()))
+    }
+
+    /// The poller's descriptor, for another poll loop to wait on: readable means that a turn is due, and so does the
+    /// end of [`Node::timeout`]. Call [`Node::turn`] with a timeout of zero then.
+    #[cfg(unix)]
+    pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.poller.as_fd()
+    }
+
+    fn has_work(&self) -> bool {
+        let shutdown_waits = self.net.stopping.is_some_and(|stopping| !stopping.begun);
+        shutdown_waits || self.core.has_work() || !self.net.work.is_empty() || self.inbox.has_work()
+    }
+
+    fn has_stopped(&self) -> bool {
+        self.net.stopping.is_some_and(|stopping| stopping.begun) && self.net.peers.len() == 0
+    }
+}
+
+impl<H> fmt::Debug for Node<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("net", &self.net)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,251 @@
+//! Floor 3: the state machine of one peer, as far as it does not need the socket. Pure: nothing here reads a clock or
+//! makes a system call.
+//!
+//! ```text
+//!   dial ──► Connecting ──────────► Open ──────────► Closing ──────► Ended ──► Gone
+//!                │        accept ──►  │                                ▲
+//!                └─ failed            └─ abort, error, deadline ───────┘
+//! ```
+//!
+//! In `Closing` no message is delivered any more; what is queued leaves, then FIN, then the peer's end is awaited.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::config::Profile;
+use crate::error::{ConnectError, DisconnectReason, Phase};
+use crate::framing::Codec;
+use crate::id::{ConnId, Side};
+use crate::queue::SendQueue;
+use crate::stats::Traffic;
+
+/// What a node knows about one connection; see [`Net::peer`](crate::Net::peer).
+pub struct Peer {
+    id: ConnId,
+    addr: SocketAddr,
+    local_addr: Option<SocketAddr>,
+    side: Side,
+    since: Instant,
+    pub(crate) traffic: Traffic,
+    pub(crate) state: State,
+    pub(crate) codec: Codec,
+    pub(crate) profile: Arc<Profile>,
+    /// Present while something is queued.
+    pub(crate) queue: Option<Box<SendQueue>>,
+    /// The slot of the deadline that is set, if one is.
+    pub(crate) deadline: Option<u32>,
+    /// A write failed; reported once everything that had arrived is delivered.
+    pub(crate) failure: Option<DisconnectReason>,
+    /// Bytes written in the turn `turn`.
+    pub(crate) written: usize,
+    pub(crate) turn: u64,
+    /// On the list of what is to be flushed.
+    pub(crate) dirty: bool,
+    /// The socket took all it could: wait for an edge before writing on.
+    pub(crate) blocked: bool,
+    /// A send was refused or the high watermark passed: a drain is to be announced.
+    pub(crate) pressured: bool,
+    /// A send was refused because of the loop's cap: a drain is to be announced when the loop has room.
+    pub(crate) starved: bool,
+    pub(crate) paused: bool,
+    /// `shutdown_write` was asked for.
+    pub(crate) send_shut: bool,
+    pub(crate) fin_sent: bool,
+    /// The peer has ended its side.
+    pub(crate) peer_finished: bool,
+    /// Close with a reset.
+    pub(crate) reset: bool,
+}
+
+/// Where a connection stands inside.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    Connecting,
+    Open,
+    Closing(DisconnectReason),
+    Ended(Ending),
+    /// The last callback was made; the slot is kept to the end of the turn.
+    Gone,
+}
+
+/// How it ended, and so which callback is owed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ending {
+    Failed(ConnectError),
+    Disconnected(DisconnectReason),
+}
+
+/// What is to be done with the socket once everything queued has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AfterFlush {
+    Nothing,
+    SendFin,
+    End(DisconnectReason),
+}
+
+/// Where a connection stands; see [`Peer::state`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum PeerState {
+    /// Dialled, and not connected yet.
+    Connecting,
+    /// Established: messages arrive and can be sent.
+    Connected,
+    /// Ending: no message arrives any more, what was queued is leaving.
+    Closing,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        id: ConnId,
+        addr: SocketAddr,
+        side: Side,
+        now: Instant,
+        profile: Arc<Profile>,
+    ) -> Self {
+        Self {
+            id,
+            addr,
+            local_addr: None,
+            side,
+            since: now,
+            traffic: Traffic::default(),
+            state: State::Connecting,
+            codec: Codec::new(&profile.framing),
+            profile,
+            queue: None,
+            deadline: None,
+            failure: None,
+            written: 0,
+            turn: 0,
+            dirty: false,
+            blocked: false,
+            pressured: false,
+            starved: false,
+            paused: false,
+            send_shut: false,
+            fin_sent: false,
+            peer_finished: false,
+            reset: false,
+        }
+    }
+
+    /// The connection's id.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// The address of the other end: the one dialled, or the one the peer dialled from.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The address of this end; `None` while connecting.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.local_addr
+    }
+
+    /// The role of **this** node: [`Side::Initiator`] when it dialled.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// When the connection was established; while connecting, when it was asked for.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Messages and bytes in both directions so far.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Where the connection stands.
+    pub fn state(&self) -> PeerState {
+        match self.state {
+            State::Connecting => PeerState::Connecting,
+            State::Open => PeerState::Connected,
+            State::Closing(_) | State::Ended(_) | State::Gone => PeerState::Closing,
+        }
+    }
+
+    /// Bytes queued and not yet handed to the kernel.
+    pub fn queued(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.len())
+    }
+
+    /// The same with what it costs to keep them, for comparison with the caps.
+    pub(crate) fn queue_cost(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.cost())
+    }
+
+    pub(crate) fn is_live(&self) -> bool {
+        !matches!(self.state, State::Ended(_) | State::Gone)
+    }
+
+    #[inline]
+    pub(crate) fn can_send(&self) -> bool {
+        matches!(self.state, State::Open) && !self.send_shut
+    }
+
+    /// The TCP connection is made.
+    pub(crate) fn open(&mut self, local_addr: SocketAddr, now: Instant) {
+        self.state = State::Open;
+        self.local_addr = Some(local_addr);
+        self.since = now;
+    }
+
+    /// The peer has ended its side, `partial` bytes into a frame.
+    pub(crate) fn finish(&mut self, partial: usize) -> DisconnectReason {
+        self.peer_finished = true;
+        match (self.state, self.failure, partial) {
+            (State::Closing(reason), _, _) | (_, Some(reason), _) => reason,
+            (_, None, 0) => DisconnectReason::PeerClosed,
+            (_, None, bytes) => DisconnectReason::Truncated { bytes },
+        }
+    }
+
+    /// What to do now that this much of the queue has left.
+    pub(crate) fn after_flush(&self) -> AfterFlush {
+        if self.queue.is_some() {
+            return AfterFlush::Nothing;
+        }
+        match self.state {
+            State::Closing(reason) if self.peer_finished => AfterFlush::End(reason),
+            State::Closing(_) if !self.fin_sent => AfterFlush::SendFin,
+            State::Open if self.send_shut && !self.fin_sent => AfterFlush::SendFin,
+            _ => AfterFlush::Nothing,
+        }
+    }
+
+    /// The reason to give when the connection is broken by `error`: none of the error's business any more once we
+    /// had closed and everything had left.
+    pub(crate) fn broken_by(&self, error: DisconnectReason) -> DisconnectReason {
+        match self.state {
+            State::Closing(reason) if self.queue.is_none() && self.fin_sent => reason,
+            _ => self.failure.unwrap_or(error),
+        }
+    }
+
+    /// How a connection ends whose deadline has passed.
+    pub(crate) fn overdue(&self) -> Ending {
+        match self.state {
+            State::Connecting => Ending::Failed(ConnectError::TimedOut),
+            _ => Ending::Disconnected(self.broken_by(DisconnectReason::Timeout(Phase::Linger))),
+        }
+    }
+}
+
+impl fmt::Debug for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer")
+            .field("id", &self.id)
+            .field("addr", &self.addr)
+            .field("side", &self.side)
+            .field("state", &self.state)
+            .field("queued", &self.queued())
+            .field("traffic", &self.traffic)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,336 @@
+//! Floor 1: what waits to leave, for one connection.
+//!
+//! Small frames are copied into the tail, a block that grows up to [`BLOCK`] bytes; large bodies are chained without
+//! a copy. Everything leaves in one gathered write. An idle connection has no queue at all: queues and blocks come
+//! from the loop's [`Spares`] and go back there once they are empty.
+//!
+//! ```text
+//!          chain, oldest first                          tail
+//!   ┌─────────┬────────┬──────────────┬─────────┐  ┌──────────┬────────┐
+//!   │ block   │ header │ shared bytes │ block   │  │ frames   │ room   │
+//!   └─────────┴────────┴──────────────┴─────────┘  └──────────┴────────┘
+//!   ▲ `written` bytes of the first one are gone     0        `filled`
+//! ```
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+
+use bytes::Bytes;
+
+use crate::framing::Head;
+
+/// The size of a full block: large enough that a write budget of 256 KiB is four slices, small enough for the cache.
+pub(crate) const BLOCK: usize = 64 * 1024;
+
+/// The size of a first block, for connections that say little.
+const BLOCK_MIN: usize = 1024;
+
+/// Shared bodies of at least this many bytes are chained, shorter ones copied: below it a copy is cheaper than one
+/// more slice in the gathered write and the reference count.
+pub(crate) const CHAIN_MIN: usize = 16 * 1024;
+
+/// What an entry of the chain costs beside its bytes, and what a tracked send costs.
+const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
+const TRACKED_OVERHEAD: usize = size_of::<Tracked>();
+
+/// Slices in one gathered write at most. Linux takes 1,024 (IOV_MAX); 64 fill a write budget with frames that are
+/// worth chaining and fit on the stack.
+pub(crate) const SLICES_MAX: usize = 64;
+
+/// The queue of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct SendQueue {
+    chain: VecDeque<Chunk>,
+    /// Initialised memory; `..filled` is queued, behind the chain.
+    tail: Vec<u8>,
+    filled: usize,
+    /// Bytes already written of the first chunk, or of the tail when the chain is empty.
+    written: usize,
+    /// Bytes queued and not written.
+    len: usize,
+    /// Bytes written since the queue was last empty-handed; tracked sends are measured on this scale.
+    position: u64,
+    tracked: VecDeque<Tracked>,
+}
+
+#[derive(Debug)]
+enum Chunk {
+    Block { bytes: Vec<u8>, filled: usize },
+    Head(Head),
+    Shared(Bytes),
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Block { bytes, filled } => &bytes[..*filled],
+            Self::Head(head) => head.as_slice(),
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Tracked {
+    /// Where its last byte ends, on the scale of `position`.
+    end: u64,
+    token: u64,
+}
+
+impl SendQueue {
+    /// Bytes that wait.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes that wait and what it costs to keep them, for comparison with the caps.
+    #[inline]
+    pub(crate) fn cost(&self) -> usize {
+        self.len + self.chain.len() * CHUNK_OVERHEAD + self.tracked.len() * TRACKED_OVERHEAD
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a frame by copying it: its header, its body, and the delimiter if the framing has one.
+    #[inline]
+    pub(crate) fn push(&mut self, head: &Head, body: &[u8], end: Option<u8>, spares: &mut Spares) {
+        // The header is stored as a whole block and the body written over what it does not need:
+        //
+        //   filled   + head.len()        + body.len()   + 1
+        //     ├─ header ──┼──── body ─────────┼─ delimiter ┤
+        //     ├─ block of 16 ────┤
+        let need = head.block().len() + body.len() + 1;
+        let Some(room) = self
+            .tail
+            .get_mut(self.filled..)
+            .filter(|room| room.len() >= need)
+        else {
+            return self.push_in_parts(head, &[IoSlice::new(body)], end, spares);
+        };
+        let (start, stop) = (head.len(), head.len() + body.len());
+        room[..head.block().len()].copy_from_slice(head.block());
+        room[start..stop].copy_from_slice(body);
+        let mut added = stop;
+        if let Some(byte) = end {
+            room[stop] = byte;
+            added += 1;
+        }
+        self.filled += added;
+        self.len += added;
+    }
+
+    /// Appends a frame whose body is in several parts, and any frame that does not fit into the tail as it is.
+    pub(crate) fn push_in_parts(
+        &mut self,
+        head: &Head,
+        parts: &[IoSlice<'_>],
+        end: Option<u8>,
+        spares: &mut Spares,
+    ) {
+        self.append(head.as_slice(), spares);
+        for part in parts {
+            self.append(part, spares);
+        }
+        self.append(end.as_slice(), spares);
+    }
+
+    /// Appends a frame without copying its body.
+    pub(crate) fn push_shared(
+        &mut self,
+        head: &Head,
+        body: Bytes,
+        end: Option<u8>,
+        spares: &mut Spares,
+    ) {
+        self.seal(spares);
+        self.len += head.len() + body.len();
+        if head.len() > 0 {
+            self.chain.push_back(Chunk::Head(*head));
+        }
+        self.chain.push_back(Chunk::Shared(body));
+        self.append(end.as_slice(), spares);
+    }
+
+    /// Remembers to tell of the frame just pushed when its last byte has been written.
+    pub(crate) fn track(&mut self, token: u64) {
+        let end = self.position + self.len as u64;
+        self.tracked.push_back(Tracked { end, token });
+    }
+
+    /// The token of a tracked send whose frame has been written in full.
+    pub(crate) fn pop_sent(&mut self) -> Option<u64> {
+        let first = self.tracked.front()?;
+        (first.end <= self.position)
+            .then(|| self.tracked.pop_front())?
+            .map(|tracked| tracked.token)
+    }
+
+    /// The token of a tracked send that will not be written any more.
+    pub(crate) fn pop_lost(&mut self) -> Option<u64> {
+        self.tracked.pop_front().map(|tracked| tracked.token)
+    }
+
+    /// Borrows what comes first, up to `budget` bytes; how many slices and bytes that is.
+    pub(crate) fn gather<'a>(
+        &'a self,
+        slices: &mut [IoSlice<'a>; SLICES_MAX],
+        budget: usize,
+    ) -> (usize, usize) {
+        let mut count = 0;
+        let mut total = 0;
+        let mut skip = self.written;
+        let tail = &self.tail[..self.filled];
+        for bytes in self.chain.iter().map(Chunk::as_slice).chain([tail]) {
+            let bytes = &bytes[skip..];
+            skip = 0;
+            if bytes.is_empty() {
+                continue;
+            }
+            let taken = bytes.len().min(budget - total);
+            slices[count] = IoSlice::new(&bytes[..taken]);
+            count += 1;
+            total += taken;
+            if count == SLICES_MAX || total == budget {
+                break;
+            }
+        }
+        (count, total)
+    }
+
+    /// Forgets the first `count` bytes: they have been written.
+    pub(crate) fn advance(&mut self, count: usize, spares: &mut Spares) {
+        debug_assert!(count <= self.len);
+        self.position += count as u64;
+        self.len -= count;
+        self.written += count;
+        while let Some(first) = self.chain.front() {
+            let len = first.as_slice().len();
+            if self.written < len {
+                return;
+            }
+            self.written -= len;
+            if let Some(Chunk::Block { bytes, .. }) = self.chain.pop_front() {
+                spares.put_block(bytes);
+            }
+        }
+        if self.written == self.filled {
+            self.written = 0;
+            self.filled = 0;
+        }
+    }
+
+    /// Gives back the room that a connection with a full socket does not need while it waits.
+    pub(crate) fn shrink(&mut self, spares: &mut Spares) {
+        if self.tail.len() <= BLOCK_MIN || self.filled > self.tail.len() / 4 {
+            return;
+        }
+        let kept = self.tail[..self.filled].to_vec();
+        spares.put_block(std::mem::replace(&mut self.tail, kept));
+    }
+
+    fn append(&mut self, mut bytes: &[u8], spares: &mut Spares) {
+        self.len += bytes.len();
+        while !bytes.is_empty() {
+            if self.filled == self.tail.len() {
+                self.make_room(bytes.len(), spares);
+            }
+            let room = &mut self.tail[self.filled..];
+            let (now, later) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            bytes = later;
+        }
+    }
+
+    /// Makes the tail longer, or seals a full one and begins another.
+    fn make_room(&mut self, wanted: usize, spares: &mut Spares) {
+        if self.tail.is_empty() {
+            self.tail = spares.take_block();
+        }
+        if self.filled == BLOCK {
+            self.seal(spares);
+        }
+        if self.filled == self.tail.len() {
+            let size = (self.filled + wanted)
+                .next_power_of_two()
+                .clamp(BLOCK_MIN, BLOCK);
+            self.tail.resize(size, 0);
+        }
+    }
+
+    /// Moves the frames of the tail to the end of the chain. A tail that is nearly empty is copied, so that a few
+    /// bytes between two chained bodies do not hold a whole block.
+    fn seal(&mut self, spares: &mut Spares) {
+        if self.filled == 0 {
+            return;
+        }
+        let filled = std::mem::take(&mut self.filled);
+        let bytes = if filled > self.tail.len() / 4 {
+            std::mem::replace(&mut self.tail, spares.take_block())
+        } else {
+            self.tail[..filled].to_vec()
+        };
+        self.chain.push_back(Chunk::Block { bytes, filled });
+    }
+}
+
+/// Queues and blocks that nobody uses at the moment, kept so that steady traffic allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Spares {
+    blocks: Vec<Vec<u8>>,
+    block_bytes: usize,
+    queues: Vec<Box<SendQueue>>,
+}
+
+/// Bytes in spare blocks at most: the full queue of one connection, or the first blocks of 4,096.
+const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Queues kept at most, each some 150 bytes: as many as answer in one turn of a busy loop.
+const SPARE_QUEUES_MAX: usize = 1024;
+
+impl Spares {
+    pub(crate) fn take_queue(&mut self) -> Box<SendQueue> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    /// Takes back a queue, empty or not; what is in it is dropped.
+    pub(crate) fn put_queue(&mut self, mut queue: Box<SendQueue>) {
+        while let Some(chunk) = queue.chain.pop_front() {
+            if let Chunk::Block { bytes, .. } = chunk {
+                self.put_block(bytes);
+            }
+        }
+        self.put_block(std::mem::take(&mut queue.tail));
+        queue.tracked.clear();
+        if self.queues.len() < SPARE_QUEUES_MAX {
+            // A chain or a list that grew long once does not stay long for ever.
+            queue.chain.shrink_to(8);
+            queue.tracked.shrink_to(8);
+            (queue.filled, queue.written, queue.len, queue.position) = (0, 0, 0, 0);
+            self.queues.push(queue);
+        }
+    }
+
+    /// A block, or an empty one for the caller to grow.
+    fn take_block(&mut self) -> Vec<u8> {
+        let block = self.blocks.pop().unwrap_or_default();
+        self.block_bytes -= block.len();
+        block
+    }
+
+    fn put_block(&mut self, block: Vec<u8>) {
+        let fits = self.block_bytes + block.len() <= SPARE_BYTES_MAX;
+        if fits && (BLOCK_MIN..=BLOCK).contains(&block.len()) {
+            self.block_bytes += block.len();
+            self.blocks.push(block);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::framing::{ByteOrder, LengthPrefix};
+
+fn head(len: usize) -> Head {
+    LengthPrefix::Four(ByteOrder::BigEndian).head(len)
+}
+
+/// Everything that is queued, written in steps of at most `step` bytes.
+fn drain(queue: &mut SendQueue, step: usize, spares: &mut Spares) -> Vec<u8> {
+    let mut wire = Vec::new();
+    while !queue.is_empty() {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let (count, total) = queue.gather(&mut slices, step);
+        assert!(total > 0, "a queue that is not empty offers something");
+        let before = wire.len();
+        slices[..count]
+            .iter()
+            .for_each(|slice| wire.extend_from_slice(slice));
+        assert_eq!(wire.len() - before, total);
+        queue.advance(total, spares);
+    }
+    wire
+}
+
+#[derive(Clone, Debug)]
+enum Push {
+    Copied(usize),
+    Parts(usize, usize),
+    Shared(usize),
+    Line(usize),
+}
+
+fn push() -> impl Strategy<Value = Push> {
+    let len = prop_oneof![
+        0usize..100,
+        0usize..20_000,
+        60_000usize..70_000,
+        130_000usize..140_000
+    ];
+    prop_oneof![
+        len.clone().prop_map(Push::Copied),
+        (len.clone(), 0usize..100).prop_map(|(a, b)| Push::Parts(a, b)),
+        len.clone().prop_map(Push::Shared),
+        len.prop_map(Push::Line),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever is pushed in whatever way leaves in order and unchanged, at every size of write, and the tokens of
+    /// tracked sends come out exactly when the last byte of their frame has.
+    #[test]
+    fn what_goes_in_comes_out(
+        pushes in prop::collection::vec(push(), 1..40),
+        step in prop_oneof![Just(1usize), 1usize..5_000, Just(usize::MAX)],
+        advance_every in 1usize..5,
+    ) {
+        let step = if step == 1 && pushes.len() > 4 { 997 } else { step };
+        let mut spares = Spares::default();
+        let mut queue = SendQueue::default();
+        let mut expected = Vec::new();
+        let mut ends = Vec::new();
+        let mut wire = Vec::new();
+        let mut sent = Vec::new();
+        for (index, push) in pushes.iter().enumerate() {
+            let fill = index as u8;
+            match *push {
+                Push::Copied(len) => {
+                    queue.push(&head(len), &vec![fill; len], None, &mut spares);
+                    expected.extend_from_slice(&(len as u32).to_be_bytes());
+                    expected.resize(expected.len() + len, fill);
+                }
+                Push::Parts(a, b) => {
+                    let (first, second) = (vec![fill; a], vec![fill; b]);
+                    let parts = [IoSlice::new(&first), IoSlice::new(&second)];
+                    queue.push_in_parts(&head(a + b), &parts, None, &mut spares);
+                    expected.extend_from_slice(&((a + b) as u32).to_be_bytes());
+                    expected.resize(expected.len() + a + b, fill);
+                }
+                Push::Shared(len) => {
+                    queue.push_shared(&head(len), vec![fill; len].into(), None, &mut spares);
+                    expected.extend_from_slice(&(len as u32).to_be_bytes());
+                    expected.resize(expected.len() + len, fill);
+                }
+                Push::Line(len) => {
+                    queue.push(&Head::EMPTY, &vec![fill; len], Some(b'\n'), &mut spares);
+                    expected.resize(expected.len() + len, fill);
+                    expected.push(b'\n');
+                }
+            }
+            queue.track(index as u64);
+            ends.push(expected.len());
+            prop_assert_eq!(queue.len(), expected.len() - wire.len());
+            if index % advance_every == 0 {
+                let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                let (count, total) = queue.gather(&mut slices, step);
+                slices[..count].iter().for_each(|slice| wire.extend_from_slice(slice));
+                queue.advance(total, &mut spares);
+                while let Some(token) = queue.pop_sent() {
+                    sent.push(token as usize);
+                }
+                let complete = ends.iter().filter(|end| **end <= wire.len()).count();
+                prop_assert_eq!(&sent, &(0..complete).collect::<Vec<_>>());
+            }
+            if index % 7 == 3 {
+                queue.shrink(&mut spares);
+            }
+        }
+        wire.extend(drain(&mut queue, step.max(997), &mut spares));
+        prop_assert!(wire == expected, "the bytes differ");
+        prop_assert_eq!(queue.cost(), queue.tracked.len() * TRACKED_OVERHEAD);
+    }
+}
+
+#[test]
+fn a_large_body_is_not_copied() {
+    let mut spares = Spares::default();
+    let mut queue = SendQueue::default();
+    let body = Bytes::from(vec![7; CHAIN_MIN]);
+    queue.push_shared(&head(body.len()), body.clone(), None, &mut spares);
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let (count, _) = queue.gather(&mut slices, usize::MAX);
+    assert!(
+        slices[..count]
+            .iter()
+            .any(|slice| slice.as_ptr() == body.as_ptr())
+    );
+}
+
+#[test]
+fn steady_traffic_uses_the_same_block_again() {
+    let mut spares = Spares::default();
+    let mut queue = spares.take_queue();
+    queue.push(&head(10), &[1; 10], None, &mut spares);
+    let block = queue.tail.as_ptr();
+    drain(&mut queue, usize::MAX, &mut spares);
+    spares.put_queue(queue);
+    let mut queue = spares.take_queue();
+    queue.push(&head(10), &[2; 10], None, &mut spares);
+    assert_eq!(queue.tail.as_ptr(), block);
+    assert_eq!(
+        drain(&mut queue, usize::MAX, &mut spares),
+        [&[0, 0, 0, 10][..], &[2; 10]].concat()
+    );
+}
+
+#[test]
+fn a_small_frame_between_two_large_bodies_holds_no_block() {
+    let mut spares = Spares::default();
+    let mut queue = SendQueue::default();
+    queue.push(&head(BLOCK), &vec![0; BLOCK], None, &mut spares);
+    for _ in 0..10 {
+        queue.push(&head(1), b"x", None, &mut spares);
+        queue.push_shared(
+            &head(CHAIN_MIN),
+            vec![0; CHAIN_MIN].into(),
+            None,
+            &mut spares,
+        );
+    }
+    let held: usize = queue
+        .chain
+        .iter()
+        .map(|chunk| match chunk {
+            Chunk::Block { bytes, .. } => bytes.capacity(),
+            _ => 0,
+        })
+        .sum();
+    assert!(held < 2 * BLOCK, "{held}");
+}
+
+#[test]
+fn spares_are_bounded() {
+    let mut spares = Spares::default();
+    let queues: Vec<_> = (0..2 * SPARE_QUEUES_MAX)
+        .map(|_| {
+            let mut queue = spares.take_queue();
+            queue.push(&head(BLOCK), &vec![0; BLOCK], None, &mut spares);
+            queue
+        })
+        .collect();
+    queues.into_iter().for_each(|queue| spares.put_queue(queue));
+    assert_eq!(spares.queues.len(), SPARE_QUEUES_MAX);
+    assert!(spares.block_bytes <= SPARE_BYTES_MAX);
+    assert_eq!(spares.block_bytes, spares.blocks.iter().map(Vec::len).sum());
+}

@@ -1,0 +1,113 @@
+//! Floor 5: what was counted.
+
+use std::ops::AddAssign;
+
+use crate::error::{ConnectError, DisconnectReason};
+use crate::peer::Ending;
+
+/// Messages and bytes in both directions, of one connection or of a whole node.
+///
+/// Exact on both ends: a message counts with its framing. *Sent* is what a send call accepted; what of it was lost
+/// with its connection is in [`Metrics::bytes_lost`]. *Received* is what was delivered to
+/// [`Handler::on_message`](crate::Handler::on_message), counted once per read, after its last message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Traffic {
+    /// Messages accepted for sending.
+    pub messages_sent: u64,
+    /// Their bytes, framing included.
+    pub bytes_sent: u64,
+    /// Messages delivered to the handler.
+    pub messages_received: u64,
+    /// Their bytes, framing included.
+    pub bytes_received: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.messages_sent += other.messages_sent;
+        self.bytes_sent += other.bytes_sent;
+        self.messages_received += other.messages_received;
+        self.bytes_received += other.bytes_received;
+    }
+}
+
+/// What a node has done since it was made, for its operator. Plain numbers, copied out by
+/// [`Net::metrics`](crate::Net::metrics).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Turns of the loop.
+    pub turns: u64,
+    /// Connections accepted and given an id.
+    pub accepted: u64,
+    /// Connections refused by [`Handler::on_accept`](crate::Handler::on_accept).
+    pub refused_by_handler: u64,
+    /// Connections refused because [`Config::max_connections`](crate::Config::max_connections) was reached.
+    pub refused_by_limit: u64,
+    /// Failures to accept, other than a client that gave up first.
+    pub accept_errors: u64,
+    /// Times a listener was paused because of such a failure.
+    pub accept_pauses: u64,
+    /// Dials asked for.
+    pub dialled: u64,
+    /// Dials that failed, were cancelled or timed out.
+    pub dials_failed: u64,
+    /// Connections that ended after `on_connect`.
+    pub disconnected: u64,
+    /// Connections ended because of what the peer sent: malformed or too large.
+    pub frame_errors: u64,
+    /// Connections that the peer reset.
+    pub resets: u64,
+    /// Connections ended by a deadline.
+    pub timeouts: u64,
+    /// Connections that used up their read budget in a turn and were continued in the next.
+    pub read_budget_hits: u64,
+    /// Connections that used up their write budget in a turn and were continued in the next.
+    pub write_budget_hits: u64,
+    /// Writes that the kernel took only a part of.
+    pub partial_writes: u64,
+    /// Sends refused with [`SendError::Full`](crate::SendError::Full).
+    pub sends_refused: u64,
+    /// Calls of [`Handler::on_drain`](crate::Handler::on_drain).
+    pub drains: u64,
+    /// Bytes that were accepted for sending and lost with their connection.
+    pub bytes_lost: u64,
+    /// Readiness reported for a connection that no longer was.
+    pub stale_events: u64,
+    /// Commands from other threads carried out.
+    pub commands: u64,
+    /// Messages from other threads whose connection would not take them any more.
+    pub commands_lost: u64,
+    /// Bytes queued at the moment on all connections, overhead counted.
+    pub queued: usize,
+    /// The most that ever was.
+    pub queued_max: usize,
+}
+
+impl Metrics {
+    /// Counts the end of a connection or dial.
+    pub(crate) fn count_end(&mut self, ending: Ending) {
+        let reason = match ending {
+            Ending::Failed(error) => {
+                self.dials_failed += 1;
+                self.timeouts += u64::from(error == ConnectError::TimedOut);
+                return;
+            }
+            Ending::Disconnected(reason) => reason,
+        };
+        self.disconnected += 1;
+        match reason {
+            DisconnectReason::FrameTooLarge { .. } | DisconnectReason::BadFrame(_) => {
+                self.frame_errors += 1
+            }
+            DisconnectReason::Reset => self.resets += 1,
+            DisconnectReason::Timeout(_) => self.timeouts += 1,
+            _ => {}
+        }
+    }
+
+    /// To be called before `queued` falls, so that the most there ever was is not missed.
+    pub(crate) fn note_peak(&mut self) {
+        self.queued_max = self.queued_max.max(self.queued);
+    }
+}

@@ -1,0 +1,73 @@
+//! The last callback of a connection, and giving back what it held.
+
+use super::Driver;
+use crate::handler::{Handler, SendOutcome};
+use crate::id::ConnId;
+use crate::peer::{Ending, State};
+
+impl<H: Handler> Driver<'_, H> {
+    /// Reports every connection that has ended, and releases it.
+    pub(super) fn report_ends(&mut self) {
+        for conn in std::mem::take(&mut self.net.work.ended) {
+            self.report_sends(conn);
+            self.report_end(conn);
+            self.release(conn);
+            self.flush_urgent();
+        }
+    }
+
+    /// Answers the tracked sends of a connection that has ended.
+    fn report_sends(&mut self, conn: ConnId) {
+        let sent = std::mem::take(&mut self.core.sent);
+        let (handed_over, others) = sent.into_iter().partition(|(sender, _)| *sender == conn);
+        self.core.sent = others;
+        let handed_over: Vec<(ConnId, u64)> = handed_over;
+        for (conn, token) in handed_over {
+            self.handler
+                .on_sent(self.net, conn, token, SendOutcome::HandedOver);
+        }
+        let pop = |peer: &mut crate::peer::Peer| peer.queue.as_mut()?.pop_lost();
+        while let Some(token) = self.net.peers.get_mut(conn).and_then(pop) {
+            self.handler
+                .on_sent(self.net, conn, token, SendOutcome::Lost);
+        }
+    }
+
+    fn report_end(&mut self, conn: ConnId) {
+        let Some(peer) = self.net.peers.get(conn) else {
+            return;
+        };
+        let (addr, name) = (peer.addr(), &self.net.config.name);
+        match peer.state {
+            State::Ended(Ending::Failed(error)) => {
+                log::debug!(target: "peerloop", "{name}: {conn}: dialling {addr}: {error}");
+                self.handler.on_connect_failed(self.net, conn, addr, error);
+            }
+            State::Ended(Ending::Disconnected(reason)) => {
+                log::debug!(target: "peerloop", "{name}: {conn}: {addr} disconnected: {reason}");
+                self.handler.on_disconnect(self.net, conn, reason);
+            }
+            State::Connecting | State::Open | State::Closing(_) | State::Gone => {}
+        }
+    }
+
+    /// Closes the socket and gives everything back. The slot itself is kept until the end of the turn, so that no
+    /// other connection takes the id's place while this turn's events may still name it.
+    fn release(&mut self, conn: ConnId) {
+        let reset = self.net.peers.get(conn).is_some_and(|peer| peer.reset);
+        let slot = self.core.inbound.get_mut(conn.slot());
+        if let Some(mut inbound) = slot.and_then(|slot| slot.take_if(|inbound| inbound.id == conn))
+        {
+            if reset {
+                // A socket that is broken already cannot be reset; then there is no need to.
+                let _ = inbound.stream.reset_on_close();
+            }
+            if let Err(error) = self.net.registrar.remove_stream(&mut inbound.stream) {
+                log::debug!(target: "peerloop", "{}: {conn}: deregistering: {error}", self.net.config.name);
+            }
+        }
+        self.net.release(conn);
+        self.net.wake_listeners();
+        self.core.gone.push(conn);
+    }
+}

@@ -1,0 +1,291 @@
+//! Floor 5: one turn of the loop, in its order.
+
+mod accept;
+mod ends;
+mod read;
+mod write;
+
+use std::time::Instant;
+
+use crate::buffer::{ReadBuffer, Stash};
+use crate::error::{ConnectError, DisconnectReason};
+use crate::framing::Codec;
+use crate::handle::{Command, Inbox};
+use crate::handler::Handler;
+use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
+use crate::net::{Due, Net};
+use crate::network::{Readiness, Stream};
+use crate::peer::{Ending, State};
+
+/// How often a turn flushes and makes the callbacks that follow from it before it leaves the rest to the next turn.
+const ROUNDS_MAX: usize = 4;
+
+/// What belongs to the loop and no handler ever sees.
+#[derive(Debug)]
+pub(crate) struct Core {
+    /// The inbound half of every connection, by slot; `None` for a dial that has not begun and for free slots.
+    inbound: Vec<Option<Inbound>>,
+    /// Connections to be looked at in this turn or the next, each once. Whoever stops before `WouldBlock` leaves the
+    /// connection here: the poller reports edges, and there will be no further one.
+    run: Vec<ConnId>,
+    /// Connections that used up their write budget: they are flushed first thing in the next turn.
+    unwritten: Vec<ConnId>,
+    /// Callbacks owed after a flush.
+    sent: Vec<(ConnId, u64)>,
+    drained: Vec<ConnId>,
+    /// Ids whose slots are free at the end of the turn.
+    gone: Vec<ConnId>,
+    /// Memory of the lists while they are worked off.
+    spare: Vec<ConnId>,
+    pub(crate) started: bool,
+}
+
+/// The inbound half of a connection.
+pub(crate) struct Inbound {
+    id: ConnId,
+    stream: Stream,
+    codec: Codec,
+    stash: Stash,
+    /// There may be something to read: set by an edge, cleared by a read that shows there is not.
+    readable: bool,
+    writable: bool,
+    /// The peer ended its side: read on to the end, no further edge will come.
+    finished: bool,
+    /// On the run list.
+    queued: bool,
+}
+
+impl std::fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbound")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    pub(crate) fn new() -> Self {
+        Self {
+            inbound: Vec::new(),
+            run: Vec::new(),
+            unwritten: Vec::new(),
+            sent: Vec::new(),
+            drained: Vec::new(),
+            gone: Vec::new(),
+            spare: Vec::new(),
+            started: false,
+        }
+    }
+
+    /// Whether there is work that waits for no event and no deadline.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.started || !self.run.is_empty() || !self.unwritten.is_empty()
+    }
+
+    fn inbound(&mut self, conn: ConnId) -> Option<&mut Inbound> {
+        self.inbound
+            .get_mut(conn.slot())?
+            .as_mut()
+            .filter(|inbound| inbound.id == conn)
+    }
+
+    fn insert(&mut self, inbound: Inbound) {
+        let slot = inbound.id.slot();
+        if slot >= self.inbound.len() {
+            self.inbound.resize_with(slot + 1, || None);
+        }
+        self.inbound[slot] = Some(inbound);
+    }
+
+    /// Writes an event down. Nothing is done about it here, so the order of events does not matter.
+    pub(crate) fn note(&mut self, net: &mut Net, ready: Readiness) {
+        if ready.token == WAKER_TOKEN {
+            return;
+        }
+        let slot = ConnId::slot_of_token(ready.token);
+        if slot >= SLOTS_MAX as usize {
+            let index = slot - SLOTS_MAX as usize;
+            match net.listeners.get_mut(index) {
+                Some(listening) => listening.ready = true,
+                None => net.metrics.stale_events += 1,
+            }
+            return net.revisit_listener(index);
+        }
+        match self.inbound.get_mut(slot).and_then(Option::as_mut) {
+            Some(inbound) if inbound.id.token() == ready.token => {
+                inbound.readable |= ready.readable || ready.finished;
+                inbound.writable |= ready.writable;
+                inbound.finished |= ready.finished;
+                if !std::mem::replace(&mut inbound.queued, true) {
+                    self.run.push(inbound.id);
+                }
+            }
+            _ => net.metrics.stale_events += 1,
+        }
+    }
+
+    /// Puts a connection on the run list, once.
+    fn enqueue(&mut self, conn: ConnId) {
+        if let Some(inbound) = self.inbound(conn) {
+            if !std::mem::replace(&mut inbound.queued, true) {
+                self.run.push(conn);
+            }
+        }
+    }
+}
+
+/// The loop at work: the parts of a node, borrowed side by side for one turn.
+pub(crate) struct Driver<'a, H> {
+    pub(crate) core: &'a mut Core,
+    pub(crate) buffer: &'a mut ReadBuffer,
+    pub(crate) net: &'a mut Net,
+    pub(crate) handler: &'a mut H,
+}
+
+impl<H: Handler> Driver<'_, H> {
+    /// Everything a turn does after it has waited.
+    pub(crate) fn turn(&mut self, inbox: &Inbox<H>) {
+        self.net.metrics.turns += 1;
+        if !std::mem::replace(&mut self.core.started, true) {
+            self.handler.on_start(self.net);
+        }
+        self.carry_over();
+        self.run_listeners();
+        self.run_connections();
+        self.run_commands(inbox);
+        self.run_deadlines();
+        self.handler.on_turn(self.net);
+        self.begin_shutdown();
+        self.finish();
+    }
+
+    /// Takes up what the last turn left, and what was asked for since.
+    fn carry_over(&mut self) {
+        self.net.work.dirty.append(&mut self.core.unwritten);
+        self.flush_urgent();
+    }
+
+    /// Looks at every connection that is on the run list now; those that are put there meanwhile wait for the next
+    /// turn.
+    fn run_connections(&mut self) {
+        self.revisit();
+        let mut run = std::mem::replace(&mut self.core.run, std::mem::take(&mut self.core.spare));
+        for conn in run.drain(..) {
+            if let Some(inbound) = self.core.inbound(conn) {
+                inbound.queued = false;
+                self.run_connection(conn);
+                self.flush_urgent();
+            }
+        }
+        self.core.spare = run;
+    }
+
+    fn revisit(&mut self) {
+        while let Some(conn) = self.net.work.revisit.pop() {
+            self.core.enqueue(conn);
+        }
+    }
+
+    fn run_commands(&mut self, inbox: &Inbox<H>) {
+        if let Some(grace) = inbox.shutdown_asked() {
+            self.net.shutdown(grace);
+        }
+        for command in inbox.take(self.net.config.command_budget) {
+            self.net.metrics.commands += 1;
+            match command {
+                Command::Send(conn, body) => {
+                    if let Err(error) = self.net.send_bytes(conn, body) {
+                        self.net.metrics.commands_lost += 1;
+                        log::debug!(target: "peerloop", "{}: {conn}: a message from another thread: {error}",
+                            self.net.config.name);
+                    }
+                }
+                Command::Call(call) => call(self.handler, self.net),
+            }
+            self.flush_urgent();
+        }
+    }
+
+    fn run_deadlines(&mut self) {
+        let (now, mark) = (self.net.now, self.net.deadlines.mark());
+        while let Some((slot, serial, due)) = self.net.deadlines.pop_due(now, mark) {
+            match due {
+                Due::Timer(key) => {
+                    self.handler
+                        .on_timer(self.net, crate::id::TimerId { slot, serial }, key);
+                    self.flush_urgent();
+                }
+                Due::Connection(conn) => self.overdue(conn),
+                Due::Listener(index) => self.end_pause(index),
+                Due::Shutdown => self.end_shutdown(now),
+            }
+        }
+    }
+
+    fn overdue(&mut self, conn: ConnId) {
+        if let Some(peer) = self.net.peers.get_mut(conn) {
+            peer.deadline = None;
+            let ending = peer.overdue();
+            self.net.end(conn, ending);
+        }
+    }
+
+    /// Carries out a shutdown that was asked for: nobody new, and everybody out.
+    fn begin_shutdown(&mut self) {
+        let Some(stopping) = &mut self.net.stopping else {
+            return;
+        };
+        if std::mem::replace(&mut stopping.begun, true) {
+            return;
+        }
+        let listeners: Vec<usize> = self.net.listeners.iter().map(|(index, _)| index).collect();
+        listeners
+            .into_iter()
+            .for_each(|index| self.net.drop_listener(index));
+        let peers: Vec<_> = self
+            .net
+            .peers
+            .iter()
+            .map(|(conn, peer)| (conn, peer.state))
+            .collect();
+        for (conn, state) in peers {
+            match state {
+                State::Connecting => self.net.fail(conn, ConnectError::ShuttingDown),
+                State::Open => self.net.begin_closing(conn, DisconnectReason::Shutdown),
+                State::Closing(_) | State::Ended(_) | State::Gone => {}
+            }
+        }
+    }
+
+    /// The grace is over: ends what is left.
+    fn end_shutdown(&mut self, now: Instant) {
+        if self.net.stopping.is_none_or(|stopping| stopping.by > now) {
+            return;
+        }
+        let left: Vec<ConnId> = self.net.peers.iter().map(|(conn, _)| conn).collect();
+        for conn in left {
+            self.net
+                .end(conn, Ending::Disconnected(DisconnectReason::Shutdown));
+        }
+    }
+
+    /// Flushes, reports what came of it, and goes on for as long as that leads to more, within bounds.
+    fn finish(&mut self) {
+        for _ in 0..ROUNDS_MAX {
+            self.begin_dials();
+            self.flush();
+            self.report_flushed();
+            self.report_ends();
+            if self.net.work.dials.is_empty()
+                && self.net.work.dirty.is_empty()
+                && self.net.work.ended.is_empty()
+            {
+                break;
+            }
+        }
+        self.revisit();
+        for conn in self.core.gone.drain(..) {
+            self.net.free(conn);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! From the socket to the handler.
+
+use std::io;
+
+use super::{Core, Driver};
+use crate::error::DisconnectReason;
+use crate::framing::{Flow, Outcome};
+use crate::handler::Handler;
+use crate::id::ConnId;
+use crate::net::Net;
+use crate::peer::{Ending, State};
+
+/// What to do after one read.
+#[derive(PartialEq, Eq)]
+enum Next {
+    /// There may be more to read.
+    Read(usize),
+    /// Nothing is left, or nothing more is wanted now.
+    Stop,
+}
+
+impl<H: Handler> Driver<'_, H> {
+    /// Does for one connection whatever its readiness allows.
+    pub(super) fn run_connection(&mut self, conn: ConnId) {
+        let Some(peer) = self.net.peers.get(conn) else {
+            return;
+        };
+        if peer.state == State::Connecting {
+            self.finish_dial(conn);
+        }
+        // Output first: what leaves makes room, and a handler that answers would only queue behind it.
+        self.write_blocked(conn);
+        if self.deliver_stash(conn) {
+            self.read(conn);
+        }
+    }
+
+    /// Delivers what a pause left behind. Whether to read on.
+    fn deliver_stash(&mut self, conn: ConnId) -> bool {
+        if !self.wants_messages(conn) {
+            return true;
+        }
+        let Some(inbound) = self.core.inbound(conn) else {
+            return false;
+        };
+        if inbound.stash.len() < inbound.stash.need().max(1) {
+            return true;
+        }
+        self.deliver_from_stash(conn)
+    }
+
+    /// Whether messages of this connection may be delivered now.
+    fn wants_messages(&self, conn: ConnId) -> bool {
+        self.net
+            .peers
+            .get(conn)
+            .is_some_and(|peer| peer.state == State::Open && !peer.paused)
+    }
+
+    /// Reads until the socket is empty or the budget is used up, and delivers.
+    fn read(&mut self, conn: ConnId) {
+        let mut budget = self.net.config.read_budget;
+        loop {
+            let Some(peer) = self.net.peers.get(conn) else {
+                return;
+            };
+            match peer.state {
+                State::Open if peer.paused => return,
+                State::Open | State::Closing(_) => {}
+                State::Connecting | State::Ended(_) | State::Gone => return,
+            }
+            let Some(inbound) = self.core.inbound(conn) else {
+                return;
+            };
+            if !inbound.readable {
+                return;
+            }
+            if budget == 0 {
+                self.net.metrics.read_budget_hits += 1;
+                return self.core.enqueue(conn);
+            }
+            match self.read_once(conn, budget) {
+                Next::Read(count) => budget = budget.saturating_sub(count),
+                Next::Stop => return,
+            }
+        }
+    }
+
+    fn read_once(&mut self, conn: ConnId, budget: usize) -> Next {
+        let Self { core, buffer, .. } = self;
+        let Some(inbound) = core.inbound(conn) else {
+            return Next::Stop;
+        };
+        let (front, room) = buffer.lend(&inbound.stash);
+        let room_len = room.len().min(budget);
+        match inbound.stream.read(&mut room[..room_len]) {
+            Ok(0) => {
+                inbound.readable = false;
+                self.peer_finished(conn);
+                Next::Stop
+            }
+            Ok(count) => {
+                // A short read shows that the socket is empty, and spares the read that would say so; but an end of
+                // stream that was signalled together with the data gives no second edge.
+                if count < room_len && !inbound.finished {
+                    inbound.readable = false;
+                }
+                self.received(conn, front, count);
+                Next::Read(count)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Read(0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                inbound.readable = false;
+                self.would_block(conn);
+                Next::Stop
+            }
+            Err(error) => {
+                inbound.readable = false;
+                self.broken(conn, DisconnectReason::from_io(&error));
+                Next::Stop
+            }
+        }
+    }
+
+    /// Delivers the frames of what was just read; `front` bytes of the stash lie before it.
+    fn received(&mut self, conn: ConnId, front: usize, count: usize) {
+        if !self.wants_messages(conn) {
+            return;
+        }
+        let Self {
+            core,
+            buffer,
+            net,
+            handler,
+        } = self;
+        let Some(inbound) = core.inbound(conn) else {
+            return;
+        };
+        if front < inbound.stash.len() {
+            inbound.stash.append(buffer.filled(count));
+            if inbound.stash.len() >= inbound.stash.need() {
+                self.deliver_from_stash(conn);
+            }
+            return;
+        }
+        let (bytes, need) = (buffer.filled(front + count), inbound.stash.need());
+        let (consumed, outcome) = deliver(core, net, *handler, conn, bytes, need);
+        let Some(inbound) = core.inbound(conn) else {
+            return;
+        };
+        match outcome {
+            Outcome::Incomplete { need } => inbound.stash.replace(&bytes[consumed..], need),
+            Outcome::Stopped => inbound.stash.replace(&bytes[consumed..], 0),
+            Outcome::Bad(error) => self.refuse(conn, error.into()),
+        }
+    }
+
+    /// Delivers the frames of the stash, in place. Whether to read on.
+    fn deliver_from_stash(&mut self, conn: ConnId) -> bool {
+        let Self {
+            core, net, handler, ..
+        } = self;
+        let Some(inbound) = core.inbound(conn) else {
+            return false;
+        };
+        // Taken out for the time being: the handler may have this very connection flushed.
+        let mut stash = std::mem::take(&mut inbound.stash);
+        let (bytes, need) = (stash.as_slice(), stash.need());
+        let (consumed, outcome) = deliver(core, net, *handler, conn, bytes, need);
+        match outcome {
+            Outcome::Incomplete { need } => stash.consume(consumed, need),
+            Outcome::Stopped => stash.consume(consumed, 0),
+            Outcome::Bad(error) => {
+                self.refuse(conn, error.into());
+                return false;
+            }
+        }
+        if let Some(inbound) = core.inbound(conn) {
+            inbound.stash = stash;
+        }
+        true
+    }
+
+    /// The peer sent what is no frame.
+    fn refuse(&mut self, conn: ConnId, reason: DisconnectReason) {
+        log::debug!(target: "peerloop", "{}: {conn}: {reason}", self.net.config.name);
+        self.net.end(conn, Ending::Disconnected(reason));
+    }
+
+    /// The peer has ended its side, and everything that had arrived is delivered.
+    fn peer_finished(&mut self, conn: ConnId) {
+        let partial = self
+            .core
+            .inbound(conn)
+            .map_or(0, |inbound| inbound.stash.len());
+        let Some(peer) = self.net.peers.get_mut(conn) else {
+            return;
+        };
+        let reason = peer.finish(partial);
+        let (nothing_queued, broken) = (peer.queue.is_none(), peer.failure.is_some());
+        match peer.state {
+            State::Open if !nothing_queued && !broken => self.net.begin_closing(conn, reason),
+            State::Closing(_) if !nothing_queued => {}
+            _ => self.net.end(conn, Ending::Disconnected(reason)),
+        }
+    }
+
+    fn broken(&mut self, conn: ConnId, error: DisconnectReason) {
+        let Some(peer) = self.net.peers.get(conn) else {
+            return;
+        };
+        let reason = peer.broken_by(error);
+        self.net.end(conn, Ending::Disconnected(reason));
+    }
+
+    /// The socket is empty. If a write has failed, that was all that had arrived.
+    fn would_block(&mut self, conn: ConnId) {
+        if let Some(failure) = self.net.peers.get(conn).and_then(|peer| peer.failure) {
+            self.net.end(conn, Ending::Disconnected(failure));
+        }
+    }
+}
+
+/// Hands the frames at the start of `bytes` to the handler, for as long as it wants them; how many bytes they took.
+fn deliver<H: Handler>(
+    core: &mut Core,
+    net: &mut Net,
+    handler: &mut H,
+    conn: ConnId,
+    bytes: &[u8],
+    mut need: usize,
+) -> (usize, Outcome) {
+    let max = net.peers.get(conn).map_or(0, |peer| peer.profile.max_frame);
+    let mut consumed = 0;
+    loop {
+        let Some(inbound) = core.inbound(conn) else {
+            return (consumed, Outcome::Stopped);
+        };
+        net.work.current = Some(conn);
+        net.work.interrupt = false;
+        let batch = inbound
+            .codec
+            .decode(&bytes[consumed..], need, max, |frame| {
+                handler.on_message(net, conn, frame);
+                if net.work.interrupt {
+                    Flow::Stop
+                } else {
+                    Flow::Continue
+                }
+            });
+        net.work.current = None;
+        net.count_received(conn, batch.frames, batch.consumed);
+        consumed += batch.consumed;
+        if batch.outcome != Outcome::Stopped {
+            return (consumed, batch.outcome);
+        }
+        core.flush_urgent(net);
+        match net.peers.get(conn) {
+            // Only a flush was asked for.
+            Some(peer) if peer.state == State::Open && !peer.paused => need = 0,
+            Some(peer) if peer.state == State::Open => return (consumed, Outcome::Stopped),
+            // Closed in the meantime: what is left is nobody's any more.
+            _ => return (bytes.len(), Outcome::Stopped),
+        }
+    }
+}
