@@ -1,79 +1,51 @@
-//! x
-use peerloop::*;
-use std::time::{Duration, Instant};
+//! From dial to disconnect, on real sockets.
 
-#[derive(Default)]
-struct Rec {
-    log: Vec<String>,
-    echo: bool,
-}
-impl Handler for Rec {
-    fn on_start(&mut self, _: &mut Net) {
-        self.log.push("start".into());
-    }
-    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let side = net.peer(conn).unwrap().side();
-        self.log.push(format!("connect {side:?}"));
-    }
-    fn on_message(&mut self, net: &mut Net, conn: ConnId, m: &[u8]) {
-        self.log
-            .push(format!("message {}", String::from_utf8_lossy(m)));
-        if self.echo {
-            net.send(conn, m).unwrap();
-        }
-    }
-    fn on_disconnect(&mut self, _: &mut Net, _: ConnId, r: DisconnectReason) {
-        self.log.push(format!("disconnect {r:?}"));
-    }
-    fn on_connect_failed(
-        &mut self,
-        _: &mut Net,
-        _: ConnId,
-        _: std::net::SocketAddr,
-        e: ConnectError,
-    ) {
-        self.log.push(format!("failed {e:?}"));
-    }
-}
-fn until(
-    a: &mut Node<Rec>,
-    b: &mut Node<Rec>,
-    mut done: impl FnMut(&mut Node<Rec>, &mut Node<Rec>) -> bool,
-) {
-    let end = Instant::now() + Duration::from_secs(5);
-    while !done(a, b) {
-        assert!(
-            Instant::now() < end,
-            "{:?} {:?}",
-            a.handler().log,
-            b.handler().log
-        );
-        let _ = a.turn(Some(Duration::from_millis(1))).unwrap();
-        let _ = b.turn(Some(Duration::from_millis(1))).unwrap();
-    }
-}
+mod util;
+
+use std::time::Duration;
+
+use peerloop::{Config, ConnectError, DisconnectReason, PeerState, Side};
+use util::{Event, Recorder, listening, node, pair, run_until};
+
 #[test]
-fn hello() {
-    let mut a = Node::new(
-        Config::default(),
-        Rec {
-            echo: true,
-            ..Default::default()
-        },
-    )
-    .unwrap();
-    let mut b = Node::new(Config::default(), Rec::default()).unwrap();
-    let addr = a.net().listen("127.0.0.1:0").unwrap();
-    let conn = b.net().connect(addr).unwrap();
-    until(&mut a, &mut b, |_, b| b.net().connection_count() == 1);
-    b.net().send(conn, b"hi").unwrap();
-    until(&mut a, &mut b, |_, b| {
-        b.handler().log.contains(&"message hi".into())
+fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
+    let (mut a, to_b, mut b, to_a) = pair(Config::default(), Recorder::default(), Recorder::echo());
+    assert_eq!(a.net().peer(to_b).unwrap().side(), Side::Initiator);
+    assert_eq!(b.net().peer(to_a).unwrap().side(), Side::Responder);
+    a.net().send(to_b, b"hello").unwrap();
+    run_until([&mut a, &mut b], |[a, _]| !a.handler().messages(to_b).is_empty());
+    a.net().close(to_b);
+    assert_eq!(a.net().peer(to_b).unwrap().state(), PeerState::Closing);
+    run_until([&mut a, &mut b], |[a, b]| {
+        a.handler().ended(to_b).is_some() && b.handler().ended(to_a).is_some()
     });
-    b.net().close(conn);
-    until(&mut a, &mut b, |a, b| {
-        a.handler().log.len() == 4 && b.handler().log.len() == 4
-    });
-    println!("{:?} {:?}", a.handler().log, b.handler().log);
-    println!("{:?}", a.net().stats());
+    let hello = b"hello".to_vec();
+    let expected = [
+        Event::Start,
+        Event::Connect(to_b),
+        Event::Message(to_b, hello.clone()),
+        Event::Disconnect(to_b, DisconnectReason::Local),
+    ];
+    assert_eq!(a.handler().events, expected);
+    let expected = [
+        Event::Start,
+        Event::Connect(to_a),
+        Event::Message(to_a, hello),
+        Event::Disconnect(to_a, DisconnectReason::PeerClosed),
+    ];
+    assert_eq!(b.handler().events, expected);
+    assert!(a.net().peer(to_b).is_none());
+    assert_eq!(a.net().connection_count(), 0);
+}
+
+#[test]
+fn a_refused_dial_fails_once_and_never_connects() {
+    let mut a = node(Config::default(), Recorder::default());
+    let (mut b, addr) = listening(Config::default(), Recorder::default());
+    b.net().unlisten(addr).unwrap();
+    let conn = a.net().connect(addr).unwrap();
+    run_until([&mut a], |[a]| a.handler().events.len() == 2);
+    util::run_for(Duration::from_millis(50), [&mut a]);
+    let refused = ConnectError::Io(std::io::ErrorKind::ConnectionRefused);
+    assert_eq!(a.handler().events, [Event::Start, Event::ConnectFailed(conn, refused)]);
 }

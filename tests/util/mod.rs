@@ -1,0 +1,195 @@
+//! What the tests on real sockets have in common: a handler that writes everything down, and a way to run nodes in
+//! the test's own thread until something has happened, with a bound.
+
+#![allow(dead_code, reason = "each test file uses its own part of it")]
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use peerloop::{
+    Admission, Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, SendOutcome, TimerId,
+};
+
+/// How long a condition may take before the test fails. Far more than needed: these machines are shared.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One callback.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    Start,
+    Connect(ConnId),
+    Message(ConnId, Vec<u8>),
+    Drain(ConnId),
+    Sent(ConnId, u64, SendOutcome),
+    ConnectFailed(ConnId, ConnectError),
+    Disconnect(ConnId, DisconnectReason),
+    Timer(TimerId, u64),
+}
+
+/// What a test wants done inside a callback, beside writing it down.
+pub type Reaction = Box<dyn FnMut(&mut Net, &Event) + Send>;
+
+/// Writes every callback down, in order, and reacts as the test says.
+pub struct Recorder {
+    pub events: Vec<Event>,
+    /// Calls of `on_turn`, which are too many to write down.
+    pub turns: usize,
+    pub reaction: Reaction,
+    pub admission: Admission,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::reacting(|_, _| {})
+    }
+}
+
+impl Recorder {
+    pub fn reacting(reaction: impl FnMut(&mut Net, &Event) + Send + 'static) -> Self {
+        let reaction = Box::new(reaction);
+        Self { events: Vec::new(), turns: 0, reaction, admission: Admission::Admit }
+    }
+
+    /// Answers every message with itself.
+    pub fn echo() -> Self {
+        Self::reacting(|net, event| {
+            if let Event::Message(conn, message) = event {
+                net.send(*conn, message).expect("the queue has room");
+            }
+        })
+    }
+
+    fn record(&mut self, net: &mut Net, event: Event) {
+        (self.reaction)(net, &event);
+        self.events.push(event);
+    }
+
+    /// The connections that were established, in order.
+    pub fn connected(&self) -> Vec<ConnId> {
+        let pick = |event: &Event| match event {
+            Event::Connect(conn) => Some(*conn),
+            _ => None,
+        };
+        self.events.iter().filter_map(pick).collect()
+    }
+
+    /// The messages of one connection, in order.
+    pub fn messages(&self, conn: ConnId) -> Vec<&[u8]> {
+        let pick = |event: &'_ Event| matches!(event, Event::Message(from, _) if *from == conn);
+        let body = |event| match event {
+            &Event::Message(_, ref body) => body.as_slice(),
+            _ => &[],
+        };
+        self.events.iter().filter(|event| pick(event)).map(body).collect()
+    }
+
+    /// Why a connection ended, if it has.
+    pub fn ended(&self, conn: ConnId) -> Option<DisconnectReason> {
+        self.events.iter().find_map(|event| match event {
+            Event::Disconnect(which, reason) if *which == conn => Some(*reason),
+            _ => None,
+        })
+    }
+
+    pub fn count(&self, which: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| which(event)).count()
+    }
+}
+
+impl Handler for Recorder {
+    fn on_start(&mut self, net: &mut Net) {
+        self.record(net, Event::Start);
+    }
+
+    fn on_accept(&mut self, _: &mut Net, _: SocketAddr) -> Admission {
+        self.admission
+    }
+
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        self.record(net, Event::Connect(conn));
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        self.record(net, Event::Message(conn, message.to_vec()));
+    }
+
+    fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
+        self.record(net, Event::Drain(conn));
+    }
+
+    fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
+        self.record(net, Event::Sent(conn, token, outcome));
+    }
+
+    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: SocketAddr, error: ConnectError) {
+        self.record(net, Event::ConnectFailed(conn, error));
+    }
+
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
+        self.record(net, Event::Disconnect(conn, reason));
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, key: u64) {
+        self.record(net, Event::Timer(timer, key));
+    }
+
+    fn on_turn(&mut self, _: &mut Net) {
+        self.turns += 1;
+    }
+}
+
+pub type TestNode = Node<Recorder>;
+
+pub fn node(config: Config, handler: Recorder) -> TestNode {
+    Node::new(config, handler).expect("a node")
+}
+
+/// A node that listens on a port of the system's choice.
+pub fn listening(config: Config, handler: Recorder) -> (TestNode, SocketAddr) {
+    let mut node = node(config, handler);
+    let addr = node.net().listen("127.0.0.1:0").expect("a listener");
+    (node, addr)
+}
+
+/// Runs the nodes, turn by turn in this thread, until the condition holds.
+#[track_caller]
+pub fn run_until<const N: usize>(
+    mut nodes: [&mut TestNode; N],
+    mut condition: impl FnMut(&mut [&mut TestNode; N]) -> bool,
+) {
+    let end = Instant::now() + PATIENCE;
+    while !condition(&mut nodes) {
+        if Instant::now() > end {
+            let logs: Vec<_> = nodes.iter().map(|node| abridged(&node.handler().events)).collect();
+            panic!("the condition did not come about; the callbacks so far: {logs:#?}");
+        }
+        for node in &mut nodes {
+            let _ = node.turn(Some(Duration::from_millis(1))).expect("a turn");
+        }
+    }
+}
+
+/// Runs the nodes for a while in which something is not to happen.
+pub fn run_for<const N: usize>(time: Duration, nodes: [&mut TestNode; N]) {
+    let end = Instant::now() + time;
+    run_until(nodes, |_| Instant::now() >= end);
+}
+
+/// Two nodes and the connection between them, by the name that each gives it: the first one dialled.
+pub fn pair(config: Config, a: Recorder, b: Recorder) -> (TestNode, ConnId, TestNode, ConnId) {
+    let mut dialler = node(config.clone(), a);
+    let (mut listener, addr) = listening(config, b);
+    let there = dialler.net().connect(addr).expect("a dial");
+    run_until([&mut dialler, &mut listener], |[dialler, listener]| {
+        !dialler.handler().connected().is_empty() && !listener.handler().connected().is_empty()
+    });
+    let here = listener.handler().connected()[0];
+    (dialler, there, listener, here)
+}
+
+/// The last events, with long messages cut short.
+fn abridged(events: &[Event]) -> Vec<String> {
+    let skipped = events.len().saturating_sub(40);
+    let show = |event: &Event| format!("{event:?}").chars().take(120).collect();
+    events[skipped..].iter().map(show).collect()
+}
