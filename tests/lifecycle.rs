@@ -13,7 +13,9 @@ fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
     assert_eq!(a.net().peer(to_b).unwrap().side(), Side::Initiator);
     assert_eq!(b.net().peer(to_a).unwrap().side(), Side::Responder);
     a.net().send(to_b, b"hello").unwrap();
-    run_until([&mut a, &mut b], |[a, _]| !a.handler().messages(to_b).is_empty());
+    run_until([&mut a, &mut b], |[a, _]| {
+        !a.handler().messages(to_b).is_empty()
+    });
     a.net().close(to_b);
     assert_eq!(a.net().peer(to_b).unwrap().state(), PeerState::Closing);
     run_until([&mut a, &mut b], |[a, b]| {
@@ -47,5 +49,8 @@ fn a_refused_dial_fails_once_and_never_connects() {
     run_until([&mut a], |[a]| a.handler().events.len() == 2);
     util::run_for(Duration::from_millis(50), [&mut a]);
     let refused = ConnectError::Io(std::io::ErrorKind::ConnectionRefused);
-    assert_eq!(a.handler().events, [Event::Start, Event::ConnectFailed(conn, refused)]);
+    assert_eq!(
+        a.handler().events,
+        [Event::Start, Event::ConnectFailed(conn, refused)]
+    );
 }

@@ -1,13 +1,18 @@
 //! What the tests on real sockets have in common: a handler that writes everything down, and a way to run nodes in
 //! the test's own thread until something has happened, with a bound.
 
-#![allow(dead_code, reason = "each test file uses its own part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part of it"
+)]
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peerloop::{
-    Admission, Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, SendOutcome, TimerId,
+    Admission, Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, SendOutcome,
+    TimerId,
 };
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
@@ -47,7 +52,12 @@ impl Default for Recorder {
 impl Recorder {
     pub fn reacting(reaction: impl FnMut(&mut Net, &Event) + Send + 'static) -> Self {
         let reaction = Box::new(reaction);
-        Self { events: Vec::new(), turns: 0, reaction, admission: Admission::Admit }
+        Self {
+            events: Vec::new(),
+            turns: 0,
+            reaction,
+            admission: Admission::Admit,
+        }
     }
 
     /// Answers every message with itself.
@@ -80,7 +90,11 @@ impl Recorder {
             &Event::Message(_, ref body) => body.as_slice(),
             _ => &[],
         };
-        self.events.iter().filter(|event| pick(event)).map(body).collect()
+        self.events
+            .iter()
+            .filter(|event| pick(event))
+            .map(body)
+            .collect()
     }
 
     /// Why a connection ended, if it has.
@@ -121,7 +135,13 @@ impl Handler for Recorder {
         self.record(net, Event::Sent(conn, token, outcome));
     }
 
-    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: SocketAddr, error: ConnectError) {
+    fn on_connect_failed(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        _: SocketAddr,
+        error: ConnectError,
+    ) {
         self.record(net, Event::ConnectFailed(conn, error));
     }
 
@@ -160,7 +180,10 @@ pub fn run_until<const N: usize>(
     let end = Instant::now() + PATIENCE;
     while !condition(&mut nodes) {
         if Instant::now() > end {
-            let logs: Vec<_> = nodes.iter().map(|node| abridged(&node.handler().events)).collect();
+            let logs: Vec<_> = nodes
+                .iter()
+                .map(|node| abridged(&node.handler().events))
+                .collect();
             panic!("the condition did not come about; the callbacks so far: {logs:#?}");
         }
         for node in &mut nodes {
