@@ -29,8 +29,10 @@ pub struct Peer {
     side: Side,
     since: Instant,
     pub(crate) traffic: Traffic,
-    pub(crate) state: State,
+    state: State,
     pub(crate) codec: Codec,
+    /// Bodies shorter than this may take the short way into the queue; see [`Peer::update_quick`].
+    quick: usize,
     pub(crate) profile: Arc<Profile>,
     /// Present while something is queued.
     pub(crate) queue: Option<Box<SendQueue>>,
@@ -51,7 +53,7 @@ pub struct Peer {
     pub(crate) starved: bool,
     pub(crate) paused: bool,
     /// `shutdown_write` was asked for.
-    pub(crate) send_shut: bool,
+    send_shut: bool,
     pub(crate) fin_sent: bool,
     /// The peer has ended its side.
     pub(crate) peer_finished: bool,
@@ -113,6 +115,7 @@ impl Peer {
             traffic: Traffic::default(),
             state: State::Connecting,
             codec: Codec::new(&profile.framing),
+            quick: 0,
             profile,
             queue: None,
             deadline: None,
@@ -176,6 +179,7 @@ impl Peer {
     }
 
     /// The same with what it costs to keep them, for comparison with the caps.
+    #[inline]
     pub(crate) fn queue_cost(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.cost())
     }
@@ -189,9 +193,40 @@ impl Peer {
         matches!(self.state, State::Open) && !self.send_shut
     }
 
+    pub(crate) fn inner_state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.state = state;
+        self.update_quick();
+    }
+
+    /// No frame is accepted for sending any more.
+    pub(crate) fn shut_send(&mut self) {
+        self.send_shut = true;
+        self.update_quick();
+    }
+
+    /// Brings together in one number what would otherwise be asked for every message: whether the connection is open
+    /// for sending, has the default framing, and how long a body may be. Zero sends everybody the long way.
+    fn update_quick(&mut self) {
+        let quick = self.can_send() && self.codec.is_default();
+        self.quick = if quick {
+            self.profile.max_frame.min(u32::MAX as usize) + 1
+        } else {
+            0
+        };
+    }
+
+    #[inline]
+    pub(crate) fn quick(&self) -> usize {
+        self.quick
+    }
+
     /// The TCP connection is made.
     pub(crate) fn open(&mut self, local_addr: SocketAddr, now: Instant) {
-        self.state = State::Open;
+        self.set_state(State::Open);
         self.local_addr = Some(local_addr);
         self.since = now;
     }

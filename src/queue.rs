@@ -48,6 +48,8 @@ pub(crate) struct SendQueue {
     written: usize,
     /// Bytes queued and not written.
     len: usize,
+    /// What the entries of the chain and of `tracked` cost beside their bytes.
+    overhead: usize,
     /// Bytes written since the queue was last empty-handed; tracked sends are measured on this scale.
     position: u64,
     tracked: VecDeque<Tracked>,
@@ -55,8 +57,14 @@ pub(crate) struct SendQueue {
 
 #[derive(Debug)]
 enum Chunk {
-    Block { bytes: Vec<u8>, filled: usize },
-    Head(Head),
+    Block {
+        bytes: Vec<u8>,
+        filled: usize,
+    },
+    Head {
+        block: [u8; Head::BLOCK],
+        len: usize,
+    },
     Shared(Bytes),
 }
 
@@ -64,7 +72,7 @@ impl Chunk {
     fn as_slice(&self) -> &[u8] {
         match self {
             Self::Block { bytes, filled } => &bytes[..*filled],
-            Self::Head(head) => head.as_slice(),
+            Self::Head { block, len } => &block[..*len],
             Self::Shared(bytes) => bytes,
         }
     }
@@ -87,7 +95,7 @@ impl SendQueue {
     /// Bytes that wait and what it costs to keep them, for comparison with the caps.
     #[inline]
     pub(crate) fn cost(&self) -> usize {
-        self.len + self.chain.len() * CHUNK_OVERHEAD + self.tracked.len() * TRACKED_OVERHEAD
+        self.len + self.overhead
     }
 
     #[inline]
@@ -95,24 +103,37 @@ impl SendQueue {
         self.len == 0
     }
 
-    /// Appends a frame by copying it: its header, its body, and the delimiter if the framing has one.
+    /// Appends a frame with a 4-byte big-endian length if it fits into the tail as it is; `None` if it does not, and
+    /// then nothing is appended.
     #[inline]
+    pub(crate) fn push_quickly(&mut self, body: &[u8]) -> Option<()> {
+        let end = self.filled + 4 + body.len();
+        let (head, room) = self
+            .tail
+            .get_mut(self.filled..end)?
+            .split_first_chunk_mut()?;
+        *head = (body.len() as u32).to_be_bytes();
+        room.copy_from_slice(body);
+        self.filled = end;
+        self.len += 4 + body.len();
+        Some(())
+    }
+
+    /// Appends a frame by copying it: its header, its body, and the delimiter if the framing has one.
+    #[inline(always)]
     pub(crate) fn push(&mut self, head: &Head, body: &[u8], end: Option<u8>, spares: &mut Spares) {
         // The header is stored as a whole block and the body written over what it does not need:
         //
         //   filled   + head.len()        + body.len()   + 1
         //     ├─ header ──┼──── body ─────────┼─ delimiter ┤
         //     ├─ block of 16 ────┤
-        let need = head.block().len() + body.len() + 1;
-        let Some(room) = self
-            .tail
-            .get_mut(self.filled..)
-            .filter(|room| room.len() >= need)
-        else {
+        let need = Head::BLOCK + body.len() + 1;
+        let room = self.tail.get_mut(self.filled..);
+        let Some(room) = room.filter(|room| room.len() >= need) else {
             return self.push_in_parts(head, &[IoSlice::new(body)], end, spares);
         };
         let (start, stop) = (head.len(), head.len() + body.len());
-        room[..head.block().len()].copy_from_slice(head.block());
+        room[..Head::BLOCK].copy_from_slice(&head.block());
         room[start..stop].copy_from_slice(body);
         let mut added = stop;
         if let Some(byte) = end {
@@ -124,6 +145,7 @@ impl SendQueue {
     }
 
     /// Appends a frame whose body is in several parts, and any frame that does not fit into the tail as it is.
+    #[inline(never)]
     pub(crate) fn push_in_parts(
         &mut self,
         head: &Head,
@@ -131,7 +153,7 @@ impl SendQueue {
         end: Option<u8>,
         spares: &mut Spares,
     ) {
-        self.append(head.as_slice(), spares);
+        self.append(head.as_slice(&mut [0; Head::BLOCK]), spares);
         for part in parts {
             self.append(part, spares);
         }
@@ -149,29 +171,33 @@ impl SendQueue {
         self.seal(spares);
         self.len += head.len() + body.len();
         if head.len() > 0 {
-            self.chain.push_back(Chunk::Head(*head));
+            self.chain_up(Chunk::Head {
+                block: head.block(),
+                len: head.len(),
+            });
         }
-        self.chain.push_back(Chunk::Shared(body));
+        self.chain_up(Chunk::Shared(body));
         self.append(end.as_slice(), spares);
     }
 
     /// Remembers to tell of the frame just pushed when its last byte has been written.
     pub(crate) fn track(&mut self, token: u64) {
         let end = self.position + self.len as u64;
+        self.overhead += TRACKED_OVERHEAD;
         self.tracked.push_back(Tracked { end, token });
     }
 
     /// The token of a tracked send whose frame has been written in full.
     pub(crate) fn pop_sent(&mut self) -> Option<u64> {
         let first = self.tracked.front()?;
-        (first.end <= self.position)
-            .then(|| self.tracked.pop_front())?
-            .map(|tracked| tracked.token)
+        if first.end > self.position { None } else { self.pop_lost() }
     }
 
     /// The token of a tracked send that will not be written any more.
     pub(crate) fn pop_lost(&mut self) -> Option<u64> {
-        self.tracked.pop_front().map(|tracked| tracked.token)
+        let tracked = self.tracked.pop_front()?;
+        self.overhead -= TRACKED_OVERHEAD;
+        Some(tracked.token)
     }
 
     /// Borrows what comes first, up to `budget` bytes; how many slices and bytes that is.
@@ -213,6 +239,7 @@ impl SendQueue {
                 return;
             }
             self.written -= len;
+            self.overhead -= CHUNK_OVERHEAD;
             if let Some(Chunk::Block { bytes, .. }) = self.chain.pop_front() {
                 spares.put_block(bytes);
             }
@@ -274,7 +301,12 @@ impl SendQueue {
         } else {
             self.tail[..filled].to_vec()
         };
-        self.chain.push_back(Chunk::Block { bytes, filled });
+        self.chain_up(Chunk::Block { bytes, filled });
+    }
+
+    fn chain_up(&mut self, chunk: Chunk) {
+        self.overhead += CHUNK_OVERHEAD;
+        self.chain.push_back(chunk);
     }
 }
 
@@ -310,7 +342,8 @@ impl Spares {
             // A chain or a list that grew long once does not stay long for ever.
             queue.chain.shrink_to(8);
             queue.tracked.shrink_to(8);
-            (queue.filled, queue.written, queue.len, queue.position) = (0, 0, 0, 0);
+            (queue.filled, queue.written, queue.len) = (0, 0, 0);
+            (queue.overhead, queue.position) = (0, 0);
             self.queues.push(queue);
         }
     }

@@ -38,7 +38,7 @@ fn encode(codec: &mut Codec, max: usize, body: &[u8]) -> Vec<u8> {
         return wire;
     }
     codec.check_body(body).unwrap();
-    wire.extend_from_slice(codec.head(body.len(), max).unwrap().as_slice());
+    wire.extend_from_slice(codec.head(body.len(), max).unwrap().as_slice(&mut [0; 16]));
     wire.extend_from_slice(body);
     wire.extend(codec.tail());
     wire
@@ -142,7 +142,8 @@ fn a_length_over_the_limit_is_refused_on_the_header() {
             continue;
         };
         let header = prefix.head(101);
-        let (frames, _, error) = receive(Codec::Length(prefix), 100, &[header.as_slice()]);
+        let (frames, _, error) =
+            receive(Codec::Length(prefix), 100, &[header.as_slice(&mut [0; 16])]);
         assert!(frames.is_empty());
         assert_eq!(
             error,
@@ -154,7 +155,7 @@ fn a_length_over_the_limit_is_refused_on_the_header() {
 
 #[test]
 fn an_announced_length_never_overflows() {
-    let eight = LengthPrefix::Eight(crate::framing::ByteOrder::BigEndian);
+    let eight = LengthPrefix::Eight(ByteOrder::BigEndian);
     let (_, _, error) = receive(Codec::Length(eight), 100, &[&[0xff; 8]]);
     assert_eq!(
         error,

@@ -62,7 +62,7 @@ impl LengthPrefix {
     pub(crate) fn head(self, body: usize) -> Head {
         let number = body as u64;
         match self {
-            Self::One => Head::little_endian(number, 1),
+            Self::One => Head::little_endian(number, 0, 1),
             Self::Two(order) => order.head(number, 2),
             Self::Three(order) => order.head(number, 3),
             Self::Four(order) => order.head(number, 4),
@@ -75,8 +75,10 @@ impl LengthPrefix {
 impl ByteOrder {
     fn head(self, number: u64, width: usize) -> Head {
         match self {
-            Self::LittleEndian => Head::little_endian(number, width),
-            Self::BigEndian => Head::little_endian(number.swap_bytes() >> (64 - 8 * width), width),
+            Self::LittleEndian => Head::little_endian(number, 0, width),
+            Self::BigEndian => {
+                Head::little_endian(number.swap_bytes() >> (64 - 8 * width), 0, width)
+            }
         }
     }
 }
@@ -90,7 +92,7 @@ fn varint_head(mut number: u64) -> Head {
         width += 1;
     }
     bits |= u128::from(number as u8) << (8 * width);
-    Head::new(bits, width + 1)
+    Head::little_endian(bits as u64, (bits >> 64) as u16, width + 1)
 }
 
 /// Reads the number at the start of a frame. A trait, so that the loop over frames is compiled once for each
@@ -189,7 +191,7 @@ mod tests {
     const ORDERS: [ByteOrder; 2] = [ByteOrder::BigEndian, ByteOrder::LittleEndian];
 
     fn wire(prefix: LengthPrefix, body: usize) -> Vec<u8> {
-        prefix.head(body).as_slice().to_vec()
+        prefix.head(body).as_slice(&mut [0; 16]).to_vec()
     }
 
     #[test]
@@ -223,9 +225,11 @@ mod tests {
                     let number = number & (u64::MAX >> (64 - 8 * width));
                     let head = order.head(number, width);
                     let reader = FixedWidth { width, order };
-                    assert_eq!(reader.read(head.as_slice()), Ok(Some((width, number))));
+                    let block = &mut [0; 16];
+                    let bytes = head.as_slice(block);
+                    assert_eq!(reader.read(bytes), Ok(Some((width, number))));
                     for cut in 0..width {
-                        assert_eq!(reader.read(&head.as_slice()[..cut]), Ok(None));
+                        assert_eq!(reader.read(&bytes[..cut]), Ok(None));
                     }
                 }
             }
@@ -237,7 +241,8 @@ mod tests {
         for shift in 0..64 {
             for number in [1u64 << shift, (1 << shift) - 1, u64::MAX >> (63 - shift)] {
                 let head = varint_head(number);
-                let bytes = head.as_slice();
+                let block = &mut [0; 16];
+                let bytes = head.as_slice(block);
                 assert_eq!(Varint.read(bytes), Ok(Some((bytes.len(), number))));
                 for cut in 0..bytes.len() {
                     assert_eq!(Varint.read(&bytes[..cut]), Ok(None));

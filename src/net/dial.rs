@@ -105,7 +105,7 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        debug_assert_eq!(peer.state, State::Connecting);
+        debug_assert_eq!(peer.inner_state(), State::Connecting);
         peer.open(local_addr, now);
         self.connecting -= 1;
         self.connected += 1;

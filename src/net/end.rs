@@ -16,7 +16,7 @@ impl Net {
     ///
     /// A dial that is not connected yet is given up with [`ConnectError::Cancelled`]. A stale id is none to close.
     pub fn close(&mut self, conn: ConnId) {
-        match self.peers.get(conn).map(|peer| peer.state) {
+        match self.peers.get(conn).map(|peer| peer.inner_state()) {
             Some(State::Connecting) => self.fail(conn, ConnectError::Cancelled),
             Some(State::Open) => self.begin_closing(conn, DisconnectReason::Local),
             _ => {}
@@ -31,8 +31,8 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        if peer.state == State::Open {
-            peer.send_shut = true;
+        if peer.inner_state() == State::Open {
+            peer.shut_send();
             self.mark_dirty(conn);
         }
     }
@@ -47,7 +47,7 @@ impl Net {
             return;
         };
         peer.reset = true;
-        match peer.state {
+        match peer.inner_state() {
             State::Connecting => self.fail(conn, ConnectError::Cancelled),
             State::Open | State::Closing(_) => {
                 self.end(conn, Ending::Disconnected(DisconnectReason::Local));
@@ -80,12 +80,12 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        debug_assert_eq!(peer.state, State::Open);
+        debug_assert_eq!(peer.inner_state(), State::Open);
         if let Some(failure) = peer.failure {
             // Nothing can leave any more.
             return self.end(conn, Ending::Disconnected(failure));
         }
-        peer.state = State::Closing(reason);
+        peer.set_state(State::Closing(reason));
         let linger = peer.profile.timeouts.linger;
         self.connected -= 1;
         self.set_deadline(conn, linger);
@@ -101,13 +101,13 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        match peer.state {
+        match peer.inner_state() {
             State::Connecting => self.connecting -= 1,
             State::Open => self.connected -= 1,
             State::Closing(_) => {}
             State::Ended(_) | State::Gone => return,
         }
-        peer.state = State::Ended(ending);
+        peer.set_state(State::Ended(ending));
         self.set_deadline(conn, None);
         self.interrupt(conn);
         self.work.ended.push(conn);
@@ -118,10 +118,10 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        if let State::Ended(ending) = peer.state {
+        if let State::Ended(ending) = peer.inner_state() {
             self.metrics.count_end(ending);
         }
-        peer.state = State::Gone;
+        peer.set_state(State::Gone);
         self.gone += 1;
         self.ended_traffic += std::mem::take(&mut peer.traffic);
         if let Some(queue) = peer.queue.take() {
@@ -132,13 +132,23 @@ impl Net {
         }
     }
 
+    /// The token of a tracked send that was lost with its connection.
+    pub(crate) fn pop_lost(&mut self, conn: ConnId) -> Option<u64> {
+        let queue = self.peers.get_mut(conn)?.queue.as_mut()?;
+        let cost = queue.cost();
+        let token = queue.pop_lost();
+        self.metrics.note_peak();
+        self.metrics.queued -= cost - queue.cost();
+        token
+    }
+
     /// Takes back a slot whose connection was lost before anybody heard of it.
     pub(crate) fn discard(&mut self, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        debug_assert_eq!(peer.state, State::Connecting);
-        peer.state = State::Gone;
+        debug_assert_eq!(peer.inner_state(), State::Connecting);
+        peer.set_state(State::Gone);
         self.connecting -= 1;
         self.gone += 1;
     }

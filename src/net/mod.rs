@@ -208,7 +208,7 @@ impl Net {
         debug_assert!(
             self.peers
                 .get(conn)
-                .is_some_and(|peer| peer.state == State::Gone)
+                .is_some_and(|peer| peer.inner_state() == State::Gone)
         );
         if self.peers.remove(conn).is_some() {
             self.gone -= 1;

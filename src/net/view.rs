@@ -13,7 +13,7 @@ impl Net {
     pub fn peer(&self, conn: ConnId) -> Option<&Peer> {
         self.peers
             .get(conn)
-            .filter(|peer| peer.state != State::Gone)
+            .filter(|peer| peer.inner_state() != State::Gone)
     }
 
     /// Bytes that were accepted for sending on this connection and not handed to the kernel yet, framing included.
@@ -24,6 +24,7 @@ impl Net {
 
     /// Whether now is a good time to send: the connection is open for sending and its queue below
     /// [`Config::queue_high`]. When it is not, [`Handler::on_drain`](crate::Handler::on_drain) says when it is again.
+    #[inline]
     pub fn is_writable(&mut self, conn: ConnId) -> bool {
         let Some(peer) = self.peers.get_mut(conn).filter(|peer| peer.can_send()) else {
             return false;
@@ -88,7 +89,7 @@ impl Net {
     fn in_state(&self, state: State) -> impl Iterator<Item = ConnId> + '_ {
         self.peers
             .iter()
-            .filter(move |(_, peer)| peer.state == state)
+            .filter(move |(_, peer)| peer.inner_state() == state)
             .map(|(conn, _)| conn)
     }
 }

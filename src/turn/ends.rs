@@ -26,8 +26,7 @@ impl<H: Handler> Driver<'_, H> {
             self.handler
                 .on_sent(self.net, conn, token, SendOutcome::HandedOver);
         }
-        let pop = |peer: &mut crate::peer::Peer| peer.queue.as_mut()?.pop_lost();
-        while let Some(token) = self.net.peers.get_mut(conn).and_then(pop) {
+        while let Some(token) = self.net.pop_lost(conn) {
             self.handler
                 .on_sent(self.net, conn, token, SendOutcome::Lost);
         }
@@ -38,7 +37,7 @@ impl<H: Handler> Driver<'_, H> {
             return;
         };
         let (addr, name) = (peer.addr(), &self.net.config.name);
-        match peer.state {
+        match peer.inner_state() {
             State::Ended(Ending::Failed(error)) => {
                 log::debug!(target: "peerloop", "{name}: {conn}: dialling {addr}: {error}");
                 self.handler.on_connect_failed(self.net, conn, addr, error);

@@ -246,7 +246,7 @@ impl<H: Handler> Driver<'_, H> {
             .net
             .peers
             .iter()
-            .map(|(conn, peer)| (conn, peer.state))
+            .map(|(conn, peer)| (conn, peer.inner_state()))
             .collect();
         for (conn, state) in peers {
             match state {

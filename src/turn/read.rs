@@ -25,7 +25,7 @@ impl<H: Handler> Driver<'_, H> {
         let Some(peer) = self.net.peers.get(conn) else {
             return;
         };
-        if peer.state == State::Connecting {
+        if peer.inner_state() == State::Connecting {
             self.finish_dial(conn);
         }
         // Output first: what leaves makes room, and a handler that answers would only queue behind it.
@@ -54,7 +54,7 @@ impl<H: Handler> Driver<'_, H> {
         self.net
             .peers
             .get(conn)
-            .is_some_and(|peer| peer.state == State::Open && !peer.paused)
+            .is_some_and(|peer| peer.inner_state() == State::Open && !peer.paused)
     }
 
     /// Reads until the socket is empty or the budget is used up, and delivers.
@@ -64,7 +64,7 @@ impl<H: Handler> Driver<'_, H> {
             let Some(peer) = self.net.peers.get(conn) else {
                 return;
             };
-            match peer.state {
+            match peer.inner_state() {
                 State::Open if peer.paused => return,
                 State::Open | State::Closing(_) => {}
                 State::Connecting | State::Ended(_) | State::Gone => return,
@@ -198,7 +198,7 @@ impl<H: Handler> Driver<'_, H> {
         };
         let reason = peer.finish(partial);
         let (nothing_queued, broken) = (peer.queue.is_none(), peer.failure.is_some());
-        match peer.state {
+        match peer.inner_state() {
             State::Open if !nothing_queued && !broken => self.net.begin_closing(conn, reason),
             State::Closing(_) if !nothing_queued => {}
             _ => self.net.end(conn, Ending::Disconnected(reason)),
@@ -257,8 +257,8 @@ fn deliver<H: Handler>(
         core.flush_urgent(net);
         match net.peers.get(conn) {
             // Only a flush was asked for.
-            Some(peer) if peer.state == State::Open && !peer.paused => need = 0,
-            Some(peer) if peer.state == State::Open => return (consumed, Outcome::Stopped),
+            Some(peer) if peer.inner_state() == State::Open && !peer.paused => need = 0,
+            Some(peer) if peer.inner_state() == State::Open => return (consumed, Outcome::Stopped),
             // Closed in the meantime: what is left is nobody's any more.
             _ => return (bytes.len(), Outcome::Stopped),
         }

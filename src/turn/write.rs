@@ -105,7 +105,7 @@ impl Core {
         let Some(inbound) = self.inbound.get_mut(conn.slot()).and_then(Option::as_mut) else {
             return;
         };
-        if peer.blocked || !peer.is_live() || peer.state == State::Connecting {
+        if peer.blocked || !peer.is_live() || peer.inner_state() == State::Connecting {
             return;
         }
         if peer.turn != net.metrics.turns {
@@ -178,7 +178,7 @@ impl Core {
         };
         let Some(failure) = peer.failure else { return };
         peer.blocked = true;
-        if peer.state != State::Open || peer.paused {
+        if peer.inner_state() != State::Open || peer.paused {
             let reason = peer.broken_by(failure);
             return net.end(conn, Ending::Disconnected(reason));
         }
