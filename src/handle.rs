@@ -18,8 +18,11 @@ use crate::network::Wake;
 /// What another thread asks of a node. The queue holds [`Config::command_queue`](crate::Config::command_queue) of them.
 pub(crate) enum Command<H> {
     Send(ConnId, Bytes),
-    Call(Box<dyn FnOnce(&mut H, &mut Net) + Send>),
+    Call(Call<H>),
 }
+
+/// A function for the loop to call.
+type Call<H> = Box<dyn FnOnce(&mut H, &mut Net) + Send>;
 
 /// What handles and the loop share beside the queue.
 #[derive(Debug)]

@@ -190,7 +190,11 @@ impl SendQueue {
     /// The token of a tracked send whose frame has been written in full.
     pub(crate) fn pop_sent(&mut self) -> Option<u64> {
         let first = self.tracked.front()?;
-        if first.end > self.position { None } else { self.pop_lost() }
+        if first.end > self.position {
+            None
+        } else {
+            self.pop_lost()
+        }
     }
 
     /// The token of a tracked send that will not be written any more.
@@ -312,6 +316,10 @@ impl SendQueue {
 
 /// Queues and blocks that nobody uses at the moment, kept so that steady traffic allocates nothing.
 #[derive(Debug, Default)]
+#[allow(
+    clippy::vec_box,
+    reason = "the box is what is kept: a connection holds it by one pointer"
+)]
 pub(crate) struct Spares {
     blocks: Vec<Vec<u8>>,
     block_bytes: usize,

@@ -6,12 +6,21 @@ use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use peerloop::{Config, ConnId, Handle, Handler, Net, Node};
+use peerloop::{Config, ConnId, Handle, Handler, Net, Node, TimerId};
 
-/// Answers with an empty message after every so many messages on one connection together with the others.
+/// Answers with an empty message after every so many messages, over all its connections together.
 pub struct Sink {
-    pub answer_every: u64,
-    pub received: u64,
+    answer_every: u64,
+    received: u64,
+}
+
+impl Sink {
+    pub fn answering_every(messages: u64) -> Self {
+        Self {
+            answer_every: messages,
+            received: 0,
+        }
+    }
 }
 
 impl Handler for Sink {
@@ -67,6 +76,67 @@ impl Handler for Source {
     }
 }
 
+/// Keeps a number of round trips under way on its one connection.
+#[derive(Default)]
+pub struct Pinger {
+    pub conn: Option<ConnId>,
+    pub to_send: u64,
+    pub to_receive: u64,
+}
+
+impl Handler for Pinger {
+    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
+        self.conn = Some(conn);
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        self.to_receive -= 1;
+        if self.to_send > 0 {
+            self.to_send -= 1;
+            net.send(conn, message).expect("a ping fits");
+        }
+    }
+}
+
+/// A pinger in this thread, connected to `addr`.
+pub fn pinger(addr: SocketAddr) -> io::Result<Node<Pinger>> {
+    let mut node = Node::new(config(), Pinger::default())?;
+    node.net().connect(addr)?;
+    while node.handler().conn.is_none() {
+        let _ = node.turn(None)?;
+    }
+    Ok(node)
+}
+
+/// Makes that many round trips of 64 bytes, so many of them at once.
+pub fn ping(node: &mut Node<Pinger>, trips: u64, outstanding: u64) -> io::Result<()> {
+    let pinger = node.handler_mut();
+    let conn = pinger.conn.expect("it is connected");
+    pinger.to_receive = trips;
+    pinger.to_send = trips - outstanding;
+    for _ in 0..outstanding {
+        node.net().send(conn, &[7; 64]).map_err(io::Error::other)?;
+    }
+    while node.handler().to_receive > 0 {
+        let _ = node.turn(None)?;
+    }
+    Ok(())
+}
+
+/// Counts its timers.
+#[derive(Default)]
+pub struct Clock {
+    pub fired: usize,
+}
+
+impl Handler for Clock {
+    fn on_timer(&mut self, _: &mut Net, _: TimerId, _: u64) {
+        self.fired += 1;
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
 /// A node that runs in its own thread until it is dropped.
 pub struct Running<H> {
     pub addr: SocketAddr,
@@ -113,13 +183,8 @@ pub fn source(addr: SocketAddr, connections: usize) -> io::Result<Node<Source>> 
     Ok(node)
 }
 
-/// Has the source send that many messages on each connection and waits for that many answers.
-pub fn transfer(
-    node: &mut Node<Source>,
-    messages: u64,
-    body: &[u8],
-    answers: u64,
-) -> io::Result<()> {
+/// Has the source send that many messages, over all its connections together, and waits for the one answer.
+pub fn transfer(node: &mut Node<Source>, messages: u64, body: &[u8]) -> io::Result<()> {
     let source = node.handler_mut();
     source.body = body.to_vec();
     source.left = messages;
@@ -131,7 +196,22 @@ pub fn transfer(
         source.fill(node.net(), conn);
         *node.handler_mut() = source;
     }
-    while node.handler().answers < answers {
+    while node.handler().answers == 0 {
+        let _ = node.turn(None)?;
+    }
+    Ok(())
+}
+
+/// Has the source send that many messages to each of its connections, and waits for the one answer. The queues take
+/// all of them, so that what is measured is the way in and out of them and not the waiting.
+pub fn broadcast(node: &mut Node<Source>, messages: u64, body: &[u8]) -> io::Result<()> {
+    node.handler_mut().answers = 0;
+    let conns = node.handler().conns.clone();
+    for _ in 0..messages {
+        let outcome = node.net().broadcast(conns.iter().copied(), body);
+        assert_eq!(outcome.sent, conns.len(), "the queues take a whole batch");
+    }
+    while node.handler().answers == 0 {
         let _ = node.turn(None)?;
     }
     Ok(())
