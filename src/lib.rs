@@ -1,6 +1,106 @@
-//! Peer-to-peer TCP networking without an async runtime.
+//! Peer-to-peer TCP networking **without an async runtime**.
+//!
+//! One thread runs one [mio](https://docs.rs/mio) poll loop; the loop owns every socket, splits bytes into messages,
+//! queues what leaves, and calls your [`Handler`] synchronously with `&mut self`.
+//!
+//! # Quick start
+//!
+//! An echo server:
+//!
+//! ```no_run
+//! use peerloop::{Config, ConnId, Handler, Net, Node};
+//!
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+//!         let _ = net.send(conn, message);
+//!     }
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut node = Node::new(Config::default(), Echo)?;
+//!     let addr = node.net().listen("127.0.0.1:0")?;
+//!     println!("listening on {addr}");
+//!     node.run()
+//! }
+//! ```
+//!
+//! # How it holds together
+//!
+//! - A [`Node`] is one loop with its sockets and your handler. [`Node::run`] gives it a thread; [`Node::turn`] lets it
+//!   live inside a loop of yours.
+//! - A [`Handler`] is told what happens. Only [`Handler::on_message`] must be written.
+//! - A [`Net`] is what the handler may do: listen, dial, send, close, set timers, look around. It is handed to every
+//!   callback, and lent between turns by [`Node::net`]. None of its calls ever calls the handler.
+//! - A [`ConnId`] names a connection for as long as it lives and never means another one; a [`ConnMap`] keeps your own
+//!   state for each.
+//! - A [`Handle`] reaches the node from other threads.
+//! - A [`Config`] has every limit and timeout, with its default and the reason for it.
+//!
+//! A message is what one call of [`Net::send`] sends and one call of [`Handler::on_message`] receives. How it is told
+//! apart from the next on the wire is the [`Framing`]; the default is a 4-byte big-endian length.
+//!
+//! # A dialler
+//!
+//! It asks, waits for the answer, and ends:
+//!
+//! ```
+//! # use std::{net::SocketAddr, thread, time::Duration};
+//! use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node};
+//!
+//! #[derive(Default)]
+//! struct Asker {
+//!     answer: Option<String>,
+//! }
+//!
+//! impl Handler for Asker {
+//!     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+//!         net.send(conn, b"anybody there?").expect("a new connection has room");
+//!     }
+//!
+//!     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+//!         self.answer = Some(String::from_utf8_lossy(message).into_owned());
+//!         net.close(conn);
+//!     }
+//!
+//!     fn on_disconnect(&mut self, net: &mut Net, _: ConnId, _: DisconnectReason) {
+//!         net.shutdown(Duration::from_secs(1));
+//!     }
+//!
+//!     fn on_connect_failed(&mut self, net: &mut Net, _: ConnId, addr: SocketAddr, error: ConnectError) {
+//!         eprintln!("cannot reach {addr}: {error}");
+//!         net.shutdown(Duration::ZERO);
+//!     }
+//! }
+//!
+//! # struct Echo;
+//! # impl Handler for Echo {
+//! #     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+//! #         let _ = net.send(conn, message);
+//! #     }
+//! # }
+//! # fn main() -> std::io::Result<()> {
+//! # let mut server = Node::new(Config::default(), Echo)?;
+//! # let addr = server.net().listen("127.0.0.1:0")?;
+//! # let handle = server.handle();
+//! # let serving = thread::spawn(move || server.run());
+//! let mut node = Node::new(Config::default(), Asker::default())?;
+//! node.net().connect(addr)?;
+//! node.run()?;
+//! assert_eq!(node.handler().answer.as_deref(), Some("anybody there?"));
+//! # handle.shutdown(Duration::ZERO);
+//! # serving.join().expect("the server does not panic")
+//! # }
+//! ```
+//!
+//! # Logs
+//!
+//! Through the `log` crate, under the target `peerloop`, with the node's name and the connection's id. What a peer can
+//! cause is logged at debug level at most, and counted in [`Metrics`].
 #![forbid(unsafe_code)]
-#![doc(test(attr(deny(warnings))))]
+// An example shows what its reader needs and need not use it.
+#![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 mod buffer;
 mod config;
