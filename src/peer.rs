@@ -40,6 +40,9 @@ pub struct Peer {
     pub(crate) deadline: Option<u32>,
     /// A write failed; reported once everything that had arrived is delivered.
     pub(crate) failure: Option<DisconnectReason>,
+    /// A drain is to be announced once the queue costs no more than this: a send was refused, or the high watermark
+    /// passed.
+    drain_at: Option<usize>,
     /// Bytes written in the turn `turn`.
     pub(crate) written: usize,
     pub(crate) turn: u64,
@@ -47,8 +50,6 @@ pub struct Peer {
     pub(crate) dirty: bool,
     /// The socket took all it could: wait for an edge before writing on.
     pub(crate) blocked: bool,
-    /// A send was refused or the high watermark passed: a drain is to be announced.
-    pub(crate) pressured: bool,
     /// A send was refused because of the loop's cap: a drain is to be announced when the loop has room.
     pub(crate) starved: bool,
     pub(crate) paused: bool,
@@ -120,11 +121,11 @@ impl Peer {
             queue: None,
             deadline: None,
             failure: None,
+            drain_at: None,
             written: 0,
             turn: 0,
             dirty: false,
             blocked: false,
-            pressured: false,
             starved: false,
             paused: false,
             send_shut: false,
@@ -182,6 +183,30 @@ impl Peer {
     #[inline]
     pub(crate) fn queue_cost(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.cost())
+    }
+
+    /// Whether `need` more bytes fit. One frame on an empty queue always, so that every legal message can be sent.
+    #[inline]
+    pub(crate) fn has_room(&self, need: usize) -> bool {
+        let cost = self.queue_cost();
+        cost == 0 || cost + need <= self.profile.queue_max
+    }
+
+    /// Notes that a drain is to be announced. A frame may be refused by a queue that is low already, because of its
+    /// own size; it is welcome when there is nothing left.
+    pub(crate) fn owe_drain(&mut self) {
+        let low = self.profile.queue_low;
+        let at = if self.queue_cost() > low { low } else { 0 };
+        self.drain_at = Some(self.drain_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Whether the drain that is owed is to be announced now; then it is owed no more.
+    pub(crate) fn take_drain(&mut self) -> bool {
+        let due = !self.starved && self.drain_at.is_some_and(|at| self.queue_cost() <= at);
+        if due {
+            self.drain_at = None;
+        }
+        due
     }
 
     pub(crate) fn is_live(&self) -> bool {

@@ -106,6 +106,12 @@ impl Metrics {
         }
     }
 
+    /// Whether the loop may queue `need` more bytes. One frame always, so that every legal message can be sent.
+    #[inline]
+    pub(crate) fn has_room(&self, need: usize, max: usize) -> bool {
+        self.queued == 0 || self.queued + need <= max
+    }
+
     /// To be called before `queued` falls, so that the most there ever was is not missed.
     pub(crate) fn note_peak(&mut self) {
         self.queued_max = self.queued_max.max(self.queued);

@@ -9,9 +9,7 @@ use super::Net;
 use crate::error::{FrameError, SendError};
 use crate::framing::{Codec, Head};
 use crate::id::ConnId;
-use crate::peer::Peer;
 use crate::queue::{CHAIN_MIN, SendQueue, Spares};
-use crate::stats::Metrics;
 
 /// The body of a message, in whatever form the caller has it: a slice, [`Bytes`] (large ones travel without a copy),
 /// or several slices that make one message.
@@ -300,13 +298,19 @@ impl Net {
             .filter(|peer| peer.can_send())
             .ok_or(SendError::Closed)?;
         let head = body.head(&peer.codec, peer.profile.max_frame)?;
-        if let (Codec::Custom(_), false) = (&peer.codec, matches!(body.0, Kind::Encoded(_))) {
-            return self.enqueue_custom(conn, &body, token);
-        }
         let end = peer.codec.tail();
         let need = head.len() + body.len() + end.as_slice().len();
-        if !has_room(peer, need, &self.metrics, self.config.loop_queue_max) {
-            return self.refuse(conn);
+        // What a user's framer has made is queued: its state says that it was.
+        if !matches!(body.0, Kind::Encoded(_)) {
+            if !self.metrics.has_room(need, self.config.loop_queue_max) {
+                return self.starve(conn);
+            }
+            if !peer.has_room(need) {
+                return self.refuse(conn);
+            }
+            if let Codec::Custom(_) = peer.codec {
+                return self.enqueue_custom(conn, &body, token);
+            }
         }
         let queue = peer.queue.get_or_insert_with(|| self.spares.take_queue());
         let cost = queue.cost();
@@ -317,7 +321,9 @@ impl Net {
         peer.traffic.messages_sent += 1;
         peer.traffic.bytes_sent += need as u64;
         self.metrics.queued += queue.cost() - cost;
-        peer.pressured |= queue.cost() >= peer.profile.queue_high;
+        if queue.cost() >= peer.profile.queue_high {
+            peer.owe_drain();
+        }
         if !peer.dirty && !peer.blocked {
             peer.dirty = true;
             self.work.dirty.push(conn);
@@ -359,20 +365,26 @@ impl Net {
         }
     }
 
-    /// Counts a refusal, and sees to it that the drain is announced.
+    /// Counts a refusal because the connection's queue is full.
     #[cold]
     fn refuse(&mut self, conn: ConnId) -> Result<(), SendError> {
         self.metrics.sends_refused += 1;
         if let Some(peer) = self.peers.get_mut(conn) {
-            peer.pressured = true;
-            // Its own queue may be low already, or empty; then it waits for the loop's.
-            if peer.queue_cost() <= peer.profile.queue_low
-                && !std::mem::replace(&mut peer.starved, true)
-            {
+            peer.owe_drain();
+        }
+        Err(SendError::Full)
+    }
+
+    /// Counts a refusal because all queues together are full. This connection's own may be empty; then it is the
+    /// others' that have to fall.
+    #[cold]
+    fn starve(&mut self, conn: ConnId) -> Result<(), SendError> {
+        if let Some(peer) = self.peers.get_mut(conn) {
+            if !std::mem::replace(&mut peer.starved, true) {
                 self.work.starved.push(conn);
             }
         }
-        Err(SendError::Full)
+        self.refuse(conn)
     }
 
     /// The whole frame for `body` on this connection; `None` where it has to be made for each one, or cannot.
@@ -399,11 +411,3 @@ impl Net {
 
 /// The scratch memory for a user's framer is kept up to this size.
 const SCRATCH_KEPT: usize = 64 * 1024;
-
-/// Whether `need` more bytes fit. One frame on an empty queue always does, so that every legal message can be sent.
-#[inline]
-fn has_room(peer: &Peer, need: usize, metrics: &Metrics, loop_queue_max: usize) -> bool {
-    let cost = peer.queue_cost();
-    (cost == 0 || cost + need <= peer.profile.queue_max)
-        && (metrics.queued == 0 || metrics.queued + need <= loop_queue_max)
-}

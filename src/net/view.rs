@@ -30,7 +30,9 @@ impl Net {
             return false;
         };
         let above = peer.queue_cost() >= peer.profile.queue_high;
-        peer.pressured |= above;
+        if above {
+            peer.owe_drain();
+        }
         !above
     }
 

@@ -55,10 +55,6 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     fn accepted(&mut self, index: usize, stream: Stream, addr: SocketAddr) {
-        if self.net.connections_in_use() >= self.net.config.max_connections {
-            self.net.metrics.refused_by_limit += 1;
-            return;
-        }
         if self.handler.on_accept(self.net, addr) == Admission::Refuse {
             self.net.metrics.refused_by_handler += 1;
             return;

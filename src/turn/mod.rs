@@ -262,6 +262,8 @@ impl<H: Handler> Driver<'_, H> {
         if self.net.stopping.is_none_or(|stopping| stopping.by > now) {
             return;
         }
+        // With a grace of zero it has not even begun, and dials that are under way end in their own way.
+        self.begin_shutdown();
         let left: Vec<ConnId> = self.net.peers.iter().map(|(conn, _)| conn).collect();
         for conn in left {
             self.net

@@ -225,8 +225,7 @@ fn write_queue(
 
 /// Announces a drain if one is owed and the queue is low.
 fn note_drain(peer: &mut Peer, drained: &mut Vec<ConnId>) {
-    if peer.pressured && !peer.starved && peer.queue_cost() <= peer.profile.queue_low {
-        peer.pressured = false;
+    if peer.take_drain() {
         drained.push(peer.id());
     }
 }
