@@ -103,6 +103,11 @@ impl<H: Handler> Node<H> {
         &mut self.handler
     }
 
+    /// Closes everything at once, without callbacks, and gives the handler back.
+    pub fn into_handler(self) -> H {
+        self.handler
+    }
+
     /// A handle for other threads.
     pub fn handle(&self) -> Handle<H> {
         self.inbox.handle()

@@ -75,7 +75,9 @@ impl Net {
 
     /// What this node has done so far.
     pub fn metrics(&self) -> Metrics {
-        self.metrics
+        let mut metrics = self.metrics;
+        metrics.note_peak();
+        metrics
     }
 
     /// The settings that this node was made with.

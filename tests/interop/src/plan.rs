@@ -1,0 +1,80 @@
+//! What is to be sent, known to both sides from one number.
+
+use bytes::Bytes;
+use fastrand::Rng;
+
+/// A run of messages that both sides can work out: pieces of one random block at random places, so that a message
+/// costs next to nothing to make and none is like another. The first message is the shortest possible, the second
+/// the longest, so that these two never depend on luck.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    block: Bytes,
+    random: Rng,
+    longest: usize,
+    made: usize,
+    count: usize,
+}
+
+impl Plan {
+    /// `count` messages of zero to `longest` bytes.
+    pub fn new(seed: u64, count: usize, longest: usize) -> Self {
+        const SPREAD: usize = 64 * 1024;
+        let mut random = Rng::with_seed(seed);
+        let mut block = vec![0; longest + SPREAD];
+        random.fill(&mut block);
+        Self {
+            block: block.into(),
+            random,
+            longest,
+            made: 0,
+            count,
+        }
+    }
+
+    /// No messages at all.
+    pub fn nothing() -> Self {
+        Self::new(0, 0, 0)
+    }
+
+    /// Bytes on the wire of all messages that are left, each with a header of `header` bytes.
+    pub fn bytes_on_the_wire(&self, header: usize) -> u64 {
+        let message = |message: Bytes| (header + message.len()) as u64;
+        self.clone().map(message).sum()
+    }
+}
+
+impl Iterator for Plan {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        if self.made == self.count {
+            return None;
+        }
+        let len = match self.made {
+            0 => 0,
+            1 => self.longest,
+            _ => self.random.usize(0..=self.longest),
+        };
+        let start = self.random.usize(0..=self.block.len() - len);
+        self.made += 1;
+        Some(self.block.slice(start..start + len))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.count - self.made;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Plan {}
+
+/// A seed, printed so that a failure can be repeated: give it back in the variable `INTEROP_SEED`.
+pub fn seed() -> u64 {
+    let given = std::env::var("INTEROP_SEED").ok();
+    let seed = match given {
+        Some(text) => text.parse().expect("INTEROP_SEED is a number"),
+        None => fastrand::u64(..),
+    };
+    println!("INTEROP_SEED={seed}");
+    seed
+}
