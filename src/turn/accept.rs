@@ -55,19 +55,16 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     fn accepted(&mut self, index: usize, stream: Stream, addr: SocketAddr) {
+        // Taken now: the handler may close this listener, and open another in its place.
+        let profile = self.net.listeners[index].profile.clone();
         if self.handler.on_accept(self.net, addr) == Admission::Refuse {
             self.net.metrics.refused_by_handler += 1;
             return;
         }
-        // The handler may have dialled, or closed the very listener, in the meantime.
-        let Some(listening) = self.net.listeners.get(index) else {
-            return;
-        };
         if self.net.connections_in_use() >= self.net.config.max_connections {
             self.net.metrics.refused_by_limit += 1;
             return;
         }
-        let profile = listening.profile.clone();
         let set_up = stream
             .set_up(&self.net.sockets)
             .and_then(|()| stream.local_addr());
@@ -77,7 +74,10 @@ impl<H: Handler> Driver<'_, H> {
         };
         let conn = self.net.insert_accepted(addr, &profile);
         match self.adopt(conn, stream) {
-            Ok(()) => self.opened(conn, local_addr),
+            Ok(()) => {
+                self.net.metrics.accepted += 1;
+                self.opened(conn, local_addr);
+            }
             Err(error) => {
                 self.lost_before_connected(addr, &error);
                 self.net.discard(conn);

@@ -58,7 +58,7 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     /// Announces a drain to those that were refused because of the loop's cap, once half of that is free.
-    fn feed_starved(&mut self) {
+    pub(super) fn feed_starved(&mut self) {
         if self.net.work.starved.is_empty()
             || self.net.metrics.queued > self.net.config.loop_queue_max / 2
         {
