@@ -215,6 +215,19 @@ impl Stream {
         self.0.local_addr()
     }
 
+    /// Whether the peer has ended its side and nothing is left to read; looks and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What broke the connection, if something has and nothing is left to read.
+    pub(crate) fn is_at_end(&self) -> io::Result<bool> {
+        match self.0.peek(&mut [0]) {
+            Ok(count) => Ok(count == 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
     }

@@ -65,7 +65,7 @@ impl<H: Handler> Driver<'_, H> {
                 return;
             };
             match peer.inner_state() {
-                State::Open if peer.paused => return,
+                State::Open if peer.paused => return self.look_for_end(conn),
                 State::Open | State::Closing(_) => {}
                 State::Connecting | State::Ended(_) | State::Gone => return,
             }
@@ -202,6 +202,22 @@ impl<H: Handler> Driver<'_, H> {
             State::Open if !nothing_queued && !broken => self.net.begin_closing(conn, reason),
             State::Closing(_) if !nothing_queued => {}
             _ => self.net.end(conn, Ending::Disconnected(reason)),
+        }
+    }
+
+    /// A paused connection was reported ready. What it sent stays where it is; but when it has ended and nothing is
+    /// left to deliver, that is noticed.
+    fn look_for_end(&mut self, conn: ConnId) {
+        let Some(inbound) = self.core.inbound(conn) else {
+            return;
+        };
+        if !inbound.finished || inbound.stash.len() > 0 {
+            return;
+        }
+        match inbound.stream.is_at_end() {
+            Ok(true) => self.peer_finished(conn),
+            Ok(false) => {}
+            Err(error) => self.broken(conn, DisconnectReason::from_io(&error)),
         }
     }
 

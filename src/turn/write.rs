@@ -178,7 +178,7 @@ impl Core {
         };
         let Some(failure) = peer.failure else { return };
         peer.blocked = true;
-        if peer.inner_state() != State::Open || peer.paused {
+        if peer.inner_state() != State::Open {
             let reason = peer.broken_by(failure);
             return net.end(conn, Ending::Disconnected(reason));
         }
