@@ -846,23 +846,44 @@ mod sending {
         reader.join().unwrap();
     }
 
-    #[test]
-    fn room_that_an_end_makes_is_announced_without_another_event() {
+    /// Fills the loop's queue for one peer, and then ends that one, at the end of a chain of connections each of which
+    /// is ended by the end of the one before it.
+    fn ends_in_a_chain(length: usize) {
         let config = Config {
             queue_max: 128 * 1024,
             loop_queue_max: 128 * 1024,
             ..config()
         };
-        let (mut node, full, _full_peer) = narrow(config, Recorder::default());
+        let (chain, filled) = notebook::<Vec<ConnId>>();
+        let handler = Recorder::reacting(move |net, event| {
+            if let Event::Disconnect(..) = event {
+                if let Some(next) = filled.lock().unwrap().pop() {
+                    net.abort(next);
+                }
+            }
+        });
+        let (mut node, full, _full_peer) = narrow(config, handler);
         let addr = node.net().listeners().next().unwrap();
         let (other, _other_peer) = raw::join(&mut node, addr);
+        let links: Vec<(ConnId, TcpStream)> =
+            (1..length).map(|_| raw::join(&mut node, addr)).collect();
         fill(&mut node, full, never);
         assert_eq!(node.net().send(other, &[9; 2000]), Err(SendError::Full));
-        node.net().abort(full);
+        let mut ids = vec![full];
+        ids.extend(links.iter().map(|(conn, _)| *conn));
+        let first = ids.pop().expect("at least the full one");
+        *chain.lock().unwrap() = ids;
+        node.net().abort(first);
         // Until the node says that it waits for events.
         raw::settle(&mut node);
         assert_eq!(node.net().metrics().queued, 0);
-        assert!(node.handler().events.contains(&Event::Drain(other)));
+        let announced = node.handler().events.contains(&Event::Drain(other));
+        assert!(announced, "after a chain of {length}");
+    }
+
+    #[test]
+    fn room_that_an_end_makes_is_announced_without_another_event() {
+        (1..8).for_each(ends_in_a_chain);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! lies.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Read, Write};
+use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::id;
@@ -130,13 +130,28 @@ fn assert_same(source: &str, copy: &str) {
     }
 }
 
-/// A client of the test's own that asks, sees the offer, and reads no further.
-fn stalled_client(addr: &str) -> TcpStream {
-    let mut client = TcpStream::connect(addr).expect("a connection");
+/// A client of the test's own.
+fn connect(addr: &str) -> TcpStream {
+    let client = TcpStream::connect(addr).expect("a connection");
     client.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    client
+}
+
+/// A client that asks, sees the offer, and reads no further.
+fn stalled_client(addr: &str) -> TcpStream {
+    let mut client = connect(addr);
     client.write_all(&FETCH).expect("a question");
     client.read_exact(&mut [0; OFFER_LEN]).expect("an offer");
     client
+}
+
+/// Reads until the server has closed or reset the connection.
+#[track_caller]
+fn wait_for_end(client: TcpStream) {
+    let end = io::copy(&mut &client, &mut io::sink());
+    let timed_out = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+    let kind = end.map_err(|error| error.kind()).err();
+    assert!(!kind.is_some_and(|kind| timed_out.contains(&kind)));
 }
 
 #[test]
@@ -189,18 +204,22 @@ fn a_server_goes_on_serving_while_other_clients_stall_vanish_and_talk_nonsense()
     let (mut server, addr) = serve(&source);
 
     let _stalled = stalled_client(&addr);
-    let _silent = TcpStream::connect(&addr).expect("a connection");
+    let _silent = connect(&addr);
     // What this one has not read makes its end a reset.
     drop(stalled_client(&addr));
+    // This one ends in the middle of a question.
+    let mut client = connect(&addr);
+    client.write_all(&FETCH[..5]).expect("most of a question");
+    drop(client);
     for nonsense in [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         &[0, 0, 0, 0],
         &[0, 0, 0, 2, 1, 99],
         &[FETCH, FETCH].concat(),
-        &FETCH[..5],
     ] {
-        let mut client = TcpStream::connect(&addr).expect("a connection");
+        let mut client = connect(&addr);
         client.write_all(nonsense).expect("a question");
+        wait_for_end(client);
     }
     assert_fetched(&addr, &source, &scratch.path("copy"));
     assert!(server.is_running());

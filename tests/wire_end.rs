@@ -28,10 +28,10 @@ fn narrow_config() -> Config {
     }
 }
 
-/// Deadlines that no test meets by being slow.
+/// A close that is not over when a test's own patience is: no deadline stands in for what should have come about.
 fn patient_config() -> Config {
     Config {
-        timeouts: lingering(PATIENCE),
+        timeouts: lingering(2 * PATIENCE),
         ..Config::default()
     }
 }
@@ -427,6 +427,7 @@ fn tracked_sends_that_leave_after_a_close_are_handed_over_before_the_end() {
     drop(peer);
     assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
     assert_eq!(assert_answered(&node, count), (count, 0));
+    assert_eq!(drains(&node), 0, "nothing can be sent any more");
 }
 
 // Half-closes.
@@ -596,6 +597,20 @@ fn a_close_sends_all_that_was_queued_and_a_clean_end_to_a_peer_that_never_stops_
     chatter.join().unwrap();
     assert_eq!(node.handler().messages(conn).len(), 10);
     assert_eq!((ends(&node), node.net().metrics().bytes_lost), (1, 0));
+}
+
+#[test]
+fn a_close_with_nothing_queued_sends_the_end_at_once_and_waits_for_the_peers() {
+    let (mut node, conn, mut peer) = wire(patient_config(), Recorder::default());
+    node.net().close(conn);
+    settle(&mut node);
+    assert_eq!(peer.read(&mut [0; 10]).expect("a clean end"), 0);
+    run_for(Duration::from_millis(5), [&mut node]);
+    assert_eq!(node.handler().ended(conn), None);
+    assert_eq!(node.net().peer(conn).unwrap().state(), PeerState::Closing);
+    assert_eq!(node.net().connection_count(), 0);
+    drop(peer);
+    assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
 }
 
 #[test]
