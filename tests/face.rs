@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Net, Node, Turn};
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Turn};
 use socket2::{Domain, Socket, Type};
 use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_for, run_until};
 
@@ -35,18 +35,24 @@ fn local_addr(socket: &Socket) -> SocketAddr {
 }
 
 /// A listener whose queue is full, so that a dial to it is never answered; and what fills it.
-fn saturated() -> (Socket, SocketAddr, Vec<Socket>) {
+fn saturated() -> (Socket, SocketAddr, Vec<TcpStream>) {
     let listener = bound([127, 0, 0, 1]);
     listener.listen(0).unwrap();
     let addr = local_addr(&listener);
-    let dial = |_| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.set_nonblocking(true).unwrap();
-        // In progress, for ever.
-        let _ = socket.connect(&addr.into());
-        socket
-    };
-    (listener, addr, (0..4).map(dial).collect())
+    // It takes one, or a few if they are quick.
+    let dial = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
+    let crowd: Vec<TcpStream> = std::iter::from_fn(dial).take(20).collect();
+    assert!(crowd.len() < 20, "the queue has a limit");
+    (listener, addr, crowd)
+}
+
+/// Runs a node with any handler until that says that something has happened.
+fn run_until_seen<H: Handler>(node: &mut Node<H>, seen: impl Fn(&H) -> bool) {
+    let end = Instant::now() + util::PATIENCE;
+    while !seen(node.handler()) {
+        let _ = node.turn(Some(Duration::from_millis(1))).unwrap();
+        assert!(Instant::now() < end, "it did not come about");
+    }
 }
 
 mod timers {
@@ -147,9 +153,7 @@ mod timers {
             _ => {}
         });
         let mut node = node(Config::default(), handler);
-        while fired(&node).len() < 60 {
-            let _ = node.turn(None).unwrap();
-        }
+        run_until([&mut node], |[node]| fired(node).len() == 60);
         assert_eq!(*early.lock().unwrap(), [0; 0]);
     }
 
@@ -168,7 +172,7 @@ mod listening_for_peers {
     use std::io::{ErrorKind, Read, Write};
     use std::net::TcpListener;
 
-    use peerloop::{Admission, Framing, Handler, LengthPrefix, ListenOptions};
+    use peerloop::{Admission, Framing, LengthPrefix, ListenOptions};
 
     use super::*;
 
@@ -377,17 +381,13 @@ mod listening_for_peers {
         let banned = bound([127, 0, 0, 66]);
         banned.connect(&addr.into()).unwrap();
         let mut banned = TcpStream::from(banned);
-        while node.handler().turned_away == 0 {
-            let _ = node.turn(Some(Duration::from_millis(1))).unwrap();
-        }
+        run_until_seen(&mut node, |doorman| doorman.turned_away == 1);
         assert_eq!(banned.read(&mut [0]).unwrap(), 0, "closed");
         assert_eq!(node.handler().others, 0);
         assert_eq!(node.net().metrics().refused_by_handler, 1);
         assert_eq!(node.net().connection_count(), 0);
         let _welcome = raw::dial(addr);
-        while node.handler().others == 0 {
-            let _ = node.turn(Some(Duration::from_millis(1))).unwrap();
-        }
+        run_until_seen(&mut node, |doorman| doorman.others == 1);
         assert_eq!(node.net().connection_count(), 1);
     }
 
@@ -1092,7 +1092,7 @@ mod sending {
 }
 
 mod looking_around {
-    use peerloop::{ConnMap, Handler, PeerState, Side};
+    use peerloop::{ConnMap, PeerState, Side};
 
     use super::*;
 
@@ -1197,18 +1197,11 @@ mod looking_around {
                 peer.write_all(&frame(b"x").repeat(count)).unwrap();
                 peer
             });
-            let end = Instant::now() + util::PATIENCE;
-            while node.handler().messages.values().sum::<u32>() < 6 {
-                let _ = node.turn(Some(Duration::from_millis(1))).unwrap();
-                assert!(Instant::now() < end);
-            }
+            run_until_seen(&mut node, |tally| tally.messages.values().sum::<u32>() == 6);
             let tally = &node.handler().messages;
             assert_eq!((tally.len(), tally.keys().count()), (3, 3));
             drop(peers);
-            while !node.handler().messages.is_empty() {
-                let _ = node.turn(Some(Duration::from_millis(1))).unwrap();
-                assert!(Instant::now() < end);
-            }
+            run_until_seen(&mut node, |tally| tally.messages.is_empty());
             let mut ended = node.handler().ended.clone();
             ended.sort();
             assert_eq!(ended.len(), 3 * round);

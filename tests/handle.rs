@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peerloop::{Bytes, Config, ConnId, DisconnectReason, Handle, Net, SendError, Turn};
 use util::{Event, Recorder, TestNode, listening, node, raw, run_until};
@@ -31,6 +31,16 @@ fn running(node: TestNode) -> (Handle<Recorder>, mpsc::Receiver<io::Result<TestN
 fn stopped(node: &mpsc::Receiver<io::Result<TestNode>>) -> TestNode {
     let result = node.recv_timeout(util::PATIENCE).expect("it stops");
     result.expect("nothing keeps it from waiting")
+}
+
+/// Asks again and again until the answer is yes.
+#[track_caller]
+fn eventually(mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + util::PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "it did not come about");
+        thread::yield_now();
+    }
 }
 
 fn small_queue() -> Config {
@@ -59,7 +69,7 @@ fn several_threads_listen_dial_send_and_stop() {
         .ask(move |_, net| net.connect(addr))
         .unwrap()
         .unwrap();
-    while dialler.ask(|handler, _| handler.connected().len()).unwrap() == 0 {}
+    eventually(|| dialler.ask(|handler, _| handler.connected().len()).unwrap() == 1);
     let senders: Vec<JoinHandle<()>> = (0..4)
         .map(|_| {
             let dialler = dialler.clone();
@@ -70,7 +80,7 @@ fn several_threads_listen_dial_send_and_stop() {
         sender.join().unwrap();
     }
     let messages = move |handler: &mut Recorder, _: &mut Net| handler.messages(conn).len();
-    while dialler.ask(messages).unwrap() < 4 {}
+    eventually(|| dialler.ask(messages).unwrap() == 4);
     let stop = listener.clone();
     thread::spawn(move || stop.shutdown(util::PATIENCE));
     dialler.shutdown(util::PATIENCE);
@@ -124,9 +134,7 @@ fn a_question_that_waits_when_the_node_is_dropped_is_an_error() {
     let handle = node.handle();
     let (sender, answer) = mpsc::channel();
     thread::spawn(move || sender.send(kind(handle.ask(nothing))));
-    while node.timeout().is_none() {
-        thread::yield_now();
-    }
+    eventually(|| node.timeout().is_some());
     drop(node);
     let answer = answer.recv_timeout(util::PATIENCE);
     assert_eq!(answer.expect("no wait"), Err(ErrorKind::BrokenPipe));
@@ -229,15 +237,10 @@ fn no_question_waits_for_ever_while_nodes_come_to_their_end() {
 
 /// Repeats what a full queue refuses.
 fn until_taken<T>(mut command: impl FnMut() -> io::Result<T>) {
-    loop {
-        match command() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => thread::yield_now(),
-            result => {
-                result.expect("the node is there");
-                return;
-            }
-        }
-    }
+    eventually(|| match command() {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+        result => result.map(|_| true).expect("the node is there"),
+    });
 }
 
 #[test]
@@ -279,7 +282,7 @@ fn messages_and_calls_of_one_thread_keep_their_order() {
     let (node, addr) = listening(Config::default(), Recorder::default());
     let (handle, node) = running(node);
     let mut peer: TcpStream = raw::dial(addr);
-    while handle.ask(|_, net| net.connection_count()).unwrap() == 0 {}
+    eventually(|| handle.ask(|_, net| net.connection_count()).unwrap() == 1);
     let find = |_: &mut Recorder, net: &mut Net| net.connections().next();
     let conn = handle.ask(find).unwrap().unwrap();
     let mut expected = Vec::new();

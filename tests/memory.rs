@@ -5,7 +5,7 @@ mod util;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peerloop::{Config, ConnId, Handler, Net, Node, Turn};
 use util::raw;
@@ -79,8 +79,10 @@ fn exchange(node: &mut Node<Echo>, peer: &mut TcpStream, body: &[u8]) {
     peer.write_all(first).expect("room for a half");
     let _ = node.turn(Some(Duration::from_millis(10))).expect("a turn");
     peer.write_all(second).expect("room for the other half");
+    let end = Instant::now() + util::PATIENCE;
     while node.handler().messages == messages {
         let _ = node.turn(Some(Duration::from_millis(10))).expect("a turn");
+        assert!(Instant::now() < end, "the message did not arrive");
     }
     let mut answer = vec![0; 4 + body.len()];
     peer.read_exact(&mut answer).expect("an answer");

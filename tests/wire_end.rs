@@ -810,6 +810,41 @@ fn messages_left_over_by_a_pause_are_delivered_although_a_write_has_failed_meanw
     assert_eq!(ends(&node), 1);
 }
 
+#[test]
+fn a_paused_peer_that_ends_with_nothing_left_to_deliver_is_noticed_without_a_resume() {
+    let endings: [fn(TcpStream); 2] = [drop, reset];
+    for (ending, reason) in endings
+        .into_iter()
+        .zip([DisconnectReason::PeerClosed, DisconnectReason::Reset])
+    {
+        let (mut node, conn, peer) = wire(Config::default(), Recorder::default());
+        node.net().pause(conn);
+        ending(peer);
+        assert_eq!(until_ended(&mut node, conn), reason);
+        assert_eq!(ends(&node), 1);
+    }
+}
+
+#[test]
+fn a_pause_at_the_last_message_before_the_end_keeps_neither_the_end_nor_the_answer_back() {
+    const LEN: usize = 3 * KIB * KIB;
+    let handler = Recorder::reacting(|net, event| {
+        if let Event::Message(conn, _) = event {
+            net.pause(*conn);
+            net.send(*conn, &body(1, LEN)).unwrap();
+        }
+    });
+    let (mut node, conn, mut peer) = wire(patient_config(), handler);
+    peer.write_all(&frame(b"request")).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let reader = read_to_end(peer);
+    let (arrived, outcome, _) = run_with(&mut node, reader);
+    outcome.expect("a clean end");
+    assert_same(&arrived, &frame(&body(1, LEN)));
+    assert_eq!(until_ended(&mut node, conn), DisconnectReason::PeerClosed);
+    assert_eq!(node.handler().messages(conn).len(), 1);
+}
+
 // Lingering.
 
 #[test]
