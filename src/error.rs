@@ -187,11 +187,13 @@ impl From<FrameError> for DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// The reason for an end that the operating system reported.
+    /// The reason for an end that the operating system reported. On a connection that was made, all of these mean that
+    /// the peer has reset it; which of them is said depends on the call that finds out.
     pub(crate) fn from_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::NotConnected
             | io::ErrorKind::BrokenPipe => Self::Reset,
             kind => Self::Io(kind),
         }

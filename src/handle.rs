@@ -29,6 +29,8 @@ type Call<H> = Box<dyn FnOnce(&mut H, &mut Net) + Send>;
 #[derive(Debug)]
 struct Shared {
     wake: Wake,
+    /// The node has stopped or was dropped: nothing that is in the queue will be carried out.
+    gone: AtomicBool,
     /// A wake is under way, so that a thousand commands cost one system call.
     woken: AtomicBool,
     /// Bytes of messages in the queue.
@@ -106,6 +108,9 @@ impl Shared {
 /// ```
 pub struct Handle<H> {
     commands: Sender<Command<H>>,
+    /// The loop's end of the queue. A bounded crossbeam channel keeps what is in it when its receiver is dropped, and
+    /// with it the answers that somebody waits for; whoever comes too late clears it out with this.
+    leftovers: Receiver<Command<H>>,
     shared: Arc<Shared>,
 }
 
@@ -113,6 +118,7 @@ impl<H> Clone for Handle<H> {
     fn clone(&self) -> Self {
         Self {
             commands: self.commands.clone(),
+            leftovers: self.leftovers.clone(),
             shared: Arc::clone(&self.shared),
         }
     }
@@ -198,12 +204,20 @@ impl<H> Handle<H> {
     }
 
     fn push(&self, command: Command<H>) -> Result<(), SendError> {
+        if self.shared.gone.load(Ordering::SeqCst) {
+            return Err(SendError::Closed);
+        }
         self.commands
             .try_send(command)
             .map_err(|error| match error {
                 TrySendError::Full(_) => SendError::Full,
                 TrySendError::Disconnected(_) => SendError::Closed,
             })?;
+        if self.shared.gone.load(Ordering::SeqCst) {
+            // The node went in between, and may have cleared the queue before the command was in it.
+            self.leftovers.try_iter().for_each(drop);
+            return Err(SendError::Closed);
+        }
         self.shared.wake();
         Ok(())
     }
@@ -216,15 +230,21 @@ thread_local! {
 
 /// The loop's end of the command queue.
 pub(crate) struct Inbox<H> {
-    commands: Receiver<Command<H>>,
     handle: Handle<H>,
+}
+
+impl<H> Drop for Inbox<H> {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 impl<H> Inbox<H> {
     pub(crate) fn new(wake: Wake, capacity: usize, bytes_max: usize) -> Self {
-        let (sender, commands) = crossbeam_channel::bounded(capacity);
+        let (commands, leftovers) = crossbeam_channel::bounded(capacity);
         let shared = Arc::new(Shared {
             wake,
+            gone: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
             bytes_max,
@@ -233,9 +253,9 @@ impl<H> Inbox<H> {
             shutdown: AtomicU64::new(NO_SHUTDOWN),
         });
         Self {
-            commands,
             handle: Handle {
-                commands: sender,
+                commands,
+                leftovers,
                 shared,
             },
         }
@@ -247,19 +267,27 @@ impl<H> Inbox<H> {
 
     /// Whether commands are waiting that no wake will announce, because the last turn's budget ended before them.
     pub(crate) fn has_work(&self) -> bool {
-        !self.commands.is_empty()
+        !self.handle.leftovers.is_empty()
     }
 
-    /// The commands that are there, up to a budget. From here on a new one wakes the loop again; whatever was queued
-    /// before this is seen by this call.
+    /// From here on a new command wakes the loop again. Whatever was asked before is found by the looks that follow,
+    /// so this comes first.
+    pub(crate) fn rearm(&self) {
+        self.handle.shared.woken.swap(false, Ordering::SeqCst);
+    }
+
+    /// The commands that are there, up to a budget.
     pub(crate) fn take(&self, budget: usize) -> impl Iterator<Item = Command<H>> + '_ {
         let shared = &self.handle.shared;
-        shared.woken.swap(false, Ordering::SeqCst);
-        self.commands.try_iter().take(budget).inspect(|command| {
-            if let Command::Send(_, body) = command {
-                shared.release(body.len());
-            }
-        })
+        self.handle
+            .leftovers
+            .try_iter()
+            .take(budget)
+            .inspect(|command| {
+                if let Command::Send(_, body) = command {
+                    shared.release(body.len());
+                }
+            })
     }
 
     /// Tells how often the loop was woken.
@@ -279,6 +307,12 @@ impl<H> Inbox<H> {
             NO_SHUTDOWN => None,
             millis => Some(Duration::from_millis(millis)),
         }
+    }
+
+    /// Refuses commands from now on and clears the queue, so that nobody waits for an answer that will not come.
+    pub(crate) fn close(&self) {
+        self.handle.shared.gone.store(true, Ordering::SeqCst);
+        self.handle.leftovers.try_iter().for_each(drop);
     }
 
     /// Notes that this thread is in a turn of this node, until the guard is dropped.

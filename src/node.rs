@@ -181,10 +181,14 @@ impl<H: Handler> Node<H> {
             handler,
         }
         .turn(inbox);
-        Ok(match (self.has_stopped(), self.has_work()) {
-            (true, _) => Turn::Stopped,
-            (_, true) => Turn::Busy,
-            _ => Turn::Waiting,
+        if self.has_stopped() {
+            self.inbox.close();
+            return Ok(Turn::Stopped);
+        }
+        Ok(if self.has_work() {
+            Turn::Busy
+        } else {
+            Turn::Waiting
         })
     }
 

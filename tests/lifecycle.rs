@@ -4,8 +4,8 @@ mod util;
 
 use std::time::Duration;
 
-use peerloop::{Config, ConnectError, DisconnectReason, PeerState, Side};
-use util::{Event, Recorder, listening, node, pair, run_until};
+use peerloop::{Config, ConnectError, DisconnectReason, PeerState, Side, Topology};
+use util::{Event, Recorder, TestNode, listening, node, pair, run_until};
 
 #[test]
 fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
@@ -53,4 +53,161 @@ fn a_refused_dial_fails_once_and_never_connects() {
         a.handler().events,
         [Event::Start, Event::ConnectFailed(conn, refused)]
     );
+}
+
+#[test]
+fn on_start_is_called_once_and_before_everything_else() {
+    let mut a = node(Config::default(), Recorder::default());
+    let (mut b, addr) = listening(Config::default(), Recorder::default());
+    a.net().set_timer(Duration::ZERO, 1);
+    a.net().connect(addr).unwrap();
+    run_until([&mut a, &mut b], |[a, b]| {
+        a.handler().events.len() >= 3 && b.handler().events.len() >= 2
+    });
+    for events in [&a.handler().events, &b.handler().events] {
+        assert_eq!(events[0], Event::Start);
+        assert!(!events[1..].contains(&Event::Start));
+    }
+}
+
+#[test]
+fn two_nodes_that_dial_each_other_have_two_connections() {
+    let (mut a, addr_of_a) = listening(Config::default(), Recorder::echo());
+    let (mut b, addr_of_b) = listening(Config::default(), Recorder::default());
+    let from_a = a.net().connect(addr_of_b).unwrap();
+    let from_b = b.net().connect(addr_of_a).unwrap();
+    run_until([&mut a, &mut b], |[a, b]| {
+        a.handler().connected().len() == 2 && b.handler().connected().len() == 2
+    });
+    let side = |node: &mut TestNode, conn| node.net().peer(conn).map(|peer| peer.side());
+    for conn in b.handler().connected() {
+        let expected = if conn == from_b {
+            Side::Initiator
+        } else {
+            Side::Responder
+        };
+        assert_eq!(side(&mut b, conn), Some(expected));
+        b.net().send(conn, conn.to_string().as_bytes()).unwrap();
+    }
+    run_until([&mut a, &mut b], |[_, b]| {
+        b.handler()
+            .count(|event| matches!(event, Event::Message(..)))
+            == 2
+    });
+    for conn in b.handler().connected() {
+        assert_eq!(b.handler().messages(conn), [conn.to_string().as_bytes()]);
+    }
+    // One can go without the other.
+    a.net().close(from_a);
+    run_until([&mut a, &mut b], |[a, _]| {
+        a.handler().ended(from_a).is_some()
+    });
+    assert_eq!(
+        (a.net().connection_count(), b.net().connection_count()),
+        (1, 1)
+    );
+    assert_eq!(b.handler().ended(from_b), None);
+}
+
+#[test]
+fn a_connection_dialled_again_from_its_end_is_a_new_one() {
+    let (mut b, addr) = listening(Config::default(), Recorder::default());
+    let handler = Recorder::reacting(move |net, event| match event {
+        Event::Disconnect(..) => {
+            net.connect(addr).expect("there is room");
+        }
+        Event::Connect(conn) => net.send(*conn, b"here I am").expect("there is room"),
+        _ => {}
+    });
+    let mut a = node(Config::default(), handler);
+    a.net().connect(addr).unwrap();
+    for round in 0..5 {
+        run_until([&mut a, &mut b], |[_, b]| {
+            let here = b.handler().connected().get(round).copied();
+            here.is_some_and(|here| b.handler().messages(here) == [b"here I am"])
+        });
+        let here = b.handler().connected()[round];
+        b.net().abort(here);
+        run_until([&mut a, &mut b], |[a, _]| {
+            a.handler().connected().len() == round + 2
+        });
+    }
+    let ends = a.handler().events.iter().filter_map(|event| match event {
+        Event::Disconnect(_, reason) => Some(*reason),
+        _ => None,
+    });
+    assert!(ends.eq([DisconnectReason::Reset; 5]));
+}
+
+/// Sends this many messages as fast as the peer takes them, and then no more.
+fn source(count: usize) -> Recorder {
+    let mut sent = 0;
+    Recorder::reacting(move |net, event| {
+        if let Event::Connect(conn) | Event::Drain(conn) = event {
+            while sent < count && net.is_writable(*conn) {
+                let mut body = sent.to_be_bytes().to_vec();
+                body.resize(1000, 7);
+                net.send(*conn, &body).expect("it is writable");
+                sent += 1;
+            }
+        }
+    })
+}
+
+#[test]
+fn two_nodes_that_only_send_do_not_wait_for_each_other() {
+    let config = Config {
+        send_buffer: Some(8192),
+        receive_buffer: Some(8192),
+        ..Config::default()
+    };
+    let count = 5000;
+    let (mut a, to_b, mut b, to_a) = pair(config, source(count), source(count));
+    run_until([&mut a, &mut b], |[a, b]| {
+        let messages = |node: &TestNode| {
+            node.handler()
+                .count(|event| matches!(event, Event::Message(..)))
+        };
+        messages(a) == count && messages(b) == count
+    });
+    for messages in [a.handler().messages(to_b), b.handler().messages(to_a)] {
+        let numbers = messages.iter().map(|body| body[..8].to_vec());
+        assert!(numbers.eq((0..count).map(|number| number.to_be_bytes().to_vec())));
+    }
+    assert!(a.net().metrics().drains > 1 && b.net().metrics().drains > 1);
+}
+
+#[test]
+fn every_topology_gives_its_connections() {
+    let cases = [
+        (Topology::Line, [1, 2, 2, 2, 2, 2, 2, 2, 2, 1]),
+        (Topology::Ring, [2; 10]),
+        (Topology::Mesh, [9; 10]),
+        (Topology::Star, [9, 1, 1, 1, 1, 1, 1, 1, 1, 1]),
+        (Topology::Tree, [2, 3, 3, 3, 2, 1, 1, 1, 1, 1]),
+        (
+            Topology::Grid {
+                width: 5,
+                height: 2,
+            },
+            [2, 3, 3, 3, 2, 2, 3, 3, 3, 2],
+        ),
+    ];
+    for (topology, expected) in cases {
+        let mut nodes: [TestNode; 10] =
+            std::array::from_fn(|_| node(Config::default(), Recorder::default()));
+        let addrs = nodes
+            .each_mut()
+            .map(|node| node.net().listen("127.0.0.1:0").unwrap());
+        for (from, to) in topology.edges(nodes.len()).unwrap() {
+            nodes[from].net().connect(addrs[to]).unwrap();
+        }
+        run_until(nodes.each_mut(), |nodes| {
+            let counts = nodes.each_mut().map(|node| node.net().connection_count());
+            counts == expected
+        });
+        util::run_for(Duration::from_millis(5), nodes.each_mut());
+        let counts = nodes.each_mut().map(|node| node.net().connection_count());
+        assert_eq!(counts, expected, "{topology:?}");
+    }
 }

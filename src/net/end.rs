@@ -58,6 +58,9 @@ impl Net {
 
     /// Stops delivering a connection's messages, beginning with the next one. The peer is slowed down by TCP once
     /// the kernel's buffers are full; at most one read buffer of what was read already is kept in memory.
+    ///
+    /// That the peer is gone is noticed all the same once nothing is left to deliver; what is left is delivered after
+    /// [`Net::resume`], before the end is reported.
     pub fn pause(&mut self, conn: ConnId) {
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.paused = true;

@@ -58,7 +58,10 @@ impl Net {
 
     /// A connection or dial to or from this address that is not ending. Looks at all of them.
     pub fn find(&self, addr: SocketAddr) -> Option<ConnId> {
-        let mut live = self.peers.iter().filter(|(_, peer)| peer.is_live());
+        let mut live = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| matches!(peer.inner_state(), State::Connecting | State::Open));
         live.find(|(_, peer)| peer.addr() == addr)
             .map(|(conn, _)| conn)
     }

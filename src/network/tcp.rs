@@ -219,11 +219,8 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// What broke the connection, if something has.
+    /// What broke the connection, if something has and nothing is left to read.
     pub(crate) fn is_at_end(&self) -> io::Result<bool> {
-        if let Some(error) = self.0.take_error()? {
-            return Err(error);
-        }
         match self.0.peek(&mut [0]) {
             Ok(count) => Ok(count == 0),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),

@@ -72,6 +72,8 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     fn accepted(&mut self, index: usize, stream: Stream, addr: SocketAddr) {
+        // Taken now: the handler may close this listener, and open another in its place.
+        let profile = self.net.listeners[index].profile.clone();
         let local_addr = match stream
             .set_up(&self.net.sockets)
             .and_then(|()| stream.local_addr())
@@ -89,11 +91,6 @@ impl<H: Handler> Driver<'_, H> {
             self.net.metrics.refused_by_handler += 1;
             return;
         }
-        // The handler may have closed the very listener in the meantime.
-        let Some(listening) = self.net.listeners.get(index) else {
-            return;
-        };
-        let profile = listening.profile.clone();
         if let Err(limit) = self.net.limits.charge(addr) {
             log::debug!(target: "peerloop", "{}: {addr} refused: {limit}", self.net.config.name);
             return self.net.metrics.count_refusal(limit);

@@ -189,6 +189,7 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     fn run_commands(&mut self, inbox: &Inbox<H>) {
+        inbox.rearm();
         if let Some(grace) = inbox.shutdown_asked() {
             self.net.shutdown(grace);
         }
@@ -301,9 +302,12 @@ impl<H: Handler> Driver<'_, H> {
             self.flush();
             self.report_flushed();
             self.report_ends();
+            // What ended may have left room in the queues for those that were refused.
+            self.feed_starved();
             if self.net.work.dials.is_empty()
                 && self.net.work.dirty.is_empty()
                 && self.net.work.ended.is_empty()
+                && self.core.drained.is_empty()
             {
                 break;
             }

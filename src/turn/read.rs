@@ -228,18 +228,18 @@ impl<H: Handler> Driver<'_, H> {
         }
     }
 
-    /// A paused connection was reported ready. What it sent stays where it is, but that it is gone is noticed: at once
-    /// when it is broken, and when it has ended with nothing left to deliver.
+    /// A paused connection was reported ready. What it sent stays where it is; but when it has ended and nothing is
+    /// left to deliver, that is noticed.
     fn look_for_end(&mut self, conn: ConnId) {
         let Some(inbound) = self.core.inbound(conn) else {
             return;
         };
-        if !inbound.finished {
+        if !inbound.finished || inbound.stash.len() > 0 {
             return;
         }
         match inbound.stream.is_at_end() {
-            Ok(true) if inbound.stash.len() == 0 => self.peer_finished(conn),
-            Ok(_) => {}
+            Ok(true) => self.peer_finished(conn),
+            Ok(false) => {}
             Err(error) => self.broken(conn, DisconnectReason::from_io(&error)),
         }
     }

@@ -58,7 +58,7 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     /// Announces a drain to those that were refused because of the loop's cap, once half of that is free.
-    fn feed_starved(&mut self) {
+    pub(super) fn feed_starved(&mut self) {
         if self.net.work.starved.is_empty()
             || self.net.metrics.queued > self.net.config.loop_queue_max / 2
         {
@@ -183,7 +183,7 @@ impl Core {
         };
         let Some(failure) = peer.failure else { return };
         peer.blocked = true;
-        if peer.inner_state() != State::Open || peer.paused {
+        if peer.inner_state() != State::Open {
             let reason = peer.broken_by(failure);
             return net.end(conn, Ending::Disconnected(reason));
         }

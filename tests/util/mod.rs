@@ -216,3 +216,99 @@ fn abridged(events: &[Event]) -> Vec<String> {
     let show = |event: &Event| format!("{event:?}").chars().take(120).collect();
     events[skipped..].iter().map(show).collect()
 }
+
+/// Peers that are nothing but a blocking socket, and the node under test beside them.
+pub mod raw {
+    use std::io::Write;
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use peerloop::{Config, ConnId, DisconnectReason, Turn};
+    use socket2::{Domain, SockRef, Socket, Type};
+
+    use super::{PATIENCE, Recorder, TestNode, listening, run_until};
+
+    /// A node and a raw peer that has dialled it.
+    pub fn wire(config: Config, handler: Recorder) -> (TestNode, ConnId, TcpStream) {
+        let (mut node, addr) = listening(config, handler);
+        let (conn, peer) = join(&mut node, addr);
+        (node, conn, peer)
+    }
+
+    /// One more raw peer, and the name that the node gave it.
+    pub fn join(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream) {
+        let peer = dial(addr);
+        (accepted(node), peer)
+    }
+
+    /// A raw peer. Its waits are bounded, so that a test fails and does not hang.
+    pub fn dial(addr: SocketAddr) -> TcpStream {
+        dial_with(addr, None)
+    }
+
+    /// A raw peer whose kernel keeps no more than some KiB for it.
+    pub fn dial_narrow(addr: SocketAddr) -> TcpStream {
+        dial_with(addr, Some(4096))
+    }
+
+    fn dial_with(addr: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+        if let Some(size) = receive_buffer {
+            socket.set_recv_buffer_size(size).expect("a size it takes");
+        }
+        socket.connect(&addr.into()).expect("somebody listens");
+        let peer = TcpStream::from(socket);
+        peer.set_nodelay(true).expect("a connection");
+        peer.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        peer.set_write_timeout(Some(PATIENCE)).expect("not zero");
+        peer
+    }
+
+    /// The next connection of a node, ready for whatever the peer does next: what the poller says of a new socket has
+    /// been seen.
+    pub fn accepted(node: &mut TestNode) -> ConnId {
+        let before = node.handler().connected().len();
+        run_until([node], |[node]| node.handler().connected().len() > before);
+        settle(node);
+        node.handler().connected()[before]
+    }
+
+    /// Runs turns until nothing is left to do that needs no event.
+    pub fn settle(node: &mut TestNode) {
+        while node.turn(Some(Duration::ZERO)).expect("a turn") == Turn::Busy {}
+    }
+
+    /// Writes a piece and has the node read it on its own: the turn returns when the piece has arrived.
+    pub fn feed(node: &mut TestNode, peer: &mut TcpStream, piece: &[u8]) {
+        if node.timeout() == Some(Duration::ZERO) {
+            settle(node);
+        }
+        peer.write_all(piece).expect("the socket has room");
+        let begun = Instant::now();
+        while node.turn(Some(PATIENCE)).expect("a turn") == Turn::Busy {}
+        assert!(begun.elapsed() < PATIENCE, "the piece did not arrive");
+    }
+
+    /// Writes more than the sockets hold, while the node reads.
+    pub fn pour(node: &mut TestNode, peer: &mut TcpStream, bytes: &[u8]) {
+        for piece in bytes.chunks(16 * 1024) {
+            peer.write_all(piece).expect("the node reads");
+            while node.turn(Some(Duration::from_millis(1))).expect("a turn") == Turn::Busy {}
+        }
+    }
+
+    /// Resets the connection.
+    pub fn reset(peer: TcpStream) {
+        SockRef::from(&peer)
+            .set_linger(Some(Duration::ZERO))
+            .expect("a connection");
+        drop(peer);
+    }
+
+    /// Runs the node until it has reported the end of a connection; why it ended.
+    #[track_caller]
+    pub fn until_ended(node: &mut TestNode, conn: ConnId) -> DisconnectReason {
+        run_until([node], |[node]| node.handler().ended(conn).is_some());
+        node.handler().ended(conn).expect("it has ended")
+    }
+}

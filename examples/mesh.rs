@@ -1,0 +1,261 @@
+//! A small network in one process, through which a rumour spreads until everybody has heard it.
+//!
+//! ```text
+//! cargo run --example mesh
+//! cargo run --example mesh -- --nodes 20 --topology ring
+//! ```
+//!
+//! Every node has a thread of its own, and is told through its `Handle` whom to dial. A node that hears the rumour
+//! passes it on to its neighbours, one after the other and in no particular order, with a pause in between: that is
+//! what the timer is for. Everybody tells everybody around, so the rumour reaches all nodes that are connected.
+
+use std::error::Error;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use peerloop::{
+    Config, ConnId, ConnectError, Framing, Handle, Handler, Net, Node, TimerId, Topology,
+};
+
+const USAGE: &str = "usage: mesh [--nodes NUMBER] [--topology SHAPE]
+
+SHAPE is one of line, ring, mesh, star, tree, grid, random. By default, 8 nodes form a mesh.";
+
+/// More nodes than this are more threads and sockets than a demonstration should need.
+const NODES_MAX: u32 = 200;
+
+/// How long a node rests before it tells the next neighbour.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How long nothing may happen before the program gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What goes over the wire, in eight bytes.
+#[derive(Clone, Copy)]
+struct Rumour {
+    /// The node that tells it.
+    teller: u32,
+    /// From how many nodes to the next it came, this time included.
+    hops: u32,
+}
+
+impl Rumour {
+    const LEN: usize = 8;
+
+    fn encode(self) -> [u8; Self::LEN] {
+        (u64::from(self.teller) << 32 | u64::from(self.hops)).to_be_bytes()
+    }
+
+    fn decode(message: &[u8]) -> Option<Self> {
+        let bits = u64::from_be_bytes(message.try_into().ok()?);
+        Some(Self {
+            teller: (bits >> 32) as u32,
+            hops: bits as u32,
+        })
+    }
+}
+
+/// What the nodes tell the main thread.
+enum News {
+    Connected,
+    ConnectFailed(String),
+    Heard { node: u32, rumour: Rumour },
+}
+
+struct Gossip {
+    number: u32,
+    news: Sender<News>,
+    /// What this node tells, once it has heard the rumour.
+    rumour: Option<Rumour>,
+    /// The neighbours it has not told yet.
+    untold: Vec<ConnId>,
+}
+
+impl Gossip {
+    fn report(&self, news: News) {
+        // Nobody listens any more when the main thread has given up, and then the process ends.
+        let _ = self.news.send(news);
+    }
+
+    /// Begins to tell everybody around, but for the one it was heard from.
+    fn spread(&mut self, net: &mut Net, hops: u32, heard_from: Option<ConnId>) {
+        self.rumour = Some(Rumour {
+            teller: self.number,
+            hops: hops.saturating_add(1),
+        });
+        let random = RandomState::new();
+        self.untold = net.connections().collect();
+        self.untold.retain(|conn| Some(*conn) != heard_from);
+        self.untold.sort_by_cached_key(|conn| random.hash_one(conn));
+        net.set_timer(PAUSE, 0);
+    }
+}
+
+impl Handler for Gossip {
+    fn on_connect(&mut self, _: &mut Net, _: ConnId) {
+        self.report(News::Connected);
+    }
+
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, addr: SocketAddr, error: ConnectError) {
+        let what = format!("node {} dials {addr}: {error}", self.number);
+        self.report(News::ConnectFailed(what));
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        let Some(rumour) = Rumour::decode(message) else {
+            return net.abort(conn);
+        };
+        if self.rumour.is_none() {
+            let node = self.number;
+            self.report(News::Heard { node, rumour });
+            self.spread(net, rumour.hops, Some(conn));
+        }
+    }
+
+    fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
+        let (Some(rumour), Some(neighbour)) = (self.rumour, self.untold.pop()) else {
+            return;
+        };
+        if let Err(error) = net.send(neighbour, &rumour.encode()) {
+            log::warn!("node {} tells {neighbour}: {error}", self.number);
+        }
+        net.set_timer(PAUSE, 0);
+    }
+}
+
+/// A node that runs in a thread of its own, as the main thread sees it.
+struct Member {
+    addr: SocketAddr,
+    handle: Handle<Gossip>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Member {
+    fn start(number: u32, news: Sender<News>) -> io::Result<Self> {
+        let config = Config {
+            name: format!("node {number}"),
+            framing: Framing::Fixed(Rumour::LEN),
+            ..Config::default()
+        };
+        let gossip = Gossip {
+            number,
+            news,
+            rumour: None,
+            untold: Vec::new(),
+        };
+        let mut node = Node::new(config, gossip)?;
+        Ok(Self {
+            addr: node.net().listen("127.0.0.1:0")?,
+            handle: node.handle(),
+            thread: thread::Builder::new().spawn(move || node.run())?,
+        })
+    }
+}
+
+fn gossip(topology: Topology, nodes: u32) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout();
+    let edges = topology.edges(nodes as usize)?;
+    let (sender, news) = mpsc::channel();
+    let members = (0..nodes)
+        .map(|number| Member::start(number, sender.clone()))
+        .collect::<io::Result<Vec<_>>>()?;
+
+    for &(dialler, listener) in &edges {
+        let addr = members[listener].addr;
+        members[dialler]
+            .handle
+            .ask(move |_, net| net.connect(addr))??;
+    }
+    // Both ends of a connection report it.
+    for _ in 0..2 * edges.len() {
+        if let News::ConnectFailed(what) = next(&news)? {
+            return Err(what.into());
+        }
+    }
+    writeln!(out, "{nodes} nodes, {} connections", edges.len())?;
+
+    writeln!(out, "node 0 starts a rumour")?;
+    let start = |gossip: &mut Gossip, net: &mut Net| gossip.spread(net, 0, None);
+    members[0].handle.post(start)?;
+    let mut hops_max = 0;
+    let mut left = nodes - 1;
+    while left > 0 {
+        if let News::Heard { node, rumour } = next(&news)? {
+            let Rumour { teller, hops } = rumour;
+            writeln!(out, "node {node} hears it from node {teller}, hops: {hops}")?;
+            hops_max = hops_max.max(hops);
+            left -= 1;
+        }
+    }
+    writeln!(
+        out,
+        "all {nodes} nodes have heard it, hops at most: {hops_max}"
+    )?;
+
+    for member in &members {
+        member.handle.shutdown(Duration::from_secs(1));
+    }
+    for member in members {
+        member.thread.join().map_err(|_| "a node panicked")??;
+    }
+    Ok(())
+}
+
+fn next(news: &Receiver<News>) -> Result<News, String> {
+    news.recv_timeout(PATIENCE)
+        .map_err(|_| format!("nothing happened for {PATIENCE:?}; is every node connected?"))
+}
+
+fn topology(shape: &str, nodes: u32) -> Result<Topology, String> {
+    Ok(match shape {
+        "line" => Topology::Line,
+        "ring" => Topology::Ring,
+        "mesh" => Topology::Mesh,
+        "star" => Topology::Star,
+        "tree" => Topology::Tree,
+        "grid" => {
+            // As close to a square as the number of nodes allows.
+            let height = (1..=nodes.isqrt()).rfind(|rows| nodes % rows == 0);
+            let height = height.unwrap_or(1) as usize;
+            let width = nodes as usize / height;
+            Topology::Grid { width, height }
+        }
+        "random" => Topology::Random { degree: 3, seed: 1 },
+        _ => return Err(format!("there is no topology {shape:?}\n{USAGE}")),
+    })
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    use lexopt::prelude::{Long, Short, ValueExt};
+
+    let (mut nodes, mut shape) = (8, "mesh".to_owned());
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("nodes") => nodes = parser.value()?.parse()?,
+            Long("topology") => shape = parser.value()?.string()?,
+            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
+            _ => return Err(argument.unexpected().into()),
+        }
+    }
+    if nodes > NODES_MAX {
+        return Err(format!("{NODES_MAX} nodes at most").into());
+    }
+    gossip(topology(&shape, nodes)?, nodes)
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mesh: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
