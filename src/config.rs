@@ -87,7 +87,8 @@ pub struct Config {
     /// empty queue. Default: 16 MiB, four full queues of connections.
     pub command_queue_bytes: usize,
     /// How long a listener rests when the process is out of descriptors or memory; doubled at every failure in a
-    /// row, up to ten times this. A connection that ends wakes it early. Default: 100 ms.
+    /// row, up to ten times this. A connection that ends wakes it early. When the longest rest did not help, those who
+    /// wait are accepted with a descriptor kept for that, and closed: better a clean no than silence. Default: 100 ms.
     pub accept_pause: Duration,
     /// Whether a connection lives on when the peer ends its side. Default: no: what is queued leaves, and it ends.
     pub half_open: HalfOpen,
@@ -224,6 +225,10 @@ impl Config {
         }
         check_framing(&self.framing, self.max_frame)?;
         self.timeouts.validate()
+    }
+
+    pub(crate) fn longest_accept_pause(&self) -> Duration {
+        self.accept_pause.saturating_mul(10)
     }
 
     /// What the connections of this node have in common, for as long as no listener or dial overrides it.

@@ -1495,7 +1495,7 @@ mod every_end_releases_everything {
     use std::io::Write;
     use std::net::SocketAddr;
 
-    use peerloop::{DisconnectReason, Net, Phase, Timeouts};
+    use peerloop::{ConnectError, DisconnectReason, Net, Permission, Phase, Timeouts};
     use socket2::{Domain, Socket, Type};
 
     use super::*;
@@ -1505,6 +1505,7 @@ mod every_end_releases_everything {
     fn config() -> Config {
         Config {
             max_connections: LIMIT,
+            duplicates: Permission::Allowed,
             // Small, so that something is still queued when the end comes.
             send_buffer: Some(4096),
             timeouts: Timeouts {
@@ -1675,7 +1676,8 @@ mod every_end_releases_everything {
             let dials: Vec<ConnId> = (0..LIMIT)
                 .map(|_| node.net().connect(addr).expect("there is room"))
                 .collect();
-            node.net().connect(addr).expect_err("there is no more");
+            let error = node.net().connect(addr).expect_err("there is no more");
+            assert_eq!(error, ConnectError::TooManyConnections);
             assert_eq!(node.net().connecting_count(), LIMIT);
             end(&mut node, &dials);
             run_until([&mut node], |[node]| {

@@ -155,7 +155,7 @@ impl Net {
             return;
         };
         let pause = listening.next_pause;
-        let longest = self.config.accept_pause.saturating_mul(10);
+        let longest = self.config.longest_accept_pause();
         let deadline = self
             .deadlines
             .insert(self.later(pause), Due::Listener(index))

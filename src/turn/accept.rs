@@ -56,16 +56,18 @@ impl<H: Handler> Driver<'_, H> {
         self.net.revisit_listener(index);
     }
 
-    /// The process is at its end: whoever waits is told so, if there is a descriptor to do that with, and the listener
-    /// rests.
+    /// The process is at its end, and the listener rests. A short want of descriptors costs nobody anything: those who
+    /// wait are let in as soon as a connection ends. When it lasts, they are told no, with the descriptor in reserve.
     fn accept_failed(&mut self, index: usize, kind: AcceptError, error: &io::Error) {
         let net = &mut *self.net;
         net.metrics.accept_errors += 1;
         log::warn!(target: "peerloop", "{}: accept: {error}; pausing", net.config.name);
-        if kind == AcceptError::NoDescriptor {
+        let listening = &net.listeners[index];
+        let lasting = listening.next_pause >= net.config.longest_accept_pause();
+        if lasting && kind == AcceptError::NoDescriptor {
             let shed = net
                 .reserve
-                .shed(&net.listeners[index].socket, net.config.accept_budget);
+                .shed(&listening.socket, net.config.accept_budget);
             net.metrics.shed += shed as u64;
         }
         net.pause_listener(index);
