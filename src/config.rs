@@ -39,6 +39,20 @@ pub struct Config {
     pub max_frame: usize,
     /// Connections at most, dials under way included. Default: 10,000.
     pub max_connections: usize,
+    /// Connections with one IP address at most, dials under way included; an IPv4-mapped IPv6 address counts as the
+    /// IPv4 address. Default: 128: a household or an office behind one address, and no more than a hundredth of the
+    /// node.
+    pub max_connections_per_ip: usize,
+    /// Connections with one network at most, since whoever has an IPv6 address has 2^64 of them. Default: `None`,
+    /// off.
+    pub max_connections_per_prefix: Option<PrefixLimit>,
+    /// Dials under way at most. Default: 256. Accepting is never held up by dials, nor dialling by those who dial in.
+    pub max_connecting: usize,
+    /// Whether one address may be dialled while there is a connection with it, or a dial. Default: refused. Listeners
+    /// are not concerned: who dials in twice has two ports.
+    pub duplicates: Permission,
+    /// Whether the node may be connected with itself. Default: refused, on both ends.
+    pub self_connections: Permission,
     /// Deadlines of a connection, unless a listener or a dial says otherwise.
     pub timeouts: Timeouts,
     /// Bytes queued for one connection above which [`Net::is_writable`](crate::Net::is_writable) says no and a
@@ -51,6 +65,8 @@ pub struct Config {
     /// refused with [`SendError::Full`](crate::SendError::Full), but for one frame on an empty queue. At least
     /// `queue_high`.
     pub queue_max: usize,
+    /// What happens when a send would pass `queue_max`. Default: it is refused.
+    pub overflow: Overflow,
     /// Bytes queued for all connections of the loop together, overhead counted. Default: 256 MiB. At least
     /// `queue_max`.
     pub loop_queue_max: usize,
@@ -67,9 +83,20 @@ pub struct Config {
     pub command_budget: usize,
     /// Commands from other threads that may wait; one more is refused. Default: 4,096.
     pub command_queue: usize,
+    /// Bytes of messages from other threads that may wait; a message that would pass it is refused, but for one in an
+    /// empty queue. Default: 16 MiB, four full queues of connections.
+    pub command_queue_bytes: usize,
     /// How long a listener rests when the process is out of descriptors or memory; doubled at every failure in a
-    /// row, up to ten times this. A connection that ends wakes it early. Default: 100 ms.
+    /// row, up to ten times this. A connection that ends wakes it early. When the longest rest did not help, those who
+    /// wait are accepted with a descriptor kept for that, and closed: better a clean no than silence. Default: 100 ms.
     pub accept_pause: Duration,
+    /// Whether a connection lives on when the peer ends its side. Default: no: what is queued leaves, and it ends.
+    pub half_open: HalfOpen,
+    /// Whether a panic in a callback ends only the connection that it was called for. Default: yes. See
+    /// [`Panics`].
+    pub panics: Panics,
+    /// How long a callback may take before that is logged and counted. Default: 100 ms; `None` asks no clock.
+    pub slow_callback: Option<Duration>,
     /// Sets TCP_NODELAY. Default: true, since frames are gathered into one write per turn already.
     pub nodelay: bool,
     /// Sets SO_KEEPALIVE with this idle time. Default: `None`, off.
@@ -87,10 +114,16 @@ impl Default for Config {
             framing: Framing::default(),
             max_frame: 8 * MIB,
             max_connections: 10_000,
+            max_connections_per_ip: 128,
+            max_connections_per_prefix: None,
+            max_connecting: 256,
+            duplicates: Permission::Refused,
+            self_connections: Permission::Refused,
             timeouts: Timeouts::default(),
             queue_high: 256 * KIB,
             queue_low: 64 * KIB,
             queue_max: 4 * MIB,
+            overflow: Overflow::Refuse,
             loop_queue_max: 256 * MIB,
             read_buffer: 256 * KIB,
             read_budget: 256 * KIB,
@@ -98,7 +131,11 @@ impl Default for Config {
             accept_budget: 64,
             command_budget: 1024,
             command_queue: 4096,
+            command_queue_bytes: 16 * MIB,
             accept_pause: Duration::from_millis(100),
+            half_open: HalfOpen::Refused,
+            panics: Panics::Contain,
+            slow_callback: Some(Duration::from_millis(100)),
             nodelay: true,
             keepalive: None,
             send_buffer: None,
@@ -117,12 +154,15 @@ impl Config {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let nonzero = [
             ("max_connections", self.max_connections),
+            ("max_connections_per_ip", self.max_connections_per_ip),
+            ("max_connecting", self.max_connecting),
             ("queue_high", self.queue_high),
             ("read_budget", self.read_budget),
             ("write_budget", self.write_budget),
             ("accept_budget", self.accept_budget),
             ("command_budget", self.command_budget),
             ("command_queue", self.command_queue),
+            ("command_queue_bytes", self.command_queue_bytes),
         ];
         for (field, value) in nonzero {
             check(value > 0, field, "must not be zero")?;
@@ -165,8 +205,30 @@ impl Config {
             "keepalive",
             "must not be zero",
         )?;
+        check(
+            self.slow_callback != Some(Duration::ZERO),
+            "slow_callback",
+            "must not be zero",
+        )?;
+        if let Some(limit) = self.max_connections_per_prefix {
+            let field = "max_connections_per_prefix";
+            check(
+                limit.max > 0,
+                field,
+                "must not be zero; `None` switches it off",
+            )?;
+            check(
+                limit.v4_bits <= 32 && limit.v6_bits <= 128,
+                field,
+                "has more bits than an address",
+            )?;
+        }
         check_framing(&self.framing, self.max_frame)?;
         self.timeouts.validate()
+    }
+
+    pub(crate) fn longest_accept_pause(&self) -> Duration {
+        self.accept_pause.saturating_mul(10)
     }
 
     /// What the connections of this node have in common, for as long as no listener or dial overrides it.
@@ -178,6 +240,8 @@ impl Config {
             queue_high: self.queue_high,
             queue_low: self.queue_low,
             queue_max: self.queue_max,
+            overflow: self.overflow,
+            half_open: self.half_open,
         }
     }
 }
@@ -208,6 +272,71 @@ fn check_framing(framing: &Framing, max_frame: usize) -> Result<(), ConfigError>
     Ok(())
 }
 
+/// How many connections one network may have; see [`Config::max_connections_per_prefix`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PrefixLimit {
+    /// Connections with one network at most. Default: 512.
+    pub max: usize,
+    /// How many bits of an IPv4 address name the network. Default: 24.
+    pub v4_bits: u8,
+    /// How many bits of an IPv6 address name the network. Default: 64, what one subscriber has at the least
+    /// (RFC 6177).
+    pub v6_bits: u8,
+}
+
+impl Default for PrefixLimit {
+    fn default() -> Self {
+        Self {
+            max: 512,
+            v4_bits: 24,
+            v6_bits: 64,
+        }
+    }
+}
+
+/// Whether something is let happen.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Permission {
+    /// It is.
+    Allowed,
+    /// It is not.
+    Refused,
+}
+
+/// What happens when a send would pass [`Config::queue_max`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Overflow {
+    /// It is refused with [`SendError::Full`](crate::SendError::Full).
+    Refuse,
+    /// It is refused, and the connection ended with
+    /// [`DisconnectReason::QueueOverflow`](crate::DisconnectReason::QueueOverflow): for protocols in which who cannot
+    /// keep up is of no use.
+    Close,
+}
+
+/// Whether a connection lives on when the peer ends its side.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HalfOpen {
+    /// What is queued leaves, and the connection ends.
+    Refused,
+    /// [`Handler::on_finished`](crate::Handler::on_finished) is called, and sending goes on until this node closes.
+    Allowed,
+}
+
+/// What becomes of a panic in a callback.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Panics {
+    /// It ends the connection that the callback was made for, with
+    /// [`DisconnectReason::HandlerPanicked`](crate::DisconnectReason::HandlerPanicked), is logged and counted, and the
+    /// node goes on. A handler whose own state may be torn by then should not be run on: choose the other.
+    ///
+    /// Only panics that unwind can be contained; under `panic = "abort"` this is as the other.
+    Contain,
+    /// It unwinds out of [`Node::turn`](crate::Node::turn). The node is not to be run again; dropping it closes
+    /// everything.
+    Unwind,
+}
+
 /// The deadlines of a connection; `None` switches one off.
 ///
 /// Copy [`Config::timeouts`], change what differs, and give it to a listener or a dial.
@@ -215,6 +344,13 @@ fn check_framing(framing: &Framing, max_frame: usize) -> Result<(), ConfigError>
 pub struct Timeouts {
     /// From asking for a dial to an established TCP connection. Default: 5 s.
     pub connect: Option<Duration>,
+    /// Without a complete message in either direction. Bytes that make no whole message do not count, and neither does
+    /// the time while this node has paused the connection. Default: 60 s.
+    pub idle: Option<Duration>,
+    /// From the first bytes of a message to its last. Default: 30 s: 8 MiB at 280 KB a second.
+    pub partial_frame: Option<Duration>,
+    /// With something to write and no byte taken by the kernel. Default: 10 s.
+    pub write_stall: Option<Duration>,
     /// From [`Net::close`](crate::Net::close), or from the peer's end of stream, until the queue has left and the
     /// peer has ended its side too; then the connection is ended with what is left. Default: 5 s.
     pub linger: Option<Duration>,
@@ -222,26 +358,39 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
         Self {
-            connect: Some(Duration::from_secs(5)),
-            linger: Some(Duration::from_secs(5)),
+            connect: seconds(5),
+            idle: seconds(60),
+            partial_frame: seconds(30),
+            write_stall: seconds(10),
+            linger: seconds(5),
         }
     }
 }
 
 impl Timeouts {
     fn validate(&self) -> Result<(), ConfigError> {
-        let problem = "must not be zero; `None` switches it off";
-        check(
-            self.connect != Some(Duration::ZERO),
-            "timeouts.connect",
-            problem,
-        )?;
-        check(
-            self.linger != Some(Duration::ZERO),
-            "timeouts.linger",
-            problem,
-        )
+        let all = [
+            ("timeouts.connect", self.connect),
+            ("timeouts.idle", self.idle),
+            ("timeouts.partial_frame", self.partial_frame),
+            ("timeouts.write_stall", self.write_stall),
+            ("timeouts.linger", self.linger),
+        ];
+        all.into_iter().try_for_each(|(field, timeout)| {
+            let problem = "must not be zero; `None` switches it off";
+            check(timeout != Some(Duration::ZERO), field, problem)
+        })
+    }
+
+    /// How often an open connection is looked at: what has just begun cannot be overdue before this time is over, so
+    /// traffic need not move the deadline that is set.
+    pub(crate) fn shortest(&self) -> Option<Duration> {
+        [self.idle, self.partial_frame, self.write_stall]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -261,6 +410,10 @@ pub struct ListenOptions {
     pub max_frame: Option<usize>,
     /// Deadlines of the accepted connections. Default: `None`, as [`Config::timeouts`].
     pub timeouts: Option<Timeouts>,
+    /// What happens when a queue of theirs is full. Default: `None`, as [`Config::overflow`].
+    pub overflow: Option<Overflow>,
+    /// Whether they live on when the peer ends its side. Default: `None`, as [`Config::half_open`].
+    pub half_open: Option<HalfOpen>,
 }
 
 impl Default for ListenOptions {
@@ -272,6 +425,8 @@ impl Default for ListenOptions {
             framing: None,
             max_frame: None,
             timeouts: None,
+            overflow: None,
+            half_open: None,
         }
     }
 }
@@ -290,6 +445,12 @@ pub struct DialOptions {
     pub max_frame: Option<usize>,
     /// Deadlines of the connection. Default: `None`, as [`Config::timeouts`].
     pub timeouts: Option<Timeouts>,
+    /// What happens when its queue is full. Default: `None`, as [`Config::overflow`].
+    pub overflow: Option<Overflow>,
+    /// Whether it lives on when the peer ends its side. Default: `None`, as [`Config::half_open`].
+    pub half_open: Option<HalfOpen>,
+    /// Whether to dial an address that is connected or being dialled. Default: `None`, as [`Config::duplicates`].
+    pub duplicates: Option<Permission>,
 }
 
 /// What all connections of one origin (the node, a listener, a dial) have in common. Shared, so that a connection
@@ -301,23 +462,49 @@ pub(crate) struct Profile {
     pub(crate) queue_high: usize,
     pub(crate) queue_low: usize,
     pub(crate) queue_max: usize,
+    pub(crate) overflow: Overflow,
+    pub(crate) half_open: HalfOpen,
+}
+
+/// What a listener or a dial has otherwise than its node.
+#[derive(Default)]
+pub(crate) struct Overrides {
+    pub(crate) framing: Option<Framing>,
+    pub(crate) max_frame: Option<usize>,
+    pub(crate) timeouts: Option<Timeouts>,
+    pub(crate) overflow: Option<Overflow>,
+    pub(crate) half_open: Option<HalfOpen>,
+}
+
+impl Overrides {
+    fn is_empty(&self) -> bool {
+        let Self {
+            framing,
+            max_frame,
+            timeouts,
+            overflow,
+            half_open,
+        } = self;
+        framing.is_none()
+            && max_frame.is_none()
+            && timeouts.is_none()
+            && overflow.is_none()
+            && half_open.is_none()
+    }
 }
 
 impl Profile {
     /// This profile with what a listener or a dial overrides; the same one where nothing is.
-    pub(crate) fn with(
-        self: &Arc<Self>,
-        framing: Option<Framing>,
-        max_frame: Option<usize>,
-        timeouts: Option<Timeouts>,
-    ) -> Result<Arc<Self>, ConfigError> {
-        if framing.is_none() && max_frame.is_none() && timeouts.is_none() {
+    pub(crate) fn with(self: &Arc<Self>, overrides: Overrides) -> Result<Arc<Self>, ConfigError> {
+        if overrides.is_empty() {
             return Ok(Arc::clone(self));
         }
         let profile = Self {
-            framing: framing.unwrap_or_else(|| self.framing.clone()),
-            max_frame: max_frame.unwrap_or(self.max_frame),
-            timeouts: timeouts.unwrap_or(self.timeouts),
+            framing: overrides.framing.unwrap_or_else(|| self.framing.clone()),
+            max_frame: overrides.max_frame.unwrap_or(self.max_frame),
+            timeouts: overrides.timeouts.unwrap_or(self.timeouts),
+            overflow: overrides.overflow.unwrap_or(self.overflow),
+            half_open: overrides.half_open.unwrap_or(self.half_open),
             ..**self
         };
         check_framing(&profile.framing, profile.max_frame)?;
@@ -398,15 +585,19 @@ mod tests {
     #[test]
     fn an_override_is_checked_like_the_node() {
         let profile = Arc::new(Config::default().profile());
-        assert!(Arc::ptr_eq(
-            &profile,
-            &profile.with(None, None, None).unwrap()
-        ));
-        assert_eq!(
-            profile.with(None, Some(0), None).unwrap_err().field,
-            "max_frame"
-        );
-        let fixed = profile.with(Some(Framing::Fixed(9)), Some(8), None);
-        assert_eq!(fixed.unwrap_err().field, "framing");
+        let same = profile.with(Overrides::default()).unwrap();
+        assert!(Arc::ptr_eq(&profile, &same));
+        let zero = Overrides {
+            max_frame: Some(0),
+            ..Overrides::default()
+        };
+        assert_eq!(profile.with(zero).unwrap_err().field, "max_frame");
+        let (framing, max_frame) = (Some(Framing::Fixed(9)), Some(8));
+        let fixed = Overrides {
+            framing,
+            max_frame,
+            ..Overrides::default()
+        };
+        assert_eq!(profile.with(fixed).unwrap_err().field, "framing");
     }
 }

@@ -42,6 +42,18 @@ pub enum ConnectError {
     ShuttingDown,
     /// The node has [`Config::max_connections`](crate::Config::max_connections) connections and dials.
     TooManyConnections,
+    /// [`Config::max_connections_per_ip`](crate::Config::max_connections_per_ip) connections with this IP address.
+    TooManyFromAddress,
+    /// [`Config::max_connections_per_prefix`](crate::Config::max_connections_per_prefix) connections with this network.
+    TooManyFromPrefix,
+    /// [`Config::max_connecting`](crate::Config::max_connecting) dials are under way.
+    TooManyConnecting,
+    /// There is a connection with this address, and duplicates are refused.
+    AlreadyConnected,
+    /// A dial to this address is under way, and duplicates are refused.
+    AlreadyConnecting,
+    /// The node reached itself.
+    SelfConnection,
     /// The address cannot be dialled: its port is zero.
     InvalidAddress,
     /// The options of this dial are invalid; the field is named.
@@ -59,6 +71,12 @@ impl fmt::Display for ConnectError {
         match self {
             Self::ShuttingDown => f.write_str("the node is shutting down"),
             Self::TooManyConnections => f.write_str("the node is at its limit of connections"),
+            Self::TooManyFromAddress => f.write_str("too many connections with this address"),
+            Self::TooManyFromPrefix => f.write_str("too many connections with this network"),
+            Self::TooManyConnecting => f.write_str("too many dials are under way"),
+            Self::AlreadyConnected => f.write_str("already connected with this address"),
+            Self::AlreadyConnecting => f.write_str("already dialling this address"),
+            Self::SelfConnection => f.write_str("the node reached itself"),
             Self::InvalidAddress => f.write_str("the address cannot be dialled"),
             Self::InvalidOption(field) => write!(f, "invalid dial option: {field}"),
             Self::Cancelled => f.write_str("the dial was cancelled"),
@@ -74,7 +92,14 @@ impl From<ConnectError> for io::Error {
     fn from(error: ConnectError) -> Self {
         let kind = match error {
             ConnectError::ShuttingDown => io::ErrorKind::Other,
-            ConnectError::TooManyConnections => io::ErrorKind::QuotaExceeded,
+            ConnectError::TooManyConnections
+            | ConnectError::TooManyFromAddress
+            | ConnectError::TooManyFromPrefix
+            | ConnectError::TooManyConnecting => io::ErrorKind::QuotaExceeded,
+            ConnectError::AlreadyConnected | ConnectError::AlreadyConnecting => {
+                io::ErrorKind::AlreadyExists
+            }
+            ConnectError::SelfConnection => io::ErrorKind::AddrInUse,
             ConnectError::InvalidAddress | ConnectError::InvalidOption(_) => {
                 io::ErrorKind::InvalidInput
             }
@@ -117,6 +142,12 @@ pub enum DisconnectReason {
     BadFrame(&'static str),
     /// A deadline passed.
     Timeout(Phase),
+    /// Its queue reached [`Config::queue_max`](crate::Config::queue_max), and the policy is to close it then.
+    QueueOverflow,
+    /// A callback for this connection panicked.
+    HandlerPanicked,
+    /// The other end is this node itself.
+    SelfConnection,
     /// This node is shutting down.
     Shutdown,
 }
@@ -136,6 +167,9 @@ impl fmt::Display for DisconnectReason {
             }
             Self::BadFrame(what) => write!(f, "malformed frame: {what}"),
             Self::Timeout(phase) => write!(f, "{phase} timeout"),
+            Self::QueueOverflow => f.write_str("its queue overflowed"),
+            Self::HandlerPanicked => f.write_str("a callback panicked"),
+            Self::SelfConnection => f.write_str("the node reached itself"),
             Self::Shutdown => f.write_str("the node is shutting down"),
         }
     }
@@ -170,6 +204,12 @@ impl DisconnectReason {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Phase {
+    /// No complete message for [`Timeouts::idle`](crate::Timeouts::idle).
+    Idle,
+    /// A message was begun and not completed within [`Timeouts::partial_frame`](crate::Timeouts::partial_frame).
+    PartialFrame,
+    /// Something was queued, and the peer took nothing for [`Timeouts::write_stall`](crate::Timeouts::write_stall).
+    WriteStall,
     /// A close was asked for, and the queue did not leave within [`Timeouts::linger`](crate::Timeouts::linger).
     Linger,
 }
@@ -177,6 +217,9 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Idle => "idle",
+            Self::PartialFrame => "partial frame",
+            Self::WriteStall => "write stall",
             Self::Linger => "linger",
         })
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use crate::error::SendError;
 use crate::id::ConnId;
 use crate::net::Net;
 use crate::network::Wake;
+use crate::stats::Metrics;
 
 /// What another thread asks of a node. The queue holds [`Config::command_queue`](crate::Config::command_queue) of them.
 pub(crate) enum Command<H> {
@@ -32,6 +33,11 @@ struct Shared {
     gone: AtomicBool,
     /// A wake is under way, so that a thousand commands cost one system call.
     woken: AtomicBool,
+    /// Bytes of messages in the queue.
+    bytes: AtomicUsize,
+    bytes_max: usize,
+    wakes_sent: AtomicU64,
+    wakes_saved: AtomicU64,
     /// The shortest grace asked for, in milliseconds; `u64::MAX` while nobody asked. Apart from the queue, so that a
     /// full queue cannot keep a node from ending.
     shutdown: AtomicU64,
@@ -41,13 +47,30 @@ const NO_SHUTDOWN: u64 = u64::MAX;
 
 impl Shared {
     fn wake(&self) {
-        if !self.woken.swap(true, Ordering::SeqCst) {
-            if let Err(error) = self.wake.wake() {
-                // Nobody will come; the next command has to try again.
-                self.woken.store(false, Ordering::SeqCst);
-                log::warn!(target: "peerloop", "waking a loop: {error}");
-            }
+        if self.woken.swap(true, Ordering::SeqCst) {
+            self.wakes_saved.fetch_add(1, Ordering::Relaxed);
+            return;
         }
+        self.wakes_sent.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.wake.wake() {
+            // Nobody will come; the next command has to try again.
+            self.woken.store(false, Ordering::SeqCst);
+            log::warn!(target: "peerloop", "waking a loop: {error}");
+        }
+    }
+
+    /// Counts a message in, unless the queue holds too many bytes. An empty queue takes any.
+    fn reserve(&self, bytes: usize) -> Result<(), SendError> {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if before > 0 && before.saturating_add(bytes) > self.bytes_max {
+            self.release(bytes);
+            return Err(SendError::Full);
+        }
+        Ok(())
+    }
+
+    fn release(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -117,10 +140,14 @@ impl<H> Handle<H> {
     ///
     /// # Errors
     ///
-    /// - [`SendError::Full`]: the command queue is full;
+    /// - [`SendError::Full`]: the command queue is full, or would hold more than
+    ///   [`Config::command_queue_bytes`](crate::Config::command_queue_bytes);
     /// - [`SendError::Closed`]: the node is gone.
     pub fn send(&self, conn: ConnId, body: Bytes) -> Result<(), SendError> {
+        let bytes = body.len();
+        self.shared.reserve(bytes)?;
         self.push(Command::Send(conn, body))
+            .inspect_err(|_| self.shared.release(bytes))
     }
 
     /// Has the loop call a function with the handler and the net, and does not wait for it.
@@ -213,14 +240,17 @@ impl<H> Drop for Inbox<H> {
 }
 
 impl<H> Inbox<H> {
-    pub(crate) fn new(wake: Wake, capacity: usize) -> Self {
+    pub(crate) fn new(wake: Wake, capacity: usize, bytes_max: usize) -> Self {
         let (commands, leftovers) = crossbeam_channel::bounded(capacity);
-        let shutdown = AtomicU64::new(NO_SHUTDOWN);
         let shared = Arc::new(Shared {
             wake,
             gone: AtomicBool::new(false),
             woken: AtomicBool::new(false),
-            shutdown,
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+            wakes_sent: AtomicU64::new(0),
+            wakes_saved: AtomicU64::new(0),
+            shutdown: AtomicU64::new(NO_SHUTDOWN),
         });
         Self {
             handle: Handle {
@@ -248,7 +278,22 @@ impl<H> Inbox<H> {
 
     /// The commands that are there, up to a budget.
     pub(crate) fn take(&self, budget: usize) -> impl Iterator<Item = Command<H>> + '_ {
-        self.handle.leftovers.try_iter().take(budget)
+        let shared = &self.handle.shared;
+        self.handle
+            .leftovers
+            .try_iter()
+            .take(budget)
+            .inspect(|command| {
+                if let Command::Send(_, body) = command {
+                    shared.release(body.len());
+                }
+            })
+    }
+
+    /// Tells how often the loop was woken.
+    pub(crate) fn report_wakes(&self, metrics: &mut Metrics) {
+        metrics.wakes_sent = self.handle.shared.wakes_sent.load(Ordering::Relaxed);
+        metrics.wakes_saved = self.handle.shared.wakes_saved.load(Ordering::Relaxed);
     }
 
     /// The grace of a shutdown that was asked for since the last look.

@@ -109,6 +109,13 @@ pub trait Handler {
         let _ = (net, conn, token, outcome);
     }
 
+    /// The peer has ended its side: no message will come any more. Called only where
+    /// [`Config::half_open`](crate::Config::half_open) lets the connection live on, once; sending goes on until
+    /// [`Net::close`] or [`Net::shutdown_write`].
+    fn on_finished(&mut self, net: &mut Net, conn: ConnId) {
+        let _ = (net, conn);
+    }
+
     /// A dial came to nothing. Called exactly once for an id that never reaches [`Handler::on_connect`]; no other
     /// callback is made for it.
     fn on_connect_failed(

@@ -111,6 +111,7 @@ mod framing;
 mod handle;
 mod handler;
 mod id;
+mod limits;
 mod net;
 mod network;
 mod node;
@@ -122,7 +123,10 @@ mod topology;
 mod turn;
 
 pub use bytes::Bytes;
-pub use config::{Config, DialOptions, ListenOptions, Timeouts};
+pub use config::{
+    Config, DialOptions, HalfOpen, ListenOptions, Overflow, Panics, Permission, PrefixLimit,
+    Timeouts,
+};
 pub use conn_map::ConnMap;
 pub use error::{ConfigError, ConnectError, DisconnectReason, FrameError, Phase, SendError};
 pub use framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};

@@ -80,7 +80,7 @@ impl<H: Handler> Node<H> {
         Ok(Self {
             core: Core::new(),
             buffer: ReadBuffer::new(config.read_buffer),
-            inbox: Inbox::new(wake, config.command_queue),
+            inbox: Inbox::new(wake, config.command_queue, config.command_queue_bytes),
             net: Net::new(config, poller.registrar().clone(), poller.now()),
             poller,
             handler,

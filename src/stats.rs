@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use crate::error::{ConnectError, DisconnectReason};
+use crate::error::{ConnectError, DisconnectReason, Phase};
 use crate::peer::Ending;
 
 /// Messages and bytes in both directions, of one connection or of a whole node.
@@ -42,10 +42,18 @@ pub struct Metrics {
     pub accepted: u64,
     /// Connections refused by [`Handler::on_accept`](crate::Handler::on_accept).
     pub refused_by_handler: u64,
-    /// Connections refused because [`Config::max_connections`](crate::Config::max_connections) was reached.
-    pub refused_by_limit: u64,
+    /// Connections refused at [`Config::max_connections`](crate::Config::max_connections).
+    pub refused_by_total: u64,
+    /// Connections refused at [`Config::max_connections_per_ip`](crate::Config::max_connections_per_ip).
+    pub refused_by_ip: u64,
+    /// Connections refused at [`Config::max_connections_per_prefix`](crate::Config::max_connections_per_prefix).
+    pub refused_by_prefix: u64,
+    /// Connections of this node with itself, found and ended.
+    pub self_connections: u64,
     /// Failures to accept, other than a client that gave up first.
     pub accept_errors: u64,
+    /// Connections closed unheard because there was no descriptor for them.
+    pub shed: u64,
     /// Times a listener was paused because of such a failure.
     pub accept_pauses: u64,
     /// Dials asked for.
@@ -58,8 +66,22 @@ pub struct Metrics {
     pub frame_errors: u64,
     /// Connections that the peer reset.
     pub resets: u64,
-    /// Connections ended by a deadline.
-    pub timeouts: u64,
+    /// Dials that had no answer within [`Timeouts::connect`](crate::Timeouts::connect).
+    pub connect_timeouts: u64,
+    /// Connections ended by [`Timeouts::idle`](crate::Timeouts::idle).
+    pub idle_timeouts: u64,
+    /// Connections ended by [`Timeouts::partial_frame`](crate::Timeouts::partial_frame).
+    pub partial_frame_timeouts: u64,
+    /// Connections ended by [`Timeouts::write_stall`](crate::Timeouts::write_stall).
+    pub write_stall_timeouts: u64,
+    /// Connections ended by [`Timeouts::linger`](crate::Timeouts::linger) with something left to write.
+    pub linger_timeouts: u64,
+    /// Connections ended because their queue overflowed.
+    pub queue_overflows: u64,
+    /// Callbacks that panicked.
+    pub panics: u64,
+    /// Callbacks that took longer than [`Config::slow_callback`](crate::Config::slow_callback).
+    pub slow_callbacks: u64,
     /// Connections that used up their read budget in a turn and were continued in the next.
     pub read_budget_hits: u64,
     /// Connections that used up their write budget in a turn and were continued in the next.
@@ -74,6 +96,10 @@ pub struct Metrics {
     pub bytes_lost: u64,
     /// Readiness reported for a connection that no longer was.
     pub stale_events: u64,
+    /// System calls that woke the loop for a command from another thread.
+    pub wakes_sent: u64,
+    /// Commands that needed none, because the loop had been woken already.
+    pub wakes_saved: u64,
     /// Commands from other threads carried out.
     pub commands: u64,
     /// Messages from other threads whose connection would not take them any more.
@@ -90,7 +116,7 @@ impl Metrics {
         let reason = match ending {
             Ending::Failed(error) => {
                 self.dials_failed += 1;
-                self.timeouts += u64::from(error == ConnectError::TimedOut);
+                self.connect_timeouts += u64::from(error == ConnectError::TimedOut);
                 return;
             }
             Ending::Disconnected(reason) => reason,
@@ -101,8 +127,21 @@ impl Metrics {
                 self.frame_errors += 1
             }
             DisconnectReason::Reset => self.resets += 1,
-            DisconnectReason::Timeout(_) => self.timeouts += 1,
+            DisconnectReason::QueueOverflow => self.queue_overflows += 1,
+            DisconnectReason::Timeout(Phase::Idle) => self.idle_timeouts += 1,
+            DisconnectReason::Timeout(Phase::PartialFrame) => self.partial_frame_timeouts += 1,
+            DisconnectReason::Timeout(Phase::WriteStall) => self.write_stall_timeouts += 1,
+            DisconnectReason::Timeout(Phase::Linger) => self.linger_timeouts += 1,
             _ => {}
+        }
+    }
+
+    /// Counts a connection that a limit kept out.
+    pub(crate) fn count_refusal(&mut self, limit: ConnectError) {
+        match limit {
+            ConnectError::TooManyFromAddress => self.refused_by_ip += 1,
+            ConnectError::TooManyFromPrefix => self.refused_by_prefix += 1,
+            _ => self.refused_by_total += 1,
         }
     }
 

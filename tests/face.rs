@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Turn};
+use peerloop::{
+    Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Permission, Timeouts, Turn,
+};
 use socket2::{Domain, Socket, Type};
 use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_for, run_until};
 
@@ -582,6 +584,9 @@ mod dialling {
         assert_eq!(node.net().connecting_count(), 0);
         node.net().connect(addr).expect("the only one");
         let error = node.net().connect(addr).unwrap_err();
+        assert_eq!(error, ConnectError::AlreadyConnecting);
+        let another = SocketAddr::from(([127, 0, 0, 2], addr.port()));
+        let error = node.net().connect(another).unwrap_err();
         assert_eq!(error, ConnectError::TooManyConnections);
         node.net().shutdown(Duration::ZERO);
         let error = node.net().connect(addr).unwrap_err();
@@ -611,7 +616,7 @@ mod dialling {
         assert_eq!(error, ConnectError::TimedOut);
         assert!(begun.elapsed() >= Duration::from_millis(200));
         let metrics = node.net().metrics();
-        assert_eq!((metrics.timeouts, metrics.dials_failed), (1, 1));
+        assert_eq!((metrics.connect_timeouts, metrics.dials_failed), (1, 1));
         assert_eq!((node.net().connecting_count(), node.timeout()), (0, None));
     }
 
@@ -625,9 +630,14 @@ mod dialling {
         };
         let options = DialOptions {
             timeouts: Some(timeouts),
+            duplicates: Some(Permission::Allowed),
             ..DialOptions::default()
         };
         let patient = node.net().connect(addr).unwrap();
+        assert_eq!(
+            node.net().connect(addr),
+            Err(ConnectError::AlreadyConnecting)
+        );
         let hasty = node.net().connect_with(addr, options).unwrap();
         assert_eq!(until_failed(&mut node, hasty), ConnectError::TimedOut);
         assert_eq!(outcome(&node, patient), None);
@@ -1276,6 +1286,7 @@ mod settings {
             timeouts: Timeouts {
                 connect: None,
                 linger: None,
+                ..Timeouts::default()
             },
             ..Config::default()
         };
@@ -1531,7 +1542,18 @@ mod embedding {
 
     #[test]
     fn timeout_says_when_the_next_turn_is_due() {
-        let (mut node, addr) = listening(Config::default(), Recorder::default());
+        // Without the deadlines that every open connection has.
+        let timeouts = Timeouts {
+            idle: None,
+            partial_frame: None,
+            write_stall: None,
+            ..Timeouts::default()
+        };
+        let config = Config {
+            timeouts,
+            ..Config::default()
+        };
+        let (mut node, addr) = listening(config, Recorder::default());
         assert_eq!(node.timeout(), Some(Duration::ZERO), "on_start is due");
         raw::settle(&mut node);
         assert_eq!(node.timeout(), None);

@@ -503,7 +503,7 @@ mod stale_ids {
     use std::io::{IoSlice, Read, Write};
     use std::sync::{Arc, Mutex};
 
-    use peerloop::{Broadcast, Bytes, DisconnectReason, SendError};
+    use peerloop::{Broadcast, Bytes, SendError};
 
     use super::*;
 
@@ -1537,7 +1537,7 @@ mod every_end_releases_everything {
     use std::io::Write;
     use std::net::SocketAddr;
 
-    use peerloop::{DisconnectReason, Net, Phase, Timeouts};
+    use peerloop::{ConnectError, DisconnectReason, Net, Permission, Phase, Timeouts};
     use socket2::{Domain, Socket, Type};
 
     use super::*;
@@ -1547,11 +1547,13 @@ mod every_end_releases_everything {
     fn config() -> Config {
         Config {
             max_connections: LIMIT,
+            duplicates: Permission::Allowed,
             // Small, so that something is still queued when the end comes.
             send_buffer: Some(4096),
             timeouts: Timeouts {
                 connect: Some(Duration::from_millis(50)),
-                linger: Some(Duration::from_millis(50)),
+                linger: Some(Duration::from_secs(2)),
+                ..Timeouts::default()
             },
             ..Config::default()
         }
@@ -1609,10 +1611,10 @@ mod every_end_releases_everything {
     }
 
     fn comes_in_again(node: &mut TestNode, addr: SocketAddr) {
-        let refused = node.net().metrics().refused_by_limit;
+        let refused = node.net().metrics().refused_by_total;
         let peers: Vec<TcpStream> = (0..LIMIT + 3).map(|_| raw::dial(addr)).collect();
         run_until([node], |[node]| {
-            node.net().metrics().refused_by_limit == refused + 3
+            node.net().metrics().refused_by_total == refused + 3
         });
         assert_eq!(node.net().connection_count(), LIMIT);
         drop(peers);
@@ -1716,7 +1718,8 @@ mod every_end_releases_everything {
             let dials: Vec<ConnId> = (0..LIMIT)
                 .map(|_| node.net().connect(addr).expect("there is room"))
                 .collect();
-            node.net().connect(addr).expect_err("there is no more");
+            let error = node.net().connect(addr).expect_err("there is no more");
+            assert_eq!(error, ConnectError::TooManyConnections);
             assert_eq!(node.net().connecting_count(), LIMIT);
             end(&mut node, &dials);
             run_until([&mut node], |[node]| {

@@ -58,7 +58,11 @@ fn settle(node: &mut Node<Echo>) {
 
 /// A node with many peers, with each of which it has exchanged a message.
 fn crowd() -> (Node<Echo>, Vec<TcpStream>) {
-    let mut node = Node::new(Config::default(), Echo::default()).expect("a node");
+    let config = Config {
+        max_connections_per_ip: CONNECTIONS,
+        ..Config::default()
+    };
+    let mut node = Node::new(config, Echo::default()).expect("a node");
     let addr = node.net().listen("127.0.0.1:0").expect("a listener");
     let mut peers: Vec<TcpStream> = Vec::new();
     for number in 1..=CONNECTIONS {

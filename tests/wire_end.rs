@@ -875,7 +875,7 @@ fn a_close_gives_up_after_the_linger_time_and_says_whether_bytes_were_left() {
             peer.read_to_end(&mut arrived).unwrap();
             assert_same(&arrived, &frame(b"last"));
         }
-        assert_eq!(metrics.timeouts, u64::from(left));
+        assert_eq!(metrics.linger_timeouts, u64::from(left));
         assert_eq!((metrics.queued, ends(&node)), (0, 1));
     }
 }

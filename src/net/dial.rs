@@ -6,10 +6,11 @@ use std::sync::Arc;
 use socket2::Socket;
 
 use super::Net;
-use crate::config::DialOptions;
+use crate::config::{DialOptions, Overrides, Permission, Profile};
 use crate::error::ConnectError;
 use crate::id::{ConnId, Side};
-use crate::peer::{Ending, Peer, State};
+use crate::limits::canonical;
+use crate::peer::{Ending, Peer, PeerState, State};
 
 /// A dial that was asked for and that the loop has not begun.
 #[derive(Debug)]
@@ -32,8 +33,11 @@ impl Net {
     ///
     /// Nothing was begun and no callback will follow when this returns
     /// - [`ConnectError::ShuttingDown`] after [`Net::shutdown`];
-    /// - [`ConnectError::TooManyConnections`] at [`Config::max_connections`](crate::Config::max_connections);
-    /// - [`ConnectError::InvalidAddress`] when the port is zero.
+    /// - [`ConnectError::InvalidAddress`] when the port is zero;
+    /// - [`ConnectError::AlreadyConnected`] or [`ConnectError::AlreadyConnecting`] when there is a connection with this
+    ///   address, or a dial, and [`Config::duplicates`](crate::Config::duplicates) are refused;
+    /// - [`ConnectError::TooManyConnecting`], [`ConnectError::TooManyConnections`],
+    ///   [`ConnectError::TooManyFromAddress`] or [`ConnectError::TooManyFromPrefix`] at the limit of that name.
     pub fn connect(&mut self, addr: SocketAddr) -> Result<ConnId, ConnectError> {
         self.connect_with(addr, DialOptions::default())
     }
@@ -64,19 +68,31 @@ impl Net {
         {
             return Err(ConnectError::InvalidOption("source"));
         }
+        let overrides = Overrides {
+            framing: options.framing,
+            max_frame: options.max_frame,
+            timeouts: options.timeouts,
+            overflow: options.overflow,
+            half_open: options.half_open,
+        };
         let profile = self
             .profile
-            .with(options.framing, options.max_frame, options.timeouts)
+            .with(overrides)
             .map_err(|error| ConnectError::InvalidOption(error.field))?;
-        if self.connections_in_use() >= self.config.max_connections {
-            return Err(ConnectError::TooManyConnections);
+        // Before the budgets: that there is a connection already must not be masked by a limit.
+        let duplicates = options.duplicates.unwrap_or(self.config.duplicates);
+        if duplicates == Permission::Refused && self.limits.knows(addr) {
+            return Err(self.why_known(addr));
         }
-        let (now, timeout) = (self.now, profile.timeouts.connect);
+        self.limits.check_dial()?;
+        self.limits.charge(addr)?;
+        let now = self.now;
         let make = |id| Peer::new(id, addr, Side::Initiator, now, profile);
         let conn = self.peers.insert(make);
+        self.limits.begin_dial();
         self.connecting += 1;
         self.metrics.dialled += 1;
-        self.set_deadline(conn, timeout);
+        self.arm(conn);
         let (socket, source) = (options.socket, options.source);
         self.work.dials.push(Dial {
             conn,
@@ -87,14 +103,10 @@ impl Net {
         Ok(conn)
     }
 
-    /// Gives a connection that was accepted a slot.
-    pub(crate) fn insert_accepted(
-        &mut self,
-        addr: SocketAddr,
-        profile: &Arc<crate::config::Profile>,
-    ) -> ConnId {
+    /// Gives a connection that was accepted, and is charged for, a slot.
+    pub(crate) fn insert_accepted(&mut self, addr: SocketAddr, profile: Arc<Profile>) -> ConnId {
         let now = self.now;
-        let make = |id| Peer::new(id, addr, Side::Responder, now, Arc::clone(profile));
+        let make = |id| Peer::new(id, addr, Side::Responder, now, profile);
         self.connecting += 1;
         self.peers.insert(make)
     }
@@ -107,13 +119,40 @@ impl Net {
         };
         debug_assert_eq!(peer.inner_state(), State::Connecting);
         peer.open(local_addr, now);
-        self.connecting -= 1;
+        let side = peer.side();
+        self.left_connecting(side);
         self.connected += 1;
-        self.set_deadline(conn, None);
+        self.arm(conn);
+    }
+
+    /// A connection is no longer being made, whatever became of it.
+    pub(super) fn left_connecting(&mut self, side: Side) {
+        self.connecting -= 1;
+        if side == Side::Initiator {
+            self.limits.end_dial();
+        }
+    }
+
+    /// Whether a dial that connected met its own socket, and may not.
+    pub(crate) fn is_itself(&self, conn: ConnId, local_addr: SocketAddr) -> bool {
+        let addr = self.peers.get(conn).map(Peer::addr);
+        self.config.self_connections == Permission::Refused
+            && addr.is_some_and(|addr| canonical(addr) == canonical(local_addr))
     }
 
     /// A dial came to nothing.
     pub(crate) fn fail(&mut self, conn: ConnId, error: ConnectError) {
         self.end(conn, Ending::Failed(error));
+    }
+
+    fn why_known(&self, addr: SocketAddr) -> ConnectError {
+        let state = self
+            .find(addr)
+            .and_then(|conn| self.peer(conn))
+            .map(Peer::state);
+        match state {
+            Some(PeerState::Connecting) => ConnectError::AlreadyConnecting,
+            _ => ConnectError::AlreadyConnected,
+        }
     }
 }

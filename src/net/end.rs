@@ -70,16 +70,20 @@ impl Net {
 
     /// Delivers a paused connection's messages again, from where they were left. Nothing is lost in between.
     pub fn resume(&mut self, conn: ConnId) {
+        let now = self.now;
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        if std::mem::take(&mut peer.paused) {
+        if peer.paused {
+            peer.resume(now);
+            self.arm(conn);
             self.revisit(conn);
         }
     }
 
     /// Stops delivering messages and begins to wait for the queue to leave. The connection is open.
     pub(crate) fn begin_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
+        let now = self.now;
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
@@ -88,30 +92,40 @@ impl Net {
             // Nothing can leave any more.
             return self.end(conn, Ending::Disconnected(failure));
         }
-        peer.set_state(State::Closing(reason));
-        let linger = peer.profile.timeouts.linger;
+        peer.begin_closing(reason, now);
+        // The address may be dialled again at once.
+        self.limits.forget(peer.addr());
         self.connected -= 1;
-        self.set_deadline(conn, linger);
+        self.arm(conn);
         self.interrupt(conn);
         self.mark_dirty(conn);
         // What is in the socket is to be thrown away, paused or not, so that the peer's end is seen.
         self.revisit(conn);
     }
 
-    /// The one way to die. Whoever ends a connection, for whatever reason, comes through here; the loop makes the
-    /// last callback and releases everything at the end of the turn.
+    /// The one way to die. Whoever ends a connection, for whatever reason, comes through here: its limits and its
+    /// deadline are released at once, so that it may be dialled again from its last callback; the loop makes that and
+    /// closes the socket at the end of the turn.
     pub(crate) fn end(&mut self, conn: ConnId, ending: Ending) {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
+        let (addr, side) = (peer.addr(), peer.side());
         match peer.inner_state() {
-            State::Connecting => self.connecting -= 1,
+            State::Connecting => self.left_connecting(side),
             State::Open => self.connected -= 1,
             State::Closing(_) => {}
             State::Ended(_) | State::Gone => return,
         }
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        if !matches!(peer.inner_state(), State::Closing(_)) {
+            self.limits.forget(addr);
+        }
         peer.set_state(State::Ended(ending));
-        self.set_deadline(conn, None);
+        self.limits.release(addr);
+        self.arm(conn);
         self.interrupt(conn);
         self.work.ended.push(conn);
     }
@@ -125,7 +139,6 @@ impl Net {
             self.metrics.count_end(ending);
         }
         peer.set_state(State::Gone);
-        self.gone += 1;
         self.ended_traffic += std::mem::take(&mut peer.traffic);
         if let Some(queue) = peer.queue.take() {
             self.metrics.note_peak();
@@ -152,7 +165,9 @@ impl Net {
         };
         debug_assert_eq!(peer.inner_state(), State::Connecting);
         peer.set_state(State::Gone);
+        let addr = peer.addr();
         self.connecting -= 1;
-        self.gone += 1;
+        self.limits.forget(addr);
+        self.limits.release(addr);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Due, Net};
-use crate::config::{ListenOptions, Profile};
+use crate::config::{ListenOptions, Overrides, Profile};
 use crate::id::listener_token;
 use crate::network::Listener;
 
@@ -58,9 +58,15 @@ impl Net {
         if self.stopping.is_some() {
             return Err(io::Error::other("the node is shutting down"));
         }
-        let profile =
-            self.profile
-                .with(options.framing.clone(), options.max_frame, options.timeouts)?;
+        let overrides = Overrides {
+            framing: options.framing.clone(),
+            max_frame: options.max_frame,
+            timeouts: options.timeouts,
+            overflow: options.overflow,
+            half_open: options.half_open,
+        };
+        let profile = self.profile.with(overrides)?;
+        self.reserve.fill();
         let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in addr.to_socket_addrs()? {
             match self.listen_on(addr, &options, &profile) {
@@ -149,7 +155,7 @@ impl Net {
             return;
         };
         let pause = listening.next_pause;
-        let longest = self.config.accept_pause.saturating_mul(10);
+        let longest = self.config.longest_accept_pause();
         let deadline = self
             .deadlines
             .insert(self.later(pause), Due::Listener(index))

@@ -18,9 +18,11 @@ use slab::Slab;
 
 use crate::config::{Config, Profile};
 use crate::deadlines::Deadlines;
+use crate::error::DisconnectReason;
 use crate::id::ConnId;
-use crate::network::{Registrar, SocketOptions};
-use crate::peer::{Peer, State};
+use crate::limits::Limits;
+use crate::network::{Registrar, Reserve, SocketOptions};
+use crate::peer::{Ending, Peer, State};
 use crate::queue::Spares;
 use crate::stats::{Metrics, Traffic};
 use crate::table::Table;
@@ -47,12 +49,13 @@ pub struct Net {
     pub(crate) registrar: Registrar,
     pub(crate) now: Instant,
     pub(crate) peers: Table<Peer>,
-    /// Peers in [`State::Connecting`], in [`State::Open`], and in [`State::Gone`].
+    pub(crate) limits: Limits,
+    /// Peers in [`State::Connecting`] and in [`State::Open`].
     connecting: usize,
     connected: usize,
-    gone: usize,
     pub(crate) listeners: Slab<Listening>,
     pub(crate) deadlines: Deadlines<Due>,
+    pub(crate) reserve: Reserve,
     pub(crate) spares: Spares,
     pub(crate) metrics: Metrics,
     /// Of the connections that have ended.
@@ -109,15 +112,16 @@ impl Net {
         Self {
             profile: Arc::new(config.profile()),
             sockets: SocketOptions::new(&config),
+            limits: Limits::new(&config),
             config,
             registrar,
             now,
             peers: Table::new(),
             connecting: 0,
             connected: 0,
-            gone: 0,
             listeners: Slab::new(),
             deadlines: Deadlines::new(),
+            reserve: Reserve::default(),
             spares: Spares::default(),
             metrics: Metrics::default(),
             ended_traffic: Traffic::default(),
@@ -153,10 +157,6 @@ impl Net {
             .unwrap_or_else(|| self.now + CENTURY)
     }
 
-    pub(crate) fn connections_in_use(&self) -> usize {
-        self.peers.len() - self.gone
-    }
-
     /// Asks the loop to look at a connection again although no edge will come.
     fn revisit(&mut self, conn: ConnId) {
         self.work.revisit.push(conn);
@@ -176,11 +176,16 @@ impl Net {
         }
     }
 
-    /// Sets, moves or removes the deadline of a connection.
-    fn set_deadline(&mut self, conn: ConnId, after: Option<Duration>) {
-        let at = after.map(|after| self.later(after));
+    /// Sets, moves or removes the deadline of a connection, as its state demands. Not called by traffic.
+    pub(crate) fn arm(&mut self, conn: ConnId) {
+        let now = self.now;
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
+        };
+        let at = if peer.is_live() {
+            peer.next_look(now)
+        } else {
+            None
         };
         match (peer.deadline, at) {
             (Some(slot), Some(at)) => self.deadlines.set(slot, at),
@@ -189,7 +194,7 @@ impl Net {
                 peer.deadline = None;
             }
             (None, Some(at)) => {
-                peer.deadline = Some(self.deadlines.insert(at, Due::Connection(conn)).0)
+                peer.deadline = Some(self.deadlines.insert(at, Due::Connection(conn)).0);
             }
             (None, None) => {}
         }
@@ -210,8 +215,23 @@ impl Net {
                 .get(conn)
                 .is_some_and(|peer| peer.inner_state() == State::Gone)
         );
-        if self.peers.remove(conn).is_some() {
-            self.gone -= 1;
+        self.peers.remove(conn);
+    }
+
+    /// A callback panicked, for this connection or for none. Ends the connection; the node goes on.
+    pub(crate) fn panicked(&mut self, callback: &str, conn: Option<ConnId>) {
+        self.metrics.panics += 1;
+        self.work.current = None;
+        let name = &self.config.name;
+        match conn {
+            Some(conn) => {
+                log::error!(target: "peerloop", "{name}: {conn}: {callback} panicked");
+                self.end(
+                    conn,
+                    Ending::Disconnected(DisconnectReason::HandlerPanicked),
+                );
+            }
+            None => log::error!(target: "peerloop", "{name}: {callback} panicked"),
         }
     }
 }

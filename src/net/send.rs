@@ -6,9 +6,11 @@ use std::io::IoSlice;
 use bytes::Bytes;
 
 use super::Net;
-use crate::error::{FrameError, SendError};
+use crate::config::Overflow;
+use crate::error::{DisconnectReason, FrameError, SendError};
 use crate::framing::{Codec, Head};
 use crate::id::ConnId;
+use crate::peer::Ending;
 use crate::queue::{CHAIN_MIN, SendQueue, Spares};
 
 /// The body of a message, in whatever form the caller has it: a slice, [`Bytes`] (large ones travel without a copy),
@@ -371,6 +373,9 @@ impl Net {
         self.metrics.sends_refused += 1;
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.owe_drain();
+            if peer.profile.overflow == Overflow::Close {
+                self.end(conn, Ending::Disconnected(DisconnectReason::QueueOverflow));
+            }
         }
         Err(SendError::Full)
     }
@@ -379,12 +384,14 @@ impl Net {
     /// others' that have to fall.
     #[cold]
     fn starve(&mut self, conn: ConnId) -> Result<(), SendError> {
+        self.metrics.sends_refused += 1;
         if let Some(peer) = self.peers.get_mut(conn) {
+            peer.owe_drain();
             if !std::mem::replace(&mut peer.starved, true) {
                 self.work.starved.push(conn);
             }
         }
-        self.refuse(conn)
+        Err(SendError::Full)
     }
 
     /// The whole frame for `body` on this connection; `None` where it has to be made for each one, or cannot.

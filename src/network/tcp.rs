@@ -9,7 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::Readiness;
+use super::{AcceptError, Readiness};
 use crate::config::{Config, ListenOptions};
 
 /// Events taken from the kernel at once. What does not fit stays there and is reported by the next wait.
@@ -310,6 +310,63 @@ impl Listener {
 
     pub(crate) fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
         self.0.accept().map(|(stream, addr)| (Stream(stream), addr))
+    }
+
+    /// What an error of [`Listener::accept`] speaks of.
+    pub(crate) fn classify(error: &io::Error) -> AcceptError {
+        use io::ErrorKind;
+        match error.kind() {
+            ErrorKind::WouldBlock => AcceptError::Empty,
+            ErrorKind::ConnectionAborted
+            | ErrorKind::ConnectionReset
+            | ErrorKind::Interrupted
+            | ErrorKind::NetworkDown
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::HostUnreachable
+            | ErrorKind::TimedOut
+            | ErrorKind::PermissionDenied => AcceptError::OneConnection,
+            // EMFILE and ENFILE, for which std has no stable name, have these numbers on every Unix.
+            _ if cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)) => {
+                AcceptError::NoDescriptor
+            }
+            _ => AcceptError::Other,
+        }
+    }
+}
+
+/// A descriptor kept for the time when there is no other: with it, those who wait to be accepted can be told no.
+#[derive(Debug, Default)]
+pub(crate) struct Reserve(Option<Socket>);
+
+impl Reserve {
+    /// Takes a descriptor, if there is none in reserve.
+    pub(crate) fn fill(&mut self) {
+        if self.0.is_none() {
+            // Without one the queue is not shed; it waits.
+            self.0 = Socket::new(Domain::IPV4, Type::DGRAM, None).ok();
+        }
+    }
+
+    /// Accepts and closes up to `max` connections with the descriptor in reserve; how many.
+    pub(crate) fn shed(&mut self, listener: &Listener, max: usize) -> usize {
+        let mut shed = 0;
+        if self.0.take().is_some() {
+            while shed < max && listener.accept().is_ok() {
+                shed += 1;
+            }
+        }
+        self.fill();
+        shed
+    }
+}
+
+/// The clock of the loop, for those who measure; handlers see it once a turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock;
+
+impl Clock {
+    pub(crate) fn now(self) -> Instant {
+        Instant::now()
     }
 }
 

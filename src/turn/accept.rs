@@ -5,12 +5,15 @@ use std::net::SocketAddr;
 
 use super::{Driver, Inbound};
 use crate::buffer::Stash;
-use crate::error::ConnectError;
+use crate::config::Permission;
+use crate::error::{ConnectError, DisconnectReason};
 use crate::framing::Codec;
 use crate::handler::{Admission, Handler};
-use crate::id::ConnId;
+use crate::id::{ConnId, Side};
+use crate::limits::canonical;
 use crate::net::Dial;
-use crate::network::Stream;
+use crate::network::{AcceptError, Listener, Stream};
+use crate::peer::{Ending, State};
 
 impl<H: Handler> Driver<'_, H> {
     pub(super) fn run_listeners(&mut self) {
@@ -37,42 +40,64 @@ impl<H: Handler> Driver<'_, H> {
                     listening.next_pause = self.net.config.accept_pause;
                     self.accepted(index, stream, addr);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    listening.ready = false;
-                    return;
-                }
-                Err(error) if is_about_one_connection(&error) => {
-                    log::debug!(target: "peerloop", "{}: accept: {error}", self.net.config.name);
-                }
-                Err(error) => {
-                    self.net.metrics.accept_errors += 1;
-                    log::warn!(target: "peerloop", "{}: accept: {error}; pausing", self.net.config.name);
-                    return self.net.pause_listener(index);
-                }
+                Err(error) => match Listener::classify(&error) {
+                    AcceptError::Empty => {
+                        listening.ready = false;
+                        return;
+                    }
+                    AcceptError::OneConnection => {
+                        let name = &self.net.config.name;
+                        log::debug!(target: "peerloop", "{name}: accept: {error}");
+                    }
+                    kind => return self.accept_failed(index, kind, &error),
+                },
             }
         }
         self.net.revisit_listener(index);
     }
 
+    /// The process is at its end, and the listener rests. A short want of descriptors costs nobody anything: those who
+    /// wait are let in as soon as a connection ends. When it lasts, they are told no, with the descriptor in reserve.
+    fn accept_failed(&mut self, index: usize, kind: AcceptError, error: &io::Error) {
+        let net = &mut *self.net;
+        net.metrics.accept_errors += 1;
+        log::warn!(target: "peerloop", "{}: accept: {error}; pausing", net.config.name);
+        let listening = &net.listeners[index];
+        let lasting = listening.next_pause >= net.config.longest_accept_pause();
+        if lasting && kind == AcceptError::NoDescriptor {
+            let shed = net
+                .reserve
+                .shed(&listening.socket, net.config.accept_budget);
+            net.metrics.shed += shed as u64;
+        }
+        net.pause_listener(index);
+    }
+
     fn accepted(&mut self, index: usize, stream: Stream, addr: SocketAddr) {
         // Taken now: the handler may close this listener, and open another in its place.
         let profile = self.net.listeners[index].profile.clone();
-        if self.handler.on_accept(self.net, addr) == Admission::Refuse {
-            self.net.metrics.refused_by_handler += 1;
-            return;
-        }
-        if self.net.connections_in_use() >= self.net.config.max_connections {
-            self.net.metrics.refused_by_limit += 1;
-            return;
-        }
-        let set_up = stream
+        let local_addr = match stream
             .set_up(&self.net.sockets)
-            .and_then(|()| stream.local_addr());
-        let local_addr = match set_up {
+            .and_then(|()| stream.local_addr())
+        {
             Ok(local_addr) => local_addr,
             Err(error) => return self.lost_before_connected(addr, &error),
         };
-        let conn = self.net.insert_accepted(addr, &profile);
+        if self.is_own_dial(addr, local_addr) {
+            return;
+        }
+        let admission = self.call("on_accept", None, |handler, net| {
+            handler.on_accept(net, addr)
+        });
+        if admission != Some(Admission::Admit) {
+            self.net.metrics.refused_by_handler += 1;
+            return;
+        }
+        if let Err(limit) = self.net.limits.charge(addr) {
+            log::debug!(target: "peerloop", "{}: {addr} refused: {limit}", self.net.config.name);
+            return self.net.metrics.count_refusal(limit);
+        }
+        let conn = self.net.insert_accepted(addr, profile);
         match self.adopt(conn, stream) {
             Ok(()) => {
                 self.net.metrics.accepted += 1;
@@ -84,6 +109,48 @@ impl<H: Handler> Driver<'_, H> {
                 self.core.gone.push(conn);
             }
         }
+    }
+
+    /// Whether a connection just accepted is the other end of one of our own dials: both ends' addresses tell, on
+    /// whatever interface. Then that one is ended as well.
+    fn is_own_dial(&mut self, addr: SocketAddr, local_addr: SocketAddr) -> bool {
+        // Whoever reached itself has dialled the address that the connection came in by.
+        if self.net.config.self_connections == Permission::Allowed
+            || !self.net.limits.knows(local_addr)
+        {
+            return false;
+        }
+        let same = |a, b| canonical(a) == canonical(b);
+        let dials = self.net.peers.iter().filter(|(_, peer)| {
+            peer.side() == Side::Initiator && peer.is_live() && same(peer.addr(), local_addr)
+        });
+        let core = &*self.core;
+        let own = dials.map(|(conn, _)| conn).find(|conn| {
+            let inbound = core.inbound.get(conn.slot()).and_then(Option::as_ref);
+            let end = inbound.and_then(|inbound| inbound.stream.local_addr().ok());
+            end.is_some_and(|end| same(end, addr))
+        });
+        if let Some(conn) = own {
+            self.end_self_connection(conn);
+        }
+        own.is_some()
+    }
+
+    fn end_self_connection(&mut self, conn: ConnId) {
+        self.net.metrics.self_connections += 1;
+        let connecting = self
+            .net
+            .peers
+            .get(conn)
+            .is_some_and(|peer| peer.inner_state() == State::Connecting);
+        self.net.end(
+            conn,
+            if connecting {
+                Ending::Failed(ConnectError::SelfConnection)
+            } else {
+                Ending::Disconnected(DisconnectReason::SelfConnection)
+            },
+        );
     }
 
     /// A connection that was accepted and was gone, or could not be kept, before anything began.
@@ -114,7 +181,9 @@ impl<H: Handler> Driver<'_, H> {
 
     fn opened(&mut self, conn: ConnId, local_addr: SocketAddr) {
         self.net.open(conn, local_addr);
-        self.handler.on_connect(self.net, conn);
+        self.call("on_connect", Some(conn), |handler, net| {
+            handler.on_connect(net, conn)
+        });
         self.flush_urgent();
     }
 
@@ -162,25 +231,13 @@ impl<H: Handler> Driver<'_, H> {
                 .transpose()
         });
         match outcome {
+            // TCP lets a socket meet itself when it dials the port that it was given (RFC 9293, 3.5).
+            Ok(Some(local_addr)) if self.net.is_itself(conn, local_addr) => {
+                self.end_self_connection(conn)
+            }
             Ok(Some(local_addr)) => self.opened(conn, local_addr),
             Ok(None) => {}
             Err(error) => self.net.fail(conn, ConnectError::Io(error.kind())),
         }
     }
-}
-
-/// Whether an error of `accept(2)` says something about the connection that was to be accepted and nothing about
-/// this process: Linux hands out network errors of the new socket here, and the next call is worth making.
-fn is_about_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::TimedOut
-            | io::ErrorKind::PermissionDenied
-    )
 }

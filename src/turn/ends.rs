@@ -23,13 +23,17 @@ impl<H: Handler> Driver<'_, H> {
         self.core.sent = others;
         let handed_over: Vec<(ConnId, u64)> = handed_over;
         for (conn, token) in handed_over {
-            self.handler
-                .on_sent(self.net, conn, token, SendOutcome::HandedOver);
+            self.report_send(conn, token, SendOutcome::HandedOver);
         }
         while let Some(token) = self.net.pop_lost(conn) {
-            self.handler
-                .on_sent(self.net, conn, token, SendOutcome::Lost);
+            self.report_send(conn, token, SendOutcome::Lost);
         }
+    }
+
+    fn report_send(&mut self, conn: ConnId, token: u64, outcome: SendOutcome) {
+        self.call("on_sent", Some(conn), |handler, net| {
+            handler.on_sent(net, conn, token, outcome)
+        });
     }
 
     fn report_end(&mut self, conn: ConnId) {
@@ -44,7 +48,9 @@ impl<H: Handler> Driver<'_, H> {
             }
             State::Ended(Ending::Disconnected(reason)) => {
                 log::debug!(target: "peerloop", "{name}: {conn}: {addr} disconnected: {reason}");
-                self.handler.on_disconnect(self.net, conn, reason);
+                self.call("on_disconnect", None, |handler, net| {
+                    handler.on_disconnect(net, conn, reason)
+                });
             }
             State::Connecting | State::Open | State::Closing(_) | State::Gone => {}
         }

@@ -1,18 +1,20 @@
 //! Floor 5: one turn of the loop, in its order.
 
 mod accept;
+mod call;
 mod ends;
 mod read;
 mod write;
 
 use std::time::Instant;
 
+use self::call::call_handler;
 use crate::buffer::{ReadBuffer, Stash};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::framing::Codec;
 use crate::handle::{Command, Inbox};
 use crate::handler::Handler;
-use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
+use crate::id::{ConnId, SLOTS_MAX, TimerId, WAKER_TOKEN};
 use crate::net::{Due, Net};
 use crate::network::{Readiness, Stream};
 use crate::peer::{Ending, State};
@@ -147,14 +149,14 @@ impl<H: Handler> Driver<'_, H> {
     pub(crate) fn turn(&mut self, inbox: &Inbox<H>) {
         self.net.metrics.turns += 1;
         if !std::mem::replace(&mut self.core.started, true) {
-            self.handler.on_start(self.net);
+            self.call("on_start", None, H::on_start);
         }
         self.carry_over();
         self.run_listeners();
         self.run_connections();
         self.run_commands(inbox);
         self.run_deadlines();
-        self.handler.on_turn(self.net);
+        self.call("on_turn", None, H::on_turn);
         self.begin_shutdown();
         self.finish();
     }
@@ -197,14 +199,17 @@ impl<H: Handler> Driver<'_, H> {
                 Command::Send(conn, body) => {
                     if let Err(error) = self.net.send_bytes(conn, body) {
                         self.net.metrics.commands_lost += 1;
-                        log::debug!(target: "peerloop", "{}: {conn}: a message from another thread: {error}",
-                            self.net.config.name);
+                        let name = &self.net.config.name;
+                        log::debug!(target: "peerloop", "{name}: {conn}: a message from another thread: {error}");
                     }
                 }
-                Command::Call(call) => call(self.handler, self.net),
+                Command::Call(call) => {
+                    self.call("a posted call", None, call);
+                }
             }
             self.flush_urgent();
         }
+        inbox.report_wakes(&mut self.net.metrics);
     }
 
     fn run_deadlines(&mut self) {
@@ -212,23 +217,41 @@ impl<H: Handler> Driver<'_, H> {
         while let Some((slot, serial, due)) = self.net.deadlines.pop_due(now, mark) {
             match due {
                 Due::Timer(key) => {
-                    self.handler
-                        .on_timer(self.net, crate::id::TimerId { slot, serial }, key);
+                    let timer = TimerId { slot, serial };
+                    self.call("on_timer", None, |handler, net| {
+                        handler.on_timer(net, timer, key)
+                    });
                     self.flush_urgent();
                 }
-                Due::Connection(conn) => self.overdue(conn),
+                Due::Connection(conn) => self.look_at(conn, now),
                 Due::Listener(index) => self.end_pause(index),
                 Due::Shutdown => self.end_shutdown(now),
             }
         }
     }
 
-    fn overdue(&mut self, conn: ConnId) {
-        if let Some(peer) = self.net.peers.get_mut(conn) {
-            peer.deadline = None;
-            let ending = peer.overdue();
-            self.net.end(conn, ending);
+    /// Ends a connection that is overdue. Mostly it is not: traffic moves no deadline, so what comes up is looked at
+    /// and put back.
+    fn look_at(&mut self, conn: ConnId, now: Instant) {
+        let Some(peer) = self.net.peers.get_mut(conn) else {
+            return;
+        };
+        peer.deadline = None;
+        match peer.due() {
+            Some((at, ending)) if at <= now => self.net.end(conn, ending),
+            _ => self.net.arm(conn),
         }
+    }
+
+    /// Calls the handler. A panic ends the connection that it was called for, and a long call is counted, as the
+    /// configuration says. `None` if it panicked.
+    fn call<R>(
+        &mut self,
+        callback: &'static str,
+        conn: Option<ConnId>,
+        call: impl FnOnce(&mut H, &mut Net) -> R,
+    ) -> Option<R> {
+        call_handler(self.net, self.handler, callback, conn, call)
     }
 
     /// Carries out a shutdown that was asked for: nobody new, and everybody out.

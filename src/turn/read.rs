@@ -2,7 +2,8 @@
 
 use std::io;
 
-use super::{Core, Driver};
+use super::{Core, Driver, call_handler};
+use crate::config::HalfOpen;
 use crate::error::DisconnectReason;
 use crate::framing::{Flow, Outcome};
 use crate::handler::Handler;
@@ -151,8 +152,9 @@ impl<H: Handler> Driver<'_, H> {
         match outcome {
             Outcome::Incomplete { need } => inbound.stash.replace(&bytes[consumed..], need),
             Outcome::Stopped => inbound.stash.replace(&bytes[consumed..], 0),
-            Outcome::Bad(error) => self.refuse(conn, error.into()),
+            Outcome::Bad(error) => return self.refuse(conn, error.into()),
         }
+        self.note_read(conn, consumed);
     }
 
     /// Delivers the frames of the stash, in place. Whether to read on.
@@ -178,7 +180,20 @@ impl<H: Handler> Driver<'_, H> {
         if let Some(inbound) = core.inbound(conn) {
             inbound.stash = stash;
         }
+        self.note_read(conn, consumed);
         true
+    }
+
+    /// Notes for the deadlines what a read brought.
+    fn note_read(&mut self, conn: ConnId, delivered: usize) {
+        let now = self.net.now;
+        let partial = self
+            .core
+            .inbound(conn)
+            .is_some_and(|inbound| inbound.stash.len() > 0);
+        if let Some(peer) = self.net.peers.get_mut(conn) {
+            peer.note_read(delivered as u64, partial, now);
+        }
     }
 
     /// The peer sent what is no frame.
@@ -196,9 +211,17 @@ impl<H: Handler> Driver<'_, H> {
         let Some(peer) = self.net.peers.get_mut(conn) else {
             return;
         };
+        let known = peer.peer_finished;
         let reason = peer.finish(partial);
         let (nothing_queued, broken) = (peer.queue.is_none(), peer.failure.is_some());
+        let half_open = peer.profile.half_open == HalfOpen::Allowed && partial == 0 && !broken;
         match peer.inner_state() {
+            State::Open if half_open && known => {}
+            State::Open if half_open && !peer.fin_sent => {
+                self.call("on_finished", Some(conn), |handler, net| {
+                    handler.on_finished(net, conn)
+                });
+            }
             State::Open if !nothing_queued && !broken => self.net.begin_closing(conn, reason),
             State::Closing(_) if !nothing_queued => {}
             _ => self.net.end(conn, Ending::Disconnected(reason)),
@@ -254,17 +277,24 @@ fn deliver<H: Handler>(
         };
         net.work.current = Some(conn);
         net.work.interrupt = false;
-        let batch = inbound
-            .codec
-            .decode(&bytes[consumed..], need, max, |frame| {
-                handler.on_message(net, conn, frame);
-                if net.work.interrupt {
-                    Flow::Stop
-                } else {
-                    Flow::Continue
-                }
-            });
+        // One call for the whole batch: neither the clock nor the guard against panics is paid for per message.
+        let batch = call_handler(net, handler, "on_message", Some(conn), |handler, net| {
+            inbound
+                .codec
+                .decode(&bytes[consumed..], need, max, |frame| {
+                    handler.on_message(net, conn, frame);
+                    if net.work.interrupt {
+                        Flow::Stop
+                    } else {
+                        Flow::Continue
+                    }
+                })
+        });
         net.work.current = None;
+        // After a panic the connection has ended, and what is left of it is nobody's any more.
+        let Some(batch) = batch else {
+            return (bytes.len(), Outcome::Stopped);
+        };
         net.count_received(conn, batch.frames, batch.consumed);
         consumed += batch.consumed;
         if batch.outcome != Outcome::Stopped {

@@ -75,14 +75,18 @@ impl<H: Handler> Driver<'_, H> {
     /// Makes the callbacks that follow from what was written.
     pub(super) fn report_flushed(&mut self) {
         for (conn, token) in std::mem::take(&mut self.core.sent) {
-            self.handler
-                .on_sent(self.net, conn, token, SendOutcome::HandedOver);
+            let outcome = SendOutcome::HandedOver;
+            self.call("on_sent", Some(conn), |handler, net| {
+                handler.on_sent(net, conn, token, outcome)
+            });
             self.flush_urgent();
         }
         for conn in std::mem::take(&mut self.core.drained) {
             if self.net.peers.get(conn).is_some_and(Peer::can_send) {
                 self.net.metrics.drains += 1;
-                self.handler.on_drain(self.net, conn);
+                self.call("on_drain", Some(conn), |handler, net| {
+                    handler.on_drain(net, conn)
+                });
                 self.flush_urgent();
             }
         }
@@ -112,7 +116,7 @@ impl Core {
             (peer.turn, peer.written) = (net.metrics.turns, 0);
         }
         let budget = net.config.write_budget.saturating_sub(peer.written);
-        let cost = peer.queue_cost();
+        let (cost, before) = (peer.queue_cost(), peer.written);
         net.metrics.note_peak();
         let flushed = write_queue(peer, inbound, budget, &mut net.metrics, &mut net.spares);
         if let Some(queue) = &mut peer.queue {
@@ -140,6 +144,7 @@ impl Core {
             }
             Flushed::Failed(reason) => peer.failure = Some(reason),
         }
+        peer.note_write(peer.written - before, net.now);
         net.metrics.queued -= cost - peer.queue_cost();
         note_drain(peer, &mut self.drained);
         self.after_write(net, conn);

@@ -85,16 +85,11 @@ impl Recorder {
 
     /// The messages of one connection, in order.
     pub fn messages(&self, conn: ConnId) -> Vec<&[u8]> {
-        let pick = |event: &'_ Event| matches!(event, Event::Message(from, _) if *from == conn);
         let body = |event| match event {
-            &Event::Message(_, ref body) => body.as_slice(),
-            _ => &[],
+            &Event::Message(from, ref body) if from == conn => Some(body.as_slice()),
+            _ => None,
         };
-        self.events
-            .iter()
-            .filter(|event| pick(event))
-            .map(body)
-            .collect()
+        self.events.iter().filter_map(body).collect()
     }
 
     /// Why a connection ended, if it has.

@@ -1,0 +1,274 @@
+//! Floor 2: who may come in.
+//!
+//! Every connection and every dial is charged when it gets its slot and released when it dies, once each. Nothing here
+//! is ever approximated: what is counted is what is there.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use crate::config::{Config, PrefixLimit};
+use crate::error::ConnectError;
+
+/// The counts that admission is decided by.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    max_connections: usize,
+    max_per_ip: usize,
+    max_connecting: usize,
+    per_prefix: Option<PrefixLimit>,
+    total: usize,
+    /// Dials under way.
+    connecting: usize,
+    by_ip: HashMap<IpAddr, usize>,
+    by_prefix: HashMap<IpAddr, usize>,
+    /// Connections and dials by the address of the other end.
+    by_address: HashMap<SocketAddr, usize>,
+}
+
+impl Limits {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            max_connections: config.max_connections,
+            max_per_ip: config.max_connections_per_ip,
+            max_connecting: config.max_connecting,
+            per_prefix: config.max_connections_per_prefix,
+            total: 0,
+            connecting: 0,
+            by_ip: HashMap::new(),
+            by_prefix: HashMap::new(),
+            by_address: HashMap::new(),
+        }
+    }
+
+    /// Charges a connection with this other end, if every limit allows it; otherwise nothing is charged.
+    pub(crate) fn charge(&mut self, addr: SocketAddr) -> Result<(), ConnectError> {
+        let addr = canonical(addr);
+        if self.total >= self.max_connections {
+            return Err(ConnectError::TooManyConnections);
+        }
+        if self
+            .by_ip
+            .get(&addr.ip())
+            .is_some_and(|count| *count >= self.max_per_ip)
+        {
+            return Err(ConnectError::TooManyFromAddress);
+        }
+        if let Some(limit) = &self.per_prefix {
+            let prefix = prefix(addr.ip(), limit);
+            if self
+                .by_prefix
+                .get(&prefix)
+                .is_some_and(|count| *count >= limit.max)
+            {
+                return Err(ConnectError::TooManyFromPrefix);
+            }
+            *self.by_prefix.entry(prefix).or_default() += 1;
+        }
+        self.total += 1;
+        *self.by_ip.entry(addr.ip()).or_default() += 1;
+        *self.by_address.entry(addr).or_default() += 1;
+        Ok(())
+    }
+
+    /// Takes back what [`Limits::charge`] charged, but for the address.
+    pub(crate) fn release(&mut self, addr: SocketAddr) {
+        let ip = canonical(addr).ip();
+        debug_assert!(self.total > 0);
+        self.total = self.total.saturating_sub(1);
+        discharge(&mut self.by_ip, &ip);
+        if let Some(limit) = &self.per_prefix {
+            discharge(&mut self.by_prefix, &prefix(ip, limit));
+        }
+    }
+
+    /// Lets the address be dialled again: the connection is ending, even if it still counts.
+    pub(crate) fn forget(&mut self, addr: SocketAddr) {
+        discharge(&mut self.by_address, &canonical(addr));
+    }
+
+    /// Whether one more dial may be under way.
+    pub(crate) fn check_dial(&self) -> Result<(), ConnectError> {
+        if self.connecting >= self.max_connecting {
+            return Err(ConnectError::TooManyConnecting);
+        }
+        Ok(())
+    }
+
+    /// A dial has begun.
+    pub(crate) fn begin_dial(&mut self) {
+        self.connecting += 1;
+    }
+
+    /// A dial has succeeded or failed.
+    pub(crate) fn end_dial(&mut self) {
+        debug_assert!(self.connecting > 0);
+        self.connecting = self.connecting.saturating_sub(1);
+    }
+
+    /// Whether there is a connection or a dial with this other end.
+    pub(crate) fn knows(&self, addr: SocketAddr) -> bool {
+        self.by_address.contains_key(&canonical(addr))
+    }
+}
+
+fn discharge<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => *count -= 1,
+        found => {
+            debug_assert!(found.is_some(), "released without a charge");
+            counts.remove(key);
+        }
+    }
+}
+
+/// The one form of an address among those that mean the same end: an IPv4-mapped IPv6 address is the IPv4 address
+/// (RFC 4291, 2.5.5.2), and to dial the unspecified address is to dial this host (Linux, ip(7)).
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip().to_canonical() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    match (ip, addr) {
+        // A link-local address means nothing without its interface.
+        (IpAddr::V6(ip), SocketAddr::V6(v6)) => {
+            std::net::SocketAddrV6::new(ip, v6.port(), 0, v6.scope_id()).into()
+        }
+        (ip, addr) => SocketAddr::new(ip, addr.port()),
+    }
+}
+
+/// The network that an address belongs to: the address with all but its first bits cleared.
+fn prefix(ip: IpAddr, limit: &PrefixLimit) -> IpAddr {
+    match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX
+                .checked_shl(32 - u32::from(limit.v4_bits))
+                .unwrap_or(0);
+            Ipv4Addr::from_bits(ip.to_bits() & mask).into()
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX
+                .checked_shl(128 - u32::from(limit.v6_bits))
+                .unwrap_or(0);
+            Ipv6Addr::from_bits(ip.to_bits() & mask).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(change: impl FnOnce(&mut Config)) -> Limits {
+        let mut config = Config::default();
+        change(&mut config);
+        config.validate().unwrap();
+        Limits::new(&config)
+    }
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_mapped_address_shares_the_bucket_of_the_plain_one() {
+        let mut limits = limits(|config| config.max_connections_per_ip = 1);
+        limits.charge(addr("10.0.0.1:1")).unwrap();
+        let mapped = addr("[::ffff:10.0.0.1]:2");
+        assert_eq!(limits.charge(mapped), Err(ConnectError::TooManyFromAddress));
+        limits.release(addr("[::ffff:10.0.0.1]:1"));
+        limits.charge(mapped).unwrap();
+    }
+
+    #[test]
+    fn two_ports_of_an_address_fill_one_bucket_which_goes_away_when_empty() {
+        let mut limits = limits(|config| config.max_connections_per_ip = 2);
+        limits.charge(addr("10.0.0.1:1")).unwrap();
+        limits.charge(addr("10.0.0.1:2")).unwrap();
+        assert_eq!(
+            limits.charge(addr("10.0.0.1:3")),
+            Err(ConnectError::TooManyFromAddress)
+        );
+        limits.charge(addr("10.0.0.2:1")).unwrap();
+        for end in ["10.0.0.1:1", "10.0.0.1:2", "10.0.0.2:1"] {
+            limits.forget(addr(end));
+            limits.release(addr(end));
+        }
+        assert!(limits.by_ip.is_empty() && limits.by_address.is_empty());
+        assert_eq!(limits.total, 0);
+    }
+
+    #[test]
+    fn neighbours_share_a_prefix() {
+        let limit = PrefixLimit {
+            max: 2,
+            ..PrefixLimit::default()
+        };
+        let mut limits = limits(|config| config.max_connections_per_prefix = Some(limit));
+        limits.charge(addr("10.0.0.1:1")).unwrap();
+        limits.charge(addr("10.0.0.255:1")).unwrap();
+        assert_eq!(
+            limits.charge(addr("10.0.0.77:1")),
+            Err(ConnectError::TooManyFromPrefix)
+        );
+        limits.charge(addr("10.0.1.1:1")).unwrap();
+        limits.charge(addr("[2001:db8::1]:1")).unwrap();
+        limits.charge(addr("[2001:db8::ffff:0:0:1]:1")).unwrap();
+        assert_eq!(
+            limits.charge(addr("[2001:db8::2]:1")),
+            Err(ConnectError::TooManyFromPrefix)
+        );
+        limits.charge(addr("[2001:db8:0:1::2]:1")).unwrap();
+    }
+
+    #[test]
+    fn a_refusal_charges_nothing() {
+        let limit = PrefixLimit {
+            max: 1,
+            ..PrefixLimit::default()
+        };
+        let mut limits = limits(|config| {
+            config.max_connections_per_prefix = Some(limit);
+            config.max_connections = 2;
+        });
+        limits.charge(addr("10.0.0.1:1")).unwrap();
+        limits.charge(addr("10.0.0.2:1")).unwrap_err();
+        assert_eq!(
+            (limits.total, limits.by_ip.len(), limits.by_prefix.len()),
+            (1, 1, 1)
+        );
+        limits.charge(addr("10.0.1.1:1")).unwrap();
+        assert_eq!(
+            limits.charge(addr("10.0.2.1:1")),
+            Err(ConnectError::TooManyConnections)
+        );
+        assert_eq!(limits.by_prefix.len(), 2);
+    }
+
+    #[test]
+    fn prefixes_of_every_length_are_computed() {
+        let all = |v4_bits, v6_bits| PrefixLimit {
+            max: 1,
+            v4_bits,
+            v6_bits,
+        };
+        let ip: IpAddr = "255.255.255.255".parse().unwrap();
+        assert_eq!(prefix(ip, &all(0, 0)), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        assert_eq!(
+            prefix(ip, &all(9, 0)),
+            IpAddr::V4(Ipv4Addr::new(255, 128, 0, 0))
+        );
+        assert_eq!(prefix(ip, &all(32, 0)), ip);
+        let ip: IpAddr = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+        assert_eq!(prefix(ip, &all(0, 0)), IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+        assert_eq!(prefix(ip, &all(0, 128)), ip);
+    }
+
+    #[test]
+    fn the_unspecified_address_is_this_host() {
+        assert_eq!(canonical(addr("0.0.0.0:7")), addr("127.0.0.1:7"));
+        assert_eq!(canonical(addr("[::]:7")), addr("[::1]:7"));
+        assert_eq!(canonical(addr("[::ffff:0.0.0.0]:7")), addr("127.0.0.1:7"));
+    }
+}
