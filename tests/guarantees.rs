@@ -503,7 +503,7 @@ mod stale_ids {
     use std::io::{IoSlice, Read, Write};
     use std::sync::{Arc, Mutex};
 
-    use peerloop::{Broadcast, Bytes, SendError};
+    use peerloop::{Broadcast, Bytes, Permission, SendError};
 
     use super::*;
 
@@ -600,7 +600,11 @@ mod stale_ids {
                 }
             }
         });
-        let (mut node, first, _first_peer) = raw::wire(Config::default(), handler);
+        let config = Config {
+            duplicates: Permission::Allowed,
+            ..Config::default()
+        };
+        let (mut node, first, _first_peer) = raw::wire(config, handler);
         let own = node.net().listeners().next().unwrap();
         let (second, _second_peer) = raw::join(&mut node, own);
         let (third, _third_peer) = raw::join(&mut node, own);

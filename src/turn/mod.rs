@@ -81,7 +81,11 @@ impl Core {
 
     /// Whether there is work that waits for no event and no deadline.
     pub(crate) fn has_work(&self) -> bool {
-        !self.started || !self.run.is_empty() || !self.unwritten.is_empty()
+        !self.started
+            || !self.run.is_empty()
+            || !self.unwritten.is_empty()
+            || !self.sent.is_empty()
+            || !self.drained.is_empty()
     }
 
     fn inbound(&mut self, conn: ConnId) -> Option<&mut Inbound> {
