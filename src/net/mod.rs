@@ -4,6 +4,7 @@
 //! half (socket, partial frame) belongs to the loop. That is why a message can be a slice of the loop's buffer while
 //! the handler that reads it sends to anybody: nothing here touches a socket that is being read.
 
+mod body;
 mod dial;
 mod end;
 mod listen;
@@ -27,7 +28,8 @@ use crate::queue::Spares;
 use crate::stats::{Metrics, Traffic};
 use crate::table::Table;
 
-pub use send::{Body, Broadcast};
+pub use body::Body;
+pub use send::Broadcast;
 
 pub(crate) use dial::Dial;
 pub(crate) use listen::Listening;

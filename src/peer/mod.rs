@@ -9,13 +9,15 @@
 //!
 //! In `Closing` no message is delivered any more; what is queued leaves, then FIN, then the peer's end is awaited.
 
+mod due;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::config::Profile;
-use crate::error::{ConnectError, DisconnectReason, Phase};
+use crate::error::{ConnectError, DisconnectReason};
 use crate::framing::Codec;
 use crate::id::{ConnId, Side};
 use crate::queue::SendQueue;
@@ -270,96 +272,6 @@ impl Peer {
     pub(crate) fn begin_closing(&mut self, reason: DisconnectReason, now: Instant) {
         self.set_state(State::Closing(reason));
         self.activity = now;
-    }
-
-    /// Notes what a read brought: whole messages or none, and whether the beginning of another is left.
-    pub(crate) fn note_read(&mut self, messages: u64, partial: bool, now: Instant) {
-        if messages > 0 {
-            self.activity = now;
-            self.partial_since = None;
-        }
-        self.partial_since = if partial {
-            self.partial_since.or(Some(now))
-        } else {
-            None
-        };
-    }
-
-    /// Notes what a write achieved.
-    pub(crate) fn note_write(&mut self, written: usize, now: Instant) {
-        if self.queue.is_some() {
-            let progress = if written > 0 {
-                None
-            } else {
-                self.stalled_since
-            };
-            self.stalled_since = progress.or(Some(now));
-        } else {
-            self.stalled_since = None;
-            if self.state == State::Open && written > 0 {
-                self.activity = now;
-            }
-        }
-    }
-
-    /// Pauses or resumes. The peer is not to blame for the time that it was paused.
-    pub(crate) fn resume(&mut self, now: Instant) {
-        self.paused = false;
-        self.activity = now;
-        self.partial_since = self.partial_since.and(Some(now));
-    }
-
-    /// When the connection will be overdue if nothing happens until then, and how it ends in that case.
-    pub(crate) fn due(&self) -> Option<(Instant, Ending)> {
-        let timeouts = &self.profile.timeouts;
-        let after = |since: Instant, timeout: Option<Duration>| since.checked_add(timeout?);
-        if self.state == State::Connecting {
-            let at = after(self.since, timeouts.connect)?;
-            return Some((at, Ending::Failed(ConnectError::TimedOut)));
-        }
-        let is_open = self.state == State::Open;
-        let is_read = is_open && !self.paused;
-        let idle = is_read && self.queue.is_none();
-        let stalled = self
-            .stalled_since
-            .and_then(|since| after(since, timeouts.write_stall));
-        let partial = self.partial_since.filter(|_| is_read);
-        let all = [
-            (
-                idle.then(|| after(self.activity, timeouts.idle)).flatten(),
-                Phase::Idle,
-            ),
-            (
-                partial.and_then(|since| after(since, timeouts.partial_frame)),
-                Phase::PartialFrame,
-            ),
-            (stalled, Phase::WriteStall),
-            (
-                (!is_open)
-                    .then(|| after(self.activity, timeouts.linger))
-                    .flatten(),
-                Phase::Linger,
-            ),
-        ];
-        let timed = all.into_iter().filter_map(|(at, phase)| Some((at?, phase)));
-        let (at, phase) = timed.min_by_key(|(at, _)| *at)?;
-        Some((
-            at,
-            Ending::Disconnected(self.broken_by(DisconnectReason::Timeout(phase))),
-        ))
-    }
-
-    /// When to look at the connection next: when it will be overdue, or, while it is open, so early that nothing which
-    /// begins meanwhile can be overdue before.
-    pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
-        let due = self.due().map(|(at, _)| at);
-        let shortest = self
-            .profile
-            .timeouts
-            .shortest()
-            .filter(|_| self.state == State::Open);
-        let look = shortest.and_then(|time| now.checked_add(time));
-        [due, look].into_iter().flatten().min()
     }
 
     /// The peer has ended its side, `partial` bytes into a frame.

@@ -1,0 +1,63 @@
+//! The deadlines of a connection.
+
+use std::time::Duration;
+
+use super::check;
+use crate::error::ConfigError;
+
+/// The deadlines of a connection; `None` switches one off.
+///
+/// Copy [`Config::timeouts`], change what differs, and give it to a listener or a dial.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// From asking for a dial to an established TCP connection. Default: 5 s.
+    pub connect: Option<Duration>,
+    /// Without a complete message in either direction. Bytes that make no whole message do not count, and neither does
+    /// the time while this node has paused the connection. Default: 60 s.
+    pub idle: Option<Duration>,
+    /// From the first bytes of a message to its last. Default: 30 s: 8 MiB at 280 KB a second.
+    pub partial_frame: Option<Duration>,
+    /// With something to write and no byte taken by the kernel. Default: 10 s.
+    pub write_stall: Option<Duration>,
+    /// From [`Net::close`](crate::Net::close), or from the peer's end of stream, until the queue has left and the
+    /// peer has ended its side too; then the connection is ended with what is left. Default: 5 s.
+    pub linger: Option<Duration>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        Self {
+            connect: seconds(5),
+            idle: seconds(60),
+            partial_frame: seconds(30),
+            write_stall: seconds(10),
+            linger: seconds(5),
+        }
+    }
+}
+
+impl Timeouts {
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let all = [
+            ("timeouts.connect", self.connect),
+            ("timeouts.idle", self.idle),
+            ("timeouts.partial_frame", self.partial_frame),
+            ("timeouts.write_stall", self.write_stall),
+            ("timeouts.linger", self.linger),
+        ];
+        all.into_iter().try_for_each(|(field, timeout)| {
+            let problem = "must not be zero; `None` switches it off";
+            check(timeout != Some(Duration::ZERO), field, problem)
+        })
+    }
+
+    /// How often an open connection is looked at: what has just begun cannot be overdue before this time is over, so
+    /// traffic need not move the deadline that is set.
+    pub(crate) fn shortest(&self) -> Option<Duration> {
+        [self.idle, self.partial_frame, self.write_stall]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
