@@ -3,7 +3,7 @@
 use super::check;
 use crate::error::ConfigError;
 
-/// How many connections one network may have; see [`Config::max_connections_per_prefix`].
+/// How many connections one network may have; see [`Config::max_connections_per_prefix`](crate::Config::max_connections_per_prefix).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PrefixLimit {
     /// Connections with one network at most. Default: 512.
@@ -47,7 +47,7 @@ pub enum Permission {
     Refused,
 }
 
-/// What happens when a send would pass [`Config::queue_max`].
+/// What happens when a send would pass [`Config::queue_max`](crate::Config::queue_max).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Overflow {
     /// It is refused with [`SendError::Full`](crate::SendError::Full).

@@ -7,7 +7,7 @@ use crate::error::ConfigError;
 
 /// The deadlines of a connection; `None` switches one off.
 ///
-/// Copy [`Config::timeouts`], change what differs, and give it to a listener or a dial.
+/// Copy [`Config::timeouts`](crate::Config::timeouts), change what differs, and give it to a listener or a dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
     /// From asking for a dial to an established TCP connection. Default: 5 s.
