@@ -136,7 +136,7 @@ impl Net {
     /// Ends the whole node: gracefully at first, then for good.
     ///
     /// At the end of this turn the listeners are closed, dials are cancelled, and every connection is closed as by
-    /// [`Net::close`], with the reason [`DisconnectReason::Shutdown`](crate::DisconnectReason::Shutdown). What is left
+    /// [`Net::close`], with the reason [`DisconnectReason::Shutdown`]. What is left
     /// when `grace` is over is ended. Then [`Node::run`](crate::Node::run) returns. From this call on, dials and
     /// listeners are refused.
     ///
