@@ -9,7 +9,8 @@ use crate::peer::Ending;
 ///
 /// Exact on both ends: a message counts with its framing. *Sent* is what a send call accepted; what of it was lost
 /// with its connection is in [`Metrics::bytes_lost`]. *Received* is what was delivered to
-/// [`Handler::on_message`](crate::Handler::on_message), counted once per read, after its last message.
+/// [`Handler::on_message`](crate::Handler::on_message), counted once per read, after its last message; when the handler
+/// panics in between, the messages of that read are not counted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Traffic {
     /// Messages accepted for sending.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use peerloop::{Config, ConnId, Handle, Handler, Net, Node, TimerId};
+use peerloop::{Config, ConnId, Handle, Handler, Net, Node, Permission, TimerId};
 
 /// Answers with an empty message after every so many messages, over all its connections together.
 pub struct Sink {
@@ -167,8 +167,14 @@ impl<H> Drop for Running<H> {
     }
 }
 
+/// Many connections from one address to another, which is what benchmarks on one machine are.
 pub fn config() -> Config {
-    Config::default()
+    Config {
+        max_connections_per_ip: 10_000,
+        max_connecting: 10_000,
+        duplicates: Permission::Allowed,
+        ..Config::default()
+    }
 }
 
 /// A source in this thread that has dialled `addr` so many times and is connected.
