@@ -8,7 +8,8 @@
 //!
 //! The server is all that a server needs, in a few lines. The client shows how a thread that blocks (on its standard
 //! input) works together with a loop that does not: it asks the loop through a `Handle`, and hears from it through a
-//! channel. `RUST_LOG=debug` shows who comes and goes.
+//! channel. `RUST_LOG=debug` shows who comes and goes. A connection on which nothing is said for a minute is closed:
+//! that is the default of `Timeouts::idle`.
 
 use std::error::Error;
 use std::io::{self, BufRead, Write};

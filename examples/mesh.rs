@@ -140,6 +140,8 @@ impl Member {
         let config = Config {
             name: format!("node {number}"),
             framing: Framing::Fixed(Rumour::LEN),
+            // All the others have the address of this machine.
+            max_connections_per_ip: NODES_MAX as usize,
             ..Config::default()
         };
         let gossip = Gossip {

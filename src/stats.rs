@@ -41,7 +41,7 @@ pub struct Metrics {
     pub turns: u64,
     /// Connections accepted and given an id.
     pub accepted: u64,
-    /// Connections refused by [`Handler::on_accept`](crate::Handler::on_accept).
+    /// Connections refused by [`Handler::on_accept`](crate::Handler::on_accept), or in which it panicked.
     pub refused_by_handler: u64,
     /// Connections refused at [`Config::max_connections`](crate::Config::max_connections).
     pub refused_by_total: u64,

@@ -194,6 +194,28 @@ fn a_hostile_guest_neither_fools_nor_hurts_a_chat() {
 }
 
 #[test]
+fn a_guest_who_does_not_read_is_not_waited_for() {
+    let (mut host, addr) = chat_host("host");
+    let connect = |name: &str| {
+        let mut guest = TcpStream::connect(&addr).unwrap();
+        guest.set_write_timeout(Some(PATIENCE)).unwrap();
+        guest.write_all(format!("{name}\n").as_bytes()).unwrap();
+        guest
+    };
+    let _silent = connect("silent");
+    host.expect("* silent joins");
+    // More than two sockets and the host's queue can hold.
+    let mut loud = connect("loud");
+    let text = format!("{}\n", "x".repeat(900)).repeat(1000);
+    for _ in 0..20 {
+        loud.write_all(text.as_bytes()).unwrap();
+    }
+    host.expect("* silent leaves");
+    loud.write_all(b"still here\n").unwrap();
+    host.expect("<loud> still here");
+}
+
+#[test]
 fn a_name_is_given_once() {
     let (_host, addr) = chat_host("alice");
     for taken in ["alice", "bob"] {

@@ -2,10 +2,12 @@
 
 mod util;
 
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::time::Duration;
 
 use peerloop::{Config, ConnectError, DisconnectReason, PeerState, Side, Topology};
-use util::{Event, Recorder, TestNode, listening, node, pair, run_until};
+use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_until};
 
 #[test]
 fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
@@ -210,4 +212,23 @@ fn every_topology_gives_its_connections() {
         let counts = nodes.each_mut().map(|node| node.net().connection_count());
         assert_eq!(counts, expected, "{topology:?}");
     }
+}
+
+#[test]
+fn an_abort_from_inside_on_disconnect_comes_too_late_to_reset_the_peer() {
+    let handler = Recorder::reacting(|net, event| match event {
+        Event::Message(conn, _) => net.send(*conn, &[7; 50_000]).expect("there is room"),
+        Event::Disconnect(conn, _) => net.abort(*conn),
+        _ => {}
+    });
+    let (mut node, conn, mut peer) = raw::wire(Config::default(), handler);
+    peer.write_all(&[0, 0, 0, 1, b'?']).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(
+        raw::until_ended(&mut node, conn),
+        DisconnectReason::PeerClosed
+    );
+    let mut answer = Vec::new();
+    peer.read_to_end(&mut answer).expect("a clean end");
+    assert_eq!(answer.len(), 50_004);
 }

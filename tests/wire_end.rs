@@ -9,10 +9,10 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use peerloop::{
-    Bytes, Config, ConnId, DisconnectReason, Net, PeerState, Phase, SendError, SendOutcome,
-    Timeouts, Turn,
+    Bytes, Config, ConnId, DisconnectReason, HalfOpen, Handler, Net, Node, PeerState, Phase,
+    SendError, SendOutcome, Timeouts, Turn,
 };
-use util::raw::{accepted, dial_narrow, feed, reset, settle, until_ended, wire};
+use util::raw::{accepted, dial, dial_narrow, feed, reset, settle, until_ended, wire};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, run_for, run_until};
 
 const KIB: usize = 1024;
@@ -38,6 +38,7 @@ fn patient_config() -> Config {
 
 fn lingering(linger: Duration) -> Timeouts {
     Timeouts {
+        write_stall: None,
         linger: Some(linger),
         ..Timeouts::default()
     }
@@ -510,6 +511,142 @@ fn a_close_after_shutdown_write_waits_for_the_peer_and_hears_it_no_more() {
     drop(peer);
     assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
     assert!(node.handler().messages(conn).is_empty());
+}
+
+fn half_open_config() -> Config {
+    Config {
+        half_open: HalfOpen::Allowed,
+        ..patient_config()
+    }
+}
+
+/// Answers a request with more than a queue takes, as fast as the peer takes it, and then closes.
+#[derive(Default)]
+struct Source {
+    next: usize,
+    story: Vec<&'static str>,
+}
+
+impl Source {
+    const COUNT: usize = 3000;
+    const LEN: usize = 2000;
+
+    fn pump(&mut self, net: &mut Net, conn: ConnId) {
+        while net.is_writable(conn) {
+            if self.next == Self::COUNT {
+                return net.close(conn);
+            }
+            let body = body(self.next, Self::LEN);
+            net.send(conn, &body).expect("it is writable");
+            self.next += 1;
+        }
+    }
+}
+
+impl Handler for Source {
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, _: &[u8]) {
+        self.story.push("message");
+        self.pump(net, conn);
+    }
+
+    fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
+        self.pump(net, conn);
+    }
+
+    fn on_finished(&mut self, _: &mut Net, _: ConnId) {
+        self.story.push("finished");
+    }
+
+    fn on_disconnect(&mut self, _: &mut Net, _: ConnId, reason: DisconnectReason) {
+        assert_eq!(reason, DisconnectReason::Local);
+        self.story.push("end");
+    }
+}
+
+#[test]
+fn a_half_open_connection_is_told_of_the_peers_end_once_and_answers_more_than_a_queue_takes() {
+    let mut node = Node::new(half_open_config(), Source::default()).unwrap();
+    let addr = node.net().listen("127.0.0.1:0").unwrap();
+    let mut peer = dial(addr);
+    peer.write_all(&frame(b"request")).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    let reader = read_to_end(peer);
+    let begun = Instant::now();
+    while !reader.is_finished() || node.net().connection_count() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "{:?}", node.handler().story);
+        let _ = node.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    let (arrived, outcome, _) = reader.join().unwrap();
+    outcome.expect("a clean end");
+    assert_same(&arrived, &frames(0..Source::COUNT, Source::LEN));
+    settle_any(&mut node);
+    assert_eq!(node.handler().story, ["message", "finished", "end"]);
+}
+
+fn settle_any<H: Handler>(node: &mut Node<H>) {
+    while node.turn(Some(Duration::ZERO)).unwrap() == Turn::Busy {}
+}
+
+#[test]
+fn a_half_open_connection_ends_when_both_halves_have_in_either_order() {
+    for ours_first in [true, false] {
+        let (mut node, conn, mut peer) = wire(half_open_config(), Recorder::default());
+        if ours_first {
+            node.net().shutdown_write(conn);
+            settle(&mut node);
+            feed(&mut node, &mut peer, &frame(b"last"));
+            peer.shutdown(Shutdown::Write).unwrap();
+        } else {
+            feed(&mut node, &mut peer, &frame(b"last"));
+            peer.shutdown(Shutdown::Write).unwrap();
+            run_for(Duration::from_millis(5), [&mut node]);
+            assert_eq!(node.handler().ended(conn), None);
+            node.net().send(conn, b"answer").unwrap();
+            node.net().shutdown_write(conn);
+        }
+        assert_eq!(until_ended(&mut node, conn), DisconnectReason::PeerClosed);
+        assert_eq!(node.handler().messages(conn), [b"last"]);
+        let mut arrived = Vec::new();
+        peer.read_to_end(&mut arrived).expect("a clean end");
+        let answer = if ours_first {
+            Vec::new()
+        } else {
+            frame(b"answer")
+        };
+        assert_same(&arrived, &answer);
+        assert_eq!(ends(&node), 1);
+    }
+}
+
+#[test]
+fn an_end_in_the_middle_of_a_frame_is_none_that_a_half_open_connection_survives() {
+    let (mut node, conn, mut peer) = wire(half_open_config(), Recorder::default());
+    feed(&mut node, &mut peer, &frame(b"half")[..6]);
+    peer.shutdown(Shutdown::Write).unwrap();
+    let truncated = DisconnectReason::Truncated { bytes: 6 };
+    assert_eq!(until_ended(&mut node, conn), truncated);
+}
+
+#[test]
+fn a_peer_that_resets_the_half_that_was_left_open_is_noticed() {
+    for queued in [true, false] {
+        let config = Config {
+            half_open: HalfOpen::Allowed,
+            ..narrow_config()
+        };
+        let (mut node, conn, peer) = narrow_wire(config, Recorder::default());
+        // Shown if the test fails.
+        println!("with a queue: {queued}");
+        if queued {
+            fill(&mut node, conn, 0, 996);
+        }
+        peer.shutdown(Shutdown::Write).unwrap();
+        run_for(Duration::from_millis(5), [&mut node]);
+        assert_eq!(node.handler().ended(conn), None);
+        reset(peer);
+        assert_eq!(until_ended(&mut node, conn), DisconnectReason::Reset);
+        assert_eq!(ends(&node), 1);
+    }
 }
 
 // Closes and aborts.

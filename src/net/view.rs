@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use super::Net;
 use crate::config::Config;
 use crate::id::ConnId;
+use crate::limits::canonical;
 use crate::peer::{Peer, State};
 use crate::stats::{Metrics, Traffic};
 
@@ -56,13 +57,15 @@ impl Net {
         self.connecting
     }
 
-    /// A connection or dial to or from this address that is not ending. Looks at all of them.
+    /// A connection or dial to or from this address that is not ending. An IPv4-mapped IPv6 address is the IPv4 address,
+    /// and the unspecified one this host. Looks at all connections.
     pub fn find(&self, addr: SocketAddr) -> Option<ConnId> {
         let mut live = self
             .peers
             .iter()
             .filter(|(_, peer)| matches!(peer.inner_state(), State::Connecting | State::Open));
-        live.find(|(_, peer)| peer.addr() == addr)
+        let addr = canonical(addr);
+        live.find(|(_, peer)| canonical(peer.addr()) == addr)
             .map(|(conn, _)| conn)
     }
 

@@ -215,6 +215,12 @@ impl Stream {
         self.0.local_addr()
     }
 
+    /// What broke the connection, if something has. After the peer's end of stream a read does not tell: it goes on
+    /// to say that there is nothing.
+    pub(crate) fn broken(&self) -> Option<io::Error> {
+        self.0.take_error().unwrap_or_else(Some)
+    }
+
     /// Whether the peer has ended its side and nothing is left to read; looks and takes nothing.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ impl<H: Handler> Driver<'_, H> {
     fn accept_failed(&mut self, index: usize, kind: AcceptError, error: &io::Error) {
         let net = &mut *self.net;
         net.metrics.accept_errors += 1;
-        log::warn!(target: "peerloop", "{}: accept: {error}; pausing", net.config.name);
+        log::debug!(target: "peerloop", "{}: accept: {error}; pausing", net.config.name);
         let listening = &net.listeners[index];
         let lasting = listening.next_pause >= net.config.longest_accept_pause();
         if lasting && kind == AcceptError::NoDescriptor {

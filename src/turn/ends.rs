@@ -44,7 +44,9 @@ impl<H: Handler> Driver<'_, H> {
         match peer.inner_state() {
             State::Ended(Ending::Failed(error)) => {
                 log::debug!(target: "peerloop", "{name}: {conn}: dialling {addr}: {error}");
-                self.handler.on_connect_failed(self.net, conn, addr, error);
+                self.call("on_connect_failed", None, |handler, net| {
+                    handler.on_connect_failed(net, conn, addr, error);
+                });
             }
             State::Ended(Ending::Disconnected(reason)) => {
                 log::debug!(target: "peerloop", "{name}: {conn}: {addr} disconnected: {reason}");

@@ -107,7 +107,8 @@ impl<H: Handler> Driver<'_, H> {
                     inbound.readable = false;
                 }
                 self.received(conn, front, count);
-                Next::Read(count)
+                // What lay before it counts too: otherwise every full read would be followed by a tiny one.
+                Next::Read(front + count)
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Read(0),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -216,7 +217,7 @@ impl<H: Handler> Driver<'_, H> {
         let (nothing_queued, broken) = (peer.queue.is_none(), peer.failure.is_some());
         let half_open = peer.profile.half_open == HalfOpen::Allowed && partial == 0 && !broken;
         match peer.inner_state() {
-            State::Open if half_open && known => {}
+            State::Open if half_open && known => self.look_for_reset(conn),
             State::Open if half_open && !peer.fin_sent => {
                 self.call("on_finished", Some(conn), |handler, net| {
                     handler.on_finished(net, conn)
@@ -225,6 +226,17 @@ impl<H: Handler> Driver<'_, H> {
             State::Open if !nothing_queued && !broken => self.net.begin_closing(conn, reason),
             State::Closing(_) if !nothing_queued => {}
             _ => self.net.end(conn, Ending::Disconnected(reason)),
+        }
+    }
+
+    /// The peer had ended its side before, and something else has happened to it.
+    fn look_for_reset(&mut self, conn: ConnId) {
+        let error = self
+            .core
+            .inbound(conn)
+            .and_then(|inbound| inbound.stream.broken());
+        if let Some(error) = error {
+            self.broken(conn, DisconnectReason::from_io(&error));
         }
     }
 

@@ -1,0 +1,65 @@
+//! Attackers in a process of their own, so that neither their descriptors nor their memory are the node's.
+//!
+//! `attackers ADDRESS COUNT KIND` says `ready` when all of them have done what they do, keeps the connections for as
+//! long as its standard input is open, and then resets them.
+#![forbid(unsafe_code)]
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+/// A header of the default framing that announces the largest frame of the default limit, and a byte of its body.
+const LARGEST_ANNOUNCED: [u8; 5] = [0, 0x80, 0, 0, 7];
+
+/// What one of them writes, by its number.
+fn opening(kind: &str, number: usize) -> &'static [u8] {
+    let odd = number % 2 == 1;
+    match kind {
+        "half-frames" if odd => &LARGEST_ANNOUNCED,
+        "half-frames" => &LARGEST_ANNOUNCED[..1],
+        "silent" if odd => &LARGEST_ANNOUNCED[..1],
+        "silent" | "crowd" | "many-addresses" => &[],
+        _ => panic!("no such kind: {kind}"),
+    }
+}
+
+/// Where one of them comes from: 60 networks of 24 bits, or all from the address that the system chooses.
+fn source(kind: &str, number: usize) -> Option<SocketAddr> {
+    let [network, host] = [number % 60, 1 + number / 60].map(|part| part as u8);
+    (kind == "many-addresses").then(|| (Ipv4Addr::new(127, 77, network, host), 0).into())
+}
+
+fn attack(target: SocketAddr, kind: &str, number: usize) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    if let Some(source) = source(kind, number) {
+        socket.bind(&source.into())?;
+    }
+    socket.connect(&target.into())?;
+    let mut stream = TcpStream::from(socket);
+    match stream.write_all(opening(kind, number)) {
+        // A node that refuses may have closed already.
+        Ok(()) | Err(_) => Ok(stream),
+    }
+}
+
+fn main() -> io::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [target, count, kind] = arguments.as_slice() else {
+        panic!("attackers ADDRESS COUNT KIND");
+    };
+    let target: SocketAddr = target.parse().expect("an address");
+    let count: usize = count.parse().expect("a number");
+    let mut held = Vec::new();
+    for number in 0..count {
+        held.push(attack(target, kind, number)?);
+    }
+    println!("ready");
+    io::stdin().read_to_end(&mut Vec::new())?;
+    for stream in &held {
+        // No descriptor of a port is left waiting for the tests that follow.
+        let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    }
+    Ok(())
+}
