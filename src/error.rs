@@ -34,6 +34,17 @@ impl fmt::Display for SendError {
 
 impl Error for SendError {}
 
+impl From<SendError> for io::Error {
+    fn from(error: SendError) -> Self {
+        let kind = match error {
+            SendError::Closed => io::ErrorKind::NotConnected,
+            SendError::Full => io::ErrorKind::WouldBlock,
+            SendError::TooLarge | SendError::Unframable => io::ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
+    }
+}
+
 /// Why a dial was refused at once, or why it never reached [`Handler::on_connect`](crate::Handler::on_connect).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -114,7 +125,9 @@ impl From<ConnectError> for io::Error {
 /// Why a connection ended: who did it, and how.
 ///
 /// Inside [`Handler::on_disconnect`](crate::Handler::on_disconnect), [`Net::queued`](crate::Net::queued) still tells
-/// how many bytes had been accepted for sending and never reached the kernel.
+/// how many bytes had been accepted for sending and never reached the kernel. After [`Net::close`](crate::Net::close),
+/// [`DisconnectReason::PeerClosed`], [`DisconnectReason::Truncated`] and [`DisconnectReason::Shutdown`] what was queued is
+/// sent first, within [`Timeouts::linger`](crate::Timeouts::linger) or the grace; after all others it is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {

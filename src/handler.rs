@@ -51,7 +51,8 @@ pub trait Handler {
     }
 
     /// The system accepted a connection from `addr`; nothing else was spent on it yet. The place for a ban list.
-    /// A refused connection is closed at once, and no other callback is ever made for it.
+    /// A refused connection is closed at once, without a word, and no other callback is ever made for it; to say why,
+    /// admit it, and send and close in [`Handler::on_connect`].
     fn on_accept(&mut self, net: &mut Net, addr: SocketAddr) -> Admission {
         let _ = (net, addr);
         Admission::Admit

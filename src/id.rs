@@ -27,6 +27,19 @@ impl ConnId {
         Self(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
     }
 
+    /// The id as a number: as the key of a timer, for instance.
+    pub fn to_bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The id of which [`ConnId::to_bits`] gave this number; `None` for a number that it never gives, such as zero. A number that was not made
+    /// so is most likely a stale id, and at worst that of another connection of the node.
+    pub fn from_bits(bits: u64) -> Option<Self> {
+        let (slot, generation) = (bits as u32, bits >> 32);
+        let is_one = generation != 0 && slot < SLOTS_MAX;
+        NonZeroU64::new(bits).filter(|_| is_one).map(Self)
+    }
+
     /// The slot, an index into the node's table.
     pub(crate) fn slot(self) -> usize {
         (self.0.get() & u64::from(u32::MAX)) as usize

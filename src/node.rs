@@ -54,9 +54,11 @@ pub struct Node<H> {
 pub enum Turn {
     /// Nothing, until an event, a deadline or a command comes.
     Waiting,
-    /// More, at once: a budget ended the turn.
+    /// More, at once: a budget ended the turn. Peers that send without pause can keep it so; a loop with other work to
+    /// do bounds how many turns it takes in a row.
     Busy,
-    /// Nothing, ever: the shutdown is complete.
+    /// Nothing, ever: the shutdown is complete. Every further turn says so at once; listening, dialling and commands
+    /// are refused.
     Stopped,
 }
 
@@ -141,8 +143,15 @@ impl<H: Handler> Node<H> {
     /// # fn main() -> std::io::Result<()> {
     /// let mut node = Node::new(Config::default(), Game)?;
     /// while node.handler_mut().draw() {
-    ///     // Sixty frames a second, and the network in between.
-    ///     while node.turn(Some(Duration::ZERO))? == Turn::Busy {}
+    ///     // Sixty frames a second, and the network in between: what is left after eight turns waits for the next
+    ///     // frame, so that peers who send without pause do not stop the game.
+    ///     for _ in 0..8 {
+    ///         match node.turn(Some(Duration::ZERO))? {
+    ///             Turn::Busy => {}
+    ///             Turn::Waiting => break,
+    ///             Turn::Stopped => return Ok(()),
+    ///         }
+    ///     }
     /// }
     /// # Ok(())
     /// # }
@@ -193,9 +202,12 @@ impl<H: Handler> Node<H> {
     }
 
     /// How long a foreign loop may wait before it calls [`Node::turn`] again, unless [`Node::as_fd`] becomes readable
-    /// earlier: zero when there is work at once, `None` when there is no deadline. It changes with every turn and
+    /// earlier: zero when there is work at once, `None` when there is no deadline or the node has stopped. It changes with every turn and
     /// every call of [`Node::net`].
     pub fn timeout(&self) -> Option<Duration> {
+        if self.has_stopped() {
+            return None;
+        }
         if self.has_work() {
             return Some(Duration::ZERO);
         }
@@ -203,7 +215,7 @@ impl<H: Handler> Node<H> {
         Some(next.saturating_duration_since(self.poller.now()))
     }
 
-    /// The poller's descriptor, for another poll loop to wait on: readable means that a turn is due, and so does the
+    /// The poller's descriptor (Unix only), for another poll loop to wait on: readable means that a turn is due, and so does the
     /// end of [`Node::timeout`]. Call [`Node::turn`] with a timeout of zero then.
     #[cfg(unix)]
     pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {

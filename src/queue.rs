@@ -254,13 +254,21 @@ impl SendQueue {
         }
     }
 
-    /// Gives back the room that a connection with a full socket does not need while it waits.
+    /// Gives back the memory that a connection does not need while it waits for a full socket: what is kept is at
+    /// most twice what is queued.
     pub(crate) fn shrink(&mut self, spares: &mut Spares) {
-        if self.tail.len() <= BLOCK_MIN || self.filled > self.tail.len() / 4 {
-            return;
+        if let Some(Chunk::Block { bytes, filled }) = self.chain.front_mut() {
+            if self.written > *filled / 2 {
+                let kept = bytes[self.written..*filled].to_vec();
+                *filled = kept.len();
+                self.written = 0;
+                spares.put_block(std::mem::replace(bytes, kept));
+            }
         }
-        let kept = self.tail[..self.filled].to_vec();
-        spares.put_block(std::mem::replace(&mut self.tail, kept));
+        if self.tail.len() > BLOCK_MIN && self.filled < self.tail.len() / 2 {
+            let kept = self.tail[..self.filled].to_vec();
+            spares.put_block(std::mem::replace(&mut self.tail, kept));
+        }
     }
 
     fn append(&mut self, mut bytes: &[u8], spares: &mut Spares) {

@@ -43,9 +43,11 @@ pub struct Config {
     /// big-endian length, as tokio-util's `LengthDelimitedCodec` writes it.
     pub framing: Framing,
     /// The longest message in bytes, in both directions. Default: 8 MiB, tokio-util's limit too. A longer one is
-    /// refused on its header, before memory is spent on it.
+    /// refused on its header, before memory is spent on it, and ends the connection. The body alone counts; for
+    /// `Framing::Custom` the whole frame.
     pub max_frame: usize,
-    /// Connections at most, dials under way included. Default: 10,000.
+    /// Connections at most, dials under way and connections still closing included. One more that dials in sees its
+    /// connect succeed and then the end of the stream, or a reset if it has sent something. Default: 10,000.
     pub max_connections: usize,
     /// Connections with one IP address at most, dials under way included; an IPv4-mapped IPv6 address counts as the
     /// IPv4 address. Default: 128: a household or an office behind one address, and no more than a hundredth of the
@@ -75,7 +77,8 @@ pub struct Config {
     pub queue_max: usize,
     /// What happens when a send would pass `queue_max`. Default: it is refused.
     pub overflow: Overflow,
-    /// Bytes queued for all connections of the loop together, overhead counted. Default: 256 MiB. At least
+    /// Bytes queued for all connections of the loop together, overhead counted; at this cap sends to everybody are
+    /// refused until half of it has left. Default: 256 MiB. At least
     /// `queue_max`.
     pub loop_queue_max: usize,
     /// Size in bytes of the buffer into which all sockets of the loop are read. Default: 256 KiB: fewer reads than

@@ -7,6 +7,8 @@ use crate::error::ConfigError;
 
 /// The deadlines of a connection; `None` switches one off.
 ///
+/// A deadline ends the connection without a word to the peer; to say something first, set a timer and a later deadline.
+///
 /// Copy [`Config::timeouts`](crate::Config::timeouts), change what differs, and give it to a listener or a dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {

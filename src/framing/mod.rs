@@ -24,7 +24,8 @@ pub enum Framing {
     /// Every message has exactly this many bytes; nothing else is on the wire.
     Fixed(usize),
     /// Every message ends with this byte, which is not part of it and must not occur in it. Lines are
-    /// `Delimited(b'\n')`; bytes after the last delimiter are no message.
+    /// `Delimited(b'\n')`; a `\r` before it is part of the message. Bytes after the last delimiter are no message, and an
+    /// end of stream after them is [`DisconnectReason::Truncated`](crate::DisconnectReason::Truncated).
     Delimited(u8),
     /// A framing of the user's own.
     Custom(Box<dyn Framer>),

@@ -12,8 +12,8 @@ use crate::queue::{CHAIN_MIN, SendQueue, Spares};
 /// The body of a message, in whatever form the caller has it: a slice, [`Bytes`] (large ones travel without a copy),
 /// or several slices that make one message.
 ///
-/// Made by `From`, so a `&[u8]`, a `&[u8; N]`, a `Bytes` or a `&[IoSlice]` can be given where an `impl Into<Body>` is
-/// wanted.
+/// Made by `From`: where an `impl Into<Body>` is wanted, a `&[u8]`, a `&[u8; N]`, a `&str`, a `Vec<u8>` or a reference to
+/// one, a `Bytes` or a `&[IoSlice]` can be given.
 #[derive(Debug)]
 pub struct Body<'a>(pub(super) Kind<'a>);
 
@@ -37,6 +37,24 @@ impl<'a> From<&'a [u8]> for Body<'a> {
 impl<'a, const N: usize> From<&'a [u8; N]> for Body<'a> {
     fn from(bytes: &'a [u8; N]) -> Self {
         Self(Kind::Slice(bytes))
+    }
+}
+
+impl<'a> From<&'a str> for Body<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Kind::Slice(text.as_bytes()))
+    }
+}
+
+impl<'a> From<&'a Vec<u8>> for Body<'a> {
+    fn from(bytes: &'a Vec<u8>) -> Self {
+        Self(Kind::Slice(bytes))
+    }
+}
+
+impl From<Vec<u8>> for Body<'_> {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(Kind::Shared(bytes.into()))
     }
 }
 

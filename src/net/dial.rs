@@ -26,6 +26,8 @@ impl Net {
     /// [`Handler::on_connect`](crate::Handler::on_connect) or
     /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed), exactly one of them, exactly once.
     ///
+    /// Names are not resolved here, since that would block the loop: use `ToSocketAddrs` before, or in a thread.
+    ///
     /// The dial begins at the end of this turn. Until it is connected, sends to the id are refused;
     /// [`Net::close`] and [`Net::abort`] give it up.
     ///

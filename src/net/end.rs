@@ -46,10 +46,10 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        peer.reset = true;
         match peer.inner_state() {
             State::Connecting => self.fail(conn, ConnectError::Cancelled),
             State::Open | State::Closing(_) => {
+                peer.reset = true;
                 self.end(conn, Ending::Disconnected(DisconnectReason::Local));
             }
             State::Ended(_) | State::Gone => {}

@@ -131,7 +131,8 @@ impl Net {
     }
 
     /// Queues one message for several connections, each as [`Net::send`] does. It is framed once for all those in a
-    /// row that frame alike; from 16 KiB on its bytes are shared and not copied.
+    /// row that frame alike; from 16 KiB on its bytes are shared and not copied. To everybody: collect
+    /// [`Net::connections`] into a `Vec` first.
     ///
     /// # Examples
     ///

@@ -20,6 +20,27 @@ impl Net {
     ///
     /// The time counts from [`Net::now`]. A time of zero means the next turn. Timers of equal time fire in the order
     /// in which they were set. There is no limit to their number but memory, some 60 bytes each.
+    ///
+    /// A timer belongs to no connection. One for a connection has its id as the key, and a stale id is an ordinary miss:
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use peerloop::{ConnId, Handler, Net, TimerId};
+    /// # struct Polite;
+    /// impl Handler for Polite {
+    ///     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+    ///         net.set_timer(Duration::from_secs(10), conn.to_bits());
+    ///     }
+    ///
+    ///     fn on_timer(&mut self, net: &mut Net, _: TimerId, key: u64) {
+    ///         if let Some(conn) = ConnId::from_bits(key) {
+    ///             let _ = net.send(conn, b"your time is up");
+    ///             net.close(conn);
+    ///         }
+    ///     }
+    /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// }
+    /// ```
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
         let (slot, serial) = self.deadlines.insert(self.later(after), Due::Timer(key));
         TimerId { slot, serial }
