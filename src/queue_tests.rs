@@ -179,7 +179,7 @@ fn spares_are_bounded() {
     let queues: Vec<_> = (0..2 * SPARE_QUEUES_MAX)
         .map(|_| {
             let mut queue = spares.take_queue();
-            queue.push(&head(BLOCK), &vec![0; BLOCK], None, &mut spares);
+            queue.push(&head(8192), &[0; 8192], None, &mut spares);
             queue
         })
         .collect();
