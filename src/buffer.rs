@@ -3,6 +3,9 @@
 //! All sockets of a loop are read into one buffer. Whole frames are handed over where they lie; only what is left of
 //! a frame in the making is copied out, into the connection's own [`Stash`], which an idle connection does not have.
 
+/// A stash up to this many bytes is short.
+const SHORT_MAX: usize = 64 * 1024;
+
 /// The bytes of one connection that have been read and are not delivered: the beginning of a frame, or what was left
 /// of a batch when the handler paused.
 ///
@@ -25,6 +28,11 @@ impl Stash {
 
     pub(crate) fn as_slice(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Whether it is short enough to be copied before what follows it.
+    pub(crate) fn is_short(&self) -> bool {
+        self.bytes.len() <= SHORT_MAX && self.need <= 4 * SHORT_MAX
     }
 
     /// Keeps `bytes` in place of what was kept so far.
@@ -69,12 +77,15 @@ impl Stash {
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     bytes: Box<[u8]>,
+    /// Memory for what a session makes of the bytes.
+    plaintext: Vec<u8>,
 }
 
 impl ReadBuffer {
     pub(crate) fn new(size: usize) -> Self {
         Self {
             bytes: vec![0; size].into_boxed_slice(),
+            plaintext: Vec::new(),
         }
     }
 
@@ -99,6 +110,19 @@ impl ReadBuffer {
     /// The first `len` bytes.
     pub(crate) fn filled(&self, len: usize) -> &[u8] {
         &self.bytes[..len]
+    }
+
+    /// The first `len` bytes, and memory for what a session makes of them; to be given back.
+    pub(crate) fn filled_and_plaintext(&mut self, len: usize) -> (&[u8], Vec<u8>) {
+        (&self.bytes[..len], std::mem::take(&mut self.plaintext))
+    }
+
+    /// Takes the memory back.
+    pub(crate) fn put_plaintext(&mut self, mut plaintext: Vec<u8>) {
+        plaintext.clear();
+        if plaintext.capacity() <= 2 * self.bytes.len() {
+            self.plaintext = plaintext;
+        }
     }
 }
 

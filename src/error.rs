@@ -57,7 +57,7 @@ pub enum ConnectError {
     TooManyFromAddress,
     /// [`Config::max_connections_per_prefix`](crate::Config::max_connections_per_prefix) connections with this network.
     TooManyFromPrefix,
-    /// [`Config::max_connecting`](crate::Config::max_connecting) dials are under way.
+    /// [`Config::max_connecting_outbound`](crate::Config::max_connecting_outbound) dials are under way.
     TooManyConnecting,
     /// There is a connection with this address, and duplicates are refused.
     AlreadyConnected,
@@ -71,9 +71,16 @@ pub enum ConnectError {
     InvalidOption(&'static str),
     /// The dial was given up with [`Net::close`](crate::Net::close) or [`Net::abort`](crate::Net::abort).
     Cancelled,
-    /// No answer came within the connect timeout.
+    /// No TCP connection was made within [`Timeouts::connect`](crate::Timeouts::connect).
     TimedOut,
-    /// The operating system said no, for instance `ConnectionRefused` or `NetworkUnreachable`.
+    /// The handshake was not over within [`Timeouts::handshake`](crate::Timeouts::handshake).
+    HandshakeTimedOut,
+    /// The handshake failed.
+    Session(SessionError),
+    /// A callback for this dial panicked.
+    HandlerPanicked,
+    /// The operating system said no, for instance `ConnectionRefused` or `NetworkUnreachable`. During a handshake
+    /// `UnexpectedEof` means that the peer ended the connection, `ConnectionReset` that it reset it.
     Io(io::ErrorKind),
 }
 
@@ -92,6 +99,9 @@ impl fmt::Display for ConnectError {
             Self::InvalidOption(field) => write!(f, "invalid dial option: {field}"),
             Self::Cancelled => f.write_str("the dial was cancelled"),
             Self::TimedOut => f.write_str("no answer within the connect timeout"),
+            Self::HandshakeTimedOut => f.write_str("the handshake took too long"),
+            Self::Session(error) => write!(f, "handshake: {error}"),
+            Self::HandlerPanicked => f.write_str("a callback panicked"),
             Self::Io(kind) => write!(f, "{kind}"),
         }
     }
@@ -115,7 +125,9 @@ impl From<ConnectError> for io::Error {
                 io::ErrorKind::InvalidInput
             }
             ConnectError::Cancelled => io::ErrorKind::ConnectionAborted,
-            ConnectError::TimedOut => io::ErrorKind::TimedOut,
+            ConnectError::TimedOut | ConnectError::HandshakeTimedOut => io::ErrorKind::TimedOut,
+            ConnectError::Session(_) => io::ErrorKind::InvalidData,
+            ConnectError::HandlerPanicked => io::ErrorKind::Other,
             ConnectError::Io(kind) => kind,
         };
         Self::new(kind, error)
@@ -153,6 +165,8 @@ pub enum DisconnectReason {
     },
     /// The peer sent bytes that are no frame; what is wrong with them.
     BadFrame(&'static str),
+    /// The session failed, or refused the peer, or was refused by it.
+    Session(SessionError),
     /// A deadline passed.
     Timeout(Phase),
     /// Its queue reached [`Config::queue_max`](crate::Config::queue_max), and the policy is to close it then.
@@ -179,6 +193,7 @@ impl fmt::Display for DisconnectReason {
                 write!(f, "a frame of {len} bytes where {max} are allowed")
             }
             Self::BadFrame(what) => write!(f, "malformed frame: {what}"),
+            Self::Session(error) => write!(f, "session: {error}"),
             Self::Timeout(phase) => write!(f, "{phase} timeout"),
             Self::QueueOverflow => f.write_str("its queue overflowed"),
             Self::HandlerPanicked => f.write_str("a callback panicked"),
@@ -195,6 +210,28 @@ impl From<FrameError> for DisconnectReason {
         match error {
             FrameError::TooLarge { len, max } => Self::FrameTooLarge { len, max },
             FrameError::Malformed(what) => Self::BadFrame(what),
+        }
+    }
+}
+
+impl From<DisconnectReason> for ConnectError {
+    /// What the end of a connection means for the dial, when it comes before the handshake is over.
+    fn from(reason: DisconnectReason) -> Self {
+        match reason {
+            DisconnectReason::Local => Self::Cancelled,
+            DisconnectReason::PeerClosed | DisconnectReason::Truncated { .. } => {
+                Self::Io(io::ErrorKind::UnexpectedEof)
+            }
+            DisconnectReason::Reset => Self::Io(io::ErrorKind::ConnectionReset),
+            DisconnectReason::Io(kind) => Self::Io(kind),
+            DisconnectReason::Session(error) => Self::Session(error),
+            DisconnectReason::Timeout(_) => Self::HandshakeTimedOut,
+            DisconnectReason::HandlerPanicked => Self::HandlerPanicked,
+            DisconnectReason::SelfConnection => Self::SelfConnection,
+            DisconnectReason::Shutdown => Self::ShuttingDown,
+            DisconnectReason::FrameTooLarge { .. }
+            | DisconnectReason::BadFrame(_)
+            | DisconnectReason::QueueOverflow => Self::Io(io::ErrorKind::InvalidData),
         }
     }
 }
@@ -217,6 +254,8 @@ impl DisconnectReason {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Phase {
+    /// The handshake was not over within [`Timeouts::handshake`](crate::Timeouts::handshake).
+    Handshake,
     /// No complete message for [`Timeouts::idle`](crate::Timeouts::idle).
     Idle,
     /// A message was begun and not completed within [`Timeouts::partial_frame`](crate::Timeouts::partial_frame).
@@ -230,6 +269,7 @@ pub enum Phase {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Handshake => "handshake",
             Self::Idle => "idle",
             Self::PartialFrame => "partial frame",
             Self::WriteStall => "write stall",
@@ -260,6 +300,39 @@ impl fmt::Display for FrameError {
 }
 
 impl Error for FrameError {}
+
+/// Why a session came to its end; the text says what was wrong, for people.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum SessionError {
+    /// The peer sent what the protocol does not allow: garbage, a forgery, a message out of turn.
+    Malformed(&'static str),
+    /// This side turned the peer away: a key, a certificate, a network or a version that it does not accept.
+    Refused(&'static str),
+    /// The peer turned this side away, and said so.
+    RefusedByPeer(&'static str),
+    /// The stream ended without the goodbye that the protocol asks for: cut off, by whomever.
+    Truncated,
+    /// This side could not go on, through no fault of the peer's.
+    Failed(&'static str),
+    /// A method of the session panicked; see [`Panics`](crate::Panics).
+    Panicked,
+}
+
+impl fmt::Display for SessionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(what) => write!(f, "malformed: {what}"),
+            Self::Refused(why) => write!(f, "the peer was refused: {why}"),
+            Self::RefusedByPeer(why) => write!(f, "refused by the peer: {why}"),
+            Self::Truncated => f.write_str("the stream ended without a goodbye"),
+            Self::Failed(what) => write!(f, "failed: {what}"),
+            Self::Panicked => f.write_str("the session panicked"),
+        }
+    }
+}
+
+impl Error for SessionError {}
 
 /// A setting that cannot work, found before anything was started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,10 +1,12 @@
 //! Floor 5: what a user implements.
 
+use std::io;
 use std::net::SocketAddr;
 
 use crate::error::{ConnectError, DisconnectReason};
 use crate::id::{ConnId, TimerId};
 use crate::net::Net;
+use crate::session::Session;
 
 /// What a program does with its connections. Only [`Handler::on_message`] must be written.
 ///
@@ -56,6 +58,19 @@ pub trait Handler {
     fn on_accept(&mut self, net: &mut Net, addr: SocketAddr) -> Admission {
         let _ = (net, addr);
         Admission::Admit
+    }
+
+    /// A TCP connection is made, dialled or accepted: what is to stand between its wire and its messages? `None`, the
+    /// default, is plain TCP, and [`Handler::on_connect`] follows at once; with a [`Session`] it follows when the
+    /// handshake is over. [`Net::peer`] tells the address and the side.
+    ///
+    /// # Errors
+    ///
+    /// An error, such as a server name that is none, ends the connection: a dial fails with
+    /// [`ConnectError::Io`] of its kind, an accepted connection is closed.
+    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
+        let _ = (net, conn);
+        Ok(None)
     }
 
     /// A connection is established. Called exactly once for each, before its first message, for dialled and accepted
@@ -117,8 +132,10 @@ pub trait Handler {
         let _ = (net, conn);
     }
 
-    /// A dial came to nothing. Called exactly once for an id that never reaches [`Handler::on_connect`]; no other
-    /// callback is made for it.
+    /// A dial came to nothing, in TCP or in its handshake. Called exactly once for a dial that never reaches
+    /// [`Handler::on_connect`]; but for [`Handler::session`] no other callback is made for its id. Of an accepted
+    /// connection whose handshake failed nothing is heard; [`Metrics::handshakes_failed`](crate::Metrics::handshakes_failed)
+    /// counts it.
     fn on_connect_failed(
         &mut self,
         net: &mut Net,

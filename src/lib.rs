@@ -117,6 +117,8 @@ mod network;
 mod node;
 mod peer;
 mod queue;
+mod secure;
+pub mod session;
 mod stats;
 mod table;
 mod topology;
@@ -128,7 +130,9 @@ pub use config::{
     Timeouts,
 };
 pub use conn_map::ConnMap;
-pub use error::{ConfigError, ConnectError, DisconnectReason, FrameError, Phase, SendError};
+pub use error::{
+    ConfigError, ConnectError, DisconnectReason, FrameError, Phase, SendError, SessionError,
+};
 pub use framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 pub use handle::Handle;
 pub use handler::{Admission, Handler, SendOutcome};

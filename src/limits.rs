@@ -8,17 +8,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::config::{Config, PrefixLimit};
 use crate::error::ConnectError;
+use crate::id::Side;
 
 /// The counts that admission is decided by.
 #[derive(Debug)]
 pub(crate) struct Limits {
     max_connections: usize,
     max_per_ip: usize,
-    max_connecting: usize,
+    max_inbound: usize,
+    max_outbound: usize,
     per_prefix: Option<PrefixLimit>,
     total: usize,
+    /// Accepted connections whose handshake is not over.
+    inbound: usize,
     /// Dials under way.
-    connecting: usize,
+    outbound: usize,
     by_ip: HashMap<IpAddr, usize>,
     by_prefix: HashMap<IpAddr, usize>,
     /// Connections and dials by the address of the other end.
@@ -30,10 +34,12 @@ impl Limits {
         Self {
             max_connections: config.max_connections,
             max_per_ip: config.max_connections_per_ip,
-            max_connecting: config.max_connecting,
+            max_inbound: config.max_connecting_inbound,
+            max_outbound: config.max_connecting_outbound,
             per_prefix: config.max_connections_per_prefix,
             total: 0,
-            connecting: 0,
+            inbound: 0,
+            outbound: 0,
             by_ip: HashMap::new(),
             by_prefix: HashMap::new(),
             by_address: HashMap::new(),
@@ -88,21 +94,33 @@ impl Limits {
 
     /// Whether one more dial may be under way.
     pub(crate) fn check_dial(&self) -> Result<(), ConnectError> {
-        if self.connecting >= self.max_connecting {
+        if self.outbound >= self.max_outbound {
             return Err(ConnectError::TooManyConnecting);
         }
         Ok(())
     }
 
-    /// A dial has begun.
-    pub(crate) fn begin_dial(&mut self) {
-        self.connecting += 1;
+    /// Whether no further connection is to be accepted until a handshake is over.
+    pub(crate) fn inbound_is_full(&self) -> bool {
+        self.inbound >= self.max_inbound
     }
 
-    /// A dial has succeeded or failed.
-    pub(crate) fn end_dial(&mut self) {
-        debug_assert!(self.connecting > 0);
-        self.connecting = self.connecting.saturating_sub(1);
+    /// A dial has begun, or a connection been accepted.
+    pub(crate) fn begin_connecting(&mut self, side: Side) {
+        match side {
+            Side::Initiator => self.outbound += 1,
+            Side::Responder => self.inbound += 1,
+        }
+    }
+
+    /// It is established, or has come to nothing.
+    pub(crate) fn end_connecting(&mut self, side: Side) {
+        let count = match side {
+            Side::Initiator => &mut self.outbound,
+            Side::Responder => &mut self.inbound,
+        };
+        debug_assert!(*count > 0);
+        *count = count.saturating_sub(1);
     }
 
     /// Whether there is a connection or a dial with this other end.

@@ -333,6 +333,8 @@ pub(crate) struct Spares {
     blocks: Vec<Vec<u8>>,
     block_bytes: usize,
     queues: Vec<Box<SendQueue>>,
+    /// Memory for what sessions seal. One is enough: only blocked connections keep theirs between two writes.
+    sealed: Vec<u8>,
 }
 
 /// Bytes in spare blocks at most: the full queue of one connection, or the first blocks of 4,096.
@@ -362,6 +364,16 @@ impl Spares {
             (queue.filled, queue.written, queue.len) = (0, 0, 0);
             (queue.overhead, queue.position) = (0, 0);
             self.queues.push(queue);
+        }
+    }
+
+    pub(crate) fn take_sealed(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.sealed)
+    }
+
+    pub(crate) fn put_sealed(&mut self, sealed: Vec<u8>) {
+        if sealed.capacity() > self.sealed.capacity() && sealed.capacity() <= BLOCK {
+            self.sealed = sealed;
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::ops::AddAssign;
 
-use crate::error::{ConnectError, DisconnectReason, Phase};
+use crate::error::{ConnectError, DisconnectReason, Phase, SessionError};
+use crate::id::Side;
 use crate::peer::Ending;
 
 /// Messages and bytes in both directions, of one connection or of a whole node.
@@ -61,14 +62,20 @@ pub struct Metrics {
     pub dialled: u64,
     /// Dials that failed, were cancelled or timed out.
     pub dials_failed: u64,
+    /// Connections, dialled or accepted, that ended before their handshake was over.
+    pub handshakes_failed: u64,
     /// Connections that ended after `on_connect`.
     pub disconnected: u64,
     /// Connections ended because of what the peer sent: malformed or too large.
     pub frame_errors: u64,
+    /// Connections ended by their session after its handshake: forged or malformed records, a missing goodbye.
+    pub session_errors: u64,
     /// Connections that the peer reset.
     pub resets: u64,
     /// Dials that had no answer within [`Timeouts::connect`](crate::Timeouts::connect).
     pub connect_timeouts: u64,
+    /// Connections ended by [`Timeouts::handshake`](crate::Timeouts::handshake).
+    pub handshake_timeouts: u64,
     /// Connections ended by [`Timeouts::idle`](crate::Timeouts::idle).
     pub idle_timeouts: u64,
     /// Connections ended by [`Timeouts::partial_frame`](crate::Timeouts::partial_frame).
@@ -79,7 +86,7 @@ pub struct Metrics {
     pub linger_timeouts: u64,
     /// Connections ended because their queue overflowed.
     pub queue_overflows: u64,
-    /// Callbacks that panicked.
+    /// Callbacks that panicked, and sessions.
     pub panics: u64,
     /// Callbacks that took longer than [`Config::slow_callback`](crate::Config::slow_callback).
     pub slow_callbacks: u64,
@@ -113,11 +120,13 @@ pub struct Metrics {
 
 impl Metrics {
     /// Counts the end of a connection or dial.
-    pub(crate) fn count_end(&mut self, ending: Ending) {
+    pub(crate) fn count_end(&mut self, ending: Ending, side: Side) {
         let reason = match ending {
             Ending::Failed(error) => {
-                self.dials_failed += 1;
+                self.panics += u64::from(error == ConnectError::Session(SessionError::Panicked));
+                self.dials_failed += u64::from(side == Side::Initiator);
                 self.connect_timeouts += u64::from(error == ConnectError::TimedOut);
+                self.handshake_timeouts += u64::from(error == ConnectError::HandshakeTimedOut);
                 return;
             }
             Ending::Disconnected(reason) => reason,
@@ -126,6 +135,10 @@ impl Metrics {
         match reason {
             DisconnectReason::FrameTooLarge { .. } | DisconnectReason::BadFrame(_) => {
                 self.frame_errors += 1
+            }
+            DisconnectReason::Session(error) => {
+                self.session_errors += 1;
+                self.panics += u64::from(error == SessionError::Panicked);
             }
             DisconnectReason::Reset => self.resets += 1,
             DisconnectReason::QueueOverflow => self.queue_overflows += 1,

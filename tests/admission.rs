@@ -204,7 +204,7 @@ mod limits {
     #[test]
     fn dials_under_way_are_limited_and_hold_nobody_up_who_dials_in() {
         let config = Config {
-            max_connecting: 4,
+            max_connecting_outbound: 4,
             duplicates: Permission::Allowed,
             ..Config::default()
         };
@@ -238,7 +238,7 @@ mod limits {
     #[test]
     fn a_dial_that_connects_leaves_its_place_to_the_next() {
         let config = Config {
-            max_connecting: 1,
+            max_connecting_outbound: 1,
             duplicates: Permission::Allowed,
             ..Config::default()
         };
@@ -288,7 +288,7 @@ mod duplicates {
         let config = Config {
             max_connections: 1,
             max_connections_per_ip: 1,
-            max_connecting: 1,
+            max_connecting_outbound: 1,
             ..Config::default()
         };
         let mut node = node(config, Recorder::default());
@@ -323,7 +323,7 @@ mod duplicates {
         let config = Config {
             max_connections: 1,
             max_connections_per_ip: 1,
-            max_connecting: 1,
+            max_connecting_outbound: 1,
             ..Config::default()
         };
         let (mut dialler, conn, mut listener, here) =
@@ -404,7 +404,7 @@ mod duplicates {
         Config {
             max_connections: 1,
             max_connections_per_ip: 1,
-            max_connecting: 1,
+            max_connecting_outbound: 1,
             ..Config::default()
         }
     }

@@ -1,6 +1,6 @@
 //! Chaos on real sockets: a pool of nodes that come, go, talk, hang up, stall and panic at random, under watch.
 //!
-//! All of them run in one thread, turn by turn. The seed is printed; `CHAOS_SEED` chooses it, and `CHAOS_SECONDS` how
+//! All of them run in one thread, turn by turn. The seed is printed; `CHAOS_SEED` chooses it, and `CHAOS_SECONDS` (20) how
 //! long the chaos lasts.
 #![cfg(target_os = "linux")]
 
@@ -472,9 +472,10 @@ fn config(random: &mut Random) -> Config {
         max_frame: 32 * 1024,
         max_connections: MAX_CONNECTIONS,
         max_connections_per_ip: MAX_PER_IP,
-        max_connecting: MAX_CONNECTING,
+        max_connecting_outbound: MAX_CONNECTING,
         timeouts: Timeouts {
             connect: millis(1000),
+            handshake: millis(1000),
             idle: millis(1000),
             partial_frame: millis(1000),
             write_stall: millis(300),
@@ -700,7 +701,7 @@ fn whatever_a_pool_of_nodes_does_every_promise_holds_and_nothing_is_left() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seed = setting("CHAOS_SEED")
         .unwrap_or_else(|| now.expect("a clock after 1970").subsec_nanos().into());
-    let time = Duration::from_secs(setting("CHAOS_SECONDS").unwrap_or(10));
+    let time = Duration::from_secs(setting("CHAOS_SECONDS").unwrap_or(20));
     eprintln!("CHAOS_SEED={seed}");
     let mut world = World::new(seed);
     let begun = Instant::now();

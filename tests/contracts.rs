@@ -336,7 +336,7 @@ mod entrance {
     #[test]
     fn a_listener_that_waits_and_a_dial_that_succeeded_hold_no_place_among_the_dials() {
         let config = Config {
-            max_connecting: 1,
+            max_connecting_outbound: 1,
             ..Config::default()
         };
         let (mut client, _) = listening(config, Recorder::default());
@@ -353,7 +353,7 @@ mod entrance {
     #[test]
     fn a_dial_that_failed_gives_its_place_back() {
         let config = Config {
-            max_connecting: 1,
+            max_connecting_outbound: 1,
             max_connections: 1,
             max_connections_per_ip: 1,
             ..Config::default()
@@ -389,7 +389,7 @@ mod entrance {
     #[test]
     fn more_dials_than_connections_may_be_allowed_and_come_to_no_more() {
         let config = Config {
-            max_connecting: 11,
+            max_connecting_outbound: 11,
             max_connections: 2,
             ..Config::default()
         };

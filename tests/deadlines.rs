@@ -23,6 +23,7 @@ const OFF: Timeouts = Timeouts {
     partial_frame: None,
     write_stall: None,
     linger: None,
+    handshake: None,
 };
 
 const IDLE: Timeouts = Timeouts {

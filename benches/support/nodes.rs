@@ -171,7 +171,7 @@ impl<H> Drop for Running<H> {
 pub fn config() -> Config {
     Config {
         max_connections_per_ip: 10_000,
-        max_connecting: 10_000,
+        max_connecting_outbound: 10_000,
         duplicates: Permission::Allowed,
         ..Config::default()
     }

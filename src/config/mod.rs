@@ -56,8 +56,12 @@ pub struct Config {
     /// Connections with one network at most, since whoever has an IPv6 address has 2^64 of them. Default: `None`,
     /// off.
     pub max_connections_per_prefix: Option<PrefixLimit>,
-    /// Dials under way at most. Default: 256. Accepting is never held up by dials, nor dialling by those who dial in.
-    pub max_connecting: usize,
+    /// Accepted connections whose handshake is not over at most. Default: 256. While there are as many, the others wait
+    /// in the kernel's backlog. Without sessions nobody is counted: a plain connection is established at once.
+    pub max_connecting_inbound: usize,
+    /// Dials under way at most, their handshakes included. Default: 256. Accepting is never held up by dials, nor
+    /// dialling by those who dial in.
+    pub max_connecting_outbound: usize,
     /// Whether one address may be dialled while there is a connection with it, or a dial. Default: refused. Listeners
     /// are not concerned: who dials in twice has two ports.
     pub duplicates: Permission,
@@ -90,6 +94,10 @@ pub struct Config {
     pub write_budget: usize,
     /// Connections accepted per listener and turn. Default: 64.
     pub accept_budget: usize,
+    /// Steps of handshakes per turn: one for each time that something is received before the handshake is over. Default:
+    /// 2. Public-key work takes a fraction of a millisecond a step; so few of them are done between two looks at the
+    /// established connections that nobody there has to wait, and a turn costs too little to make it slow.
+    pub handshake_budget: usize,
     /// Commands from other threads carried out per turn. Default: 1,024.
     pub command_budget: usize,
     /// Commands from other threads that may wait; one more is refused. Default: 4,096.
@@ -127,7 +135,8 @@ impl Default for Config {
             max_connections: 10_000,
             max_connections_per_ip: 128,
             max_connections_per_prefix: None,
-            max_connecting: 256,
+            max_connecting_inbound: 256,
+            max_connecting_outbound: 256,
             duplicates: Permission::Refused,
             self_connections: Permission::Refused,
             timeouts: Timeouts::default(),
@@ -140,6 +149,7 @@ impl Default for Config {
             read_budget: 256 * KIB,
             write_budget: 256 * KIB,
             accept_budget: 64,
+            handshake_budget: 2,
             command_budget: 1024,
             command_queue: 4096,
             command_queue_bytes: 16 * MIB,
@@ -182,12 +192,14 @@ impl Config {
         let is_zero = [
             ("max_connections", self.max_connections == 0),
             ("max_connections_per_ip", self.max_connections_per_ip == 0),
-            ("max_connecting", self.max_connecting == 0),
+            ("max_connecting_inbound", self.max_connecting_inbound == 0),
+            ("max_connecting_outbound", self.max_connecting_outbound == 0),
             ("queue_high", self.queue_high == 0),
             ("read_budget", self.read_budget == 0),
             ("write_budget", self.write_budget == 0),
             ("accept_budget", self.accept_budget == 0),
             ("accept_pause", self.accept_pause.is_zero()),
+            ("handshake_budget", self.handshake_budget == 0),
             ("command_budget", self.command_budget == 0),
             ("command_queue", self.command_queue == 0),
             ("command_queue_bytes", self.command_queue_bytes == 0),

@@ -14,6 +14,9 @@ use crate::error::ConfigError;
 pub struct Timeouts {
     /// From asking for a dial to an established TCP connection. Default: 5 s.
     pub connect: Option<Duration>,
+    /// From an established TCP connection to the end of the session's handshake; nothing where there is no session.
+    /// Default: 5 s.
+    pub handshake: Option<Duration>,
     /// Without a complete message in either direction. Bytes that make no whole message do not count, and neither does
     /// the time while this node has paused the connection. Default: 60 s.
     pub idle: Option<Duration>,
@@ -31,6 +34,7 @@ impl Default for Timeouts {
         let seconds = |seconds| Some(Duration::from_secs(seconds));
         Self {
             connect: seconds(5),
+            handshake: seconds(5),
             idle: seconds(60),
             partial_frame: seconds(30),
             write_stall: seconds(10),
@@ -43,6 +47,7 @@ impl Timeouts {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let all = [
             ("timeouts.connect", self.connect),
+            ("timeouts.handshake", self.handshake),
             ("timeouts.idle", self.idle),
             ("timeouts.partial_frame", self.partial_frame),
             ("timeouts.write_stall", self.write_stall),

@@ -91,7 +91,7 @@ impl Net {
         let now = self.now;
         let make = |id| Peer::new(id, addr, Side::Initiator, now, profile);
         let conn = self.peers.insert(make);
-        self.limits.begin_dial();
+        self.limits.begin_connecting(Side::Initiator);
         self.connecting += 1;
         self.metrics.dialled += 1;
         self.arm(conn);
@@ -109,18 +109,28 @@ impl Net {
     pub(crate) fn insert_accepted(&mut self, addr: SocketAddr, profile: Arc<Profile>) -> ConnId {
         let now = self.now;
         let make = |id| Peer::new(id, addr, Side::Responder, now, profile);
+        self.limits.begin_connecting(Side::Responder);
         self.connecting += 1;
         self.peers.insert(make)
     }
 
     /// The TCP connection is made.
-    pub(crate) fn open(&mut self, conn: ConnId, local_addr: SocketAddr) {
+    pub(crate) fn begin_handshake(&mut self, conn: ConnId, local_addr: SocketAddr) {
+        let now = self.now;
+        if let Some(peer) = self.peers.get_mut(conn) {
+            debug_assert_eq!(peer.inner_state(), State::Connecting);
+            peer.begin_handshake(local_addr, now);
+        }
+    }
+
+    /// The handshake is over.
+    pub(crate) fn open(&mut self, conn: ConnId) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        debug_assert_eq!(peer.inner_state(), State::Connecting);
-        peer.open(local_addr, now);
+        debug_assert_eq!(peer.inner_state(), State::Handshaking);
+        peer.open(now);
         let side = peer.side();
         self.left_connecting(side);
         self.connected += 1;
@@ -130,8 +140,10 @@ impl Net {
     /// A connection is no longer being made, whatever became of it.
     pub(super) fn left_connecting(&mut self, side: Side) {
         self.connecting -= 1;
-        if side == Side::Initiator {
-            self.limits.end_dial();
+        let was_full = self.limits.inbound_is_full();
+        self.limits.end_connecting(side);
+        if was_full && !self.limits.inbound_is_full() {
+            self.admit_waiting();
         }
     }
 

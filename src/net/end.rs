@@ -1,8 +1,8 @@
 //! Closing, in three ways, and the one way to die.
 
 use super::Net;
-use crate::error::{ConnectError, DisconnectReason};
-use crate::id::ConnId;
+use crate::error::{ConnectError, DisconnectReason, SessionError};
+use crate::id::{ConnId, Side};
 use crate::peer::{Ending, State};
 
 impl Net {
@@ -17,7 +17,9 @@ impl Net {
     /// A dial that is not connected yet is given up with [`ConnectError::Cancelled`]. A stale id is none to close.
     pub fn close(&mut self, conn: ConnId) {
         match self.peers.get(conn).map(|peer| peer.inner_state()) {
-            Some(State::Connecting) => self.fail(conn, ConnectError::Cancelled),
+            Some(State::Connecting | State::Handshaking) => {
+                self.fail(conn, ConnectError::Cancelled);
+            }
             Some(State::Open) => self.begin_closing(conn, DisconnectReason::Local),
             _ => {}
         }
@@ -47,7 +49,7 @@ impl Net {
             return;
         };
         match peer.inner_state() {
-            State::Connecting => self.fail(conn, ConnectError::Cancelled),
+            State::Connecting | State::Handshaking => self.fail(conn, ConnectError::Cancelled),
             State::Open | State::Closing(_) => {
                 peer.reset = true;
                 self.end(conn, Ending::Disconnected(DisconnectReason::Local));
@@ -81,21 +83,23 @@ impl Net {
         }
     }
 
-    /// Stops delivering messages and begins to wait for the queue to leave. The connection is open.
+    /// Stops delivering messages and begins to wait for what is to be sent to leave.
     pub(crate) fn begin_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        debug_assert_eq!(peer.inner_state(), State::Open);
         if let Some(failure) = peer.failure {
             // Nothing can leave any more.
             return self.end(conn, Ending::Disconnected(failure));
         }
-        peer.begin_closing(reason, now);
+        let ending = peer.ending(Ending::Disconnected(reason));
+        let (before, side, addr) = (peer.inner_state(), peer.side(), peer.addr());
+        debug_assert!(matches!(before, State::Handshaking | State::Open));
+        peer.begin_closing(ending, now);
+        self.left(before, side);
         // The address may be dialled again at once.
-        self.limits.forget(peer.addr());
-        self.connected -= 1;
+        self.limits.forget(addr);
         self.arm(conn);
         self.interrupt(conn);
         self.mark_dirty(conn);
@@ -103,31 +107,51 @@ impl Net {
         self.revisit(conn);
     }
 
+    /// The session has failed: what is queued will not leave, what the session had to say about it does.
+    pub(crate) fn fail_session(&mut self, conn: ConnId, error: SessionError) {
+        let Some(peer) = self.peers.get_mut(conn) else {
+            return;
+        };
+        if matches!(peer.inner_state(), State::Handshaking | State::Open) {
+            peer.sealed_off = true;
+            self.begin_closing(conn, DisconnectReason::Session(error));
+        }
+    }
+
     /// The one way to die. Whoever ends a connection, for whatever reason, comes through here: its limits and its
     /// deadline are released at once, so that it may be dialled again from its last callback; the loop makes that and
     /// closes the socket at the end of the turn.
-    pub(crate) fn end(&mut self, conn: ConnId, ending: Ending) {
+    pub(crate) fn end(&mut self, conn: ConnId, cause: Ending) {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        let (addr, side) = (peer.addr(), peer.side());
-        match peer.inner_state() {
-            State::Connecting => self.left_connecting(side),
-            State::Open => self.connected -= 1,
-            State::Closing(_) => {}
-            State::Ended(_) | State::Gone => return,
+        let (before, side, addr) = (peer.inner_state(), peer.side(), peer.addr());
+        if matches!(before, State::Ended(_) | State::Gone) {
+            return;
         }
-        let Some(peer) = self.peers.get_mut(conn) else {
-            return;
-        };
-        if !matches!(peer.inner_state(), State::Closing(_)) {
+        let ending = peer.ending(cause);
+        peer.set_state(State::Ended(ending));
+        self.left(before, side);
+        if !matches!(before, State::Closing(_)) {
             self.limits.forget(addr);
         }
-        peer.set_state(State::Ended(ending));
         self.limits.release(addr);
         self.arm(conn);
         self.interrupt(conn);
         self.work.ended.push(conn);
+    }
+
+    /// A connection has left this state for good.
+    fn left(&mut self, state: State, side: Side) {
+        match state {
+            State::Connecting => self.left_connecting(side),
+            State::Handshaking => {
+                self.metrics.handshakes_failed += 1;
+                self.left_connecting(side);
+            }
+            State::Open => self.connected -= 1,
+            State::Closing(_) | State::Ended(_) | State::Gone => {}
+        }
     }
 
     /// Counts an end, and gives back what the connection held. Its slot is kept to the end of the turn.
@@ -136,7 +160,7 @@ impl Net {
             return;
         };
         if let State::Ended(ending) = peer.inner_state() {
-            self.metrics.count_end(ending);
+            self.metrics.count_end(ending, peer.side());
         }
         peer.set_state(State::Gone);
         self.ended_traffic += std::mem::take(&mut peer.traffic);
@@ -165,8 +189,8 @@ impl Net {
         };
         debug_assert_eq!(peer.inner_state(), State::Connecting);
         peer.set_state(State::Gone);
-        let addr = peer.addr();
-        self.connecting -= 1;
+        let (addr, side) = (peer.addr(), peer.side());
+        self.left_connecting(side);
         self.limits.forget(addr);
         self.limits.release(addr);
     }

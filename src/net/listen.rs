@@ -166,6 +166,16 @@ impl Net {
         self.metrics.accept_pauses += 1;
     }
 
+    /// There is room again for one whose handshake is not over: looks at every listener that may have somebody waiting.
+    pub(super) fn admit_waiting(&mut self) {
+        for (index, listening) in &mut self.listeners {
+            let waits = listening.ready && listening.pause.is_none();
+            if waits && !std::mem::replace(&mut listening.queued, true) {
+                self.work.listeners.push(index);
+            }
+        }
+    }
+
     /// Ends the rest of every listener: a connection has ended, so there is a descriptor again.
     pub(crate) fn wake_listeners(&mut self) {
         for (index, listening) in &mut self.listeners {

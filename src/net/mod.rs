@@ -20,6 +20,7 @@ use slab::Slab;
 use crate::config::{Config, Profile};
 use crate::deadlines::Deadlines;
 use crate::error::DisconnectReason;
+use crate::framing::Head;
 use crate::id::ConnId;
 use crate::limits::Limits;
 use crate::network::{Registrar, Reserve, SocketOptions};
@@ -176,6 +177,28 @@ impl Net {
                 self.work.dirty.push(conn);
             }
         }
+    }
+
+    /// Notes whether a session has something to say that is in no queue, and has it written.
+    pub(crate) fn note_speech(&mut self, conn: ConnId, speaks: bool) {
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.session_speaks = speaks;
+            if speaks {
+                self.mark_dirty(conn);
+            }
+        }
+    }
+
+    /// Queues the last words of a session that goes, before any message.
+    pub(crate) fn queue_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+        let Some(peer) = self.peers.get_mut(conn).filter(|_| !bytes.is_empty()) else {
+            return;
+        };
+        debug_assert!(peer.queue.is_none());
+        let queue = peer.queue.insert(self.spares.take_queue());
+        queue.push(&Head::EMPTY, bytes, None, &mut self.spares);
+        self.metrics.queued += queue.cost();
+        self.mark_dirty(conn);
     }
 
     /// Sets, moves or removes the deadline of a connection, as its state demands. Not called by traffic.

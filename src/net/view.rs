@@ -39,12 +39,12 @@ impl Net {
 
     /// The established connections that are not closing, in no particular order.
     pub fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.in_state(State::Open)
+        self.all_that(|peer| peer.inner_state() == State::Open)
     }
 
-    /// The dials under way, in no particular order.
+    /// The dials under way, and the accepted connections whose handshake is not over, in no particular order.
     pub fn connecting(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.in_state(State::Connecting)
+        self.all_that(Peer::is_unheard)
     }
 
     /// How many [`Net::connections`] there are; does not count them.
@@ -52,7 +52,7 @@ impl Net {
         self.connected
     }
 
-    /// How many dials are under way; does not count them.
+    /// How many are [`Net::connecting`]; does not count them.
     pub fn connecting_count(&self) -> usize {
         self.connecting
     }
@@ -63,7 +63,7 @@ impl Net {
         let mut live = self
             .peers
             .iter()
-            .filter(|(_, peer)| matches!(peer.inner_state(), State::Connecting | State::Open));
+            .filter(|(_, peer)| peer.is_unheard() || peer.inner_state() == State::Open);
         let addr = canonical(addr);
         live.find(|(_, peer)| canonical(peer.addr()) == addr)
             .map(|(conn, _)| conn)
@@ -96,10 +96,10 @@ impl Net {
         &self.config.name
     }
 
-    fn in_state(&self, state: State) -> impl Iterator<Item = ConnId> + '_ {
+    fn all_that(&self, is_wanted: impl Fn(&Peer) -> bool) -> impl Iterator<Item = ConnId> {
         self.peers
             .iter()
-            .filter(move |(_, peer)| peer.inner_state() == state)
+            .filter(move |(_, peer)| is_wanted(peer))
             .map(|(conn, _)| conn)
     }
 }

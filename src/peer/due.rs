@@ -21,7 +21,7 @@ impl Peer {
 
     /// Notes what a write achieved.
     pub(crate) fn note_write(&mut self, written: usize, now: Instant) {
-        if self.queue.is_some() {
+        if self.has_output() {
             let progress = if written > 0 {
                 None
             } else {
@@ -51,9 +51,13 @@ impl Peer {
             let at = after(self.since, timeouts.connect)?;
             return Some((at, Ending::Failed(ConnectError::TimedOut)));
         }
+        if self.state == State::Handshaking {
+            let at = after(self.since, timeouts.handshake)?;
+            return Some((at, Ending::Failed(ConnectError::HandshakeTimedOut)));
+        }
         let is_open = self.state == State::Open;
         let is_read = is_open && !self.paused;
-        let idle = is_read && self.queue.is_none();
+        let idle = is_read && !self.has_output();
         let stalled = self
             .stalled_since
             .and_then(|since| after(since, timeouts.write_stall));

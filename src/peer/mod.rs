@@ -2,12 +2,13 @@
 //! makes a system call.
 //!
 //! ```text
-//!   dial ──► Connecting ──────────► Open ──────────► Closing ──────► Ended ──► Gone
-//!                │        accept ──►  │                                ▲
-//!                └─ failed            └─ abort, error, deadline ───────┘
+//!   dial ──► Connecting ──► Handshaking ──► Open ──► Closing ──► Ended ──► Gone
+//!                │  accept ──►  │             │                    ▲
+//!                └── failed ────┴─ failed ────┴─ abort, error, deadline
 //! ```
 //!
-//! In `Closing` no message is delivered any more; what is queued leaves, then FIN, then the peer's end is awaited.
+//! A plain connection passes through `Handshaking` within one call. In `Closing` no message is delivered any more; what is
+//! queued leaves, then FIN, then the peer's end is awaited.
 
 mod due;
 
@@ -21,6 +22,7 @@ use crate::error::{ConnectError, DisconnectReason};
 use crate::framing::Codec;
 use crate::id::{ConnId, Side};
 use crate::queue::SendQueue;
+use crate::session::Identity;
 use crate::stats::Traffic;
 
 /// What a node knows about one connection; see [`Net::peer`](crate::Net::peer).
@@ -36,6 +38,7 @@ pub struct Peer {
     /// Bodies shorter than this may take the short way into the queue; see [`Peer::update_quick`].
     quick: usize,
     pub(crate) profile: Arc<Profile>,
+    identity: Option<Box<Identity>>,
     /// Present while something is queued.
     pub(crate) queue: Option<Box<SendQueue>>,
     /// The slot of the deadline that is set, if one is.
@@ -68,14 +71,21 @@ pub struct Peer {
     pub(crate) peer_finished: bool,
     /// Close with a reset.
     pub(crate) reset: bool,
+    /// The session has something to say that is in no queue.
+    pub(crate) session_speaks: bool,
+    /// The session has failed: what is queued will never leave.
+    pub(crate) sealed_off: bool,
 }
 
 /// Where a connection stands inside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
+    /// Dialled, and there is no TCP connection yet.
     Connecting,
+    /// The TCP connection is made, the handshake not over.
+    Handshaking,
     Open,
-    Closing(DisconnectReason),
+    Closing(Ending),
     Ended(Ending),
     /// The last callback was made; the slot is kept to the end of the turn.
     Gone,
@@ -93,13 +103,13 @@ pub(crate) enum Ending {
 pub(crate) enum AfterFlush {
     Nothing,
     SendFin,
-    End(DisconnectReason),
+    End(Ending),
 }
 
 /// Where a connection stands; see [`Peer::state`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum PeerState {
-    /// Dialled, and not connected yet.
+    /// Dialled and not connected yet, or its handshake is not over.
     Connecting,
     /// Established: messages arrive and can be sent.
     Connected,
@@ -126,6 +136,7 @@ impl Peer {
             codec: Codec::new(&profile.framing),
             quick: 0,
             profile,
+            identity: None,
             queue: None,
             deadline: None,
             failure: None,
@@ -143,6 +154,8 @@ impl Peer {
             fin_sent: false,
             peer_finished: false,
             reset: false,
+            session_speaks: false,
+            sealed_off: false,
         }
     }
 
@@ -156,7 +169,7 @@ impl Peer {
         self.addr
     }
 
-    /// The address of this end; `None` while connecting.
+    /// The address of this end; `None` until the TCP connection is made.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local_addr
     }
@@ -171,6 +184,12 @@ impl Peer {
         self.since
     }
 
+    /// What the handshake proved about the peer; `None` on plain connections, before the handshake is over, and where
+    /// it proves nothing.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_deref()
+    }
+
     /// Messages and bytes in both directions so far.
     pub fn traffic(&self) -> Traffic {
         self.traffic
@@ -179,7 +198,7 @@ impl Peer {
     /// Where the connection stands.
     pub fn state(&self) -> PeerState {
         match self.state {
-            State::Connecting => PeerState::Connecting,
+            State::Connecting | State::Handshaking => PeerState::Connecting,
             State::Open => PeerState::Connected,
             State::Closing(_) | State::Ended(_) | State::Gone => PeerState::Closing,
         }
@@ -260,17 +279,54 @@ impl Peer {
         self.quick
     }
 
+    /// Whether something is still to be written.
+    pub(crate) fn has_output(&self) -> bool {
+        self.session_speaks || (self.queue.is_some() && !self.sealed_off)
+    }
+
+    /// Whether nothing will be queued behind what is queued now.
+    pub(crate) fn is_last_flush(&self) -> bool {
+        self.send_shut || matches!(self.state, State::Closing(_))
+    }
+
+    /// Whether no handler has heard of the connection yet.
+    pub(crate) fn is_unheard(&self) -> bool {
+        matches!(self.state, State::Connecting | State::Handshaking)
+    }
+
     /// The TCP connection is made.
-    pub(crate) fn open(&mut self, local_addr: SocketAddr, now: Instant) {
-        self.set_state(State::Open);
+    pub(crate) fn begin_handshake(&mut self, local_addr: SocketAddr, now: Instant) {
+        self.set_state(State::Handshaking);
         self.local_addr = Some(local_addr);
+        self.since = now;
+    }
+
+    pub(crate) fn set_identity(&mut self, identity: Option<Identity>) {
+        self.identity = identity.map(Box::new);
+    }
+
+    /// The handshake is over.
+    pub(crate) fn open(&mut self, now: Instant) {
+        self.set_state(State::Open);
         self.since = now;
         self.activity = now;
     }
 
+    /// How the connection ends if this is the cause: as a failed dial if no handler has heard of it, also when that was
+    /// said before.
+    pub(crate) fn ending(&self, cause: Ending) -> Ending {
+        match (self.state, cause) {
+            (State::Connecting | State::Handshaking, Ending::Disconnected(reason)) => {
+                Ending::Failed(reason.into())
+            }
+            (State::Closing(failed @ Ending::Failed(_)), _) => failed,
+            _ => cause,
+        }
+    }
+
     /// Begins to end.
-    pub(crate) fn begin_closing(&mut self, reason: DisconnectReason, now: Instant) {
-        self.set_state(State::Closing(reason));
+    pub(crate) fn begin_closing(&mut self, ending: Ending, now: Instant) {
+        self.set_state(State::Closing(ending));
         self.activity = now;
     }
 
@@ -278,7 +334,7 @@ impl Peer {
     pub(crate) fn finish(&mut self, partial: usize) -> DisconnectReason {
         self.peer_finished = true;
         match (self.state, self.failure, partial) {
-            (State::Closing(reason), _, _) | (_, Some(reason), _) => reason,
+            (State::Closing(Ending::Disconnected(reason)), _, _) | (_, Some(reason), _) => reason,
             (_, None, 0) => DisconnectReason::PeerClosed,
             (_, None, bytes) => DisconnectReason::Truncated { bytes },
         }
@@ -286,15 +342,15 @@ impl Peer {
 
     /// What to do now that this much of the queue has left.
     pub(crate) fn after_flush(&self) -> AfterFlush {
-        if self.queue.is_some() {
+        if self.has_output() {
             return AfterFlush::Nothing;
         }
         match self.state {
-            State::Closing(reason) if self.peer_finished => AfterFlush::End(reason),
+            State::Closing(ending) if self.peer_finished => AfterFlush::End(ending),
             State::Closing(_) if !self.fin_sent => AfterFlush::SendFin,
             // Half open, and now the other half has ended too.
             State::Open if self.send_shut && self.peer_finished => {
-                AfterFlush::End(DisconnectReason::PeerClosed)
+                AfterFlush::End(Ending::Disconnected(DisconnectReason::PeerClosed))
             }
             State::Open if self.send_shut && !self.fin_sent => AfterFlush::SendFin,
             _ => AfterFlush::Nothing,
@@ -305,7 +361,9 @@ impl Peer {
     /// had closed and everything had left.
     pub(crate) fn broken_by(&self, error: DisconnectReason) -> DisconnectReason {
         match self.state {
-            State::Closing(reason) if self.queue.is_none() && self.fin_sent => reason,
+            State::Closing(Ending::Disconnected(reason)) if !self.has_output() && self.fin_sent => {
+                reason
+            }
             _ => self.failure.unwrap_or(error),
         }
     }

@@ -13,7 +13,7 @@ use crate::id::{ConnId, Side};
 use crate::limits::canonical;
 use crate::net::Dial;
 use crate::network::{AcceptError, Listener, Stream};
-use crate::peer::{Ending, State};
+use crate::peer::Ending;
 
 impl<H: Handler> Driver<'_, H> {
     pub(super) fn run_listeners(&mut self) {
@@ -26,13 +26,15 @@ impl<H: Handler> Driver<'_, H> {
         }
     }
 
-    /// Accepts up to the budget. The listener stays ready until the kernel says that nobody waits.
+    /// Accepts up to the budget. The listener stays ready until the kernel says that nobody waits. While too many
+    /// handshakes are under way, `Net::left_connecting` remembers it.
     fn accept_from(&mut self, index: usize) {
         for _ in 0..self.net.config.accept_budget {
             let Some(listening) = self.net.listeners.get_mut(index) else {
                 return;
             };
-            if !listening.ready || listening.pause.is_some() {
+            let is_held = self.net.limits.inbound_is_full();
+            if !listening.ready || listening.pause.is_some() || is_held {
                 return;
             }
             match listening.socket.accept() {
@@ -101,7 +103,7 @@ impl<H: Handler> Driver<'_, H> {
         match self.adopt(conn, stream) {
             Ok(()) => {
                 self.net.metrics.accepted += 1;
-                self.opened(conn, local_addr);
+                self.connected(conn, local_addr);
             }
             Err(error) => {
                 self.lost_before_connected(addr, &error);
@@ -138,19 +140,8 @@ impl<H: Handler> Driver<'_, H> {
 
     fn end_self_connection(&mut self, conn: ConnId) {
         self.net.metrics.self_connections += 1;
-        let connecting = self
-            .net
-            .peers
-            .get(conn)
-            .is_some_and(|peer| peer.inner_state() == State::Connecting);
-        self.net.end(
-            conn,
-            if connecting {
-                Ending::Failed(ConnectError::SelfConnection)
-            } else {
-                Ending::Disconnected(DisconnectReason::SelfConnection)
-            },
-        );
+        self.net
+            .end(conn, Ending::Disconnected(DisconnectReason::SelfConnection));
     }
 
     /// A connection that was accepted and was gone, or could not be kept, before anything began.
@@ -171,20 +162,13 @@ impl<H: Handler> Driver<'_, H> {
             stream,
             codec,
             stash: Stash::default(),
+            secure: None,
             readable: false,
             writable: false,
             finished: false,
             queued: false,
         });
         Ok(())
-    }
-
-    fn opened(&mut self, conn: ConnId, local_addr: SocketAddr) {
-        self.net.open(conn, local_addr);
-        self.call("on_connect", Some(conn), |handler, net| {
-            handler.on_connect(net, conn)
-        });
-        self.flush_urgent();
     }
 
     /// Ends the rest of a listener.
@@ -235,7 +219,7 @@ impl<H: Handler> Driver<'_, H> {
             Ok(Some(local_addr)) if self.net.is_itself(conn, local_addr) => {
                 self.end_self_connection(conn)
             }
-            Ok(Some(local_addr)) => self.opened(conn, local_addr),
+            Ok(Some(local_addr)) => self.connected(conn, local_addr),
             Ok(None) => {}
             Err(error) => self.net.fail(conn, ConnectError::Io(error.kind())),
         }

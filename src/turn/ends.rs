@@ -2,7 +2,7 @@
 
 use super::Driver;
 use crate::handler::{Handler, SendOutcome};
-use crate::id::ConnId;
+use crate::id::{ConnId, Side};
 use crate::peer::{Ending, State};
 
 impl<H: Handler> Driver<'_, H> {
@@ -42,6 +42,9 @@ impl<H: Handler> Driver<'_, H> {
         };
         let (addr, name) = (peer.addr(), &self.net.config.name);
         match peer.inner_state() {
+            State::Ended(Ending::Failed(error)) if peer.side() == Side::Responder => {
+                log::debug!(target: "peerloop", "{name}: {conn}: {addr}: {error}");
+            }
             State::Ended(Ending::Failed(error)) => {
                 log::debug!(target: "peerloop", "{name}: {conn}: dialling {addr}: {error}");
                 self.call("on_connect_failed", None, |handler, net| {
@@ -54,7 +57,11 @@ impl<H: Handler> Driver<'_, H> {
                     handler.on_disconnect(net, conn, reason)
                 });
             }
-            State::Connecting | State::Open | State::Closing(_) | State::Gone => {}
+            State::Connecting
+            | State::Handshaking
+            | State::Open
+            | State::Closing(_)
+            | State::Gone => {}
         }
     }
 

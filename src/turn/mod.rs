@@ -4,8 +4,11 @@ mod accept;
 mod call;
 mod ends;
 mod read;
+mod seal;
+mod session;
 mod write;
 
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use self::call::call_handler;
@@ -18,6 +21,7 @@ use crate::id::{ConnId, SLOTS_MAX, TimerId, WAKER_TOKEN};
 use crate::net::{Due, Net};
 use crate::network::{Readiness, Stream};
 use crate::peer::{Ending, State};
+use crate::secure::Secure;
 
 /// How often a turn flushes and makes the callbacks that follow from it before it leaves the rest to the next turn.
 const ROUNDS_MAX: usize = 4;
@@ -30,6 +34,8 @@ pub(crate) struct Core {
     /// Connections to be looked at in this turn or the next, each once. Whoever stops before `WouldBlock` leaves the
     /// connection here: the poller reports edges, and there will be no further one.
     run: Vec<ConnId>,
+    /// Of those, the ones that have a step of their handshake to do: so many of them are taken a turn as the budget says.
+    handshakes: VecDeque<ConnId>,
     /// Connections that used up their write budget: they are flushed first thing in the next turn.
     unwritten: Vec<ConnId>,
     /// Callbacks owed after a flush.
@@ -48,6 +54,8 @@ pub(crate) struct Inbound {
     stream: Stream,
     codec: Codec,
     stash: Stash,
+    /// What stands between the wire and the framing; `None` for plain TCP.
+    secure: Option<Box<Secure>>,
     /// There may be something to read: set by an edge, cleared by a read that shows there is not.
     readable: bool,
     writable: bool,
@@ -55,6 +63,21 @@ pub(crate) struct Inbound {
     finished: bool,
     /// On the run list.
     queued: bool,
+}
+
+impl Inbound {
+    /// Whether the beginning of a message, or of a record, waits for the rest.
+    fn has_partial(&self) -> bool {
+        let untaken = self.secure.as_ref().map_or(0, |secure| secure.wire.len());
+        self.stash.len() + untaken > 0
+    }
+
+    /// Whether nothing is to be received before the session's answers have left.
+    fn is_held(&self) -> bool {
+        self.secure
+            .as_ref()
+            .is_some_and(|secure| secure.is_behind())
+    }
 }
 
 impl std::fmt::Debug for Inbound {
@@ -70,6 +93,7 @@ impl Core {
         Self {
             inbound: Vec::new(),
             run: Vec::new(),
+            handshakes: VecDeque::new(),
             unwritten: Vec::new(),
             sent: Vec::new(),
             drained: Vec::new(),
@@ -83,6 +107,7 @@ impl Core {
     pub(crate) fn has_work(&self) -> bool {
         !self.started
             || !self.run.is_empty()
+            || !self.handshakes.is_empty()
             || !self.unwritten.is_empty()
             || !self.sent.is_empty()
             || !self.drained.is_empty()
@@ -177,13 +202,33 @@ impl<H: Handler> Driver<'_, H> {
         self.revisit();
         let mut run = std::mem::replace(&mut self.core.run, std::mem::take(&mut self.core.spare));
         for conn in run.drain(..) {
-            if let Some(inbound) = self.core.inbound(conn) {
-                inbound.queued = false;
-                self.run_connection(conn);
-                self.flush_urgent();
+            if self.is_handshaking(conn) {
+                self.core.handshakes.push_back(conn);
+            } else {
+                self.take_up(conn);
             }
         }
         self.core.spare = run;
+        for _ in 0..self.net.config.handshake_budget {
+            let Some(conn) = self.core.handshakes.pop_front() else {
+                break;
+            };
+            self.take_up(conn);
+        }
+    }
+
+    /// Looks at a connection that was on the run list.
+    fn take_up(&mut self, conn: ConnId) {
+        if let Some(inbound) = self.core.inbound(conn) {
+            inbound.queued = false;
+            self.run_connection(conn);
+            self.flush_urgent();
+        }
+    }
+
+    fn is_handshaking(&self, conn: ConnId) -> bool {
+        let peer = self.net.peers.get(conn);
+        peer.is_some_and(|peer| peer.inner_state() == State::Handshaking)
     }
 
     fn revisit(&mut self) {
@@ -278,7 +323,9 @@ impl<H: Handler> Driver<'_, H> {
             .collect();
         for (conn, state) in peers {
             match state {
-                State::Connecting => self.net.fail(conn, ConnectError::ShuttingDown),
+                State::Connecting | State::Handshaking => {
+                    self.net.fail(conn, ConnectError::ShuttingDown);
+                }
                 State::Open => self.net.begin_closing(conn, DisconnectReason::Shutdown),
                 State::Closing(_) | State::Ended(_) | State::Gone => {}
             }

@@ -4,7 +4,7 @@ use std::io;
 
 use super::{Core, Driver, call_handler};
 use crate::config::HalfOpen;
-use crate::error::DisconnectReason;
+use crate::error::{DisconnectReason, FrameError};
 use crate::framing::{Flow, Outcome};
 use crate::handler::Handler;
 use crate::id::ConnId;
@@ -28,6 +28,10 @@ impl<H: Handler> Driver<'_, H> {
         };
         if peer.inner_state() == State::Connecting {
             self.finish_dial(conn);
+            if self.is_handshaking(conn) {
+                // What arrived together with the connection is for a turn that has the budget.
+                return self.core.enqueue(conn);
+            }
         }
         // Output first: what leaves makes room, and a handler that answers would only queue behind it.
         self.write_blocked(conn);
@@ -51,7 +55,7 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     /// Whether messages of this connection may be delivered now.
-    fn wants_messages(&self, conn: ConnId) -> bool {
+    pub(super) fn wants_messages(&self, conn: ConnId) -> bool {
         self.net
             .peers
             .get(conn)
@@ -65,15 +69,17 @@ impl<H: Handler> Driver<'_, H> {
             let Some(peer) = self.net.peers.get(conn) else {
                 return;
             };
+            let is_closing = matches!(peer.inner_state(), State::Closing(_));
             match peer.inner_state() {
                 State::Open if peer.paused => return self.look_for_end(conn),
-                State::Open | State::Closing(_) => {}
+                State::Handshaking | State::Open | State::Closing(_) => {}
                 State::Connecting | State::Ended(_) | State::Gone => return,
             }
             let Some(inbound) = self.core.inbound(conn) else {
                 return;
             };
-            if !inbound.readable {
+            // When what a session has to say has left, the write looks here again.
+            if !inbound.readable || (!is_closing && inbound.is_held()) {
                 return;
             }
             if budget == 0 {
@@ -92,12 +98,16 @@ impl<H: Handler> Driver<'_, H> {
         let Some(inbound) = core.inbound(conn) else {
             return Next::Stop;
         };
-        let (front, room) = buffer.lend(&inbound.stash);
+        let stash = match &inbound.secure {
+            None => &inbound.stash,
+            Some(secure) => &secure.wire,
+        };
+        let (front, room) = buffer.lend(stash);
         let room_len = room.len().min(budget);
         match inbound.stream.read(&mut room[..room_len]) {
             Ok(0) => {
                 inbound.readable = false;
-                self.peer_finished(conn);
+                self.stream_ended(conn);
                 Next::Stop
             }
             Ok(count) => {
@@ -106,7 +116,11 @@ impl<H: Handler> Driver<'_, H> {
                 if count < room_len && !inbound.finished {
                     inbound.readable = false;
                 }
-                self.received(conn, front, count);
+                if inbound.secure.is_none() {
+                    self.received(conn, front, count);
+                } else {
+                    self.received_sealed(conn, front, count);
+                }
                 // What lay before it counts too: otherwise every full read would be followed by a tiny one.
                 Next::Read(front + count)
             }
@@ -147,19 +161,14 @@ impl<H: Handler> Driver<'_, H> {
         }
         let (bytes, need) = (buffer.filled(front + count), inbound.stash.need());
         let (consumed, outcome) = deliver(core, net, *handler, conn, bytes, need);
-        let Some(inbound) = core.inbound(conn) else {
-            return;
-        };
-        match outcome {
-            Outcome::Incomplete { need } => inbound.stash.replace(&bytes[consumed..], need),
-            Outcome::Stopped => inbound.stash.replace(&bytes[consumed..], 0),
-            Outcome::Bad(error) => return self.refuse(conn, error.into()),
+        match keep(core, conn, &bytes[consumed..], outcome) {
+            Some(error) => self.refuse(conn, error.into()),
+            None => self.note_read(conn, consumed),
         }
-        self.note_read(conn, consumed);
     }
 
     /// Delivers the frames of the stash, in place. Whether to read on.
-    fn deliver_from_stash(&mut self, conn: ConnId) -> bool {
+    pub(super) fn deliver_from_stash(&mut self, conn: ConnId) -> bool {
         let Self {
             core, net, handler, ..
         } = self;
@@ -186,36 +195,40 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     /// Notes for the deadlines what a read brought.
-    fn note_read(&mut self, conn: ConnId, delivered: usize) {
+    pub(super) fn note_read(&mut self, conn: ConnId, delivered: usize) {
         let now = self.net.now;
         let partial = self
             .core
             .inbound(conn)
-            .is_some_and(|inbound| inbound.stash.len() > 0);
+            .is_some_and(|inbound| inbound.has_partial());
         if let Some(peer) = self.net.peers.get_mut(conn) {
             peer.note_read(delivered as u64, partial, now);
         }
     }
 
     /// The peer sent what is no frame.
-    fn refuse(&mut self, conn: ConnId, reason: DisconnectReason) {
+    pub(super) fn refuse(&mut self, conn: ConnId, reason: DisconnectReason) {
         log::debug!(target: "peerloop", "{}: {conn}: {reason}", self.net.config.name);
         self.net.end(conn, Ending::Disconnected(reason));
     }
 
     /// The peer has ended its side, and everything that had arrived is delivered.
-    fn peer_finished(&mut self, conn: ConnId) {
-        let partial = self
-            .core
-            .inbound(conn)
-            .map_or(0, |inbound| inbound.stash.len());
+    /// `cut_off` says that it was not allowed to.
+    pub(super) fn peer_finished(&mut self, conn: ConnId, cut_off: Option<DisconnectReason>) {
+        let (partial, is_secure) = self.core.inbound(conn).map_or((0, false), |inbound| {
+            (inbound.stash.len(), inbound.secure.is_some())
+        });
         let Some(peer) = self.net.peers.get_mut(conn) else {
             return;
         };
         let known = peer.peer_finished;
         let reason = peer.finish(partial);
-        let (nothing_queued, broken) = (peer.queue.is_none(), peer.failure.is_some());
-        let half_open = peer.profile.half_open == HalfOpen::Allowed && partial == 0 && !broken;
+        let reason = cut_off.unwrap_or(reason);
+        // A session's goodbye has left when the FIN has.
+        let nothing_left = !peer.has_output() && (!is_secure || peer.fin_sent);
+        let broken = peer.failure.is_some();
+        let is_clean = partial == 0 && cut_off.is_none() && !broken;
+        let half_open = peer.profile.half_open == HalfOpen::Allowed && is_clean;
         match peer.inner_state() {
             State::Open if half_open && known => self.look_for_reset(conn),
             State::Open if half_open && !peer.fin_sent => {
@@ -223,8 +236,8 @@ impl<H: Handler> Driver<'_, H> {
                     handler.on_finished(net, conn)
                 });
             }
-            State::Open if !nothing_queued && !broken => self.net.begin_closing(conn, reason),
-            State::Closing(_) if !nothing_queued => {}
+            State::Open if !nothing_left && !broken => self.net.begin_closing(conn, reason),
+            State::Closing(_) if !nothing_left => {}
             _ => self.net.end(conn, Ending::Disconnected(reason)),
         }
     }
@@ -250,7 +263,7 @@ impl<H: Handler> Driver<'_, H> {
             return;
         }
         match inbound.stream.is_at_end() {
-            Ok(true) => self.peer_finished(conn),
+            Ok(true) => self.stream_ended(conn),
             Ok(false) => {}
             Err(error) => self.broken(conn, DisconnectReason::from_io(&error)),
         }
@@ -272,8 +285,24 @@ impl<H: Handler> Driver<'_, H> {
     }
 }
 
+/// Keeps what a batch left. The error, if that is no frame.
+pub(super) fn keep(
+    core: &mut Core,
+    conn: ConnId,
+    rest: &[u8],
+    outcome: Outcome,
+) -> Option<FrameError> {
+    let inbound = core.inbound(conn)?;
+    match outcome {
+        Outcome::Incomplete { need } => inbound.stash.replace(rest, need),
+        Outcome::Stopped => inbound.stash.replace(rest, 0),
+        Outcome::Bad(error) => return Some(error),
+    }
+    None
+}
+
 /// Hands the frames at the start of `bytes` to the handler, for as long as it wants them; how many bytes they took.
-fn deliver<H: Handler>(
+pub(super) fn deliver<H: Handler>(
     core: &mut Core,
     net: &mut Net,
     handler: &mut H,

@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 
+use super::seal::write_sealed;
 use super::{Core, Driver, Inbound};
 use crate::error::DisconnectReason;
 use crate::handler::{Handler, SendOutcome};
@@ -12,7 +13,7 @@ use crate::queue::{SLICES_MAX, Spares};
 use crate::stats::Metrics;
 
 /// How a flush of one connection ended.
-enum Flushed {
+pub(super) enum Flushed {
     /// Nothing is queued any more.
     All,
     /// The socket takes no more; an edge will come.
@@ -118,7 +119,13 @@ impl Core {
         let budget = net.config.write_budget.saturating_sub(peer.written);
         let (cost, before) = (peer.queue_cost(), peer.written);
         net.metrics.note_peak();
-        let flushed = write_queue(peer, inbound, budget, &mut net.metrics, &mut net.spares);
+        let mut held = false;
+        let write = if inbound.secure.is_none() {
+            write_queue
+        } else {
+            write_sealed
+        };
+        let flushed = write(peer, inbound, budget, &mut net.metrics, &mut net.spares);
         if let Some(queue) = &mut peer.queue {
             while let Some(token) = queue.pop_sent() {
                 self.sent.push((conn, token));
@@ -126,9 +133,12 @@ impl Core {
         }
         match flushed {
             Flushed::All => {
-                if let Some(queue) = peer.queue.take() {
+                // A session that has failed leaves something behind.
+                if let Some(queue) = peer.queue.take_if(|queue| queue.is_empty()) {
                     net.spares.put_queue(queue);
                 }
+                // What was to be said has left: there may be something to read that had to wait for it.
+                held = inbound.secure.is_some() && inbound.readable;
             }
             Flushed::Blocked => {
                 peer.blocked = true;
@@ -147,6 +157,9 @@ impl Core {
         peer.note_write(peer.written - before, net.now);
         net.metrics.queued -= cost - peer.queue_cost();
         note_drain(peer, &mut self.drained);
+        if held {
+            self.enqueue(conn);
+        }
         self.after_write(net, conn);
     }
 
@@ -160,7 +173,7 @@ impl Core {
         }
         match peer.after_flush() {
             AfterFlush::Nothing => {}
-            AfterFlush::End(reason) => net.end(conn, Ending::Disconnected(reason)),
+            AfterFlush::End(ending) => net.end(conn, ending),
             AfterFlush::SendFin => {
                 let Some(inbound) = self.inbound(conn) else {
                     return;
@@ -183,7 +196,7 @@ impl Core {
         };
         let Some(failure) = peer.failure else { return };
         peer.blocked = true;
-        if peer.inner_state() != State::Open {
+        if !matches!(peer.inner_state(), State::Handshaking | State::Open) {
             let reason = peer.broken_by(failure);
             return net.end(conn, Ending::Disconnected(reason));
         }

@@ -7,9 +7,11 @@
     reason = "each test file uses its own part of it"
 )]
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use peerloop::session::Session;
 use peerloop::{
     Admission, Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, SendOutcome,
     TimerId,
@@ -34,6 +36,9 @@ pub enum Event {
 /// What a test wants done inside a callback, beside writing it down.
 pub type Reaction = Box<dyn FnMut(&mut Net, &Event) + Send>;
 
+/// What a test answers when it is asked for a session.
+pub type Sessions = Box<dyn FnMut(&mut Net, ConnId) -> io::Result<Option<Box<dyn Session>>> + Send>;
+
 /// Writes every callback down, in order, and reacts as the test says.
 pub struct Recorder {
     pub events: Vec<Event>,
@@ -41,6 +46,8 @@ pub struct Recorder {
     pub turns: usize,
     pub reaction: Reaction,
     pub admission: Admission,
+    /// What makes a session for each connection.
+    pub sessions: Sessions,
 }
 
 impl Default for Recorder {
@@ -57,6 +64,7 @@ impl Recorder {
             turns: 0,
             reaction,
             admission: Admission::Admit,
+            sessions: Box::new(|_, _| Ok(None)),
         }
     }
 
@@ -112,6 +120,10 @@ impl Handler for Recorder {
 
     fn on_accept(&mut self, _: &mut Net, _: SocketAddr) -> Admission {
         self.admission
+    }
+
+    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
+        (self.sessions)(net, conn)
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {

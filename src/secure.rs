@@ -1,0 +1,195 @@
+//! Floor 3: a session at work on one connection, with what it has not understood yet and what it has to say.
+//!
+//! ```text
+//!   socket ─► wire ─► session ─► plaintext ─► framing ─► handler
+//!                        │
+//!   socket ◄── out ◄─────┴────── batch ◄───── queue  ◄── handler
+//! ```
+//!
+//! A batch is the front of the queue that is sealed in `out`. It stays in the queue until `out` has been written, so that
+//! what counts as queued, and as handed over, is exact.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::buffer::Stash;
+use crate::config::Panics;
+use crate::error::SessionError;
+use crate::queue::{SLICES_MAX, SendQueue, Spares};
+use crate::session::{Identity, Output, Session, Stage};
+
+/// Plaintext sealed at once, in bytes: four full TLS records, or one Noise message. What a blocked connection holds
+/// beside its queue is this much and what the sealing adds.
+const BATCH_MAX: usize = 64 * 1024;
+
+/// What a session may leave untaken of the wire, in bytes: two of the longest messages of TLS or Noise.
+const UNTAKEN_MAX: usize = 128 * 1024;
+
+/// With more than this unwritten, in bytes, nothing further is received: a peer that asks and does not read would have
+/// the answers pile up.
+const REPLIES_MAX: usize = 64 * 1024;
+
+/// A session and its buffers.
+pub(crate) struct Secure {
+    session: Box<dyn Session>,
+    panics: Panics,
+    stage: Stage,
+    /// What arrived and was not taken yet.
+    pub(crate) wire: Stash,
+    /// Sealed bytes and answers; `..written` are gone.
+    out: Vec<u8>,
+    written: usize,
+    /// How many bytes at the front of the queue are sealed in `out`.
+    batch: usize,
+    said_goodbye: bool,
+    failed: bool,
+}
+
+impl Secure {
+    pub(crate) fn new(session: Box<dyn Session>, panics: Panics) -> Self {
+        Self {
+            session,
+            panics,
+            stage: Stage::Handshaking,
+            wire: Stash::default(),
+            out: Vec::new(),
+            written: 0,
+            batch: 0,
+            said_goodbye: false,
+            failed: false,
+        }
+    }
+
+    pub(crate) fn start(&mut self) -> Result<(), SessionError> {
+        self.ask(|session, out| session.start(out))
+    }
+
+    /// Offers bytes from the wire; how many were taken.
+    pub(crate) fn receive(
+        &mut self,
+        bytes: &[u8],
+        plaintext: &mut Vec<u8>,
+    ) -> Result<usize, SessionError> {
+        self.ask(|session, wire| {
+            let taken = session.receive(bytes, &mut Output { plaintext, wire })?;
+            // The session may be a user's; what it says of the bytes is checked like the bytes themselves.
+            match bytes.len().checked_sub(taken) {
+                None => Err(SessionError::Failed("it took more than there was")),
+                Some(left) if left > UNTAKEN_MAX && session.stage() != Stage::Transparent => {
+                    Err(SessionError::Malformed("a message without an end"))
+                }
+                Some(_) => Ok(taken),
+            }
+        })
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    pub(crate) fn identity(&mut self) -> Option<Identity> {
+        self.ask(|session, _| Ok(session.identity())).ok()?
+    }
+
+    pub(crate) fn wire_ended(&mut self) -> Result<(), SessionError> {
+        if self.failed {
+            return Ok(());
+        }
+        self.ask(|session, _| session.wire_ended())
+    }
+
+    /// Whether it is good for nothing any more, but for what it has still to say.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    pub(crate) fn unwritten(&self) -> &[u8] {
+        &self.out[self.written..]
+    }
+
+    /// Whether to wait for the peer to read before more is received from it.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.unwritten().len() > REPLIES_MAX
+    }
+
+    /// The first `count` unwritten bytes have been written.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.written += count;
+        debug_assert!(self.written <= self.out.len());
+    }
+
+    /// Everything has been written: the batch has left the queue, and the memory goes back.
+    pub(crate) fn settle(&mut self, queue: Option<&mut SendQueue>, spares: &mut Spares) {
+        debug_assert!(self.unwritten().is_empty());
+        self.written = 0;
+        self.out.clear();
+        spares.put_sealed(std::mem::take(&mut self.out));
+        let batch = std::mem::take(&mut self.batch);
+        if let Some(queue) = queue {
+            queue.advance(batch, spares);
+        }
+    }
+
+    /// Seals the front of the queue, up to a batch.
+    pub(crate) fn seal(
+        &mut self,
+        queue: &SendQueue,
+        spares: &mut Spares,
+    ) -> Result<(), SessionError> {
+        debug_assert!(self.batch == 0 && self.unwritten().is_empty());
+        self.take_memory(spares);
+        let mut slices = [std::io::IoSlice::new(&[]); SLICES_MAX];
+        let (count, len) = queue.gather(&mut slices, BATCH_MAX);
+        self.ask(|session, out| {
+            session.seal(&slices[..count], out)?;
+            if out.is_empty() {
+                return Err(SessionError::Failed("it made nothing of the plaintext"));
+            }
+            Ok(())
+        })?;
+        self.batch = len;
+        Ok(())
+    }
+
+    /// Has the session say its last word, if it has not yet.
+    pub(crate) fn say_goodbye(&mut self) {
+        if !self.failed && !std::mem::replace(&mut self.said_goodbye, true) {
+            // One that fails to say goodbye has said none.
+            let _ = self.ask(|session, out| {
+                session.goodbye(out);
+                Ok(())
+            });
+        }
+    }
+
+    fn take_memory(&mut self, spares: &mut Spares) {
+        if self.out.capacity() == 0 {
+            self.out = spares.take_sealed();
+        }
+    }
+
+    /// Calls the session: the one place where its code runs. After an error it is not called again.
+    fn ask<T>(
+        &mut self,
+        call: impl FnOnce(&mut dyn Session, &mut Vec<u8>) -> Result<T, SessionError>,
+    ) -> Result<T, SessionError> {
+        let (session, out) = (&mut *self.session, &mut self.out);
+        let ask = || {
+            let result = call(session, out);
+            (result, session.stage())
+        };
+        let answer = match self.panics {
+            Panics::Unwind => Ok(ask()),
+            // Nothing of it is used after a panic but what it had appended.
+            Panics::Contain => catch_unwind(AssertUnwindSafe(ask)),
+        };
+        let result = match answer {
+            Ok((result, stage)) => {
+                self.stage = stage;
+                result
+            }
+            Err(_) => Err(SessionError::Panicked),
+        };
+        self.failed |= result.is_err();
+        result
+    }
+}
