@@ -227,8 +227,9 @@ fn exposition(net: &Net) -> String {
     let metrics = net.metrics();
     let connections = net.connection_count();
     text.gauge("connections", "Connections established now.", connections);
-    let dials = net.connecting_count();
-    text.gauge("dials", "Dials under way now.", dials);
+    let connecting = net.connecting_count();
+    let help = "Dials, and handshakes of accepted connections, under way now.";
+    text.gauge("connecting", help, connecting);
     text.gauge("queued_bytes", "Bytes queued now.", metrics.queued);
     let most = metrics.queued_max;
     text.gauge("queued_max_bytes", "Most bytes ever queued.", most);
@@ -250,13 +251,16 @@ fn exposition(net: &Net) -> String {
         accept_pauses: "Pauses of a listener after a failure to accept.",
         dialled: "Dials asked for.",
         dials_failed: "Dials that came to nothing.",
+        handshakes_failed: "Connections that ended before their handshake was over.",
         disconnected: "Connections that ended.",
         frame_errors: "Connections ended by a malformed or too long message.",
+        session_errors: "Connections ended by their session after its handshake.",
         resets: "Connections that the peer reset.",
         queue_overflows: "Connections ended because their queue overflowed.",
     });
     counters!(text, metrics, {
         connect_timeouts: "Dials that had no answer in time.",
+        handshake_timeouts: "Handshakes that were not over in time.",
         idle_timeouts: "Connections ended because no message came.",
         partial_frame_timeouts: "Connections ended in the middle of a slow message.",
         write_stall_timeouts: "Connections ended because the peer took nothing.",

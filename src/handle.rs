@@ -174,6 +174,9 @@ impl<H> Handle<H> {
     /// Those of [`Handle::post`], and
     /// - `BrokenPipe` when the node goes away before it comes to the call, or the call panics;
     /// - `Deadlock` from inside one of this node's own callbacks, which has `&mut Net` at hand.
+    ///
+    /// Only that is found out. Two loops that ask each other from their callbacks wait for each other without end, and so
+    /// does a loop that asks one whose turns it runs itself; [`Handle::post`] does not wait.
     pub fn ask<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,

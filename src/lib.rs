@@ -94,6 +94,12 @@
 //! # }
 //! ```
 //!
+//! # Sessions
+//!
+//! Between the wire and the framing of a connection there may be a [`Session`](session::Session): a handshake that finds
+//! out who the peer is, a cipher, or both. [`Handler::session`] makes one for each connection, or none for plain TCP, which
+//! costs nothing.
+//!
 //! # Logs
 //!
 //! Through the `log` crate, under the target `peerloop`, with the node's name and the connection's id. What a peer can

@@ -71,7 +71,7 @@
 //! | elsewhere | shown by |
 //! |---|---|
 //! | `cleanups.rs`: check_node_cleanups | `cycles::a_thousand_cycles_leave_no_descriptor_no_connection_and_no_byte_behind` in `tests/memory-bounds` |
-//! | `chaos.rs`: infinite_chaos | `guarantees::order_and_exactly_once::whatever_three_nodes_do_to_each_other` |
+//! | `chaos.rs`: infinite_chaos | `chaos::whatever_a_pool_of_nodes_does_every_promise_holds_and_nothing_is_left`, `guarantees::order_and_exactly_once::whatever_three_nodes_do_to_each_other` |
 //! | completed_guard_drop_after_concurrent_decrement_is_a_noop | I: nothing here is concurrent |
 //! | failed_guard_drop_decrements | `guarantees::every_end_releases_everything::a_dial_that_is_refused`, `guarantees::every_end_releases_everything::a_dial_that_is_cancelled` |
 //! | per_ip_count_tracks_multiple_addrs | `limits::tests::two_ports_of_an_address_fill_one_bucket_which_goes_away_when_empty` |
