@@ -72,18 +72,23 @@ impl<H: Handler> Node<H> {
     ///
     /// - `InvalidInput` with a [`ConfigError`](crate::ConfigError) inside when a setting cannot work;
     /// - what the system says when there is no descriptor left for the poller and its waker (it takes three).
-    pub fn new(mut config: Config, handler: H) -> io::Result<Self> {
+    pub fn new(config: Config, handler: H) -> io::Result<Self> {
+        Self::with_poller(config, handler, Poller::new()?)
+    }
+
+    /// Makes a node in the world that the poller belongs to.
+    pub(crate) fn with_poller(mut config: Config, handler: H, poller: Poller) -> io::Result<Self> {
         config.validate()?;
         if config.name.is_empty() {
             config.name = NEXT_NAME.fetch_add(1, Ordering::Relaxed).to_string();
         }
-        let poller = Poller::new()?;
-        let wake = poller.registrar().waker(WAKER_TOKEN)?;
+        let registrar = poller.registrar();
+        let wake = registrar.waker(WAKER_TOKEN)?;
         Ok(Self {
             core: Core::new(),
             buffer: ReadBuffer::new(config.read_buffer),
             inbox: Inbox::new(wake, config.command_queue, config.command_queue_bytes),
-            net: Net::new(config, poller.registrar().clone(), poller.now()),
+            net: Net::new(config, registrar, poller.now()),
             poller,
             handler,
         })
@@ -171,9 +176,8 @@ impl<H: Handler> Node<H> {
         };
         self.poller.wait(timeout, self.net.deadlines.next())?;
         self.net.now = self.poller.now();
-        for ready in self.poller.ready() {
-            self.core.note(&mut self.net, ready);
-        }
+        self.poller
+            .for_each_ready(|ready| self.core.note(&mut self.net, ready));
         let _running = self.inbox.enter();
         let Self {
             core,

@@ -83,7 +83,7 @@ impl Net {
         options: &ListenOptions,
         profile: &Arc<Profile>,
     ) -> io::Result<SocketAddr> {
-        let mut socket = Listener::bind(addr, options, &self.sockets)?;
+        let mut socket = self.registrar.bind(addr, options, &self.sockets)?;
         let addr = socket.local_addr()?;
         let entry = self.listeners.vacant_entry();
         self.registrar

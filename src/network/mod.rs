@@ -1,8 +1,20 @@
 //! Floor 4: the only place that knows mio and socket2. Everything above asks for readiness, bytes and the time here.
+//!
+//! Each type is an enum over the worlds that there are, and its calls go straight through. Whatever makes something new
+//! is a call of the [`Registrar`], which knows the world that it belongs to; so nothing above this floor asks which
+//! one it lives in.
 
 mod tcp;
 
-pub(crate) use tcp::{Clock, Listener, Poller, Registrar, Reserve, SocketOptions, Stream, Wake};
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+
+use crate::config::ListenOptions;
+
+pub(crate) use tcp::SocketOptions;
 
 /// What the poller reports about one key. Hints, all of them: any may be spurious.
 #[derive(Clone, Copy, Debug)]
@@ -27,4 +39,286 @@ pub(crate) enum AcceptError {
     NoDescriptor,
     /// Anything else; memory, for instance.
     Other,
+}
+
+/// Waits for readiness, and has the clock.
+#[derive(Debug)]
+pub(crate) enum Poller {
+    Tcp(tcp::Poller),
+}
+
+impl Poller {
+    /// A poller of the operating system.
+    pub(crate) fn new() -> io::Result<Self> {
+        tcp::Poller::new().map(Self::Tcp)
+    }
+
+    pub(crate) fn registrar(&self) -> Registrar {
+        match self {
+            Self::Tcp(poller) => Registrar::Tcp(poller.registrar().clone()),
+        }
+    }
+
+    /// Waits until something is ready, the timeout is over or the deadline has come. An interrupted wait is one
+    /// without events.
+    #[inline]
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        match self {
+            Self::Tcp(poller) => poller.wait(timeout, deadline),
+        }
+    }
+
+    /// Hands out what the last wait brought.
+    #[inline]
+    pub(crate) fn for_each_ready(&self, note: impl FnMut(Readiness)) {
+        match self {
+            Self::Tcp(poller) => poller.ready().for_each(note),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        match self {
+            Self::Tcp(poller) => poller.now(),
+        }
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        match self {
+            Self::Tcp(poller) => poller.as_fd(),
+        }
+    }
+}
+
+/// Where sockets are made and registered. Always for reading and writing at once.
+#[derive(Clone, Debug)]
+pub(crate) enum Registrar {
+    Tcp(tcp::Registrar),
+}
+
+impl Registrar {
+    /// Begins to connect. The outcome follows as writability; see [`Stream::connected`].
+    #[inline]
+    pub(crate) fn connect(
+        &self,
+        addr: SocketAddr,
+        socket: Option<Socket>,
+        source: Option<SocketAddr>,
+        options: &SocketOptions,
+    ) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(_) => tcp::Stream::connect(addr, socket, source, options).map(Stream::Tcp),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn bind(
+        &self,
+        addr: SocketAddr,
+        options: &ListenOptions,
+        sockets: &SocketOptions,
+    ) -> io::Result<Listener> {
+        match self {
+            Self::Tcp(_) => tcp::Listener::bind(addr, options, sockets).map(Listener::Tcp),
+        }
+    }
+
+    /// A reserve that is empty yet.
+    pub(crate) fn reserve(&self) -> Reserve {
+        match self {
+            Self::Tcp(_) => Reserve::Tcp(tcp::Reserve::default()),
+        }
+    }
+
+    /// The clock of the loop, for those who measure; handlers see it once a turn.
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        match self {
+            Self::Tcp(registrar) => registrar.now(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
+        match (self, stream) {
+            (Self::Tcp(registrar), Stream::Tcp(stream)) => registrar.add_stream(stream, token),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn remove_stream(&self, stream: &mut Stream) -> io::Result<()> {
+        match (self, stream) {
+            (Self::Tcp(registrar), Stream::Tcp(stream)) => registrar.remove_stream(stream),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add_listener(&self, listener: &mut Listener, token: usize) -> io::Result<()> {
+        match (self, listener) {
+            (Self::Tcp(registrar), Listener::Tcp(listener)) => {
+                registrar.add_listener(listener, token)
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn remove_listener(&self, listener: &mut Listener) -> io::Result<()> {
+        match (self, listener) {
+            (Self::Tcp(registrar), Listener::Tcp(listener)) => registrar.remove_listener(listener),
+        }
+    }
+
+    pub(crate) fn waker(&self, token: usize) -> io::Result<Wake> {
+        match self {
+            Self::Tcp(registrar) => registrar.waker(token).map(Wake::Tcp),
+        }
+    }
+}
+
+/// Ends another thread's wait.
+#[derive(Debug)]
+pub(crate) enum Wake {
+    Tcp(tcp::Wake),
+}
+
+impl Wake {
+    #[inline]
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(wake) => wake.wake(),
+        }
+    }
+}
+
+/// A non-blocking TCP connection.
+#[derive(Debug)]
+pub(crate) enum Stream {
+    Tcp(tcp::Stream),
+}
+
+impl Stream {
+    /// Whether the connection that was begun is made; its local address then.
+    #[inline]
+    pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
+        match self {
+            Self::Tcp(stream) => stream.connected(),
+        }
+    }
+
+    /// Sets what can only be set on an established connection on every system.
+    #[inline]
+    pub(crate) fn set_up(&self, options: &SocketOptions) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_up(options),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr(),
+        }
+    }
+
+    /// What broke the connection, if something has. After the peer's end of stream a read does not tell: it goes on
+    /// to say that there is nothing.
+    pub(crate) fn broken(&self) -> Option<io::Error> {
+        match self {
+            Self::Tcp(stream) => stream.broken(),
+        }
+    }
+
+    /// Whether the peer has ended its side and nothing is left to read; looks and takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What broke the connection, if something has and nothing is left to read.
+    pub(crate) fn is_at_end(&self) -> io::Result<bool> {
+        match self {
+            Self::Tcp(stream) => stream.is_at_end(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(buffer),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(slices),
+        }
+    }
+
+    /// Sends FIN.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.finish(),
+        }
+    }
+
+    /// Makes the coming close a reset: nothing more is sent, the peer is told at once.
+    pub(crate) fn reset_on_close(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.reset_on_close(),
+        }
+    }
+}
+
+/// A non-blocking TCP listener.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(tcp::Listener),
+}
+
+impl Listener {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
+        match self {
+            Self::Tcp(listener) => listener
+                .accept()
+                .map(|(stream, addr)| (Stream::Tcp(stream), addr)),
+        }
+    }
+
+    /// What an error of [`Listener::accept`] speaks of.
+    pub(crate) fn classify(error: &io::Error) -> AcceptError {
+        tcp::Listener::classify(error)
+    }
+}
+
+/// A descriptor kept for the time when there is no other: with it, those who wait to be accepted can be told no.
+#[derive(Debug)]
+pub(crate) enum Reserve {
+    Tcp(tcp::Reserve),
+}
+
+impl Reserve {
+    /// Takes a descriptor, if there is none in reserve.
+    pub(crate) fn fill(&mut self) {
+        match self {
+            Self::Tcp(reserve) => reserve.fill(),
+        }
+    }
+
+    /// Accepts and closes up to `max` connections with the descriptor in reserve; how many.
+    pub(crate) fn shed(&mut self, listener: &Listener, max: usize) -> usize {
+        match (self, listener) {
+            (Self::Tcp(reserve), Listener::Tcp(listener)) => reserve.shed(listener, max),
+        }
+    }
 }

@@ -109,6 +109,11 @@ impl Registrar {
         self.0.deregister(&mut listener.0)
     }
 
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        Instant::now()
+    }
+
     pub(crate) fn waker(&self, token: usize) -> io::Result<Wake> {
         Waker::new(&self.0, Token(token)).map(Wake)
     }
@@ -363,16 +368,6 @@ impl Reserve {
         }
         self.fill();
         shed
-    }
-}
-
-/// The clock of the loop, for those who measure; handlers see it once a turn.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock;
-
-impl Clock {
-    pub(crate) fn now(self) -> Instant {
-        Instant::now()
     }
 }
 

@@ -200,7 +200,10 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     fn begin_dial(&mut self, dial: Dial) -> io::Result<()> {
-        let stream = Stream::connect(dial.addr, dial.socket, dial.source, &self.net.sockets)?;
+        let stream =
+            self.net
+                .registrar
+                .connect(dial.addr, dial.socket, dial.source, &self.net.sockets)?;
         self.adopt(dial.conn, stream)
     }
 

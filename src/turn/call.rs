@@ -6,7 +6,6 @@ use crate::config::Panics;
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::net::Net;
-use crate::network::Clock;
 
 /// Runs a callback, contains its panic if that is wanted, and measures it if that is wanted. `None` if it panicked.
 pub(super) fn call_handler<H: Handler, R>(
@@ -16,7 +15,10 @@ pub(super) fn call_handler<H: Handler, R>(
     conn: Option<ConnId>,
     call: impl FnOnce(&mut H, &mut Net) -> R,
 ) -> Option<R> {
-    let begun = net.config.slow_callback.map(|limit| (limit, Clock.now()));
+    let begun = net
+        .config
+        .slow_callback
+        .map(|limit| (limit, net.registrar.now()));
     let result = match net.config.panics {
         Panics::Unwind => Some(call(handler, net)),
         // The handler's own state may be torn; that is the bargain that `Panics` describes. The loop's is not: it
@@ -24,7 +26,7 @@ pub(super) fn call_handler<H: Handler, R>(
         Panics::Contain => catch_unwind(AssertUnwindSafe(|| call(handler, net))).ok(),
     };
     if let Some((limit, begun)) = begun {
-        let took = Clock.now().saturating_duration_since(begun);
+        let took = net.registrar.now().saturating_duration_since(begun);
         if took > limit {
             net.metrics.slow_callbacks += 1;
             log::warn!(target: "peerloop", "{}: {callback} took {took:?}", net.config.name);
