@@ -122,6 +122,11 @@ mod net;
 mod network;
 mod node;
 mod peer;
+#[cfg(peerloop_planted)]
+#[doc(hidden)]
+pub mod planted;
+#[cfg(not(peerloop_planted))]
+mod planted;
 mod queue;
 mod secure;
 pub mod session;

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::config::{Config, PrefixLimit};
 use crate::error::ConnectError;
 use crate::id::Side;
+use crate::planted::planted;
 
 /// The counts that admission is decided by.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ impl Limits {
             }
             *self.by_prefix.entry(prefix).or_default() += 1;
         }
-        self.total += 1;
+        self.total += if planted!(ChargeTwice) { 2 } else { 1 };
         *self.by_ip.entry(addr.ip()).or_default() += 1;
         *self.by_address.entry(addr).or_default() += 1;
         Ok(())

@@ -4,6 +4,7 @@ use super::Net;
 use crate::error::{ConnectError, DisconnectReason, SessionError};
 use crate::id::{ConnId, Side};
 use crate::peer::{Ending, State};
+use crate::planted::planted;
 
 impl Net {
     /// Closes a connection gracefully.
@@ -79,7 +80,9 @@ impl Net {
         if peer.paused {
             peer.resume(now);
             self.arm(conn);
-            self.revisit(conn);
+            if !planted!(LoseEdgeOnResume) {
+                self.revisit(conn);
+            }
         }
     }
 
@@ -136,7 +139,9 @@ impl Net {
             self.limits.forget(addr);
         }
         self.limits.release(addr);
-        self.arm(conn);
+        if !planted!(KeepDeadline) {
+            self.arm(conn);
+        }
         self.interrupt(conn);
         self.work.ended.push(conn);
     }

@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::{Ending, Peer, State};
 use crate::error::{ConnectError, DisconnectReason, Phase};
+use crate::planted::planted;
 
 impl Peer {
     /// Notes what a read brought: whole messages or none, and whether the beginning of another is left.
     pub(crate) fn note_read(&mut self, messages: u64, partial: bool, now: Instant) {
-        if messages > 0 {
+        if messages > 0 || planted!(RefreshIdleOnAnyByte) {
             self.activity = now;
             self.partial_since = None;
         }

@@ -21,6 +21,7 @@ use crate::config::Profile;
 use crate::error::{ConnectError, DisconnectReason};
 use crate::framing::Codec;
 use crate::id::{ConnId, Side};
+use crate::planted::planted;
 use crate::queue::SendQueue;
 use crate::session::Identity;
 use crate::stats::Traffic;
@@ -232,7 +233,9 @@ impl Peer {
 
     /// Whether the drain that is owed is to be announced now; then it is owed no more.
     pub(crate) fn take_drain(&mut self) -> bool {
-        let due = !self.starved && self.drain_at.is_some_and(|at| self.queue_cost() <= at);
+        let due = !planted!(ForgetDrain)
+            && !self.starved
+            && self.drain_at.is_some_and(|at| self.queue_cost() <= at);
         if due {
             self.drain_at = None;
         }

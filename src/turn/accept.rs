@@ -14,6 +14,7 @@ use crate::limits::canonical;
 use crate::net::Dial;
 use crate::network::{AcceptError, Listener, Stream};
 use crate::peer::Ending;
+use crate::planted::planted;
 
 impl<H: Handler> Driver<'_, H> {
     pub(super) fn run_listeners(&mut self) {
@@ -55,7 +56,9 @@ impl<H: Handler> Driver<'_, H> {
                 },
             }
         }
-        self.net.revisit_listener(index);
+        if !planted!(ForgetListener) {
+            self.net.revisit_listener(index);
+        }
     }
 
     /// The process is at its end, and the listener rests. A short want of descriptors costs nobody anything: those who

@@ -4,6 +4,7 @@ use super::Driver;
 use crate::handler::{Handler, SendOutcome};
 use crate::id::{ConnId, Side};
 use crate::peer::{Ending, State};
+use crate::planted::planted;
 
 impl<H: Handler> Driver<'_, H> {
     /// Reports every connection that has ended, and releases it.
@@ -82,6 +83,9 @@ impl<H: Handler> Driver<'_, H> {
         }
         self.net.release(conn);
         self.net.wake_listeners();
+        if planted!(FreeWithinTurn) {
+            return self.net.free(conn);
+        }
         self.core.gone.push(conn);
     }
 }

@@ -10,6 +10,7 @@ use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::net::Net;
 use crate::peer::{Ending, State};
+use crate::planted::planted;
 
 /// What to do after one read.
 #[derive(PartialEq, Eq)]
@@ -84,6 +85,9 @@ impl<H: Handler> Driver<'_, H> {
             }
             if budget == 0 {
                 self.net.metrics.read_budget_hits += 1;
+                if planted!(ForgetRunList) {
+                    return;
+                }
                 return self.core.enqueue(conn);
             }
             match self.read_once(conn, budget) {
@@ -113,7 +117,7 @@ impl<H: Handler> Driver<'_, H> {
             Ok(count) => {
                 // A short read shows that the socket is empty, and spares the read that would say so; but an end of
                 // stream that was signalled together with the data gives no second edge.
-                if count < room_len && !inbound.finished {
+                if count < room_len && (!inbound.finished || planted!(StopOnShortRead)) {
                     inbound.readable = false;
                 }
                 if inbound.secure.is_none() {
@@ -324,7 +328,7 @@ pub(super) fn deliver<H: Handler>(
                 .codec
                 .decode(&bytes[consumed..], need, max, |frame| {
                     handler.on_message(net, conn, frame);
-                    if net.work.interrupt {
+                    if net.work.interrupt && !planted!(DeliverAfterClose) {
                         Flow::Stop
                     } else {
                         Flow::Continue

@@ -9,6 +9,7 @@ use crate::error::{ConnectError, DisconnectReason, SessionError};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::peer::State;
+use crate::planted::planted;
 use crate::secure::Secure;
 use crate::session::Stage;
 
@@ -190,7 +191,7 @@ fn unseal(inbound: &mut Inbound, bytes: &[u8], front: usize, mut plaintext: Vec<
             &[]
         }
     };
-    if secure.stage() == Stage::Transparent {
+    if secure.stage() == Stage::Transparent && !planted!(DropAfterHandshake) {
         step.plaintext.extend_from_slice(rest);
         secure.wire = Stash::default();
     } else {

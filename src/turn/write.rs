@@ -9,6 +9,7 @@ use crate::handler::{Handler, SendOutcome};
 use crate::id::ConnId;
 use crate::net::Net;
 use crate::peer::{AfterFlush, Ending, Peer, State};
+use crate::planted::planted;
 use crate::queue::{SLICES_MAX, Spares};
 use crate::stats::Metrics;
 
@@ -49,7 +50,7 @@ impl<H: Handler> Driver<'_, H> {
         let Some(inbound) = self.core.inbound(conn) else {
             return;
         };
-        let writable = std::mem::take(&mut inbound.writable);
+        let writable = std::mem::take(&mut inbound.writable) && !planted!(LoseWritableEdge);
         let Some(peer) = self.net.peers.get_mut(conn) else {
             return;
         };
@@ -231,7 +232,12 @@ fn write_queue(
                 metrics.partial_writes += u64::from(written < offered);
                 peer.written += written;
                 budget -= written;
-                queue.advance(written, spares);
+                let gone = if planted!(DropTailOfPartialWrite) {
+                    offered
+                } else {
+                    written
+                };
+                queue.advance(gone, spares);
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -1,0 +1,74 @@
+//! Mistakes on purpose, to prove that the simulator finds them. Compiled only with `--cfg peerloop_planted`; without it
+//! every [`planted!`](crate::planted) is `false` and leaves nothing behind.
+
+#[cfg(peerloop_planted)]
+mod switch {
+    use std::cell::Cell;
+
+    /// A mistake that the library can be made to make.
+    #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+    pub enum Mistake {
+        /// A read that does not fill the buffer ends the loop although the peer's end was signalled with it.
+        StopOnShortRead,
+        /// A slot is free again within the turn in which its connection ended.
+        FreeWithinTurn,
+        /// A connection that used up its read budget is not put on the run list.
+        ForgetRunList,
+        /// Messages already read are delivered after a close.
+        DeliverAfterClose,
+        /// What arrived during a pause is not looked at when it ends.
+        LoseEdgeOnResume,
+        /// An accepted connection is charged twice.
+        ChargeTwice,
+        /// What a partial write left is dropped.
+        DropTailOfPartialWrite,
+        /// Any byte keeps a connection from being idle.
+        RefreshIdleOnAnyByte,
+        /// A listener that used up its budget is not looked at again.
+        ForgetListener,
+        /// A full socket is not written to again when it has room.
+        LoseWritableEdge,
+        /// The drain that is owed is not announced.
+        ForgetDrain,
+        /// The deadline of a connection that has ended stays.
+        KeepDeadline,
+        /// What came together with the end of a handshake is dropped.
+        DropAfterHandshake,
+    }
+
+    thread_local! {
+        static CURRENT: Cell<Option<Mistake>> = const { Cell::new(None) };
+    }
+
+    /// Has the nodes of this thread make one mistake from now on, or none.
+    pub fn plant(mistake: Option<Mistake>) {
+        CURRENT.set(mistake);
+    }
+
+    pub(crate) fn is_planted(mistake: Mistake) -> bool {
+        CURRENT.get() == Some(mistake)
+    }
+}
+
+#[cfg(peerloop_planted)]
+pub(crate) use switch::is_planted;
+#[cfg(peerloop_planted)]
+pub use switch::{Mistake, plant};
+
+/// Whether this mistake is to be made.
+#[cfg(peerloop_planted)]
+macro_rules! planted {
+    ($mistake:ident) => {
+        $crate::planted::is_planted($crate::planted::Mistake::$mistake)
+    };
+}
+
+/// Whether this mistake is to be made: never.
+#[cfg(not(peerloop_planted))]
+macro_rules! planted {
+    ($mistake:ident) => {
+        false
+    };
+}
+
+pub(crate) use planted;
