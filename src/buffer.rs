@@ -89,6 +89,13 @@ impl ReadBuffer {
         }
     }
 
+    /// Makes it at least this large.
+    pub(crate) fn grow(&mut self, size: usize) {
+        if size > self.bytes.len() {
+            *self = Self::new(size);
+        }
+    }
+
     /// Lends room to read into. A stash that fits comes first, so that its frame is whole and in one place:
     ///
     /// ```text

@@ -163,6 +163,63 @@ pub trait Handler {
     }
 }
 
+/// A handler behind a box, so that different kinds can be members of one [`Group`](crate::Group).
+impl<H: Handler + ?Sized> Handler for Box<H> {
+    fn on_start(&mut self, net: &mut Net) {
+        (**self).on_start(net);
+    }
+
+    fn on_accept(&mut self, net: &mut Net, addr: SocketAddr) -> Admission {
+        (**self).on_accept(net, addr)
+    }
+
+    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
+        (**self).session(net, conn)
+    }
+
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        (**self).on_connect(net, conn);
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        (**self).on_message(net, conn, message);
+    }
+
+    fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
+        (**self).on_drain(net, conn);
+    }
+
+    fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
+        (**self).on_sent(net, conn, token, outcome);
+    }
+
+    fn on_finished(&mut self, net: &mut Net, conn: ConnId) {
+        (**self).on_finished(net, conn);
+    }
+
+    fn on_connect_failed(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        addr: SocketAddr,
+        error: ConnectError,
+    ) {
+        (**self).on_connect_failed(net, conn, addr, error);
+    }
+
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
+        (**self).on_disconnect(net, conn, reason);
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, key: u64) {
+        (**self).on_timer(net, timer, key);
+    }
+
+    fn on_turn(&mut self, net: &mut Net) {
+        (**self).on_turn(net);
+    }
+}
+
 /// What [`Handler::on_accept`] says of a newcomer.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Admission {

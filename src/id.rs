@@ -45,10 +45,18 @@ impl ConnId {
         (self.0.get() & u64::from(u32::MAX)) as usize
     }
 
-    /// The key under which the poller reports readiness. On 32-bit targets the generation is cut off, which is why a
-    /// token is always compared with that of the slot's present occupant and never turned back into an id.
+    /// The key under which the poller reports readiness. The generation is cut off at [`LANE_SHIFT`] bits, where the
+    /// member of a group is told, and on 32-bit targets altogether; that is why a token is always compared with that of
+    /// the slot's present occupant and never turned back into an id.
+    ///
+    /// ```text
+    ///  63      48 47          32 31            0
+    /// ┌──────────┬──────────────┬───────────────┐
+    /// │  member  │  generation  │     slot      │
+    /// └──────────┴──────────────┴───────────────┘
+    /// ```
     pub(crate) fn token(self) -> usize {
-        self.0.get() as usize
+        self.0.get() as usize & TOKEN_MASK
     }
 
     /// The slot a poller key belongs to; [`ConnId::token`] of its occupant tells whether the key is stale.
@@ -96,6 +104,16 @@ impl Not for Side {
         }
     }
 }
+
+/// Where in a poller key the member of a group is told, above the token. Groups are for 64-bit targets.
+#[cfg(target_pointer_width = "64")]
+pub(crate) const LANE_SHIFT: u32 = 48;
+
+/// The part of a poller key that is the token.
+#[cfg(target_pointer_width = "64")]
+pub(crate) const TOKEN_MASK: usize = (1 << LANE_SHIFT) - 1;
+#[cfg(not(target_pointer_width = "64"))]
+const TOKEN_MASK: usize = usize::MAX;
 
 /// Slots are below this, so that the poller keys of listeners and of the waker are never those of a connection.
 pub(crate) const SLOTS_MAX: u32 = 1 << 31;

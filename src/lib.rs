@@ -112,8 +112,11 @@ mod buffer;
 mod config;
 mod conn_map;
 mod deadlines;
+mod engine;
 mod error;
 mod framing;
+#[cfg(target_pointer_width = "64")]
+mod group;
 mod handle;
 mod handler;
 mod id;
@@ -145,6 +148,8 @@ pub use error::{
     ConfigError, ConnectError, DisconnectReason, FrameError, Phase, SendError, SessionError,
 };
 pub use framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
+#[cfg(target_pointer_width = "64")]
+pub use group::{Group, MemberId};
 pub use handle::Handle;
 pub use handler::{Admission, Handler, SendOutcome};
 pub use id::{ConnId, Side, TimerId};

@@ -2,17 +2,16 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::buffer::ReadBuffer;
 use crate::config::Config;
-use crate::handle::{Handle, Inbox};
+use crate::engine::Engine;
+use crate::handle::Handle;
 use crate::handler::Handler;
 use crate::id::WAKER_TOKEN;
 use crate::net::Net;
-use crate::network::Poller;
-use crate::turn::{Core, Driver};
+use crate::network::{Poller, Registrar};
 
 /// One peer-to-peer node: a poll loop, its sockets, and the [`Handler`] that says what to do with them.
 ///
@@ -40,12 +39,9 @@ use crate::turn::{Core, Driver};
 /// ```
 pub struct Node<H> {
     // Dropped in this order: sockets before the poller that they are registered with.
-    core: Core,
-    net: Net,
+    engine: Engine<H>,
     buffer: ReadBuffer,
-    inbox: Inbox<H>,
     poller: Poller,
-    handler: H,
 }
 
 /// What there is to do after a turn.
@@ -62,9 +58,6 @@ pub enum Turn {
     Stopped,
 }
 
-/// The name of the next node that was given none.
-static NEXT_NAME: AtomicU64 = AtomicU64::new(0);
-
 impl<H: Handler> Node<H> {
     /// Makes a node. No socket is opened yet and no thread started.
     ///
@@ -73,51 +66,44 @@ impl<H: Handler> Node<H> {
     /// - `InvalidInput` with a [`ConfigError`](crate::ConfigError) inside when a setting cannot work;
     /// - what the system says when there is no descriptor left for the poller and its waker (it takes three).
     pub fn new(config: Config, handler: H) -> io::Result<Self> {
-        Self::with_poller(config, handler, Poller::new()?)
+        let poller = Poller::new(config.busy_poll)?;
+        Self::with_poller(config, handler, poller)
     }
 
     /// Makes a node in the world that the poller belongs to.
-    pub(crate) fn with_poller(mut config: Config, handler: H, poller: Poller) -> io::Result<Self> {
-        config.validate()?;
-        if config.name.is_empty() {
-            config.name = NEXT_NAME.fetch_add(1, Ordering::Relaxed).to_string();
-        }
-        let registrar = poller.registrar();
-        let wake = registrar.waker(WAKER_TOKEN)?;
+    pub(crate) fn with_poller(config: Config, handler: H, poller: Poller) -> io::Result<Self> {
+        let read_buffer = config.read_buffer;
+        let wake = |registrar: &Registrar| registrar.waker(WAKER_TOKEN);
         Ok(Self {
-            core: Core::new(),
-            buffer: ReadBuffer::new(config.read_buffer),
-            inbox: Inbox::new(wake, config.command_queue, config.command_queue_bytes),
-            net: Net::new(config, registrar, poller.now()),
+            engine: Engine::new(config, handler, poller.registrar(), wake)?,
+            buffer: ReadBuffer::new(read_buffer),
             poller,
-            handler,
         })
     }
 
     /// What the handler is given, for use between turns: to listen and dial before the loop runs, for instance.
     pub fn net(&mut self) -> &mut Net {
-        self.net.now = self.poller.now();
-        &mut self.net
+        self.engine.net(self.poller.now())
     }
 
     /// The handler.
     pub fn handler(&self) -> &H {
-        &self.handler
+        &self.engine.handler
     }
 
     /// The handler, to be changed.
     pub fn handler_mut(&mut self) -> &mut H {
-        &mut self.handler
+        &mut self.engine.handler
     }
 
     /// Closes everything at once, without callbacks, and gives the handler back.
     pub fn into_handler(self) -> H {
-        self.handler
+        self.engine.handler
     }
 
     /// A handle for other threads.
     pub fn handle(&self) -> Handle<H> {
-        self.inbox.handle()
+        self.engine.handle()
     }
 
     /// Runs until a [shutdown](Net::shutdown) is complete.
@@ -166,39 +152,20 @@ impl<H: Handler> Node<H> {
     ///
     /// As [`Node::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
-        if self.has_stopped() {
+        if self.engine.has_stopped() {
             return Ok(Turn::Stopped);
         }
-        let timeout = if self.has_work() {
+        let timeout = if self.engine.has_work() {
             Some(Duration::ZERO)
         } else {
             timeout
         };
-        self.poller.wait(timeout, self.net.deadlines.next())?;
-        self.net.now = self.poller.now();
-        self.poller
-            .for_each_ready(|ready| self.core.note(&mut self.net, ready));
-        let _running = self.inbox.enter();
-        let Self {
-            core,
-            net,
-            buffer,
-            inbox,
-            handler,
-            ..
-        } = self;
-        Driver {
-            core,
-            buffer,
-            net,
-            handler,
-        }
-        .turn(inbox);
-        if self.has_stopped() {
-            self.inbox.close();
-            return Ok(Turn::Stopped);
-        }
-        Ok(if self.has_work() {
+        self.poller.wait(timeout, self.engine.next_deadline())?;
+        self.poller.for_each_ready(|ready| self.engine.note(ready));
+        self.engine.turn(&mut self.buffer, self.poller.now());
+        Ok(if self.engine.has_stopped() {
+            Turn::Stopped
+        } else if self.engine.has_work() {
             Turn::Busy
         } else {
             Turn::Waiting
@@ -209,13 +176,13 @@ impl<H: Handler> Node<H> {
     /// earlier: zero when there is work at once, `None` when there is no deadline or the node has stopped. It changes with every turn and
     /// every call of [`Node::net`].
     pub fn timeout(&self) -> Option<Duration> {
-        if self.has_stopped() {
+        if self.engine.has_stopped() {
             return None;
         }
-        if self.has_work() {
+        if self.engine.has_work() {
             return Some(Duration::ZERO);
         }
-        let next: Instant = self.net.deadlines.next()?;
+        let next = self.engine.next_deadline()?;
         Some(next.saturating_duration_since(self.poller.now()))
     }
 
@@ -225,21 +192,12 @@ impl<H: Handler> Node<H> {
     pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poller.as_fd()
     }
-
-    fn has_work(&self) -> bool {
-        let shutdown_waits = self.net.stopping.is_some_and(|stopping| !stopping.begun);
-        shutdown_waits || self.core.has_work() || !self.net.work.is_empty() || self.inbox.has_work()
-    }
-
-    fn has_stopped(&self) -> bool {
-        self.net.stopping.is_some_and(|stopping| stopping.begun) && self.net.peers.len() == 0
-    }
 }
 
 impl<H> fmt::Debug for Node<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
-            .field("net", &self.net)
+            .field("net", &self.engine.net)
             .finish_non_exhaustive()
     }
 }

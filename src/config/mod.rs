@@ -109,6 +109,10 @@ pub struct Config {
     /// row, up to ten times this. A connection that ends wakes it early. When the longest rest did not help, those who
     /// wait are accepted with a descriptor kept for that, and closed: better a clean no than silence. Default: 100 ms.
     pub accept_pause: Duration,
+    /// For how long the loop asks the system again and again before it sleeps (`epoll_wait(2)` with a timeout of zero).
+    /// Default: `None`, it sleeps at once. What comes within this time is noticed without the cost of waking up, at the
+    /// price of a core that is never idle: for a loop that has a core of its own.
+    pub busy_poll: Option<Duration>,
     /// Whether a connection lives on when the peer ends its side. Default: no: what is queued leaves, and it ends.
     pub half_open: HalfOpen,
     /// Whether a panic in a callback ends only the connection that it was called for. Default: yes. See
@@ -154,6 +158,7 @@ impl Default for Config {
             command_queue: 4096,
             command_queue_bytes: 16 * MIB,
             accept_pause: Duration::from_millis(100),
+            busy_poll: None,
             half_open: HalfOpen::Refused,
             panics: Panics::Contain,
             slow_callback: Some(Duration::from_millis(100)),

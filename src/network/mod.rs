@@ -4,6 +4,7 @@
 //! is a call of the [`Registrar`], which knows the world that it belongs to; so nothing above this floor asks which
 //! one it lives in.
 
+mod bell;
 mod tcp;
 
 use std::io::{self, IoSlice};
@@ -14,6 +15,7 @@ use socket2::Socket;
 
 use crate::config::ListenOptions;
 
+pub(crate) use bell::Bell;
 pub(crate) use tcp::SocketOptions;
 
 /// What the poller reports about one key. Hints, all of them: any may be spurious.
@@ -48,9 +50,9 @@ pub(crate) enum Poller {
 }
 
 impl Poller {
-    /// A poller of the operating system.
-    pub(crate) fn new() -> io::Result<Self> {
-        tcp::Poller::new().map(Self::Tcp)
+    /// A poller of the operating system that spins for as long as `busy_poll` says before it sleeps.
+    pub(crate) fn new(busy_poll: Option<Duration>) -> io::Result<Self> {
+        tcp::Poller::new(busy_poll).map(Self::Tcp)
     }
 
     pub(crate) fn registrar(&self) -> Registrar {
@@ -173,6 +175,13 @@ impl Registrar {
         }
     }
 
+    /// The same poll, for the member of a group with this lane.
+    pub(crate) fn in_lane(&self, lane: usize) -> Self {
+        match self {
+            Self::Tcp(registrar) => Self::Tcp(registrar.in_lane(lane)),
+        }
+    }
+
     pub(crate) fn waker(&self, token: usize) -> io::Result<Wake> {
         match self {
             Self::Tcp(registrar) => registrar.waker(token).map(Wake::Tcp),
@@ -191,6 +200,13 @@ impl Wake {
     pub(crate) fn wake(&self) -> io::Result<()> {
         match self {
             Self::Tcp(wake) => wake.wake(),
+        }
+    }
+
+    /// The same waker, for a member of a group.
+    pub(crate) fn on_behalf_of(&self, member: usize, bell: Bell) -> Self {
+        match self {
+            Self::Tcp(wake) => Self::Tcp(wake.on_behalf_of(member, bell)),
         }
     }
 }

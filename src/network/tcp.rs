@@ -9,6 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::bell::Bell;
 use super::{AcceptError, Readiness};
 use crate::config::{Config, ListenOptions};
 
@@ -21,16 +22,21 @@ pub(crate) struct Poller {
     poll: Poll,
     events: Events,
     registrar: Registrar,
+    busy_poll: Option<Duration>,
 }
 
 impl Poller {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(busy_poll: Option<Duration>) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let registrar = Registrar(Arc::new(poll.registry().try_clone()?));
+        let registrar = Registrar {
+            registry: Arc::new(poll.registry().try_clone()?),
+            lane: 0,
+        };
         Ok(Self {
             poll,
             events: Events::with_capacity(EVENTS_MAX),
             registrar,
+            busy_poll,
         })
     }
 
@@ -53,6 +59,32 @@ impl Poller {
             _ => None,
         };
         let timeout = timeout.into_iter().chain(until).min();
+        let spin = match (self.busy_poll, timeout) {
+            (None, _) | (_, Some(Duration::ZERO)) => return self.poll(timeout),
+            (Some(spin), None) => spin,
+            (Some(spin), Some(timeout)) => spin.min(timeout),
+        };
+        if self.spin(spin)? {
+            return Ok(());
+        }
+        self.poll(timeout.map(|timeout| timeout - spin))
+    }
+
+    /// Asks again and again for this long, without sleeping; whether something came.
+    fn spin(&mut self, spin: Duration) -> io::Result<bool> {
+        let begun = self.now();
+        loop {
+            self.poll(Some(Duration::ZERO))?;
+            if !self.events.is_empty() {
+                return Ok(true);
+            }
+            if self.now().saturating_duration_since(begun) >= spin {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.events.clear();
@@ -88,25 +120,31 @@ impl Poller {
 /// Where sockets are registered. Always for reading and writing at once: mio is edge-triggered, so a socket that is
 /// registered once needs no further system call.
 #[derive(Clone, Debug)]
-pub(crate) struct Registrar(Arc<Registry>);
+pub(crate) struct Registrar {
+    registry: Arc<Registry>,
+    /// Added to every token: which member of a group it belongs to.
+    lane: usize,
+}
 
 impl Registrar {
     pub(crate) fn add_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
         let interest = Interest::READABLE | Interest::WRITABLE;
-        self.0.register(&mut stream.0, Token(token), interest)
+        let token = Token(self.lane | token);
+        self.registry.register(&mut stream.0, token, interest)
     }
 
     pub(crate) fn remove_stream(&self, stream: &mut Stream) -> io::Result<()> {
-        self.0.deregister(&mut stream.0)
+        self.registry.deregister(&mut stream.0)
     }
 
     pub(crate) fn add_listener(&self, listener: &mut Listener, token: usize) -> io::Result<()> {
-        self.0
-            .register(&mut listener.0, Token(token), Interest::READABLE)
+        let token = Token(self.lane | token);
+        self.registry
+            .register(&mut listener.0, token, Interest::READABLE)
     }
 
     pub(crate) fn remove_listener(&self, listener: &mut Listener) -> io::Result<()> {
-        self.0.deregister(&mut listener.0)
+        self.registry.deregister(&mut listener.0)
     }
 
     #[inline]
@@ -115,17 +153,42 @@ impl Registrar {
     }
 
     pub(crate) fn waker(&self, token: usize) -> io::Result<Wake> {
-        Waker::new(&self.0, Token(token)).map(Wake)
+        let waker = Waker::new(&self.registry, Token(token))?;
+        Ok(Wake {
+            waker: Arc::new(waker),
+            bell: None,
+        })
+    }
+
+    /// The same poll, for the member of a group with this lane.
+    pub(crate) fn in_lane(&self, lane: usize) -> Self {
+        let registry = Arc::clone(&self.registry);
+        Self { registry, lane }
     }
 }
 
 /// Ends another thread's wait.
 #[derive(Debug)]
-pub(crate) struct Wake(Waker);
+pub(crate) struct Wake {
+    waker: Arc<Waker>,
+    /// Where the member of a group that is meant says so, since a poll has one waker only.
+    bell: Option<(Bell, usize)>,
+}
 
 impl Wake {
     pub(crate) fn wake(&self) -> io::Result<()> {
-        self.0.wake()
+        if let Some((bell, member)) = &self.bell {
+            bell.ring(*member);
+        }
+        self.waker.wake()
+    }
+
+    /// The same waker, for a member of a group.
+    pub(crate) fn on_behalf_of(&self, member: usize, bell: Bell) -> Self {
+        Self {
+            waker: Arc::clone(&self.waker),
+            bell: Some((bell, member)),
+        }
     }
 }
 

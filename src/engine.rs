@@ -1,0 +1,118 @@
+//! Floor 6: a node but for its poller and its read buffer, which the members of a group share.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use crate::buffer::ReadBuffer;
+use crate::config::Config;
+use crate::handle::{Handle, Inbox};
+use crate::handler::Handler;
+use crate::net::Net;
+use crate::network::{Readiness, Registrar, Wake};
+use crate::turn::{Core, Driver};
+
+/// What belongs to one node alone.
+pub(crate) struct Engine<H> {
+    core: Core,
+    pub(crate) net: Net,
+    inbox: Inbox<H>,
+    pub(crate) handler: H,
+}
+
+/// The name of the next node that was given none.
+static NEXT_NAME: AtomicU64 = AtomicU64::new(0);
+
+impl<H> Engine<H> {
+    /// Makes a node in the world of `registrar`.
+    ///
+    /// # Errors
+    ///
+    /// - `InvalidInput` when a setting cannot work;
+    /// - what `wake` says.
+    pub(crate) fn new(
+        mut config: Config,
+        handler: H,
+        registrar: Registrar,
+        wake: impl FnOnce(&Registrar) -> io::Result<Wake>,
+    ) -> io::Result<Self> {
+        config.validate()?;
+        if config.name.is_empty() {
+            config.name = NEXT_NAME.fetch_add(1, Ordering::Relaxed).to_string();
+        }
+        let wake = wake(&registrar)?;
+        let now = registrar.now();
+        Ok(Self {
+            core: Core::new(),
+            inbox: Inbox::new(wake, config.command_queue, config.command_queue_bytes),
+            net: Net::new(config, registrar, now),
+            handler,
+        })
+    }
+
+    /// What the handler is given, with the time that it is.
+    pub(crate) fn net(&mut self, now: Instant) -> &mut Net {
+        self.net.now = now;
+        &mut self.net
+    }
+
+    pub(crate) fn handle(&self) -> Handle<H> {
+        self.inbox.handle()
+    }
+
+    /// Writes an event down.
+    #[inline]
+    pub(crate) fn note(&mut self, ready: Readiness) {
+        self.core.note(&mut self.net, ready);
+    }
+
+    /// When there is something to do even if nothing happens.
+    #[inline]
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.net.deadlines.next()
+    }
+
+    /// Whether there is something to do at once.
+    pub(crate) fn has_work(&self) -> bool {
+        let shutdown_waits = self.net.stopping.is_some_and(|stopping| !stopping.begun);
+        shutdown_waits || self.core.has_work() || !self.net.work.is_empty() || self.inbox.has_work()
+    }
+
+    /// Whether the shutdown is complete.
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.net.stopping.is_some_and(|stopping| stopping.begun) && self.net.peers.len() == 0
+    }
+}
+
+impl<H: Handler> Engine<H> {
+    /// Does all there is to do now, within the budgets.
+    pub(crate) fn turn(&mut self, buffer: &mut ReadBuffer, now: Instant) {
+        self.net.now = now;
+        let _running = self.inbox.enter();
+        let Self {
+            core,
+            net,
+            inbox,
+            handler,
+        } = self;
+        Driver {
+            core,
+            buffer,
+            net,
+            handler,
+        }
+        .turn(inbox);
+        if self.has_stopped() {
+            self.inbox.close();
+        }
+    }
+}
+
+impl<H> fmt::Debug for Engine<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("net", &self.net)
+            .finish_non_exhaustive()
+    }
+}
