@@ -49,10 +49,11 @@ impl Stash {
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         let (len, capacity) = (self.bytes.len() + bytes.len(), self.bytes.capacity());
         if len > capacity {
+            // What is needed may be no more than "another byte", again and again.
             let doubled = if self.need > len {
                 self.need.min(2 * capacity)
             } else {
-                len
+                (capacity + capacity / 2).min(2 * len)
             };
             self.bytes
                 .reserve_exact(len.max(doubled) - self.bytes.len());

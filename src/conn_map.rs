@@ -61,11 +61,15 @@ impl<T> ConnMap<T> {
         self.len == 0
     }
 
-    /// Keeps a value for a connection; the one it had before, if it had one.
+    /// Keeps a value for a connection; the one it had before, if it had one. A value for an id that is stale, because
+    /// a later connection has one in its place, is not kept: it is what is given back.
     pub fn insert(&mut self, conn: ConnId, value: T) -> Option<T> {
         let slot = conn.slot();
         if slot >= self.slots.len() {
             self.slots.resize_with(slot + 1, || None);
+        }
+        if matches!(&self.slots[slot], Some((owner, _)) if owner.is_later_than(conn)) {
+            return Some(value);
         }
         let before = self.slots[slot].replace((conn, value));
         self.len += usize::from(before.is_none());

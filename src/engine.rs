@@ -73,6 +73,12 @@ impl<H> Engine<H> {
         self.net.deadlines.next()
     }
 
+    /// How many sockets there are at most.
+    #[inline]
+    pub(crate) fn sockets(&self) -> usize {
+        self.net.peers.len() + self.net.listeners.len()
+    }
+
     /// Whether there is something to do at once.
     pub(crate) fn has_work(&self) -> bool {
         let shutdown_waits = self.net.stopping.is_some_and(|stopping| !stopping.begun);

@@ -58,6 +58,8 @@ pub struct Group<H> {
     /// The next deadline of each member that has one.
     deadlines: Deadlines<usize>,
     next_serial: u64,
+    /// How many sockets the members have.
+    sockets: usize,
     buffer: ReadBuffer,
     wake: Wake,
     bell: Bell,
@@ -76,6 +78,7 @@ struct Member<H> {
     serial: u64,
     /// On the list of those to be run.
     queued: bool,
+    sockets: usize,
     /// The slot and the time of its deadline, if one is set.
     deadline: Option<(u32, Instant)>,
     stopped: bool,
@@ -96,6 +99,7 @@ impl<H: Handler> Group<H> {
             spare: Vec::new(),
             deadlines: Deadlines::new(),
             next_serial: 0,
+            sockets: 0,
             buffer: ReadBuffer::new(0),
             wake: poller.registrar().waker(WAKER_TOKEN)?,
             bell: Bell::default(),
@@ -129,6 +133,7 @@ impl<H: Handler> Group<H> {
             engine,
             serial,
             queued: false,
+            sockets: 0,
             deadline: None,
             stopped: false,
         });
@@ -145,6 +150,7 @@ impl<H: Handler> Group<H> {
             self.deadlines.remove(slot);
         }
         self.running -= usize::from(!member.stopped);
+        self.sockets -= member.sockets;
         Some(member.engine.handler)
     }
 
@@ -227,7 +233,7 @@ impl<H: Handler> Group<H> {
         } else {
             timeout
         };
-        self.poller.wait(timeout, self.deadlines.next())?;
+        self.wait(timeout)?;
         let now = self.poller.now();
         self.collect(now);
         let mut run = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare));
@@ -275,7 +281,7 @@ impl<H: Handler> Group<H> {
     }
 
     fn has_work(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || self.poller.is_full()
     }
 
     /// Puts a member on the list of those to be run, once.
@@ -285,15 +291,17 @@ impl<H: Handler> Group<H> {
         }
     }
 
-    /// Finds out who has something to do: for an event, for a command, for a deadline.
-    fn collect(&mut self, now: Instant) {
+    /// Waits, and writes down what happened.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let deadline = self.deadlines.next();
         let Self {
             members,
             ready,
             poller,
+            sockets,
             ..
         } = self;
-        poller.for_each_ready(|event| {
+        poller.wait(timeout, deadline, *sockets, |event| {
             let (lane, token) = (event.token >> LANE_SHIFT, event.token & TOKEN_MASK);
             // Lane 0 is the waker's; what it means is known to the bell.
             let Some(index) = lane.checked_sub(1) else {
@@ -303,7 +311,11 @@ impl<H: Handler> Group<H> {
                 member.engine.note(Readiness { token, ..event });
                 member.enqueue(index, ready);
             }
-        });
+        })
+    }
+
+    /// Finds out who has something to do beside: for a command or a deadline.
+    fn collect(&mut self, now: Instant) {
         let mut called = std::mem::take(&mut self.spare);
         self.bell.answer(&mut called);
         called.drain(..).for_each(|index| self.enqueue(index));
@@ -328,6 +340,8 @@ impl<H: Handler> Group<H> {
         } else if member.engine.has_work() {
             member.enqueue(index, &mut self.ready);
         }
+        let before = std::mem::replace(&mut member.sockets, member.engine.sockets());
+        self.sockets = self.sockets - before + member.sockets;
         let next = member.engine.next_deadline().filter(|_| !member.stopped);
         member.deadline = match (member.deadline, next) {
             (Some((_, at)), Some(next)) if at == next => return,

@@ -1,6 +1,6 @@
 //! Floor 6: reaching a node from other threads.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -145,6 +145,10 @@ impl<H> Handle<H> {
     /// - [`SendError::Closed`]: the node is gone.
     pub fn send(&self, conn: ConnId, body: Bytes) -> Result<(), SendError> {
         let bytes = body.len();
+        // What was in the queue of a node that is gone still counts there, and would be said to fill it for ever.
+        if self.shared.gone.load(Ordering::SeqCst) {
+            return Err(SendError::Closed);
+        }
         self.shared.reserve(bytes)?;
         self.push(Command::Send(conn, body))
             .inspect_err(|_| self.shared.release(bytes))
@@ -173,15 +177,17 @@ impl<H> Handle<H> {
     ///
     /// Those of [`Handle::post`], and
     /// - `BrokenPipe` when the node goes away before it comes to the call, or the call panics;
-    /// - `Deadlock` from inside one of this node's own callbacks, which has `&mut Net` at hand.
+    /// - `Deadlock` from inside one of this node's own callbacks, which has `&mut Net` at hand, or from a callback of a
+    ///   node whose turn runs inside one.
     ///
-    /// Only that is found out. Two loops that ask each other from their callbacks wait for each other without end, and so
-    /// does a loop that asks one whose turns it runs itself; [`Handle::post`] does not wait.
+    /// Only that is found out. Two threads whose loops ask each other from their callbacks wait for each other without
+    /// end; [`Handle::post`] does not wait.
     pub fn ask<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
     ) -> io::Result<R> {
-        if RUNNING.get() == Arc::as_ptr(&self.shared).addr() {
+        let this = Arc::as_ptr(&self.shared).addr();
+        if RUNNING.with_borrow(|running| running.contains(&this)) {
             return Err(io::Error::new(
                 io::ErrorKind::Deadlock,
                 "asked from inside the loop",
@@ -227,8 +233,9 @@ impl<H> Handle<H> {
 }
 
 thread_local! {
-    /// Which node's turn this thread is in, by the address of what it shares with its handles; zero for none.
-    static RUNNING: Cell<usize> = const { Cell::new(0) };
+    /// Which nodes' turns this thread is in, one inside the other, each by the address of what it shares with its
+    /// handles.
+    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The loop's end of the command queue.
@@ -271,6 +278,11 @@ impl<H> Inbox<H> {
     /// Whether commands are waiting that no wake will announce, because the last turn's budget ended before them.
     pub(crate) fn has_work(&self) -> bool {
         !self.handle.leftovers.is_empty()
+    }
+
+    /// How many commands wait.
+    pub(crate) fn len(&self) -> usize {
+        self.handle.leftovers.len()
     }
 
     /// From here on a new command wakes the loop again. Whatever was asked before is found by the looks that follow,
@@ -320,18 +332,17 @@ impl<H> Inbox<H> {
 
     /// Notes that this thread is in a turn of this node, until the guard is dropped.
     pub(crate) fn enter(&self) -> Running {
-        let before = RUNNING.replace(Arc::as_ptr(&self.handle.shared).addr());
-        Running { before }
+        let this = Arc::as_ptr(&self.handle.shared).addr();
+        RUNNING.with_borrow_mut(|running| running.push(this));
+        Running
     }
 }
 
-/// A turn in progress on this thread.
-pub(crate) struct Running {
-    before: usize,
-}
+/// A turn in progress on this thread. Turns end in the reverse order in which they began.
+pub(crate) struct Running;
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.set(self.before);
+        RUNNING.with_borrow_mut(Vec::pop);
     }
 }

@@ -109,7 +109,9 @@ pub trait Handler {
     ///             let Some(number) = self.numbers.next() else {
     ///                 return net.close(conn);
     ///             };
-    ///             net.send(conn, &number.to_be_bytes()).expect("it is writable");
+    ///             if net.send(conn, &number.to_be_bytes()).is_err() {
+    ///                 return net.abort(conn);
+    ///             }
     ///         }
     ///     }
     /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}

@@ -40,6 +40,12 @@ impl ConnId {
         NonZeroU64::new(bits).filter(|_| is_one).map(Self)
     }
 
+    /// Whether it was given out after the other, for the same slot.
+    pub(crate) fn is_later_than(self, other: Self) -> bool {
+        // The generation is in the upper bits.
+        self.slot() == other.slot() && self > other
+    }
+
     /// The slot, an index into the node's table.
     pub(crate) fn slot(self) -> usize {
         (self.0.get() & u64::from(u32::MAX)) as usize

@@ -155,17 +155,18 @@ impl<H: Handler> Node<H> {
         if self.engine.has_stopped() {
             return Ok(Turn::Stopped);
         }
-        let timeout = if self.engine.has_work() {
+        let timeout = if self.has_work() {
             Some(Duration::ZERO)
         } else {
             timeout
         };
-        self.poller.wait(timeout, self.engine.next_deadline())?;
-        self.poller.for_each_ready(|ready| self.engine.note(ready));
+        let (deadline, sockets) = (self.engine.next_deadline(), self.engine.sockets());
+        self.poller
+            .wait(timeout, deadline, sockets, |ready| self.engine.note(ready))?;
         self.engine.turn(&mut self.buffer, self.poller.now());
         Ok(if self.engine.has_stopped() {
             Turn::Stopped
-        } else if self.engine.has_work() {
+        } else if self.has_work() {
             Turn::Busy
         } else {
             Turn::Waiting
@@ -179,7 +180,7 @@ impl<H: Handler> Node<H> {
         if self.engine.has_stopped() {
             return None;
         }
-        if self.engine.has_work() {
+        if self.has_work() {
             return Some(Duration::ZERO);
         }
         let next = self.engine.next_deadline()?;
@@ -191,6 +192,10 @@ impl<H: Handler> Node<H> {
     #[cfg(unix)]
     pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poller.as_fd()
+    }
+
+    fn has_work(&self) -> bool {
+        self.engine.has_work() || self.poller.is_full()
     }
 }
 

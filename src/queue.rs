@@ -266,8 +266,16 @@ impl SendQueue {
                 spares.put_block(std::mem::replace(bytes, kept));
             }
         }
-        if self.tail.len() > BLOCK_MIN && self.filled < self.tail.len() / 2 {
-            let kept = self.tail[..self.filled].to_vec();
+        // Without a chain what is written is the front of the tail.
+        let gone = if self.chain.is_empty() {
+            self.written
+        } else {
+            0
+        };
+        if self.tail.len() > BLOCK_MIN && self.filled - gone < self.tail.len() / 2 {
+            let kept = self.tail[gone..self.filled].to_vec();
+            self.filled -= gone;
+            self.written -= gone;
             spares.put_block(std::mem::replace(&mut self.tail, kept));
         }
     }
@@ -288,7 +296,8 @@ impl SendQueue {
 
     /// Makes the tail longer, or seals a full one and begins another.
     fn make_room(&mut self, wanted: usize, spares: &mut Spares) {
-        if self.tail.is_empty() {
+        // Behind a chain the connection is most likely blocked, and a few bytes are not to hold a whole block.
+        if self.tail.is_empty() && self.chain.is_empty() {
             self.tail = spares.take_block();
         }
         if self.filled == BLOCK {

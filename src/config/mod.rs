@@ -19,6 +19,14 @@ use crate::id::SLOTS_MAX;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
+const GIB: usize = 1024 * MIB;
+
+/// Commands that may wait at most: their queue is allocated when the node is made.
+const COMMANDS_MAX: usize = 1 << 24;
+
+/// What TCP_KEEPIDLE takes (Linux, tcp(7): whole seconds, MAX_TCP_KEEPIDLE).
+const KEEPALIVE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(32_767);
 
 /// All settings of a node. Every limit has a default and can be changed; none can be switched off by accident.
 ///
@@ -81,9 +89,8 @@ pub struct Config {
     pub queue_max: usize,
     /// What happens when a send would pass `queue_max`. Default: it is refused.
     pub overflow: Overflow,
-    /// Bytes queued for all connections of the loop together, overhead counted; at this cap sends to everybody are
-    /// refused until half of it has left. Default: 256 MiB. At least
-    /// `queue_max`.
+    /// Bytes queued for all connections of the loop together, overhead counted. Sends that would pass it are refused;
+    /// those who were refused hear of a drain when half of it is free. Default: 256 MiB. At least `queue_max`.
     pub loop_queue_max: usize,
     /// Size in bytes of the buffer into which all sockets of the loop are read. Default: 256 KiB: fewer reads than
     /// with 64 KiB, and still inside the second-level cache of current processors. At least 4 KiB.
@@ -122,7 +129,7 @@ pub struct Config {
     pub slow_callback: Option<Duration>,
     /// Sets TCP_NODELAY. Default: true, since frames are gathered into one write per turn already.
     pub nodelay: bool,
-    /// Sets SO_KEEPALIVE with this idle time. Default: `None`, off.
+    /// Sets SO_KEEPALIVE with this idle time, in whole seconds from 1 to 32,767. Default: `None`, off.
     pub keepalive: Option<Duration>,
     /// Sets SO_SNDBUF, in bytes. Default: `None`, the system's own tuning.
     pub send_buffer: Option<usize>,
@@ -187,6 +194,11 @@ impl Config {
         check(max >= high, "queue_max", "is below `queue_high`")?;
         check(loop_max >= max, "loop_queue_max", "is below `queue_max`")?;
         check(self.read_buffer >= 4 * KIB, "read_buffer", "is below 4 KiB")?;
+        check(self.read_buffer <= GIB, "read_buffer", "is above 1 GiB")?;
+        let commands = self.command_queue <= COMMANDS_MAX;
+        check(commands, "command_queue", "is above 2^24")?;
+        let keepalive = self.keepalive.is_none_or(|time| KEEPALIVE.contains(&time));
+        check(keepalive, "keepalive", "is not within 1 and 32,767 seconds")?;
         check_framing(&self.framing, self.max_frame)?;
         self.max_connections_per_prefix
             .map_or(Ok(()), PrefixLimit::validate)?;
@@ -209,7 +221,6 @@ impl Config {
             ("command_queue", self.command_queue == 0),
             ("command_queue_bytes", self.command_queue_bytes == 0),
             ("slow_callback", self.slow_callback == Some(Duration::ZERO)),
-            ("keepalive", self.keepalive == Some(Duration::ZERO)),
             ("send_buffer", self.send_buffer == Some(0)),
             ("receive_buffer", self.receive_buffer == Some(0)),
         ];

@@ -12,7 +12,8 @@ use crate::error::ConfigError;
 /// Copy [`Config::timeouts`](crate::Config::timeouts), change what differs, and give it to a listener or a dial.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// From asking for a dial to an established TCP connection. Default: 5 s.
+    /// From the beginning of a dial, at the end of the turn in which it was asked for, to an established TCP connection.
+    /// Default: 5 s.
     pub connect: Option<Duration>,
     /// From an established TCP connection to the end of the session's handshake; nothing where there is no session.
     /// Default: 5 s.

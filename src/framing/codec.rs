@@ -92,6 +92,12 @@ pub(crate) enum Codec {
     Custom(Box<dyn Framer>),
 }
 
+impl std::fmt::Debug for Codec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Codec")
+    }
+}
+
 impl Codec {
     const DEFAULT: LengthPrefix = LengthPrefix::Four(ByteOrder::BigEndian);
 

@@ -64,6 +64,10 @@ pub trait Framer: Send + Sync {
 
     /// Appends the frame that carries `body` to `wire`, which may hold earlier frames.
     ///
+    /// A frame that turns out longer than `max_frame` is taken back too, with
+    /// [`SendError::TooLarge`](crate::SendError::TooLarge). A framer that counts what it encodes has to know that limit
+    /// and refuse by itself, since nothing tells it.
+    ///
     /// # Errors
     ///
     /// [`FrameError::TooLarge`] becomes [`SendError::TooLarge`](crate::SendError::TooLarge) and

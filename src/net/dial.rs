@@ -8,6 +8,7 @@ use socket2::Socket;
 use super::Net;
 use crate::config::{DialOptions, Overrides, Permission, Profile};
 use crate::error::ConnectError;
+use crate::framing::Codec;
 use crate::id::{ConnId, Side};
 use crate::limits::canonical;
 use crate::peer::{Ending, Peer, PeerState, State};
@@ -19,6 +20,7 @@ pub(crate) struct Dial {
     pub(crate) addr: SocketAddr,
     pub(crate) socket: Option<Socket>,
     pub(crate) source: Option<SocketAddr>,
+    pub(crate) decoder: Codec,
 }
 
 impl Net {
@@ -81,6 +83,8 @@ impl Net {
             .profile
             .with(overrides)
             .map_err(|error| ConnectError::InvalidOption(error.field))?;
+        // A user's framer may panic here: nothing is charged yet.
+        let codecs = (Codec::new(&profile.framing), Codec::new(&profile.framing));
         // Before the budgets: that there is a connection already must not be masked by a limit.
         let duplicates = options.duplicates.unwrap_or(self.config.duplicates);
         if duplicates == Permission::Refused && self.limits.knows(addr) {
@@ -89,7 +93,8 @@ impl Net {
         self.limits.check_dial()?;
         self.limits.charge(addr)?;
         let now = self.now;
-        let make = |id| Peer::new(id, addr, Side::Initiator, now, profile);
+        let (decoder, encoder) = codecs;
+        let make = |id| Peer::new(id, addr, Side::Initiator, now, profile, encoder);
         let conn = self.peers.insert(make);
         self.limits.begin_connecting(Side::Initiator);
         self.connecting += 1;
@@ -101,14 +106,29 @@ impl Net {
             addr,
             socket,
             source,
+            decoder,
         });
         Ok(conn)
     }
 
-    /// Gives a connection that was accepted, and is charged for, a slot.
-    pub(crate) fn insert_accepted(&mut self, addr: SocketAddr, profile: Arc<Profile>) -> ConnId {
+    /// A dial begins only now: the time that the node was not run is not the peer's.
+    pub(crate) fn note_begun(&mut self, conn: ConnId) {
         let now = self.now;
-        let make = |id| Peer::new(id, addr, Side::Responder, now, profile);
+        if let Some(peer) = self.peers.get_mut(conn) {
+            peer.begin_dial(now);
+            self.arm(conn);
+        }
+    }
+
+    /// Gives a connection that was accepted, and is charged for, a slot.
+    pub(crate) fn insert_accepted(
+        &mut self,
+        addr: SocketAddr,
+        profile: Arc<Profile>,
+        encoder: Codec,
+    ) -> ConnId {
+        let now = self.now;
+        let make = |id| Peer::new(id, addr, Side::Responder, now, profile, encoder);
         self.limits.begin_connecting(Side::Responder);
         self.connecting += 1;
         self.peers.insert(make)

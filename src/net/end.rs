@@ -43,7 +43,7 @@ impl Net {
     /// Ends a connection now: what was queued is dropped, and the peer gets a reset (RST).
     ///
     /// From this call on no message of it is delivered. [`Handler::on_disconnect`](crate::Handler::on_disconnect)
-    /// follows in this turn with [`DisconnectReason::Local`]; for a dial that is not connected yet,
+    /// follows in this turn or one of the next with [`DisconnectReason::Local`]; for a dial that is not connected yet,
     /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed) with [`ConnectError::Cancelled`].
     pub fn abort(&mut self, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(conn) else {
@@ -60,7 +60,8 @@ impl Net {
     }
 
     /// Stops delivering a connection's messages, beginning with the next one. The peer is slowed down by TCP once
-    /// the kernel's buffers are full; at most one read buffer of what was read already is kept in memory.
+    /// the kernel's buffers are full; at most one read buffer of what was read already, and the beginning of one more
+    /// message, are kept in memory.
     ///
     /// That the peer is gone is noticed all the same once nothing is left to deliver; what is left is delivered after
     /// [`Net::resume`], before the end is reported.
@@ -77,7 +78,8 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        if peer.paused {
+        // Deadlines of one that is ending run on.
+        if peer.paused && peer.inner_state() == State::Open {
             peer.resume(now);
             self.arm(conn);
             if !planted!(LoseEdgeOnResume) {
@@ -168,6 +170,9 @@ impl Net {
             self.metrics.count_end(ending, peer.side());
         }
         peer.set_state(State::Gone);
+        if std::mem::take(&mut peer.starved) {
+            self.work.starved.retain(|(starved, _)| *starved != conn);
+        }
         self.ended_traffic += std::mem::take(&mut peer.traffic);
         if let Some(queue) = peer.queue.take() {
             self.metrics.note_peak();

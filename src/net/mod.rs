@@ -87,8 +87,8 @@ pub(crate) struct Work {
     pub(crate) current: Option<ConnId>,
     /// Stop delivering after the present message: the current connection was paused or ended, or a flush asked for.
     pub(crate) interrupt: bool,
-    /// Connections that were refused because of the loop's cap.
-    pub(crate) starved: Vec<ConnId>,
+    /// Connections that were refused because of the loop's cap, and the bytes that were.
+    pub(crate) starved: Vec<(ConnId, usize)>,
 }
 
 impl Work {

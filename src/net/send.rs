@@ -210,11 +210,11 @@ impl Net {
         let need = head.len() + body.len() + end.as_slice().len();
         // What a user's framer has made is queued: its state says that it was.
         if !matches!(body.0, Kind::Encoded(_)) {
-            if !self.metrics.has_room(need, self.config.loop_queue_max) {
-                return self.starve(conn);
-            }
             if !peer.has_room(need) {
                 return self.refuse(conn);
+            }
+            if !self.metrics.has_room(need, self.config.loop_queue_max) {
+                return self.starve(conn, need);
             }
             if let Codec::Custom(_) = peer.codec {
                 return self.enqueue_custom(conn, &body, token);
@@ -289,15 +289,20 @@ impl Net {
     /// Counts a refusal because all queues together are full. This connection's own may be empty; then it is the
     /// others' that have to fall.
     #[cold]
-    fn starve(&mut self, conn: ConnId) -> Result<(), SendError> {
+    fn starve(&mut self, conn: ConnId, need: usize) -> Result<(), SendError> {
         self.metrics.sends_refused += 1;
+        self.note_starved(conn, need);
+        Err(SendError::Full)
+    }
+
+    /// Owes a drain to a connection for when the loop has room for `need` bytes.
+    pub(super) fn note_starved(&mut self, conn: ConnId, need: usize) {
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.owe_drain();
             if !std::mem::replace(&mut peer.starved, true) {
-                self.work.starved.push(conn);
+                self.work.starved.push((conn, need));
             }
         }
-        Err(SendError::Full)
     }
 
     /// The whole frame for `body` on this connection; `None` where it has to be made for each one, or cannot.

@@ -23,8 +23,10 @@ impl Net {
         self.peer(conn).map_or(0, Peer::queued)
     }
 
-    /// Whether now is a good time to send: the connection is open for sending and its queue below
-    /// [`Config::queue_high`]. When it is not, [`Handler::on_drain`](crate::Handler::on_drain) says when it is again.
+    /// Whether now is a good time to send: the connection is open for sending, its queue below
+    /// [`Config::queue_high`], and all queues together that far below [`Config::loop_queue_max`]. When it is not,
+    /// [`Handler::on_drain`](crate::Handler::on_drain) says when it is again. A message of up to
+    /// `queue_max - queue_high` bytes, framing included, and no longer than `queue_high`, is taken then.
     #[inline]
     pub fn is_writable(&mut self, conn: ConnId) -> bool {
         let Some(peer) = self.peers.get_mut(conn).filter(|peer| peer.can_send()) else {
@@ -33,8 +35,14 @@ impl Net {
         let above = peer.queue_cost() >= peer.profile.queue_high;
         if above {
             peer.owe_drain();
+            return false;
         }
-        !above
+        let need = peer.profile.queue_high;
+        let fits = self.metrics.has_room(need, self.config.loop_queue_max);
+        if !fits {
+            self.note_starved(conn, need);
+        }
+        fits
     }
 
     /// The established connections that are not closing, in no particular order.

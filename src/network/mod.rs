@@ -18,6 +18,9 @@ use crate::config::ListenOptions;
 pub(crate) use bell::Bell;
 pub(crate) use tcp::SocketOptions;
 
+/// Events taken from the system at once. What does not fit stays there and is reported by the next wait.
+const EVENTS_MAX: usize = 1024;
+
 /// What the poller reports about one key. Hints, all of them: any may be spurious.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Readiness {
@@ -61,10 +64,42 @@ impl Poller {
         }
     }
 
-    /// Waits until something is ready, the timeout is over or the deadline has come. An interrupted wait is one
-    /// without events.
-    #[inline]
+    /// Waits until something is ready, the timeout is over or the deadline has come, and hands out all that is ready.
+    /// An interrupted wait is one without events.
+    ///
+    /// The system tells so much at a time; it is asked again for as long as there may be more, so that nobody is judged
+    /// by what a deadline says while what it sent is waiting. Each of the `sockets` is told of once, but for those to
+    /// which something happens meanwhile: that bounds how often.
     pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        deadline: Option<Instant>,
+        sockets: usize,
+        mut note: impl FnMut(Readiness),
+    ) -> io::Result<()> {
+        self.wait_once(timeout, deadline)?;
+        self.for_each_ready(&mut note);
+        for _ in 0..sockets / EVENTS_MAX {
+            if !self.is_full() {
+                break;
+            }
+            self.wait_once(Some(Duration::ZERO), None)?;
+            self.for_each_ready(&mut note);
+        }
+        Ok(())
+    }
+
+    /// Whether the last wait brought as much as one can, so that there may be more: the next one must not sleep, nor
+    /// may a foreign loop, for which no further edge comes.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Tcp(poller) => poller.is_full(),
+        }
+    }
+
+    #[inline]
+    fn wait_once(
         &mut self,
         timeout: Option<Duration>,
         deadline: Option<Instant>,
@@ -76,7 +111,7 @@ impl Poller {
 
     /// Hands out what the last wait brought.
     #[inline]
-    pub(crate) fn for_each_ready(&self, note: impl FnMut(Readiness)) {
+    fn for_each_ready(&self, note: impl FnMut(Readiness)) {
         match self {
             Self::Tcp(poller) => poller.ready().for_each(note),
         }

@@ -10,11 +10,8 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 use super::bell::Bell;
-use super::{AcceptError, Readiness};
+use super::{AcceptError, EVENTS_MAX, Readiness};
 use crate::config::{Config, ListenOptions};
-
-/// Events taken from the kernel at once. What does not fit stays there and is reported by the next wait.
-const EVENTS_MAX: usize = 1024;
 
 /// Waits for readiness, and has the clock.
 #[derive(Debug)]
@@ -92,6 +89,11 @@ impl Poller {
             }
             result => result,
         }
+    }
+
+    /// Whether the last wait brought as much as one can.
+    pub(crate) fn is_full(&self) -> bool {
+        self.events.iter().nth(EVENTS_MAX - 1).is_some()
     }
 
     /// What the last wait brought.

@@ -44,6 +44,15 @@ impl Peer {
         self.partial_since = self.partial_since.and(Some(now));
     }
 
+    /// Whether nothing that is queued has left for too long, as far as is known.
+    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
+        let stall = self.profile.timeouts.write_stall;
+        let at = self
+            .stalled_since
+            .and_then(|since| since.checked_add(stall?));
+        self.blocked && self.failure.is_none() && at.is_some_and(|at| at <= now)
+    }
+
     /// When the connection will be overdue if nothing happens until then, and how it ends in that case.
     pub(crate) fn due(&self) -> Option<(Instant, Ending)> {
         let timeouts = &self.profile.timeouts;
@@ -88,15 +97,15 @@ impl Peer {
         ))
     }
 
-    /// When to look at the connection next: when it will be overdue, or, while it is open, so early that nothing which
-    /// begins meanwhile can be overdue before.
+    /// When to look at the connection next: when it will be overdue, or so early that nothing which begins meanwhile
+    /// can be overdue before.
     pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
         let due = self.due().map(|(at, _)| at);
         let shortest = self
             .profile
             .timeouts
             .shortest()
-            .filter(|_| self.state == State::Open);
+            .filter(|_| matches!(self.state, State::Open | State::Closing(_)));
         let look = shortest.and_then(|time| now.checked_add(time));
         [due, look].into_iter().flatten().min()
     }

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::config::Profile;
-use crate::error::{ConnectError, DisconnectReason};
+use crate::error::{ConnectError, DisconnectReason, Phase};
 use crate::framing::Codec;
 use crate::id::{ConnId, Side};
 use crate::planted::planted;
@@ -99,6 +99,17 @@ pub(crate) enum Ending {
     Disconnected(DisconnectReason),
 }
 
+impl Ending {
+    /// Whether it is for what a peer did not say in time.
+    pub(crate) fn is_for_silence(self) -> bool {
+        matches!(
+            self,
+            Self::Failed(ConnectError::HandshakeTimedOut)
+                | Self::Disconnected(DisconnectReason::Timeout(Phase::Idle | Phase::PartialFrame))
+        )
+    }
+}
+
 /// What is to be done with the socket once everything queued has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AfterFlush {
@@ -125,6 +136,7 @@ impl Peer {
         side: Side,
         now: Instant,
         profile: Arc<Profile>,
+        codec: Codec,
     ) -> Self {
         Self {
             id,
@@ -134,7 +146,7 @@ impl Peer {
             since: now,
             traffic: Traffic::default(),
             state: State::Connecting,
-            codec: Codec::new(&profile.framing),
+            codec,
             quick: 0,
             profile,
             identity: None,
@@ -180,7 +192,7 @@ impl Peer {
         self.side
     }
 
-    /// When the connection was established; while connecting, when it was asked for.
+    /// When the connection was established; before, when its present stage began: the dial, or the handshake.
     pub fn since(&self) -> Instant {
         self.since
     }
@@ -295,6 +307,11 @@ impl Peer {
     /// Whether no handler has heard of the connection yet.
     pub(crate) fn is_unheard(&self) -> bool {
         matches!(self.state, State::Connecting | State::Handshaking)
+    }
+
+    /// The dial has begun.
+    pub(crate) fn begin_dial(&mut self, now: Instant) {
+        self.since = now;
     }
 
     /// The TCP connection is made.

@@ -30,7 +30,9 @@ impl<H: Handler> Driver<'_, H> {
     /// Accepts up to the budget. The listener stays ready until the kernel says that nobody waits. While too many
     /// handshakes are under way, `Net::left_connecting` remembers it.
     fn accept_from(&mut self, index: usize) {
-        for _ in 0..self.net.config.accept_budget {
+        let budget = self.net.config.accept_budget;
+        let mut lost_in_a_row = 0;
+        for _ in 0..budget {
             let Some(listening) = self.net.listeners.get_mut(index) else {
                 return;
             };
@@ -41,6 +43,7 @@ impl<H: Handler> Driver<'_, H> {
             match listening.socket.accept() {
                 Ok((stream, addr)) => {
                     listening.next_pause = self.net.config.accept_pause;
+                    lost_in_a_row = 0;
                     self.accepted(index, stream, addr);
                 }
                 Err(error) => match Listener::classify(&error) {
@@ -51,6 +54,11 @@ impl<H: Handler> Driver<'_, H> {
                     AcceptError::OneConnection => {
                         let name = &self.net.config.name;
                         log::debug!(target: "peerloop", "{name}: accept: {error}");
+                        lost_in_a_row += 1;
+                        // Nothing else all the time is no accident: a filter of the system's may forbid it.
+                        if lost_in_a_row == budget {
+                            return self.accept_failed(index, AcceptError::Other, &error);
+                        }
                     }
                     kind => return self.accept_failed(index, kind, &error),
                 },
@@ -98,12 +106,19 @@ impl<H: Handler> Driver<'_, H> {
             self.net.metrics.refused_by_handler += 1;
             return;
         }
+        // A user's framer may panic here: nothing is charged yet.
+        let codecs = self.call("a framer's fresh", None, |_, _| {
+            (Codec::new(&profile.framing), Codec::new(&profile.framing))
+        });
+        let Some((decoder, encoder)) = codecs else {
+            return;
+        };
         if let Err(limit) = self.net.limits.charge(addr) {
             log::debug!(target: "peerloop", "{}: {addr} refused: {limit}", self.net.config.name);
             return self.net.metrics.count_refusal(limit);
         }
-        let conn = self.net.insert_accepted(addr, profile);
-        match self.adopt(conn, stream) {
+        let conn = self.net.insert_accepted(addr, profile, encoder);
+        match self.adopt(conn, stream, decoder) {
             Ok(()) => {
                 self.net.metrics.accepted += 1;
                 self.connected(conn, local_addr);
@@ -154,11 +169,7 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     /// Registers a socket and gives it an inbound half.
-    fn adopt(&mut self, conn: ConnId, mut stream: Stream) -> io::Result<()> {
-        let Some(peer) = self.net.peers.get(conn) else {
-            return Ok(());
-        };
-        let codec = Codec::new(&peer.profile.framing);
+    fn adopt(&mut self, conn: ConnId, mut stream: Stream, codec: Codec) -> io::Result<()> {
         self.net.registrar.add_stream(&mut stream, conn.token())?;
         self.core.insert(Inbound {
             id: conn,
@@ -196,6 +207,7 @@ impl<H: Handler> Driver<'_, H> {
                 continue;
             }
             let conn = dial.conn;
+            self.net.note_begun(conn);
             if let Err(error) = self.begin_dial(dial) {
                 self.net.fail(conn, ConnectError::Io(error.kind()));
             }
@@ -207,7 +219,7 @@ impl<H: Handler> Driver<'_, H> {
             self.net
                 .registrar
                 .connect(dial.addr, dial.socket, dial.source, &self.net.sockets)?;
-        self.adopt(dial.conn, stream)
+        self.adopt(dial.conn, stream, dial.decoder)
     }
 
     /// A dial was reported ready: it is connected, or has failed, or neither yet.

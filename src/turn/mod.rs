@@ -9,7 +9,7 @@ mod session;
 mod write;
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::call::call_handler;
 use crate::buffer::{ReadBuffer, Stash};
@@ -20,7 +20,7 @@ use crate::handler::Handler;
 use crate::id::{ConnId, SLOTS_MAX, TimerId, WAKER_TOKEN};
 use crate::net::{Due, Net};
 use crate::network::{Readiness, Stream};
-use crate::peer::{Ending, State};
+use crate::peer::{Ending, Peer, State};
 use crate::secure::Secure;
 
 /// How often a turn flushes and makes the callbacks that follow from it before it leaves the rest to the next turn.
@@ -36,13 +36,18 @@ pub(crate) struct Core {
     run: Vec<ConnId>,
     /// Of those, the ones that have a step of their handshake to do: so many of them are taken a turn as the budget says.
     handshakes: VecDeque<ConnId>,
-    /// Connections that used up their write budget: they are flushed first thing in the next turn.
+    /// Connections that used up their write budget: they are flushed at the end of the next turn.
     unwritten: Vec<ConnId>,
     /// Callbacks owed after a flush.
     sent: Vec<(ConnId, u64)>,
     drained: Vec<ConnId>,
+    /// Connections that are overdue and have something to be read.
+    unjudged: Vec<ConnId>,
     /// Ids whose slots are free at the end of the turn.
     gone: Vec<ConnId>,
+    /// A shutdown that another thread has asked for, and how many commands were asked for before it.
+    farewell: Option<Duration>,
+    commands_before_farewell: usize,
     /// Memory of the lists while they are worked off.
     spare: Vec<ConnId>,
     pub(crate) started: bool,
@@ -97,7 +102,10 @@ impl Core {
             unwritten: Vec::new(),
             sent: Vec::new(),
             drained: Vec::new(),
+            unjudged: Vec::new(),
             gone: Vec::new(),
+            farewell: None,
+            commands_before_farewell: 0,
             spare: Vec::new(),
             started: false,
         }
@@ -111,6 +119,16 @@ impl Core {
             || !self.unwritten.is_empty()
             || !self.sent.is_empty()
             || !self.drained.is_empty()
+    }
+
+    /// Notes a shutdown that is to follow the commands which wait now. Of several the first says after which, and the
+    /// shortest grace counts.
+    fn note_farewell(&mut self, asked: Option<Duration>, waiting: usize) {
+        let Some(grace) = asked else { return };
+        if self.farewell.is_none() {
+            self.commands_before_farewell = waiting;
+        }
+        self.farewell = Some(self.farewell.map_or(grace, |earlier| earlier.min(grace)));
     }
 
     fn inbound(&mut self, conn: ConnId) -> Option<&mut Inbound> {
@@ -186,12 +204,17 @@ impl<H: Handler> Driver<'_, H> {
         self.run_commands(inbox);
         self.run_deadlines();
         self.call("on_turn", None, H::on_turn);
+        self.flush_urgent();
         self.begin_shutdown();
         self.finish();
+        self.end_shutdown();
+        self.free();
     }
 
     /// Takes up what the last turn left, and what was asked for since.
     fn carry_over(&mut self) {
+        // Before the deadlines: one that was asked for long before the loop ran has not failed yet.
+        self.begin_dials();
         self.net.work.dirty.append(&mut self.core.unwritten);
         self.flush_urgent();
     }
@@ -239,11 +262,11 @@ impl<H: Handler> Driver<'_, H> {
 
     fn run_commands(&mut self, inbox: &Inbox<H>) {
         inbox.rearm();
-        if let Some(grace) = inbox.shutdown_asked() {
-            self.net.shutdown(grace);
-        }
+        self.core.note_farewell(inbox.shutdown_asked(), inbox.len());
         for command in inbox.take(self.net.config.command_budget) {
             self.net.metrics.commands += 1;
+            self.core.commands_before_farewell =
+                self.core.commands_before_farewell.saturating_sub(1);
             match command {
                 Command::Send(conn, body) => {
                     if let Err(error) = self.net.send_bytes(conn, body) {
@@ -259,6 +282,11 @@ impl<H: Handler> Driver<'_, H> {
             self.flush_urgent();
         }
         inbox.report_wakes(&mut self.net.metrics);
+        if self.core.commands_before_farewell == 0 {
+            if let Some(grace) = self.core.farewell.take() {
+                self.net.shutdown(grace);
+            }
+        }
     }
 
     fn run_deadlines(&mut self) {
@@ -274,8 +302,13 @@ impl<H: Handler> Driver<'_, H> {
                 }
                 Due::Connection(conn) => self.look_at(conn, now),
                 Due::Listener(index) => self.end_pause(index),
-                Due::Shutdown => self.end_shutdown(now),
+                // The wait is over; the end of the turn does the rest.
+                Due::Shutdown => {}
             }
+        }
+        // Only now: a deadline that is over would hide all others from the loop above.
+        while let Some(conn) = self.core.unjudged.pop() {
+            self.net.arm(conn);
         }
     }
 
@@ -286,7 +319,21 @@ impl<H: Handler> Driver<'_, H> {
             return;
         };
         peer.deadline = None;
-        match peer.due() {
+        if peer.is_stalled(now) {
+            // Linux tells of room only once a third of the socket's buffer is free (tcp_sock.h, sk_stream_is_writeable):
+            // who reads slowly may have taken much without an edge, so the socket is asked before it is judged.
+            peer.blocked = false;
+            self.core.write(self.net, conn);
+        }
+        let is_unread = self
+            .core
+            .inbound(conn)
+            .is_some_and(|inbound| inbound.queued);
+        match self.net.peers.get(conn).and_then(Peer::due) {
+            // What it has sent may be waiting for a budget of ours; it is judged when that has been read.
+            Some((at, ending)) if at <= now && is_unread && ending.is_for_silence() => {
+                self.core.unjudged.push(conn);
+            }
             Some((at, ending)) if at <= now => self.net.end(conn, ending),
             _ => self.net.arm(conn),
         }
@@ -332,18 +379,18 @@ impl<H: Handler> Driver<'_, H> {
         }
     }
 
-    /// The grace is over: ends what is left.
-    fn end_shutdown(&mut self, now: Instant) {
-        if self.net.stopping.is_none_or(|stopping| stopping.by > now) {
+    /// When the grace is over, ends what is left. Everything has had its flush by then, even with a grace of zero.
+    fn end_shutdown(&mut self) {
+        let (stopping, now) = (self.net.stopping, self.net.now);
+        if !stopping.is_some_and(|stopping| stopping.begun && stopping.by <= now) {
             return;
         }
-        // With a grace of zero it has not even begun, and dials that are under way end in their own way.
-        self.begin_shutdown();
         let left: Vec<ConnId> = self.net.peers.iter().map(|(conn, _)| conn).collect();
         for conn in left {
             self.net
                 .end(conn, Ending::Disconnected(DisconnectReason::Shutdown));
         }
+        self.report_ends();
     }
 
     /// Flushes, reports what came of it, and goes on for as long as that leads to more, within bounds.
@@ -364,6 +411,9 @@ impl<H: Handler> Driver<'_, H> {
             }
         }
         self.revisit();
+    }
+
+    fn free(&mut self) {
         for conn in self.core.gone.drain(..) {
             self.net.free(conn);
         }

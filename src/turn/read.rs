@@ -263,7 +263,8 @@ impl<H: Handler> Driver<'_, H> {
         let Some(inbound) = self.core.inbound(conn) else {
             return;
         };
-        if !inbound.finished || inbound.stash.len() > 0 {
+        let stash = &inbound.stash;
+        if !inbound.finished || (stash.len() > 0 && stash.len() >= stash.need()) {
             return;
         }
         match inbound.stream.is_at_end() {

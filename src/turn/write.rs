@@ -59,19 +59,32 @@ impl<H: Handler> Driver<'_, H> {
         }
     }
 
-    /// Announces a drain to those that were refused because of the loop's cap, once half of that is free.
+    /// Announces a drain to those that were refused because of the loop's cap, once half of that is free and what was
+    /// refused would fit.
     pub(super) fn feed_starved(&mut self) {
         if self.net.work.starved.is_empty()
             || self.net.metrics.queued > self.net.config.loop_queue_max / 2
         {
             return;
         }
-        for conn in std::mem::take(&mut self.net.work.starved) {
-            if let Some(peer) = self.net.peers.get_mut(conn) {
+        let max = self.net.config.loop_queue_max;
+        let Net {
+            work,
+            metrics,
+            peers,
+            ..
+        } = &mut *self.net;
+        work.starved.retain(|&(conn, need)| {
+            let Some(peer) = peers.get_mut(conn) else {
+                return false;
+            };
+            let fits = metrics.has_room(need, max);
+            if fits {
                 peer.starved = false;
                 note_drain(peer, &mut self.core.drained);
             }
-        }
+            !fits
+        });
     }
 
     /// Makes the callbacks that follow from what was written.
@@ -104,7 +117,7 @@ impl Core {
     }
 
     /// Writes what a connection has queued, up to its budget, and does what comes after that.
-    fn write(&mut self, net: &mut Net, conn: ConnId) {
+    pub(super) fn write(&mut self, net: &mut Net, conn: ConnId) {
         let Some(peer) = net.peers.get_mut(conn) else {
             return;
         };
