@@ -41,7 +41,8 @@ pub(crate) struct Secure {
     /// How many bytes at the front of the queue are sealed in `out`.
     batch: usize,
     said_goodbye: bool,
-    failed: bool,
+    /// What ended it; it is not called again.
+    error: Option<SessionError>,
 }
 
 impl Secure {
@@ -55,7 +56,7 @@ impl Secure {
             written: 0,
             batch: 0,
             said_goodbye: false,
-            failed: false,
+            error: None,
         }
     }
 
@@ -69,29 +70,35 @@ impl Secure {
         bytes: &[u8],
         plaintext: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
-        self.ask(|session, wire| {
+        let said = self.out.len();
+        let result = self.ask(|session, wire| {
             let taken = session.receive(bytes, &mut Output { plaintext, wire })?;
             // The session may be a user's; what it says of the bytes is checked like the bytes themselves.
             match bytes.len().checked_sub(taken) {
                 None => Err(SessionError::Failed("it took more than there was")),
-                Some(left) if left > UNTAKEN_MAX && session.stage() != Stage::Transparent => {
+                Some(left) if left > UNTAKEN_MAX && wants_more(session.stage()) => {
                     Err(SessionError::Malformed("a message without an end"))
                 }
                 Some(_) => Ok(taken),
             }
-        })
+        });
+        if self.said_goodbye {
+            // After its last word it has no answers: the sending half is closed, or about to be.
+            self.out.truncate(said);
+        }
+        result
     }
 
     pub(crate) fn stage(&self) -> Stage {
         self.stage
     }
 
-    pub(crate) fn identity(&mut self) -> Option<Identity> {
-        self.ask(|session, _| Ok(session.identity())).ok()?
+    pub(crate) fn identity(&mut self) -> Result<Option<Identity>, SessionError> {
+        self.ask(|session, _| Ok(session.identity()))
     }
 
     pub(crate) fn wire_ended(&mut self) -> Result<(), SessionError> {
-        if self.failed {
+        if self.has_failed() {
             return Ok(());
         }
         self.ask(|session, _| session.wire_ended())
@@ -99,7 +106,11 @@ impl Secure {
 
     /// Whether it is good for nothing any more, but for what it has still to say.
     pub(crate) fn has_failed(&self) -> bool {
-        self.failed
+        self.error.is_some()
+    }
+
+    pub(crate) fn error(&self) -> Option<SessionError> {
+        self.error
     }
 
     pub(crate) fn unwritten(&self) -> &[u8] {
@@ -115,6 +126,12 @@ impl Secure {
     pub(crate) fn advance(&mut self, count: usize) {
         self.written += count;
         debug_assert!(self.written <= self.out.len());
+    }
+
+    /// Nothing can be written any more: what was to be said goes unsaid.
+    pub(crate) fn fall_silent(&mut self) {
+        self.written = 0;
+        self.out.clear();
     }
 
     /// Everything has been written: the batch has left the queue, and the memory goes back.
@@ -152,7 +169,7 @@ impl Secure {
 
     /// Has the session say its last word, if it has not yet.
     pub(crate) fn say_goodbye(&mut self) {
-        if !self.failed && !std::mem::replace(&mut self.said_goodbye, true) {
+        if !self.has_failed() && !std::mem::replace(&mut self.said_goodbye, true) {
             // One that fails to say goodbye has said none.
             let _ = self.ask(|session, out| {
                 session.goodbye(out);
@@ -189,7 +206,12 @@ impl Secure {
             }
             Err(_) => Err(SessionError::Panicked),
         };
-        self.failed |= result.is_err();
+        self.error = self.error.or_else(|| result.as_ref().err().copied());
         result
     }
+}
+
+/// Whether a session at this stage still takes bytes from the wire.
+fn wants_more(stage: Stage) -> bool {
+    matches!(stage, Stage::Handshaking | Stage::Established)
 }

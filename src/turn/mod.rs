@@ -83,6 +83,13 @@ impl Inbound {
             .as_ref()
             .is_some_and(|secure| secure.is_behind())
     }
+
+    /// The session's answers will never leave.
+    fn fall_silent(&mut self) {
+        if let Some(secure) = &mut self.secure {
+            secure.fall_silent();
+        }
+    }
 }
 
 impl std::fmt::Debug for Inbound {

@@ -37,6 +37,7 @@ impl<H: Handler> Driver<'_, H> {
         // Output first: what leaves makes room, and a handler that answers would only queue behind it.
         self.write_blocked(conn);
         if self.deliver_stash(conn) {
+            self.conclude(conn);
             self.read(conn);
         }
     }
@@ -71,6 +72,7 @@ impl<H: Handler> Driver<'_, H> {
                 return;
             };
             let is_closing = matches!(peer.inner_state(), State::Closing(_));
+            let is_broken = peer.failure.is_some();
             match peer.inner_state() {
                 State::Open if peer.paused => return self.look_for_end(conn),
                 State::Handshaking | State::Open | State::Closing(_) => {}
@@ -80,8 +82,15 @@ impl<H: Handler> Driver<'_, H> {
                 return;
             };
             // When what a session has to say has left, the write looks here again.
-            if !inbound.readable || (!is_closing && inbound.is_held()) {
+            if !inbound.readable {
                 return;
+            }
+            if !is_closing && inbound.is_held() {
+                if !is_broken {
+                    return;
+                }
+                // It would wait for ever: nothing leaves any more.
+                inbound.fall_silent();
             }
             if budget == 0 {
                 self.net.metrics.read_budget_hits += 1;

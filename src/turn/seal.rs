@@ -32,7 +32,7 @@ pub(super) fn write_sealed(
         match prepare(peer, secure, spares) {
             Ok(true) => {}
             Ok(false) => break Flushed::All,
-            Err(error) => break Flushed::Failed(DisconnectReason::Session(error)),
+            Err(error) => break Flushed::Unsealed(error),
         }
     };
     peer.session_speaks = !secure.unwritten().is_empty();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use super::read::{deliver, keep};
 use super::{Driver, Inbound};
 use crate::buffer::Stash;
-use crate::error::{ConnectError, DisconnectReason, SessionError};
+use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::peer::State;
@@ -19,7 +19,6 @@ struct Step {
     /// The first `lead` bytes are what was left of earlier messages.
     plaintext: Vec<u8>,
     lead: usize,
-    error: Option<SessionError>,
 }
 
 impl<H: Handler> Driver<'_, H> {
@@ -44,18 +43,13 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     fn start_session(&mut self, conn: ConnId, mut secure: Secure) {
-        let error = secure.start().err();
+        // An error is found with the session, below.
+        let _ = secure.start();
         if let Some(inbound) = self.core.inbound(conn) {
             inbound.secure = Some(Box::new(secure));
         }
         self.net.arm(conn);
-        self.follow(
-            conn,
-            &Step {
-                error,
-                ..Step::default()
-            },
-        );
+        self.follow(conn, &Step::default());
     }
 
     /// Passes what was just read through the session; `front` bytes that it had not taken lie before it.
@@ -78,16 +72,37 @@ impl<H: Handler> Driver<'_, H> {
         let Some(secure) = self.core.inbound(conn).and_then(|i| i.secure.as_ref()) else {
             return;
         };
-        let stage = secure.stage();
+        let (stage, has_failed) = (secure.stage(), secure.has_failed());
         self.net.note_speech(conn, !secure.unwritten().is_empty());
-        if step.error.is_none() && stage != Stage::Handshaking && self.is_handshaking(conn) {
+        if !has_failed && stage != Stage::Handshaking && self.is_handshaking(conn) {
             self.establish(conn, stage);
         }
         self.deliver_plaintext(conn, step);
-        if let Some(error) = step.error {
+        self.conclude(conn);
+    }
+
+    /// Ends the connection if its session has come to an end, by a failure or by the peer's goodbye. What a pause holds back
+    /// is delivered before that.
+    pub(super) fn conclude(&mut self, conn: ConnId) {
+        let Some(inbound) = self.core.inbound(conn) else {
+            return;
+        };
+        let Some(secure) = &inbound.secure else {
+            return;
+        };
+        let Some(peer) = self.net.peers.get_mut(conn) else {
+            return;
+        };
+        let (error, stage) = (secure.error(), secure.stage());
+        if peer.paused && inbound.stash.len() > 0 && peer.inner_state() == State::Open {
+            peer.sealed_off |= error.is_some();
+            return;
+        }
+        let is_news = peer.inner_state() == State::Open && !peer.peer_finished;
+        if let Some(error) = error {
             log::debug!(target: "peerloop", "{}: {conn}: session: {error}", self.net.config.name);
             self.net.fail_session(conn, error);
-        } else if stage == Stage::Finished && self.is_open(conn) {
+        } else if stage == Stage::Finished && is_news {
             self.peer_finished(conn, None);
         }
     }
@@ -98,7 +113,11 @@ impl<H: Handler> Driver<'_, H> {
         let Some(inbound) = self.core.inbound(conn) else {
             return;
         };
-        let identity = inbound.secure.as_mut().and_then(|secure| secure.identity());
+        let identity = match inbound.secure.as_mut().map(|secure| secure.identity()) {
+            Some(Ok(identity)) => identity,
+            Some(Err(error)) => return self.net.fail_session(conn, error),
+            None => None,
+        };
         let over = inbound.secure.take_if(|_| stage == Stage::Transparent);
         if let Some(secure) = over {
             self.net.note_speech(conn, false);
@@ -125,8 +144,12 @@ impl<H: Handler> Driver<'_, H> {
 
     fn deliver_plaintext(&mut self, conn: ConnId, step: &Step) {
         let fresh = &step.plaintext[step.lead..];
-        if fresh.is_empty() || !self.is_open(conn) {
+        if !self.is_open(conn) {
             return;
+        }
+        if fresh.is_empty() {
+            // The beginning of a record is the beginning of a message.
+            return self.note_read(conn, 0);
         }
         let wants_messages = self.wants_messages(conn);
         let Self {
@@ -152,7 +175,13 @@ impl<H: Handler> Driver<'_, H> {
 
     /// The stream has ended; whether it was allowed to, the session knows.
     pub(super) fn stream_ended(&mut self, conn: ConnId) {
+        // Once this node closes, the session sees nothing of what arrives, a goodbye included.
+        // After a failed write, that it was reset says more than that it ended.
+        let peer = self.net.peers.get(conn);
+        let is_broken = peer.is_some_and(|peer| peer.failure.is_some());
+        let asks = !is_broken && (self.is_handshaking(conn) || self.is_open(conn));
         let secure = self.core.inbound(conn).and_then(|i| i.secure.as_mut());
+        let secure = secure.filter(|_| asks);
         let cut_off = secure.and_then(|secure| secure.wire_ended().err());
         self.peer_finished(conn, cut_off.map(DisconnectReason::Session));
     }
@@ -166,11 +195,7 @@ fn unseal(inbound: &mut Inbound, bytes: &[u8], front: usize, mut plaintext: Vec<
     } else {
         0
     };
-    let mut step = Step {
-        plaintext,
-        lead,
-        error: None,
-    };
+    let mut step = Step { plaintext, lead };
     let Some(secure) = &mut inbound.secure else {
         return step;
     };
@@ -186,16 +211,18 @@ fn unseal(inbound: &mut Inbound, bytes: &[u8], front: usize, mut plaintext: Vec<
     }
     let rest = match secure.receive(bytes, &mut step.plaintext) {
         Ok(taken) => &bytes[taken..],
-        Err(error) => {
-            step.error = Some(error);
-            &[]
-        }
+        Err(_) => &[],
     };
-    if secure.stage() == Stage::Transparent && !planted!(DropAfterHandshake) {
-        step.plaintext.extend_from_slice(rest);
-        secure.wire = Stash::default();
-    } else {
-        secure.wire.replace(rest, 0);
+    match secure.stage() {
+        Stage::Transparent if planted!(DropAfterHandshake) => {}
+        Stage::Transparent => step.plaintext.extend_from_slice(rest),
+        // What follows a goodbye is nobody's.
+        Stage::Finished => {}
+        Stage::Handshaking | Stage::Established => {
+            secure.wire.replace(rest, 0);
+            return step;
+        }
     }
+    secure.wire = Stash::default();
     step
 }

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 
 use super::seal::write_sealed;
 use super::{Core, Driver, Inbound};
-use crate::error::DisconnectReason;
+use crate::error::{DisconnectReason, SessionError};
 use crate::handler::{Handler, SendOutcome};
 use crate::id::ConnId;
 use crate::net::Net;
@@ -22,6 +22,8 @@ pub(super) enum Flushed {
     /// The budget is used up, the socket may take more.
     Budget,
     Failed(DisconnectReason),
+    /// The session could not seal what is queued.
+    Unsealed(SessionError),
 }
 
 impl<H: Handler> Driver<'_, H> {
@@ -134,6 +136,7 @@ impl Core {
         let (cost, before) = (peer.queue_cost(), peer.written);
         net.metrics.note_peak();
         let mut held = false;
+        let mut unsealed = None;
         let write = if inbound.secure.is_none() {
             write_queue
         } else {
@@ -167,12 +170,19 @@ impl Core {
                 }
             }
             Flushed::Failed(reason) => peer.failure = Some(reason),
+            Flushed::Unsealed(error) if peer.inner_state() == State::Open => {
+                unsealed = Some(error);
+            }
+            Flushed::Unsealed(error) => peer.failure = Some(DisconnectReason::Session(error)),
         }
         peer.note_write(peer.written - before, net.now);
         net.metrics.queued -= cost - peer.queue_cost();
         note_drain(peer, &mut self.drained);
         if held {
             self.enqueue(conn);
+        }
+        if let Some(error) = unsealed {
+            return net.fail_session(conn, error);
         }
         self.after_write(net, conn);
     }

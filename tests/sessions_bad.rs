@@ -1,0 +1,300 @@
+//! Handshakes that come to nothing: refused, cut off, stalled, or broken by the user's own code.
+
+mod util;
+
+#[path = "util/sessions.rs"]
+mod toys;
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use peerloop::{Config, ConnectError, SessionError, Timeouts};
+use toys::{ALERT, End, Greeting, MAGIC, Manner, Script, Xor, frame, listen_to_end, with_sessions};
+use util::{Event, Recorder, TestNode, listening, node, raw, run_until};
+
+fn mannered(manner: Manner) -> Recorder {
+    with_sessions(Recorder::default(), move |_| Greeting::new(manner))
+}
+
+fn patient() -> Config {
+    timed(None)
+}
+
+fn timed(handshake: Option<Duration>) -> Config {
+    Config {
+        timeouts: Timeouts {
+            handshake,
+            ..Timeouts::default()
+        },
+        ..Config::default()
+    }
+}
+
+/// Nothing of a handshake is left, and nobody was told of it.
+fn assert_clean(node: &mut TestNode) {
+    assert_eq!(node.handler().events, [Event::Start]);
+    assert_eq!(node.net().connecting_count(), 0);
+    assert_eq!(node.net().connection_count(), 0);
+    assert_eq!(node.net().metrics().disconnected, 0);
+}
+
+/// How a dialler with a greeting fares with a listener of this manner.
+fn dial(manner: Manner, config: Config) -> (TestNode, TestNode, ConnectError) {
+    let mut client = node(config.clone(), mannered(Manner::Agrees));
+    let (mut server, addr) = listening(config, mannered(manner));
+    let conn = client.net().connect(addr).unwrap();
+    run_until([&mut client, &mut server], |[client, server]| {
+        client.net().metrics().dials_failed == 1
+            && server.net().metrics().handshakes_failed == 1
+            && server.net().connecting_count() == 0
+    });
+    let [Event::Start, Event::ConnectFailed(failed, error)] = client.handler().events[..] else {
+        panic!("{:?}", client.handler().events);
+    };
+    assert_eq!(failed, conn);
+    assert_eq!(client.net().metrics().handshakes_failed, 1);
+    (client, server, error)
+}
+
+mod refusals {
+    use super::*;
+
+    #[test]
+    fn the_dialler_is_told_and_the_acceptors_handler_is_not() {
+        let (client, mut server, error) = dial(Manner::Rejects, patient());
+        let refused = SessionError::RefusedByPeer("greeting");
+        assert_eq!(error, ConnectError::Session(refused));
+        run_until([&mut server], |[server]| {
+            server.net().stats().messages_sent == 0
+        });
+        drop(client);
+        assert_clean(&mut server);
+    }
+
+    #[test]
+    fn the_alert_leaves_and_a_frame_sent_with_the_magic_is_never_heard() {
+        let (mut node, addr) = listening(patient(), mannered(Manner::Rejects));
+        let mut peer = raw::dial(addr);
+        let bytes = [&MAGIC[..], &frame(&[7; 50_000])].concat();
+        peer.write_all(&bytes).unwrap();
+        let (heard, end) = listen_to_end(&mut node, &mut peer);
+        assert_eq!((heard, end), (ALERT.to_vec(), End::Fin));
+        drop(peer);
+        run_until([&mut node], |[node]| node.net().find(addr).is_none());
+        assert_eq!(node.net().metrics().handshakes_failed, 1);
+        assert_eq!(node.net().stats().messages_received, 0);
+        assert_clean(&mut node);
+    }
+
+    #[test]
+    fn an_error_of_the_handler_fails_the_dial_with_its_kind_and_closes_who_dialled_in() {
+        let refusing = || {
+            let mut recorder = Recorder::reacting(|_, _| {});
+            recorder.sessions = Box::new(|_, _| Err(std::io::ErrorKind::InvalidInput.into()));
+            recorder
+        };
+        let (mut node, addr) = listening(patient(), refusing());
+        let mut peer = raw::dial(addr);
+        assert_eq!(listen_to_end(&mut node, &mut peer).0, b"");
+        assert_clean(&mut node);
+        let (mut other, elsewhere) = listening(patient(), Recorder::default());
+        let conn = node.net().connect(elsewhere).unwrap();
+        let failed = Event::ConnectFailed(conn, ConnectError::Io(std::io::ErrorKind::InvalidInput));
+        run_until([&mut node, &mut other], |[node, _]| {
+            node.handler().events.contains(&failed)
+        });
+    }
+}
+
+mod cuts {
+    use super::*;
+
+    #[derive(Clone, Copy, Debug)]
+    enum Cut {
+        Fin,
+        Reset,
+        Silence,
+    }
+
+    /// Stops a handshake after each of its bytes. One place in all shows that each gives its own back.
+    fn stop_after_each_byte(cut: Cut) {
+        let config = Config {
+            max_connections: 1,
+            max_connecting_inbound: 1,
+            ..timed(matches!(cut, Cut::Silence).then(|| Duration::from_millis(20)))
+        };
+        let recorder = with_sessions(Recorder::default(), Xor::new);
+        let (mut node, addr) = listening(config, recorder);
+        let hello = Script::new(peerloop::Side::Initiator).hello();
+        for len in 0..hello.len() {
+            let mut peer = raw::dial(addr);
+            run_until([&mut node], |[node]| node.net().connecting_count() == 1);
+            raw::settle(&mut node);
+            for byte in hello[..len].chunks(1) {
+                peer.write_all(byte).unwrap();
+                let _ = node.turn(Some(Duration::from_millis(1))).unwrap();
+            }
+            match cut {
+                Cut::Fin => peer.shutdown(Shutdown::Write).unwrap(),
+                Cut::Reset => raw::reset(peer),
+                Cut::Silence => assert_eq!(listen_to_end(&mut node, &mut peer).0, b""),
+            }
+            run_until([&mut node], |[node]| node.net().connecting_count() == 0);
+            let metrics = node.net().metrics();
+            assert_eq!(metrics.handshakes_failed, 1 + len as u64, "{cut:?} {len}");
+            assert_eq!((metrics.refused_by_total, metrics.accept_errors), (0, 0));
+            let timeouts = u64::from(matches!(cut, Cut::Silence)) * (1 + len as u64);
+            assert_eq!(metrics.handshake_timeouts, timeouts);
+            assert_clean(&mut node);
+        }
+    }
+
+    #[test]
+    fn a_fin_after_each_byte() {
+        stop_after_each_byte(Cut::Fin);
+    }
+
+    #[test]
+    fn a_reset_after_each_byte() {
+        stop_after_each_byte(Cut::Reset);
+    }
+
+    #[test]
+    fn silence_after_each_byte() {
+        stop_after_each_byte(Cut::Silence);
+    }
+}
+
+mod deadlines {
+    use super::*;
+
+    #[test]
+    fn a_handshake_times_out_on_both_sides() {
+        let config = timed(Some(Duration::from_millis(50)));
+        let (mut client, mut server, error) = dial(Manner::Silent, config);
+        // Whose deadline comes first ends the other's stream.
+        let ended = ConnectError::Io(std::io::ErrorKind::UnexpectedEof);
+        let reset = ConnectError::Io(std::io::ErrorKind::ConnectionReset);
+        assert!(
+            [ConnectError::HandshakeTimedOut, ended, reset].contains(&error),
+            "{error}"
+        );
+        let timeouts =
+            [&mut client, &mut server].map(|node| node.net().metrics().handshake_timeouts);
+        assert!(timeouts.iter().sum::<u64>() >= 1, "{timeouts:?}");
+        assert_clean(&mut server);
+    }
+
+    #[test]
+    fn a_dial_whose_peer_never_answers_times_out() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = timed(Some(Duration::from_millis(50)));
+        let mut node = node(config, mannered(Manner::Agrees));
+        let conn = node.net().connect(server.local_addr().unwrap()).unwrap();
+        let failed = Event::ConnectFailed(conn, ConnectError::HandshakeTimedOut);
+        run_until([&mut node], |[node]| {
+            node.handler().events.contains(&failed)
+        });
+        let metrics = node.net().metrics();
+        assert_eq!(
+            (metrics.handshake_timeouts, metrics.connect_timeouts),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn a_hundred_stalled_clients_all_time_out_and_are_counted() {
+        let config = timed(Some(Duration::from_millis(300)));
+        let (mut node, addr) = listening(config, mannered(Manner::Agrees));
+        let crowd: Vec<_> = (0..100).map(|_| raw::dial(addr)).collect();
+        run_until([&mut node], |[node]| {
+            node.net().metrics().handshake_timeouts == 100
+        });
+        assert_eq!(node.net().metrics().handshakes_failed, 100);
+        assert_clean(&mut node);
+        drop(crowd);
+    }
+}
+
+mod panics {
+    use super::*;
+
+    /// Two peers run into the fault, a third one is served.
+    fn lives_on(manner: Manner) {
+        let mut left = 2;
+        let recorder = with_sessions(Recorder::echo(), move |_| {
+            let now = if left > 0 { manner } else { Manner::Agrees };
+            left -= i32::from(left > 0);
+            Greeting::new(now)
+        });
+        let (mut node, addr) = listening(patient(), recorder);
+        for round in 1..=2 {
+            let mut peer = raw::dial(addr);
+            peer.write_all(&MAGIC).unwrap();
+            let _ = listen_to_end(&mut node, &mut peer);
+            drop(peer);
+            run_until([&mut node], |[node]| node.net().metrics().panics == round);
+            assert_eq!(node.net().metrics().handshakes_failed, round);
+        }
+        assert_clean(&mut node);
+        let mut peer = raw::dial(addr);
+        peer.write_all(&MAGIC).unwrap();
+        let conn = raw::accepted(&mut node);
+        raw::feed(&mut node, &mut peer, &frame(b"lucky"));
+        assert_eq!(node.handler().messages(conn), [b"lucky"]);
+    }
+
+    #[test]
+    fn in_start() {
+        lives_on(Manner::PanicsInStart);
+    }
+
+    #[test]
+    fn in_receive() {
+        lives_on(Manner::PanicsInReceive);
+    }
+
+    #[test]
+    fn in_identity() {
+        lives_on(Manner::PanicsInIdentity);
+    }
+
+    #[test]
+    fn in_the_handlers_own_session_method() {
+        let mut left = 2;
+        let mut recorder = Recorder::reacting(|_, _| {});
+        recorder.sessions = Box::new(move |_, _| {
+            left -= 1;
+            assert!(left < 0, "as the test wants it");
+            Ok(None)
+        });
+        let (mut node, addr) = listening(patient(), recorder);
+        for _ in 0..2 {
+            let mut peer = raw::dial(addr);
+            assert_eq!(listen_to_end(&mut node, &mut peer).0, b"");
+        }
+        assert_clean(&mut node);
+        assert_eq!(node.net().metrics().panics, 2);
+        raw::join(&mut node, addr);
+    }
+
+    #[test]
+    fn of_a_dialler_fails_the_dial() {
+        for manner in [
+            Manner::PanicsInStart,
+            Manner::PanicsInReceive,
+            Manner::PanicsInIdentity,
+        ] {
+            let mut client = node(patient(), mannered(manner));
+            let (mut server, addr) = listening(patient(), mannered(Manner::Agrees));
+            let conn = client.net().connect(addr).unwrap();
+            let panicked = ConnectError::Session(SessionError::Panicked);
+            let failed = Event::ConnectFailed(conn, panicked);
+            run_until([&mut client, &mut server], |[client, _]| {
+                client.handler().events.contains(&failed)
+            });
+            assert_eq!(client.handler().connected(), [], "{manner:?}");
+        }
+    }
+}
