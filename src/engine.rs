@@ -61,6 +61,12 @@ impl<H> Engine<H> {
         self.inbox.handle()
     }
 
+    /// What the world that the node lives in looks at.
+    #[cfg(feature = "sim")]
+    pub(crate) fn parts(&self) -> (&Core, &Net, &H) {
+        (&self.core, &self.net, &self.handler)
+    }
+
     /// Writes an event down.
     #[inline]
     pub(crate) fn note(&mut self, ready: Readiness) {

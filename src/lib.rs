@@ -133,6 +133,8 @@ mod planted;
 mod queue;
 mod secure;
 pub mod session;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod stats;
 mod table;
 mod topology;

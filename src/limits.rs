@@ -124,6 +124,49 @@ impl Limits {
         *count = count.saturating_sub(1);
     }
 
+    /// Compares what is counted with what is there.
+    #[cfg(feature = "sim")]
+    pub(crate) fn recount<'a>(
+        &self,
+        peers: impl Iterator<Item = &'a crate::peer::Peer>,
+    ) -> Result<(), String> {
+        use crate::peer::State;
+
+        let (mut total, mut inbound, mut outbound) = (0, 0, 0);
+        let (mut by_ip, mut by_prefix) = (HashMap::new(), HashMap::new());
+        let mut by_address = HashMap::new();
+        for peer in peers.filter(|peer| peer.is_live()) {
+            let addr = canonical(peer.addr());
+            total += 1;
+            *by_ip.entry(addr.ip()).or_default() += 1;
+            if let Some(limit) = &self.per_prefix {
+                *by_prefix.entry(prefix(addr.ip(), limit)).or_default() += 1;
+            }
+            let is_connecting =
+                matches!(peer.inner_state(), State::Connecting | State::Handshaking);
+            match peer.side() {
+                Side::Initiator => outbound += usize::from(is_connecting),
+                Side::Responder => inbound += usize::from(is_connecting),
+            }
+            if !matches!(peer.inner_state(), State::Closing(_)) {
+                *by_address.entry(addr).or_default() += 1;
+            }
+        }
+        let counted = (self.total, self.inbound, self.outbound);
+        if counted != (total, inbound, outbound) {
+            return Err(format!(
+                "{counted:?} are charged, but there are {:?}",
+                (total, inbound, outbound)
+            ));
+        }
+        let equal =
+            (&self.by_ip, &self.by_prefix, &self.by_address) == (&by_ip, &by_prefix, &by_address);
+        if !equal {
+            return Err("what is charged by address is not what is there".to_owned());
+        }
+        Ok(())
+    }
+
     /// Whether there is a connection or a dial with this other end.
     pub(crate) fn knows(&self, addr: SocketAddr) -> bool {
         self.by_address.contains_key(&canonical(addr))

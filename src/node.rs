@@ -199,6 +199,24 @@ impl<H: Handler> Node<H> {
     }
 }
 
+#[cfg(feature = "sim")]
+impl<H: Handler> Node<H> {
+    /// What the world that the node lives in looks at.
+    pub(crate) fn parts(&self) -> (&crate::turn::Core, &Net, &H) {
+        self.engine.parts()
+    }
+
+    pub(crate) fn parts_mut(&mut self) -> (&mut H, &mut Net) {
+        self.engine.net.now = self.poller.now();
+        (&mut self.engine.handler, &mut self.engine.net)
+    }
+
+    /// Whether it wants another turn at once.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.has_work()
+    }
+}
+
 impl<H> fmt::Debug for Node<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")

@@ -188,6 +188,12 @@ impl SendQueue {
         self.tracked.push_back(Tracked { end, token });
     }
 
+    /// Tracked sends that are waiting for their answer.
+    #[cfg(feature = "sim")]
+    pub(crate) fn tracked(&self) -> usize {
+        self.tracked.len()
+    }
+
     /// The token of a tracked send whose frame has been written in full.
     pub(crate) fn pop_sent(&mut self) -> Option<u64> {
         let first = self.tracked.front()?;

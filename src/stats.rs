@@ -98,6 +98,8 @@ pub struct Metrics {
     pub partial_writes: u64,
     /// Sends refused with [`SendError::Full`](crate::SendError::Full).
     pub sends_refused: u64,
+    /// Sends accepted by [`Net::send_tracked`](crate::Net::send_tracked), each to be answered once.
+    pub sends_tracked: u64,
     /// Calls of [`Handler::on_drain`](crate::Handler::on_drain).
     pub drains: u64,
     /// Bytes that were accepted for sending and lost with their connection.

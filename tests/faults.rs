@@ -758,6 +758,15 @@ mod a_half_open_connection {
     }
 
     #[test]
+    fn ends_when_the_reset_comes_with_the_end_of_the_stream() {
+        let (mut node, conn, peer) = wire(allowing());
+        peer.shutdown(Shutdown::Write).unwrap();
+        // Both are there before the node looks, and make one event.
+        reset(peer);
+        assert_eq!(until_ended(&mut node, conn), DisconnectReason::Reset);
+    }
+
+    #[test]
     fn does_not_come_of_an_end_in_the_middle_of_a_message() {
         let (mut node, conn, mut peer) = wire(allowing());
         peer.write_all(&frame(b"cut")[..6]).unwrap();

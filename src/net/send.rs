@@ -225,6 +225,7 @@ impl Net {
         body.push(queue, &head, end, &mut self.spares);
         if let Some(token) = token {
             queue.track(token);
+            self.metrics.sends_tracked += 1;
         }
         peer.traffic.messages_sent += 1;
         peer.traffic.bytes_sent += need as u64;

@@ -5,6 +5,8 @@
 //! one it lives in.
 
 mod bell;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
 mod tcp;
 
 use std::io::{self, IoSlice};
@@ -50,6 +52,8 @@ pub(crate) enum AcceptError {
 #[derive(Debug)]
 pub(crate) enum Poller {
     Tcp(tcp::Poller),
+    #[cfg(feature = "sim")]
+    Sim(sim::Poller),
 }
 
 impl Poller {
@@ -61,6 +65,8 @@ impl Poller {
     pub(crate) fn registrar(&self) -> Registrar {
         match self {
             Self::Tcp(poller) => Registrar::Tcp(poller.registrar().clone()),
+            #[cfg(feature = "sim")]
+            Self::Sim(poller) => Registrar::Sim(poller.registrar().clone()),
         }
     }
 
@@ -95,6 +101,8 @@ impl Poller {
     pub(crate) fn is_full(&self) -> bool {
         match self {
             Self::Tcp(poller) => poller.is_full(),
+            #[cfg(feature = "sim")]
+            Self::Sim(poller) => poller.is_full(),
         }
     }
 
@@ -106,6 +114,11 @@ impl Poller {
     ) -> io::Result<()> {
         match self {
             Self::Tcp(poller) => poller.wait(timeout, deadline),
+            #[cfg(feature = "sim")]
+            Self::Sim(poller) => {
+                poller.wait();
+                Ok(())
+            }
         }
     }
 
@@ -114,6 +127,8 @@ impl Poller {
     fn for_each_ready(&self, note: impl FnMut(Readiness)) {
         match self {
             Self::Tcp(poller) => poller.ready().for_each(note),
+            #[cfg(feature = "sim")]
+            Self::Sim(poller) => poller.ready().for_each(note),
         }
     }
 
@@ -121,6 +136,8 @@ impl Poller {
     pub(crate) fn now(&self) -> Instant {
         match self {
             Self::Tcp(poller) => poller.now(),
+            #[cfg(feature = "sim")]
+            Self::Sim(poller) => poller.now(),
         }
     }
 
@@ -128,6 +145,8 @@ impl Poller {
     pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         match self {
             Self::Tcp(poller) => poller.as_fd(),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => unreachable!("a world keeps its nodes, and asks none for a descriptor"),
         }
     }
 }
@@ -136,6 +155,8 @@ impl Poller {
 #[derive(Clone, Debug)]
 pub(crate) enum Registrar {
     Tcp(tcp::Registrar),
+    #[cfg(feature = "sim")]
+    Sim(sim::Registrar),
 }
 
 impl Registrar {
@@ -150,6 +171,13 @@ impl Registrar {
     ) -> io::Result<Stream> {
         match self {
             Self::Tcp(_) => tcp::Stream::connect(addr, socket, source, options).map(Stream::Tcp),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) if socket.is_some() => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "a simulated node has no use for a socket of the system",
+            )),
+            #[cfg(feature = "sim")]
+            Self::Sim(registrar) => registrar.connect(addr, source, options).map(Stream::Sim),
         }
     }
 
@@ -162,6 +190,8 @@ impl Registrar {
     ) -> io::Result<Listener> {
         match self {
             Self::Tcp(_) => tcp::Listener::bind(addr, options, sockets).map(Listener::Tcp),
+            #[cfg(feature = "sim")]
+            Self::Sim(registrar) => registrar.bind(addr, options, sockets).map(Listener::Sim),
         }
     }
 
@@ -169,6 +199,8 @@ impl Registrar {
     pub(crate) fn reserve(&self) -> Reserve {
         match self {
             Self::Tcp(_) => Reserve::Tcp(tcp::Reserve::default()),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Reserve::Sim(sim::Reserve),
         }
     }
 
@@ -177,6 +209,8 @@ impl Registrar {
     pub(crate) fn now(&self) -> Instant {
         match self {
             Self::Tcp(registrar) => registrar.now(),
+            #[cfg(feature = "sim")]
+            Self::Sim(registrar) => registrar.now(),
         }
     }
 
@@ -184,6 +218,10 @@ impl Registrar {
     pub(crate) fn add_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
         match (self, stream) {
             (Self::Tcp(registrar), Stream::Tcp(stream)) => registrar.add_stream(stream, token),
+            #[cfg(feature = "sim")]
+            (Self::Sim(registrar), Stream::Sim(stream)) => registrar.add_stream(stream, token),
+            #[cfg(feature = "sim")]
+            _ => unreachable!("what belongs to one world is not given to another"),
         }
     }
 
@@ -191,6 +229,13 @@ impl Registrar {
     pub(crate) fn remove_stream(&self, stream: &mut Stream) -> io::Result<()> {
         match (self, stream) {
             (Self::Tcp(registrar), Stream::Tcp(stream)) => registrar.remove_stream(stream),
+            #[cfg(feature = "sim")]
+            (Self::Sim(registrar), Stream::Sim(stream)) => {
+                registrar.remove_stream(stream);
+                Ok(())
+            }
+            #[cfg(feature = "sim")]
+            _ => unreachable!("what belongs to one world is not given to another"),
         }
     }
 
@@ -200,6 +245,13 @@ impl Registrar {
             (Self::Tcp(registrar), Listener::Tcp(listener)) => {
                 registrar.add_listener(listener, token)
             }
+            #[cfg(feature = "sim")]
+            (Self::Sim(registrar), Listener::Sim(listener)) => {
+                registrar.add_listener(listener, token);
+                Ok(())
+            }
+            #[cfg(feature = "sim")]
+            _ => unreachable!("what belongs to one world is not given to another"),
         }
     }
 
@@ -207,6 +259,13 @@ impl Registrar {
     pub(crate) fn remove_listener(&self, listener: &mut Listener) -> io::Result<()> {
         match (self, listener) {
             (Self::Tcp(registrar), Listener::Tcp(listener)) => registrar.remove_listener(listener),
+            #[cfg(feature = "sim")]
+            (Self::Sim(registrar), Listener::Sim(listener)) => {
+                registrar.remove_listener(listener);
+                Ok(())
+            }
+            #[cfg(feature = "sim")]
+            _ => unreachable!("what belongs to one world is not given to another"),
         }
     }
 
@@ -214,12 +273,16 @@ impl Registrar {
     pub(crate) fn in_lane(&self, lane: usize) -> Self {
         match self {
             Self::Tcp(registrar) => Self::Tcp(registrar.in_lane(lane)),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => unreachable!("simulated nodes make no group"),
         }
     }
 
     pub(crate) fn waker(&self, token: usize) -> io::Result<Wake> {
         match self {
             Self::Tcp(registrar) => registrar.waker(token).map(Wake::Tcp),
+            #[cfg(feature = "sim")]
+            Self::Sim(registrar) => Ok(Wake::Sim(registrar.waker(token))),
         }
     }
 }
@@ -228,6 +291,8 @@ impl Registrar {
 #[derive(Debug)]
 pub(crate) enum Wake {
     Tcp(tcp::Wake),
+    #[cfg(feature = "sim")]
+    Sim(sim::Wake),
 }
 
 impl Wake {
@@ -235,6 +300,11 @@ impl Wake {
     pub(crate) fn wake(&self) -> io::Result<()> {
         match self {
             Self::Tcp(wake) => wake.wake(),
+            #[cfg(feature = "sim")]
+            Self::Sim(wake) => {
+                wake.wake();
+                Ok(())
+            }
         }
     }
 
@@ -242,6 +312,8 @@ impl Wake {
     pub(crate) fn on_behalf_of(&self, member: usize, bell: Bell) -> Self {
         match self {
             Self::Tcp(wake) => Self::Tcp(wake.on_behalf_of(member, bell)),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => unreachable!("simulated nodes make no group"),
         }
     }
 }
@@ -250,14 +322,27 @@ impl Wake {
 #[derive(Debug)]
 pub(crate) enum Stream {
     Tcp(tcp::Stream),
+    #[cfg(feature = "sim")]
+    Sim(sim::Stream),
 }
 
 impl Stream {
+    /// The number of a simulated one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn sim_id(&self) -> Option<sim::SocketId> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Sim(stream) => Some(stream.id()),
+        }
+    }
+
     /// Whether the connection that was begun is made; its local address then.
     #[inline]
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
         match self {
             Self::Tcp(stream) => stream.connected(),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.connected(),
         }
     }
 
@@ -266,6 +351,8 @@ impl Stream {
     pub(crate) fn set_up(&self, options: &SocketOptions) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.set_up(options),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Ok(()),
         }
     }
 
@@ -273,6 +360,8 @@ impl Stream {
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.local_addr(),
         }
     }
 
@@ -281,6 +370,8 @@ impl Stream {
     pub(crate) fn broken(&self) -> Option<io::Error> {
         match self {
             Self::Tcp(stream) => stream.broken(),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.broken(),
         }
     }
 
@@ -292,6 +383,8 @@ impl Stream {
     pub(crate) fn is_at_end(&self) -> io::Result<bool> {
         match self {
             Self::Tcp(stream) => stream.is_at_end(),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.is_at_end(),
         }
     }
 
@@ -299,6 +392,8 @@ impl Stream {
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.read(buffer),
         }
     }
 
@@ -306,6 +401,8 @@ impl Stream {
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(slices),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.write(slices),
         }
     }
 
@@ -313,6 +410,8 @@ impl Stream {
     pub(crate) fn finish(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.finish(),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.finish(),
         }
     }
 
@@ -320,6 +419,8 @@ impl Stream {
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.reset_on_close(),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.reset_on_close(),
         }
     }
 }
@@ -328,12 +429,25 @@ impl Stream {
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(tcp::Listener),
+    #[cfg(feature = "sim")]
+    Sim(sim::Listener),
 }
 
 impl Listener {
+    /// The number of a simulated one.
+    #[cfg(feature = "sim")]
+    pub(crate) fn sim_id(&self) -> Option<u64> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Sim(listener) => Some(listener.id()),
+        }
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(listener) => listener.local_addr(),
+            #[cfg(feature = "sim")]
+            Self::Sim(listener) => listener.local_addr(),
         }
     }
 
@@ -343,6 +457,10 @@ impl Listener {
             Self::Tcp(listener) => listener
                 .accept()
                 .map(|(stream, addr)| (Stream::Tcp(stream), addr)),
+            #[cfg(feature = "sim")]
+            Self::Sim(listener) => listener
+                .accept()
+                .map(|(stream, addr)| (Stream::Sim(stream), addr)),
         }
     }
 
@@ -356,6 +474,8 @@ impl Listener {
 #[derive(Debug)]
 pub(crate) enum Reserve {
     Tcp(tcp::Reserve),
+    #[cfg(feature = "sim")]
+    Sim(sim::Reserve),
 }
 
 impl Reserve {
@@ -363,6 +483,8 @@ impl Reserve {
     pub(crate) fn fill(&mut self) {
         match self {
             Self::Tcp(reserve) => reserve.fill(),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => {}
         }
     }
 
@@ -370,6 +492,10 @@ impl Reserve {
     pub(crate) fn shed(&mut self, listener: &Listener, max: usize) -> usize {
         match (self, listener) {
             (Self::Tcp(reserve), Listener::Tcp(listener)) => reserve.shed(listener, max),
+            #[cfg(feature = "sim")]
+            (Self::Sim(reserve), Listener::Sim(listener)) => reserve.shed(listener, max),
+            #[cfg(feature = "sim")]
+            _ => unreachable!("what belongs to one world is not given to another"),
         }
     }
 }

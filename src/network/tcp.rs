@@ -199,8 +199,8 @@ impl Wake {
 pub(crate) struct SocketOptions {
     nodelay: bool,
     keepalive: Option<Duration>,
-    send_buffer: Option<usize>,
-    receive_buffer: Option<usize>,
+    pub(super) send_buffer: Option<usize>,
+    pub(super) receive_buffer: Option<usize>,
 }
 
 impl SocketOptions {

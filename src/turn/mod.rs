@@ -190,6 +190,35 @@ impl Core {
     }
 }
 
+/// The inbound half of a simulated connection, as far as its world's checks need it.
+#[cfg(feature = "sim")]
+pub(crate) struct InboundView {
+    pub(crate) socket: crate::network::sim::SocketId,
+    /// Bytes of messages that are not delivered yet.
+    pub(crate) stashed: usize,
+    /// No session has its hands on the bytes.
+    pub(crate) is_plain: bool,
+}
+
+#[cfg(feature = "sim")]
+impl Core {
+    pub(crate) fn view(&self, conn: ConnId) -> Option<InboundView> {
+        let inbound = self.inbound.get(conn.slot())?.as_ref()?;
+        let socket = inbound.stream.sim_id().filter(|_| inbound.id == conn)?;
+        let stashed = inbound.stash.len();
+        Some(InboundView {
+            socket,
+            stashed,
+            is_plain: inbound.secure.is_none(),
+        })
+    }
+
+    /// Tracked sends that were written and not answered yet.
+    pub(crate) fn answers_owed(&self) -> usize {
+        self.sent.len()
+    }
+}
+
 /// The loop at work: the parts of a node, borrowed side by side for one turn.
 pub(crate) struct Driver<'a, H> {
     pub(crate) core: &'a mut Core,

@@ -248,6 +248,8 @@ impl<H: Handler> Driver<'_, H> {
                 self.call("on_finished", Some(conn), |handler, net| {
                     handler.on_finished(net, conn)
                 });
+                // The end and a reset after it may have come as one edge; then this is the only look there will be.
+                self.look_for_reset(conn);
             }
             State::Open if !nothing_left && !broken => self.net.begin_closing(conn, reason),
             State::Closing(_) if !nothing_left => {}

@@ -1,0 +1,88 @@
+//! A node of a world, whatever its handler.
+
+use std::any::Any;
+use std::fmt::Write as _;
+use std::io;
+use std::time::Instant;
+
+use super::checks::{self, Connection};
+use super::observer::Observer;
+use crate::handler::Handler;
+use crate::network::sim::Internet;
+use crate::node::{Node, Turn};
+
+pub(super) trait Hosted {
+    fn turn(&mut self) -> io::Result<Turn>;
+
+    /// When it wants its next turn, unless something happens before.
+    fn next_turn(&self, now: Instant) -> Option<Instant>;
+
+    /// What the node breaks of what it promises.
+    fn check(&mut self, internet: &Internet) -> Result<(), String>;
+
+    /// Its connections, for a comparison with those of others.
+    fn connections(&self) -> Vec<Connection>;
+
+    /// In a line, what it is doing.
+    fn describe(&self) -> String;
+
+    fn as_any(&mut self) -> &mut dyn Any;
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
+    fn turn(&mut self) -> io::Result<Turn> {
+        Self::turn(self, Some(std::time::Duration::ZERO))
+    }
+
+    fn next_turn(&self, now: Instant) -> Option<Instant> {
+        self.timeout().map(|timeout| now + timeout)
+    }
+
+    fn check(&mut self, internet: &Internet) -> Result<(), String> {
+        if let Some(violation) = self.handler_mut().ledger.violation.take() {
+            return Err(violation);
+        }
+        let is_busy = self.is_busy();
+        let (core, net, observer) = self.parts();
+        checks::check(core, net, &observer.ledger, internet, is_busy)
+    }
+
+    fn connections(&self) -> Vec<Connection> {
+        let (core, net, _) = self.parts();
+        checks::connections(core, net)
+    }
+
+    fn describe(&self) -> String {
+        let (_, net, _) = self.parts();
+        let mut line = format!(
+            "{} connections, {} dials, {} bytes queued, {} turns",
+            net.connection_count(),
+            net.connecting_count(),
+            net.metrics.queued,
+            net.metrics.turns,
+        );
+        if self.is_busy() {
+            line.push_str(", busy");
+        }
+        for (conn, peer) in net.peers.iter().take(8) {
+            let _ = write!(
+                line,
+                "\n      {conn} {:?} {:?}",
+                peer.inner_state(),
+                peer.addr()
+            );
+            let _ = write!(line, ", {} queued, {:?}", peer.queued(), peer.traffic());
+        }
+        line
+    }
+
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}

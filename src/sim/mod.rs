@@ -1,0 +1,74 @@
+//! Whole networks of nodes in one thread, on a virtual clock, replayable from a seed (feature `sim`).
+//!
+//! A [`World`] has any number of nodes: the same [`Handler`](crate::Handler), [`Config`](crate::Config), framing and deadlines as on a
+//! real network, and the same code, down to the system calls. Only these, the network and the clock are simulated, and
+//! simulated unkindly: each seed has [`Faults`] of its own, from none to all that a kernel may do. Whatever happens is drawn
+//! from the seed, so that a run can be repeated, byte for byte.
+//!
+//! ```
+//! use std::time::Duration;
+//! use peerloop::sim::World;
+//! use peerloop::{Config, ConnId, Handler, Net};
+//!
+//! #[derive(Default)]
+//! struct Echo {
+//!     heard: Vec<Vec<u8>>,
+//!     answers: bool,
+//! }
+//!
+//! impl Handler for Echo {
+//!     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+//!         if !self.answers {
+//!             net.send(conn, b"anybody there?").expect("a new connection has room");
+//!         }
+//!     }
+//!
+//!     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+//!         self.heard.push(message.to_vec());
+//!         if self.answers {
+//!             let _ = net.send(conn, message);
+//!         }
+//!     }
+//! }
+//!
+//! let mut world = World::new(7);
+//! world.faults(peerloop::sim::Faults::hostile().lossless());
+//! let server = world.node(Config::default(), Echo { answers: true, ..Echo::default() });
+//! let client = world.node(Config::default(), Echo::default());
+//! let addr = world.with(server, |_, net| net.listen("0.0.0.0:7000").map(|addr| addr.port()));
+//! let addr = (world.ip(server), addr.expect("the port is free")).into();
+//! world.with(client, |_, net| net.connect(addr)).expect("nothing forbids it");
+//! world
+//!     .run_until(Duration::from_secs(60), |world| world.with(client, |it, _| !it.heard.is_empty()))
+//!     .expect("the answer comes");
+//! ```
+//!
+//! # What is checked
+//!
+//! After every turn of every node the world itself checks what the library promises: callbacks in their order and number,
+//! limits and queues against a recount, deadlines, bytes against the wire, and that no node has forgotten something that
+//! waits for it. A violated check panics, with the seed, the time, the last lines of the trace and how to replay it.
+//!
+//! # What is not simulated
+//!
+//! Other threads: a [`Handle`](crate::Handle) would work, but not the same way twice; [`World::post`] stands for it. A socket of the
+//! caller's own ([`DialOptions::socket`](crate::DialOptions::socket)): such a dial fails with `Unsupported`. IPv4 on IPv6 sockets. Names: give
+//! addresses.
+
+mod checks;
+mod hosted;
+mod ledger;
+mod node_id;
+mod observer;
+mod run;
+mod seeds;
+mod stuck;
+mod wire;
+mod world;
+
+pub use crate::network::sim::{Faults, Happened, Link, Random, Trace};
+pub use node_id::NodeId;
+pub use seeds::{for_each_seed, seeds};
+pub use stuck::Stuck;
+pub use wire::{Wire, WireListener};
+pub use world::World;

@@ -1,0 +1,167 @@
+//! Letting time go on, and looking at what comes of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::checks::Connection;
+use super::seeds::replay;
+use super::stuck::Stuck;
+use super::world::World;
+use crate::node::Turn;
+
+/// Lines of the trace in the message of a violated check.
+const LINES: usize = 50;
+
+/// Nodes that a report describes.
+const DESCRIBED: usize = 20;
+
+impl World {
+    /// Lets the world go on for this much virtual time.
+    ///
+    /// # Panics
+    ///
+    /// When a node breaks a promise of the library: with the seed, what was broken, and how to replay it.
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.now() + time;
+        while self.step(until) {}
+        self.check_pairs();
+    }
+
+    /// Lets the world go on until `condition` holds. It is asked before the first and after each turn of a node.
+    ///
+    /// # Errors
+    ///
+    /// [`Stuck`] when it does not hold within the virtual time `bound`.
+    ///
+    /// # Panics
+    ///
+    /// As [`World::run_for`].
+    pub fn run_until(
+        &mut self,
+        bound: Duration,
+        mut condition: impl FnMut(&mut Self) -> bool,
+    ) -> Result<(), Stuck> {
+        let until = self.now() + bound;
+        while !condition(self) {
+            if !self.step(until) {
+                let is_quiet = self.internet.lock().is_quiet();
+                return Err(Stuck {
+                    seed: self.seed,
+                    at: bound,
+                    is_quiet,
+                    report: self.report(),
+                });
+            }
+        }
+        self.check_pairs();
+        Ok(())
+    }
+
+    /// One turn of the node that is due next, if one is until then.
+    fn step(&mut self, until: Duration) -> bool {
+        let Some(poller) = self.internet.lock().advance(until) else {
+            return false;
+        };
+        self.steps += 1;
+        let index = self.by_poller[poller];
+        let Some(node) = &mut self.slots[index].node else {
+            return true;
+        };
+        match node.turn() {
+            Ok(Turn::Stopped) => self.internet.lock().plan(poller, None),
+            Ok(Turn::Waiting | Turn::Busy) => self.plan(index),
+            Err(error) => self.fail(index, &format!("a turn failed: {error}")),
+        }
+        self.check(index);
+        true
+    }
+
+    /// Wants a node's next turn for when it is due.
+    pub(super) fn plan(&mut self, index: usize) {
+        let slot = &self.slots[index];
+        let Some(node) = &slot.node else { return };
+        let now = self.internet.lock().instant();
+        let deadline = node.next_turn(now);
+        self.internet.lock().plan(slot.poller, deadline);
+    }
+
+    fn check(&mut self, index: usize) {
+        let Some(node) = &mut self.slots[index].node else {
+            return;
+        };
+        let internet = self.internet.lock();
+        let result = node.check(&internet);
+        drop(internet);
+        if let Err(violation) = result {
+            self.fail(index, &violation);
+        }
+    }
+
+    /// Compares both ends of every connection between two nodes.
+    fn check_pairs(&mut self) {
+        let mut ends: BTreeMap<u64, (usize, Connection)> = BTreeMap::new();
+        for (index, slot) in self.slots.iter().enumerate() {
+            let connections = slot.node.iter().flat_map(|node| node.connections());
+            ends.extend(connections.map(|it| (it.socket, (index, it))));
+        }
+        let internet = self.internet.lock();
+        let violation = ends.values().find_map(|(index, from)| {
+            let (to, in_between) = internet.other_end(from.socket)?;
+            let (_, to) = ends.get(&to)?;
+            let what = compare(from, to, in_between)?;
+            Some((*index, what))
+        });
+        drop(internet);
+        if let Some((index, what)) = violation {
+            self.fail(index, &what);
+        }
+    }
+
+    fn fail(&self, index: usize, violation: &str) -> ! {
+        let (seed, now) = (self.seed, self.now());
+        let tail = self.internet.lock().trace().tail(LINES);
+        panic!(
+            "node n{index} broke a promise, with the seed {seed}, at {now:?}: {violation}\n\
+             The last that happened:\n{tail}To replay: {}",
+            replay(seed)
+        );
+    }
+
+    /// What every node is doing, and what happened last.
+    fn report(&self) -> String {
+        let mut report = String::new();
+        for (index, slot) in self.slots.iter().take(DESCRIBED).enumerate() {
+            let doing = slot.node.as_ref().map(|node| node.describe());
+            let doing = doing.unwrap_or_else(|| "crashed".to_owned());
+            let _ = writeln!(report, "  n{index} ({}): {doing}", slot.ip);
+        }
+        let others = self.slots.len().saturating_sub(DESCRIBED);
+        if others > 0 {
+            let _ = writeln!(report, "  and {others} others");
+        }
+        let tail = self.internet.lock().trace().tail(LINES);
+        let _ = write!(report, "The last that happened:\n{tail}");
+        report
+    }
+}
+
+/// What is wrong about the way from one end to the other, if something is; `in_between` bytes are in the kernels.
+fn compare(from: &Connection, to: &Connection, in_between: usize) -> Option<String> {
+    let (sent, received) = (from.traffic, to.traffic);
+    let framed = match (&from.framing, &to.framing) {
+        (Some(a), Some(b)) => a.frames_like(b),
+        _ => false,
+    };
+    let too_many = framed && received.messages_received > sent.messages_sent;
+    if received.bytes_received > sent.bytes_sent || too_many {
+        return Some(format!("{}: more arrived than was sent", from.conn));
+    }
+    let settled = from.is_open && to.is_open && from.queued + in_between + to.stashed == 0;
+    let missing = received.bytes_received != sent.bytes_sent
+        || (framed && received.messages_received != sent.messages_sent);
+    (settled && missing).then(|| {
+        let (conn, sent, received) = (from.conn, sent.messages_sent, received.messages_received);
+        format!("{conn}: {sent} messages sent and {received} received, with nothing in between")
+    })
+}
