@@ -1,0 +1,113 @@
+//! Instructions per message, counted by callgrind and held against recorded numbers: what a clock cannot say on a shared
+//! machine.
+//!
+//! ```sh
+//! cargo run --release -p instructions              # compare; fails above the slack
+//! cargo run --release -p instructions -- --record  # write down what is counted now
+//! ```
+//!
+//! Each work is run under valgrind twice, with N and with 2 N messages; the difference is what N messages cost, without
+//! what it takes to begin and to end. Both ends live in one thread, so that the count hardly depends on the machine.
+
+mod count;
+mod recorded;
+mod work;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+
+use crate::work::Work;
+
+/// How much more than recorded is too much, and how much less worth recording, in per cent.
+const SLACK_PERCENT: f64 = 4.0;
+
+/// Works and the sizes of their messages in bytes.
+const CASES: [(Work, usize); 6] = [
+    (Work::Receive, 16),
+    (Work::Receive, 256),
+    (Work::Send, 16),
+    (Work::Send, 256),
+    (Work::Echo, 16),
+    (Work::Echo, 256),
+];
+
+enum Task {
+    Compare,
+    Record,
+    /// What valgrind is given to run.
+    Run(Work, usize, u64),
+}
+
+fn main() -> ExitCode {
+    let done = parse().and_then(|task| match task {
+        Task::Compare => compare(),
+        Task::Record => record(),
+        Task::Run(work, size, messages) => work.run(size, messages).map(|()| true),
+    });
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse() -> Result<Task, Box<dyn Error>> {
+    let mut parser = lexopt::Parser::from_env();
+    match parser.next()? {
+        None => Ok(Task::Compare),
+        Some(Long("record")) => Ok(Task::Record),
+        Some(Long("run")) => Ok(Task::Run(
+            parser.value()?.parse()?,
+            parser.value()?.parse()?,
+            parser.value()?.parse()?,
+        )),
+        Some(other) => Err(other.unexpected().into()),
+    }
+}
+
+/// Counts everything and compares; whether nothing got dearer.
+fn compare() -> Result<bool, Box<dyn Error>> {
+    let recorded = recorded::read()?;
+    let compiler = count::compiler()?;
+    let same_compiler = recorded.compiler == compiler;
+    if !same_compiler {
+        println!(
+            "recorded with {}, this is {compiler}: shown, not judged",
+            recorded.compiler
+        );
+    }
+    let mut good = true;
+    println!(
+        "{:>8} {:>6} {:>10} {:>10} {:>8}",
+        "work", "bytes", "recorded", "counted", "change"
+    );
+    for (work, size) in CASES {
+        let counted = count::per_message(work, size)?;
+        let before = recorded
+            .find(work, size)
+            .ok_or_else(|| format!("nothing is recorded for {work} {size}"))?;
+        let change = 100.0 * (counted - before) / before;
+        println!("{work:>8} {size:>6} {before:>10.1} {counted:>10.1} {change:>+7.1}%");
+        good &= !same_compiler || change <= SLACK_PERCENT;
+    }
+    if !good {
+        println!("more than {SLACK_PERCENT} % above what is recorded; with a reason, record anew");
+    }
+    Ok(good)
+}
+
+fn record() -> Result<bool, Box<dyn Error>> {
+    let mut lines = vec![count::compiler()?];
+    for (work, size) in CASES {
+        let counted = count::per_message(work, size)?;
+        println!("{work} {size} {counted:.1}");
+        lines.push(format!("{work} {size} {counted:.1}"));
+    }
+    recorded::write(&lines)?;
+    Ok(true)
+}
