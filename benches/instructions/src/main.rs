@@ -20,17 +20,15 @@ use lexopt::prelude::*;
 
 use crate::work::Work;
 
-/// How much more than recorded is too much, and how much less worth recording, in per cent.
-const SLACK_PERCENT: f64 = 4.0;
-
-/// Works and the sizes of their messages in bytes.
-const CASES: [(Work, usize); 6] = [
-    (Work::Receive, 16),
-    (Work::Receive, 256),
-    (Work::Send, 16),
-    (Work::Send, 256),
-    (Work::Echo, 16),
-    (Work::Echo, 256),
+/// Works, the sizes of their messages in bytes, and how much more than recorded is too much, in per cent. How often a
+/// sender finds the socket full is up to the kernel, and each time may cost it a new block.
+const CASES: [(Work, usize, f64); 6] = [
+    (Work::Receive, 16, 4.0),
+    (Work::Receive, 256, 4.0),
+    (Work::Send, 16, 6.0),
+    (Work::Send, 256, 25.0),
+    (Work::Echo, 16, 4.0),
+    (Work::Echo, 256, 4.0),
 ];
 
 enum Task {
@@ -86,24 +84,24 @@ fn compare() -> Result<bool, Box<dyn Error>> {
         "{:>8} {:>6} {:>10} {:>10} {:>8}",
         "work", "bytes", "recorded", "counted", "change"
     );
-    for (work, size) in CASES {
+    for (work, size, slack) in CASES {
         let counted = count::per_message(work, size)?;
         let before = recorded
             .find(work, size)
             .ok_or_else(|| format!("nothing is recorded for {work} {size}"))?;
         let change = 100.0 * (counted - before) / before;
         println!("{work:>8} {size:>6} {before:>10.1} {counted:>10.1} {change:>+7.1}%");
-        good &= !same_compiler || change <= SLACK_PERCENT;
+        good &= !same_compiler || change <= slack;
     }
     if !good {
-        println!("more than {SLACK_PERCENT} % above what is recorded; with a reason, record anew");
+        println!("too far above what is recorded; with a reason, record anew");
     }
     Ok(good)
 }
 
 fn record() -> Result<bool, Box<dyn Error>> {
     let mut lines = vec![count::compiler()?];
-    for (work, size) in CASES {
+    for (work, size, _) in CASES {
         let counted = count::per_message(work, size)?;
         println!("{work} {size} {counted:.1}");
         lines.push(format!("{work} {size} {counted:.1}"));
