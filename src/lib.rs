@@ -124,6 +124,8 @@ mod limits;
 mod net;
 mod network;
 mod node;
+#[cfg(feature = "noise")]
+pub mod noise;
 mod peer;
 #[cfg(peerloop_planted)]
 #[doc(hidden)]

@@ -74,7 +74,13 @@ impl<H: Handler> Driver<'_, H> {
         };
         let (stage, has_failed) = (secure.stage(), secure.has_failed());
         self.net.note_speech(conn, !secure.unwritten().is_empty());
-        if !has_failed && stage != Stage::Handshaking && self.is_handshaking(conn) {
+        let is_agreed = match stage {
+            Stage::Handshaking => false,
+            Stage::Transparent => !has_failed,
+            // An error came after the end of the handshake, which it only happened to arrive with.
+            Stage::Established | Stage::Finished => true,
+        };
+        if is_agreed && self.is_handshaking(conn) {
             self.establish(conn, stage);
         }
         self.deliver_plaintext(conn, step);
@@ -183,6 +189,12 @@ impl<H: Handler> Driver<'_, H> {
         let secure = self.core.inbound(conn).and_then(|i| i.secure.as_mut());
         let secure = secure.filter(|_| asks);
         let cut_off = secure.and_then(|secure| secure.wire_ended().err());
+        if cut_off.is_some() {
+            // The session has failed and seals nothing any more.
+            if let Some(peer) = self.net.peers.get_mut(conn) {
+                peer.sealed_off = true;
+            }
+        }
         self.peer_finished(conn, cut_off.map(DisconnectReason::Session));
     }
 }

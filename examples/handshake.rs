@@ -1,0 +1,330 @@
+//! A handshake of one's own, without any cryptography: who belongs to the network, and who is who.
+//!
+//! ```text
+//! cargo run --example handshake
+//! ```
+//!
+//! Both sides of a connection say 26 bytes at once, and read the other's:
+//!
+//! ```text
+//!    0       4         6          10             18             26
+//!   ┌───────┬─────────┬──────────┬──────────────┬──────────────┐
+//!   │ magic │ version │ network  │ node id      │ nonce        │   big-endian
+//!   └───────┴─────────┴──────────┴──────────────┴──────────────┘
+//! ```
+//!
+//! Strangers, other versions and other networks are refused. The node id lasts, the nonce is drawn anew at each start:
+//! whoever says both of ours is ourselves, whoever says the id alone has stolen or copied it. After that the session
+//! steps aside and the connection is plain TCP.
+//!
+//! Two nodes that dial each other at once have two connections for a moment. Both know who has dialled which, and keep the
+//! one that the node with the smaller id has dialled. What was sent on the other may be lost: speak first in answer to
+//! something, or say again what matters.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use peerloop::session::{Identity, Output, Session, Stage};
+use peerloop::{
+    Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Peer, Permission,
+    SessionError, Side,
+};
+
+const MAGIC: [u8; 4] = *b"loop";
+const VERSION: u16 = 1;
+
+/// What a side says of itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hello {
+    pub(crate) version: u16,
+    pub(crate) network: u32,
+    pub(crate) id: u64,
+    pub(crate) nonce: u64,
+}
+
+impl Hello {
+    pub(crate) const LEN: usize = 26;
+
+    /// What a node of this network and id says from this start on.
+    pub(crate) fn new(network: u32, id: u64) -> Self {
+        Self {
+            version: VERSION,
+            network,
+            id,
+            nonce: RandomState::new().build_hasher().finish(),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(self.version.to_be_bytes());
+        bytes.extend(self.network.to_be_bytes());
+        bytes.extend(self.id.to_be_bytes());
+        bytes.extend(self.nonce.to_be_bytes());
+        bytes
+    }
+
+    /// `None` for bytes that are too few, or begin with another magic.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(&MAGIC)?;
+        let (version, rest) = rest.split_first_chunk()?;
+        let (network, rest) = rest.split_first_chunk()?;
+        let (id, rest) = rest.split_first_chunk()?;
+        let nonce = rest.first_chunk()?;
+        Some(Self {
+            version: u16::from_be_bytes(*version),
+            network: u32::from_be_bytes(*network),
+            id: u64::from_be_bytes(*id),
+            nonce: u64::from_be_bytes(*nonce),
+        })
+    }
+
+    /// Whether to talk to somebody who says `theirs`.
+    fn judge(&self, theirs: &Self) -> Result<(), SessionError> {
+        if theirs.version != self.version {
+            Err(SessionError::Refused("another version"))
+        } else if theirs.network != self.network {
+            Err(SessionError::Refused("another network"))
+        } else if theirs.id != self.id {
+            Ok(())
+        } else if theirs.nonce == self.nonce {
+            Err(SessionError::Refused("this node itself"))
+        } else {
+            Err(SessionError::Refused("another node with the same id"))
+        }
+    }
+}
+
+/// The handshake of one connection.
+pub(crate) struct Handshake {
+    ours: Hello,
+    theirs: Option<Hello>,
+}
+
+impl Handshake {
+    pub(crate) fn new(ours: Hello) -> Self {
+        Self { ours, theirs: None }
+    }
+}
+
+impl Session for Handshake {
+    fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
+        wire.extend(self.ours.encode());
+        Ok(())
+    }
+
+    fn receive(&mut self, bytes: &[u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+        // A stranger is known by its first wrong byte: it may be waiting for our answer to fewer than it takes.
+        if bytes
+            .iter()
+            .zip(MAGIC)
+            .any(|(theirs, ours)| *theirs != ours)
+        {
+            return Err(SessionError::Refused("another protocol"));
+        }
+        let Some(theirs) = Hello::decode(bytes) else {
+            return Ok(0); // They come again, with more behind them.
+        };
+        self.ours.judge(&theirs)?;
+        self.theirs = Some(theirs);
+        Ok(Hello::LEN) // What follows belongs to the messages.
+    }
+
+    fn stage(&self) -> Stage {
+        match self.theirs {
+            None => Stage::Handshaking,
+            Some(_) => Stage::Transparent,
+        }
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        let mut identity = Identity::default();
+        identity.payload = self.theirs?.encode();
+        Some(identity)
+    }
+}
+
+/// A node of the network: it keeps one connection with each other one.
+pub(crate) struct Member {
+    hello: Hello,
+    /// The connection that counts, by the other's id.
+    links: HashMap<u64, ConnId>,
+    /// What happened, for printing.
+    pub(crate) story: Vec<String>,
+}
+
+impl Member {
+    pub(crate) fn new(hello: Hello) -> Self {
+        Self {
+            hello,
+            links: HashMap::new(),
+            story: Vec::new(),
+        }
+    }
+
+    /// The connection with another node.
+    pub(crate) fn link(&self, id: u64) -> Option<ConnId> {
+        self.links.get(&id).copied()
+    }
+
+    /// Of two connections with the node `other`, the one to give up. Both nodes come to the same answer.
+    fn surplus(&self, net: &Net, other: u64, old: ConnId, new: ConnId) -> ConnId {
+        let is_right = |conn| {
+            let dialled_by_us = net.peer(conn).map(Peer::side) == Some(Side::Initiator);
+            dialled_by_us == (self.hello.id < other)
+        };
+        if is_right(old) { new } else { old }
+    }
+
+    fn tell(&mut self, what: &str) {
+        self.story.push(format!("node {}: {what}", self.hello.id));
+    }
+}
+
+/// What the other side has said.
+fn hello_of(net: &Net, conn: ConnId) -> Option<Hello> {
+    Hello::decode(&net.peer(conn)?.identity()?.payload)
+}
+
+impl Handler for Member {
+    fn session(&mut self, _: &mut Net, _: ConnId) -> io::Result<Option<Box<dyn Session>>> {
+        Ok(Some(Box::new(Handshake::new(self.hello))))
+    }
+
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        let Some(theirs) = hello_of(net, conn) else {
+            return net.abort(conn);
+        };
+        let Some(old) = self.links.insert(theirs.id, conn) else {
+            return self.tell(&format!("connected with node {}", theirs.id));
+        };
+        let surplus = self.surplus(net, theirs.id, old, conn);
+        if surplus == conn {
+            self.links.insert(theirs.id, old);
+        }
+        net.close(surplus);
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        if let Some(theirs) = hello_of(net, conn) {
+            let text = String::from_utf8_lossy(message);
+            self.tell(&format!("node {} says \"{text}\"", theirs.id));
+        }
+    }
+
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, _: DisconnectReason) {
+        let Some(theirs) = hello_of(net, conn) else {
+            return;
+        };
+        // A surplus connection is nobody's loss.
+        if self.link(theirs.id) == Some(conn) {
+            self.links.remove(&theirs.id);
+            self.tell(&format!("node {} is gone", theirs.id));
+        }
+    }
+
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
+        self.tell(&format!("a dial failed: {error}"));
+    }
+}
+
+pub(crate) type MemberNode = Node<Member>;
+
+/// A listening node, and its address. It may dial itself, so that the handshake finds out.
+pub(crate) fn member(hello: Hello) -> io::Result<(MemberNode, SocketAddr)> {
+    let config = Config {
+        self_connections: Permission::Allowed,
+        ..Config::default()
+    };
+    let mut node = Node::new(config, Member::new(hello))?;
+    let addr = node.net().listen("127.0.0.1:0")?;
+    Ok((node, addr))
+}
+
+/// Turns the nodes until the condition holds, and says what happens meanwhile.
+fn run_until<const N: usize>(
+    out: &mut impl Write,
+    mut nodes: [&mut MemberNode; N],
+    condition: impl Fn(&mut [&mut MemberNode; N]) -> bool,
+) -> io::Result<()> {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !condition(&mut nodes) {
+        if Instant::now() > end {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        for node in &mut nodes {
+            let _ = node.turn(Some(Duration::from_millis(1)))?;
+            for line in node.handler_mut().story.drain(..) {
+                writeln!(out, "{line}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn refused(node: &mut MemberNode) -> u64 {
+    node.net().metrics().handshakes_failed
+}
+
+pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
+    let (mut one, addr) = member(Hello::new(7, 1))?;
+
+    writeln!(out, "a stranger dials node 1")?;
+    let mut stranger = TcpStream::connect(addr)?;
+    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+    run_until(out, [&mut one], |[one]| refused(one) == 1)?;
+    writeln!(out, "the stranger is refused")?;
+
+    writeln!(out, "node 3, of another network, dials node 1")?;
+    let (mut three, _) = member(Hello::new(8, 3))?;
+    three.net().connect(addr)?;
+    run_until(out, [&mut one, &mut three], |[one, three]| {
+        refused(one) == 2 && refused(three) == 1
+    })?;
+
+    writeln!(out, "node 1 dials itself")?;
+    one.net().connect(addr)?;
+    run_until(out, [&mut one], |[one]| refused(one) == 4)?;
+
+    writeln!(out, "nodes 1 and 2 dial each other at once")?;
+    let (mut two, addr_of_two) = member(Hello::new(7, 2))?;
+    one.net().connect(addr_of_two)?;
+    two.net().connect(addr)?;
+    run_until(out, [&mut one, &mut two], |nodes| {
+        nodes.iter_mut().all(|node| is_settled(node))
+    })?;
+    for (node, other) in [(&mut one, 2), (&mut two, 1)] {
+        let link = node.handler().link(other).ok_or("there is no connection")?;
+        let side = node.net().peer(link).map(Peer::side);
+        writeln!(out, "one connection remains: {side:?}")?;
+        node.net().send(link, b"good day")?;
+    }
+    run_until(out, [&mut one, &mut two], |nodes| {
+        let greeted = |node: &mut MemberNode| node.net().stats().messages_received == 1;
+        nodes.iter_mut().all(|node| greeted(node))
+    })?;
+    Ok(())
+}
+
+/// Whether both connections came about, and one is left.
+pub(crate) fn is_settled(node: &mut MemberNode) -> bool {
+    let metrics = node.net().metrics();
+    let net = node.net();
+    metrics.disconnected == 1 && net.connecting_count() == 0 && net.connection_count() == 1
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run(&mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("handshake: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The handshake of the example of that name: whom it refuses, and which of two connections it keeps.
+
+mod util;
+
+#[allow(dead_code, reason = "it has a `main` of its own")]
+#[path = "../examples/handshake.rs"]
+mod example;
+
+use std::io::{ErrorKind, Read, Write};
+use std::time::{Duration, Instant};
+
+use example::{Handshake, Hello, MemberNode, is_settled, member};
+use peerloop::{
+    Config, ConnectError, DisconnectReason, Peer, PeerState, Permission, SessionError, Side,
+};
+use util::{Event, PATIENCE, Recorder, listening, node, raw, run_until};
+
+#[test]
+fn the_example_shows_every_refusal_and_ends() {
+    let mut told = Vec::new();
+    example::run(&mut told).unwrap();
+    let told = String::from_utf8(told).unwrap();
+    for line in [
+        "the stranger is refused",
+        "node 3: a dial failed: handshake: the peer was refused: another network",
+        "node 1: a dial failed: handshake: the peer was refused: this node itself",
+        "one connection remains: Some(Initiator)",
+        "one connection remains: Some(Responder)",
+        "node 1: node 2 says \"good day\"",
+        "node 2: node 1 says \"good day\"",
+    ] {
+        assert_eq!(told.matches(line).count(), 1, "{line}: {told}");
+    }
+}
+
+/// Turns the nodes, `first` as often as asked before the other has its first turn.
+fn run_members(nodes: [&mut MemberNode; 2], mut head_start: usize) {
+    let [a, b] = nodes;
+    let end = Instant::now() + PATIENCE;
+    while !(is_settled(a) && is_settled(b)) {
+        assert!(Instant::now() < end, "they do not come to rest");
+        let _ = a.turn(Some(Duration::from_millis(1))).expect("a turn");
+        if head_start > 0 {
+            head_start -= 1;
+            continue;
+        }
+        let _ = b.turn(Some(Duration::from_millis(1))).expect("a turn");
+    }
+}
+
+#[test]
+fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        for head_start in 0..8 {
+            let (mut a, addr_of_a) = member(Hello::new(7, first)).unwrap();
+            let (mut b, addr_of_b) = member(Hello::new(7, second)).unwrap();
+            a.net().connect(addr_of_b).unwrap();
+            b.net().connect(addr_of_a).unwrap();
+            run_members([&mut a, &mut b], head_start);
+            let at_a = a.handler().link(second).expect("a connection");
+            let at_b = b.handler().link(first).expect("a connection");
+            let (at_a, at_b) = (a.net().peer(at_a).unwrap(), b.net().peer(at_b).unwrap());
+            assert_eq!(at_a.state(), PeerState::Connected);
+            assert_eq!(at_b.state(), PeerState::Connected);
+            assert_eq!(
+                Some(at_a.addr()),
+                at_b.local_addr(),
+                "two ends of one connection"
+            );
+            assert_eq!(
+                at_a.local_addr(),
+                Some(at_b.addr()),
+                "two ends of one connection"
+            );
+            let dialled_by_smaller = at_a.side() == Side::Initiator;
+            assert_eq!(dialled_by_smaller, first < second);
+        }
+    }
+}
+
+/// A handler that says this.
+fn saying(hello: Hello) -> Recorder {
+    Recorder {
+        sessions: Box::new(move |_, _| Ok(Some(Box::new(Handshake::new(hello))))),
+        ..Recorder::default()
+    }
+}
+
+#[test]
+fn each_refusal_has_its_reason() {
+    let ours = Hello::new(7, 1);
+    let with = |change: fn(&mut Hello)| {
+        let mut theirs = Hello::new(7, 2);
+        change(&mut theirs);
+        theirs
+    };
+    for (theirs, why) in [
+        (with(|hello| hello.version += 1), "another version"),
+        (with(|hello| hello.network += 1), "another network"),
+        (with(|hello| hello.id = 1), "another node with the same id"),
+        (ours, "this node itself"),
+    ] {
+        let mut a = node(Config::default(), saying(ours));
+        let (mut b, addr) = listening(Config::default(), saying(theirs));
+        let conn = a.net().connect(addr).unwrap();
+        run_until([&mut a, &mut b], |[a, b]| {
+            a.handler().events.len() == 2 && b.net().metrics().handshakes_failed == 1
+        });
+        let error = ConnectError::Session(SessionError::Refused(why));
+        assert_eq!(a.handler().events[1], Event::ConnectFailed(conn, error));
+        assert_eq!(b.handler().events, [Event::Start]);
+    }
+}
+
+#[test]
+fn a_node_that_reaches_itself_notices() {
+    let config = Config {
+        self_connections: Permission::Allowed,
+        ..Config::default()
+    };
+    let (mut node, addr) = listening(config, saying(Hello::new(7, 1)));
+    let conn = node.net().connect(addr).unwrap();
+    run_until([&mut node], |[node]| {
+        node.net().metrics().handshakes_failed == 2
+    });
+    let error = ConnectError::Session(SessionError::Refused("this node itself"));
+    run_until([&mut node], |[node]| node.handler().events.len() == 2);
+    assert_eq!(node.handler().events[1], Event::ConnectFailed(conn, error));
+}
+
+#[test]
+fn a_stranger_is_refused_at_the_first_wrong_byte() {
+    for bytes in [&b"x"[..], b"lo0", b"GET / HTTP/1.1\r\n"] {
+        let (mut node, addr) = listening(Config::default(), saying(Hello::new(7, 1)));
+        let mut stranger = raw::dial(addr);
+        stranger.write_all(bytes).unwrap();
+        run_until([&mut node], |[node]| {
+            node.net().metrics().handshakes_failed == 1
+        });
+        assert_eq!(node.handler().events, [Event::Start]);
+    }
+}
+
+#[test]
+fn a_hello_that_stops_after_any_byte_is_one_failed_handshake() {
+    let said = Hello::new(7, 2).encode();
+    assert_eq!(said.len(), Hello::LEN);
+    for stop in 0..said.len() {
+        let (mut node, addr) = listening(Config::default(), saying(Hello::new(7, 1)));
+        let mut peer = raw::dial(addr);
+        peer.write_all(&said[..stop]).unwrap();
+        peer.shutdown(std::net::Shutdown::Write).unwrap();
+        run_until([&mut node], |[node]| {
+            node.net().metrics().handshakes_failed == 1
+        });
+        assert_eq!(node.handler().events, [Event::Start]);
+        let mut heard = Vec::new();
+        if let Err(error) = peer.read_to_end(&mut heard) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
+    }
+}
+
+#[test]
+fn what_comes_with_the_hello_is_delivered_and_answered_plainly() {
+    let mut recorder = Recorder::echo();
+    let ours = Hello::new(7, 1);
+    recorder.sessions = Box::new(move |_, _| Ok(Some(Box::new(Handshake::new(ours)))));
+    let (mut node, addr) = listening(Config::default(), recorder);
+    let theirs = Hello::new(7, 2);
+    let mut peer = raw::dial(addr);
+    let bytes = [&theirs.encode()[..], b"\0\0\0\x05plain"].concat();
+    peer.write_all(&bytes).unwrap();
+    run_until([&mut node], |[node]| node.handler().events.len() == 3);
+    let conn = node.handler().connected()[0];
+    assert_eq!(node.handler().messages(conn), [b"plain"]);
+    let identity = node.net().peer(conn).and_then(Peer::identity).cloned();
+    assert_eq!(identity.unwrap().payload, theirs.encode());
+    let mut heard = [0; Hello::LEN + 9];
+    raw::settle(&mut node);
+    peer.read_exact(&mut heard).unwrap();
+    assert_eq!(Hello::decode(&heard), Some(ours));
+    assert_eq!(&heard[Hello::LEN..], b"\0\0\0\x05plain");
+    drop(peer);
+    assert_eq!(
+        raw::until_ended(&mut node, conn),
+        DisconnectReason::PeerClosed
+    );
+}
