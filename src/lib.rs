@@ -139,6 +139,8 @@ pub mod session;
 pub mod sim;
 mod stats;
 mod table;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod topology;
 mod turn;
 

@@ -189,11 +189,9 @@ impl<H: Handler> Driver<'_, H> {
         let secure = self.core.inbound(conn).and_then(|i| i.secure.as_mut());
         let secure = secure.filter(|_| asks);
         let cut_off = secure.and_then(|secure| secure.wire_ended().err());
-        if cut_off.is_some() {
-            // The session has failed and seals nothing any more.
-            if let Some(peer) = self.net.peers.get_mut(conn) {
-                peer.sealed_off = true;
-            }
+        // It has failed and seals nothing any more: what is queued will not leave.
+        if let (Some(_), Some(peer)) = (cut_off, self.net.peers.get_mut(conn)) {
+            peer.sealed_off = true;
         }
         self.peer_finished(conn, cut_off.map(DisconnectReason::Session));
     }
