@@ -1,6 +1,10 @@
 //! What the benchmarks measure and what they measure against.
 
-#![allow(unreachable_pub, reason = "a module of a benchmark is no library")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a module of several benchmarks, each of which uses its own part, is no library"
+)]
 
 pub mod blocking;
 pub mod nodes;

@@ -53,6 +53,17 @@ pub struct Source {
 }
 
 impl Source {
+    /// Begins to send so many messages, over all connections together.
+    pub fn begin(&mut self, net: &mut Net, messages: u64, body: &[u8]) {
+        self.body = body.to_vec();
+        self.left = messages;
+        self.answers = 0;
+        // What `on_drain` does from now on has to be begun once.
+        for conn in self.conns.clone() {
+            self.fill(net, conn);
+        }
+    }
+
     fn fill(&mut self, net: &mut Net, conn: ConnId) {
         while self.left > 0 && net.is_writable(conn) {
             self.left -= 1;
@@ -191,17 +202,9 @@ pub fn source(addr: SocketAddr, connections: usize) -> io::Result<Node<Source>> 
 
 /// Has the source send that many messages, over all its connections together, and waits for the one answer.
 pub fn transfer(node: &mut Node<Source>, messages: u64, body: &[u8]) -> io::Result<()> {
-    let source = node.handler_mut();
-    source.body = body.to_vec();
-    source.left = messages;
-    source.answers = 0;
-    let conns = source.conns.clone();
-    for conn in conns {
-        // What `on_drain` does from now on has to be begun once.
-        let mut source = std::mem::take(node.handler_mut());
-        source.fill(node.net(), conn);
-        *node.handler_mut() = source;
-    }
+    let mut source = std::mem::take(node.handler_mut());
+    source.begin(node.net(), messages, body);
+    *node.handler_mut() = source;
     while node.handler().answers == 0 {
         let _ = node.turn(None)?;
     }

@@ -1,0 +1,7 @@
+//! What the benchmark of sessions needs beside the nodes.
+
+#![allow(unreachable_pub, reason = "a module of a benchmark is no library")]
+
+pub mod blocking_secured;
+pub mod secured;
+pub mod security;
