@@ -157,6 +157,19 @@ mod tests {
     }
 
     #[test]
+    fn a_stash_that_is_told_of_one_byte_more_each_time_is_seldom_moved() {
+        let mut stash = Stash::default();
+        stash.replace(&[0; 200_000], 200_001);
+        let mut moves = 0;
+        for _ in 0..4000 {
+            let before = stash.bytes.capacity();
+            stash.append(&[7; 1400]);
+            moves += usize::from(stash.bytes.capacity() != before);
+        }
+        assert!(moves < 20, "{moves}");
+    }
+
+    #[test]
     fn an_emptied_stash_owns_nothing() {
         let mut stash = Stash::default();
         stash.append(&[1; 1000]);

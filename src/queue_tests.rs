@@ -174,6 +174,32 @@ fn a_small_frame_between_two_large_bodies_holds_no_block() {
 }
 
 #[test]
+fn a_tail_of_which_little_is_left_is_given_back_while_it_waits() {
+    let mut spares = Spares::default();
+    let mut queue = SendQueue::default();
+    let body: Vec<u8> = (0..BLOCK).map(|at| at as u8).collect();
+    queue.push(&Head::EMPTY, &body, None, &mut spares);
+    queue.advance(BLOCK - 10, &mut spares);
+    queue.shrink(&mut spares);
+    assert!(queue.tail.len() <= BLOCK_MIN, "{}", queue.tail.len());
+    assert_eq!(queue.len(), 10);
+    let rest = drain(&mut queue, usize::MAX, &mut spares);
+    assert_eq!(rest, body[BLOCK - 10..]);
+}
+
+#[test]
+fn a_few_bytes_behind_a_chain_that_waits_take_no_spare_block() {
+    let mut spares = Spares::default();
+    spares.put_block(vec![0; BLOCK]);
+    let mut queue = SendQueue::default();
+    queue.push_shared(&Head::EMPTY, vec![1; CHAIN_MIN].into(), None, &mut spares);
+    queue.advance(10, &mut spares);
+    queue.shrink(&mut spares);
+    queue.push(&Head::EMPTY, b"a few bytes", None, &mut spares);
+    assert!(queue.tail.len() <= BLOCK_MIN, "{}", queue.tail.len());
+}
+
+#[test]
 fn spares_are_bounded() {
     let mut spares = Spares::default();
     let queues: Vec<_> = (0..2 * SPARE_QUEUES_MAX)

@@ -1,0 +1,403 @@
+//! Under pressure: peers that read slowly or not at all, queues that are full, framers that break, and callers that come
+//! too late.
+
+mod util;
+
+use std::io::{ErrorKind, Read};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use peerloop::{
+    Bytes, Config, ConnId, ConnMap, Decoded, DialOptions, DisconnectReason, FrameError, Framer,
+    Framing, Handler, Net, Node, Overflow, Phase, SendError, Timeouts,
+};
+use util::raw::{accepted, dial, dial_narrow, feed, join, reset, settle, until_ended, wire};
+use util::{Event, PATIENCE, Recorder, TestNode, listening, node, run_until};
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The time that the deadline under test has.
+const TIME: Duration = Duration::from_millis(300);
+
+/// Sockets that take little, and a loop with room for what one connection may have queued.
+fn narrow_config() -> Config {
+    Config {
+        send_buffer: Some(8 * KIB),
+        queue_low: 16 * KIB,
+        queue_high: 64 * KIB,
+        queue_max: MIB,
+        loop_queue_max: MIB,
+        ..Config::default()
+    }
+}
+
+/// One more peer for which the kernel keeps little.
+fn join_narrow(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream) {
+    let peer = dial_narrow(addr);
+    (accepted(node), peer)
+}
+
+// Peers that read slowly.
+
+#[test]
+fn a_peer_that_takes_nothing_after_a_close_is_ended_for_its_stall() {
+    let config = Config {
+        timeouts: Timeouts {
+            write_stall: Some(TIME),
+            linger: None,
+            ..Timeouts::default()
+        },
+        ..narrow_config()
+    };
+    let handler = Recorder::reacting(|net, event| {
+        if let Event::Connect(conn) = event {
+            net.send(*conn, &[7; MIB / 2]).expect("the queue has room");
+            net.close(*conn);
+        }
+    });
+    let (mut node, addr) = listening(config, handler);
+    let (conn, _peer) = join_narrow(&mut node, addr);
+    let reason = until_ended(&mut node, conn);
+    assert_eq!(reason, DisconnectReason::Timeout(Phase::WriteStall));
+}
+
+#[test]
+fn a_peer_that_takes_less_than_the_poller_tells_of_is_not_ended_for_a_stall() {
+    let config = Config {
+        queue_max: 64 * MIB,
+        timeouts: Timeouts {
+            write_stall: Some(TIME),
+            ..Timeouts::default()
+        },
+        ..Config::default()
+    };
+    let (mut node, addr) = listening(config, Recorder::default());
+    let (conn, mut peer) = join_narrow(&mut node, addr);
+    for _ in 0..16 {
+        node.net().send(conn, &[7; MIB]).unwrap();
+    }
+    settle(&mut node);
+    for _ in 0..3 {
+        let before = node.net().queued(conn);
+        // Much less than a third of the node's socket.
+        peer.read_exact(&mut [0; 256 * KIB]).unwrap();
+        run_until([&mut node], |[node]| {
+            node.net().queued(conn) < before || node.handler().ended(conn).is_some()
+        });
+        assert_eq!(node.handler().ended(conn), None);
+    }
+}
+
+#[test]
+fn a_resume_does_not_give_a_connection_that_is_closing_more_time() {
+    let config = Config {
+        timeouts: Timeouts {
+            linger: Some(TIME),
+            ..Timeouts::default()
+        },
+        ..Config::default()
+    };
+    let (mut node, conn, _peer) = wire(config, Recorder::default());
+    node.net().close(conn);
+    run_until([&mut node], |[node]| {
+        node.net().pause(conn);
+        node.net().resume(conn);
+        node.handler().ended(conn).is_some()
+    });
+}
+
+#[test]
+fn a_reset_is_noticed_during_a_pause_although_half_a_message_is_kept() {
+    let (mut node, conn, mut peer) = wire(Config::default(), Recorder::default());
+    feed(&mut node, &mut peer, b"\0\0\0\x09half");
+    node.net().pause(conn);
+    reset(peer);
+    assert_eq!(until_ended(&mut node, conn), DisconnectReason::Reset);
+}
+
+#[cfg(target_os = "linux")]
+mod slow_readers {
+    use std::process::Command;
+
+    use super::*;
+
+    /// Set for a process that runs one test only.
+    const ALONE: &str = "PEERLOOP_TEST_ALONE";
+
+    /// Bytes of memory that this process uses.
+    fn memory() -> usize {
+        let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux tells");
+        let used = pages.split_whitespace().nth(1).expect("a second number");
+        4096 * used.parse::<usize>().expect("a number")
+    }
+
+    #[test]
+    fn of_which_little_is_left_hold_no_whole_blocks() {
+        if std::env::var_os(ALONE).is_some() {
+            return measure_slow_readers();
+        }
+        // The memory of other tests would be measured too.
+        let name = "slow_readers::of_which_little_is_left_hold_no_whole_blocks";
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(ALONE, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("1 passed"), "{complaint}");
+    }
+
+    fn measure_slow_readers() {
+        const PEERS: usize = 100;
+        let config = Config {
+            queue_high: 256 * KIB,
+            loop_queue_max: 256 * MIB,
+            ..narrow_config()
+        };
+        let (mut node, addr) = listening(config, Recorder::default());
+        let mut peers: Vec<(ConnId, TcpStream)> =
+            (0..PEERS).map(|_| join_narrow(&mut node, addr)).collect();
+        let before = memory();
+        for (conn, peer) in &peers {
+            peer.set_nonblocking(true).unwrap();
+            for _ in 0..250 {
+                node.net().send(*conn, &[7; 1000]).unwrap();
+            }
+        }
+        // Each reads until a small part of what it was sent is left.
+        let mut buffer = [0; 8 * KIB];
+        run_until([&mut node], |[node]| {
+            let mut are_done = true;
+            for (conn, peer) in &mut peers {
+                if node.net().queued(*conn) > 20_000 {
+                    are_done = false;
+                    // The socket may be empty until the node has been run again.
+                    let _ = peer.read(&mut buffer);
+                }
+            }
+            are_done
+        });
+        // Whole blocks of 256 KiB would be twice as much as what the allocator keeps of them.
+        let used = memory().saturating_sub(before);
+        assert!(used < PEERS * 128 * KIB + 8 * MIB, "{used} bytes");
+    }
+}
+
+// Full queues.
+
+#[test]
+fn who_was_refused_more_than_the_loop_has_room_for_hears_of_no_drain_until_it_fits() {
+    const BODY: &[u8] = &[7; 6 * MIB];
+    let config = Config {
+        queue_max: 8 * MIB,
+        loop_queue_max: 8 * MIB,
+        ..narrow_config()
+    };
+    let handler = Recorder::reacting(|net, event| {
+        if let Event::Drain(conn) = event {
+            let _ = net.send(*conn, BODY);
+        }
+    });
+    let (mut node, addr) = listening(config, handler);
+    let (blocked, _blocked_peer) = join_narrow(&mut node, addr);
+    let (other, _other_peer) = join_narrow(&mut node, addr);
+    node.net().send(blocked, &BODY[..3 * MIB]).unwrap();
+    settle(&mut node);
+    assert_eq!(node.net().send(other, BODY), Err(SendError::Full));
+    for _ in 0..20 {
+        let _ = node.turn(Some(Duration::ZERO)).unwrap();
+    }
+    let drains = node.net().metrics().drains;
+    assert_eq!(drains, 0, "it still does not fit");
+    node.net().abort(blocked);
+    run_until([&mut node], |[node]| {
+        node.handler().events.contains(&Event::Drain(other))
+    });
+    assert!(node.net().queued(other) > 0, "now it does");
+}
+
+#[test]
+fn a_connection_is_not_called_writable_while_the_loop_is_full() {
+    let (mut node, addr) = listening(narrow_config(), Recorder::default());
+    let (blocked, _blocked_peer) = join_narrow(&mut node, addr);
+    let (other, _other_peer) = join_narrow(&mut node, addr);
+    assert!(node.net().is_writable(other));
+    while node.net().send(blocked, &[7; 1000]).is_ok() {
+        settle(&mut node);
+    }
+    assert!(!node.net().is_writable(other));
+    node.net().abort(blocked);
+    run_until([&mut node], |[node]| {
+        node.handler().events.contains(&Event::Drain(other))
+    });
+    assert!(node.net().is_writable(other));
+}
+
+#[test]
+fn a_queue_that_overflows_is_ended_for_that_although_it_fills_the_loop_too() {
+    let config = Config {
+        overflow: Overflow::Close,
+        ..narrow_config()
+    };
+    let (mut node, addr) = listening(config, Recorder::default());
+    let (slow, _slow_peer) = join_narrow(&mut node, addr);
+    // More often than the queue takes it, and what the sockets may take beside.
+    for _ in 0..20 {
+        let _ = node.net().send(slow, &[7; 100 * KIB]);
+        settle(&mut node);
+    }
+    let reason = node.handler().ended(slow);
+    assert_eq!(reason, Some(DisconnectReason::QueueOverflow));
+}
+
+// Callers that come too late, or from the wrong place.
+
+#[test]
+fn a_handle_to_a_node_that_is_gone_does_not_call_its_queue_full() {
+    let config = Config {
+        command_queue_bytes: 10,
+        ..Config::default()
+    };
+    let node = node(config, Recorder::default());
+    let handle = node.handle();
+    let conn = ConnId::from_bits(1 << 32).expect("a slot and a generation");
+    let body = Bytes::from_static(b"12345678");
+    handle.send(conn, body.clone()).unwrap();
+    assert_eq!(handle.send(conn, body.clone()), Err(SendError::Full));
+    drop(node);
+    assert_eq!(handle.send(conn, body), Err(SendError::Closed));
+}
+
+/// A handler that runs another node inside its own callback.
+struct Outer {
+    inner: Option<TestNode>,
+}
+
+impl Handler for Outer {
+    fn on_start(&mut self, _: &mut Net) {
+        settle(
+            self.inner
+                .as_mut()
+                .expect("it is set before the first turn"),
+        );
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
+#[test]
+fn to_ask_a_node_from_one_that_runs_inside_its_callback_is_a_deadlock_and_says_so() {
+    let (answer, answers) = mpsc::channel();
+    // It would wait for ever if it did wait.
+    thread::spawn(move || {
+        let mut outer = Node::new(Config::default(), Outer { inner: None }).unwrap();
+        let handle = outer.handle();
+        let handler = Recorder::reacting(move |_, event| {
+            if let Event::Start = event {
+                let asked = handle.ask(|_, _| ());
+                let _ = answer.send(asked.map_err(|error| error.kind()));
+            }
+        });
+        outer.handler_mut().inner = Some(node(Config::default(), handler));
+        let _ = outer.turn(Some(Duration::ZERO)).unwrap();
+    });
+    let answer = answers.recv_timeout(PATIENCE);
+    assert_eq!(answer, Ok(Err(ErrorKind::Deadlock)));
+}
+
+#[test]
+fn a_late_value_for_a_stale_id_does_not_take_the_place_of_a_live_one() {
+    let [stale, live] = [1 << 32 | 5, 2 << 32 | 5].map(|bits| ConnId::from_bits(bits).unwrap());
+    let mut map = ConnMap::new();
+    assert_eq!(map.insert(stale, "first"), None);
+    map.insert(live, "second");
+    assert_eq!(map.insert(stale, "too late"), Some("too late"));
+    assert_eq!((map.get(stale), map.get(live)), (None, Some(&"second")));
+    assert_eq!(map.len(), 1);
+}
+
+// Framers that break.
+
+/// Makes one message of everything that was read, and no copy of itself once it is broken.
+struct Brittle {
+    is_broken: Arc<AtomicBool>,
+}
+
+impl Framer for Brittle {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+        let len = bytes.len();
+        Ok(Decoded::Frame {
+            body: 0..len,
+            consumed: len,
+        })
+    }
+
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+        wire.extend_from_slice(body);
+        Ok(())
+    }
+
+    fn fresh(&self) -> Box<dyn Framer> {
+        if self.is_broken.load(Ordering::Relaxed) {
+            // Without the message and the trace, which belong to no failure.
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+        let is_broken = Arc::clone(&self.is_broken);
+        Box::new(Self { is_broken })
+    }
+}
+
+fn brittle(is_broken: &Arc<AtomicBool>) -> Framing {
+    let is_broken = Arc::clone(is_broken);
+    Framing::Custom(Box::new(Brittle { is_broken }))
+}
+
+#[test]
+fn a_framer_that_panics_when_a_peer_is_accepted_costs_that_peer_only() {
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let config = Config {
+        framing: brittle(&is_broken),
+        // A charge that is not given back keeps the next peer out.
+        max_connections_per_ip: 1,
+        ..Config::default()
+    };
+    let (mut node, addr) = listening(config, Recorder::default());
+    is_broken.store(true, Ordering::Relaxed);
+    let mut lost = dial(addr);
+    run_until([&mut node], |[node]| node.net().metrics().panics > 0);
+    assert_eq!(lost.read(&mut [0]).ok(), Some(0));
+    is_broken.store(false, Ordering::Relaxed);
+    let (conn, mut peer) = join(&mut node, addr);
+    feed(&mut node, &mut peer, b"hello");
+    assert_eq!(node.handler().messages(conn), [b"hello"]);
+}
+
+#[test]
+fn a_framer_that_panics_in_a_dial_leaves_nothing_of_that_dial() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let is_broken = Arc::new(AtomicBool::new(false));
+    let breaks = Arc::clone(&is_broken);
+    let handler = Recorder::reacting(move |net, event| {
+        if let Event::Start = event {
+            let options = DialOptions {
+                framing: Some(brittle(&breaks)),
+                ..DialOptions::default()
+            };
+            breaks.store(true, Ordering::Relaxed);
+            let _ = net.connect_with(addr, options);
+        }
+    });
+    let mut node = node(Config::default(), handler);
+    settle(&mut node);
+    assert_eq!(node.net().metrics().panics, 1);
+    assert_eq!(node.net().connecting_count(), 0);
+    let conn = node.net().connect(addr).expect("it is no duplicate");
+    run_until([&mut node], |[node]| node.handler().connected() == [conn]);
+}
