@@ -53,6 +53,12 @@ impl<K> Deadlines<K> {
         }
     }
 
+    /// Whose they are, in no particular order.
+    #[cfg(feature = "sim")]
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
+        self.entries.iter().map(|(_, entry)| &entry.key)
+    }
+
     /// When the earliest is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.first().map(|node| node.at)

@@ -243,6 +243,12 @@ impl Peer {
         self.drain_at = Some(self.drain_at.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// Whether a drain is overdue; for the checks of a simulated world.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_owed_a_drain(&self) -> bool {
+        !self.starved && self.drain_at.is_some_and(|at| self.queue_cost() <= at)
+    }
+
     /// Whether the drain that is owed is to be announced now; then it is owed no more.
     pub(crate) fn take_drain(&mut self) -> bool {
         let due = !planted!(ForgetDrain)

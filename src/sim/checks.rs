@@ -2,7 +2,7 @@
 
 use crate::framing::Codec;
 use crate::id::{ConnId, Side};
-use crate::net::Net;
+use crate::net::{Due, Net};
 use crate::network::sim::{Internet, SocketId, View};
 use crate::peer::{Ending, Peer, State};
 use crate::stats::Traffic;
@@ -55,22 +55,24 @@ pub(super) fn check(
     check_callbacks(net, ledger)?;
     check_counts(net)?;
     check_tracked(core, net, ledger)?;
-    if net.deadlines.next().is_some_and(|at| at < net.now) {
+    // Who is overdue and has sent something that no budget has got round to is judged after that.
+    if !is_busy && net.deadlines.next().is_some_and(|at| at < net.now) {
         return Err("a deadline is overdue after a turn".to_owned());
     }
+    check_slots(net, ledger)?;
+    check_deadlines(net)?;
     for (conn, peer) in net.peers.iter() {
-        check_peer(net, conn, peer)?;
+        check_peer(net, conn, peer, is_busy)?;
         let Some(inbound) = core.view(conn) else {
             continue;
         };
         let Some(view) = internet.view(inbound.socket) else {
             continue;
         };
-        if !inbound.is_plain {
-            continue;
+        if inbound.is_plain {
+            check_bytes(conn, peer, &inbound, &view)?;
         }
-        check_bytes(conn, peer, &inbound, &view)?;
-        if !is_busy {
+        if inbound.is_transparent && !is_busy {
             check_awake(conn, peer, &view)?;
         }
     }
@@ -165,7 +167,34 @@ fn check_tracked(core: &Core, net: &Net, ledger: &Ledger) -> Result<(), String> 
     Ok(())
 }
 
-fn check_peer(net: &Net, conn: ConnId, peer: &Peer) -> Result<(), String> {
+/// A slot whose connection ended in this turn is nobody else's before the next.
+fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
+    let ended = &ledger.ended_in_turn;
+    let reused = net.peers.iter().find(|(conn, _)| {
+        let is_of_slot = |gone: &ConnId| gone.slot() == conn.slot() && gone != conn;
+        ended.iter().any(is_of_slot)
+    });
+    match reused {
+        Some((conn, _)) => Err(format!(
+            "{conn} has the slot of one that ended in this turn"
+        )),
+        None => Ok(()),
+    }
+}
+
+/// No deadline is kept for a connection that is not.
+fn check_deadlines(net: &Net) -> Result<(), String> {
+    let is_stale = |due: &&Due| match due {
+        Due::Connection(conn) => !net.peers.get(*conn).is_some_and(Peer::is_live),
+        Due::Timer(_) | Due::Listener(_) | Due::Shutdown => false,
+    };
+    match net.deadlines.keys().find(is_stale) {
+        Some(due) => Err(format!("a deadline is kept for nobody: {due:?}")),
+        None => Ok(()),
+    }
+}
+
+fn check_peer(net: &Net, conn: ConnId, peer: &Peer, is_busy: bool) -> Result<(), String> {
     let profile = &peer.profile;
     let most = profile.queue_max + profile.max_frame + OVERHEAD_MAX;
     if peer.queue_cost() > most {
@@ -174,7 +203,11 @@ fn check_peer(net: &Net, conn: ConnId, peer: &Peer) -> Result<(), String> {
     if !peer.is_live() {
         return Ok(());
     }
+    if !is_busy && peer.can_send() && peer.is_owed_a_drain() {
+        return Err(format!("{conn} is owed a drain"));
+    }
     match peer.due() {
+        Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
         Some((at, ending)) if at < net.now => Err(format!(
             "{conn} is overdue by {:?}: {ending:?}",
             net.now - at

@@ -46,7 +46,9 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
         }
         let is_busy = self.is_busy();
         let (core, net, observer) = self.parts();
-        checks::check(core, net, &observer.ledger, internet, is_busy)
+        let checked = checks::check(core, net, &observer.ledger, internet, is_busy);
+        self.handler_mut().ledger.ended_in_turn.clear();
+        checked
     }
 
     fn connections(&self) -> Vec<Connection> {

@@ -11,6 +11,8 @@ pub(crate) struct Ledger {
     pub(super) live: BTreeSet<ConnId>,
     /// By slot, the last id whose end was reported, of a connection or of a dial.
     ended: BTreeMap<usize, ConnId>,
+    /// Ids whose end was reported in this turn.
+    pub(super) ended_in_turn: Vec<ConnId>,
     /// Dials that were connected, and that were not.
     pub(super) dials_connected: u64,
     pub(super) dials_failed: u64,
@@ -40,6 +42,7 @@ impl Ledger {
             self.violate(|| format!("on_disconnect for {conn}, which is not connected"));
         }
         self.ended.insert(conn.slot(), conn);
+        self.ended_in_turn.push(conn);
     }
 
     pub(super) fn connect_failed(&mut self, conn: ConnId) {
@@ -48,6 +51,7 @@ impl Ledger {
         }
         self.dials_failed += 1;
         self.ended.insert(conn.slot(), conn);
+        self.ended_in_turn.push(conn);
     }
 
     /// A callback that only a live connection may have.

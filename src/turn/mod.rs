@@ -61,6 +61,9 @@ pub(crate) struct Inbound {
     stash: Stash,
     /// What stands between the wire and the framing; `None` for plain TCP.
     secure: Option<Box<Secure>>,
+    /// There was or is one; for the checks of a simulated world.
+    #[cfg(feature = "sim")]
+    had_session: bool,
     /// There may be something to read: set by an edge, cleared by a read that shows there is not.
     readable: bool,
     writable: bool,
@@ -196,8 +199,10 @@ pub(crate) struct InboundView {
     pub(crate) socket: crate::network::sim::SocketId,
     /// Bytes of messages that are not delivered yet.
     pub(crate) stashed: usize,
-    /// No session has its hands on the bytes.
+    /// No session had its hands on the bytes of the wire.
     pub(crate) is_plain: bool,
+    /// None has any more.
+    pub(crate) is_transparent: bool,
 }
 
 #[cfg(feature = "sim")]
@@ -209,7 +214,8 @@ impl Core {
         Some(InboundView {
             socket,
             stashed,
-            is_plain: inbound.secure.is_none(),
+            is_plain: !inbound.had_session,
+            is_transparent: inbound.secure.is_none(),
         })
     }
 

@@ -1,0 +1,67 @@
+//! The simulator finds mistakes: each of those in `src/planted.rs` makes some seed fail, and none of them is made, none
+//! does. Run as `.ci/run` does, with `RUSTFLAGS="--cfg peerloop_planted"`; without that there is nothing to plant.
+#![cfg(peerloop_planted)]
+
+#[path = "util/sessions.rs"]
+mod sessions;
+mod util;
+#[path = "util/workload.rs"]
+mod workload;
+
+use std::panic::{catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+use peerloop::planted::{Mistake, plant};
+
+/// As many as CI runs.
+const SEEDS: u64 = 300;
+
+/// The first seed that fails with this mistake.
+fn found(mistake: Mistake) -> Option<u64> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        // Every seed that fails would tell at length.
+        let tell = take_hook();
+        set_hook(Box::new(move |panic| {
+            if std::env::var_os("TELL").is_some() {
+                tell(panic);
+            }
+        }));
+    });
+    plant(Some(mistake));
+    let fails = |seed: &u64| {
+        let drips = catch_unwind(|| workload::drip(*seed)).is_err();
+        drips || catch_unwind(|| workload::run(*seed)).is_err()
+    };
+    let found = (0..SEEDS).find(fails);
+    plant(None);
+    found
+}
+
+macro_rules! mistakes {
+    ($($name:ident: $mistake:ident,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let seed = found(Mistake::$mistake).expect("some seed fails");
+                println!("{:?} is found by the seed {seed}", Mistake::$mistake);
+            }
+        )+
+    };
+}
+
+mistakes! {
+    stopping_on_a_short_read_is_found: StopOnShortRead,
+    freeing_a_slot_within_the_turn_is_found: FreeWithinTurn,
+    forgetting_the_run_list_is_found: ForgetRunList,
+    delivering_after_a_close_is_found: DeliverAfterClose,
+    losing_what_came_during_a_pause_is_found: LoseEdgeOnResume,
+    charging_twice_is_found: ChargeTwice,
+    dropping_the_tail_of_a_partial_write_is_found: DropTailOfPartialWrite,
+    refreshing_idle_on_any_byte_is_found: RefreshIdleOnAnyByte,
+    forgetting_a_listener_is_found: ForgetListener,
+    losing_a_writable_edge_is_found: LoseWritableEdge,
+    forgetting_a_drain_is_found: ForgetDrain,
+    keeping_a_deadline_is_found: KeepDeadline,
+    dropping_what_comes_with_the_end_of_a_handshake_is_found: DropAfterHandshake,
+}
