@@ -1,0 +1,77 @@
+//! The command queue: posts, messages and shutdowns, against turns and the end of the node.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use peerloop::{Config, ConnId, Handler, Net, Node, SendError, Turn};
+
+use crate::input::Input;
+
+/// Commands that may wait.
+const QUEUE: usize = 8;
+
+/// Bytes of messages that may wait.
+const QUEUE_BYTES: usize = 64;
+
+#[derive(Default)]
+struct Log(Vec<u64>);
+
+impl Handler for Log {
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
+/// Each byte is one thing asked of a handle, or a turn.
+pub fn commands(data: &[u8]) {
+    let mut input = Input::new(data);
+    let config = Config {
+        command_queue: QUEUE,
+        command_queue_bytes: QUEUE_BYTES,
+        command_budget: 1 + input.below(QUEUE),
+        ..Config::default()
+    };
+    let mut node = Node::new(config, Log::default()).expect("a node");
+    let handle = node.handle();
+    let nobody = ConnId::from_bits(1 << 32).expect("an id");
+    let (mut asked, mut messages, mut has_stopped) = (0, 0, false);
+    while !input.is_empty() {
+        match input.below(8) {
+            0..=3 => {
+                let number = asked;
+                if handle
+                    .post(move |log: &mut Log, _| log.0.push(number))
+                    .is_ok()
+                {
+                    asked += 1;
+                }
+            }
+            4 | 5 => match handle.send(nobody, Bytes::from(vec![0; input.below(100)])) {
+                Ok(()) => messages += 1,
+                Err(SendError::Closed) => {
+                    assert!(has_stopped, "only a node that is gone is closed")
+                }
+                Err(error) => assert_eq!(error, SendError::Full),
+            },
+            6 => {
+                let turn = node.turn(Some(Duration::ZERO)).expect("a turn");
+                has_stopped |= turn == Turn::Stopped;
+            }
+            _ if input.below(16) == 0 => handle.shutdown(Duration::ZERO),
+            _ => {}
+        }
+    }
+    while !has_stopped && node.turn(Some(Duration::ZERO)).expect("a turn") == Turn::Busy {}
+    has_stopped |= node.turn(Some(Duration::ZERO)).expect("a turn") == Turn::Stopped;
+    // In the order in which they were asked, each once, and all of them unless the node has ended.
+    let done: Vec<u64> = (0..node.handler().0.len() as u64).collect();
+    assert_eq!(node.handler().0, done);
+    let metrics = node.net().metrics();
+    if has_stopped {
+        assert!(handle.post(|_, _| {}).is_err());
+    } else {
+        assert_eq!(done.len() as u64, asked);
+        assert_eq!(
+            (metrics.commands, metrics.commands_lost),
+            (asked + messages, messages)
+        );
+    }
+}
