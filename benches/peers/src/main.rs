@@ -1,0 +1,152 @@
+//! The same work on peerloop, pea2pea, message-io, tokio's bare `Framed`, and the blocking threads that are the limit.
+//!
+//! ```text
+//! cargo run --release -p peers                  # everything, some minutes
+//! cargo run --release -p peers -- --quick       # under a minute, not to be believed
+//! cargo run --release -p peers -- --only stream --json
+//! ```
+//!
+//! Contestants take turns, round by round; every message is checked. Figures are medians, ratios are medians of the
+//! ratios of each round. What a contestant cannot do is shown as "-". Two threads are busy at most.
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use peers::measure::{Effort, Measured, measure};
+use peers::report::machine::Occasion;
+use peers::report::table::{Style, figures};
+use peers::report::{json, plot, targets};
+use peers::works::{Case, Length, WORKS, cases};
+
+const USAGE: &str = "usage: peers [--quick] [--rounds NUMBER] [--only WORK]... [--json | --markdown] [--plot[=FILE]]
+
+WORK is one of stream, fan-in, round trip, broadcast, line, connect, life, memory, growth, or one case of it as
+in \"stream/16 B\". --plot draws a chart into FILE, peers.svg by default.";
+
+/// What is printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Output {
+    Table(Style),
+    Json,
+}
+
+struct Arguments {
+    length: Length,
+    rounds: Option<usize>,
+    only: Vec<String>,
+    output: Output,
+    plot: Option<PathBuf>,
+}
+
+impl Arguments {
+    fn parse() -> Result<Option<Self>, lexopt::Error> {
+        use lexopt::prelude::{Long, Short, ValueExt};
+
+        let mut arguments = Self {
+            length: Length::Full,
+            rounds: None,
+            only: Vec::new(),
+            output: Output::Table(Style::Plain),
+            plot: None,
+        };
+        let mut parser = lexopt::Parser::from_env();
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("quick") => arguments.length = Length::Quick,
+                Long("rounds") => arguments.rounds = Some(parser.value()?.parse()?),
+                Long("only") => arguments.only.push(parser.value()?.string()?),
+                Long("json") => arguments.output = Output::Json,
+                Long("markdown") => arguments.output = Output::Table(Style::Markdown),
+                Long("plot") => {
+                    let file = parser
+                        .optional_value()
+                        .unwrap_or_else(|| "peers.svg".into());
+                    arguments.plot = Some(file.into());
+                }
+                Short('h') | Long("help") => return Ok(None),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(Some(arguments))
+    }
+
+    fn effort(&self) -> Effort {
+        let (rounds, millis) = match self.length {
+            Length::Full => (7, 300),
+            Length::Quick => (1, 40),
+        };
+        Effort {
+            rounds: self.rounds.unwrap_or(rounds).max(1),
+            time: Duration::from_millis(millis),
+        }
+    }
+
+    fn wants(&self, case: &Case) -> bool {
+        let named = |name: &String| *name == case.work || *name == case.id();
+        self.only.is_empty() || self.only.iter().any(named)
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    let mut cases = cases(arguments.length);
+    for name in &arguments.only {
+        if !cases
+            .iter()
+            .any(|case| *name == case.work || *name == case.id())
+        {
+            return Err(format!("no work {name:?}; there is {}", WORKS.join(", ")).into());
+        }
+    }
+    cases.retain(|case| arguments.wants(case));
+    let (effort, mut failures) = (arguments.effort(), Vec::new());
+    let mut measured: Vec<Measured> = Vec::new();
+    for (number, case) in cases.iter().enumerate() {
+        eprintln!("{}/{} {}", number + 1, cases.len(), case.id());
+        measured.push(measure(case, effort, &mut failures));
+    }
+    let occasion = Occasion::now();
+    let outcomes = targets::outcomes(&measured);
+    let mut out = io::stdout();
+    match arguments.output {
+        Output::Json => out.write_all(json::json(&occasion, &measured, &outcomes).as_bytes())?,
+        Output::Table(style) => {
+            let (machine, date) = (&occasion.machine, &occasion.date);
+            let rounds = effort.rounds;
+            writeln!(out, "{machine}, {date}, medians of {rounds} rounds\n")?;
+            writeln!(out, "{}", figures(&measured, style))?;
+            write!(out, "{}", targets::table(&outcomes, style))?;
+        }
+    }
+    if let Some(path) = &arguments.plot {
+        plot::plot(path, &occasion, &measured)?;
+        eprintln!("{} drawn", path.display());
+    }
+    if failures.is_empty() {
+        return Ok(());
+    }
+    Err(format!("failed:\n{}", failures.join("\n")).into())
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::parse() {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("peers: {error}\n{USAGE}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

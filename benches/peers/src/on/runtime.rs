@@ -1,0 +1,18 @@
+//! The runtimes that the asynchronous contestants live in.
+
+use std::io;
+
+use tokio::runtime::{Builder, Runtime};
+
+use super::Threads;
+
+/// A runtime on this thread, or one with two workers: as many as the machine this is meant for has cores.
+pub fn runtime(threads: Threads) -> io::Result<Runtime> {
+    match threads {
+        Threads::One => Builder::new_current_thread().enable_all().build(),
+        Threads::Two => Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build(),
+    }
+}

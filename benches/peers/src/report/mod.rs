@@ -1,0 +1,7 @@
+//! What becomes of the figures.
+
+pub mod json;
+pub mod machine;
+pub mod plot;
+pub mod table;
+pub mod targets;

@@ -1,0 +1,444 @@
+//! Ten thousand connections that say nothing, and a thousand that talk, on one loop in one thread.
+//!
+//! ```text
+//! cargo run --release --example c10k
+//! cargo run --release --example c10k -- --idle 1000 --talking 100
+//! ```
+//!
+//! The clients are processes of their own, since a process may not have descriptors for everybody (`ulimit -n`; the
+//! server needs one for each connection), and each of them dials from an address of its own, 127.0.0.2 and so on, since
+//! an address has no more than some 28,000 ports to dial from. When everybody is connected, the server says so; then the
+//! talking ones exchange their messages, one at a time, and at last each idle one asks a single time whether it was
+//! forgotten. Every answer is compared. The exit code says whether anything was lost. Linux only: elsewhere the loopback
+//! interface has one address.
+//!
+//! Every connection begins with a greeting, and a client dials on when one is answered. Without that, thousands of dials
+//! at once overflow the listener's backlog; the system then answers with SYN cookies, of which it keeps no note, and a
+//! client that says nothing would think for ever that it is connected when the server has never heard of it.
+
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use peerloop::{
+    Config, ConnId, ConnMap, ConnectError, DialOptions, DisconnectReason, Handle, Handler, Net,
+    Node, Permission, Timeouts, TimerId,
+};
+
+const USAGE: &str = "usage: c10k [--idle NUMBER] [--talking NUMBER] [--messages NUMBER]
+
+10,000 connections say nothing, 1,000 talk, and exchange 100 messages each.";
+
+/// Connections of one client process: well below the usual limits of descriptors.
+const PER_PROCESS: usize = 1000;
+
+/// How long nothing may happen before a process gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the server says when everybody is there.
+const BEGIN: &[u8] = b"begin";
+
+/// The configuration of both sides: nobody is thrown out for saying nothing.
+fn config(connections: usize) -> Config {
+    Config {
+        max_connections: connections,
+        max_connections_per_ip: connections,
+        duplicates: Permission::Allowed,
+        timeouts: Timeouts {
+            idle: None,
+            ..Timeouts::default()
+        },
+        ..Config::default()
+    }
+}
+
+/// Answers, and says once a second how things are.
+struct Server {
+    expected: usize,
+    clients: usize,
+    /// Greetings included.
+    messages: u64,
+    seen: u64,
+    most: usize,
+    /// When something happened last.
+    alive: Instant,
+    results: Tally,
+}
+
+impl Handler for Server {
+    fn on_start(&mut self, net: &mut Net) {
+        net.set_timer(Duration::from_secs(1), 0);
+    }
+
+    fn on_connect(&mut self, net: &mut Net, _: ConnId) {
+        self.alive = net.now();
+        self.most = self.most.max(net.connection_count());
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        self.alive = net.now();
+        self.messages += 1;
+        if let Err(error) = net.send(conn, message) {
+            log::warn!("answering {conn}: {error}");
+            net.abort(conn);
+        }
+        if self.messages == self.expected as u64 {
+            // The last one has greeted.
+            let everybody: Vec<ConnId> = net.connections().collect();
+            let outcome = net.broadcast(everybody, BEGIN);
+            log::info!("everybody is told to begin: {outcome:?}");
+        }
+    }
+
+    fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
+        let (connections, messages) = (net.connection_count(), self.messages - self.seen);
+        println!("{connections} connections, {messages} messages a second");
+        self.seen = self.messages;
+        if net.now() - self.alive > PATIENCE {
+            eprintln!("nothing has happened for {PATIENCE:?}");
+            return net.shutdown(Duration::ZERO);
+        }
+        net.set_timer(Duration::from_secs(1), 0);
+    }
+}
+
+impl Server {
+    /// A client process has ended.
+    fn client_ended(&mut self, net: &mut Net, result: Tally) {
+        self.alive = net.now();
+        self.results.answers += result.answers;
+        self.results.lost += result.lost;
+        self.clients -= 1;
+        // After a loss the others would wait in vain for everybody to be there.
+        if self.clients == 0 || result.lost > 0 {
+            net.shutdown(Duration::from_secs(1));
+        }
+    }
+}
+
+/// What came of a client.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    answers: u64,
+    /// Connections that failed or ended early, and answers that were wrong.
+    lost: u64,
+}
+
+/// Some of the clients, in a process of their own.
+struct Swarm {
+    server: SocketAddr,
+    source: SocketAddr,
+    /// Dials that were not begun yet.
+    to_dial: usize,
+    talking: usize,
+    messages: u64,
+    /// What each connection still has to ask, the present question included.
+    left: ConnMap<u64>,
+    /// Connections that have greeted. The first of them talk, the others are idle.
+    conns: Vec<ConnId>,
+    /// How many of them were not told to begin yet.
+    untold: usize,
+    /// Connections that are not done in the present phase.
+    busy: usize,
+    alive: Instant,
+    tally: Tally,
+}
+
+impl Swarm {
+    fn dial(&mut self, net: &mut Net) {
+        self.to_dial -= 1;
+        let options = DialOptions {
+            source: Some(self.source),
+            ..DialOptions::default()
+        };
+        if let Err(error) = net.connect_with(self.server, options) {
+            self.lose(net, &format!("dialling: {error}"));
+        }
+    }
+
+    fn begin(&mut self, net: &mut Net) {
+        let talking = self.conns[..self.talking].to_vec();
+        self.start(net, &talking, self.messages);
+    }
+
+    /// Has some of the connections ask so many questions each.
+    fn start(&mut self, net: &mut Net, conns: &[ConnId], questions: u64) {
+        self.busy = conns.len();
+        for conn in conns {
+            self.left.insert(*conn, questions);
+            self.ask(net, *conn);
+        }
+    }
+
+    fn ask(&mut self, net: &mut Net, conn: ConnId) {
+        let question = question(conn, self.left[conn]);
+        if let Err(error) = net.send(conn, &question) {
+            self.lose(net, &format!("asking on {conn}: {error}"));
+        }
+    }
+
+    fn take_answer(&mut self, net: &mut Net, conn: ConnId, answer: &[u8]) {
+        let Some(left) = self.left.get_mut(conn).filter(|left| **left > 0) else {
+            return self.lose(net, "an answer to nothing");
+        };
+        if answer != question(conn, *left) {
+            return self.lose(net, "a wrong answer");
+        }
+        self.tally.answers += 1;
+        *left -= 1;
+        if *left > 0 {
+            return self.ask(net, conn);
+        }
+        if self.untold > 0 {
+            return self.greeted(net, conn);
+        }
+        self.busy -= 1;
+        if self.busy > 0 {
+            return;
+        }
+        let idle = self.conns.split_off(self.talking.min(self.conns.len()));
+        if idle.is_empty() {
+            net.shutdown(Duration::from_secs(5));
+        } else {
+            self.start(net, &idle, 1);
+        }
+    }
+
+    /// The server knows of this connection: on to the next.
+    fn greeted(&mut self, net: &mut Net, conn: ConnId) {
+        self.conns.push(conn);
+        if self.to_dial > 0 {
+            self.dial(net);
+        }
+    }
+
+    /// One loss is one too many: the others are not waited for.
+    fn lose(&mut self, net: &mut Net, what: &str) {
+        if self.tally.lost == 0 {
+            eprintln!("{}: {what}", self.source.ip());
+        }
+        self.tally.lost += 1;
+        net.shutdown(Duration::ZERO);
+    }
+}
+
+/// What a connection asks when it has so many questions left, this one included. No two of them are alike.
+fn question(conn: ConnId, left: u64) -> [u8; 64] {
+    let mut question = [b'?'; 64];
+    question[..8].copy_from_slice(&conn.to_bits().to_be_bytes());
+    question[8..16].copy_from_slice(&left.to_be_bytes());
+    question
+}
+
+impl Handler for Swarm {
+    fn on_start(&mut self, net: &mut Net) {
+        net.set_timer(Duration::from_secs(1), 0);
+        for _ in 0..self.to_dial.min(net.config().max_connecting_outbound) {
+            self.dial(net);
+        }
+    }
+
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        self.alive = net.now();
+        self.left.insert(conn, 1);
+        self.ask(net, conn);
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        self.alive = net.now();
+        if message != BEGIN {
+            return self.take_answer(net, conn, message);
+        }
+        // Order holds on a connection, not across them: only when all are told have all greetings been answered.
+        self.untold -= 1;
+        if self.untold == 0 {
+            self.begin(net);
+        }
+    }
+
+    fn on_connect_failed(&mut self, net: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
+        self.lose(net, &format!("a dial failed: {error}"));
+    }
+
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
+        if reason != DisconnectReason::Shutdown {
+            self.lose(net, &format!("{conn} has ended: {reason}"));
+        }
+    }
+
+    fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
+        if net.now() - self.alive > PATIENCE {
+            return self.lose(net, "nothing happens any more");
+        }
+        net.set_timer(Duration::from_secs(1), 0);
+    }
+}
+
+/// A client process: its connections, and at the end a line with what came of them.
+fn run_swarm(server: SocketAddr, source: IpAddr, share: Share) -> Result<(), Box<dyn Error>> {
+    let connections = share.idle + share.talking;
+    let swarm = Swarm {
+        server,
+        source: SocketAddr::new(source, 0),
+        to_dial: connections,
+        talking: share.talking,
+        messages: share.messages,
+        left: ConnMap::new(),
+        conns: Vec::with_capacity(connections),
+        untold: connections,
+        busy: 0,
+        alive: Instant::now(),
+        tally: Tally::default(),
+    };
+    let mut node = Node::new(config(connections), swarm)?;
+    node.run()?;
+    let Tally { answers, lost } = node.handler().tally;
+    Ok(writeln!(io::stdout(), "{answers} {lost}")?)
+}
+
+/// What the clients, or some of them, do.
+#[derive(Clone, Copy)]
+struct Share {
+    idle: usize,
+    talking: usize,
+    messages: u64,
+}
+
+impl Share {
+    /// The part of one of so many processes; all parts together are the whole.
+    fn part(self, number: usize, of: usize) -> Self {
+        let part = |whole: usize| whole * (number + 1) / of - whole * number / of;
+        Self {
+            idle: part(self.idle),
+            talking: part(self.talking),
+            ..self
+        }
+    }
+
+    /// Those to the greetings, and what follows.
+    fn answers(self) -> u64 {
+        2 * self.idle as u64 + self.talking as u64 * (1 + self.messages)
+    }
+}
+
+/// Starts a client process, and a thread that tells the server how it ended.
+fn start(
+    server: SocketAddr,
+    number: usize,
+    share: Share,
+    handle: Handle<Server>,
+) -> Result<(), Box<dyn Error>> {
+    let [.., high, low] = (number + 2).to_be_bytes();
+    let source = Ipv4Addr::new(127, 0, high, low);
+    let numbers = [share.idle as u64, share.talking as u64, share.messages];
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["--swarm", &server.to_string(), &source.to_string()])
+        .args(numbers.map(|number| number.to_string()))
+        .stdout(Stdio::piped())
+        .spawn()?;
+    thread::spawn(move || {
+        let result = result(&mut child).unwrap_or_else(|| Tally {
+            answers: 0,
+            lost: share.answers(),
+        });
+        // If the server is gone, it has given up, and says so itself.
+        let _ = handle.ask(move |server, net| server.client_ended(net, result));
+    });
+    Ok(())
+}
+
+/// What a client process has said, if it ended well.
+fn result(child: &mut Child) -> Option<Tally> {
+    let mut lines = BufReader::new(child.stdout.take()?).lines();
+    let line = lines.next().and_then(Result::ok);
+    let status = child.wait().ok()?;
+    let line = line.filter(|_| status.success())?;
+    let (answers, lost) = line.split_once(' ')?;
+    Some(Tally {
+        answers: answers.parse().ok()?,
+        lost: lost.parse().ok()?,
+    })
+}
+
+fn serve(share: Share) -> Result<(), Box<dyn Error>> {
+    let expected = share.idle + share.talking;
+    let clients = expected.div_ceil(PER_PROCESS).min(share.talking);
+    if clients == 0 {
+        return Err("somebody has to talk".into());
+    }
+    if share.messages == 0 {
+        return Err("who talks sends a message at least".into());
+    }
+    let server = Server {
+        expected,
+        clients,
+        messages: 0,
+        seen: 0,
+        most: 0,
+        alive: Instant::now(),
+        results: Tally::default(),
+    };
+    let mut node = Node::new(config(expected), server)?;
+    let addr = node.net().listen("0.0.0.0:0")?;
+    let addr = SocketAddr::from(([127, 0, 0, 1], addr.port()));
+    println!("{expected} connections from {clients} processes to {addr}");
+    for number in 0..clients {
+        start(addr, number, share.part(number, clients), node.handle())?;
+    }
+    let begun = Instant::now();
+    node.run()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    let server = node.handler();
+    let (most, Tally { answers, lost }) = (server.most, server.results);
+    let wanted = share.answers();
+    println!("{most} connections at once, {answers} of {wanted} answers right, {seconds:.1} s");
+    if most == expected && answers == wanted && lost == 0 {
+        return Ok(());
+    }
+    Err(format!("something was lost: {lost} failures").into())
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    use lexopt::prelude::{Long, Short, ValueExt};
+
+    let mut share = Share {
+        idle: 10_000,
+        talking: 1000,
+        messages: 100,
+    };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("idle") => share.idle = parser.value()?.parse()?,
+            Long("talking") => share.talking = parser.value()?.parse()?,
+            Long("messages") => share.messages = parser.value()?.parse()?,
+            // How this program calls itself.
+            Long("swarm") => {
+                let (server, source) = (parser.value()?.parse()?, parser.value()?.parse()?);
+                let share = Share {
+                    idle: parser.value()?.parse()?,
+                    talking: parser.value()?.parse()?,
+                    messages: parser.value()?.parse()?,
+                };
+                return run_swarm(server, source, share);
+            }
+            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
+            _ => return Err(format!("{}\n{USAGE}", argument.unexpected()).into()),
+        }
+    }
+    serve(share)
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("c10k: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
