@@ -1,6 +1,5 @@
 //! The limits to compare with: two blocking threads with rustls, and two with snow, the same framing, no loop.
 
-use std::hint::black_box;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -11,8 +10,7 @@ use peerloop::tls::rustls::{ClientConnection, ServerConnection, StreamOwned};
 use socket2::SockRef;
 
 use super::security::{Security, name};
-
-const BLOCK: usize = 256 * 1024;
+use crate::support::blocking::{receive, send};
 
 /// Bytes of plaintext that one Noise message carries.
 const NOISE_MAX: usize = 65_519;
@@ -134,22 +132,35 @@ impl Sealed {
     pub fn reset(self) {
         let _ = SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
     }
+}
 
-    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Client(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
-            Self::Server(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
-            Self::Noise(noise) => bytes
-                .chunks(NOISE_MAX)
-                .try_for_each(|chunk| noise.write(chunk)),
-        }
-    }
-
+impl Read for Sealed {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Client(tls) => tls.read(into),
             Self::Server(tls) => tls.read(into),
             Self::Noise(noise) => noise.read(into),
+        }
+    }
+}
+
+impl Write for Sealed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Client(tls) => tls.write(bytes),
+            Self::Server(tls) => tls.write(bytes),
+            Self::Noise(noise) => {
+                let chunk = &bytes[..bytes.len().min(NOISE_MAX)];
+                noise.write(chunk).map(|()| chunk.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Client(tls) => tls.flush(),
+            Self::Server(tls) => tls.flush(),
+            Self::Noise(_) => Ok(()),
         }
     }
 }
@@ -197,10 +208,7 @@ impl SealedPair {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let addr = listener.local_addr()?;
         let theirs = security.clone();
-        let reader = thread::spawn(move || {
-            let mut stream = accept(&theirs, &listener)?;
-            receive(&mut stream, messages)
-        });
+        let reader = thread::spawn(move || receive(accept(&theirs, &listener)?, messages));
         Ok(Self {
             stream: dial(security, addr)?,
             reader: Some(reader),
@@ -209,21 +217,7 @@ impl SealedPair {
 
     /// Sends that many frames and waits for the answer.
     pub fn transfer(&mut self, messages: u64, body: &[u8]) -> io::Result<()> {
-        let mut block = Vec::with_capacity(BLOCK);
-        let frame = 4 + body.len();
-        for _ in 0..messages {
-            if block.len() + frame > BLOCK {
-                self.stream.write_all(&block)?;
-                block.clear();
-            }
-            block.extend_from_slice(&(body.len() as u32).to_be_bytes());
-            block.extend_from_slice(black_box(body));
-        }
-        self.stream.write_all(&block)?;
-        match self.stream.read(&mut [0])? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        }
+        send(&mut self.stream, messages, body)
     }
 }
 
@@ -233,34 +227,5 @@ impl Drop for SealedPair {
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
-    }
-}
-
-/// Splits frames in place; what is left of one moves to the front of the block.
-fn receive(stream: &mut Sealed, messages: u64) -> io::Result<()> {
-    let mut block = vec![0; BLOCK];
-    let (mut filled, mut count) = (0, 0);
-    loop {
-        let read = stream.read(&mut block[filled..])?;
-        if read == 0 {
-            return Ok(());
-        }
-        filled += read;
-        let mut start = 0;
-        while let Some(header) = block[start..filled].first_chunk() {
-            let end = start + 4 + u32::from_be_bytes(*header) as usize;
-            if end > filled {
-                break;
-            }
-            black_box(&block[start + 4..end]);
-            start = end;
-            count += 1;
-            if count == messages {
-                stream.write_all(&[1])?;
-                count = 0;
-            }
-        }
-        block.copy_within(start..filled, 0);
-        filled -= start;
     }
 }

@@ -26,18 +26,7 @@ impl BlockingPair {
 
     /// Sends that many frames and waits for the answer.
     pub fn transfer(&mut self, messages: u64, body: &[u8]) -> io::Result<()> {
-        let mut block = Vec::with_capacity(BLOCK);
-        let frame = 4 + body.len();
-        for _ in 0..messages {
-            if block.len() + frame > BLOCK {
-                self.stream.write_all(&block)?;
-                block.clear();
-            }
-            block.extend_from_slice(&(body.len() as u32).to_be_bytes());
-            block.extend_from_slice(black_box(body));
-        }
-        self.stream.write_all(&block)?;
-        self.stream.read_exact(&mut [0])
+        send(&mut self.stream, messages, body)
     }
 }
 
@@ -50,8 +39,25 @@ impl Drop for BlockingPair {
     }
 }
 
-/// Splits frames in place; what is left of one moves to the front of the block.
-fn receive(mut stream: TcpStream, messages: u64) -> io::Result<()> {
+/// Sends that many frames, block by block, and waits for the answer.
+pub fn send(stream: &mut (impl Read + Write), messages: u64, body: &[u8]) -> io::Result<()> {
+    let mut block = Vec::with_capacity(BLOCK);
+    let frame = 4 + body.len();
+    for _ in 0..messages {
+        if block.len() + frame > BLOCK {
+            stream.write_all(&block)?;
+            block.clear();
+        }
+        block.extend_from_slice(&(body.len() as u32).to_be_bytes());
+        block.extend_from_slice(black_box(body));
+    }
+    stream.write_all(&block)?;
+    stream.flush()?;
+    stream.read_exact(&mut [0])
+}
+
+/// Splits frames in place, and answers after every so many; what is left of one moves to the front of the block.
+pub fn receive(mut stream: impl Read + Write, messages: u64) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
     let (mut filled, mut count) = (0, 0);
     loop {
@@ -71,6 +77,7 @@ fn receive(mut stream: TcpStream, messages: u64) -> io::Result<()> {
             count += 1;
             if count == messages {
                 stream.write_all(&[1])?;
+                stream.flush()?;
                 count = 0;
             }
         }

@@ -6,12 +6,16 @@ mod ends;
 mod read;
 mod seal;
 mod session;
+#[cfg(feature = "sim")]
+mod view;
 mod write;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use self::call::call_handler;
+#[cfg(feature = "sim")]
+pub(crate) use self::view::InboundView;
 use crate::buffer::{ReadBuffer, Stash};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::framing::Codec;
@@ -190,38 +194,6 @@ impl Core {
                 self.run.push(conn);
             }
         }
-    }
-}
-
-/// The inbound half of a simulated connection, as far as its world's checks need it.
-#[cfg(feature = "sim")]
-pub(crate) struct InboundView {
-    pub(crate) socket: crate::network::sim::SocketId,
-    /// Bytes of messages that are not delivered yet.
-    pub(crate) stashed: usize,
-    /// No session had its hands on the bytes of the wire.
-    pub(crate) is_plain: bool,
-    /// None has any more.
-    pub(crate) is_transparent: bool,
-}
-
-#[cfg(feature = "sim")]
-impl Core {
-    pub(crate) fn view(&self, conn: ConnId) -> Option<InboundView> {
-        let inbound = self.inbound.get(conn.slot())?.as_ref()?;
-        let socket = inbound.stream.sim_id().filter(|_| inbound.id == conn)?;
-        let stashed = inbound.stash.len();
-        Some(InboundView {
-            socket,
-            stashed,
-            is_plain: !inbound.had_session,
-            is_transparent: inbound.secure.is_none(),
-        })
-    }
-
-    /// Tracked sends that were written and not answered yet.
-    pub(crate) fn answers_owed(&self) -> usize {
-        self.sent.len()
     }
 }
 
