@@ -2,29 +2,30 @@
 
 mod accept;
 mod call;
+mod deadlines;
 mod ends;
 mod read;
 mod seal;
 mod session;
+mod shutdown;
 #[cfg(feature = "sim")]
 mod view;
 mod write;
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::call::call_handler;
 #[cfg(feature = "sim")]
 pub(crate) use self::view::InboundView;
 use crate::buffer::{ReadBuffer, Stash};
-use crate::error::{ConnectError, DisconnectReason};
 use crate::framing::Codec;
 use crate::handle::{Command, Inbox};
 use crate::handler::Handler;
-use crate::id::{ConnId, SLOTS_MAX, TimerId, WAKER_TOKEN};
-use crate::net::{Due, Net};
+use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
+use crate::net::Net;
 use crate::network::{Readiness, Stream};
-use crate::peer::{Ending, Peer, State};
+use crate::peer::State;
 use crate::secure::Secure;
 
 /// How often a turn flushes and makes the callbacks that follow from it before it leaves the rest to the next turn.
@@ -303,56 +304,6 @@ impl<H: Handler> Driver<'_, H> {
         }
     }
 
-    fn run_deadlines(&mut self) {
-        let (now, mark) = (self.net.now, self.net.deadlines.mark());
-        while let Some((slot, serial, due)) = self.net.deadlines.pop_due(now, mark) {
-            match due {
-                Due::Timer(key) => {
-                    let timer = TimerId { slot, serial };
-                    self.call("on_timer", None, |handler, net| {
-                        handler.on_timer(net, timer, key)
-                    });
-                    self.flush_urgent();
-                }
-                Due::Connection(conn) => self.look_at(conn, now),
-                Due::Listener(index) => self.end_pause(index),
-                // The wait is over; the end of the turn does the rest.
-                Due::Shutdown => {}
-            }
-        }
-        // Only now: a deadline that is over would hide all others from the loop above.
-        while let Some(conn) = self.core.unjudged.pop() {
-            self.net.arm(conn);
-        }
-    }
-
-    /// Ends a connection that is overdue. Mostly it is not: traffic moves no deadline, so what comes up is looked at
-    /// and put back.
-    fn look_at(&mut self, conn: ConnId, now: Instant) {
-        let Some(peer) = self.net.peers.get_mut(conn) else {
-            return;
-        };
-        peer.deadline = None;
-        if peer.is_stalled(now) {
-            // Linux tells of room only once a third of the socket's buffer is free (tcp_sock.h, sk_stream_is_writeable):
-            // who reads slowly may have taken much without an edge, so the socket is asked before it is judged.
-            peer.blocked = false;
-            self.core.write(self.net, conn);
-        }
-        let is_unread = self
-            .core
-            .inbound(conn)
-            .is_some_and(|inbound| inbound.queued);
-        match self.net.peers.get(conn).and_then(Peer::due) {
-            // What it has sent may be waiting for a budget of ours; it is judged when that has been read.
-            Some((at, ending)) if at <= now && is_unread && ending.is_for_silence() => {
-                self.core.unjudged.push(conn);
-            }
-            Some((at, ending)) if at <= now => self.net.end(conn, ending),
-            _ => self.net.arm(conn),
-        }
-    }
-
     /// Calls the handler. A panic ends the connection that it was called for, and a long call is counted, as the
     /// configuration says. `None` if it panicked.
     fn call<R>(
@@ -362,49 +313,6 @@ impl<H: Handler> Driver<'_, H> {
         call: impl FnOnce(&mut H, &mut Net) -> R,
     ) -> Option<R> {
         call_handler(self.net, self.handler, callback, conn, call)
-    }
-
-    /// Carries out a shutdown that was asked for: nobody new, and everybody out.
-    fn begin_shutdown(&mut self) {
-        let Some(stopping) = &mut self.net.stopping else {
-            return;
-        };
-        if std::mem::replace(&mut stopping.begun, true) {
-            return;
-        }
-        let listeners: Vec<usize> = self.net.listeners.iter().map(|(index, _)| index).collect();
-        listeners
-            .into_iter()
-            .for_each(|index| self.net.drop_listener(index));
-        let peers: Vec<_> = self
-            .net
-            .peers
-            .iter()
-            .map(|(conn, peer)| (conn, peer.inner_state()))
-            .collect();
-        for (conn, state) in peers {
-            match state {
-                State::Connecting | State::Handshaking => {
-                    self.net.fail(conn, ConnectError::ShuttingDown);
-                }
-                State::Open => self.net.begin_closing(conn, DisconnectReason::Shutdown),
-                State::Closing(_) | State::Ended(_) | State::Gone => {}
-            }
-        }
-    }
-
-    /// When the grace is over, ends what is left. Everything has had its flush by then, even with a grace of zero.
-    fn end_shutdown(&mut self) {
-        let (stopping, now) = (self.net.stopping, self.net.now);
-        if !stopping.is_some_and(|stopping| stopping.begun && stopping.by <= now) {
-            return;
-        }
-        let left: Vec<ConnId> = self.net.peers.iter().map(|(conn, _)| conn).collect();
-        for conn in left {
-            self.net
-                .end(conn, Ending::Disconnected(DisconnectReason::Shutdown));
-        }
-        self.report_ends();
     }
 
     /// Flushes, reports what came of it, and goes on for as long as that leads to more, within bounds.
