@@ -6,10 +6,13 @@
 
 mod calls;
 mod crash;
+mod dial;
+mod exhaustion;
 mod faults;
 mod internet;
 mod link;
 mod listen;
+mod ports;
 mod random;
 mod ready;
 mod segments;
@@ -36,7 +39,7 @@ pub use link::Link;
 pub use random::Random;
 pub use trace::Trace;
 
-use listen::Buffers;
+use dial::Buffers;
 use socket::Owner;
 
 /// The internet, for all that live in it.

@@ -1,9 +1,10 @@
 //! Readiness as edge-triggered pollers report it, with all that they may do to a program.
 
+use std::io;
 use std::time::Duration;
 
 use super::internet::{Event, Internet};
-use super::socket::{Mask, SocketId};
+use super::socket::{Mask, Registration, SocketId};
 use super::trace::Who;
 use crate::network::Readiness;
 
@@ -31,7 +32,7 @@ pub(super) struct Polling {
     /// The node is no more.
     pub(super) gone: bool,
     /// Until when the process has no descriptor or memory, and how it says so.
-    pub(super) exhausted: Option<(Duration, super::listen::Want)>,
+    pub(super) exhausted: Option<(Duration, super::exhaustion::Want)>,
 }
 
 impl Internet {
@@ -140,6 +141,33 @@ impl Internet {
         }
     }
 
+    pub(super) fn register(&mut self, id: SocketId, poller: usize, token: usize) -> io::Result<()> {
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        socket.registration = Some(Registration {
+            poller,
+            token,
+            readable: false,
+            writable: false,
+            queued: false,
+            late: 0,
+        });
+        // Whatever is there already is an edge to a poller that is new.
+        if !socket.poll().is_empty() {
+            self.edge(id, true, true);
+        }
+        Ok(())
+    }
+
+    pub(super) fn register_listener(&mut self, id: u64, poller: usize, token: usize) {
+        if let Some(listening) = self.listeners.get_mut(&id) {
+            listening.registration = Some((poller, token));
+            if !listening.waiting.is_empty() {
+                self.edge_listener(id);
+            }
+        }
+    }
     /// A socket is closed or deregistered: nothing more is reported, but for what the faults have in mind.
     pub(super) fn unregister(&mut self, id: SocketId) {
         let registration = self

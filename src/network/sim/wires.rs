@@ -3,8 +3,8 @@
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 
+use super::dial::Buffers;
 use super::internet::Internet;
-use super::listen::Buffers;
 use super::socket::{Owner, SocketId, State};
 
 impl Internet {

@@ -1,0 +1,209 @@
+//! Dialling, and the handshake that follows.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use super::internet::{Event, Internet};
+use super::socket::{Owner, Socket, SocketId, State};
+use super::trace::Who;
+
+/// Bytes that a kernel buffer holds unless the program or the faults say otherwise.
+const BUFFER: usize = 128 * 1024;
+
+/// The sizes of a socket's buffers, if the program has set them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Buffers {
+    pub(crate) send: Option<usize>,
+    pub(crate) receive: Option<usize>,
+}
+
+impl Internet {
+    /// Begins to connect.
+    pub(super) fn dial(
+        &mut self,
+        host: IpAddr,
+        remote: SocketAddr,
+        source: Option<SocketAddr>,
+        owner: Owner,
+        buffers: Buffers,
+    ) -> io::Result<SocketId> {
+        // To dial the unspecified address is to dial this host (Linux, ip(7)).
+        let ip = match remote.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let remote = SocketAddr::new(ip, remote.port());
+        let mut local_ip = if ip.is_loopback() { ip } else { host };
+        let mut port = 0;
+        if let Some(source) = source {
+            self.check_local(host, source.ip())?;
+            if !source.ip().is_unspecified() {
+                local_ip = source.ip();
+            }
+            port = source.port();
+        }
+        if local_ip.is_ipv4() != ip.is_ipv4() {
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
+        if port == 0 {
+            port = self.free_port(host, Some((local_ip, remote)))?;
+        } else if self.is_bound(host, port) || self.hosts[&host].ports.contains_key(&port) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let local = SocketAddr::new(local_ip, port);
+        let socket = Socket::new(host, local, remote, owner);
+        let id = self.add_socket(socket, buffers);
+        self.note(Who::Network, "dial", id, u64::from(remote.port()));
+        if self.random.chance(self.faults.lost_dial) {
+            self.happened.lost_dials += 1;
+            self.retry_call(id, 0);
+        } else {
+            self.send_syn(id, 0);
+        }
+        Ok(id)
+    }
+
+    fn add_socket(&mut self, mut socket: Socket, buffers: Buffers) -> SocketId {
+        let id = self.take_id();
+        let (mut send, mut receive) = (BUFFER, BUFFER);
+        if self.random.chance(self.faults.small_buffers) {
+            send = 1 + self.random.below(4096) as usize;
+            receive = 1 + self.random.below(4096) as usize;
+        }
+        socket.send_capacity = buffers.send.unwrap_or(send).max(1);
+        socket.receive_capacity = buffers.receive.unwrap_or(receive).max(1);
+        let key = (socket.host, socket.local, socket.remote);
+        self.by_addresses.insert(key, id);
+        self.sockets.insert(id, socket);
+        id
+    }
+
+    /// A call has come to a host.
+    pub(super) fn call_arrived(&mut self, from: SocketId, attempt: u32) {
+        let Some(caller) = self.sockets.get(&from) else {
+            return;
+        };
+        if caller.state != State::SynSent {
+            return;
+        }
+        let (local, remote) = (caller.local, caller.remote);
+        let host = self.host_of(caller.host, remote.ip());
+        // Somebody who calls back: both ends dialled, or one itself (RFC 9293, 3.5).
+        if let Some(&other) = self.by_addresses.get(&(host, remote, local)) {
+            if self.sockets[&other].state == State::SynSent {
+                return self.meet(from, other);
+            }
+        }
+        if self.random.chance(self.faults.refused) {
+            self.happened.refused += 1;
+            return self.answer_reset(from);
+        }
+        let Some(listener) = self.listener_for(host, remote) else {
+            self.happened.refused += 1;
+            return self.answer_reset(from);
+        };
+        let Some(listening) = self.listeners.get_mut(&listener) else {
+            return;
+        };
+        // Linux lets one more wait than the backlog says.
+        if listening.arriving + listening.waiting.len() > listening.backlog {
+            self.happened.full_backlogs += 1;
+            return self.retry_call(from, attempt);
+        }
+        listening.arriving += 1;
+        let buffers = listening.buffers;
+        let mut socket = Socket::new(host, remote, local, Owner::Listener(listener));
+        socket.state = State::Arriving;
+        socket.accepted = true;
+        socket.peer = Some(from);
+        let to = self.add_socket(socket, buffers);
+        let at = self.now + self.latency_of(to);
+        self.schedule(at, Event::SynAck { to: from, from: to });
+    }
+
+    fn answer_reset(&mut self, to: SocketId) {
+        let at = self.now + self.latency_of(to);
+        self.schedule(at, Event::Reset { to });
+    }
+
+    fn latency_of(&self, id: SocketId) -> Duration {
+        let Some(socket) = self.sockets.get(&id) else {
+            return Duration::ZERO;
+        };
+        let there = self.host_of(socket.host, socket.remote.ip());
+        self.link_between(socket.host, there).latency
+    }
+
+    /// Which listener gets a call; among several that share the port, chance has it.
+    fn listener_for(&mut self, host: IpAddr, addr: SocketAddr) -> Option<u64> {
+        let ids = self.hosts.get(&host)?.ports.get(&addr.port())?;
+        let fits = |id: &&u64| {
+            let bound = self.listeners[*id].addr.ip();
+            bound.is_unspecified() || bound == addr.ip()
+        };
+        let fitting: Vec<u64> = ids.iter().filter(fits).copied().collect();
+        match fitting.len() {
+            0 | 1 => fitting.first().copied(),
+            several => {
+                let chosen = self.random.below(several as u64) as usize;
+                Some(fitting[chosen])
+            }
+        }
+    }
+
+    /// Two calls have met.
+    fn meet(&mut self, a: SocketId, b: SocketId) {
+        self.happened.simultaneous_opens += 1;
+        for (id, peer) in [(a, b), (b, a)] {
+            self.establish(id, peer);
+        }
+    }
+
+    fn establish(&mut self, id: SocketId, peer: SocketId) {
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
+        if socket.state == State::SynSent {
+            socket.state = State::Established;
+            socket.peer = Some(peer);
+            self.happened.established += 1;
+            self.note(Who::Network, "established", id, peer);
+            self.edge(id, false, true);
+        }
+    }
+
+    /// A call was answered.
+    pub(super) fn answered(&mut self, to: SocketId, from: SocketId) {
+        let waits = self
+            .sockets
+            .get(&to)
+            .is_some_and(|socket| socket.state == State::SynSent);
+        if !waits {
+            return self.reset_arrived(from);
+        }
+        self.establish(to, from);
+        let at = self.now + self.latency_of(to);
+        // What is sent at once comes after it.
+        if let Some(socket) = self.sockets.get_mut(&to) {
+            socket.next_arrival = socket.next_arrival.max(at);
+        }
+        self.schedule(at, Event::Established { to: from });
+    }
+
+    /// The handshake is complete: the connection waits to be accepted.
+    pub(super) fn call_completed(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get(&id) else {
+            return;
+        };
+        let Owner::Listener(listener) = socket.owner else {
+            return;
+        };
+        if let Some(listening) = self.listeners.get_mut(&listener) {
+            listening.arriving = listening.arriving.saturating_sub(1);
+            listening.waiting.push_back(id);
+            self.edge_listener(listener);
+        }
+    }
+}
