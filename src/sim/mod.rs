@@ -58,6 +58,7 @@
 mod checks;
 mod hosted;
 mod ledger;
+mod look;
 mod node_id;
 mod observer;
 mod run;
