@@ -51,6 +51,9 @@
 //! limits and queues against a recount, deadlines, bytes against the wire, and that no node has forgotten something that
 //! waits for it. A violated check panics, with the seed, the time, the last lines of the trace and how to replay it.
 //!
+//! Panics of your own handlers are what [`Config::panics`](crate::Config::panics) says: by default they end a connection and
+//! nothing more. Choose [`Panics::Unwind`](crate::Panics::Unwind) for tests.
+//!
 //! # What is not simulated
 //!
 //! Other threads: a [`Handle`](crate::Handle) would work, but not the same way twice; [`World::post`] stands for it. A socket of the
