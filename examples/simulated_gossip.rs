@@ -1,20 +1,21 @@
-//! A network of 200 nodes in one thread, on a virtual clock: it is cut in two, a rumour starts in one half, the cut
-//! heals, and the rumour reaches everybody.
+//! A network of 200 nodes in one thread, on a virtual clock: it is cut into two halves, a rumour starts in one of them,
+//! the cut heals, and the rumour reaches everybody.
 //!
 //! ```text
 //! cargo run --release --features sim --example simulated_gossip
 //! cargo run --release --features sim --example simulated_gossip -- --nodes 50 --seed 7
 //! ```
 //!
-//! The same seed gives the same run. The handler knows nothing of the simulation.
+//! The same seed gives the same run. The handler knows nothing of the simulation: `peerloop::Node` would run it as it is.
 
 use std::error::Error;
+use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use peerloop::sim::{NodeId, World};
+use peerloop::sim::{Link, NodeId, World};
 use peerloop::{Config, ConnId, Handler, Net, TimerId};
 
 const USAGE: &str = "usage: simulated_gossip [--nodes NUMBER] [--seed NUMBER]
@@ -25,11 +26,13 @@ By default, 200 nodes live in the world of the seed 1.";
 const NODES_MAX: u32 = 1_000;
 
 const PORT: u16 = 7000;
+const RUMOUR: &[u8] = b"rumour";
 
 /// How often a node tells a neighbour, and dials those that it is not connected with.
 const TELL_EVERY: Duration = Duration::from_millis(200);
 const DIAL_EVERY: Duration = Duration::from_secs(1);
 
+/// The keys of the two timers.
 const TELL: u64 = 0;
 const DIAL: u64 = 1;
 
@@ -37,6 +40,8 @@ struct Gossip {
     /// Whom it dials. Others dial it.
     neighbours: Vec<SocketAddr>,
     has_heard: bool,
+    /// When it begins to tell, so that not all do at the same time.
+    tells_after: Duration,
     /// Whose turn it is to be told, of those connected.
     next: usize,
 }
@@ -56,7 +61,7 @@ impl Gossip {
             self.next = (self.next + 1) % net.connection_count();
             let neighbour = net.connections().nth(self.next);
             if let Some(neighbour) = neighbour {
-                let _ = net.send(neighbour, b"rumour");
+                let _ = net.send(neighbour, RUMOUR);
             }
         }
         net.set_timer(TELL_EVERY, TELL);
@@ -65,15 +70,15 @@ impl Gossip {
 
 impl Handler for Gossip {
     fn on_start(&mut self, net: &mut Net) {
-        if let Err(error) = net.listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT))) {
+        if let Err(error) = net.listen((Ipv4Addr::UNSPECIFIED, PORT)) {
             log::error!("listening on port {PORT}: {error}");
         }
         self.dial(net);
-        net.set_timer(TELL_EVERY, TELL);
+        net.set_timer(self.tells_after, TELL);
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        if message == b"rumour" {
+        if message == RUMOUR {
             self.has_heard = true;
         } else {
             net.abort(conn);
@@ -88,79 +93,104 @@ impl Handler for Gossip {
     }
 }
 
-fn ip(number: u32) -> Ipv4Addr {
-    Ipv4Addr::from_bits(0x0a00_0001 + number)
+/// A ring in which everybody also knows the seventh next, so that the rumour needs few hops and the cut parts few.
+fn populate(world: &mut World, count: u32) -> Vec<NodeId<Gossip>> {
+    let mut random = world.random();
+    let ip = |number: u32| Ipv4Addr::from_bits(u32::from(Ipv4Addr::new(10, 0, 0, 1)) + number);
+    let node = |number: u32| {
+        let others = [1, 7].map(|step| (number + step) % count);
+        let others = others.into_iter().filter(|other| *other != number);
+        let gossip = Gossip {
+            neighbours: others.map(|other| (ip(other), PORT).into()).collect(),
+            has_heard: false,
+            tells_after: TELL_EVERY.mul_f64(random.unit()),
+            next: 0,
+        };
+        world.node_at(ip(number).into(), Config::default(), gossip)
+    };
+    (0..count).map(node).collect()
 }
 
-/// A ring with chords, so that the rumour needs few hops.
-fn populate(world: &mut World, nodes: u32) -> Vec<NodeId<Gossip>> {
-    (0..nodes)
-        .map(|number| {
-            let others = [1, 7, nodes / 2].map(|step| (number + step) % nodes);
-            let neighbours = others.iter().filter(|other| **other != number);
-            let gossip = Gossip {
-                neighbours: neighbours
-                    .map(|other| SocketAddr::from((ip(*other), PORT)))
-                    .collect(),
-                has_heard: false,
-                next: 0,
-            };
-            world.node_at(IpAddr::V4(ip(number)), Config::default(), gossip)
-        })
-        .collect()
+/// When the rumour starts and when the cut heals, in virtual time, and how long it may take from then on.
+const STARTS: Duration = Duration::from_secs(5);
+const HEALS: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// How much virtual time lies between two samples, before it heals and after.
+const COARSE: Duration = Duration::from_millis(250);
+const FINE: Duration = Duration::from_millis(100);
+
+/// How many had heard it at some time, of the half in which it started and of the other.
+struct Sample {
+    at: Duration,
+    heard: [usize; 2],
 }
 
-fn heard(world: &mut World, nodes: &[NodeId<Gossip>]) -> usize {
-    let has_heard = |node: &&NodeId<Gossip>| world.with(**node, |gossip, _| gossip.has_heard);
+/// Lets it happen, sampled from when the rumour starts until all have heard it.
+fn simulate(world: &mut World, count: u32) -> Result<Vec<Sample>, Box<dyn Error>> {
+    world.default_link(Link::new(Duration::from_millis(40)).jitter(Duration::from_millis(40)));
+    let nodes = populate(world, count);
+    world.run_for(STARTS);
+
+    let (here, there) = nodes.split_at(nodes.len() / 2);
+    for a in here {
+        there.iter().for_each(|b| world.partition(*a, *b));
+    }
+    world.with(here[0], |gossip, _| gossip.has_heard = true);
+
+    let mut samples = Vec::new();
+    loop {
+        let (at, heard) = (world.now(), [here, there].map(|half| heard(world, half)));
+        samples.push(Sample { at, heard });
+        if heard == [here.len(), there.len()] {
+            return Ok(samples);
+        }
+        if at >= HEALS + PATIENCE {
+            return Err(format!("{heard:?} of {count} have heard it after {at:?}").into());
+        }
+        if at == HEALS {
+            world.heal_all();
+        }
+        world.run_for(if at < HEALS { COARSE } else { FINE });
+    }
+}
+
+/// How many of these have heard it. To look at a handler changes nothing of the run.
+fn heard(world: &World, nodes: &[NodeId<Gossip>]) -> usize {
+    let has_heard = |node: &&NodeId<Gossip>| world.handler(**node).has_heard;
     nodes.iter().filter(has_heard).count()
 }
 
-/// When the rumour starts, when the cut heals, and when the program gives up, in virtual time.
-const STARTS: Duration = Duration::from_secs(5);
-const HEALS: Duration = Duration::from_secs(15);
-const GIVES_UP: Duration = Duration::from_secs(600);
-const SAMPLE: Duration = Duration::from_millis(500);
-
-fn simulate(count: u32, seed: u64) -> Result<(), Box<dyn Error>> {
-    let mut out = io::stdout();
-    let begun = Instant::now();
-    let mut world = World::new(seed);
-    let nodes = populate(&mut world, count);
-    writeln!(out, "{count} nodes, seed {seed}")?;
-
-    world.run_for(STARTS);
-    let (left, right) = nodes.split_at(nodes.len() / 2);
-    for a in left {
-        right.iter().for_each(|b| world.partition(*a, *b));
+/// The curve of each half from the top downwards, without the times in which nothing changes.
+fn plot(samples: &[Sample], nodes: u32) -> String {
+    let halves = [nodes / 2, nodes - nodes / 2].map(|half| half as usize);
+    let mut lines = format!("  time   {:BAR$}        the other half\n", "one half");
+    let mut last = None;
+    for Sample { at, heard } in samples {
+        if *at == HEALS {
+            lines.push_str("         the cut heals\n");
+        } else if last == Some(heard) {
+            continue;
+        }
+        last = Some(heard);
+        let _ = write!(lines, "{:5.2} s", at.as_secs_f64());
+        for (heard, of) in heard.iter().zip(halves) {
+            let _ = write!(lines, "  {} {heard:4}", bar(*heard, of));
+        }
+        lines.push('\n');
     }
-    world.with(nodes[0], |gossip, _| gossip.has_heard = true);
+    lines
+}
 
-    let mut is_cut = true;
-    loop {
-        let heard = heard(&mut world, &nodes);
-        let bar = "#".repeat(heard * 60 / nodes.len());
-        let mark = if is_cut { "cut" } else { "" };
-        let seconds = world.now().as_secs_f64();
-        writeln!(out, "{seconds:6.1} s |{bar:<60}| {heard:4} {mark}")?;
-        if heard == nodes.len() {
-            break;
-        }
-        if world.now() >= GIVES_UP {
-            return Err(format!("{heard} of {count} have heard it after {GIVES_UP:?}").into());
-        }
-        if is_cut && world.now() >= HEALS {
-            world.heal_all();
-            is_cut = false;
-        }
-        world.run_for(SAMPLE);
-    }
-    let (now, real) = (world.now(), begun.elapsed());
-    writeln!(out, "all {count} nodes have heard it")?;
-    writeln!(
-        out,
-        "virtual time {now:.1?}, real time {real:.1?}, seed {seed}"
-    )?;
-    Ok(())
+/// A bar's length when all have heard it.
+const BAR: usize = 30;
+
+/// A bar in eighths of a character.
+fn bar(heard: usize, of: usize) -> String {
+    let eighths = heard * BAR * 8 / of;
+    let rest = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"][eighths % 8];
+    let bar = "█".repeat(eighths / 8) + rest;
+    format!("{bar:·<BAR$}")
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
@@ -179,7 +209,16 @@ fn run() -> Result<(), Box<dyn Error>> {
     if !(2..=NODES_MAX).contains(&nodes) {
         return Err(format!("2 to {NODES_MAX} nodes").into());
     }
-    simulate(nodes, seed)
+    let mut out = io::stdout();
+    writeln!(out, "{nodes} nodes, seed {seed}")?;
+    let begun = Instant::now();
+    let mut world = World::new(seed);
+    let samples = simulate(&mut world, nodes)?;
+    let (now, real) = (world.now(), begun.elapsed());
+    write!(out, "{}", plot(&samples, nodes))?;
+    writeln!(out, "all {nodes} nodes have heard it")?;
+    let times = format!("virtual time {now:.1?}, real time {real:.1?}");
+    Ok(writeln!(out, "{times}, seed {seed}")?)
 }
 
 fn main() -> ExitCode {

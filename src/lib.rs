@@ -100,6 +100,12 @@
 //! out who the peer is, a cipher, or both. [`Handler::session`] makes one for each connection, or none for plain TCP, which
 //! costs nothing.
 //!
+//! # Tests
+//!
+//! With the feature `sim`, `peerloop::sim` runs whole networks of your handlers in one thread, on a virtual clock, with
+//! partitions, crashes and unkind kernels, replayable from a seed. Its
+//! [guide](https://docs.rs/peerloop/latest/peerloop/sim/guide/index.html) shows how to test a protocol in it.
+//!
 //! # Logs
 //!
 //! Through the `log` crate, under the target `peerloop`, with the node's name and the connection's id. What a peer can

@@ -54,6 +54,30 @@ fn a_rumour_reaches_every_node_of_every_topology() {
     }
 }
 
+#[cfg(feature = "sim")]
+#[test]
+fn a_simulated_rumour_crosses_the_cut_once_it_has_healed_and_the_same_way_each_time() {
+    let run = || {
+        let arguments = ["--nodes", "100", "--seed", "4"];
+        let (code, output) = Process::start("simulated_gossip", &arguments).end();
+        assert_eq!(code, Some(0), "{output}");
+        let end = "all 100 nodes have heard it\nvirtual time 2";
+        assert!(output.contains(end), "{output}");
+        // How long it took is all that differs.
+        let (same, _) = output.split_once(", real time ").expect("a real time");
+        same.to_owned()
+    };
+    let output = run();
+    let (cut, healed) = output
+        .split_once("         the cut heals\n")
+        .expect("it heals");
+    let is_kept_out = |line: &str| line.ends_with("   0");
+    assert!(cut.lines().skip(2).all(is_kept_out), "{output}");
+    // Not all at once: beside the last two lines, several rows.
+    assert!(healed.lines().count() > 6, "{output}");
+    assert_eq!(run(), output);
+}
+
 #[test]
 fn the_echo_client_gets_back_its_arguments_or_its_input() {
     let mut server = Process::start("echo", &["server", "127.0.0.1:0"]);

@@ -28,6 +28,8 @@ pub(super) trait Hosted {
 
     fn as_any(&mut self) -> &mut dyn Any;
 
+    fn as_any_ref(&self) -> &dyn Any;
+
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
@@ -81,6 +83,10 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
     }
 
     fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn as_any_ref(&self) -> &dyn Any {
         self
     }
 

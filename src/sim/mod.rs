@@ -5,6 +5,8 @@
 //! simulated unkindly: each seed has [`Faults`] of its own, from none to all that a kernel may do. Whatever happens is drawn
 //! from the seed, so that a run can be repeated, byte for byte.
 //!
+//! The [`guide`] leads from a handler of your own to tests of it, step by step.
+//!
 //! ```
 //! use std::time::Duration;
 //! use peerloop::sim::World;
@@ -35,11 +37,11 @@
 //! world.faults(peerloop::sim::Faults::hostile().lossless());
 //! let server = world.node(Config::default(), Echo { answers: true, ..Echo::default() });
 //! let client = world.node(Config::default(), Echo::default());
-//! let addr = world.with(server, |_, net| net.listen("0.0.0.0:7000").map(|addr| addr.port()));
-//! let addr = (world.ip(server), addr.expect("the port is free")).into();
+//! world.with(server, |_, net| net.listen("0.0.0.0:7000")).expect("the port is free");
+//! let addr = world.addr(server);
 //! world.with(client, |_, net| net.connect(addr)).expect("nothing forbids it");
 //! world
-//!     .run_until(Duration::from_secs(60), |world| world.with(client, |it, _| !it.heard.is_empty()))
+//!     .run_until(Duration::from_secs(60), |world| !world.handler(client).heard.is_empty())
 //!     .expect("the answer comes");
 //! ```
 //!
@@ -49,15 +51,23 @@
 //! limits and queues against a recount, deadlines, bytes against the wire, and that no node has forgotten something that
 //! waits for it. A violated check panics, with the seed, the time, the last lines of the trace and how to replay it.
 //!
+//! Panics of your own handlers are what [`Config::panics`](crate::Config::panics) says: by default they end a connection and
+//! nothing more. Choose [`Panics::Unwind`](crate::Panics::Unwind) for tests.
+//!
 //! # What is not simulated
 //!
 //! Other threads: a [`Handle`](crate::Handle) would work, but not the same way twice; [`World::post`] stands for it. A socket of the
 //! caller's own ([`DialOptions::socket`](crate::DialOptions::socket)): such a dial fails with `Unsupported`. IPv4 on IPv6 sockets. Names: give
 //! addresses.
 
+pub mod guide {
+    #![doc = include_str!("guide.md")]
+}
+
 mod checks;
 mod hosted;
 mod ledger;
+mod look;
 mod node_id;
 mod observer;
 mod run;

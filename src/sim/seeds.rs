@@ -44,6 +44,8 @@ pub fn for_each_seed(default: u64, mut test: impl FnMut(u64)) {
 /// The command that runs the present test with this seed alone.
 pub(super) fn replay(seed: u64) -> String {
     let thread = std::thread::current();
-    let name = thread.name().unwrap_or_default();
-    format!("SEED={seed} cargo test --features sim {name}")
+    // A test has a thread of its name, unless the tests run one after the other in the main thread.
+    let name = thread.name().filter(|name| *name != "main");
+    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+    format!("SEED={seed} cargo test --all-features{name}")
 }
