@@ -14,6 +14,9 @@ use crate::node::{Node, Turn};
 pub(super) trait Hosted {
     fn turn(&mut self) -> io::Result<Turn>;
 
+    /// Whether it has had its first turn.
+    fn has_started(&self) -> bool;
+
     /// When it wants its next turn, unless something happens before.
     fn next_turn(&self, now: Instant) -> Option<Instant>;
 
@@ -34,6 +37,11 @@ pub(super) trait Hosted {
 impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
     fn turn(&mut self) -> io::Result<Turn> {
         Self::turn(self, Some(std::time::Duration::ZERO))
+    }
+
+    fn has_started(&self) -> bool {
+        let (core, _, _) = self.parts();
+        core.started
     }
 
     fn next_turn(&self, now: Instant) -> Option<Instant> {

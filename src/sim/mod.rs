@@ -57,6 +57,7 @@
 
 mod checks;
 mod hosted;
+mod hosts;
 mod ledger;
 mod node_id;
 mod observer;
@@ -67,6 +68,7 @@ mod wire;
 mod world;
 
 pub use crate::network::sim::{Faults, Happened, Link, Random, Trace};
+pub use hosts::Hosts;
 pub use node_id::NodeId;
 pub use seeds::{for_each_seed, seeds};
 pub use stuck::Stuck;

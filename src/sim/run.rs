@@ -63,18 +63,29 @@ impl World {
         let Some(poller) = self.internet.lock().advance(until) else {
             return false;
         };
+        self.turn(self.by_poller[poller]);
+        true
+    }
+
+    /// Gives a node that has not run yet its first turn, now.
+    pub(super) fn start(&mut self, index: usize) {
+        let slot = &self.slots[index];
+        if slot.node.as_ref().is_some_and(|node| !node.has_started()) {
+            self.internet.lock().begin_turn(slot.poller);
+            self.turn(index);
+        }
+    }
+
+    fn turn(&mut self, index: usize) {
         self.steps += 1;
-        let index = self.by_poller[poller];
-        let Some(node) = &mut self.slots[index].node else {
-            return true;
-        };
+        let slot = &mut self.slots[index];
+        let Some(node) = &mut slot.node else { return };
         match node.turn() {
-            Ok(Turn::Stopped) => self.internet.lock().plan(poller, None),
+            Ok(Turn::Stopped) => self.internet.lock().plan(slot.poller, None),
             Ok(Turn::Waiting | Turn::Busy) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }
         self.check(index);
-        true
     }
 
     /// Wants a node's next turn for when it is due.

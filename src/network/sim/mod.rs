@@ -10,6 +10,7 @@ mod faults;
 mod internet;
 mod link;
 mod listen;
+mod partition;
 mod random;
 mod ready;
 mod segments;
