@@ -8,6 +8,7 @@ mod sessions;
 #[path = "../util/mod.rs"]
 mod util;
 
+mod election;
 mod gossip;
 mod requests;
 mod secured;
