@@ -29,7 +29,9 @@ pub(super) trait Hosted {
     /// In a line, what it is doing.
     fn describe(&self) -> String;
 
-    fn as_any(&mut self) -> &mut dyn Any;
+    fn as_any(&self) -> &dyn Any;
+
+    fn as_any_mut(&mut self) -> &mut dyn Any;
 
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -88,7 +90,11 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
         line
     }
 
-    fn as_any(&mut self) -> &mut dyn Any {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
 

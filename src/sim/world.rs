@@ -27,7 +27,12 @@ pub struct World {
     /// Scripted peers so far.
     pub(super) wires: u32,
     pub(super) steps: u64,
+    /// What always has to hold, as the test says.
+    pub(super) promises: Vec<Promise>,
 }
+
+/// See [`World::always`].
+pub(super) type Promise = Box<dyn FnMut(&mut World) -> Result<(), String>>;
 
 /// A node's place, whether it runs or has crashed.
 pub(super) struct Slot {
@@ -48,6 +53,7 @@ impl World {
             by_poller: Vec::new(),
             wires: 0,
             steps: 0,
+            promises: Vec::new(),
         }
     }
 
@@ -150,6 +156,21 @@ impl World {
         self.slots[node.index].node.is_some()
     }
 
+    /// A node's handler, to look at. Cheaper than [`World::with`], for conditions that are asked after every turn.
+    ///
+    /// # Panics
+    ///
+    /// When the node has crashed.
+    pub fn handler<H: Handler + 'static>(&self, node: NodeId<H>) -> &H {
+        let Some(hosted) = &self.slots[node.index].node else {
+            panic!("{node:?} has crashed");
+        };
+        match hosted.as_any().downcast_ref::<Node<Observer<H>>>() {
+            Some(node) => &node.handler().handler,
+            None => panic!("{node:?} belongs to another world"),
+        }
+    }
+
     /// Does something with a node between its turns, as a program does through [`Node::net`](crate::Node::net) and
     /// [`Node::handler_mut`](crate::Node::handler_mut).
     ///
@@ -190,7 +211,7 @@ impl World {
         let Some(hosted) = &mut self.slots[node.index].node else {
             panic!("{node:?} has crashed");
         };
-        match hosted.as_any().downcast_mut() {
+        match hosted.as_any_mut().downcast_mut() {
             Some(node) => node,
             None => panic!("{node:?} belongs to another world"),
         }

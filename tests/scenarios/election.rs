@@ -1,9 +1,11 @@
 //! Electing a leader, by terms and votes as Raft does (Ongaro and Ousterhout, 2014, section 5.2, without the log): at no time
 //! has a term two leaders, and when nothing is in the way any more everybody soon follows the same one.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use peerloop::session::Session;
@@ -74,8 +76,8 @@ struct Elector {
     leader: Option<usize>,
     votes: BTreeSet<usize>,
     patience: Option<TimerId>,
-    /// Terms that it was elected for.
-    won: Vec<u64>,
+    /// The last term that it was elected for.
+    won: Option<u64>,
 }
 
 impl Elector {
@@ -93,7 +95,7 @@ impl Elector {
             leader: None,
             votes: BTreeSet::new(),
             patience: None,
-            won: Vec::new(),
+            won: None,
         }
     }
 
@@ -166,7 +168,7 @@ impl Elector {
         if self.role == Role::Candidate && 2 * self.votes.len() > self.all.len() {
             self.role = Role::Leader;
             self.leader = Some(self.me);
-            self.won.push(self.term);
+            self.won = Some(self.term);
             self.beat(net);
         }
     }
@@ -286,50 +288,41 @@ fn config() -> Config {
     }
 }
 
-/// Who was elected for which term.
-#[derive(Default)]
-struct History {
-    leaders: BTreeMap<u64, usize>,
-}
-
-impl History {
-    /// Lets time go on, and looks at every node after every turn.
-    fn watch(&mut self, world: &mut World, nodes: &[NodeId<Elector>], time: Duration) {
-        let until = world.now() + time;
-        let is_over = |world: &mut World| {
-            self.read(world, nodes);
-            world.now() >= until
-        };
-        // Nothing is waited for, so that it is no error when nothing comes about.
-        let _ = world.run_until(time, is_over);
-    }
-
-    /// Reads on in what the nodes have won; no term may have two leaders.
-    fn read(&mut self, world: &mut World, nodes: &[NodeId<Elector>]) {
-        for (index, node) in nodes.iter().enumerate() {
-            if !world.is_up(*node) {
+/// Safety: after every turn of every node, no term has had two leaders.
+fn promise_one_leader_a_term(world: &mut World, nodes: &[NodeId<Elector>]) -> Leaders {
+    let leaders = Leaders::default();
+    let (by_term, nodes) = (Rc::clone(&leaders), nodes.to_vec());
+    world.always(move |world| {
+        let up = nodes.iter().filter(|node| world.is_up(**node));
+        for node in up {
+            let Some(term) = world.handler(*node).won else {
                 continue;
-            }
-            for term in world.with(*node, |it, _| std::mem::take(&mut it.won)) {
-                let before = self.leaders.insert(term, index);
-                assert!(
-                    before.is_none_or(|it| it == index),
-                    "term {term} has the leaders {before:?} and {index}"
-                );
+            };
+            let leader = *by_term.borrow_mut().entry(term).or_insert(*node);
+            if leader != *node {
+                return Err(format!(
+                    "term {term} has the leaders {leader:?} and {node:?}"
+                ));
             }
         }
-    }
+        Ok(())
+    });
+    leaders
 }
 
+/// Who was elected for which term.
+type Leaders = Rc<RefCell<BTreeMap<u64, NodeId<Elector>>>>;
+
 /// The one that all follow in the same term, if there is such a one.
-fn agreed(world: &mut World, nodes: &[NodeId<Elector>]) -> Option<usize> {
-    let view = |node: &NodeId<Elector>| world.with(*node, |it, _| (it.term, it.leader, it.role));
-    let views: Vec<(u64, Option<usize>, Role)> = nodes.iter().map(view).collect();
-    let (term, leader, _) = views[0];
-    let agree = views.iter().all(|it| (it.0, it.1) == (term, leader));
-    let leads = |it: &usize| views[*it].2 == Role::Leader;
-    let leaders: Vec<usize> = (0..views.len()).filter(leads).collect();
-    leader.filter(|it| agree && leaders == [*it])
+fn agreed(world: &World, nodes: &[NodeId<Elector>]) -> Option<usize> {
+    let first = world.handler(nodes[0]);
+    let leader = first.leader?;
+    let follows = |node: &NodeId<Elector>| {
+        let it = world.handler(*node);
+        let leads = it.role == Role::Leader;
+        (it.term, it.leader) == (first.term, Some(leader)) && leads == (it.me == leader)
+    };
+    nodes.iter().all(follows).then_some(leader)
 }
 
 /// How many leaders there were.
@@ -350,28 +343,24 @@ fn there_is_one_leader(seed: u64, secured: Secured) -> usize {
         })
         .collect();
     let mut storm = Storm::new(&mut world, &nodes);
-    let mut history = History::default();
+    let leaders = promise_one_leader_a_term(&mut world, &nodes);
     for _ in 0..20 {
         storm.strike(&mut world);
-        let pause = storm.pause();
-        history.watch(&mut world, &nodes, pause);
+        world.run_for(storm.pause());
     }
     storm.end(&mut world);
     world.faults(Faults::calm());
     // A want of descriptors that has begun lasts for three seconds, and then a listener looks again.
-    history.watch(&mut world, &nodes, Duration::from_secs(4));
+    world.run_for(Duration::from_secs(4));
     // Liveness: nothing is in the way any more.
     world
-        .run_until(SOON, |world| {
-            history.read(world, &nodes);
-            agreed(world, &nodes).is_some()
-        })
+        .run_until(SOON, |world| agreed(world, &nodes).is_some())
         .expect("all follow one leader");
     // And it stays that one.
-    let leader = agreed(&mut world, &nodes);
-    history.watch(&mut world, &nodes, SOON);
-    assert_eq!(agreed(&mut world, &nodes), leader);
-    history.leaders.len()
+    let leader = agreed(&world, &nodes);
+    world.run_for(SOON);
+    assert_eq!(agreed(&world, &nodes), leader);
+    leaders.borrow().len()
 }
 
 #[test]

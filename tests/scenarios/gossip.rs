@@ -168,8 +168,8 @@ fn tell(world: &mut World, node: NodeId<Gossip>, number: u64) {
     });
 }
 
-fn count(world: &mut World, node: NodeId<Gossip>) -> usize {
-    world.with(node, |it, _| it.rumours.len())
+fn count(world: &World, node: NodeId<Gossip>) -> usize {
+    world.handler(node).rumours.len()
 }
 
 /// Rumours are told while nodes crash and the network falls apart; when all is well again, everybody knows all of them. The
@@ -199,11 +199,9 @@ fn rumours_survive(seed: u64, secured: Secured) -> World {
         })
         .expect("everybody hears of everything");
     for node in nodes {
-        world.with(node, |it, _| {
-            for (number, text) in &it.rumours {
-                assert_eq!(*text, format!("rumour {number}").into_bytes());
-            }
-        });
+        for (number, text) in &world.handler(node).rumours {
+            assert_eq!(*text, format!("rumour {number}").into_bytes());
+        }
     }
     world
 }
