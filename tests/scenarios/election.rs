@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use peerloop::session::Session;
-use peerloop::sim::{Faults, NodeId, Random, World, for_each_seed};
+use peerloop::sim::{Faults, Link, NodeId, Random, World, for_each_seed};
 use peerloop::{
     Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Panics, Timeouts, TimerId,
 };
@@ -24,7 +24,7 @@ const HEARTBEAT: Duration = Duration::from_millis(100);
 
 /// How long a follower hears nothing before it wants to be elected, in milliseconds: drawn anew each time, so that two seldom
 /// want it at once.
-const PATIENCE: (u64, u64) = (400, 1_200);
+const PATIENCE: (u64, u64) = (500, 1_000);
 
 const REDIAL: Duration = Duration::from_millis(300);
 
@@ -325,6 +325,24 @@ fn agreed(world: &World, nodes: &[NodeId<Elector>]) -> Option<usize> {
     nodes.iter().all(follows).then_some(leader)
 }
 
+/// Takes the leader away, and then one that votes for the next, as soon as it has voted: it must remember that.
+fn unsettle(world: &mut World, storm: &mut Storm<Elector>, nodes: &[NodeId<Elector>]) {
+    let find = |world: &World, is_it: fn(&Elector) -> bool| {
+        let mut all = nodes.iter();
+        all.position(|node| world.is_up(*node) && is_it(world.handler(*node)))
+    };
+    if let Some(leader) = find(world, |it| it.role == Role::Leader) {
+        storm.bounce(world, leader);
+    }
+    let has_voted =
+        |it: &Elector| it.voted_for.is_some_and(|voted| voted != it.me) && it.leader.is_none();
+    let voter = |world: &World| find(world, has_voted);
+    let waited = world.run_until(Duration::from_secs(2), |world| voter(world).is_some());
+    if let (Ok(()), Some(voter)) = (waited, voter(world)) {
+        storm.bounce(world, voter);
+    }
+}
+
 /// How many leaders there were.
 fn there_is_one_leader(seed: u64, secured: Secured) -> usize {
     /// Some terms, and the time that a kernel may take to call again.
@@ -342,10 +360,14 @@ fn there_is_one_leader(seed: u64, secured: Secured) -> usize {
             world.node(config(), Elector::new(secured, random, me, all.clone()))
         })
         .collect();
+    // Far apart, so that several may want to be elected before they hear of each other.
+    let latency = Duration::from_millis(random.between(1, 100));
+    world.default_link(Link::new(latency).jitter(latency));
     let mut storm = Storm::new(&mut world, &nodes);
     let leaders = promise_one_leader_a_term(&mut world, &nodes);
     for _ in 0..20 {
         storm.strike(&mut world);
+        unsettle(&mut world, &mut storm, &nodes);
         world.run_for(storm.pause());
     }
     storm.end(&mut world);

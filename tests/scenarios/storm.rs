@@ -31,9 +31,10 @@ impl<H: Mortal + 'static> Storm<H> {
     /// Does one thing of all that a day may bring, or nothing. More than half of the nodes stay up.
     pub fn strike(&mut self, world: &mut World) {
         let [one, other] = [0; 2].map(|_| self.random.below(self.nodes.len() as u64) as usize);
-        match self.random.below(8) {
+        match self.random.below(9) {
             0 | 1 if 2 * (self.down.len() + 1) < self.nodes.len() => self.crash(world, one),
             0..=2 => self.restart_one(world),
+            8 => self.bounce(world, one),
             3 => world.partition(self.nodes[one], self.nodes[other]),
             4 => self.split(world),
             5 => world.heal(self.nodes[one], self.nodes.as_slice()),
@@ -42,16 +43,28 @@ impl<H: Mortal + 'static> Storm<H> {
         }
     }
 
-    pub fn crash(&mut self, world: &mut World, index: usize) {
+    fn crash(&mut self, world: &mut World, index: usize) {
         let node = self.nodes[index];
         if world.is_up(node) {
             self.down.insert(index, world.crash(node));
         }
     }
 
-    fn restart_one(&mut self, world: &mut World) {
-        if let Some((index, handler)) = self.down.pop_first() {
+    /// Crashes one that is back before anybody has missed it.
+    pub fn bounce(&mut self, world: &mut World, index: usize) {
+        self.crash(world, index);
+        self.restart(world, index);
+    }
+
+    fn restart(&mut self, world: &mut World, index: usize) {
+        if let Some(handler) = self.down.remove(&index) {
             world.restart(self.nodes[index], handler.reborn());
+        }
+    }
+
+    fn restart_one(&mut self, world: &mut World) {
+        if let Some(index) = self.down.keys().next() {
+            self.restart(world, *index);
         }
     }
 
