@@ -733,10 +733,14 @@ mod replayed {
         }
         for_each_seed(5, |seed| {
             let mut world = calm(seed + 100);
-            if seed == 3 {
-                let waited = world.run_until(MINUTE, |_| false);
-                waited.expect("never");
-            }
+            let server = world.node(Config::default(), Plain::server());
+            world.always(move |world| match world.handler(server).timers[..] {
+                [3] => Err("it has come to three".to_owned()),
+                _ => Ok(()),
+            });
+            world.addr(server);
+            world.with(server, |_, net| net.set_timer(MINUTE, seed));
+            world.run_for(2 * MINUTE);
         });
     }
 
@@ -752,20 +756,25 @@ mod replayed {
         let failed = run(None, &["fails_when", "--nocapture"]);
         assert!(!failed.status.success());
         let told = String::from_utf8(failed.stderr).expect("text");
-        let line = told.lines().find(|line| line.contains("to replay: "));
-        let (_, command) = line
-            .and_then(|line| line.split_once("to replay: "))
-            .expect("a command");
+        assert!(
+            told.contains("a promise was broken, with the seed 103, at 60s: it has come to three"),
+            "{told}"
+        );
+        // By the world, and by what runs it with each seed; the world's own seed is another.
+        let commands: Vec<&str> = told
+            .lines()
+            .filter_map(|line| Some(line.split_once("o replay: ")?.1))
+            .collect();
         let expected = "SEED=3 cargo test -p peerloop --all-features \
                         replayed::fails_when_it_is_told_to -- --exact";
-        assert_eq!(command, expected);
+        assert_eq!(commands, [expected; 2]);
         // What cargo would hand on to this program.
         let again = run(
             Some("3"),
             &["replayed::fails_when_it_is_told_to", "--exact"],
         );
         let told = String::from_utf8(again.stdout).expect("text");
-        assert!(told.contains("running 1 test") && told.contains("with the seed 3"));
+        assert!(told.contains("running 1 test") && told.contains("come to three"));
         assert!(!again.status.success());
         let other = run(
             Some("4"),
