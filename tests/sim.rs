@@ -344,6 +344,88 @@ fn a_partition_keeps_back_what_its_end_brings() {
     });
 }
 
+/// Whether a dial from one to the other is answered.
+fn reaches(world: &mut World, from: NodeId<Plain>, to: NodeId<Plain>) -> bool {
+    let addr = world.addr(to);
+    let conn = world
+        .with(from, |_, net| net.connect(addr))
+        .expect("nothing forbids it");
+    world.run_for(Duration::from_secs(6));
+    world.with(from, |it, net| {
+        net.abort(conn);
+        it.connected.contains(&conn)
+    })
+}
+
+#[test]
+fn groups_are_cut_from_each_other_and_not_within() {
+    let mut world = calm(1);
+    let nodes: Vec<_> = (0..4)
+        .map(|_| world.node(Config::default(), Plain::sink()))
+        .collect();
+    let [a, b, c, d] = nodes[..] else {
+        panic!("four nodes");
+    };
+    world.partition([a, b], vec![c, d]);
+    for (from, to, expected) in [(a, b, true), (c, d, true), (a, c, false), (d, b, false)] {
+        assert_eq!(reaches(&mut world, from, to), expected, "{from:?} {to:?}");
+    }
+    // One of one side, and all of the other.
+    world.heal(a, &nodes[2..]);
+    for (from, to, expected) in [(a, c, true), (d, a, true), (b, c, false), (d, b, false)] {
+        assert_eq!(reaches(&mut world, from, to), expected, "{from:?} {to:?}");
+    }
+    // Everybody from everybody, and nobody from itself.
+    world.partition(&nodes, &nodes);
+    let wire = world.wire_listener(1);
+    world.partition(wire, [world.ip(a)]);
+    for (from, to) in [(a, b), (b, c), (c, d), (d, a)] {
+        assert!(!reaches(&mut world, from, to), "{from:?} {to:?}");
+    }
+    let own = world.addr(a);
+    world
+        .with(a, |_, net| net.connect(own))
+        .expect("nothing forbids it");
+    world.run_for(Duration::from_secs(6));
+    let ended = world.with(a, |it, _| it.ended.pop());
+    assert_eq!(ended, Some(DisconnectReason::SelfConnection));
+    world.heal_all();
+    for (from, to) in [(a, b), (b, c), (c, d), (d, a)] {
+        assert!(reaches(&mut world, from, to), "{from:?} {to:?}");
+    }
+    world
+        .with(a, |_, net| net.connect(wire.addr()))
+        .expect("nothing forbids it");
+    world.run_for(Duration::from_secs(1));
+    assert!(world.accept_wire(wire).is_some(), "its cut is mended too");
+}
+
+#[test]
+fn an_address_is_known_at_once_and_again_after_a_restart() {
+    let mut world = calm(1);
+    let server = world.node(Config::default(), Plain::server());
+    let addr = world.addr(server);
+    assert_eq!(addr, SocketAddr::new(world.ip(server), 7000));
+    assert_eq!((world.now(), world.steps()), (Duration::ZERO, 1));
+    let client = world.node(Config::default(), Plain::default());
+    let conn = connect(&mut world, client, server);
+    drop(world.crash(server));
+    world.restart(server, Plain::server());
+    world.with(client, |_, net| net.abort(conn));
+    world.run_for(Duration::ZERO);
+    let before = world.now();
+    assert_eq!((world.addr(server), world.now()), (addr, before));
+    connect(&mut world, client, server);
+}
+
+#[test]
+#[should_panic(expected = "n0 does not listen")]
+fn a_node_that_does_not_listen_has_no_address() {
+    let mut world = calm(1);
+    let client = world.node(Config::default(), Plain::default());
+    world.addr(client);
+}
+
 #[test]
 fn a_crashed_node_is_gone_and_can_be_started_again() {
     for_each_seed(50, |seed| {
@@ -633,6 +715,73 @@ fn what_does_not_come_about_is_an_error_that_tells() {
         "{text}"
     );
     assert_eq!(world.now(), MINUTE + Duration::from_millis(1));
+}
+
+mod replayed {
+    use std::process::{Command, Output};
+
+    use super::*;
+
+    /// Set for the process in which [`fails_when_it_is_told_to`] is to fail.
+    const TOLD: &str = "PEERLOOP_TEST_FAILS";
+
+    /// Fails for the seed 3, in a world with another.
+    #[test]
+    fn fails_when_it_is_told_to() {
+        if std::env::var_os(TOLD).is_none() {
+            return;
+        }
+        for_each_seed(5, |seed| {
+            let mut world = calm(seed + 100);
+            let server = world.node(Config::default(), Plain::server());
+            world.always(move |world| match world.handler(server).timers[..] {
+                [3] => Err("it has come to three".to_owned()),
+                _ => Ok(()),
+            });
+            world.addr(server);
+            world.with(server, |_, net| net.set_timer(MINUTE, seed));
+            world.run_for(2 * MINUTE);
+        });
+    }
+
+    fn run(seed: Option<&str>, arguments: &[&str]) -> Output {
+        let mut test = Command::new(std::env::current_exe().expect("this test"));
+        test.env(TOLD, "1").env_remove("SEED").env_remove("SEEDS");
+        test.envs(seed.map(|seed| ("SEED", seed)));
+        test.args(arguments).output().expect("it runs")
+    }
+
+    #[test]
+    fn a_failure_says_how_to_have_it_again() {
+        let failed = run(None, &["fails_when", "--nocapture"]);
+        assert!(!failed.status.success());
+        let told = String::from_utf8(failed.stderr).expect("text");
+        assert!(
+            told.contains("a promise was broken, with the seed 103, at 60s: it has come to three"),
+            "{told}"
+        );
+        // By the world, and by what runs it with each seed; the world's own seed is another.
+        let commands: Vec<&str> = told
+            .lines()
+            .filter_map(|line| Some(line.split_once("o replay: ")?.1))
+            .collect();
+        let expected = "SEED=3 cargo test -p peerloop --all-features \
+                        replayed::fails_when_it_is_told_to -- --exact";
+        assert_eq!(commands, [expected; 2]);
+        // What cargo would hand on to this program.
+        let again = run(
+            Some("3"),
+            &["replayed::fails_when_it_is_told_to", "--exact"],
+        );
+        let told = String::from_utf8(again.stdout).expect("text");
+        assert!(told.contains("running 1 test") && told.contains("come to three"));
+        assert!(!again.status.success());
+        let other = run(
+            Some("4"),
+            &["replayed::fails_when_it_is_told_to", "--exact"],
+        );
+        assert!(other.status.success(), "only the seed 3 fails");
+    }
 }
 
 #[test]

@@ -14,6 +14,9 @@ use crate::node::{Node, Turn};
 pub(super) trait Hosted {
     fn turn(&mut self) -> io::Result<Turn>;
 
+    /// Whether it has had its first turn.
+    fn has_started(&self) -> bool;
+
     /// When it wants its next turn, unless something happens before.
     fn next_turn(&self, now: Instant) -> Option<Instant>;
 
@@ -26,9 +29,9 @@ pub(super) trait Hosted {
     /// In a line, what it is doing.
     fn describe(&self) -> String;
 
-    fn as_any(&mut self) -> &mut dyn Any;
+    fn as_any(&self) -> &dyn Any;
 
-    fn as_any_ref(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
 
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -36,6 +39,11 @@ pub(super) trait Hosted {
 impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
     fn turn(&mut self) -> io::Result<Turn> {
         Self::turn(self, Some(std::time::Duration::ZERO))
+    }
+
+    fn has_started(&self) -> bool {
+        let (core, _, _) = self.parts();
+        core.started
     }
 
     fn next_turn(&self, now: Instant) -> Option<Instant> {
@@ -82,11 +90,11 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
         line
     }
 
-    fn as_any(&mut self) -> &mut dyn Any {
+    fn as_any(&self) -> &dyn Any {
         self
     }
 
-    fn as_any_ref(&self) -> &dyn Any {
+    fn as_any_mut(&mut self) -> &mut dyn Any {
         self
     }
 

@@ -51,7 +51,7 @@ impl World {
         let Some(hosted) = &self.slots[node.index].node else {
             panic!("{node:?} has crashed");
         };
-        match hosted.as_any_ref().downcast_ref() {
+        match hosted.as_any().downcast_ref() {
             Some(node) => node,
             None => panic!("{node:?} belongs to another world"),
         }

@@ -66,6 +66,7 @@ pub mod guide {
 
 mod checks;
 mod hosted;
+mod hosts;
 mod ledger;
 mod look;
 mod node_id;
@@ -77,6 +78,7 @@ mod wire;
 mod world;
 
 pub use crate::network::sim::{Faults, Happened, Link, Random, Trace};
+pub use hosts::Hosts;
 pub use node_id::NodeId;
 pub use seeds::{for_each_seed, seeds};
 pub use stuck::Stuck;

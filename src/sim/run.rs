@@ -58,23 +58,68 @@ impl World {
         Ok(())
     }
 
+    /// Has something checked after every turn of a node from now on: what a protocol promises at all times, as that no two nodes
+    /// hold the same lock. What comes about only in the end is for [`World::run_until`].
+    ///
+    /// An error, which says what is wrong, makes the world panic, as a broken promise of the library does: with the seed, the
+    /// time, the last lines of the trace, and how to replay it.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use peerloop::sim::World;
+    /// use peerloop::{Config, ConnId, Handler, Net};
+    ///
+    /// struct Ledger {
+    ///     balance: i64,
+    /// }
+    ///
+    /// impl Handler for Ledger {
+    ///     fn on_message(&mut self, _: &mut Net, _: ConnId, message: &[u8]) {
+    ///         self.balance += message.len() as i64;
+    ///     }
+    /// }
+    ///
+    /// let mut world = World::new(7);
+    /// let node = world.node(Config::default(), Ledger { balance: 0 });
+    /// world.always(move |world| match world.handler(node).balance {
+    ///     0.. => Ok(()),
+    ///     debt => Err(format!("{node:?} owes {debt}")),
+    /// });
+    /// world.run_for(Duration::from_secs(1));
+    /// ```
+    pub fn always(&mut self, check: impl FnMut(&mut Self) -> Result<(), String> + 'static) {
+        self.promises.push(Box::new(check));
+    }
+
     /// One turn of the node that is due next, if one is until then.
     fn step(&mut self, until: Duration) -> bool {
         let Some(poller) = self.internet.lock().advance(until) else {
             return false;
         };
+        self.turn(self.by_poller[poller]);
+        true
+    }
+
+    /// Gives a node that has not run yet its first turn, now.
+    pub(super) fn start(&mut self, index: usize) {
+        let slot = &self.slots[index];
+        if slot.node.as_ref().is_some_and(|node| !node.has_started()) {
+            self.internet.lock().begin_turn(slot.poller);
+            self.turn(index);
+        }
+    }
+
+    fn turn(&mut self, index: usize) {
         self.steps += 1;
-        let index = self.by_poller[poller];
-        let Some(node) = &mut self.slots[index].node else {
-            return true;
-        };
+        let slot = &mut self.slots[index];
+        let Some(node) = &mut slot.node else { return };
         match node.turn() {
-            Ok(Turn::Stopped) => self.internet.lock().plan(poller, None),
+            Ok(Turn::Stopped) => self.internet.lock().plan(slot.poller, None),
             Ok(Turn::Waiting | Turn::Busy) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }
         self.check(index);
-        true
+        self.check_promises();
     }
 
     /// Wants a node's next turn for when it is due.
@@ -98,6 +143,19 @@ impl World {
         }
     }
 
+    /// Checks what the test has said that always holds.
+    fn check_promises(&mut self) {
+        let mut promises = std::mem::take(&mut self.promises);
+        for promise in &mut promises {
+            if let Err(violation) = promise(self) {
+                self.give_up("a promise was broken", &violation);
+            }
+        }
+        // Those that were added meanwhile come after them.
+        promises.append(&mut self.promises);
+        self.promises = promises;
+    }
+
     /// Compares both ends of every connection between two nodes.
     fn check_pairs(&mut self) {
         let mut ends: BTreeMap<u64, (usize, Connection)> = BTreeMap::new();
@@ -119,10 +177,14 @@ impl World {
     }
 
     fn fail(&self, index: usize, violation: &str) -> ! {
+        self.give_up(&format!("node n{index} broke a promise"), violation)
+    }
+
+    fn give_up(&self, what: &str, violation: &str) -> ! {
         let (seed, now) = (self.seed, self.now());
         let tail = self.internet.lock().trace().tail(LINES);
         panic!(
-            "node n{index} broke a promise, with the seed {seed}, at {now:?}: {violation}\n\
+            "{what}, with the seed {seed}, at {now:?}: {violation}\n\
              The last that happened:\n{tail}To replay: {}",
             replay(seed)
         );

@@ -1,5 +1,6 @@
 //! Which seeds a test runs with.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -25,7 +26,8 @@ fn number(variable: &str) -> Option<u64> {
     }
 }
 
-/// Runs a test with each of [`seeds`]. When it panics, the seed is printed, with how to replay it.
+/// Runs a test with each of [`seeds`]. When it panics, the seed is printed, with the command that runs this test with this
+/// seed alone. (A user's own features are not in it: add those that the test needs.)
 ///
 /// ```
 /// use peerloop::sim;
@@ -34,18 +36,35 @@ fn number(variable: &str) -> Option<u64> {
 /// ```
 pub fn for_each_seed(default: u64, mut test: impl FnMut(u64)) {
     for seed in seeds(default) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| test(seed))) {
+        RUNNING.set(Some(seed));
+        let outcome = catch_unwind(AssertUnwindSafe(|| test(seed)));
+        RUNNING.set(None);
+        if let Err(panic) = outcome {
             eprintln!("failed with the seed {seed}; to replay: {}", replay(seed));
             resume_unwind(panic);
         }
     }
 }
 
-/// The command that runs the present test with this seed alone.
+thread_local! {
+    /// The seed that [`for_each_seed`] runs the present test with.
+    static RUNNING: Cell<Option<u64>> = const { Cell::new(None) };
+}
+
+/// How to run the present test again, for the message of a world with this seed. A test may have made the world with another
+/// seed than its own.
 pub(super) fn replay(seed: u64) -> String {
+    let seed = RUNNING.get().unwrap_or(seed);
     let thread = std::thread::current();
-    // A test has a thread of its name, unless the tests run one after the other in the main thread.
-    let name = thread.name().filter(|name| *name != "main");
-    let name = name.map(|name| format!(" {name}")).unwrap_or_default();
-    format!("SEED={seed} cargo test --all-features{name}")
+    // The test harness gives each test a thread of its name, with its modules. A program, or a documentation test, has `main`.
+    let Some(test) = thread.name().filter(|name| *name != "main") else {
+        return format!("run it again with SEED={seed} in the environment");
+    };
+    // Cargo tells the tests that it runs which package they are of.
+    let package = match std::env::var("CARGO_PKG_NAME") {
+        Ok(name) if name == env!("CARGO_PKG_NAME") => format!(" -p {name} --all-features"),
+        Ok(name) => format!(" -p {name}"),
+        Err(_) => String::new(),
+    };
+    format!("SEED={seed} cargo test{package} {test} -- --exact")
 }

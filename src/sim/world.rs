@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::handler::Handler;
 use crate::net::Net;
 use crate::network::Poller;
-use crate::network::sim::{self, Faults, Happened, Link, Random, Shared, Trace};
+use crate::network::sim::{self, Faults, Happened, Random, Shared, Trace};
 use crate::node::Node;
 
 /// A network of nodes in this thread, on a clock of its own; see [`sim`](super).
@@ -27,7 +27,12 @@ pub struct World {
     /// Scripted peers so far.
     pub(super) wires: u32,
     pub(super) steps: u64,
+    /// What always has to hold, as the test says.
+    pub(super) promises: Vec<Promise>,
 }
+
+/// See [`World::always`].
+pub(super) type Promise = Box<dyn FnMut(&mut World) -> Result<(), String>>;
 
 /// A node's place, whether it runs or has crashed.
 pub(super) struct Slot {
@@ -48,6 +53,7 @@ impl World {
             by_poller: Vec::new(),
             wires: 0,
             steps: 0,
+            promises: Vec::new(),
         }
     }
 
@@ -121,13 +127,20 @@ impl World {
         node.ip
     }
 
-    /// The address under which others reach a node: its host's, with the port of its first listener.
+    /// The address under which others reach a node: its host's, with the port of its first listener. A node that does not listen
+    /// and has not had its first turn yet is given it now, without waiting for time to go on, so that one that listens in
+    /// [`Handler::on_start`] can be asked at once.
     ///
     /// # Panics
     ///
-    /// When the node does not listen, or has crashed.
+    /// When the node does not listen even so, or has crashed.
     pub fn addr<H: Handler + 'static>(&mut self, node: NodeId<H>) -> SocketAddr {
-        let listener = self.with(node, |_, net| net.listeners().next());
+        let first = |_: &mut H, net: &mut Net| net.listeners().next();
+        let mut listener = self.with(node, first);
+        if listener.is_none() {
+            self.start(node.index);
+            listener = self.with(node, first);
+        }
         let Some(addr) = listener else {
             panic!("{node:?} does not listen");
         };
@@ -144,7 +157,8 @@ impl World {
     }
 
     /// Does something with a node between its turns, as a program does through [`Node::net`](crate::Node::net) and
-    /// [`Node::handler_mut`](crate::Node::handler_mut).
+    /// [`Node::handler_mut`](crate::Node::handler_mut). The node's next turn is planned anew, so this changes the run; to look
+    /// only, there are [`World::handler`] and [`World::net`].
     ///
     /// # Panics
     ///
@@ -183,7 +197,7 @@ impl World {
         let Some(hosted) = &mut self.slots[node.index].node else {
             panic!("{node:?} has crashed");
         };
-        match hosted.as_any().downcast_mut() {
+        match hosted.as_any_mut().downcast_mut() {
             Some(node) => node,
             None => panic!("{node:?} belongs to another world"),
         }
@@ -230,32 +244,6 @@ impl World {
         let slot = &mut self.slots[node.index];
         (slot.poller, slot.node) = (poller, Some(made));
         self.plan(node.index);
-    }
-
-    /// Cuts the link between two hosts, those of nodes or wires: from now on nothing arrives. What is sent meanwhile, the kernels
-    /// send again after [`World::heal`], unless they have given up (after fifteen minutes; a reset is not repeated).
-    pub fn partition(&mut self, a: impl Into<IpAddr>, b: impl Into<IpAddr>) {
-        self.internet.lock().partition(a.into(), b.into());
-    }
-
-    /// Mends the link between two hosts.
-    pub fn heal(&mut self, a: impl Into<IpAddr>, b: impl Into<IpAddr>) {
-        self.internet.lock().heal(a.into(), b.into());
-    }
-
-    /// Mends every link.
-    pub fn heal_all(&mut self) {
-        self.internet.lock().heal_all();
-    }
-
-    /// Says how segments travel between two hosts from now on. Default: [`Link::default`].
-    pub fn link(&mut self, a: impl Into<IpAddr>, b: impl Into<IpAddr>, link: Link) {
-        self.internet.lock().set_link(a.into(), b.into(), link);
-    }
-
-    /// Says how segments travel where [`World::link`] has said nothing.
-    pub fn default_link(&mut self, link: Link) {
-        self.internet.lock().set_default_link(link);
     }
 
     /// Changes what the system and the network do to the nodes, from now on.

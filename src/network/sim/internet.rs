@@ -143,7 +143,7 @@ pub(crate) struct Internet {
     links: BTreeMap<(IpAddr, IpAddr), Link>,
     /// Until when the link from one host to another is busy.
     pub(super) busy_until: BTreeMap<(IpAddr, IpAddr), Duration>,
-    partitions: BTreeSet<(IpAddr, IpAddr)>,
+    pub(super) partitions: BTreeSet<(IpAddr, IpAddr)>,
     /// Segments that their senders will send again when they can.
     pub(super) held: Vec<Event>,
 }
@@ -316,11 +316,17 @@ impl Internet {
             let polling = &mut self.pollers[poller];
             if polling.wanted == Some(next.at) && !polling.gone {
                 self.now = next.at;
-                polling.wanted = None;
-                polling.free_at = next.at + TURN;
+                self.begin_turn(poller);
                 return Some(poller);
             }
         }
+    }
+
+    /// A node's turn begins now.
+    pub(crate) fn begin_turn(&mut self, poller: usize) {
+        let polling = &mut self.pollers[poller];
+        polling.wanted = None;
+        polling.free_at = self.now + TURN;
     }
 
     /// Whether anything will ever happen without somebody doing something.
@@ -360,30 +366,9 @@ impl Internet {
     pub(crate) fn set_default_link(&mut self, link: Link) {
         self.default_link = link;
     }
-
-    pub(super) fn is_partitioned(&self, a: IpAddr, b: IpAddr) -> bool {
-        self.partitions.contains(&pair(a, b))
-    }
-
-    pub(crate) fn partition(&mut self, a: IpAddr, b: IpAddr) {
-        self.note(Who::Network, "partition", 0, 0);
-        self.partitions.insert(pair(a, b));
-    }
-
-    pub(crate) fn heal(&mut self, a: IpAddr, b: IpAddr) {
-        self.note(Who::Network, "heal", 0, 0);
-        self.partitions.remove(&pair(a, b));
-        self.release_held();
-    }
-
-    pub(crate) fn heal_all(&mut self) {
-        self.note(Who::Network, "heal all", 0, 0);
-        self.partitions.clear();
-        self.release_held();
-    }
 }
 
 /// The same for both directions.
-fn pair(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
+pub(super) fn pair(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
     (a.min(b), a.max(b))
 }

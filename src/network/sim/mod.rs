@@ -12,6 +12,7 @@ mod faults;
 mod internet;
 mod link;
 mod listen;
+mod partition;
 mod ports;
 mod random;
 mod ready;
