@@ -124,7 +124,7 @@ impl Limits {
         *count = count.saturating_sub(1);
     }
 
-    /// Compares what is counted with what is there.
+    /// Compares what is counted with what is there, and that with the limits.
     #[cfg(feature = "sim")]
     pub(crate) fn recount<'a>(
         &self,
@@ -151,6 +151,14 @@ impl Limits {
             if !matches!(peer.inner_state(), State::Closing(_)) {
                 *by_address.entry(addr).or_default() += 1;
             }
+        }
+        let is_over = total > self.max_connections
+            || inbound > self.max_inbound
+            || outbound > self.max_outbound
+            || by_ip.values().any(|count| *count > self.max_per_ip);
+        let prefix_max = self.per_prefix.as_ref().map_or(0, |limit| limit.max);
+        if is_over || by_prefix.values().any(|count| *count > prefix_max) {
+            return Err("there are more connections than a limit allows".to_owned());
         }
         let counted = (self.total, self.inbound, self.outbound);
         if counted != (total, inbound, outbound) {

@@ -117,6 +117,12 @@ impl Secure {
         &self.out[self.written..]
     }
 
+    /// Bytes at the front of the queue that are sealed and still count as queued.
+    #[cfg(feature = "sim")]
+    pub(crate) fn batch(&self) -> usize {
+        self.batch
+    }
+
     /// Whether to wait for the peer to read before more is received from it.
     pub(crate) fn is_behind(&self) -> bool {
         self.unwritten().len() > REPLIES_MAX
