@@ -49,7 +49,10 @@ pub(super) fn check_listeners(net: &Net, internet: &Internet) -> Result<(), Stri
             continue;
         };
         let waiting = internet.waiting(id);
-        if waiting > 0 && listening.pause.is_none() && !internet.is_listener_awaited(id) {
+        // Who is held up by handshakes under way is let in when one of them ends.
+        let is_held = net.limits.inbound_is_full() && listening.ready;
+        let is_reminded = listening.pause.is_some() || is_held || internet.is_listener_awaited(id);
+        if waiting > 0 && !is_reminded {
             let addr = listening.addr;
             return Err(format!(
                 "the node is stuck: nothing will remind it of {waiting} who wait at {addr}"
