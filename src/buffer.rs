@@ -3,6 +3,8 @@
 //! All sockets of a loop are read into one buffer. Whole frames are handed over where they lie; only what is left of
 //! a frame in the making is copied out, into the connection's own [`Stash`], which an idle connection does not have.
 
+use crate::planted::planted;
+
 /// A stash up to this many bytes is short.
 const SHORT_MAX: usize = 64 * 1024;
 
@@ -47,6 +49,10 @@ impl Stash {
 
     /// Keeps `bytes` behind what is kept.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
+        if planted!(SwapWithStash) {
+            self.bytes.splice(0..0, bytes.iter().copied());
+            return;
+        }
         let (len, capacity) = (self.bytes.len() + bytes.len(), self.bytes.capacity());
         if len > capacity {
             // What is needed may be no more than "another byte", again and again.

@@ -83,7 +83,7 @@ impl Limits {
         debug_assert!(self.total > 0);
         self.total = self.total.saturating_sub(1);
         discharge(&mut self.by_ip, &ip);
-        if let Some(limit) = &self.per_prefix {
+        if let Some(limit) = self.per_prefix.as_ref().filter(|_| !planted!(KeepPrefix)) {
             discharge(&mut self.by_prefix, &prefix(ip, limit));
         }
     }
@@ -95,7 +95,7 @@ impl Limits {
 
     /// Whether one more dial may be under way.
     pub(crate) fn check_dial(&self) -> Result<(), ConnectError> {
-        if self.outbound >= self.max_outbound {
+        if self.outbound >= self.max_outbound && !planted!(DialWithoutLimit) {
             return Err(ConnectError::TooManyConnecting);
         }
         Ok(())
@@ -124,7 +124,7 @@ impl Limits {
         *count = count.saturating_sub(1);
     }
 
-    /// Compares what is counted with what is there.
+    /// Compares what is counted with what is there, and that with the limits.
     #[cfg(feature = "sim")]
     pub(crate) fn recount<'a>(
         &self,
@@ -163,6 +163,15 @@ impl Limits {
             && are_counts_of(&self.by_address, known);
         if !equal {
             return Err("what is charged by address is not what is there".to_owned());
+        }
+        let prefix_max = limit.map_or(0, |limit| limit.max);
+        let is_over = total > self.max_connections
+            || inbound > self.max_inbound
+            || outbound > self.max_outbound
+            || self.by_ip.values().any(|count| *count > self.max_per_ip)
+            || self.by_prefix.values().any(|count| *count > prefix_max);
+        if is_over {
+            return Err("there are more connections than a limit allows".to_owned());
         }
         Ok(())
     }

@@ -34,6 +34,26 @@ mod switch {
         KeepDeadline,
         /// What came together with the end of a handshake is dropped.
         DropAfterHandshake,
+        /// A tracked send is answered twice.
+        AnswerTwice,
+        /// The answers to tracked sends come in another order than was asked for.
+        AnswerInDisorder,
+        /// All queues together take what their cap forbids.
+        PassLoopCap,
+        /// A queue takes what its cap forbids.
+        PassQueueCap,
+        /// What a batch from the stash delivered stays there when the handler has it stopped.
+        DeliverTwice,
+        /// What a session has sealed stays in the queue.
+        SealTwice,
+        /// What is behind a beginning that was kept takes its place.
+        SwapWithStash,
+        /// A failed handshake still counts as being under way.
+        KeepConnecting,
+        /// A network's count is not taken back.
+        KeepPrefix,
+        /// The limit of dials under way is not asked.
+        DialWithoutLimit,
     }
 
     thread_local! {

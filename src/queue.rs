@@ -188,10 +188,10 @@ impl SendQueue {
         self.tracked.push_back(Tracked { end, token });
     }
 
-    /// Tracked sends that are waiting for their answer.
+    /// The tokens of tracked sends that are waiting for their answer, in their order.
     #[cfg(feature = "sim")]
-    pub(crate) fn tracked(&self) -> usize {
-        self.tracked.len()
+    pub(crate) fn tracked(&self) -> impl Iterator<Item = u64> + '_ {
+        self.tracked.iter().map(|tracked| tracked.token)
     }
 
     /// The token of a tracked send whose frame has been written in full.

@@ -6,7 +6,13 @@ mod util;
 #[path = "util/workload.rs"]
 mod workload;
 
-use peerloop::sim::for_each_seed;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use peerloop::sim::{for_each_seed, seeds};
+
+/// Worlds share nothing, so they run side by side.
+const THREADS: usize = 2;
 
 #[test]
 fn who_sends_no_whole_message_is_idle() {
@@ -15,12 +21,33 @@ fn who_sends_no_whole_message_is_idle() {
 
 #[test]
 fn whatever_handlers_do_and_networks_undo_the_promises_hold() {
-    let mut messages = 0;
-    let mut seeds = 0;
-    for_each_seed(300, |seed| {
-        messages += workload::run(seed);
-        seeds += 1;
+    let seeds = seeds(300);
+    let (next, messages) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if !seeds.contains(&seed) {
+                return;
+            }
+            let heard = std::panic::catch_unwind(|| workload::run(seed));
+            // The others need not go on.
+            let heard = heard.unwrap_or_else(|panic| {
+                next.store(seeds.end, Ordering::Relaxed);
+                eprintln!("failed with the seed {seed}");
+                std::panic::resume_unwind(panic)
+            });
+            messages.fetch_add(heard, Ordering::Relaxed);
+        }
+    };
+    // What a world says about how to replay it has the name of its thread.
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            let thread = thread::Builder::new().name(name.clone());
+            thread.spawn_scoped(scope, work).expect("a thread");
+        }
     });
+    let (messages, seeds) = (messages.into_inner(), seeds.end - seeds.start);
     assert!(
         messages > 20 * seeds || seeds == 1,
         "{messages} messages in {seeds} seeds"

@@ -154,6 +154,9 @@ impl Net {
             State::Connecting => self.left_connecting(side),
             State::Handshaking => {
                 self.metrics.handshakes_failed += 1;
+                if planted!(KeepConnecting) {
+                    return;
+                }
                 self.left_connecting(side);
             }
             State::Open => self.connected -= 1,

@@ -21,7 +21,7 @@ pub(super) trait Hosted {
     fn next_turn(&self, now: Instant) -> Option<Instant>;
 
     /// What the node breaks of what it promises.
-    fn check(&mut self, internet: &Internet) -> Result<(), String>;
+    fn check(&mut self, internet: &mut Internet) -> Result<(), String>;
 
     /// Its connections, for a comparison with those of others.
     fn connections(&self) -> Vec<Connection>;
@@ -50,15 +50,16 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
         self.timeout().map(|timeout| now + timeout)
     }
 
-    fn check(&mut self, internet: &Internet) -> Result<(), String> {
+    fn check(&mut self, internet: &mut Internet) -> Result<(), String> {
         if let Some(violation) = self.handler_mut().ledger.violation.take() {
             return Err(violation);
         }
         let is_busy = self.is_busy();
         let (core, net, observer) = self.parts();
-        let checked = checks::check(core, net, &observer.ledger, internet, is_busy);
-        self.handler_mut().ledger.ended_in_turn.clear();
-        checked
+        checks::check(core, net, &observer.ledger, internet, is_busy)?;
+        let owed = checks::tracked(core, net);
+        self.handler_mut().ledger.end_turn(owed);
+        Ok(())
     }
 
     fn connections(&self) -> Vec<Connection> {

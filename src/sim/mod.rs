@@ -75,6 +75,7 @@ mod run;
 mod seeds;
 mod stuck;
 mod wire;
+mod witness;
 mod world;
 
 pub use crate::network::sim::{Faults, Happened, Link, Random, Trace};

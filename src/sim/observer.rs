@@ -1,13 +1,14 @@
 //! The handler between the node and the user's own: it writes down and passes on.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::ledger::Ledger;
+use super::witness::Witness;
 use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::{Admission, Handler, SendOutcome};
 use crate::id::{ConnId, TimerId};
 use crate::net::Net;
-use crate::network::sim::{Shared, Who, digest};
+use crate::network::sim::{Shared, SocketId, Source, Who, digest};
 use crate::peer::{Peer, State};
 use crate::session::Session;
 
@@ -15,33 +16,58 @@ pub(crate) struct Observer<H> {
     pub(super) handler: H,
     pub(super) ledger: Ledger,
     internet: Shared,
+    host: IpAddr,
     poller: usize,
 }
 
 impl<H> Observer<H> {
-    pub(super) fn new(handler: H, internet: Shared, poller: usize) -> Self {
+    pub(super) fn new(handler: H, internet: Shared, host: IpAddr, poller: usize) -> Self {
         Self {
             handler,
             ledger: Ledger::default(),
             internet,
+            host,
             poller,
         }
     }
 
-    fn note(&self, what: &'static str, subject: u64, detail: u64) {
+    /// Writes down that a callback is called.
+    fn note(&mut self, net: &Net, what: &'static str, subject: u64, detail: u64) {
+        self.ledger.see_clock(net.now());
         let mut internet = self.internet.lock();
         internet.note(Who::Node(self.poller), what, subject, detail);
+    }
+
+    /// The socket of a connection.
+    fn socket(&self, net: &Net, conn: ConnId) -> Option<SocketId> {
+        let peer = net.peer(conn)?;
+        let (local, remote) = (peer.local_addr()?, peer.addr());
+        let internet = self.internet.lock();
+        internet.socket_between(self.host, local, remote)
+    }
+
+    /// Compares a message with what has arrived.
+    fn compare(&mut self, net: &Net, conn: ConnId, message: &[u8]) {
+        let Some(socket) = self.socket(net, conn) else {
+            return;
+        };
+        let result = self.internet.lock().delivered(socket, message);
+        if let Err(problem) = result {
+            let len = message.len();
+            let violation = || format!("on_message for {conn}: {len} bytes, {problem}");
+            self.ledger.violate(violation);
+        }
     }
 }
 
 impl<H: Handler> Handler for Observer<H> {
     fn on_start(&mut self, net: &mut Net) {
-        self.note("on_start", 0, 0);
+        self.note(net, "on_start", 0, 0);
         self.handler.on_start(net);
     }
 
     fn on_accept(&mut self, net: &mut Net, addr: SocketAddr) -> Admission {
-        self.note("on_accept", u64::from(addr.port()), 0);
+        self.note(net, "on_accept", u64::from(addr.port()), 0);
         self.handler.on_accept(net, addr)
     }
 
@@ -50,18 +76,36 @@ impl<H: Handler> Handler for Observer<H> {
         net: &mut Net,
         conn: ConnId,
     ) -> std::io::Result<Option<Box<dyn Session>>> {
-        self.handler.session(net, conn)
+        self.note(net, "session", conn.to_bits(), 0);
+        let session = self.handler.session(net, conn)?;
+        let Some(peer) = net.peers.get(conn) else {
+            return Ok(session);
+        };
+        let Some(socket) = self.socket(net, conn) else {
+            return Ok(session);
+        };
+        let source = match session {
+            None => Source::Wire,
+            Some(_) => Source::Session,
+        };
+        let framing = &peer.profile.framing;
+        self.internet.lock().follow(socket, source, framing);
+        let witness = |session| -> Box<dyn Session> {
+            Box::new(Witness::new(session, self.internet.clone(), socket))
+        };
+        Ok(session.map(witness))
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        self.note("on_connect", conn.to_bits(), 0);
+        self.note(net, "on_connect", conn.to_bits(), 0);
         self.ledger.connected(conn, net.peer(conn).map(Peer::side));
         self.handler.on_connect(net, conn);
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        self.note("on_message", conn.to_bits(), digest(message));
-        self.ledger.expect_live(conn, "on_message");
+        self.note(net, "on_message", conn.to_bits(), digest(message));
+        self.ledger.message(conn);
+        self.compare(net, conn, message);
         let state = net.peer(conn).map(Peer::inner_state);
         if state != Some(State::Open) {
             let violation = || format!("on_message for {conn}, which is {state:?}");
@@ -75,21 +119,20 @@ impl<H: Handler> Handler for Observer<H> {
     }
 
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
-        self.note("on_drain", conn.to_bits(), net.queued(conn) as u64);
+        self.note(net, "on_drain", conn.to_bits(), net.queued(conn) as u64);
         self.ledger.expect_live(conn, "on_drain");
         self.handler.on_drain(net, conn);
     }
 
     fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
-        self.note("on_sent", conn.to_bits(), token);
-        self.ledger.expect_live(conn, "on_sent");
-        self.ledger.answered += 1;
+        self.note(net, "on_sent", conn.to_bits(), token);
+        self.ledger.answered(conn, token);
         self.handler.on_sent(net, conn, token, outcome);
     }
 
     fn on_finished(&mut self, net: &mut Net, conn: ConnId) {
-        self.note("on_finished", conn.to_bits(), 0);
-        self.ledger.expect_live(conn, "on_finished");
+        self.note(net, "on_finished", conn.to_bits(), 0);
+        self.ledger.finished(conn);
         self.handler.on_finished(net, conn);
     }
 
@@ -100,23 +143,29 @@ impl<H: Handler> Handler for Observer<H> {
         addr: SocketAddr,
         error: ConnectError,
     ) {
-        self.note("on_connect_failed", conn.to_bits(), 0);
+        self.note(net, "on_connect_failed", conn.to_bits(), 0);
         self.ledger.connect_failed(conn);
         self.handler.on_connect_failed(net, conn, addr, error);
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
-        self.note("on_disconnect", conn.to_bits(), net.queued(conn) as u64);
+        self.note(
+            net,
+            "on_disconnect",
+            conn.to_bits(),
+            net.queued(conn) as u64,
+        );
         self.ledger.disconnected(conn);
         self.handler.on_disconnect(net, conn, reason);
     }
 
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, key: u64) {
-        self.note("on_timer", timer.serial, key);
+        self.note(net, "on_timer", timer.serial, key);
         self.handler.on_timer(net, timer, key);
     }
 
     fn on_turn(&mut self, net: &mut Net) {
+        self.ledger.see_clock(net.now());
         self.handler.on_turn(net);
     }
 }

@@ -135,8 +135,8 @@ impl World {
         let Some(node) = &mut self.slots[index].node else {
             return;
         };
-        let internet = self.internet.lock();
-        let result = node.check(&internet);
+        let mut internet = self.internet.lock();
+        let result = node.check(&mut internet);
         drop(internet);
         if let Err(violation) = result {
             self.fail(index, &violation);

@@ -115,7 +115,7 @@ impl World {
         let poller = sim::Poller::new(&self.internet, ip, index);
         let number = poller.index();
         self.by_poller.push(index);
-        let observer = Observer::new(handler, self.internet.clone(), number);
+        let observer = Observer::new(handler, self.internet.clone(), ip, number);
         match Node::with_poller(config.clone(), observer, Poller::Sim(poller)) {
             Ok(node) => (number, Box::new(node)),
             Err(error) => panic!("the configuration of node {index}: {error}"),

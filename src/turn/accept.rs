@@ -177,8 +177,6 @@ impl<H: Handler> Driver<'_, H> {
             codec,
             stash: Stash::default(),
             secure: None,
-            #[cfg(feature = "sim")]
-            had_session: false,
             readable: false,
             writable: false,
             finished: false,

@@ -66,9 +66,6 @@ pub(crate) struct Inbound {
     stash: Stash,
     /// What stands between the wire and the framing; `None` for plain TCP.
     secure: Option<Box<Secure>>,
-    /// There was or is one; for the checks of a simulated world.
-    #[cfg(feature = "sim")]
-    had_session: bool,
     /// There may be something to read: set by an edge, cleared by a read that shows there is not.
     readable: bool,
     writable: bool,

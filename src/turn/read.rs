@@ -194,6 +194,7 @@ impl<H: Handler> Driver<'_, H> {
         let (consumed, outcome) = deliver(core, net, *handler, conn, bytes, need);
         match outcome {
             Outcome::Incomplete { need } => stash.consume(consumed, need),
+            Outcome::Stopped if planted!(DeliverTwice) => stash.consume(0, 0),
             Outcome::Stopped => stash.consume(consumed, 0),
             Outcome::Bad(error) => {
                 self.refuse(conn, error.into());

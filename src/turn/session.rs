@@ -47,10 +47,6 @@ impl<H: Handler> Driver<'_, H> {
         let _ = secure.start();
         if let Some(inbound) = self.core.inbound(conn) {
             inbound.secure = Some(Box::new(secure));
-            #[cfg(feature = "sim")]
-            {
-                inbound.had_session = true;
-            }
         }
         self.net.arm(conn);
         self.follow(conn, &Step::default());

@@ -4,31 +4,30 @@ use super::Core;
 use crate::id::ConnId;
 
 /// The inbound half of a simulated connection, as far as its world's checks need it.
-pub(crate) struct InboundView {
+pub(crate) struct InboundView<'a> {
     pub(crate) socket: crate::network::sim::SocketId,
     /// Bytes of messages that are not delivered yet.
-    pub(crate) stashed: usize,
-    /// No session had its hands on the bytes of the wire.
-    pub(crate) is_plain: bool,
-    /// None has any more.
-    pub(crate) is_transparent: bool,
+    pub(crate) stash: &'a [u8],
+    /// Bytes that its session has sealed and that are still in the queue; `None` where none stands between any more.
+    pub(crate) batch: Option<usize>,
+    /// Its session has to be heard before more is received.
+    pub(crate) is_held: bool,
 }
 
 impl Core {
-    pub(crate) fn view(&self, conn: ConnId) -> Option<InboundView> {
+    pub(crate) fn view(&self, conn: ConnId) -> Option<InboundView<'_>> {
         let inbound = self.inbound.get(conn.slot())?.as_ref()?;
         let socket = inbound.stream.sim_id().filter(|_| inbound.id == conn)?;
-        let stashed = inbound.stash.len();
         Some(InboundView {
             socket,
-            stashed,
-            is_plain: !inbound.had_session,
-            is_transparent: inbound.secure.is_none(),
+            stash: inbound.stash.as_slice(),
+            batch: inbound.secure.as_ref().map(|secure| secure.batch()),
+            is_held: inbound.is_held(),
         })
     }
 
-    /// Tracked sends that were written and not answered yet.
-    pub(crate) fn answers_owed(&self) -> usize {
-        self.sent.len()
+    /// Tracked sends that were written and not answered yet, in their order.
+    pub(crate) fn answers_owed(&self) -> &[(ConnId, u64)] {
+        &self.sent
     }
 }

@@ -91,11 +91,19 @@ impl<H: Handler> Driver<'_, H> {
 
     /// Makes the callbacks that follow from what was written.
     pub(super) fn report_flushed(&mut self) {
+        if planted!(AnswerInDisorder) {
+            self.core.sent.reverse();
+        }
         for (conn, token) in std::mem::take(&mut self.core.sent) {
             let outcome = SendOutcome::HandedOver;
             self.call("on_sent", Some(conn), |handler, net| {
                 handler.on_sent(net, conn, token, outcome)
             });
+            if planted!(AnswerTwice) {
+                self.call("on_sent", Some(conn), |handler, net| {
+                    handler.on_sent(net, conn, token, outcome)
+                });
+            }
             self.flush_urgent();
         }
         for conn in std::mem::take(&mut self.core.drained) {

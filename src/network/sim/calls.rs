@@ -104,6 +104,9 @@ impl Internet {
         let socket = self.socket(id)?;
         take(&mut socket.received, &mut buffer[..count]);
         socket.read += count as u64;
+        if let Some(witness) = socket.witness.as_mut().filter(|it| it.is_of_wire()) {
+            witness.append(&buffer[..count]);
+        }
         let peer = socket.peer;
         self.note_call(id, owner, "read", count);
         self.announce_room(peer);

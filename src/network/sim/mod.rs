@@ -21,6 +21,7 @@ mod socket;
 mod trace;
 mod view;
 mod wires;
+mod witness;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -34,6 +35,7 @@ pub(crate) use internet::Internet;
 pub(crate) use socket::SocketId;
 pub(crate) use trace::{Who, digest};
 pub(crate) use view::View;
+pub(crate) use witness::{Passed, Source};
 
 pub use faults::{Faults, Happened};
 pub use link::Link;

@@ -5,6 +5,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::witness::Witness;
+
 /// The number of a socket; never given out twice.
 pub(crate) type SocketId = u64;
 
@@ -112,6 +114,8 @@ pub(super) struct Socket {
 
     pub(super) written: u64,
     pub(super) read: u64,
+    /// What the framing is to deliver, once that is known.
+    pub(super) witness: Option<Box<Witness>>,
 }
 
 impl Socket {
@@ -146,6 +150,7 @@ impl Socket {
             peer_fin: false,
             written: 0,
             read: 0,
+            witness: None,
         }
     }
 

@@ -1,17 +1,26 @@
 //! What the library promises, compared with what is.
 
+mod awake;
+mod bytes;
+mod tracked;
+
+use self::awake::{check_awake, check_listeners};
+use self::bytes::{check_received, check_sent};
+use self::tracked::check_tracked;
+pub(super) use self::tracked::tracked;
 use crate::framing::Codec;
 use crate::id::{ConnId, Side};
 use crate::net::{Due, Net};
-use crate::network::sim::{Internet, SocketId, View};
+use crate::network::sim::{Internet, SocketId};
 use crate::peer::{Ending, Peer, State};
 use crate::stats::Traffic;
-use crate::turn::{Core, InboundView};
+use crate::turn::Core;
 
 use super::ledger::Ledger;
 
-/// What a queue may hold beyond its cap beside one frame: what it costs to keep it.
-const OVERHEAD_MAX: usize = 64 * 1024;
+/// What it may cost to keep the one frame by which a queue may pass its cap: the entries of the chain, and the tracking.
+/// Beside that, an entry for every block of 256 KiB.
+const OVERHEAD_MAX: usize = 1024;
 
 /// A connection, to be compared with its other end.
 pub(super) struct Connection {
@@ -33,7 +42,7 @@ pub(super) fn connections(core: &Core, net: &Net) -> Vec<Connection> {
             socket: inbound.socket,
             is_open: peer.inner_state() == State::Open,
             queued: peer.queued(),
-            stashed: inbound.stashed,
+            stashed: inbound.stash.len(),
             traffic: peer.traffic,
             framing: match peer.codec {
                 Codec::Raw | Codec::Custom(_) => None,
@@ -49,18 +58,22 @@ pub(super) fn check(
     core: &Core,
     net: &Net,
     ledger: &Ledger,
-    internet: &Internet,
+    internet: &mut Internet,
     is_busy: bool,
 ) -> Result<(), String> {
     check_callbacks(net, ledger)?;
     check_counts(net)?;
     check_tracked(core, net, ledger)?;
     // Who is overdue and has sent something that no budget has got round to is judged after that.
-    if !is_busy && net.deadlines.next().is_some_and(|at| at < net.now) {
+    // Who has stopped keeps none.
+    let has_stopped = net.stopping.is_some_and(|it| it.begun) && net.peers.len() == 0;
+    let is_late = net.deadlines.next().is_some_and(|at| at < net.now);
+    if is_late && !is_busy && !has_stopped {
         return Err("a deadline is overdue after a turn".to_owned());
     }
     check_slots(net, ledger)?;
     check_deadlines(net)?;
+    check_loop_cap(net)?;
     for (conn, peer) in net.peers.iter() {
         check_peer(net, conn, peer, is_busy)?;
         let Some(inbound) = core.view(conn) else {
@@ -69,11 +82,17 @@ pub(super) fn check(
         let Some(view) = internet.view(inbound.socket) else {
             continue;
         };
-        if inbound.is_plain {
-            check_bytes(conn, peer, &inbound, &view)?;
+        if let Some((undelivered, passed)) = internet.undelivered(inbound.socket) {
+            if ledger.live.contains(&conn) {
+                check_sent(conn, peer, &inbound, view.written, passed)?;
+                check_received(conn, peer, &inbound, undelivered, passed)?;
+            }
         }
-        if inbound.is_transparent && !is_busy {
-            check_awake(conn, peer, &view)?;
+        if !is_busy {
+            check_awake(conn, peer, &inbound, &view)?;
+        }
+        if matches!(peer.inner_state(), State::Closing(_)) {
+            internet.forget_undelivered(inbound.socket);
         }
     }
     if is_busy {
@@ -116,6 +135,13 @@ fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
         let asked = net.metrics.dialled;
         return Err(format!("{asked} dials, but {outcomes} outcomes"));
     }
+    let counted = (net.metrics.disconnected, net.metrics.dials_failed);
+    if counted != (ledger.disconnected, ledger.dials_failed) {
+        let reported = (ledger.disconnected, ledger.dials_failed);
+        return Err(format!(
+            "{counted:?} ends are counted, but {reported:?} were reported"
+        ));
+    }
     Ok(())
 }
 
@@ -149,24 +175,6 @@ fn check_counts(net: &Net) -> Result<(), String> {
     Ok(())
 }
 
-/// Every tracked send was answered, or will be.
-fn check_tracked(core: &Core, net: &Net, ledger: &Ledger) -> Result<(), String> {
-    let waiting: usize = net
-        .peers
-        .iter()
-        .filter_map(|(_, peer)| peer.queue.as_ref())
-        .map(|queue| queue.tracked())
-        .sum();
-    let owed = (waiting + core.answers_owed()) as u64;
-    let (tracked, answered) = (net.metrics.sends_tracked, ledger.answered);
-    if tracked != answered + owed {
-        return Err(format!(
-            "{tracked} tracked sends, but {answered} answers and {owed} to come"
-        ));
-    }
-    Ok(())
-}
-
 /// A slot whose connection ended in this turn is nobody else's before the next.
 fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
     let ended = &ledger.ended_in_turn;
@@ -194,11 +202,39 @@ fn check_deadlines(net: &Net) -> Result<(), String> {
     }
 }
 
+/// What all queues together may hold: the cap, or the one frame that is always taken, and what it costs to keep that.
+fn check_loop_cap(net: &Net) -> Result<(), String> {
+    let peers = || net.peers.iter().map(|(_, peer)| peer);
+    let beyond = peers().map(frame_max).max().unwrap_or(0);
+    // On empty queues any legal frame is taken.
+    let frame = peers().map(|peer| peer.profile.max_frame).max();
+    let cap = net.config.loop_queue_max.max(frame.unwrap_or(0));
+    let most = cap + beyond + cap / 1024 + peers().count() * OVERHEAD_MAX;
+    if net.metrics.queued > most {
+        let queued = net.metrics.queued;
+        return Err(format!(
+            "all queues together hold {queued} bytes, more than {most}"
+        ));
+    }
+    Ok(())
+}
+
+/// By how much one frame may pass a cap: not at all where its length is known before it is made.
+fn frame_max(peer: &Peer) -> usize {
+    match peer.codec {
+        Codec::Custom(_) => peer.profile.max_frame,
+        _ => 0,
+    }
+}
+
 fn check_peer(net: &Net, conn: ConnId, peer: &Peer, is_busy: bool) -> Result<(), String> {
     let profile = &peer.profile;
-    let most = profile.queue_max + profile.max_frame + OVERHEAD_MAX;
+    // On an empty queue any legal frame is taken.
+    let cap = profile.queue_max.max(profile.max_frame);
+    let most = cap + frame_max(peer) + profile.max_frame / 1024 + OVERHEAD_MAX;
     if peer.queue_cost() > most {
-        return Err(format!("{conn} has queued {} bytes", peer.queue_cost()));
+        let cost = peer.queue_cost();
+        return Err(format!("{conn} has queued {cost} bytes, more than {most}"));
     }
     if !peer.is_live() {
         return Ok(());
@@ -217,78 +253,4 @@ fn check_peer(net: &Net, conn: ConnId, peer: &Peer, is_busy: bool) -> Result<(),
         }
         _ => Ok(()),
     }
-}
-
-/// What was accepted for sending is queued or on the wire; what came from the wire is delivered or kept.
-fn check_bytes(
-    conn: ConnId,
-    peer: &Peer,
-    inbound: &InboundView,
-    view: &View,
-) -> Result<(), String> {
-    let state = peer.inner_state();
-    if !matches!(state, State::Open | State::Closing(_)) {
-        return Ok(());
-    }
-    let (accepted, queued) = (peer.traffic.bytes_sent, peer.queued() as u64);
-    if accepted != view.written + queued {
-        return Err(format!(
-            "{conn}: {accepted} bytes accepted for sending, but {} written and {queued} queued",
-            view.written
-        ));
-    }
-    let (delivered, stashed) = (peer.traffic.bytes_received, inbound.stashed as u64);
-    if state == State::Open && view.read != delivered + stashed {
-        return Err(format!(
-            "{conn}: {} bytes read, but {delivered} delivered and {stashed} kept",
-            view.read
-        ));
-    }
-    Ok(())
-}
-
-/// The node has nothing to do and nothing will wake it for this connection: then there must be nothing to do.
-fn check_awake(conn: ConnId, peer: &Peer, view: &View) -> Result<(), String> {
-    if view.is_awaited {
-        return Ok(());
-    }
-    let state = peer.inner_state();
-    let forgotten = match state {
-        State::Connecting if view.is_established || view.is_broken => "that it is connected",
-        State::Open | State::Closing(_) => {
-            let is_read = state != State::Open || !peer.paused;
-            let can_write = view.has_room || view.is_broken;
-            if is_read && view.readable > 0 {
-                "what has arrived"
-            } else if is_read && view.is_at_end && !peer.peer_finished {
-                "the end of the stream"
-            } else if peer.queue.is_some() && peer.failure.is_none() && can_write {
-                "what is queued"
-            } else if is_read && view.is_broken {
-                "that it is broken"
-            } else {
-                return Ok(());
-            }
-        }
-        _ => return Ok(()),
-    };
-    Err(format!(
-        "the node is stuck: nothing will remind it of {forgotten}; {conn}, {state:?}, {view:?}"
-    ))
-}
-
-fn check_listeners(net: &Net, internet: &Internet) -> Result<(), String> {
-    for (_, listening) in &net.listeners {
-        let Some(id) = listening.socket.sim_id() else {
-            continue;
-        };
-        let waiting = internet.waiting(id);
-        if waiting > 0 && listening.pause.is_none() && !internet.is_listener_awaited(id) {
-            let addr = listening.addr;
-            return Err(format!(
-                "the node is stuck: nothing will remind it of {waiting} who wait at {addr}"
-            ));
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,45 @@
+//! Answers to tracked sends.
+
+use crate::id::ConnId;
+use crate::net::Net;
+use crate::sim::ledger::{Ledger, Tokens};
+use crate::turn::Core;
+
+/// The answers that are owed, by connection, in their order: of what is written first.
+pub(in crate::sim) fn tracked(core: &Core, net: &Net) -> Tokens {
+    let mut owed = Tokens::new();
+    for &(conn, token) in core.answers_owed() {
+        owed.entry(conn).or_default().push(token);
+    }
+    for (conn, peer) in net.peers.iter() {
+        let Some(queue) = &peer.queue else { continue };
+        let mut waiting = queue.tracked().peekable();
+        if waiting.peek().is_some() {
+            owed.entry(conn).or_default().extend(waiting);
+        }
+    }
+    owed
+}
+
+/// Every tracked send was answered once, with its own token, in order, to its own connection; or will be.
+pub(super) fn check_tracked(core: &Core, net: &Net, ledger: &Ledger) -> Result<(), String> {
+    let owed = tracked(core, net);
+    let count = owed.values().map(Vec::len).sum::<usize>() as u64;
+    let (tracked, answered) = (net.metrics.sends_tracked, ledger.answered);
+    if tracked != answered + count {
+        return Err(format!(
+            "{tracked} tracked sends, but {answered} answers and {count} to come"
+        ));
+    }
+    let tokens = |of: &Tokens, conn: &ConnId| of.get(conn).cloned().unwrap_or_default();
+    for (conn, before) in &ledger.owed {
+        let mut known = tokens(&ledger.answered_in_turn, conn);
+        known.extend(tokens(&owed, conn));
+        if !known.starts_with(before) {
+            return Err(format!(
+                "{conn}: the answers to {before:?} were owed, but these came or are owed now: {known:?}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,211 @@
+//! What is said: messages that tell their place, in every framing.
+
+use std::net::SocketAddr;
+
+use peerloop::session::Session;
+use peerloop::sim::Random;
+use peerloop::{ByteOrder, Decoded, FrameError, Framer, Framing, LengthPrefix, Side};
+
+use crate::sessions::{Greeting, Manner, Xor};
+
+/// The length of messages where every one has the same.
+const FIXED: usize = 24;
+
+/// A node's listeners: on the first port its own framing, on the second one of the listener's own.
+pub const PORTS: [u16; 2] = [7000, 7001];
+
+/// What all nodes of a world have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// By port.
+    pub kinds: [Kind; 2],
+    pub secured: Secured,
+    /// How often a callback panics, where that is contained.
+    pub panics: Option<f64>,
+    pub is_v6: bool,
+}
+
+impl Rules {
+    pub fn drawn(random: &mut Random) -> Self {
+        Self {
+            kinds: [Kind::drawn(random), Kind::drawn(random)],
+            secured: Secured::drawn(random),
+            panics: random.chance(0.4).then_some(0.003),
+            is_v6: random.chance(0.25),
+        }
+    }
+
+    /// How messages are told apart on a connection with this address of the one who accepted it.
+    pub fn kind(&self, server: SocketAddr) -> Kind {
+        self.kinds[usize::from(server.port() == PORTS[1])]
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Secured {
+    No,
+    /// A handshake, and plain TCP after it.
+    Greeting,
+    /// Records from end to end.
+    Xor,
+}
+
+impl Secured {
+    fn drawn(random: &mut Random) -> Self {
+        match random.below(4) {
+            0 => Self::Greeting,
+            1 => Self::Xor,
+            _ => Self::No,
+        }
+    }
+
+    /// A session. A greeting may turn the other side away, or say nothing for as long as the handshake may take.
+    pub fn session(self, side: Side, random: &mut Random) -> Option<Box<dyn Session>> {
+        let manner = match random.below(40) {
+            0 => Manner::Rejects,
+            1 => Manner::Silent,
+            _ => Manner::Agrees,
+        };
+        match self {
+            Self::No => None,
+            Self::Greeting => Some(Box::new(Greeting::new(manner))),
+            Self::Xor => Some(Box::new(Xor::new(side))),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Length(LengthPrefix),
+    Raw,
+    Fixed,
+    Lines,
+    Custom,
+}
+
+impl Kind {
+    fn drawn(random: &mut Random) -> Self {
+        use ByteOrder::{BigEndian, LittleEndian};
+        match random.below(12) {
+            0 | 1 => Self::Raw,
+            2 => Self::Fixed,
+            3 => Self::Lines,
+            4 => Self::Length(LengthPrefix::Varint),
+            5 => Self::Length(LengthPrefix::Two(LittleEndian)),
+            6 => Self::Length(LengthPrefix::Three(BigEndian)),
+            7 => Self::Length(LengthPrefix::Eight(LittleEndian)),
+            8 | 9 => Self::Custom,
+            10 => Self::Length(LengthPrefix::One),
+            _ => Self::Length(LengthPrefix::Four(BigEndian)),
+        }
+    }
+
+    pub fn framing(self) -> Framing {
+        match self {
+            Self::Length(prefix) => Framing::LengthDelimited(prefix),
+            Self::Raw => Framing::Raw,
+            Self::Fixed => Framing::Fixed(FIXED),
+            Self::Lines => Framing::Delimited(b'\n'),
+            Self::Custom => Framing::Custom(Box::new(Numbered::default())),
+        }
+    }
+
+    /// The message at this place, of about this length: its number, and a filler that only this message has. For bytes
+    /// without boundaries the number is that of the first one.
+    pub fn message(self, number: u64, extra: u64) -> Vec<u8> {
+        if self == Self::Raw {
+            return (number..=number + extra).map(|at| byte(0, at)).collect();
+        }
+        let head = format!("{number:08x}").into_bytes();
+        let extra = match self {
+            Self::Fixed => (FIXED - head.len()) as u64,
+            Self::Length(LengthPrefix::One) => extra % 200,
+            _ => extra,
+        };
+        let filler = (0..extra).map(|place| byte(number, place));
+        head.into_iter().chain(filler).collect()
+    }
+
+    /// Whether a message for this place is that for the same place in another framing too.
+    pub fn is_raw(self) -> bool {
+        self == Self::Raw
+    }
+
+    /// Compares what came with what has to come at this place; the next place.
+    pub fn check(self, number: u64, message: &[u8]) -> u64 {
+        if self == Self::Raw {
+            let end = number + message.len() as u64;
+            let expected = (number..end).map(|at| byte(0, at));
+            assert!(expected.eq(message.iter().copied()), "bytes from {number}");
+            return end;
+        }
+        let (head, filler) = message.split_at(8);
+        let expected = format!("{number:08x}");
+        assert_eq!(head, expected.as_bytes(), "messages come in order");
+        let expected = (0..filler.len() as u64).map(|place| byte(number, place));
+        assert!(expected.eq(filler.iter().copied()), "message {number}");
+        number + 1
+    }
+
+    /// How many places a message of this length takes.
+    pub fn places(self, len: usize) -> u64 {
+        if self == Self::Raw { len as u64 } else { 1 }
+    }
+}
+
+/// The byte at this place of a message, or of a raw stream. Never a line's end.
+fn byte(message: u64, place: u64) -> u8 {
+    b'a' + ((message.wrapping_mul(7) + place.wrapping_mul(11)) % 26) as u8
+}
+
+/// A framing with a state at both ends: each frame has its number, the length of the body, the body, and a mark.
+///
+/// ```text
+///   │ number: 1 │ length: 2 │ body │ '!' │
+/// ```
+#[derive(Default)]
+struct Numbered {
+    next: u8,
+}
+
+impl Framer for Numbered {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+        let Some(&[number, high, low]) = bytes.first_chunk() else {
+            let at_least = bytes.len() + 1;
+            return Ok(Decoded::Incomplete { at_least });
+        };
+        if number != self.next {
+            return Err(FrameError::Malformed("a frame is missing"));
+        }
+        let end = 3 + usize::from(u16::from_be_bytes([high, low]));
+        match bytes.get(end) {
+            None => Ok(Decoded::Incomplete { at_least: end + 1 }),
+            Some(b'!') => {
+                self.next = self.next.wrapping_add(1);
+                let (body, consumed) = (3..end, end + 1);
+                Ok(Decoded::Frame { body, consumed })
+            }
+            Some(_) => Err(FrameError::Malformed("no mark")),
+        }
+    }
+
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+        let Ok(len) = u16::try_from(body.len()) else {
+            let (len, max) = (body.len() as u64, u64::from(u16::MAX));
+            return Err(FrameError::TooLarge {
+                len,
+                max: max as usize,
+            });
+        };
+        wire.push(self.next);
+        wire.extend(len.to_be_bytes());
+        wire.extend(body);
+        wire.push(b'!');
+        self.next = self.next.wrapping_add(1);
+        Ok(())
+    }
+
+    fn fresh(&self) -> Box<dyn Framer> {
+        Box::new(Self::default())
+    }
+}
