@@ -5,8 +5,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::dial::Buffers;
-use super::internet::{Event, Internet};
-use super::socket::{Owner, SocketId, State};
+use super::event::Event;
+use super::internet::Internet;
+use super::socket::{Owner, SocketId};
 use super::trace::Who;
 
 #[derive(Debug)]
@@ -164,9 +165,6 @@ impl Internet {
         let id = listening.waiting.pop_front()?;
         let socket = self.sockets.get_mut(&id)?;
         socket.owner = owner;
-        if socket.state == State::Arriving {
-            socket.state = State::Established;
-        }
         Some((id, socket.remote))
     }
 

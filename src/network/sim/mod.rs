@@ -7,6 +7,7 @@
 mod calls;
 mod crash;
 mod dial;
+mod event;
 mod exhaustion;
 mod faults;
 mod internet;
@@ -62,7 +63,7 @@ impl Shared {
 pub(crate) struct Poller {
     registrar: Registrar,
     reports: Vec<Readiness>,
-    /// The last wait left some for the next.
+    /// The last wait brought some, and left some for the next.
     is_full: bool,
 }
 
@@ -96,7 +97,8 @@ impl Poller {
         let poller = self.index();
         let mut internet = self.registrar.internet.lock();
         internet.take_ready(poller, &mut self.reports);
-        self.is_full = internet.has_reports(poller);
+        // An interrupted wait knows nothing of what it left.
+        self.is_full = !self.reports.is_empty() && internet.has_reports(poller);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -134,6 +136,7 @@ impl Registrar {
     ) -> io::Result<Stream> {
         let owner = Owner::Poller(self.poller);
         let mut internet = self.internet.lock();
+        internet.check_exhausted(self.poller)?;
         let id = internet.dial(self.host, addr, source, owner, options.into())?;
         Ok(self.stream(id))
     }

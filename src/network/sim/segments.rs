@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::internet::{Event, Internet};
+use super::event::Event;
+use super::internet::Internet;
 use super::socket::{Owner, SocketId, State};
 use super::trace::Who;
 
@@ -155,7 +156,7 @@ impl Internet {
         match segment {
             Event::Syn { from, attempt } => self.call_arrived(from, attempt),
             Event::SynAck { to, from } => self.answered(to, from),
-            Event::Established { to } => self.call_completed(to),
+            Event::Established { to, attempt } => self.call_completed(to, attempt),
             Event::Data {
                 from,
                 to,
@@ -180,7 +181,7 @@ impl Internet {
         let (socket, is_sender) = match segment {
             Event::Syn { from, .. } | Event::Data { from, .. } => (from, true),
             Event::SynAck { to, .. }
-            | Event::Established { to }
+            | Event::Established { to, .. }
             | Event::Ack { to, .. }
             | Event::Window { to }
             | Event::Reset { to } => (to, false),
@@ -203,6 +204,10 @@ impl Internet {
             Event::Reset { .. } => {}
             Event::Data { from, .. } => {
                 self.begin_to_give_up(from);
+                self.held.push(segment);
+            }
+            Event::SynAck { from: called, .. } | Event::Established { to: called, .. } => {
+                self.begin_to_drop_call(called);
                 self.held.push(segment);
             }
             _ => self.held.push(segment),
@@ -339,6 +344,9 @@ impl Internet {
         let Some(socket) = self.sockets.get(&id) else {
             return;
         };
+        if socket.state == State::Arriving {
+            return self.drop_call(id);
+        }
         // As Linux' `tcp_reset` has it.
         let kind = match socket.state {
             State::SynSent => std::io::ErrorKind::ConnectionRefused,

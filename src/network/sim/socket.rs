@@ -12,7 +12,7 @@ pub(crate) type SocketId = u64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
     SynSent,
-    /// The other end has called; its last word of the handshake, or the program's accept, is awaited.
+    /// The other end has called; its last word of the handshake is awaited.
     Arriving,
     Established,
     /// Reset, or given up by the kernel.
