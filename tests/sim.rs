@@ -693,6 +693,7 @@ fn every_hostile_behaviour_occurs() {
         ("spurious_readiness", happened.spurious_readiness),
         ("split_readiness", happened.split_readiness),
         ("delayed_readiness", happened.delayed_readiness),
+        ("shuffled", happened.shuffled),
         ("small_batches", happened.small_batches),
         ("stale_readiness", happened.stale_readiness),
         ("short_reads", happened.short_reads),
@@ -704,10 +705,13 @@ fn every_hostile_behaviour_occurs() {
         ("resets", happened.resets),
         ("resets_discarding", happened.resets_discarding),
         ("refused", happened.refused),
+        ("unreachable", happened.unreachable),
         ("lost_dials", happened.lost_dials),
         ("no_descriptor", happened.no_descriptor),
+        ("failed_registrations", happened.failed_registrations),
         ("aborted_accepts", happened.aborted_accepts),
         ("delayed_wakes", happened.delayed_wakes),
+        ("late_turns", happened.late_turns),
     ];
     let missing: Vec<_> = counts.iter().filter(|(_, count)| *count == 0).collect();
     assert!(

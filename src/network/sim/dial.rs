@@ -33,6 +33,7 @@ impl Internet {
         owner: Owner,
         buffers: Buffers,
     ) -> io::Result<SocketId> {
+        self.end_time_waits();
         // To dial the unspecified address is to dial this host (Linux, ip(7)).
         let ip = match remote.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -54,7 +55,7 @@ impl Internet {
         }
         if port == 0 {
             port = self.free_port(host, Some((local_ip, remote)))?;
-        } else if self.is_bound(host, port) || self.hosts[&host].ports.contains_key(&port) {
+        } else if self.is_taken(host, port) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let local = SocketAddr::new(local_ip, port);

@@ -273,3 +273,25 @@ pub struct Happened {
     /// Processes that crashed.
     pub crashes: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_rules_some_of_the_seeds_that_ci_runs() {
+        let mut strongest = [0.0_f64; 25];
+        let mut calm = 0;
+        for seed in 0..300 {
+            let mut faults = Faults::drawn(seed);
+            calm += usize::from(faults == Faults::calm());
+            for (strongest, (drawn, most)) in strongest.iter_mut().zip(faults.probabilities()) {
+                assert!((0.0..=most).contains(drawn));
+                *strongest = strongest.max(*drawn / most);
+            }
+        }
+        assert!((20..60).contains(&calm), "{calm} calm worlds");
+        let weak = strongest.iter().position(|share| *share < 0.5);
+        assert_eq!(weak, None, "{strongest:?}");
+    }
+}

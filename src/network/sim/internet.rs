@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Event, NETWORK, Scheduled};
 use super::listen::Listening;
+use super::ports::TimeWaits;
 use super::ready::Polling;
 use super::socket::{Socket, SocketId};
 use super::trace::{Entry, Who};
@@ -47,6 +48,7 @@ pub(crate) struct Internet {
     pub(super) sockets: BTreeMap<SocketId, Socket>,
     /// By host, local and remote address.
     pub(super) by_addresses: BTreeMap<(IpAddr, SocketAddr, SocketAddr), SocketId>,
+    pub(super) time_waits: TimeWaits,
     pub(super) listeners: BTreeMap<u64, Listening>,
     pub(super) next_id: u64,
     pub(super) default_link: Link,
@@ -73,6 +75,7 @@ impl Internet {
             pollers: Vec::new(),
             sockets: BTreeMap::new(),
             by_addresses: BTreeMap::new(),
+            time_waits: TimeWaits::default(),
             listeners: BTreeMap::new(),
             next_id: 1,
             default_link: Link::default(),

@@ -35,6 +35,7 @@ impl Internet {
         options: (u32, bool),
         buffers: Buffers,
     ) -> io::Result<u64> {
+        self.end_time_waits();
         self.check_local(host, addr.ip())?;
         let (backlog, reuse_port) = options;
         let port = match addr.port() {
@@ -47,7 +48,7 @@ impl Internet {
             .get(&host)
             .and_then(|host| host.ports.get(&port))
             .is_some_and(|ids| !ids.iter().all(shared));
-        if in_use || self.is_bound(host, port) {
+        if in_use || self.is_dialled_from(host, port) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let id = self.take_id();

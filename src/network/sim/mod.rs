@@ -7,6 +7,7 @@
 mod calls;
 mod crash;
 mod dial;
+mod ends;
 mod event;
 mod exhaustion;
 mod faults;
@@ -317,3 +318,7 @@ impl From<&SocketOptions> for Buffers {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod tests;

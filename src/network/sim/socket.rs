@@ -93,6 +93,8 @@ pub(super) struct Socket {
     pub(super) fin_asked: bool,
     pub(super) fin_sent: bool,
     pub(super) fin_acked: bool,
+    /// It was sent before the other end's had come: this end keeps the addresses for a while.
+    pub(super) ended_first: bool,
     /// The earliest time at which the next segment may arrive: order is kept.
     pub(super) next_arrival: Duration,
     /// When what was held by a partition will have been sent again: what was sent after it does not overtake it.
@@ -136,6 +138,7 @@ impl Socket {
             fin_asked: false,
             fin_sent: false,
             fin_acked: false,
+            ended_first: false,
             next_arrival: Duration::ZERO,
             resent_at: Duration::ZERO,
             window_update: false,
