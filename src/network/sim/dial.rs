@@ -250,7 +250,7 @@ impl Internet {
     /// repeated, with the data that came after it; the caller knows nothing of that.
     fn put_off(&mut self, id: SocketId, attempt: u32) {
         self.happened.overbooked_backlogs += 1;
-        if attempt >= SYNACK_RETRIES {
+        if attempt > SYNACK_RETRIES {
             return self.drop_call(id);
         }
         let at = self.now + Duration::from_secs(1 << attempt);
