@@ -49,6 +49,9 @@ pub struct DialOptions {
     /// made non-blocking. Default: `None`, a new one.
     pub socket: Option<socket2::Socket>,
     /// The local address to dial from; port 0 lets the system choose. Not together with `socket`. Default: `None`.
+    ///
+    /// After a connection that this node has ended first, the system keeps a port for a minute or more (TIME-WAIT; RFC 9293,
+    /// 3.6.1), and the next dial from it fails with `AddrInUse`.
     pub source: Option<SocketAddr>,
     /// Framing of the connection. Default: `None`, as [`Config::framing`](crate::Config::framing).
     pub framing: Option<Framing>,

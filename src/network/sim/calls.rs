@@ -2,9 +2,13 @@
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use super::internet::{Event, Internet};
+use super::event::Event;
+use super::internet::Internet;
 use super::socket::{Owner, Socket, SocketId, State};
 use super::trace::Who;
+
+/// What a few bytes are: a header and a little.
+const FEW: usize = 8;
 
 impl Internet {
     fn socket(&mut self, id: SocketId) -> io::Result<&mut Socket> {
@@ -98,7 +102,7 @@ impl Internet {
         let mut count = visible.min(buffer.len());
         if faulty && count > 1 && self.random.chance(self.faults.short_read) {
             self.happened.short_reads += 1;
-            count = 1 + self.random.below(count as u64 - 1) as usize;
+            count = self.part_of(count);
             self.hold_back(id);
         }
         let socket = self.socket(id)?;
@@ -193,7 +197,17 @@ impl Internet {
         if self.random.chance(0.5) {
             self.hold_writes(id);
         }
-        Ok(1 + self.random.below(count as u64 - 1) as usize)
+        Ok(self.part_of(count))
+    }
+
+    /// At least one and less than `count`, which is two or more: often a few bytes, for the sake of what is cut there.
+    fn part_of(&mut self, count: usize) -> usize {
+        let most = if self.random.chance(0.5) {
+            (count - 1).min(FEW)
+        } else {
+            count - 1
+        };
+        1 + self.random.below(most as u64) as usize
     }
 
     fn hold_writes(&mut self, id: SocketId) {

@@ -4,12 +4,17 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::internet::{Event, Internet};
+use super::event::Event;
+use super::internet::Internet;
 use super::socket::{Owner, Socket, SocketId, State};
 use super::trace::Who;
 
 /// Bytes that a kernel buffer holds unless the program or the faults say otherwise.
 const BUFFER: usize = 128 * 1024;
+
+/// How often Linux repeats the answer to a call: after 1, 3, 7, 15 and 31 seconds; it gives up after 63 (tcp(7),
+/// `tcp_synack_retries`).
+const SYNACK_RETRIES: u32 = 5;
 
 /// The sizes of a socket's buffers, if the program has set them.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +33,7 @@ impl Internet {
         owner: Owner,
         buffers: Buffers,
     ) -> io::Result<SocketId> {
+        self.end_time_waits();
         // To dial the unspecified address is to dial this host (Linux, ip(7)).
         let ip = match remote.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -49,7 +55,7 @@ impl Internet {
         }
         if port == 0 {
             port = self.free_port(host, Some((local_ip, remote)))?;
-        } else if self.is_bound(host, port) || self.hosts[&host].ports.contains_key(&port) {
+        } else if self.is_taken(host, port) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let local = SocketAddr::new(local_ip, port);
@@ -100,18 +106,21 @@ impl Internet {
             self.happened.refused += 1;
             return self.answer_reset(from);
         }
+        if self.random.chance(self.faults.unreachable) {
+            let at = self.now + self.latency_of(from);
+            return self.schedule(at, Event::Unreachable { to: from });
+        }
         let Some(listener) = self.listener_for(host, remote) else {
             self.happened.refused += 1;
             return self.answer_reset(from);
         };
-        let Some(listening) = self.listeners.get_mut(&listener) else {
-            return;
-        };
-        // Linux lets one more wait than the backlog says.
-        if listening.arriving + listening.waiting.len() > listening.backlog {
+        if self.is_backlog_full(listener) {
             self.happened.full_backlogs += 1;
             return self.retry_call(from, attempt);
         }
+        let Some(listening) = self.listeners.get_mut(&listener) else {
+            return;
+        };
         listening.arriving += 1;
         let buffers = listening.buffers;
         let mut socket = Socket::new(host, remote, local, Owner::Listener(listener));
@@ -121,6 +130,20 @@ impl Internet {
         let to = self.add_socket(socket, buffers);
         let at = self.now + self.latency_of(to);
         self.schedule(at, Event::SynAck { to: from, from: to });
+    }
+
+    /// A router has no way for a call (ICMP). Only those who have no connection yet give up for that (RFC 1122, 4.2.3.9).
+    pub(super) fn unreachable(&mut self, id: SocketId) {
+        let socket = self.sockets.get(&id);
+        if socket.is_some_and(|socket| socket.state == State::SynSent) {
+            self.happened.unreachable += 1;
+            let kind = if self.random.chance(0.5) {
+                io::ErrorKind::HostUnreachable
+            } else {
+                io::ErrorKind::NetworkUnreachable
+            };
+            self.break_off(id, kind);
+        }
     }
 
     fn answer_reset(&mut self, to: SocketId) {
@@ -189,21 +212,73 @@ impl Internet {
         if let Some(socket) = self.sockets.get_mut(&to) {
             socket.next_arrival = socket.next_arrival.max(at);
         }
-        self.schedule(at, Event::Established { to: from });
+        let (to, attempt) = (from, 0);
+        self.schedule(at, Event::Established { to, attempt });
     }
 
-    /// The handshake is complete: the connection waits to be accepted.
-    pub(super) fn call_completed(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get(&id) else {
+    /// Whether a listener answers no call now. Linux lets one more wait than the backlog says.
+    fn is_backlog_full(&mut self, listener: u64) -> bool {
+        let Some(listening) = self.listeners.get(&listener) else {
+            return true;
+        };
+        let (waiting, backlog) = (listening.waiting.len(), listening.backlog);
+        let is_promised = listening.arriving + waiting > backlog;
+        waiting > backlog || (is_promised && !self.random.chance(self.faults.overbooked_backlog))
+    }
+
+    /// The handshake is complete: the connection waits to be accepted, if there is a place for it.
+    pub(super) fn call_completed(&mut self, id: SocketId, attempt: u32) {
+        let Some(socket) = self.sockets.get_mut(&id) else {
             return;
         };
         let Owner::Listener(listener) = socket.owner else {
             return;
         };
-        if let Some(listening) = self.listeners.get_mut(&listener) {
-            listening.arriving = listening.arriving.saturating_sub(1);
-            listening.waiting.push_back(id);
-            self.edge_listener(listener);
+        let Some(listening) = self.listeners.get_mut(&listener) else {
+            return;
+        };
+        if listening.waiting.len() > listening.backlog {
+            return self.put_off(id, attempt);
+        }
+        socket.state = State::Established;
+        listening.arriving -= 1;
+        listening.waiting.push_back(id);
+        self.edge_listener(listener);
+    }
+
+    /// There is no place for one whose handshake is complete. Linux takes its last word for lost and waits for it to be
+    /// repeated, with the data that came after it; the caller knows nothing of that.
+    fn put_off(&mut self, id: SocketId, attempt: u32) {
+        self.happened.overbooked_backlogs += 1;
+        if attempt > SYNACK_RETRIES {
+            return self.drop_call(id);
+        }
+        let at = self.now + Duration::from_secs(1 << attempt);
+        let caller = self.sockets.get(&id).and_then(|socket| socket.peer);
+        if let Some(caller) = caller.and_then(|caller| self.sockets.get_mut(&caller)) {
+            caller.resent_at = caller.resent_at.max(at);
+            caller.next_arrival = caller.next_arrival.max(at + Duration::from_nanos(1));
+        }
+        let (to, attempt) = (id, attempt + 1);
+        self.schedule(at, Event::Established { to, attempt });
+    }
+
+    /// Part of a handshake was lost: whoever was called gives up in the end.
+    pub(super) fn begin_to_drop_call(&mut self, socket: SocketId) {
+        let after = Duration::from_secs((1 << (SYNACK_RETRIES + 1)) - 1);
+        self.schedule(self.now + after, Event::DropCall { socket });
+    }
+
+    /// Forgets a call that was answered, if it has not been completed.
+    pub(super) fn drop_call(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get(&id) else {
+            return;
+        };
+        if let (State::Arriving, Owner::Listener(listener)) = (socket.state, socket.owner) {
+            if let Some(listening) = self.listeners.get_mut(&listener) {
+                listening.arriving -= 1;
+            }
+            self.forget(id);
         }
     }
 }

@@ -19,17 +19,17 @@ pub struct Faults {
     pub delayed_readiness: f64,
     /// Of each wait: only a few reports are handed out, the others by the next wait.
     pub small_batches: f64,
-    /// Of each socket closed: one more report with its key follows.
+    /// Of each socket or listener closed: one more report with its key follows.
     pub stale_readiness: f64,
     /// Of each wait, and of each node that is due: the order is drawn by lot.
     pub shuffled: f64,
-    /// Of each read: it returns less than there is, and the rest counts as arriving a moment later.
+    /// Of each read: it returns less than there is, often a few bytes, and the rest counts as arriving a moment later.
     pub short_read: f64,
-    /// Of each write: it takes less than there is room for, and half of the time nothing more for a moment.
+    /// Of each write: it takes less than there is room for, often a few bytes, and half of the time nothing more for a moment.
     pub short_write: f64,
     /// Of each read, write and accept: `WouldBlock` although it need not, with an edge a moment later.
     pub would_block: f64,
-    /// Of each read, write and accept: `Interrupted`.
+    /// Of each read, write, accept and wait: `Interrupted`. A wait that is has no reports, and leaves them to the next.
     pub interrupted: f64,
     /// Of each connection: its buffers in the kernel hold between one and 4,096 bytes.
     pub small_buffers: f64,
@@ -49,13 +49,23 @@ pub struct Faults {
     pub refused: f64,
     /// Of each attempt to connect: it is lost, and tried again by the kernel a second later.
     pub lost_dial: f64,
-    /// Of each accept: the process, or the system, runs out of descriptors or memory (EMFILE, ENFILE, ENOMEM) for up
-    /// to three seconds.
+    /// Of each attempt to connect: a router says that there is no way (ICMP; EHOSTUNREACH or ENETUNREACH).
+    pub unreachable: f64,
+    /// Of each attempt to connect that finds all places of the backlog promised: it is answered all the same. If there is
+    /// no place for it then, it is connected at its own end only until there is one, and after a minute its kernel
+    /// hears that it is not (as on Linux with `tcp_syncookies`).
+    pub overbooked_backlog: f64,
+    /// Of each accept and dial: the process, or the system, runs out of descriptors or memory (EMFILE, ENFILE, ENOMEM)
+    /// for up to three seconds.
     pub no_descriptor: f64,
+    /// Of each socket registered with a poller: that fails (ENOSPC, see epoll_ctl(2)).
+    pub failed_registration: f64,
     /// Of each accept: the connection was given up in the meantime (ECONNABORTED).
     pub aborted_accept: f64,
     /// Of each wake by a [`Handle`](crate::Handle): it comes up to ten milliseconds later.
     pub delayed_wake: f64,
+    /// Of each turn of a node: the system has others to serve, and it comes up to ten milliseconds later.
+    pub late_turn: f64,
 }
 
 impl Faults {
@@ -81,9 +91,13 @@ impl Faults {
             reset_discards: 0.0,
             refused: 0.0,
             lost_dial: 0.0,
+            unreachable: 0.0,
+            overbooked_backlog: 0.0,
             no_descriptor: 0.0,
+            failed_registration: 0.0,
             aborted_accept: 0.0,
             delayed_wake: 0.0,
+            late_turn: 0.0,
         }
     }
 
@@ -109,9 +123,13 @@ impl Faults {
             reset_discards: 0.5,
             refused: 0.05,
             lost_dial: 0.05,
+            unreachable: 0.03,
+            overbooked_backlog: 0.5,
             no_descriptor: 0.05,
+            failed_registration: 0.02,
             aborted_accept: 0.05,
             delayed_wake: 0.5,
+            late_turn: 0.1,
         }
     }
 
@@ -145,14 +163,17 @@ impl Faults {
         Self {
             reset: 0.0,
             refused: 0.0,
+            unreachable: 0.0,
+            overbooked_backlog: 0.0,
             no_descriptor: 0.0,
+            failed_registration: 0.0,
             aborted_accept: 0.0,
             ..self
         }
     }
 
     /// Every probability, with the most that leaves a world in which something can still be done.
-    fn probabilities(&mut self) -> [(&mut f64, f64); 21] {
+    fn probabilities(&mut self) -> [(&mut f64, f64); 25] {
         [
             (&mut self.spurious_readiness, 0.9),
             (&mut self.split_readiness, 1.0),
@@ -172,9 +193,13 @@ impl Faults {
             (&mut self.reset_discards, 1.0),
             (&mut self.refused, 0.5),
             (&mut self.lost_dial, 0.5),
+            (&mut self.unreachable, 0.5),
+            (&mut self.overbooked_backlog, 1.0),
             (&mut self.no_descriptor, 0.5),
+            (&mut self.failed_registration, 0.3),
             (&mut self.aborted_accept, 0.5),
             (&mut self.delayed_wake, 1.0),
+            (&mut self.late_turn, 0.9),
         ]
     }
 }
@@ -195,6 +220,8 @@ pub struct Happened {
     pub split_readiness: u64,
     /// Reports that came later.
     pub delayed_readiness: u64,
+    /// Waits that handed out several reports in an order drawn by lot.
+    pub shuffled: u64,
     /// Waits that handed out less than there was.
     pub small_batches: u64,
     /// Reports with the key of a socket that was closed.
@@ -207,7 +234,7 @@ pub struct Happened {
     pub would_blocks: u64,
     /// Writes that found the kernel's buffer full.
     pub full_buffers: u64,
-    /// Calls that were interrupted.
+    /// Calls and waits that were interrupted.
     pub interrupted: u64,
     /// Segments that took longer than the link says.
     pub latency_spikes: u64,
@@ -223,18 +250,48 @@ pub struct Happened {
     pub refused: u64,
     /// Attempts to connect that found the backlog full.
     pub full_backlogs: u64,
+    /// Attempts to connect to where no way leads.
+    pub unreachable: u64,
+    /// Connections that were complete and found no place in the backlog, each time that they asked for one.
+    pub overbooked_backlogs: u64,
     /// Attempts to connect that were lost on the way.
     pub lost_dials: u64,
     /// Connections made by two ends that dialled each other, or by one that dialled itself.
     pub simultaneous_opens: u64,
-    /// Accepts that failed for want of a descriptor or memory.
+    /// Accepts and dials that made a process run out of descriptors or memory.
     pub no_descriptor: u64,
+    /// Sockets that could not be registered.
+    pub failed_registrations: u64,
     /// Accepts of a connection that was given up.
     pub aborted_accepts: u64,
     /// Wakes that came later.
     pub delayed_wakes: u64,
+    /// Turns that came later.
+    pub late_turns: u64,
     /// Segments kept back by a partition or a machine that was down.
     pub held: u64,
     /// Processes that crashed.
     pub crashes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_rules_some_of_the_seeds_that_ci_runs() {
+        let mut strongest = [0.0_f64; 25];
+        let mut calm = 0;
+        for seed in 0..300 {
+            let mut faults = Faults::drawn(seed);
+            calm += usize::from(faults == Faults::calm());
+            for (strongest, (drawn, most)) in strongest.iter_mut().zip(faults.probabilities()) {
+                assert!((0.0..=most).contains(drawn));
+                *strongest = strongest.max(*drawn / most);
+            }
+        }
+        assert!((20..60).contains(&calm), "{calm} calm worlds");
+        let weak = strongest.iter().position(|share| *share < 0.5);
+        assert_eq!(weak, None, "{strongest:?}");
+    }
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::event::{Event, NETWORK, Scheduled};
 use super::listen::Listening;
+use super::ports::TimeWaits;
 use super::ready::Polling;
 use super::socket::{Socket, SocketId};
 use super::trace::{Entry, Who};
@@ -14,102 +16,11 @@ use super::{Faults, Happened, Link, Random, Trace};
 /// A turn takes its node this long, so that time goes on however busy a node keeps itself.
 const TURN: Duration = Duration::from_micros(1);
 
+/// How late a turn may be for which the system has no time.
+const LATE_MAX: Duration = Duration::from_millis(10);
+
 /// Within a host.
 const LOOPBACK: Link = Link::new(Duration::from_micros(20));
-
-/// Something that will happen.
-#[derive(Debug)]
-pub(super) enum Event {
-    /// A node's turn, if it is still wanted then.
-    Turn(usize),
-    /// A call: somebody dials.
-    Syn {
-        from: SocketId,
-        attempt: u32,
-    },
-    /// The answer to it.
-    SynAck {
-        to: SocketId,
-        from: SocketId,
-    },
-    /// The third segment of the handshake.
-    Established {
-        to: SocketId,
-    },
-    Data {
-        from: SocketId,
-        to: SocketId,
-        bytes: Vec<u8>,
-        fin: bool,
-    },
-    Ack {
-        to: SocketId,
-        bytes: usize,
-        fin: bool,
-    },
-    /// There is room at the other end again.
-    Window {
-        to: SocketId,
-    },
-    Reset {
-        to: SocketId,
-    },
-    /// A short read's rest, or what a spurious `WouldBlock` denied, is there now.
-    Reveal {
-        socket: SocketId,
-    },
-    /// The same for room.
-    Room {
-        socket: SocketId,
-    },
-    /// Readiness that was to come later.
-    Late {
-        socket: SocketId,
-    },
-    LateListener {
-        listener: u64,
-    },
-    Wake {
-        poller: usize,
-    },
-    /// The kernel has had no answer for too long.
-    GiveUp {
-        socket: SocketId,
-    },
-}
-
-#[derive(Debug)]
-struct Scheduled {
-    at: Duration,
-    /// Decides among equal times; what has the same is ordered by `serial`.
-    rank: u32,
-    serial: u64,
-    event: Event,
-}
-
-/// The rank of all that is no turn, so that what a connection sends stays in order.
-const NETWORK: u32 = 1 << 16;
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.serial == other.serial
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let key = |it: &Self| (it.at, it.rank, it.serial);
-        key(self).cmp(&key(other))
-    }
-}
 
 /// A machine with one address.
 #[derive(Debug, Default)]
@@ -137,6 +48,7 @@ pub(crate) struct Internet {
     pub(super) sockets: BTreeMap<SocketId, Socket>,
     /// By host, local and remote address.
     pub(super) by_addresses: BTreeMap<(IpAddr, SocketAddr, SocketAddr), SocketId>,
+    pub(super) time_waits: TimeWaits,
     pub(super) listeners: BTreeMap<u64, Listening>,
     pub(super) next_id: u64,
     pub(super) default_link: Link,
@@ -163,6 +75,7 @@ impl Internet {
             pollers: Vec::new(),
             sockets: BTreeMap::new(),
             by_addresses: BTreeMap::new(),
+            time_waits: TimeWaits::default(),
             listeners: BTreeMap::new(),
             next_id: 1,
             default_link: Link::default(),
@@ -316,6 +229,10 @@ impl Internet {
             let polling = &mut self.pollers[poller];
             if polling.wanted == Some(next.at) && !polling.gone {
                 self.now = next.at;
+                polling.wanted = None;
+                if self.puts_off(poller) {
+                    continue;
+                }
                 self.begin_turn(poller);
                 return Some(poller);
             }
@@ -327,6 +244,23 @@ impl Internet {
         let polling = &mut self.pollers[poller];
         polling.wanted = None;
         polling.free_at = self.now + TURN;
+    }
+
+    /// Whether the system has others to serve when it is a node's turn, which then comes later.
+    fn puts_off(&mut self, poller: usize) -> bool {
+        let polling = &mut self.pollers[poller];
+        // A node's first turn is not put off: worlds are built on that.
+        let is_spared = std::mem::take(&mut polling.put_off) || polling.free_at.is_zero();
+        if is_spared || !self.random.chance(self.faults.late_turn) {
+            return false;
+        }
+        self.happened.late_turns += 1;
+        let after = Duration::from_nanos(self.random.below(LATE_MAX.as_nanos() as u64));
+        let polling = &mut self.pollers[poller];
+        polling.put_off = true;
+        polling.free_at = self.now + after;
+        self.want_turn(poller, self.now);
+        true
     }
 
     /// Whether anything will ever happen without somebody doing something.
@@ -347,6 +281,8 @@ impl Internet {
             Event::LateListener { listener } => self.late_listener(listener),
             Event::Wake { poller } => self.wake(poller),
             Event::GiveUp { socket } => self.give_up(socket),
+            Event::DropCall { socket } => self.drop_call(socket),
+            Event::Unreachable { to } => self.unreachable(to),
             segment => self.arrive(segment),
         }
     }

@@ -5,8 +5,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use super::dial::Buffers;
-use super::internet::{Event, Internet};
-use super::socket::{Owner, SocketId, State};
+use super::event::Event;
+use super::internet::Internet;
+use super::socket::{Owner, SocketId};
 use super::trace::Who;
 
 #[derive(Debug)]
@@ -34,6 +35,7 @@ impl Internet {
         options: (u32, bool),
         buffers: Buffers,
     ) -> io::Result<u64> {
+        self.end_time_waits();
         self.check_local(host, addr.ip())?;
         let (backlog, reuse_port) = options;
         let port = match addr.port() {
@@ -46,7 +48,7 @@ impl Internet {
             .get(&host)
             .and_then(|host| host.ports.get(&port))
             .is_some_and(|ids| !ids.iter().all(shared));
-        if in_use || self.is_bound(host, port) {
+        if in_use || self.is_dialled_from(host, port) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let id = self.take_id();
@@ -164,9 +166,6 @@ impl Internet {
         let id = listening.waiting.pop_front()?;
         let socket = self.sockets.get_mut(&id)?;
         socket.owner = owner;
-        if socket.state == State::Arriving {
-            socket.state = State::Established;
-        }
         Some((id, socket.remote))
     }
 

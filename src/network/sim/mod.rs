@@ -7,6 +7,8 @@
 mod calls;
 mod crash;
 mod dial;
+mod ends;
+mod event;
 mod exhaustion;
 mod faults;
 mod internet;
@@ -65,7 +67,7 @@ impl Shared {
 pub(crate) struct Poller {
     registrar: Registrar,
     reports: Vec<Readiness>,
-    /// The last wait left some for the next.
+    /// The last wait brought some, and left some for the next.
     is_full: bool,
 }
 
@@ -99,7 +101,8 @@ impl Poller {
         let poller = self.index();
         let mut internet = self.registrar.internet.lock();
         internet.take_ready(poller, &mut self.reports);
-        self.is_full = internet.has_reports(poller);
+        // An interrupted wait knows nothing of what it left.
+        self.is_full = !self.reports.is_empty() && internet.has_reports(poller);
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -137,6 +140,7 @@ impl Registrar {
     ) -> io::Result<Stream> {
         let owner = Owner::Poller(self.poller);
         let mut internet = self.internet.lock();
+        internet.check_exhausted(self.poller)?;
         let id = internet.dial(self.host, addr, source, owner, options.into())?;
         Ok(self.stream(id))
     }
@@ -317,3 +321,7 @@ impl From<&SocketOptions> for Buffers {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "kernel_tests.rs"]
+mod tests;

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::Duration;
 
-use super::internet::{Event, Internet};
+use super::event::Event;
+use super::internet::Internet;
 use super::socket::{Mask, Registration, SocketId};
 use super::trace::Who;
 use crate::network::Readiness;
@@ -29,6 +30,8 @@ pub(super) struct Polling {
     pub(super) wanted: Option<Duration>,
     /// The node is in a turn until then.
     pub(super) free_at: Duration,
+    /// Its next turn was put off once, which is enough.
+    pub(super) put_off: bool,
     /// The node is no more.
     pub(super) gone: bool,
     /// Until when the process has no descriptor or memory, and how it says so.
@@ -142,6 +145,10 @@ impl Internet {
     }
 
     pub(super) fn register(&mut self, id: SocketId, poller: usize, token: usize) -> io::Result<()> {
+        if self.random.chance(self.faults.failed_registration) {
+            self.happened.failed_registrations += 1;
+            return Err(io::Error::from_raw_os_error(28));
+        }
         let Some(socket) = self.sockets.get_mut(&id) else {
             return Err(io::ErrorKind::NotFound.into());
         };
@@ -180,16 +187,21 @@ impl Internet {
         self.pollers[registration.poller]
             .ready
             .retain(|key| *key != Key::Socket(id));
+        self.report_stale(registration.poller, registration.token);
+    }
+
+    fn report_stale(&mut self, poller: usize, token: usize) {
         if self.random.chance(self.faults.stale_readiness) {
-            self.report(registration.poller, Key::Stale(registration.token));
+            self.report(poller, Key::Stale(token));
         }
     }
 
     pub(super) fn unregister_listener(&mut self, id: u64) {
         if let Some(listening) = self.listeners.get_mut(&id) {
-            if let Some((poller, _)) = listening.registration.take() {
+            if let Some((poller, token)) = listening.registration.take() {
                 let ready = &mut self.pollers[poller].ready;
                 ready.retain(|key| *key != Key::Listener(id));
+                self.report_stale(poller, token);
             }
         }
     }
@@ -198,7 +210,13 @@ impl Internet {
     pub(super) fn take_ready(&mut self, poller: usize, reports: &mut Vec<Readiness>) {
         reports.clear();
         let mut ready = std::mem::take(&mut self.pollers[poller].ready);
-        if self.random.chance(self.faults.shuffled) {
+        if !ready.is_empty() && self.random.chance(self.faults.interrupted) {
+            self.happened.interrupted += 1;
+            self.pollers[poller].ready = ready;
+            return;
+        }
+        if ready.len() > 1 && self.random.chance(self.faults.shuffled) {
+            self.happened.shuffled += 1;
             self.random.shuffle(&mut ready);
         }
         if ready.len() > 1 && self.random.chance(self.faults.small_batches) {
@@ -310,8 +328,16 @@ impl Internet {
             let registration = socket.registration?;
             (registration.poller == poller).then_some(registration.token)
         };
-        let token = self.sockets.range(start..).take(64).find_map(of_poller);
-        if let Some(token) = token {
+        let socket = self.sockets.range(start..).take(64).find_map(of_poller);
+        if socket.is_none() || self.random.chance(0.1) {
+            let listener = self.listeners_of(poller).first().copied();
+            let registration = listener.and_then(|id| self.listeners[&id].registration);
+            if let Some((_, token)) = registration {
+                self.happened.spurious_readiness += 1;
+                return reports.push(only_readable(token));
+            }
+        }
+        if let Some(token) = socket {
             self.happened.spurious_readiness += 1;
             reports.push(Readiness {
                 token,

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::internet::{Event, Internet};
+use super::event::Event;
+use super::internet::Internet;
 use super::socket::{Owner, SocketId, State};
 use super::trace::Who;
 
@@ -12,9 +13,6 @@ const SEGMENT_MAX: usize = 16 * 1024;
 
 /// How often a call is repeated before the kernel gives up: after 1, 3, 7, 15, 31 and 63 seconds (tcp(7)).
 const SYN_RETRIES: u32 = 6;
-
-/// How long data stays unacknowledged before the kernel gives up (tcp(7), `tcp_retries2`).
-const GIVE_UP: Duration = Duration::from_secs(924);
 
 /// How long after a partition has healed what was held by it is sent again, at most.
 const RESEND_MAX: Duration = Duration::from_millis(400);
@@ -130,6 +128,7 @@ impl Internet {
         socket.in_flight += count;
         let fin = socket.unsent.is_empty() && socket.fin_asked;
         socket.fin_sent = fin;
+        socket.ended_first = fin && !socket.peer_fin;
         self.schedule(
             at,
             Event::Data {
@@ -155,7 +154,7 @@ impl Internet {
         match segment {
             Event::Syn { from, attempt } => self.call_arrived(from, attempt),
             Event::SynAck { to, from } => self.answered(to, from),
-            Event::Established { to } => self.call_completed(to),
+            Event::Established { to, attempt } => self.call_completed(to, attempt),
             Event::Data {
                 from,
                 to,
@@ -180,7 +179,7 @@ impl Internet {
         let (socket, is_sender) = match segment {
             Event::Syn { from, .. } | Event::Data { from, .. } => (from, true),
             Event::SynAck { to, .. }
-            | Event::Established { to }
+            | Event::Established { to, .. }
             | Event::Ack { to, .. }
             | Event::Window { to }
             | Event::Reset { to } => (to, false),
@@ -205,31 +204,13 @@ impl Internet {
                 self.begin_to_give_up(from);
                 self.held.push(segment);
             }
+            Event::SynAck { from: called, .. } | Event::Established { to: called, .. } => {
+                self.begin_to_drop_call(called);
+                self.held.push(segment);
+            }
             _ => self.held.push(segment),
         }
         None
-    }
-
-    fn begin_to_give_up(&mut self, id: SocketId) {
-        if let Some(socket) = self.sockets.get_mut(&id) {
-            if !std::mem::replace(&mut socket.giving_up, true) {
-                self.schedule(self.now + GIVE_UP, Event::GiveUp { socket: id });
-            }
-        }
-    }
-
-    /// The kernel has sent the same data again and again.
-    pub(super) fn give_up(&mut self, id: SocketId) {
-        let still = self
-            .held
-            .iter()
-            .any(|held| matches!(held, Event::Data { from, .. } if *from == id));
-        if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.giving_up = false;
-        }
-        if still {
-            self.break_off(id, std::io::ErrorKind::TimedOut);
-        }
     }
 
     /// Sends again what was held, in its order. What its sender no longer knows of is lost.
@@ -332,59 +313,5 @@ impl Internet {
         }
         self.transmit(id);
         self.clean_up(id);
-    }
-
-    /// The other end has reset the connection, or never wanted it.
-    pub(super) fn reset_arrived(&mut self, id: SocketId) {
-        let Some(socket) = self.sockets.get(&id) else {
-            return;
-        };
-        // As Linux' `tcp_reset` has it.
-        let kind = match socket.state {
-            State::SynSent => std::io::ErrorKind::ConnectionRefused,
-            State::Closed => return,
-            _ if socket.peer_fin && !socket.fin_asked => std::io::ErrorKind::BrokenPipe,
-            _ => std::io::ErrorKind::ConnectionReset,
-        };
-        if !socket.received.is_empty() && self.random.chance(self.faults.reset_discards) {
-            self.happened.resets_discarding += 1;
-            if let Some(socket) = self.sockets.get_mut(&id) {
-                socket.received.clear();
-            }
-        }
-        self.break_off(id, kind);
-    }
-
-    /// Ends a connection here, with an error for the program.
-    pub(super) fn break_off(&mut self, id: SocketId, kind: std::io::ErrorKind) {
-        let Some(socket) = self.sockets.get_mut(&id) else {
-            return;
-        };
-        if socket.state == State::Closed {
-            return;
-        }
-        socket.state = State::Closed;
-        socket.error = Some(kind);
-        socket.unsent.clear();
-        socket.read_held = false;
-        self.note(Who::Network, "broken", id, 0);
-        self.edge(id, true, true);
-        self.clean_up(id);
-    }
-
-    /// Forgets a socket that nobody has to do with any more.
-    pub(super) fn clean_up(&mut self, id: SocketId) {
-        if self.sockets.get(&id).is_some_and(|socket| socket.is_over()) {
-            self.forget(id);
-        }
-    }
-
-    pub(super) fn forget(&mut self, id: SocketId) {
-        if let Some(socket) = self.sockets.remove(&id) {
-            let key = (socket.host, socket.local, socket.remote);
-            if self.by_addresses.get(&key) == Some(&id) {
-                self.by_addresses.remove(&key);
-            }
-        }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) type SocketId = u64;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum State {
     SynSent,
-    /// The other end has called; its last word of the handshake, or the program's accept, is awaited.
+    /// The other end has called; its last word of the handshake is awaited.
     Arriving,
     Established,
     /// Reset, or given up by the kernel.
@@ -95,6 +95,8 @@ pub(super) struct Socket {
     pub(super) fin_asked: bool,
     pub(super) fin_sent: bool,
     pub(super) fin_acked: bool,
+    /// It was sent before the other end's had come: this end keeps the addresses for a while.
+    pub(super) ended_first: bool,
     /// The earliest time at which the next segment may arrive: order is kept.
     pub(super) next_arrival: Duration,
     /// When what was held by a partition will have been sent again: what was sent after it does not overtake it.
@@ -140,6 +142,7 @@ impl Socket {
             fin_asked: false,
             fin_sent: false,
             fin_acked: false,
+            ended_first: false,
             next_arrival: Duration::ZERO,
             resent_at: Duration::ZERO,
             window_update: false,

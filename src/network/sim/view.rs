@@ -39,11 +39,16 @@ impl Internet {
         })
     }
 
-    /// The other end of a connection, and how many bytes are on the way to it or unread there.
+    /// The other end of a connection, and how many bytes are on the way to it or unread there. None of a connection that is
+    /// broken, whether its ends have noticed or not: what was on the way is nowhere.
     pub(crate) fn other_end(&self, id: SocketId) -> Option<(SocketId, usize)> {
         let socket = self.sockets.get(&id)?;
         let peer = socket.peer?;
-        let unread = self.sockets.get(&peer)?.received.len();
+        let other = self.sockets.get(&peer)?;
+        if [socket, other].iter().any(|end| end.state == State::Closed) {
+            return None;
+        }
+        let unread = other.received.len();
         Some((peer, socket.unsent.len() + socket.in_flight + unread))
     }
 }
