@@ -450,6 +450,30 @@ fn a_crashed_node_is_gone_and_can_be_started_again() {
 }
 
 #[test]
+fn what_a_reset_destroys_is_not_missed_before_the_nodes_know_of_it() {
+    for_each_seed(20, |seed| {
+        let mut world = calm(seed);
+        let (server, client) = pair(&mut world);
+        let conn = connect(&mut world, client, server);
+        let mut faults = Faults::calm();
+        (
+            faults.reset,
+            faults.reset_discards,
+            faults.delayed_readiness,
+        ) = (1.0, 1.0, 1.0);
+        world.faults(faults);
+        world
+            .with(client, |_, net| net.send(conn, &[1; 100]))
+            .expect("there is room");
+        // Both ends of every connection are compared at the end of each run.
+        while world.with(client, |it, _| it.ended.is_empty()) {
+            world.run_for(Duration::from_micros(10));
+        }
+        assert_eq!(world.happened().resets, 1);
+    });
+}
+
+#[test]
 fn bandwidth_is_what_the_link_says() {
     let mut world = calm(1);
     let server = world.node(Config::default(), Plain::sink());

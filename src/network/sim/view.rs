@@ -39,16 +39,14 @@ impl Internet {
         })
     }
 
-    /// The other end of a connection, and how many bytes are on the way to it or unread there. None of a connection that is
-    /// broken, whether its ends have noticed or not: what was on the way is nowhere.
-    pub(crate) fn other_end(&self, id: SocketId) -> Option<(SocketId, usize)> {
+    /// The other end of a connection, and how many bytes are on the way to it or unread there; `None` when one of them is broken,
+    /// and what was on the way may be lost, whether its node knows it already or not.
+    pub(crate) fn other_end(&self, id: SocketId) -> Option<(SocketId, Option<usize>)> {
         let socket = self.sockets.get(&id)?;
         let peer = socket.peer?;
         let other = self.sockets.get(&peer)?;
-        if [socket, other].iter().any(|end| end.state == State::Closed) {
-            return None;
-        }
-        let unread = other.received.len();
-        Some((peer, socket.unsent.len() + socket.in_flight + unread))
+        let is_broken = socket.state == State::Closed || other.state == State::Closed;
+        let in_between = socket.unsent.len() + socket.in_flight + other.received.len();
+        Some((peer, (!is_broken).then_some(in_between)))
     }
 }
