@@ -491,9 +491,9 @@ mod ends {
             let (a, b) = lab.pair();
             lab.internet.faults.reset = 1.0;
             assert_eq!(lab.write(a, b"abcdef").ok(), Some(6));
-            assert_eq!(lab.internet.other_end(a), Some((b, 6)));
+            assert_eq!(lab.internet.other_end(a), Some((b, Some(6))));
             lab.pass(SHORT);
-            assert_eq!(lab.internet.other_end(a), None);
+            assert_eq!(lab.internet.other_end(a), Some((b, None)));
             // An error shows in every direction.
             assert_eq!(bits(&lab.reports(lab.b)), [(true, true, true)]);
             let len = lab.internet.sockets[&b].received.len();
