@@ -39,7 +39,7 @@
 //! let addr = (world.ip(server), addr.expect("the port is free")).into();
 //! world.with(client, |_, net| net.connect(addr)).expect("nothing forbids it");
 //! world
-//!     .run_until(Duration::from_secs(60), |world| world.with(client, |it, _| !it.heard.is_empty()))
+//!     .run_until(Duration::from_secs(60), |world| !world.handler(client).heard.is_empty())
 //!     .expect("the answer comes");
 //! ```
 //!
@@ -48,6 +48,11 @@
 //! After every turn of every node the world itself checks what the library promises: callbacks in their order and number,
 //! limits and queues against a recount, deadlines, bytes against the wire, and that no node has forgotten something that
 //! waits for it. A violated check panics, with the seed, the time, the last lines of the trace and how to replay it.
+//!
+//! What your own protocol promises at all times, [`World::always`] has checked as often; what it promises to come about,
+//! [`World::run_until`] waits for, within a bound. A node contains a panic of its handler as it would outside
+//! ([`Panics::Contain`](crate::Panics::Contain)): set [`Config::panics`](crate::Config::panics) to `Unwind`, so that an assertion
+//! in a callback fails the test.
 //!
 //! # What is not simulated
 //!

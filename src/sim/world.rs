@@ -156,7 +156,8 @@ impl World {
         self.slots[node.index].node.is_some()
     }
 
-    /// A node's handler, to look at. Cheaper than [`World::with`], for conditions that are asked after every turn.
+    /// A node's handler, to look at. That changes nothing and costs little, while [`World::with`] has the node's next turn planned
+    /// anew; so this is for conditions that are asked after every turn.
     ///
     /// # Panics
     ///
