@@ -240,22 +240,25 @@ fn the_same_seed_gives_the_same_trace_and_another_another() {
     assert_ne!(first.0, other.0);
 }
 
-#[test]
-fn a_million_seconds_of_idling_are_a_few_turns() {
-    let mut world = calm(1);
+/// Nothing ends a connection on which nothing is said.
+fn patient() -> Config {
     let timeouts = Timeouts {
         idle: None,
         partial_frame: None,
         write_stall: None,
         ..Timeouts::default()
     };
-    let config = Config {
+    Config {
         timeouts,
         ..Config::default()
-    };
-    let server = world.node(config.clone(), Plain::server());
-    let client = world.node(config, Plain::default());
-    world.run_for(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_million_seconds_of_idling_are_a_few_turns() {
+    let mut world = calm(1);
+    let server = world.node(patient(), Plain::server());
+    let client = world.node(patient(), Plain::default());
     connect(&mut world, client, server);
     let before = world.steps();
     world.with(client, |_, net| {
@@ -271,6 +274,37 @@ fn a_million_seconds_of_idling_are_a_few_turns() {
         assert_eq!(it.timers, [7]);
         assert_eq!(net.connection_count(), 1);
     });
+}
+
+#[test]
+fn a_million_seconds_with_a_keepalive_now_and_then_are_a_few_turns_for_each() {
+    const EVERY: Duration = Duration::from_secs(10_000);
+
+    let mut world = calm(1);
+    let server = world.node(patient(), Plain::server());
+    let clients: Vec<_> = (0..5)
+        .map(|_| world.node(patient(), Plain::default()))
+        .collect();
+    let conns: Vec<_> = clients
+        .iter()
+        .map(|client| connect(&mut world, *client, server))
+        .collect();
+    let before = world.steps();
+    for _ in 0..100 {
+        for (client, conn) in clients.iter().zip(&conns) {
+            world
+                .with(*client, |_, net| net.send(*conn, b"still here"))
+                .expect("there is room");
+        }
+        world.run_for(EVERY);
+    }
+    // The client's turn in which it is sent, the server's, and the client's with the answer; with one more for each edge.
+    let turns = world.steps() - before;
+    assert!(turns <= 100 * 5 * 6, "{turns} turns");
+    for client in clients {
+        assert_eq!(world.handler(client).heard.len(), 100);
+        assert!(world.handler(client).ended.is_empty());
+    }
 }
 
 #[test]
@@ -456,19 +490,18 @@ fn what_a_reset_destroys_is_not_missed_before_the_nodes_know_of_it() {
         let (server, client) = pair(&mut world);
         let conn = connect(&mut world, client, server);
         let mut faults = Faults::calm();
-        (
-            faults.reset,
-            faults.reset_discards,
-            faults.delayed_readiness,
-        ) = (1.0, 1.0, 1.0);
+        faults.reset = 1.0;
+        faults.reset_discards = 1.0;
+        faults.delayed_readiness = 0.9;
         world.faults(faults);
         world
             .with(client, |_, net| net.send(conn, &[1; 100]))
             .expect("there is room");
         // Both ends of every connection are compared at the end of each run.
-        while world.with(client, |it, _| it.ended.is_empty()) {
-            world.run_for(Duration::from_micros(10));
+        for _ in 0..2_000 {
+            world.run_for(Duration::from_micros(20));
         }
+        assert_eq!(world.handler(client).ended.len(), 1);
         assert_eq!(world.happened().resets, 1);
     });
 }

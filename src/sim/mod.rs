@@ -51,8 +51,10 @@
 //! limits and queues against a recount, deadlines, bytes against the wire, and that no node has forgotten something that
 //! waits for it. A violated check panics, with the seed, the time, the last lines of the trace and how to replay it.
 //!
-//! Panics of your own handlers are what [`Config::panics`](crate::Config::panics) says: by default they end a connection and
-//! nothing more. Choose [`Panics::Unwind`](crate::Panics::Unwind) for tests.
+//! What your own protocol promises at all times, [`World::always`] has checked as often; what it promises to come about,
+//! [`World::run_until`] waits for, within a bound. A node contains a panic of its handler as it would outside
+//! ([`Panics::Contain`](crate::Panics::Contain)): set [`Config::panics`](crate::Config::panics) to `Unwind`, so that an assertion
+//! in a callback fails the test.
 //!
 //! # What is not simulated
 //!

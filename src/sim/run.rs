@@ -28,7 +28,8 @@ impl World {
         self.check_pairs();
     }
 
-    /// Lets the world go on until `condition` holds. It is asked before the first and after each turn of a node.
+    /// Lets the world go on until `condition` holds. It is asked before the first and after each turn of a node, which in a large
+    /// world is often: look at nodes with [`World::handler`].
     ///
     /// # Errors
     ///

@@ -279,6 +279,9 @@ fn config() -> Config {
     Config {
         // An assertion that fails in a callback is to fail the test.
         panics: Panics::Unwind,
+        // Heartbeats that come a few bytes at a time, over a long way, come too late.
+        send_buffer: Some(64 * 1024),
+        receive_buffer: Some(64 * 1024),
         // Each connection is spoken on by one side alone, and followers have nothing to say.
         timeouts: Timeouts {
             idle: None,

@@ -51,7 +51,7 @@ impl Gossip {
         self.rumours.insert(number, text.to_vec());
         let others: Vec<ConnId> = net.connections().filter(|it| Some(*it) != from).collect();
         // Whoever has no room hears of it in a later round.
-        let _ = net.broadcast(others, &rumour(number, text));
+        let _ = net.broadcast(others, rumour(number, text));
     }
 
     fn known(&self, kind: u8) -> Vec<u8> {

@@ -15,7 +15,7 @@ pub struct Faults {
     pub spurious_readiness: f64,
     /// Of each report: readable and writable come apart, in two reports.
     pub split_readiness: f64,
-    /// Of each report: it comes a moment later.
+    /// Of each report: it comes a moment later, when this is drawn again. At 1 none ever comes.
     pub delayed_readiness: f64,
     /// Of each wait: only a few reports are handed out, the others by the next wait.
     pub small_batches: f64,
