@@ -8,6 +8,8 @@ pub(crate) struct InboundView<'a> {
     pub(crate) socket: crate::network::sim::SocketId,
     /// Bytes of messages that are not delivered yet.
     pub(crate) stash: &'a [u8],
+    /// A whole message may be among them, that nobody has looked at.
+    pub(crate) is_unseen: bool,
     /// Bytes that its session has sealed and that are still in the queue; `None` where none stands between any more.
     pub(crate) batch: Option<usize>,
     /// Its session has to be heard before more is received.
@@ -21,6 +23,7 @@ impl Core {
         Some(InboundView {
             socket,
             stash: inbound.stash.as_slice(),
+            is_unseen: inbound.stash.len() >= inbound.stash.need().max(1),
             batch: inbound.secure.as_ref().map(|secure| secure.batch()),
             is_held: inbound.is_held(),
         })

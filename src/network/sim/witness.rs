@@ -213,3 +213,73 @@ impl Internet {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn witness(framing: &Framing) -> Witness {
+        Witness {
+            source: Source::Wire,
+            reference: Reference::new(framing),
+            bytes: Vec::new(),
+            start: 0,
+            delivered: 0,
+            sealed: 0,
+            said: 0,
+        }
+    }
+
+    /// Framings, and two messages on the wire of each.
+    fn wires() -> Vec<(Framing, &'static [u8])> {
+        use ByteOrder::{BigEndian, LittleEndian};
+        let prefixed = Framing::LengthDelimited;
+        vec![
+            (prefixed(LengthPrefix::One), b"\x02ab\x02cd"),
+            (
+                prefixed(LengthPrefix::Two(LittleEndian)),
+                b"\x02\0ab\x02\0cd",
+            ),
+            (
+                prefixed(LengthPrefix::Three(BigEndian)),
+                b"\0\0\x02ab\0\0\x02cd",
+            ),
+            (prefixed(LengthPrefix::Varint), b"\x02ab\x02cd"),
+            (Framing::Fixed(2), b"abcd"),
+            (Framing::Delimited(b'\n'), b"ab\ncd\n"),
+            (Framing::Raw, b"abcd"),
+        ]
+    }
+
+    #[test]
+    fn what_comes_next_is_taken_once() {
+        for (framing, wire) in wires() {
+            let mut witness = witness(&framing);
+            witness.append(wire);
+            assert_eq!(witness.deliver(b"ab"), Ok(()), "{framing:?}");
+            assert!(witness.deliver(b"ab").is_err(), "{framing:?}: twice");
+            assert_eq!(witness.deliver(b"cd"), Ok(()), "{framing:?}");
+            assert!(witness.deliver(b"cd").is_err(), "{framing:?}: twice");
+            assert_eq!(witness.delivered, wire.len() as u64);
+        }
+    }
+
+    #[test]
+    fn what_comes_too_early_changed_or_in_part_is_refused() {
+        for (framing, wire) in wires() {
+            let mut witness = witness(&framing);
+            witness.append(&wire[..1]);
+            assert!(witness.deliver(b"ab").is_err(), "{framing:?}: too early");
+            witness.append(&wire[1..]);
+            assert!(witness.deliver(b"cd").is_err(), "{framing:?}: in disorder");
+            assert!(witness.deliver(b"aB").is_err(), "{framing:?}: changed");
+            assert_eq!(witness.deliver(b"ab"), Ok(()), "{framing:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_varint_is_read_from_its_low_end() {
+        let bytes = [&[0x80, 0x01][..], &[b'x'; 128]].concat();
+        assert_eq!(length(LengthPrefix::Varint, &bytes), Some((2, 128)));
+    }
+}

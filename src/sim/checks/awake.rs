@@ -26,6 +26,8 @@ pub(super) fn check_awake(
         State::Handshaking | State::Open | State::Closing(_) => {
             if is_read && view.readable > 0 {
                 "what has arrived"
+            } else if state == State::Open && !peer.paused && inbound.is_unseen {
+                "what was kept"
             } else if is_read && view.is_at_end && !peer.peer_finished {
                 "the end of the stream"
             } else if has_output && can_write {

@@ -206,9 +206,14 @@ fn check_deadlines(net: &Net) -> Result<(), String> {
 fn check_loop_cap(net: &Net) -> Result<(), String> {
     let peers = || net.peers.iter().map(|(_, peer)| peer);
     let beyond = peers().map(frame_max).max().unwrap_or(0);
-    // On empty queues any legal frame is taken.
+    // While all queues are empty any legal frame is taken; then it is alone, but for the last words of sessions.
+    let is_shared = peers()
+        .filter(|peer| peer.queue_cost() > OVERHEAD_MAX)
+        .count()
+        > 1;
     let frame = peers().map(|peer| peer.profile.max_frame).max();
-    let cap = net.config.loop_queue_max.max(frame.unwrap_or(0));
+    let frame = frame.filter(|_| !is_shared).unwrap_or(0);
+    let cap = net.config.loop_queue_max.max(frame);
     let most = cap + beyond + cap / 1024 + peers().count() * OVERHEAD_MAX;
     if net.metrics.queued > most {
         let queued = net.metrics.queued;

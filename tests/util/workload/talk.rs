@@ -114,7 +114,7 @@ impl Kind {
     /// without boundaries the number is that of the first one.
     pub fn message(self, number: u64, extra: u64) -> Vec<u8> {
         if self == Self::Raw {
-            return (number..=number + extra).map(|at| byte(0, at)).collect();
+            return bytes(0, number, extra + 1);
         }
         let head = format!("{number:08x}").into_bytes();
         let extra = match self {
@@ -122,8 +122,7 @@ impl Kind {
             Self::Length(LengthPrefix::One) => extra % 200,
             _ => extra,
         };
-        let filler = (0..extra).map(|place| byte(number, place));
-        head.into_iter().chain(filler).collect()
+        [head, bytes(number, 0, extra)].concat()
     }
 
     /// Whether a message for this place is that for the same place in another framing too.
@@ -134,16 +133,15 @@ impl Kind {
     /// Compares what came with what has to come at this place; the next place.
     pub fn check(self, number: u64, message: &[u8]) -> u64 {
         if self == Self::Raw {
-            let end = number + message.len() as u64;
-            let expected = (number..end).map(|at| byte(0, at));
-            assert!(expected.eq(message.iter().copied()), "bytes from {number}");
-            return end;
+            let len = message.len() as u64;
+            assert!(message == bytes(0, number, len), "bytes from {number}");
+            return number + len;
         }
         let (head, filler) = message.split_at(8);
         let expected = format!("{number:08x}");
         assert_eq!(head, expected.as_bytes(), "messages come in order");
-        let expected = (0..filler.len() as u64).map(|place| byte(number, place));
-        assert!(expected.eq(filler.iter().copied()), "message {number}");
+        let expected = bytes(number, 0, filler.len() as u64);
+        assert!(filler == expected, "message {number}");
         number + 1
     }
 
@@ -153,9 +151,14 @@ impl Kind {
     }
 }
 
-/// The byte at this place of a message, or of a raw stream. Never a line's end.
-fn byte(message: u64, place: u64) -> u8 {
-    b'a' + ((message.wrapping_mul(7) + place.wrapping_mul(11)) % 26) as u8
+/// So many bytes of a message, or of a raw stream, from this place on. Never a line's end.
+fn bytes(message: u64, place: u64, count: u64) -> Vec<u8> {
+    let first = message.wrapping_mul(7).wrapping_add(place.wrapping_mul(11));
+    let period: [u8; 26] =
+        std::array::from_fn(|at| b'a' + ((first % 26 + at as u64 * 11) % 26) as u8);
+    let mut bytes = period.repeat(count as usize / period.len() + 1);
+    bytes.truncate(count as usize);
+    bytes
 }
 
 /// A framing with a state at both ends: each frame has its number, the length of the body, the body, and a mark.
