@@ -129,6 +129,7 @@ impl Internet {
             .and_then(|socket| socket.registration.as_mut());
         if let Some(registration) = registration {
             registration.late -= 1;
+            registration.was_late = true;
             self.edge(id, true, true);
         }
     }
@@ -159,6 +160,7 @@ impl Internet {
             writable: false,
             queued: false,
             late: 0,
+            was_late: false,
         });
         // Whatever is there already is an edge to a poller that is new.
         if !socket.poll().is_empty() {
@@ -278,6 +280,8 @@ impl Internet {
             return;
         };
         registration.queued = false;
+        let was_late = std::mem::take(&mut registration.was_late);
+        let delayed = delayed && !was_late;
         let (token, writable_edge) = (registration.token, registration.writable);
         (registration.readable, registration.writable) = (false, false);
         if mask.is_empty() {

@@ -47,6 +47,8 @@ pub(super) struct Registration {
     pub(super) queued: bool,
     /// Reports that were put off.
     pub(super) late: u32,
+    /// The one on the list was put off before, which is enough.
+    pub(super) was_late: bool,
 }
 
 /// What a poll of a socket shows, by Linux' `tcp_poll`.
