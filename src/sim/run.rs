@@ -69,7 +69,8 @@ impl World {
             return true;
         };
         match node.turn() {
-            Ok(Turn::Stopped) => self.internet.lock().plan(poller, None),
+            // Whatever is still reported to it, it does not look at any more.
+            Ok(Turn::Stopped) => self.internet.lock().remove_poller(poller),
             Ok(Turn::Waiting | Turn::Busy) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }
