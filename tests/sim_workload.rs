@@ -8,8 +8,10 @@ mod workload;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
-use peerloop::sim::{for_each_seed, seeds};
+use peerloop::sim::{Faults, World, for_each_seed, seeds};
+use peerloop::{Config, ConnId, Handler, Net};
 
 /// Worlds share nothing, so they run side by side.
 const THREADS: usize = 2;
@@ -52,4 +54,23 @@ fn whatever_handlers_do_and_networks_undo_the_promises_hold() {
         messages > 20 * seeds || seeds == 1,
         "{messages} messages in {seeds} seeds"
     );
+}
+
+/// A wake that comes when the node has stopped must not have it take turns for ever.
+#[test]
+fn a_node_that_has_stopped_takes_no_turns() {
+    struct Deaf;
+    impl Handler for Deaf {
+        fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    }
+    let mut world = World::new(1);
+    let node = world.node(Config::default(), Deaf);
+    world.run_for(Duration::from_millis(1));
+    let mut faults = Faults::calm();
+    faults.delayed_wake = 1.0;
+    world.faults(faults);
+    world.post(node, |_, _| {}).expect("there is room");
+    world.with(node, |_, net| net.shutdown(Duration::ZERO));
+    world.run_for(Duration::from_secs(1));
+    assert!(world.steps() < 20, "{} turns", world.steps());
 }

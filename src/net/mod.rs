@@ -207,11 +207,11 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        let at = if peer.is_live() {
-            peer.next_look(now)
-        } else {
-            None
-        };
+        // Never in the past: there it would come before all that is due, and what is set within a turn waits for the next one.
+        let at = Some(&*peer).filter(|peer| peer.is_live());
+        let at = at
+            .and_then(|peer| peer.next_look(now))
+            .map(|at| at.max(now));
         match (peer.deadline, at) {
             (Some(slot), Some(at)) => self.deadlines.set(slot, at),
             (Some(slot), None) => {

@@ -115,7 +115,8 @@ impl World {
         let slot = &mut self.slots[index];
         let Some(node) = &mut slot.node else { return };
         match node.turn() {
-            Ok(Turn::Stopped) => self.internet.lock().plan(slot.poller, None),
+            // Whatever is still reported to it, it does not look at any more.
+            Ok(Turn::Stopped) => self.internet.lock().remove_poller(slot.poller),
             Ok(Turn::Waiting | Turn::Busy) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }

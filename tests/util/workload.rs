@@ -191,20 +191,14 @@ fn settle(world: &mut World, nodes: &[NodeId<Chatter>]) -> u64 {
         let mut nodes = nodes.iter();
         nodes.all(|node| world.with(*node, |_, net| queued(net)) == 0)
     };
-    let mut seconds = 0..120;
-    while !is_done(world) {
-        seconds.next().expect("what was sent leaves");
-        world.run_for(Duration::from_secs(1));
-    }
+    wait_for(world, 120, "what was sent leaves", is_done);
     for node in nodes {
         world.with(*node, |it, net| it.shut_down(net, Duration::from_secs(20)));
     }
-    world
-        .run_until(Duration::from_secs(30), |world| {
-            let mut nodes = nodes.iter();
-            nodes.all(|node| world.with(*node, |it, _| it.is_alone()))
-        })
-        .expect("everybody comes to an end");
+    wait_for(world, 30, "everybody comes to an end", |world| {
+        let mut nodes = nodes.iter();
+        nodes.all(|node| world.with(*node, |it, _| it.is_alone()))
+    });
     let messages = nodes.iter().map(|node| {
         world.with(*node, |it, net| {
             it.check_panics(net);
@@ -212,6 +206,15 @@ fn settle(world: &mut World, nodes: &[NodeId<Chatter>]) -> u64 {
         })
     });
     messages.sum()
+}
+
+/// Lets seconds pass until something is so. To ask after every turn of every node would cost more than the turns.
+fn wait_for(world: &mut World, most: u64, what: &str, is_so: impl Fn(&mut World) -> bool) {
+    let mut seconds = 0..most;
+    while !is_so(world) {
+        assert!(seconds.next().is_some(), "not within {most} s: {what}");
+        world.run_for(Duration::from_secs(1));
+    }
 }
 
 /// A peer that sends a byte of one long message now and then, and nothing whole: it is idle, and ends as that. In virtual
