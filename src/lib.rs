@@ -115,6 +115,7 @@
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 mod buffer;
+mod compact;
 mod config;
 mod conn_map;
 mod deadlines;

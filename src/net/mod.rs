@@ -113,7 +113,7 @@ pub(crate) struct Stopping {
 impl Net {
     pub(crate) fn new(config: Config, registrar: Registrar, now: Instant) -> Self {
         Self {
-            profile: Arc::new(config.profile()),
+            profile: Arc::new(config.profile(now)),
             sockets: SocketOptions::new(&config),
             limits: Limits::new(&config),
             config,
@@ -122,7 +122,7 @@ impl Net {
             connecting: 0,
             connected: 0,
             listeners: Slab::new(),
-            deadlines: Deadlines::new(),
+            deadlines: Deadlines::new(now),
             reserve: registrar.reserve(),
             registrar,
             spares: Spares::default(),
@@ -212,14 +212,15 @@ impl Net {
         let at = at
             .and_then(|peer| peer.next_look(now))
             .map(|at| at.max(now));
-        match (peer.deadline, at) {
+        match (peer.deadline(), at) {
             (Some(slot), Some(at)) => self.deadlines.set(slot, at),
             (Some(slot), None) => {
                 self.deadlines.remove(slot);
-                peer.deadline = None;
+                peer.set_deadline(None);
             }
             (None, Some(at)) => {
-                peer.deadline = Some(self.deadlines.insert(at, Due::Connection(conn)).0);
+                let (slot, _) = self.deadlines.insert(at, Due::Connection(conn));
+                peer.set_deadline(Some(slot));
             }
             (None, None) => {}
         }
