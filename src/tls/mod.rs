@@ -166,6 +166,7 @@
 //! [`Side::Initiator`]: crate::Side::Initiator
 
 mod reason;
+mod record;
 mod session;
 
 use std::io;
