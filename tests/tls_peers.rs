@@ -260,7 +260,7 @@ mod openssl_client {
             .peer(conn)
             .and_then(|peer| peer.identity())
             .expect("a name");
-        assert_eq!(identity.name.as_deref(), Some(NAME));
+        assert_eq!(identity.requested_name.as_deref(), Some(NAME));
         assert_eq!(identity.protocol.as_deref(), Some(&b"lines"[..]));
 
         client.stdin = None;

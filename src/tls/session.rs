@@ -131,14 +131,15 @@ impl Session for Tls {
 
     fn identity(&self) -> Option<Identity> {
         let certificates = self.connection.peer_certificates().unwrap_or_default();
-        let name = match &self.connection {
-            Connection::Client(_) => self.verified.clone(),
+        let requested_name = match &self.connection {
+            Connection::Client(_) => None,
             Connection::Server(server) => server.server_name().map(str::to_owned),
         };
         let identity = Identity {
             public_key: certificates.first().map(public_key),
             certificates: certificates.iter().map(|der| der.to_vec()).collect(),
-            name,
+            name: self.verified.clone(),
+            requested_name,
             protocol: self.connection.alpn_protocol().map(<[u8]>::to_vec),
             payload: Vec::new(),
         };

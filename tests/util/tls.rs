@@ -40,9 +40,18 @@ pub struct Credentials {
 
 impl Authority {
     pub fn new(name: &str) -> Self {
+        Self::of(name, IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    /// A peer that has signed its own certificate, which says that it is no authority.
+    pub fn friend(name: &str) -> Self {
+        Self::of(name, IsCa::ExplicitNoCa)
+    }
+
+    fn of(name: &str, is_ca: IsCa) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.is_ca = is_ca;
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
         Self { issuer }
