@@ -7,12 +7,11 @@ mod util;
 mod example;
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use example::{Handshake, Hello, MemberNode, is_settled, member};
-use peerloop::{
-    Config, ConnectError, DisconnectReason, Peer, PeerState, Permission, SessionError, Side,
-};
+use peerloop::{Config, ConnectError, DisconnectReason, Peer, PeerState, Permission, SessionError};
 use util::{Event, PATIENCE, Recorder, listening, node, raw, run_until};
 
 #[test]
@@ -48,14 +47,13 @@ fn run_members(nodes: [&mut MemberNode; 2], mut head_start: usize) {
     }
 }
 
-#[test]
-fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
+/// Has two nodes, the first of this id, dial in some way, in many orders of events: two ends of one connection are left.
+fn assert_one_is_left(dial: fn(&mut MemberNode, SocketAddr, &mut MemberNode, SocketAddr)) {
     for (first, second) in [(1, 2), (2, 1)] {
         for head_start in 0..8 {
             let (mut a, addr_of_a) = member(Hello::new(7, first)).unwrap();
             let (mut b, addr_of_b) = member(Hello::new(7, second)).unwrap();
-            a.net().connect(addr_of_b).unwrap();
-            b.net().connect(addr_of_a).unwrap();
+            dial(&mut a, addr_of_a, &mut b, addr_of_b);
             run_members([&mut a, &mut b], head_start);
             let at_a = a.handler().link(second).expect("a connection");
             let at_b = b.handler().link(first).expect("a connection");
@@ -72,9 +70,50 @@ fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
                 Some(at_b.addr()),
                 "two ends of one connection"
             );
-            let dialled_by_smaller = at_a.side() == Side::Initiator;
-            assert_eq!(dialled_by_smaller, first < second);
         }
+    }
+}
+
+#[test]
+fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
+    assert_one_is_left(|a, addr_of_a, b, addr_of_b| {
+        a.net().connect(addr_of_b).unwrap();
+        b.net().connect(addr_of_a).unwrap();
+    });
+}
+
+/// The two ends may see them in different orders: the first one dialled is the last one accepted here.
+#[test]
+fn who_dials_twice_at_once_keeps_the_same_connection_as_the_other() {
+    assert_one_is_left(|a, _, b, addr_of_b| {
+        let other_addr_of_b = b.net().listen("127.0.0.1:0").unwrap();
+        a.net().connect(other_addr_of_b).unwrap();
+        a.net().connect(addr_of_b).unwrap();
+    });
+}
+
+#[test]
+fn who_comes_back_replaces_the_connection_that_it_lost() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        let (mut a, _) = member(Hello::new(7, first)).unwrap();
+        let (mut b, addr) = member(Hello::new(7, second)).unwrap();
+        let other_addr = b.net().listen("127.0.0.1:0").unwrap();
+        let old = a.net().connect(addr).unwrap();
+        let end = Instant::now() + PATIENCE;
+        let mut new = None;
+        while !(is_settled(&mut a) && is_settled(&mut b)) {
+            assert!(Instant::now() < end, "they do not come to rest");
+            let _ = a.turn(Some(Duration::from_millis(1))).expect("a turn");
+            let _ = b.turn(Some(Duration::from_millis(1))).expect("a turn");
+            if new.is_none()
+                && a.handler().link(second) == Some(old)
+                && b.handler().link(first).is_some()
+            {
+                new = Some(a.net().connect(other_addr).unwrap());
+            }
+        }
+        assert_eq!(a.handler().link(second), new);
+        assert!(a.handler().story.iter().all(|line| !line.contains("gone")));
     }
 }
 
