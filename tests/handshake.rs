@@ -7,7 +7,6 @@ mod util;
 mod example;
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use example::{Handshake, Hello, MemberNode, is_settled, member};
@@ -47,13 +46,14 @@ fn run_members(nodes: [&mut MemberNode; 2], mut head_start: usize) {
     }
 }
 
-/// Has two nodes, the first of this id, dial in some way, in many orders of events: two ends of one connection are left.
-fn assert_one_is_left(dial: fn(&mut MemberNode, SocketAddr, &mut MemberNode, SocketAddr)) {
+#[test]
+fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
     for (first, second) in [(1, 2), (2, 1)] {
         for head_start in 0..8 {
             let (mut a, addr_of_a) = member(Hello::new(7, first)).unwrap();
             let (mut b, addr_of_b) = member(Hello::new(7, second)).unwrap();
-            dial(&mut a, addr_of_a, &mut b, addr_of_b);
+            a.net().connect(addr_of_b).unwrap();
+            b.net().connect(addr_of_a).unwrap();
             run_members([&mut a, &mut b], head_start);
             let at_a = a.handler().link(second).expect("a connection");
             let at_b = b.handler().link(first).expect("a connection");
@@ -74,22 +74,40 @@ fn assert_one_is_left(dial: fn(&mut MemberNode, SocketAddr, &mut MemberNode, Soc
     }
 }
 
+/// The two ends may see them come about in different orders, so one end decides and the other follows.
 #[test]
-fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
-    assert_one_is_left(|a, addr_of_a, b, addr_of_b| {
-        a.net().connect(addr_of_b).unwrap();
-        b.net().connect(addr_of_a).unwrap();
-    });
+fn of_two_connections_the_smaller_id_keeps_the_newest_and_the_larger_waits() {
+    for (theirs, order) in [(1, [0, 1]), (1, [1, 0]), (3, [0, 1]), (3, [1, 0])] {
+        let (mut node, addr) = member(Hello::new(7, 2)).unwrap();
+        let hello = Hello::new(7, theirs).encode();
+        let mut peers = vec![raw::dial(addr), raw::dial(addr)];
+        run_members_until(&mut node, |node| node.net().connecting_count() == 2);
+        for (left, which) in [1, 0].into_iter().zip(order) {
+            peers[which].write_all(&hello).unwrap();
+            run_members_until(&mut node, |node| node.net().connecting_count() == left);
+        }
+        let [older, newer] = order.map(|which| peers[which].local_addr().unwrap());
+        let surplus = if theirs == 1 {
+            newer
+        } else {
+            // It is closing, and waits for its peer.
+            run_members_until(&mut node, |node| node.net().find(older).is_none());
+            older
+        };
+        peers.retain(|peer| peer.local_addr().unwrap() != surplus);
+        run_members_until(&mut node, is_settled);
+        let link = node.handler().link(theirs).expect("a connection");
+        let kept = node.net().peer(link).map(Peer::addr);
+        assert_eq!(kept, Some(if theirs == 1 { older } else { newer }));
+    }
 }
 
-/// The two ends may see them in different orders: the first one dialled is the last one accepted here.
-#[test]
-fn who_dials_twice_at_once_keeps_the_same_connection_as_the_other() {
-    assert_one_is_left(|a, _, b, addr_of_b| {
-        let other_addr_of_b = b.net().listen("127.0.0.1:0").unwrap();
-        a.net().connect(other_addr_of_b).unwrap();
-        a.net().connect(addr_of_b).unwrap();
-    });
+fn run_members_until(node: &mut MemberNode, condition: impl Fn(&mut MemberNode) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition(node) {
+        assert!(Instant::now() < end, "it does not come about");
+        let _ = node.turn(Some(Duration::from_millis(1))).expect("a turn");
+    }
 }
 
 #[test]
