@@ -360,6 +360,11 @@ mod after_the_handshake {
                 attacker.at_end
             });
             attacker.send(b"GET / HTTP/1.1\r\n\r\n");
+            // The node is not to wait for it until the linger deadline.
+            attacker
+                .socket
+                .shutdown(Shutdown::Write)
+                .expect("a connection");
             let reason = until_ended(&mut target.node, conn);
             let expected = if cfg!(debug_assertions) {
                 SessionError::Panicked
