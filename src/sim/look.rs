@@ -101,6 +101,9 @@ mod tests {
     #[test]
     fn looking_changes_nothing() {
         assert_eq!(run(true), run(false));
-        assert!(run(true).0 > 50, "it ticks every ten milliseconds, and may be late");
+        assert!(
+            run(true).0 > 50,
+            "it ticks every ten milliseconds, and may be late"
+        );
     }
 }
