@@ -231,7 +231,7 @@ impl Case {
     }
 
     fn node_ends(&mut self, input: &mut Input<'_>) {
-        let closes = input.below(2) == 0;
+        let closes = input.below(4) == 0;
         let may_finish = self.kind != Kind::Tls || self.way.is_genuine();
         let mut done = self.done;
         self.with(|_, net, conn| {

@@ -12,7 +12,7 @@ pub(super) struct Peer {
     wire: Vec<u8>,
     sent: Vec<Vec<u8>>,
     has_failed: bool,
-    has_said_goodbye: bool,
+    goodbye: Option<Vec<u8>>,
 }
 
 impl Peer {
@@ -26,7 +26,7 @@ impl Peer {
             wire,
             sent: Vec::new(),
             has_failed: false,
-            has_said_goodbye: false,
+            goodbye: None,
         }
     }
 
@@ -48,7 +48,7 @@ impl Peer {
     /// Can say something.
     fn is_established(&self) -> bool {
         let is_established = matches!(self.session.stage(), Stage::Established | Stage::Finished);
-        is_established && !self.has_failed && !self.has_said_goodbye
+        is_established && !self.has_failed && self.goodbye.is_none()
     }
 
     /// Says the next message, of this length and the four bytes of its number.
@@ -68,13 +68,19 @@ impl Peer {
 
     pub(super) fn say_goodbye(&mut self) {
         if self.is_established() {
+            let before = self.wire.len();
             self.session.goodbye(&mut self.wire);
-            self.has_said_goodbye = true;
+            self.goodbye = Some(self.wire[before..].to_vec());
         }
     }
 
     pub(super) fn has_said_goodbye(&self) -> bool {
-        self.has_said_goodbye
+        self.goodbye.is_some()
+    }
+
+    /// The bytes of its goodbye.
+    pub(super) fn goodbye(&self) -> Option<&[u8]> {
+        self.goodbye.as_deref()
     }
 
     /// What it has said since the last time.

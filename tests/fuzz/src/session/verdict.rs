@@ -19,6 +19,8 @@ struct Verdict<'a> {
     sent: &'a [Vec<u8>],
     heard: &'a [Vec<u8>],
     has_goodbye: bool,
+    /// The goodbye has left as it was said.
+    goodbye_passed: bool,
 }
 
 pub(super) fn check(side: Side, half_open: HalfOpen, case: &Case) {
@@ -34,6 +36,10 @@ pub(super) fn check(side: Side, half_open: HalfOpen, case: &Case) {
         sent: case.peer.sent(),
         heard: &it.messages,
         has_goodbye: case.peer.has_said_goodbye(),
+        goodbye_passed: case.peer.goodbye().is_some_and(|it| {
+            let mut passed = case.way.passed().windows(it.len());
+            passed.any(|window| window == it)
+        }),
     };
     // One clear end.
     assert_eq!(it.ended.len(), it.connected, "{:?}", it.ended);
@@ -88,17 +94,18 @@ impl Verdict<'_> {
         use SessionError as S;
         let Done {
             closed,
-            finished,
             misheard,
             rst,
             ..
         } = self.done;
-        let answered = half_open == HalfOpen::Allowed || finished;
+        let answered = half_open == HalfOpen::Allowed;
         let is_expected = match reason {
-            D::Local => closed || answered,
+            D::Local if closed => true,
+            D::Local if !answered => false,
             // Only with a goodbye, and only where everything was heard that was said before it.
-            D::PeerClosed if self.kind == Kind::Chunks => true,
-            D::PeerClosed => self.has_goodbye && self.heard == self.sent,
+            D::Local | D::PeerClosed => {
+                self.kind == Kind::Chunks || (self.goodbye_passed && self.heard == self.sent)
+            }
             D::Reset => rst,
             D::Session(S::Truncated) => !(self.is_whole && self.has_goodbye),
             D::Session(S::Malformed(_) | S::Refused(_) | S::RefusedByPeer(_)) => {
