@@ -34,6 +34,8 @@ struct Case {
     peer: Peer,
     /// From the peer to the node.
     way: Tampered,
+    /// Where each message ends there.
+    ends: Vec<usize>,
     done: Done,
 }
 
@@ -113,6 +115,7 @@ fn connect(kind: Kind, side: Side, half_open: HalfOpen, input: &mut Input<'_>) -
         wire,
         peer: Peer::new(kind.session(!side)),
         way: Tampered::default(),
+        ends: Vec::new(),
         done: Done::default(),
     })
 }
@@ -169,7 +172,7 @@ impl Case {
 
     fn step(&mut self, input: &mut Input<'_>) {
         match input.below(20) {
-            0..=2 => self.peer.say(input.below(200)),
+            0..=2 => self.say(input.below(200)),
             3 | 4 => self.pass(1 + input.below(64)),
             5 | 6 => self.pass(usize::MAX),
             7..=13 => self.tamper(input),
@@ -181,6 +184,15 @@ impl Case {
             _ => self.node_ends(input),
         }
         self.way.say(&self.peer.said());
+    }
+
+    /// Has the peer say a message.
+    fn say(&mut self, len: usize) {
+        let has_said = self.peer.say(len);
+        self.way.say(&self.peer.said());
+        if has_said {
+            self.ends.push(self.way.said_len());
+        }
     }
 
     /// rustls asserts that nothing is wrong with what comes after its own close_notify (rustls issue 959, and

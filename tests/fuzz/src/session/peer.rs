@@ -51,10 +51,10 @@ impl Peer {
         is_established && !self.has_failed && self.goodbye.is_none()
     }
 
-    /// Says the next message, of this length and the four bytes of its number.
-    pub(super) fn say(&mut self, len: usize) {
+    /// Says the next message, of this length and the four bytes of its number, if it can.
+    pub(super) fn say(&mut self, len: usize) -> bool {
         if !self.is_established() {
-            return;
+            return false;
         }
         let number = self.sent.len() as u32;
         let mut body = number.to_be_bytes().to_vec();
@@ -64,6 +64,7 @@ impl Peer {
             .seal(&[IoSlice::new(&frame)], &mut self.wire)
             .expect("it is established");
         self.sent.push(body);
+        true
     }
 
     pub(super) fn say_goodbye(&mut self) {

@@ -31,6 +31,17 @@ impl Tampered {
         self.genuine.starts_with(&self.passed)
     }
 
+    /// Where what was said so far ends.
+    pub(super) fn said_len(&self) -> usize {
+        self.genuine.len()
+    }
+
+    /// How much has left before the first change.
+    pub(super) fn unharmed(&self) -> usize {
+        let both = self.genuine.iter().zip(&self.passed);
+        both.take_while(|(said, passed)| said == passed).count()
+    }
+
     /// So is what has left together with what is to leave.
     pub(super) fn is_genuine(&self) -> bool {
         self.genuine == [&self.passed[..], &self.pending].concat()
