@@ -25,6 +25,12 @@ use crate::input::Input;
 /// Longer than any input may take.
 const HANDSHAKE: Duration = Duration::from_secs(300);
 
+/// Seconds to connect in. A dial that is lost is tried again after one, two, four.
+const TRIES: usize = 40;
+
+/// Silences of 200 ms after which nobody has anything to say.
+const SILENCES: usize = 10;
+
 /// A connection between a node and a genuine peer.
 struct Case {
     kind: Kind,
@@ -65,6 +71,8 @@ pub fn session(data: &[u8]) {
     };
     if is_agreed {
         case.talk_freely();
+        let connected = case.world.handler(case.node).connected;
+        assert!(connected == 1 && case.peer.is_established());
     }
     while !input.is_empty() {
         case.step(&mut input);
@@ -96,18 +104,24 @@ fn connect(kind: Kind, side: Side, half_open: HalfOpen, input: &mut Input<'_>) -
     let node = world.node(config, Node::new(kind));
     let addr = world.addr(node);
     let wire = match side {
-        Side::Responder => world.wire(addr).ok()?,
+        Side::Responder => world.wire(addr).ok(),
         Side::Initiator => {
             let listener = world.wire_listener(1);
             world
                 .with(node, |_, net| net.connect(listener.addr()))
                 .ok()?;
-            // A dial that is lost is tried again a second later, and may be lost again.
-            world.run_for(Duration::from_secs(10));
-            world.accept_wire(listener)?
+            let mut tries = 0..TRIES;
+            tries.find_map(|_| {
+                world.run_for(Duration::from_secs(1));
+                world.accept_wire(listener)
+            })
         }
-    };
-    world.run_for(Duration::from_secs(5));
+    }?;
+    let mut tries = 0..TRIES;
+    tries.find(|_| {
+        world.run_for(Duration::from_secs(1));
+        world.is_wire_connected(wire)
+    })?;
     Some(Case {
         kind,
         world,
@@ -121,14 +135,15 @@ fn connect(kind: Kind, side: Side, half_open: HalfOpen, input: &mut Input<'_>) -
 }
 
 impl Case {
-    /// Lets time go on; what the node says, the peer hears.
-    fn listen(&mut self, time: Duration) {
+    /// Lets time go on; what the node says, the peer hears. Whether it has said anything.
+    fn listen(&mut self, time: Duration) -> bool {
         self.world.run_for(time);
         let mut heard = Vec::new();
         // The end, and whether it is one of those that are to be, is judged at the node.
         let _ = self.world.read_wire(self.wire, &mut heard);
         self.peer.hear(&heard);
         self.way.say(&self.peer.said());
+        !heard.is_empty()
     }
 
     /// Passes so many of the bytes on the way.
@@ -144,12 +159,12 @@ impl Case {
     /// Passes everything, until nobody has anything to say.
     fn talk_freely(&mut self) {
         let mut silent = 0;
-        while silent < 5 {
+        while silent < SILENCES {
             let before = self.way.passed().len();
             self.pass(usize::MAX);
-            self.listen(Duration::from_millis(200));
+            let has_spoken = self.listen(Duration::from_millis(200));
             self.resume();
-            let is_silent = self.way.passed().len() == before && self.way.is_empty();
+            let is_silent = !has_spoken && self.way.passed().len() == before && self.way.is_empty();
             silent = if is_silent { silent + 1 } else { 0 };
             if self.done.fin || self.done.rst || !self.world.is_wire_connected(self.wire) {
                 return;

@@ -46,7 +46,7 @@ impl Peer {
     }
 
     /// Can say something.
-    fn is_established(&self) -> bool {
+    pub(super) fn is_established(&self) -> bool {
         let is_established = matches!(self.session.stage(), Stage::Established | Stage::Finished);
         is_established && !self.has_failed && self.goodbye.is_none()
     }
@@ -92,6 +92,11 @@ impl Peer {
     /// The bodies of all messages that it has said.
     pub(super) fn sent(&self) -> &[Vec<u8>] {
         &self.sent
+    }
+
+    /// The node has said goodbye.
+    pub(super) fn has_heard_goodbye(&self) -> bool {
+        self.session.stage() == Stage::Finished
     }
 
     /// What it has understood.

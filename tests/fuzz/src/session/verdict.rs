@@ -78,6 +78,10 @@ pub(super) fn check(side: Side, half_open: HalfOpen, case: &Case) {
     if kind != Kind::Chunks || !case.done.misheard {
         assert!(it.said.starts_with(case.peer.plaintext()));
     }
+    if verdict.is_undisturbed() && !misheard {
+        assert_eq!(it.said, case.peer.plaintext(), "everything arrives");
+        assert!(case.peer.has_heard_goodbye());
+    }
 }
 
 impl Verdict<'_> {
