@@ -142,7 +142,7 @@ impl Verdict<'_> {
         use ConnectError as C;
         use SessionError as S;
         assert!(
-            !(self.is_undisturbed() && !self.done.misheard),
+            !self.is_undisturbed() || self.done.misheard,
             "nothing was in the way: {error:?}, {}",
             self.describe()
         );
