@@ -6,6 +6,7 @@ use peerloop::session::{Output, Session};
 use peerloop::{ConnectError, DisconnectReason, HalfOpen, SessionError, Side};
 
 use super::kinds::{Chunks, Kind, MAGIC};
+use super::node::Node;
 use super::{Case, Done};
 use crate::reference::{Rule, parse};
 
@@ -43,21 +44,28 @@ pub(super) fn check(side: Side, half_open: HalfOpen, case: &Case) {
             passed.any(|window| window == tag)
         }),
     };
-    // One clear end.
+    check_one_end(side, it, handshakes_failed);
+    match it.ended.first() {
+        Some(reason) => verdict.check_end(*reason, half_open),
+        None => verdict.check_failure(it.failed.first().copied()),
+    }
+    verdict.check_messages(case.way.passed());
+    check_unharmed(case, it);
+    check_peer(case, it, verdict.is_undisturbed());
+}
+
+fn check_one_end(side: Side, it: &Node, handshakes_failed: usize) {
     assert_eq!(it.ended.len(), it.connected, "{:?}", it.ended);
     assert_eq!(it.connected + handshakes_failed, 1, "{:?}", it.failed);
     match side {
         Side::Initiator => assert_eq!(it.failed.len(), handshakes_failed),
         Side::Responder => assert!(it.failed.is_empty()),
     }
-    match it.ended.first() {
-        Some(reason) => verdict.check_end(*reason, half_open),
-        None => {
-            assert!(it.messages.is_empty(), "nothing is heard before on_connect");
-            verdict.check_failure(it.failed.first().copied());
-        }
-    }
-    verdict.check_messages(case.way.passed());
+    assert!(it.connected == 1 || it.messages.is_empty());
+}
+
+/// What came before any harm was done arrives, whatever comes after it.
+fn check_unharmed(case: &Case, it: &Node) {
     let Done {
         closed,
         misheard,
@@ -65,20 +73,23 @@ pub(super) fn check(side: Side, half_open: HalfOpen, case: &Case) {
         ..
     } = case.done;
     if it.connected == 1 && !closed && !misheard && !rst {
-        // What came before the harm was done arrives, whatever comes after it.
         let unharmed = case.way.unharmed();
         let whole = case.ends.iter().filter(|end| **end <= unharmed);
-        assert!(verdict.heard.len() >= whole.count());
+        assert!(it.messages.len() >= whole.count());
     }
-    if kind == Kind::Chunks && !case.done.rst {
+    if case.kind == Kind::Chunks && !rst {
         let agrees = case.way.passed().starts_with(&MAGIC);
         assert_eq!(it.connected == 1, agrees);
     }
-    // And the peer has heard nothing that the node has not said.
-    if kind != Kind::Chunks || !case.done.misheard {
+}
+
+/// The peer has heard nothing that the node has not said.
+fn check_peer(case: &Case, it: &Node, is_undisturbed: bool) {
+    let misheard = case.done.misheard;
+    if case.kind != Kind::Chunks || !misheard {
         assert!(it.said.starts_with(case.peer.plaintext()));
     }
-    if verdict.is_undisturbed() && !misheard {
+    if is_undisturbed && !misheard {
         assert_eq!(it.said, case.peer.plaintext(), "everything arrives");
         assert!(case.peer.has_heard_goodbye());
     }
