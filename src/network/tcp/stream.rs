@@ -53,10 +53,12 @@ impl Stream {
         options: &SocketOptions,
     ) -> io::Result<Self> {
         let socket = match socket {
-            Some(socket) => socket,
+            Some(socket) => {
+                socket.set_nonblocking(true)?;
+                socket
+            }
             None => {
-                let socket =
-                    Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+                let socket = new_nonblocking(addr)?;
                 if let Some(source) = source {
                     socket.bind(&source.into())?;
                 }
@@ -64,7 +66,6 @@ impl Stream {
                 socket
             }
         };
-        socket.set_nonblocking(true)?;
         match socket.connect(&addr.into()) {
             Err(error) if !is_in_progress(&error) => Err(error),
             _ => Ok(Self(TcpStream::from_std(socket.into()))),
@@ -73,13 +74,11 @@ impl Stream {
 
     /// Whether the connection that was begun is made; its local address then.
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
-        if let Some(error) = self.0.take_error()? {
-            return Err(error);
-        }
         match self.0.peer_addr() {
             Ok(_) => self.0.local_addr().map(Some),
             Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => {
-                Ok(None)
+                // Why it has failed, if it has.
+                self.0.take_error()?.map_or(Ok(None), Err)
             }
             Err(error) => Err(error),
         }
@@ -138,6 +137,19 @@ impl Stream {
     /// Makes the coming close a reset: nothing more is sent, the peer is told at once.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         SockRef::from(&self.0).set_linger(Some(Duration::ZERO))
+    }
+}
+
+/// A socket to dial with. Where the system can make it non-blocking from the beginning, that spares two calls.
+fn new_nonblocking(addr: SocketAddr) -> io::Result<Socket> {
+    let domain = Domain::for_address(addr);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP));
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
     }
 }
 
