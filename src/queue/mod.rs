@@ -12,12 +12,16 @@
 //!   ▲ `written` bytes of the first one are gone     0        `filled`
 //! ```
 
+mod spares;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
 use crate::framing::Head;
+
+pub(crate) use spares::Spares;
 
 /// The size of a full block: a whole write budget in one slice. With 64 KiB, five slices a write, the stream of
 /// 4,096-byte messages was an eighth slower (`cargo bench --bench throughput -- stream`, two cores, 2026-11-22).
@@ -265,7 +269,7 @@ impl SendQueue {
     /// most twice what is queued. While few connections wait that is not worth the copy, and nothing is done: with it a
     /// stream of 256-byte messages took 146 instructions a message, and 113 without (callgrind, 2026-11-25).
     pub(crate) fn shrink(&mut self, spares: &mut Spares) {
-        if spares.lent <= LENT_FREELY {
+        if !spares.are_short() {
             return;
         }
         if let Some(Chunk::Block { bytes, filled }) = self.chain.front_mut() {
@@ -343,90 +347,5 @@ impl SendQueue {
     }
 }
 
-/// Queues and blocks that nobody uses at the moment, kept so that steady traffic allocates nothing.
-#[derive(Debug, Default)]
-#[allow(
-    clippy::vec_box,
-    reason = "the box is what is kept: a connection holds it by one pointer"
-)]
-pub(crate) struct Spares {
-    blocks: Vec<Vec<u8>>,
-    block_bytes: usize,
-    /// Bytes of the blocks that queues hold.
-    lent: usize,
-    queues: Vec<Box<SendQueue>>,
-    /// Memory for what sessions seal. One is enough: only blocked connections keep theirs between two writes.
-    sealed: Vec<u8>,
-}
-
-/// Bytes in spare blocks at most: the full queue of one connection, or the first blocks of 4,096.
-const SPARE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// Bytes that queues may hold in blocks before those that wait are made to give back what they do not need.
-const LENT_FREELY: usize = 4 * 1024 * 1024;
-
-/// Queues kept at most, each some 150 bytes: as many as answer in one turn of a busy loop.
-const SPARE_QUEUES_MAX: usize = 1024;
-
-impl Spares {
-    pub(crate) fn take_queue(&mut self) -> Box<SendQueue> {
-        self.queues.pop().unwrap_or_default()
-    }
-
-    /// Takes back a queue, empty or not; what is in it is dropped.
-    pub(crate) fn put_queue(&mut self, mut queue: Box<SendQueue>) {
-        while let Some(chunk) = queue.chain.pop_front() {
-            if let Chunk::Block { bytes, .. } = chunk {
-                self.put_block(bytes);
-            }
-        }
-        self.put_block(std::mem::take(&mut queue.tail));
-        queue.tracked.clear();
-        if self.queues.len() < SPARE_QUEUES_MAX {
-            // A chain or a list that grew long once does not stay long for ever.
-            queue.chain.shrink_to(8);
-            queue.tracked.shrink_to(8);
-            (queue.filled, queue.written, queue.len) = (0, 0, 0);
-            (queue.overhead, queue.position) = (0, 0);
-            self.queues.push(queue);
-        }
-    }
-
-    pub(crate) fn take_sealed(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.sealed)
-    }
-
-    pub(crate) fn put_sealed(&mut self, sealed: Vec<u8>) {
-        if sealed.capacity() > self.sealed.capacity() && sealed.capacity() <= BLOCK {
-            self.sealed = sealed;
-        }
-    }
-
-    /// A block, or an empty one for the caller to grow.
-    fn take_block(&mut self) -> Vec<u8> {
-        let block = self.blocks.pop().unwrap_or_default();
-        self.block_bytes -= block.len();
-        self.lent += block.len();
-        block
-    }
-
-    /// A block that holds these bytes and no more.
-    fn copy_out(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.lent += bytes.len();
-        bytes.to_vec()
-    }
-
-    fn put_block(&mut self, block: Vec<u8>) {
-        debug_assert!(self.lent >= block.len());
-        self.lent = self.lent.saturating_sub(block.len());
-        let fits = self.block_bytes + block.len() <= SPARE_BYTES_MAX;
-        if fits && (BLOCK_MIN..=BLOCK).contains(&block.len()) {
-            self.block_bytes += block.len();
-            self.blocks.push(block);
-        }
-    }
-}
-
 #[cfg(test)]
-#[path = "queue_tests.rs"]
 mod tests;

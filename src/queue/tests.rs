@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::spares::{LENT_FREELY, SPARE_BYTES_MAX, SPARE_QUEUES_MAX};
 use super::*;
 use crate::framing::{ByteOrder, LengthPrefix};
 
@@ -9,10 +10,9 @@ fn head(len: usize) -> Head {
 
 /// The spares of a loop in which many connections wait.
 fn busy_spares() -> Spares {
-    Spares {
-        lent: LENT_FREELY + BLOCK,
-        ..Spares::default()
-    }
+    let mut spares = Spares::default();
+    spares.lent = LENT_FREELY + BLOCK;
+    spares
 }
 
 /// Everything that is queued, written in steps of at most `step` bytes.
