@@ -106,6 +106,10 @@
 //! partitions, crashes and unkind kernels, replayable from a seed. Its
 //! [guide](https://docs.rs/peerloop/latest/peerloop/sim/guide/index.html) shows how to test a protocol in it.
 //!
+//! # Limits
+//!
+//! What one loop, one machine and a network of a million nodes can do, and what ends it first, is calculated in [`scaling`].
+//!
 //! # Logs
 //!
 //! Through the `log` crate, under the target `peerloop`, with the node's name and the connection's id. What a peer can
@@ -140,6 +144,9 @@ pub mod planted;
 #[cfg(not(peerloop_planted))]
 mod planted;
 mod queue;
+#[doc = include_str!("scaling.md")]
+#[doc = include_str!("../benches/charts/growth.svg")]
+pub mod scaling {}
 mod secure;
 pub mod session;
 #[cfg(feature = "sim")]

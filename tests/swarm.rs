@@ -2,16 +2,24 @@
 
 use std::env::{self, consts};
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// Runs an example to its end, which comes by itself.
-fn run(example: &str, arguments: &[&str]) -> (Option<i32>, String) {
+/// An example of this build.
+fn path(example: &str) -> PathBuf {
     let test = env::current_exe().expect("a path");
     let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
     let name = format!("{example}{}", consts::EXE_SUFFIX);
-    let output = Command::new(profile.join("examples").join(name))
-        .args(arguments)
-        .output();
+    profile.join("examples").join(name)
+}
+
+/// Runs an example to its end, which comes by itself.
+fn run(example: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    end_of(Command::new(path(example)).args(arguments))
+}
+
+fn end_of(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output();
     let Output {
         status,
         stdout,
@@ -48,9 +56,24 @@ fn a_client_process_that_loses_its_server_counts_it() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_loss_is_told_and_fails() {
+    // Neither the server nor its client process has descriptors for so many.
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "ulimit -n 40 && exec \"$0\" \"$@\""]);
+    shell.arg(path("c10k"));
+    let arguments = ["--idle", "0", "--talking", "100", "--messages", "1"];
+    let (code, output) = end_of(shell.args(arguments));
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("c10k: something was lost"), "{output}");
+}
+
+#[test]
 fn connections_come_and_go_and_both_sides_agree() {
-    let (code, output) = run("churn", &["--seconds", "1", "--at-once", "10"]);
+    let (code, output) = run("churn", &["--seconds", "2", "--at-once", "10"]);
     assert_eq!(code, Some(0), "{output}");
+    // A line a second, while it runs.
+    assert!(output.contains(" cycles a second\n"), "{output}");
     let done = output.lines().find_map(|line| line.split_once(" of "));
     let (done, _) = done.expect("the summary");
     assert_ne!(done, "0", "{output}");

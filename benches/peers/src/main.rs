@@ -10,21 +10,24 @@
 //! ratios of each round. What a contestant cannot do is shown as "-". Two threads are busy at most.
 
 use std::error::Error;
+use std::fs;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use peers::measure::{Effort, Measured, measure};
 use peers::report::machine::Occasion;
 use peers::report::table::{Style, figures};
-use peers::report::{json, plot, targets};
+use peers::report::{curves, json, plot, targets};
 use peers::works::{Case, Length, WORKS, cases};
 
-const USAGE: &str = "usage: peers [--quick] [--rounds NUMBER] [--only WORK]... [--json | --markdown] [--plot[=FILE]]
+const USAGE: &str = "usage: peers [--quick] [--rounds NUMBER] [--only WORK]... [--json | --markdown]
+             [--plot[=FILE]] [--plot-growth[=FILE]]
 
 WORK is one of stream, fan-in, round trip, broadcast, line, connect, life, memory, growth, or one case of it as
-in \"stream/16 B\". --plot draws a chart into FILE, peers.svg by default.";
+in \"stream/16 B\". --plot draws a chart of all contestants into FILE, peers.svg by default;
+--plot-growth draws how the cost grows with connections, timers and shards, growth.svg by default.";
 
 /// What is printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,12 +36,15 @@ enum Output {
     Json,
 }
 
+type Draw = fn(&Path, &Occasion, &[Measured]) -> Result<(), Box<dyn Error>>;
+
 struct Arguments {
     length: Length,
     rounds: Option<usize>,
     only: Vec<String>,
     output: Output,
     plot: Option<PathBuf>,
+    plot_growth: Option<PathBuf>,
 }
 
 impl Arguments {
@@ -51,6 +57,7 @@ impl Arguments {
             only: Vec::new(),
             output: Output::Table(Style::Plain),
             plot: None,
+            plot_growth: None,
         };
         let mut parser = lexopt::Parser::from_env();
         while let Some(argument) = parser.next()? {
@@ -60,11 +67,9 @@ impl Arguments {
                 Long("only") => arguments.only.push(parser.value()?.string()?),
                 Long("json") => arguments.output = Output::Json,
                 Long("markdown") => arguments.output = Output::Table(Style::Markdown),
-                Long("plot") => {
-                    let file = parser
-                        .optional_value()
-                        .unwrap_or_else(|| "peers.svg".into());
-                    arguments.plot = Some(file.into());
+                Long("plot") => arguments.plot = Some(file(&mut parser, "peers.svg")),
+                Long("plot-growth") => {
+                    arguments.plot_growth = Some(file(&mut parser, "growth.svg"));
                 }
                 Short('h') | Long("help") => return Ok(None),
                 _ => return Err(argument.unexpected()),
@@ -88,6 +93,12 @@ impl Arguments {
         let named = |name: &String| *name == case.work || *name == case.id();
         self.only.is_empty() || self.only.iter().any(named)
     }
+}
+
+/// The file that an option names, or the one that it has without a name.
+fn file(parser: &mut lexopt::Parser, default: &str) -> PathBuf {
+    let named = parser.optional_value();
+    named.map_or_else(|| default.into(), PathBuf::from)
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
@@ -120,14 +131,37 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             write!(out, "{}", targets::table(&outcomes, style))?;
         }
     }
-    if let Some(path) = &arguments.plot {
-        plot::plot(path, &occasion, &measured)?;
-        eprintln!("{} drawn", path.display());
-    }
+    draw(arguments, &occasion, &measured, &mut failures);
     if failures.is_empty() {
         return Ok(());
     }
     Err(format!("failed:\n{}", failures.join("\n")).into())
+}
+
+/// Draws what is asked for. Failures are appended to the list.
+fn draw(
+    arguments: &Arguments,
+    occasion: &Occasion,
+    measured: &[Measured],
+    failures: &mut Vec<String>,
+) {
+    let drawn = |path: &Path, draw: Draw| {
+        if let Some(directory) = path.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        draw(path, occasion, measured)
+    };
+    let charts: [(_, Draw); 2] = [
+        (&arguments.plot, plot::plot),
+        (&arguments.plot_growth, curves::plot),
+    ];
+    for (path, chart) in charts {
+        let Some(path) = path else { continue };
+        match drawn(path, chart) {
+            Ok(()) => eprintln!("{} drawn", path.display()),
+            Err(error) => failures.push(format!("{}: {error}", path.display())),
+        }
+    }
 }
 
 fn main() -> ExitCode {

@@ -302,7 +302,7 @@ fn growth() -> Vec<Case> {
             peerloop::growth::timers(others)
         })
     };
-    let mut cases: Vec<Case> = [0, 10, 100, 1000, 5000].map(busy).into();
-    cases.extend([0, 1000, 100_000].map(timers));
+    let mut cases: Vec<Case> = [0, 1, 10, 100, 1000, 5000].map(busy).into();
+    cases.extend([0, 10, 100, 1000, 10_000, 100_000, 1_000_000].map(timers));
     cases
 }

@@ -1,5 +1,6 @@
 //! What becomes of the figures.
 
+pub mod curves;
 pub mod json;
 pub mod machine;
 pub mod plot;

@@ -28,7 +28,7 @@ const BARS: [(&str, Metric, &str); 8] = [
     ("connect/and disconnect", Metric::Time, "connect"),
 ];
 
-const COLOURS: [RGBColor; 5] = [
+pub(super) const COLOURS: [RGBColor; 5] = [
     RGBColor(0, 114, 178),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
@@ -109,7 +109,7 @@ fn bars(measured: &[Measured]) -> (Vec<&'static str>, Vec<Bar>) {
     (labels, bars)
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 
 fn legend(area: &Area<'_>) -> Result<()> {
     for (number, who) in Contestant::ALL.into_iter().enumerate() {
@@ -121,7 +121,7 @@ fn legend(area: &Area<'_>) -> Result<()> {
     Ok(())
 }
 
-fn write_text(area: &Area<'_>, x: i32, y: i32, size: u32, text: &str) -> Result<()> {
+pub(super) fn write_text(area: &Area<'_>, x: i32, y: i32, size: u32, text: &str) -> Result<()> {
     let style = ("sans-serif", size).into_font().color(&BLACK);
     Ok(area.draw(&Text::new(text.to_owned(), (x, y), style))?)
 }
