@@ -164,7 +164,7 @@ pub use framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 pub use group::{Group, MemberId};
 pub use handle::Handle;
 pub use handler::{Admission, Handler, SendOutcome};
-pub use id::{ConnId, Side, TimerId};
+pub use id::{ConnId, ShardId, Side, TimerId};
 pub use net::{Body, Broadcast, Net};
 pub use node::{Node, Turn};
 pub use peer::{Peer, PeerState};

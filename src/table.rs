@@ -2,12 +2,13 @@
 
 use slab::Slab;
 
-use crate::id::ConnId;
+use crate::id::{ConnId, ShardId};
 
 /// What the node knows by connection id. A stale id misses, always: every slot counts its occupants, and a slot that
 /// has counted to the end is never used again.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
+    shard: ShardId,
     slots: Slab<Option<(ConnId, T)>>,
     /// By slot: how often it was given out.
     generations: Vec<u32>,
@@ -15,8 +16,10 @@ pub(crate) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    pub(crate) fn new() -> Self {
+    /// A table whose ids are those of this shard.
+    pub(crate) fn new(shard: ShardId) -> Self {
         Self {
+            shard,
             slots: Slab::new(),
             generations: Vec::new(),
             len: 0,
@@ -26,6 +29,11 @@ impl<T> Table<T> {
     /// Occupied slots.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Which shard's ids these are.
+    pub(crate) fn shard(&self) -> ShardId {
+        self.shard
     }
 
     pub(crate) fn insert(&mut self, make: impl FnOnce(ConnId) -> T) -> ConnId {
@@ -43,7 +51,7 @@ impl<T> Table<T> {
         };
         let slot = entry.key();
         self.generations[slot] += 1;
-        let id = ConnId::new(slot as u32, self.generations[slot]);
+        let id = ConnId::new(self.shard, slot as u32, self.generations[slot]);
         entry.insert(Some((id, make(id))));
         self.len += 1;
         id
@@ -84,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_stale_id_misses_the_next_occupant() {
-        let mut table = Table::new();
+        let mut table = Table::new(ShardId::FIRST);
         let first = table.insert(|_| "first");
         assert_eq!(table.remove(first), Some("first"));
         let second = table.insert(|_| "second");
@@ -98,12 +106,12 @@ mod tests {
 
     #[test]
     fn a_slot_out_of_generations_is_retired() {
-        let mut table = Table::new();
+        let mut table = Table::new(ShardId::FIRST);
         let id = table.insert(|_| ());
         table.remove(id);
         table.generations[0] = u32::MAX - 1;
         let last = table.insert(|_| ());
-        assert_eq!(last, ConnId::new(0, u32::MAX));
+        assert_eq!(last, ConnId::new(ShardId::FIRST, 0, u32::MAX));
         table.remove(last);
         let next = table.insert(|_| ());
         assert_eq!(next.slot(), 1);

@@ -21,7 +21,7 @@ use crate::config::{Config, Profile};
 use crate::deadlines::Deadlines;
 use crate::error::DisconnectReason;
 use crate::framing::Head;
-use crate::id::ConnId;
+use crate::id::{ConnId, ShardId};
 use crate::limits::Limits;
 use crate::network::{Registrar, Reserve, SocketOptions};
 use crate::peer::{Ending, Peer, State};
@@ -118,7 +118,7 @@ impl Net {
             limits: Limits::new(&config),
             config,
             now,
-            peers: Table::new(),
+            peers: Table::new(ShardId::FIRST),
             connecting: 0,
             connected: 0,
             listeners: Slab::new(),
