@@ -141,6 +141,8 @@ mod planted;
 mod queue;
 mod secure;
 pub mod session;
+mod shards;
+mod siblings;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
@@ -152,8 +154,8 @@ mod turn;
 
 pub use bytes::Bytes;
 pub use config::{
-    Config, DialOptions, HalfOpen, ListenOptions, Overflow, Panics, Permission, PrefixLimit,
-    Timeouts,
+    Config, DialOptions, HalfOpen, ListenOptions, Overflow, Panics, Permission, Placement,
+    PrefixLimit, ShardOptions, Timeouts,
 };
 pub use conn_map::ConnMap;
 pub use error::{
@@ -168,5 +170,6 @@ pub use id::{ConnId, ShardId, Side, TimerId};
 pub use net::{Body, Broadcast, Net};
 pub use node::{Node, Turn};
 pub use peer::{Peer, PeerState};
+pub use shards::{Shards, ShardsHandle};
 pub use stats::{Metrics, Traffic};
 pub use topology::{Topology, TopologyError};

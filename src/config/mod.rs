@@ -3,12 +3,14 @@
 mod options;
 mod policy;
 mod profile;
+mod shards;
 mod timeouts;
 
 use std::time::Duration;
 
 pub use options::{DialOptions, ListenOptions};
 pub use policy::{HalfOpen, Overflow, Panics, Permission, PrefixLimit};
+pub use shards::{Placement, ShardOptions};
 pub use timeouts::Timeouts;
 
 pub(crate) use profile::{Overrides, Profile};
