@@ -26,6 +26,8 @@ pub(crate) enum Order {
     Broadcast(Box<Announcement>),
     Verb(ConnId, Verb),
     Adopt(Box<Newcomer>),
+    /// The other end of this dial was accepted, and is closed only when the dial has been ended.
+    EndSelfConnection(ConnId, Stream),
 }
 
 impl Order {
@@ -34,7 +36,7 @@ impl Order {
         match self {
             Self::Send(_, body) => body.len(),
             Self::Broadcast(announcement) => announcement.cost(),
-            Self::Verb(..) | Self::Adopt(_) => 0,
+            Self::Verb(..) | Self::Adopt(_) | Self::EndSelfConnection(..) => 0,
         }
     }
 }
@@ -48,8 +50,6 @@ pub(crate) enum Verb {
     Pause,
     Resume,
     Flush,
-    /// It is the other end of a connection that was accepted.
-    EndSelfConnection,
 }
 
 /// One message for several connections of one shard.
@@ -185,8 +185,8 @@ pub(crate) struct Siblings {
     next: usize,
     /// Memory for the shards in the order in which they are offered one.
     order: Vec<(usize, usize)>,
-    /// Verbs for shards whose queue was full, in their order.
-    pub(crate) held_back: VecDeque<(ConnId, Verb)>,
+    /// Orders for shards whose queue was full, in their order.
+    pub(crate) held_back: VecDeque<(ShardId, Order)>,
     /// A deadline is set at which they are passed on again.
     pub(crate) retry_is_due: bool,
 }
@@ -254,7 +254,7 @@ impl Siblings {
         }
         match order {
             Order::Adopt(newcomer) => Some(*newcomer),
-            Order::Send(..) | Order::Broadcast(_) | Order::Verb(..) => None,
+            _ => None,
         }
     }
 

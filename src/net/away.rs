@@ -1,5 +1,6 @@
 //! Connections that another shard has.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +10,7 @@ use super::{Broadcast, Due, Net};
 use crate::error::SendError;
 use crate::framing::Codec;
 use crate::id::{ConnId, ShardId};
+use crate::network::Stream;
 use crate::siblings::{Announcement, Framed, Order, Verb};
 
 /// When verbs that a full queue has refused are passed on again.
@@ -101,36 +103,53 @@ impl Net {
         conns.len() - outcome.sent
     }
 
-    /// Has the shard of a connection that is not of this one do something about it. If its queue is full that waits here, as
-    /// do those that come after it.
+    /// Has the shard of a connection that is not of this one do something about it.
     #[cold]
     #[inline(never)]
     pub(super) fn pass_on(&mut self, conn: ConnId, verb: Verb) {
-        let is_away = self.is_away(conn);
-        let Some(siblings) = self.siblings.as_mut().filter(|_| is_away) else {
+        if self.is_away(conn) {
+            self.give_order(conn, Order::Verb(conn, verb));
+        }
+    }
+
+    /// A connection just accepted is the other end of a dial of this node: ends the dial, and then this one.
+    pub(crate) fn meet_own_dial(&mut self, conn: ConnId, stream: Stream) {
+        if self.is_away(conn) {
+            self.give_order(conn, Order::EndSelfConnection(conn, stream));
+        } else {
+            self.end_self_connection(conn);
+        }
+    }
+
+    /// Passes an order on to a connection's shard. If its queue is full that waits here, as do those that come after it.
+    fn give_order(&mut self, conn: ConnId, order: Order) {
+        let Some(siblings) = &mut self.siblings else {
             return;
         };
         if siblings.held_back.len() >= self.config.command_queue {
             self.metrics.commands_lost += 1;
             let name = &self.config.name;
-            log::warn!(target: "peerloop", "{name}: {conn}: {verb:?} is lost: its shard takes no commands");
+            log::warn!(target: "peerloop", "{name}: {conn}: its shard takes no commands; one is lost");
             return;
         }
-        siblings.held_back.push_back((conn, verb));
+        siblings.held_back.push_back((conn.shard(), order));
         self.pass_held_back();
     }
 
     /// Passes on what full queues have refused, for as long as they take it.
-    pub(crate) fn pass_held_back(&mut self) {
+    fn pass_held_back(&mut self) {
         let Some(siblings) = &mut self.siblings else {
             return;
         };
-        while let Some((conn, verb)) = siblings.held_back.front().copied() {
-            let passed = siblings.pass(conn.shard(), Order::Verb(conn, verb));
-            if passed.is_err_and(|refused| refused.error == SendError::Full) {
+        while let Some((shard, order)) = siblings.held_back.pop_front() {
+            let Err(refused) = siblings.pass(shard, order) else {
+                continue;
+            };
+            // Nothing waits for a shard that is gone.
+            if let (SendError::Full, Some(order)) = (refused.error, refused.command) {
+                siblings.held_back.push_front((shard, order));
                 break;
             }
-            siblings.held_back.pop_front();
         }
         if !siblings.held_back.is_empty() && !std::mem::replace(&mut siblings.retry_is_due, true) {
             self.deadlines.insert(self.later(RETRY), Due::Retry);
@@ -147,9 +166,6 @@ impl Net {
 
     /// Does what another shard, or another thread, wants done about a connection.
     pub(crate) fn carry_out(&mut self, conn: ConnId, verb: Verb) {
-        if self.peers.get(conn).is_none() {
-            return;
-        }
         match verb {
             Verb::Close => self.close(conn),
             Verb::ShutdownWrite => self.shutdown_write(conn),
@@ -157,7 +173,6 @@ impl Net {
             Verb::Pause => self.pause(conn),
             Verb::Resume => self.resume(conn),
             Verb::Flush => self.flush(conn),
-            Verb::EndSelfConnection => self.end_self_connection(conn),
         }
     }
 
@@ -169,18 +184,9 @@ impl Net {
         }
     }
 
-    /// Whether a connection just accepted is the other end of a dial of another shard. Then that one is ended there.
-    pub(crate) fn is_siblings_dial(
-        &mut self,
-        addr: std::net::SocketAddr,
-        local_addr: std::net::SocketAddr,
-    ) -> bool {
-        let siblings = self.siblings.as_ref();
-        let dial = siblings.and_then(|siblings| siblings.find_dial(addr, local_addr));
-        if let Some(conn) = dial {
-            self.pass_on(conn, Verb::EndSelfConnection);
-        }
-        dial.is_some()
+    /// Another shard's dial between these two addresses.
+    pub(crate) fn find_dial_away(&self, from: SocketAddr, to: SocketAddr) -> Option<ConnId> {
+        self.siblings.as_ref()?.find_dial(from, to)
     }
 
     fn is_away(&self, conn: ConnId) -> bool {

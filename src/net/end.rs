@@ -3,7 +3,7 @@
 use super::Net;
 use crate::error::{ConnectError, DisconnectReason, SessionError};
 use crate::id::{ConnId, Side};
-use crate::peer::{Ending, State};
+use crate::peer::{Ending, Peer, State};
 use crate::planted::planted;
 use crate::siblings::Verb;
 
@@ -156,8 +156,10 @@ impl Net {
 
     /// Both ends of a connection are this node's.
     pub(crate) fn end_self_connection(&mut self, conn: ConnId) {
-        self.metrics.self_connections += 1;
-        self.end(conn, Ending::Disconnected(DisconnectReason::SelfConnection));
+        if self.peers.get(conn).is_some_and(Peer::is_live) {
+            self.metrics.self_connections += 1;
+            self.end(conn, Ending::Disconnected(DisconnectReason::SelfConnection));
+        }
     }
 
     /// A connection has left this state for good.

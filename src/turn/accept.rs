@@ -123,7 +123,8 @@ impl<H: Handler> Driver<'_, H> {
                 return false;
             }
         };
-        if self.is_own_dial(addr, local_addr) {
+        if let Some(conn) = self.find_own_dial(addr, local_addr) {
+            self.net.meet_own_dial(conn, stream);
             return false;
         }
         let admission = self.call("on_accept", None, |handler, net| {
@@ -161,30 +162,27 @@ impl<H: Handler> Driver<'_, H> {
         true
     }
 
-    /// Whether a connection just accepted is the other end of one of our own dials: both ends' addresses tell, on
-    /// whatever interface. Then that one is ended as well.
-    fn is_own_dial(&mut self, addr: SocketAddr, local_addr: SocketAddr) -> bool {
+    /// The dial of ours whose other end is a connection just accepted, if there is one: both ends' addresses tell, on
+    /// whatever interface.
+    fn find_own_dial(&self, addr: SocketAddr, local_addr: SocketAddr) -> Option<ConnId> {
         // Whoever reached itself has dialled the address that the connection came in by.
         if self.net.config.self_connections == Permission::Allowed
             || !self.net.limits.lock().knows(local_addr)
         {
-            return false;
+            return None;
         }
         let same = |a, b| canonical(a) == canonical(b);
-        let dials = self.net.peers.iter().filter(|(_, peer)| {
+        let mut dials = self.net.peers.iter().filter(|(_, peer)| {
             peer.side() == Side::Initiator && peer.is_live() && same(peer.addr(), local_addr)
         });
-        let core = &*self.core;
-        let own = dials.map(|(conn, _)| conn).find(|conn| {
-            let inbound = core.inbound.get(conn.slot()).and_then(Option::as_ref);
+        let ends_here = |conn: &ConnId| {
+            let inbound = self.core.inbound.get(conn.slot()).and_then(Option::as_ref);
             let end = inbound.and_then(|inbound| inbound.stream.local_addr().ok());
             end.is_some_and(|end| same(end, addr))
-        });
-        if let Some(conn) = own {
-            self.net.end_self_connection(conn);
-            return true;
-        }
-        self.net.is_siblings_dial(addr, local_addr)
+        };
+        dials
+            .find_map(|(conn, _)| Some(conn).filter(ends_here))
+            .or_else(|| self.net.find_dial_away(addr, local_addr))
     }
 
     /// A connection that was accepted and was gone, or could not be kept, before anything began.

@@ -54,6 +54,10 @@ impl<H: Handler> Driver<'_, H> {
                 self.net.turn_away();
             }
             Order::Adopt(newcomer) => self.admit(*newcomer),
+            Order::EndSelfConnection(conn, stream) => {
+                self.net.end_self_connection(conn);
+                drop(stream);
+            }
         }
     }
 }
