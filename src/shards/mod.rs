@@ -154,11 +154,12 @@ impl<H: Handler + Send + 'static> Shards<H> {
     }
 
     fn spawn(&mut self, mut node: Node<H>) -> io::Result<()> {
-        let end = EndOfAll(self.handle.clone());
+        let guard = EndOfAll(self.handle.clone());
         let name = node.net().name().to_owned();
         let thread = thread::Builder::new().name(name).spawn(move || {
-            let _end = end;
-            node.run()?;
+            // Whoever stops as it was told has told the others; they may have something left to send.
+            let guard = guard;
+            node.run().inspect_err(|_| guard.end())?;
             Ok(node.into_handler())
         })?;
         self.threads.push(thread);
@@ -237,12 +238,20 @@ impl<H> fmt::Debug for Shards<H> {
     }
 }
 
-/// However a shard ends, the others do.
+/// If a shard cannot go on, the others do not.
 struct EndOfAll<H>(ShardsHandle<H>);
+
+impl<H> EndOfAll<H> {
+    fn end(&self) {
+        self.0.shutdown(Duration::ZERO);
+    }
+}
 
 impl<H> Drop for EndOfAll<H> {
     fn drop(&mut self) {
-        self.0.shutdown(Duration::ZERO);
+        if thread::panicking() {
+            self.end();
+        }
     }
 }
 
