@@ -23,7 +23,7 @@ use peers::works::{Case, Length, WORKS, cases};
 
 const USAGE: &str = "usage: peers [--quick] [--rounds NUMBER] [--only WORK]... [--json | --markdown] [--plot[=FILE]]
 
-WORK is one of stream, fan-in, round trip, broadcast, line, connect, life, memory, growth, or one case of it as
+WORK is one of stream, fan-in, round trip, broadcast, line, connect, life, memory, growth, shards, or one case of it as
 in \"stream/16 B\". --plot draws a chart into FILE, peers.svg by default.";
 
 /// What is printed.
