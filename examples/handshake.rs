@@ -17,9 +17,9 @@
 //! whoever says both of ours is ourselves, whoever says the id alone has stolen or copied it. After that the session
 //! steps aside and the connection is plain TCP.
 //!
-//! Two nodes that dial each other at once have two connections for a moment. Both know who has dialled which, and keep the
-//! one that the node with the smaller id has dialled. What was sent on the other may be lost: speak first in answer to
-//! something, or say again what matters.
+//! Two nodes that dial each other at once have two connections for a moment; who dials again after a cut that the other has
+//! not noticed has two for longer. The node with the smaller id decides for both: it keeps the newest and closes the others.
+//! What was sent on those may be lost: speak first in answer to something, or say again what matters.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 use peerloop::session::{Identity, Output, Session, Stage};
 use peerloop::{
     Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Peer, Permission,
-    SessionError, Side,
+    SessionError,
 };
 
 const MAGIC: [u8; 4] = *b"loop";
@@ -61,12 +61,9 @@ impl Hello {
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut bytes = MAGIC.to_vec();
-        bytes.extend(self.version.to_be_bytes());
-        bytes.extend(self.network.to_be_bytes());
-        bytes.extend(self.id.to_be_bytes());
-        bytes.extend(self.nonce.to_be_bytes());
-        bytes
+        let (version, network) = (self.version.to_be_bytes(), self.network.to_be_bytes());
+        let (id, nonce) = (self.id.to_be_bytes(), self.nonce.to_be_bytes());
+        [&MAGIC[..], &version, &network, &id, &nonce].concat()
     }
 
     /// `None` for bytes that are too few, or begin with another magic.
@@ -120,10 +117,10 @@ impl Session for Handshake {
 
     fn receive(&mut self, bytes: &[u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
         // A stranger is known by its first wrong byte: it may be waiting for our answer to fewer than it takes.
-        if bytes
+        if !bytes
             .iter()
-            .zip(MAGIC)
-            .any(|(theirs, ours)| *theirs != ours)
+            .zip(&MAGIC)
+            .all(|(theirs, ours)| theirs == ours)
         {
             return Err(SessionError::Refused("another protocol"));
         }
@@ -152,8 +149,8 @@ impl Session for Handshake {
 /// A node of the network: it keeps one connection with each other one.
 pub(crate) struct Member {
     hello: Hello,
-    /// The connection that counts, by the other's id.
-    links: HashMap<u64, ConnId>,
+    /// The connections with another node by its id, the newest last. There are several for a moment only.
+    links: HashMap<u64, Vec<ConnId>>,
     /// What happened, for printing.
     pub(crate) story: Vec<String>,
 }
@@ -169,16 +166,7 @@ impl Member {
 
     /// The connection with another node.
     pub(crate) fn link(&self, id: u64) -> Option<ConnId> {
-        self.links.get(&id).copied()
-    }
-
-    /// Of two connections with the node `other`, the one to give up. Both nodes come to the same answer.
-    fn surplus(&self, net: &Net, other: u64, old: ConnId, new: ConnId) -> ConnId {
-        let is_right = |conn| {
-            let dialled_by_us = net.peer(conn).map(Peer::side) == Some(Side::Initiator);
-            dialled_by_us == (self.hello.id < other)
-        };
-        if is_right(old) { new } else { old }
+        self.links.get(&id)?.last().copied()
     }
 
     fn tell(&mut self, what: &str) {
@@ -200,14 +188,15 @@ impl Handler for Member {
         let Some(theirs) = hello_of(net, conn) else {
             return net.abort(conn);
         };
-        let Some(old) = self.links.insert(theirs.id, conn) else {
-            return self.tell(&format!("connected with node {}", theirs.id));
-        };
-        let surplus = self.surplus(net, theirs.id, old, conn);
-        if surplus == conn {
-            self.links.insert(theirs.id, old);
+        let links = self.links.entry(theirs.id).or_default();
+        let is_new = links.is_empty();
+        if self.hello.id < theirs.id {
+            links.drain(..).for_each(|older| net.close(older));
         }
-        net.close(surplus);
+        links.push(conn);
+        if is_new {
+            self.tell(&format!("connected with node {}", theirs.id));
+        }
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -221,8 +210,11 @@ impl Handler for Member {
         let Some(theirs) = hello_of(net, conn) else {
             return;
         };
-        // A surplus connection is nobody's loss.
-        if self.link(theirs.id) == Some(conn) {
+        let Some(links) = self.links.get_mut(&theirs.id) else {
+            return;
+        };
+        links.retain(|link| *link != conn);
+        if links.is_empty() {
             self.links.remove(&theirs.id);
             self.tell(&format!("node {} is gone", theirs.id));
         }

@@ -35,7 +35,7 @@ struct Credentials {
 }
 
 impl Credentials {
-    /// Signed by nobody but itself: who trusts it, trusts this certificate and no other.
+    /// Signed by nobody but itself: no authority is needed.
     fn new(name: &str) -> Result<Self, Failure> {
         let mut params = CertificateParams::new([name.to_owned()])?;
         params.distinguished_name.push(DnType::CommonName, name);
@@ -105,7 +105,7 @@ impl Peer {
         let _ = writeln!(io::stdout(), "{:>8}: {what}", self.name);
     }
 
-    /// Whom the certificate of a connection belongs to.
+    /// Whom the certificate of a connection belongs to. rustls lets in what a friend has signed, too: this does not.
     fn friend(&self, net: &Net, conn: ConnId) -> Option<&'static str> {
         let shown = net.peer(conn)?.identity()?.certificates.first()?;
         let is_shown = |friend: &&Friend| friend.certificate.as_ref() == shown;

@@ -8,16 +8,19 @@ use std::time::Instant;
 
 use slab::Slab;
 
+use crate::compact::Moment;
+
 /// A heap of deadlines, each with a key that says whose it is.
 ///
 /// ```text
 ///   entries (by slot, stable)          heap (by time)
 ///   ┌──────┬──────────┐               ┌────────────────────┐
-///   │ slot │ key, at  │ ◄──── slot ── │ instant, serial    │   heap[place].slot == slot
+///   │ slot │ key      │ ◄──── slot ── │ moment             │   heap[place].slot == slot
 ///   └──────┴──────────┘ ── place ───► └────────────────────┘   entries[slot].place == place
 /// ```
 #[derive(Debug)]
 pub(crate) struct Deadlines<K> {
+    epoch: Instant,
     heap: Vec<Node>,
     entries: Slab<Entry<K>>,
     next_serial: u64,
@@ -25,8 +28,7 @@ pub(crate) struct Deadlines<K> {
 
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    at: Instant,
-    serial: u64,
+    at: Moment,
     slot: u32,
 }
 
@@ -34,19 +36,16 @@ struct Node {
 struct Entry<K> {
     key: K,
     place: u32,
-    /// The serial of the first setting: the identity, where a slot is used again.
-    identity: u64,
-}
-
-impl Node {
-    fn is_before(&self, other: &Self) -> bool {
-        (self.at, self.serial) < (other.at, other.serial)
-    }
+    /// How many were set before it. Equal moments go by it; where a slot is used again it tells who is meant, as long as the
+    /// deadline was not moved.
+    serial: u64,
 }
 
 impl<K> Deadlines<K> {
-    pub(crate) fn new() -> Self {
+    /// Of the deadlines none is before `epoch`.
+    pub(crate) fn new(epoch: Instant) -> Self {
         Self {
+            epoch,
             heap: Vec::new(),
             entries: Slab::new(),
             next_serial: 0,
@@ -61,7 +60,7 @@ impl<K> Deadlines<K> {
 
     /// When the earliest is due.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.heap.first().map(|node| node.at)
+        self.heap.first().map(|node| node.at.instant(self.epoch))
     }
 
     /// Everything set from now on has at least this serial; see [`Deadlines::pop_due`].
@@ -69,16 +68,17 @@ impl<K> Deadlines<K> {
         self.next_serial
     }
 
-    /// Adds a deadline; its slot and its identity.
+    /// Adds a deadline; its slot and its serial.
     pub(crate) fn insert(&mut self, at: Instant, key: K) -> (u32, u64) {
         let serial = self.take_serial();
         let place = self.heap.len();
         let slot = self.entries.insert(Entry {
             key,
             place: place as u32,
-            identity: serial,
+            serial,
         }) as u32;
-        self.heap.push(Node { at, serial, slot });
+        let at = Moment::new(at, self.epoch);
+        self.heap.push(Node { at, slot });
         self.rise(place);
         (slot, serial)
     }
@@ -86,11 +86,12 @@ impl<K> Deadlines<K> {
     /// Moves a deadline that is still set.
     pub(crate) fn set(&mut self, slot: u32, at: Instant) {
         let serial = self.take_serial();
-        let Some(entry) = self.entries.get(slot as usize) else {
+        let Some(entry) = self.entries.get_mut(slot as usize) else {
             return;
         };
+        entry.serial = serial;
         let place = entry.place as usize;
-        self.heap[place] = Node { at, serial, slot };
+        self.heap[place].at = Moment::new(at, self.epoch);
         let place = self.rise(place);
         self.sink(place);
     }
@@ -101,11 +102,11 @@ impl<K> Deadlines<K> {
         Some(self.remove_at(place))
     }
 
-    /// Removes a deadline if its slot has not been given to another since.
-    pub(crate) fn remove_exactly(&mut self, slot: u32, identity: u64) -> Option<K> {
+    /// Removes a deadline that was never moved, if its slot has not been given to another since.
+    pub(crate) fn remove_exactly(&mut self, slot: u32, serial: u64) -> Option<K> {
         self.entries
             .get(slot as usize)
-            .filter(|entry| entry.identity == identity)?;
+            .filter(|entry| entry.serial == serial)?;
         self.remove(slot)
     }
 
@@ -113,11 +114,20 @@ impl<K> Deadlines<K> {
     /// timer for now must not keep the turn from ending.
     pub(crate) fn pop_due(&mut self, now: Instant, mark: u64) -> Option<(u32, u64, K)> {
         let first = *self.heap.first()?;
-        if first.at > now || first.serial >= mark {
+        let serial = self.serial(first);
+        if first.at > Moment::new(now, self.epoch) || serial >= mark {
             return None;
         }
-        let identity = self.entries[first.slot as usize].identity;
-        Some((first.slot, identity, self.remove_at(0)))
+        Some((first.slot, serial, self.remove_at(0)))
+    }
+
+    fn serial(&self, node: Node) -> u64 {
+        self.entries[node.slot as usize].serial
+    }
+
+    fn is_before(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (self.heap[a], self.heap[b]);
+        a.at < b.at || (a.at == b.at && self.serial(a) < self.serial(b))
     }
 
     fn take_serial(&mut self) -> u64 {
@@ -151,7 +161,7 @@ impl<K> Deadlines<K> {
     fn rise(&mut self, mut place: usize) -> usize {
         while place > 0 {
             let parent = (place - 1) / 2;
-            if !self.heap[place].is_before(&self.heap[parent]) {
+            if !self.is_before(place, parent) {
                 break;
             }
             self.swap(place, parent);
@@ -163,17 +173,13 @@ impl<K> Deadlines<K> {
     fn sink(&mut self, mut place: usize) {
         loop {
             let left = 2 * place + 1;
-            let Some(mut child) = self.heap.get(left).map(|_| left) else {
+            if left >= self.heap.len() {
                 return;
-            };
-            if self
-                .heap
-                .get(left + 1)
-                .is_some_and(|right| right.is_before(&self.heap[left]))
-            {
-                child = left + 1;
             }
-            if !self.heap[child].is_before(&self.heap[place]) {
+            let right = left + 1;
+            let is_right = right < self.heap.len() && self.is_before(right, left);
+            let child = if is_right { right } else { left };
+            if !self.is_before(child, place) {
                 return;
             }
             self.swap(place, child);
@@ -199,7 +205,7 @@ mod tests {
     #[test]
     fn equal_instants_stay_apart_and_in_order() {
         let now = Instant::now();
-        let mut deadlines = Deadlines::new();
+        let mut deadlines = Deadlines::new(now);
         for key in 0..100 {
             deadlines.insert(now, key);
         }
@@ -209,7 +215,7 @@ mod tests {
     #[test]
     fn what_is_set_after_the_mark_waits_for_the_next_round() {
         let now = Instant::now();
-        let mut deadlines = Deadlines::new();
+        let mut deadlines = Deadlines::new(now);
         deadlines.insert(now, "before");
         let mark = deadlines.mark();
         deadlines.insert(now, "after");
@@ -222,21 +228,21 @@ mod tests {
     }
 
     #[test]
-    fn a_cancelled_identity_does_not_cancel_its_successor() {
+    fn a_cancelled_serial_does_not_cancel_its_successor() {
         let now = Instant::now();
-        let mut deadlines = Deadlines::new();
-        let (slot, identity) = deadlines.insert(now, 1);
-        assert_eq!(deadlines.remove_exactly(slot, identity), Some(1));
+        let mut deadlines = Deadlines::new(now);
+        let (slot, serial) = deadlines.insert(now, 1);
+        assert_eq!(deadlines.remove_exactly(slot, serial), Some(1));
         let (again, _) = deadlines.insert(now, 2);
         assert_eq!(slot, again, "the slot is used again");
-        assert_eq!(deadlines.remove_exactly(slot, identity), None);
+        assert_eq!(deadlines.remove_exactly(slot, serial), None);
         assert_eq!(deadlines.heap.len(), 1);
     }
 
     #[test]
     fn a_million_cancelled_timers_leave_nothing_behind() {
         let now = Instant::now();
-        let mut deadlines = Deadlines::new();
+        let mut deadlines = Deadlines::new(now);
         for _ in 0..1_000_000 {
             let (slot, _) = deadlines.insert(now + Duration::from_secs(60), ());
             deadlines.remove(slot);
@@ -268,7 +274,7 @@ mod tests {
         fn behaves_like_a_sorted_map(steps in prop::collection::vec(step(), 1..200)) {
             let start = Instant::now();
             let at = |ms| start + Duration::from_millis(ms);
-            let mut deadlines = Deadlines::new();
+            let mut deadlines = Deadlines::new(start);
             let mut model: BTreeMap<(Instant, u64), u32> = BTreeMap::new();
             let mut serial = 0;
             for step in steps {

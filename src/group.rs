@@ -97,7 +97,7 @@ impl<H: Handler> Group<H> {
             running: 0,
             ready: Vec::new(),
             spare: Vec::new(),
-            deadlines: Deadlines::new(),
+            deadlines: Deadlines::new(poller.now()),
             next_serial: 0,
             sockets: 0,
             buffer: ReadBuffer::new(0),

@@ -82,6 +82,11 @@ impl ConnId {
     }
 }
 
+/// What knows the id of its connection, so that a table need not keep it a second time.
+pub(crate) trait Named {
+    fn id(&self) -> ConnId;
+}
+
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.shard() != ShardId::FIRST {

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::compact::CompactAddr;
 use crate::config::{Config, PrefixLimit};
 use crate::error::ConnectError;
 use crate::id::{ShardId, Side};
@@ -43,10 +44,10 @@ pub(crate) struct Limits {
     held_up: Vec<ShardId>,
     /// Dials under way.
     outbound: usize,
-    by_ip: HashMap<IpAddr, usize>,
-    by_prefix: HashMap<IpAddr, usize>,
+    by_ip: HashMap<IpAddr, u32>,
+    by_prefix: HashMap<IpAddr, u32>,
     /// Connections and dials by the address of the other end.
-    by_address: HashMap<SocketAddr, usize>,
+    by_address: HashMap<CompactAddr, u32>,
 }
 
 impl Limits {
@@ -76,7 +77,7 @@ impl Limits {
         if self
             .by_ip
             .get(&addr.ip())
-            .is_some_and(|count| *count >= self.max_per_ip)
+            .is_some_and(|count| *count as usize >= self.max_per_ip)
         {
             return Err(ConnectError::TooManyFromAddress);
         }
@@ -85,7 +86,7 @@ impl Limits {
             if self
                 .by_prefix
                 .get(&prefix)
-                .is_some_and(|count| *count >= limit.max)
+                .is_some_and(|count| *count as usize >= limit.max)
             {
                 return Err(ConnectError::TooManyFromPrefix);
             }
@@ -93,7 +94,7 @@ impl Limits {
         }
         self.total += if planted!(ChargeTwice) { 2 } else { 1 };
         *self.by_ip.entry(addr.ip()).or_default() += 1;
-        *self.by_address.entry(addr).or_default() += 1;
+        *self.by_address.entry(addr.into()).or_default() += 1;
         Ok(())
     }
 
@@ -110,7 +111,7 @@ impl Limits {
 
     /// Lets the address be dialled again: the connection is ending, even if it still counts.
     pub(crate) fn forget(&mut self, addr: SocketAddr) {
-        discharge(&mut self.by_address, &canonical(addr));
+        discharge(&mut self.by_address, &canonical(addr).into());
     }
 
     /// Whether one more dial may be under way.
@@ -180,7 +181,7 @@ impl Limits {
                 Side::Responder => inbound += usize::from(is_connecting),
             }
             if !matches!(state, State::Closing(_)) {
-                known.push(addr);
+                known.push(CompactAddr::from(addr));
             }
         }
         let total = charged.len();
@@ -204,8 +205,14 @@ impl Limits {
         let is_over = total > self.max_connections
             || inbound > self.max_inbound
             || outbound > self.max_outbound
-            || self.by_ip.values().any(|count| *count > self.max_per_ip)
-            || self.by_prefix.values().any(|count| *count > prefix_max);
+            || self
+                .by_ip
+                .values()
+                .any(|count| *count as usize > self.max_per_ip)
+            || self
+                .by_prefix
+                .values()
+                .any(|count| *count as usize > prefix_max);
         if is_over {
             return Err("there are more connections than a limit allows".to_owned());
         }
@@ -214,11 +221,11 @@ impl Limits {
 
     /// Whether there is a connection or a dial with this other end.
     pub(crate) fn knows(&self, addr: SocketAddr) -> bool {
-        self.by_address.contains_key(&canonical(addr))
+        self.by_address.contains_key(&canonical(addr).into())
     }
 }
 
-fn discharge<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+fn discharge<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32>, key: &K) {
     match counts.get_mut(key) {
         Some(count) if *count > 1 => *count -= 1,
         found => {
@@ -266,11 +273,11 @@ fn prefix(ip: IpAddr, limit: &PrefixLimit) -> IpAddr {
 /// Whether these are how often each is among `all`. Sorted, since the simulator asks after every turn, and a map of its own
 /// costs it three times as much.
 #[cfg(feature = "sim")]
-fn are_counts_of<K: Ord + std::hash::Hash>(counts: &HashMap<K, usize>, mut all: Vec<K>) -> bool {
+fn are_counts_of<K: Ord + std::hash::Hash>(counts: &HashMap<K, u32>, mut all: Vec<K>) -> bool {
     all.sort_unstable();
     let mut different = 0;
     for same in all.chunk_by(|a, b| a == b) {
-        if counts.get(&same[0]) != Some(&same.len()) {
+        if counts.get(&same[0]).map(|count| *count as usize) != Some(same.len()) {
             return false;
         }
         different += 1;

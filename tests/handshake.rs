@@ -10,9 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use example::{Handshake, Hello, MemberNode, is_settled, member};
-use peerloop::{
-    Config, ConnectError, DisconnectReason, Peer, PeerState, Permission, SessionError, Side,
-};
+use peerloop::{Config, ConnectError, DisconnectReason, Peer, PeerState, Permission, SessionError};
 use util::{Event, PATIENCE, Recorder, listening, node, raw, run_until};
 
 #[test]
@@ -72,9 +70,68 @@ fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
                 Some(at_b.addr()),
                 "two ends of one connection"
             );
-            let dialled_by_smaller = at_a.side() == Side::Initiator;
-            assert_eq!(dialled_by_smaller, first < second);
         }
+    }
+}
+
+/// The two ends may see them come about in different orders, so one end decides and the other follows.
+#[test]
+fn of_two_connections_the_smaller_id_keeps_the_newest_and_the_larger_waits() {
+    for (theirs, order) in [(1, [0, 1]), (1, [1, 0]), (3, [0, 1]), (3, [1, 0])] {
+        let (mut node, addr) = member(Hello::new(7, 2)).unwrap();
+        let hello = Hello::new(7, theirs).encode();
+        let mut peers = vec![raw::dial(addr), raw::dial(addr)];
+        run_members_until(&mut node, |node| node.net().connecting_count() == 2);
+        for (left, which) in [1, 0].into_iter().zip(order) {
+            peers[which].write_all(&hello).unwrap();
+            run_members_until(&mut node, |node| node.net().connecting_count() == left);
+        }
+        let [older, newer] = order.map(|which| peers[which].local_addr().unwrap());
+        let surplus = if theirs == 1 {
+            newer
+        } else {
+            // It is closing, and waits for its peer.
+            run_members_until(&mut node, |node| node.net().find(older).is_none());
+            older
+        };
+        peers.retain(|peer| peer.local_addr().unwrap() != surplus);
+        run_members_until(&mut node, is_settled);
+        let link = node.handler().link(theirs).expect("a connection");
+        let kept = node.net().peer(link).map(Peer::addr);
+        assert_eq!(kept, Some(if theirs == 1 { older } else { newer }));
+    }
+}
+
+fn run_members_until(node: &mut MemberNode, condition: impl Fn(&mut MemberNode) -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition(node) {
+        assert!(Instant::now() < end, "it does not come about");
+        let _ = node.turn(Some(Duration::from_millis(1))).expect("a turn");
+    }
+}
+
+#[test]
+fn who_comes_back_replaces_the_connection_that_it_lost() {
+    for (first, second) in [(1, 2), (2, 1)] {
+        let (mut a, _) = member(Hello::new(7, first)).unwrap();
+        let (mut b, addr) = member(Hello::new(7, second)).unwrap();
+        let other_addr = b.net().listen("127.0.0.1:0").unwrap();
+        let old = a.net().connect(addr).unwrap();
+        let end = Instant::now() + PATIENCE;
+        let mut new = None;
+        while !(is_settled(&mut a) && is_settled(&mut b)) {
+            assert!(Instant::now() < end, "they do not come to rest");
+            let _ = a.turn(Some(Duration::from_millis(1))).expect("a turn");
+            let _ = b.turn(Some(Duration::from_millis(1))).expect("a turn");
+            if new.is_none()
+                && a.handler().link(second) == Some(old)
+                && b.handler().link(first).is_some()
+            {
+                new = Some(a.net().connect(other_addr).unwrap());
+            }
+        }
+        assert_eq!(a.handler().link(second), new);
+        assert!(a.handler().story.iter().all(|line| !line.contains("gone")));
     }
 }
 

@@ -366,8 +366,27 @@ mod places {
         }
     }
 
-    #[test]
-    fn an_established_peer_is_served_while_half_handshakes_flood_in() {
+    /// How many turns the node makes until a peer has its answer.
+    fn turns_to_answer(node: &mut TestNode, peer: &mut TcpStream, mut each: impl FnMut()) -> u64 {
+        let mut answer = [0; 8];
+        let before = node.net().metrics().turns;
+        peer.write_all(&frame(b"ping")).unwrap();
+        run_until([node], |_| {
+            each();
+            peer.read(&mut answer).is_ok_and(|count| count == 8)
+        });
+        assert_eq!(answer[..], frame(b"ping"));
+        node.net().metrics().turns - before
+    }
+
+    fn percentile_99(mut turns: Vec<u64>) -> u64 {
+        turns.sort_unstable();
+        turns[turns.len() * 99 / 100]
+    }
+
+    /// Who waits for an answer, quietly and in a flood of a thousand half handshakes: the 99th percentiles in turns. What a
+    /// turn costs is bounded by the steps that it may make.
+    fn waits_quiet_and_flooded() -> (u64, u64) {
         let receives = Arc::new(AtomicUsize::new(0));
         let count = receives.clone();
         let mut recorder = Recorder::echo();
@@ -387,7 +406,10 @@ mod places {
         let budget = config.handshake_budget;
         let (mut node, addr) = listening(config, recorder);
         let (_, mut plain) = raw::join(&mut node, addr);
-        let mut answer = [0; 8];
+        plain.set_nonblocking(true).unwrap();
+        let quiet = (0..100).map(|_| turns_to_answer(&mut node, &mut plain, || {}));
+        let quiet = percentile_99(quiet.collect());
+        let mut flooded = Vec::new();
         for _ in 0..10 {
             let crowd: Vec<_> = (0..100)
                 .map(|_| {
@@ -396,19 +418,15 @@ mod places {
                     peer
                 })
                 .collect();
-            plain.write_all(&frame(b"ping")).unwrap();
-            plain.set_nonblocking(true).unwrap();
-            let mut echoed = false;
-            run_until([&mut node], |[node]| {
-                let before = receives.load(Ordering::Relaxed);
-                let _ = node.turn(Some(Duration::ZERO)).unwrap();
+            let mut before = receives.load(Ordering::Relaxed);
+            let mut in_budget = || {
                 let steps = receives.load(Ordering::Relaxed) - before;
                 assert!(steps <= budget, "{steps} steps in a turn");
-                echoed |= plain.read(&mut answer).is_ok_and(|count| count == 8);
-                echoed
-            });
-            assert_eq!(answer[..], frame(b"ping"));
-            plain.set_nonblocking(false).unwrap();
+                before += steps;
+            };
+            for _ in 0..10 {
+                flooded.push(turns_to_answer(&mut node, &mut plain, &mut in_budget));
+            }
             drop(crowd);
             run_until([&mut node], |[node]| node.net().connecting_count() == 0);
         }
@@ -416,5 +434,21 @@ mod places {
             node.net().metrics().handshakes_failed == 1000
         });
         assert!(receives.load(Ordering::Relaxed) > 0);
+        (quiet, percentile_99(flooded))
+    }
+
+    #[test]
+    fn an_established_peer_is_served_while_half_handshakes_flood_in() {
+        // An answer may be late because of what else the machine does; never three times in a row.
+        let mut waits = Vec::new();
+        for _ in 0..3 {
+            let (quiet, flooded) = waits_quiet_and_flooded();
+            println!("turns until the answer, quiet and flooded: {quiet}, {flooded}");
+            if flooded <= 5 * quiet {
+                return;
+            }
+            waits.push((quiet, flooded));
+        }
+        panic!("turns until the answer, quiet and flooded: {waits:?}");
     }
 }

@@ -7,7 +7,7 @@ mod toys;
 
 use std::io::Write;
 use std::net::Shutdown;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peerloop::{Config, ConnectError, SessionError, Timeouts};
 use toys::{ALERT, End, Greeting, MAGIC, Manner, Script, Xor, frame, listen_to_end, with_sessions};
@@ -184,6 +184,25 @@ mod deadlines {
             [&mut client, &mut server].map(|node| node.net().metrics().handshake_timeouts);
         assert!(timeouts.iter().sum::<u64>() >= 1, "{timeouts:?}");
         assert_clean(&mut server);
+    }
+
+    #[test]
+    fn a_handshake_that_drips_gets_no_more_time_for_it() {
+        let config = timed(Some(Duration::from_millis(50)));
+        let (mut node, addr) = listening(config, mannered(Manner::Silent));
+        let mut peer = raw::dial(addr);
+        let mut last = Instant::now();
+        run_until([&mut node], |[node]| {
+            if last.elapsed() > Duration::from_millis(4) {
+                // The end may have come already.
+                let _ = peer.write_all(b"x");
+                last = Instant::now();
+            }
+            node.net().metrics().handshake_timeouts == 1
+        });
+        assert_eq!(node.net().metrics().partial_frame_timeouts, 0);
+        run_until([&mut node], |[node]| node.net().connecting_count() == 0);
+        assert_clean(&mut node);
     }
 
     #[test]

@@ -137,7 +137,8 @@ mod identities {
         assert_eq!(of_server.public_key, Some(own.public_key()));
 
         let of_client = identity(&mut b, to_a);
-        assert_eq!(of_client.name.as_deref(), Some(NAME), "what it asked for");
+        assert_eq!(of_client.name, None);
+        assert_eq!(of_client.requested_name.as_deref(), Some(NAME));
         assert_eq!(of_client.protocol.as_deref(), Some(&b"new"[..]));
         assert_eq!(of_client.certificates, [guest.chain()[0].to_vec()]);
         assert_eq!(of_client.public_key, Some(guest.public_key()));
@@ -153,6 +154,22 @@ mod identities {
         proves_both_sides(ONLY_13);
     }
 
+    /// Who is an anchor vouches for everything that its key signs, whatever its own certificate says of it. So a friend may
+    /// take another's name, but not its certificate or its key.
+    #[test]
+    fn of_a_friend_with_another_name_are_told_apart_by_the_certificate() {
+        let friend = Authority::friend("a friend");
+        let pretender = friend.issue(NAME);
+        let (mut a, to_b, _b, _) = pair(
+            Config::default(),
+            client(client_config(&friend, ONLY_13)),
+            server(server_config(&pretender, ONLY_13)),
+        );
+        let of_pretender = identity(&mut a, to_b);
+        assert_eq!(of_pretender.name.as_deref(), Some(NAME));
+        assert_eq!(of_pretender.public_key, Some(pretender.public_key()));
+    }
+
     #[test]
     fn of_a_client_without_a_certificate_is_what_it_asked_for() {
         let (authority, own) = authority();
@@ -162,7 +179,8 @@ mod identities {
             server(server_config(&own, ONLY_13)),
         );
         let of_client = identity(&mut b, to_a);
-        assert_eq!(of_client.name.as_deref(), Some(NAME));
+        assert_eq!(of_client.name, None, "nothing was proved");
+        assert_eq!(of_client.requested_name.as_deref(), Some(NAME));
         assert_eq!(
             (of_client.public_key, of_client.certificates.len()),
             (None, 0)

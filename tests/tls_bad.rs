@@ -7,11 +7,14 @@ mod util_tls;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use peerloop::session::Stage;
 use peerloop::tls::rustls::client::Resumption;
 use peerloop::tls::rustls::{ClientConfig, ClientConnection, ServerConfig};
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SessionError, Timeouts};
+use peerloop::{
+    Config, ConnId, ConnectError, DisconnectReason, HalfOpen, Phase, SessionError, Timeouts,
+};
 use proptest::prelude::{Strategy, any, prop, proptest};
 use util::raw::{dial, until_ended};
 use util::{Event, Recorder, TestNode, listening, node, run_until};
@@ -166,15 +169,19 @@ impl Attacker {
 
     /// An attacker that has shaken hands, and its name at the node.
     fn established(parties: &Parties, target: &mut Target) -> (Self, ConnId) {
-        let mut attacker = Self::new(parties, target.addr);
-        let before = target.node.handler().connected().len();
-        run_until([&mut target.node], |[node]| {
+        Self::join(parties, &mut target.node, target.addr)
+    }
+
+    fn join(parties: &Parties, node: &mut TestNode, addr: SocketAddr) -> (Self, ConnId) {
+        let mut attacker = Self::new(parties, addr);
+        let before = node.handler().connected().len();
+        run_until([&mut *node], |[node]| {
             attacker.listen();
             let said = attacker.end.said();
             attacker.socket.write_all(&said).expect("there is room");
             node.handler().connected().len() > before && attacker.end.stage() == Stage::Established
         });
-        (attacker, target.node.handler().connected()[before])
+        (attacker, node.handler().connected()[before])
     }
 
     /// Takes what has come.
@@ -353,6 +360,11 @@ mod after_the_handshake {
                 attacker.at_end
             });
             attacker.send(b"GET / HTTP/1.1\r\n\r\n");
+            // The node is not to wait for it until the linger deadline.
+            attacker
+                .socket
+                .shutdown(Shutdown::Write)
+                .expect("a connection");
             let reason = until_ended(&mut target.node, conn);
             let expected = if cfg!(debug_assertions) {
                 SessionError::Panicked
@@ -361,6 +373,45 @@ mod after_the_handshake {
             };
             assert_eq!(reason, DisconnectReason::Session(expected));
             target.lives_on();
+        }
+    }
+
+    /// A record that never ends costs what came of it, and has a deadline that no further byte puts off.
+    #[test]
+    fn a_record_that_drips() {
+        for versions in [ONLY_12, ONLY_13] {
+            let parties = Parties::new(versions);
+            let (sessions, failures) = accepting_and_noting(parties.server.clone());
+            let config = Config {
+                timeouts: Timeouts {
+                    partial_frame: Some(Duration::from_millis(100)),
+                    idle: None,
+                    ..Timeouts::default()
+                },
+                ..Config::default()
+            };
+            let recorder = Recorder {
+                sessions,
+                ..Recorder::default()
+            };
+            let (mut node, addr) = listening(config, recorder);
+            let (mut attacker, conn) = Attacker::join(&parties, &mut node, addr);
+            let record = attacker.end.seal(&[0; 16 * 1024]);
+            let (mut drops, mut last) = (record.chunks(1), Instant::now());
+            run_until([&mut node], |[node]| {
+                if last.elapsed() > Duration::from_millis(4) {
+                    let drop = drops.next().expect("the deadline comes long before");
+                    // It may have come already.
+                    attacker.socket.write_all(drop).ok();
+                    last = Instant::now();
+                }
+                node.handler().ended(conn).is_some()
+            });
+            assert_eq!(
+                node.handler().ended(conn),
+                Some(DisconnectReason::Timeout(Phase::PartialFrame))
+            );
+            assert!(failures.lock().expect("no panic").is_empty());
         }
     }
 

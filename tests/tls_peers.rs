@@ -152,14 +152,18 @@ impl Openssl {
         own: &Credentials,
         more: &[&str],
     ) -> (Self, SocketAddr) {
+        Self::obedient_server(files, versions, own, &[&["-rev"], more].concat())
+    }
+
+    /// `s_server`, which says what it is told to, and has commands.
+    fn obedient_server(
+        files: &Files,
+        versions: Versions,
+        own: &Credentials,
+        more: &[&str],
+    ) -> (Self, SocketAddr) {
         let shown = files.shown("server", own);
-        let mut args = vec![
-            "s_server",
-            "-accept",
-            "127.0.0.1:0",
-            "-rev",
-            version(versions),
-        ];
+        let mut args = vec!["s_server", "-accept", "127.0.0.1:0", version(versions)];
         args.extend(shown.iter().map(String::as_str));
         args.extend(more);
         let mut server = Self::new(&args);
@@ -260,7 +264,7 @@ mod openssl_client {
             .peer(conn)
             .and_then(|peer| peer.identity())
             .expect("a name");
-        assert_eq!(identity.name.as_deref(), Some(NAME));
+        assert_eq!(identity.requested_name.as_deref(), Some(NAME));
         assert_eq!(identity.protocol.as_deref(), Some(&b"lines"[..]));
 
         client.stdin = None;
@@ -576,6 +580,28 @@ mod openssl_server {
             let reason = until_ended(&mut node, conn);
             assert_eq!(reason, DisconnectReason::Session(SessionError::Truncated));
         }
+    }
+
+    /// As with a client: the node says no, and OpenSSL gives up.
+    #[test]
+    fn that_wants_to_renegotiate_is_told_no() {
+        let files = Files::new("server-renegotiation");
+        let own = files.authority.issue(NAME);
+        let (mut server, addr) = Openssl::obedient_server(&files, ONLY_12, &own, &[]);
+        let mut node = dialler(client_config(&files.authority, ONLY_12));
+        let conn = node.net().connect(addr).expect("a dial");
+        run_until([&mut node], |[node]| node.handler().connected() == [conn]);
+        server.say("hello\n");
+        run_until([&mut node], |[node]| {
+            node.handler().messages(conn) == [b"hello"]
+        });
+        server.say("r\n");
+        let given_up = SessionError::RefusedByPeer("handshake failure");
+        assert_eq!(
+            until_ended(&mut node, conn),
+            DisconnectReason::Session(given_up)
+        );
+        run_until([&mut node], |_| server.has_said("no renegotiation"));
     }
 
     fn node_hears_back(node: &mut TestNode, conn: ConnId) {

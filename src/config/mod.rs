@@ -6,7 +6,7 @@ mod profile;
 mod shards;
 mod timeouts;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use options::{DialOptions, ListenOptions};
 pub use policy::{HalfOpen, Overflow, Panics, Permission, PrefixLimit};
@@ -237,8 +237,9 @@ impl Config {
     }
 
     /// What the connections of this node have in common, for as long as no listener or dial overrides it.
-    pub(crate) fn profile(&self) -> Profile {
+    pub(crate) fn profile(&self, epoch: Instant) -> Profile {
         Profile {
+            epoch,
             framing: self.framing.clone(),
             max_frame: self.max_frame,
             timeouts: self.timeouts,
@@ -342,7 +343,7 @@ mod tests {
 
     #[test]
     fn an_override_is_checked_like_the_node() {
-        let profile = Arc::new(Config::default().profile());
+        let profile = Arc::new(Config::default().profile(Instant::now()));
         let same = profile.with(Overrides::default()).unwrap();
         assert!(Arc::ptr_eq(&profile, &same));
         let zero = Overrides {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::{HalfOpen, Overflow, Timeouts, check_framing};
 use crate::error::ConfigError;
@@ -10,6 +11,8 @@ use crate::framing::Framing;
 /// What all connections of one origin (the node, a listener, a dial) have in common. Shared, so that a connection
 /// pays one pointer for it.
 pub(crate) struct Profile {
+    /// From which its connections count their time.
+    pub(crate) epoch: Instant,
     pub(crate) framing: Framing,
     pub(crate) max_frame: usize,
     pub(crate) timeouts: Timeouts,

@@ -21,7 +21,8 @@ pub struct Timeouts {
     /// Without a complete message in either direction. Bytes that make no whole message do not count, and neither does
     /// the time while this node has paused the connection. Default: 60 s.
     pub idle: Option<Duration>,
-    /// From the first bytes of a message to its last. Default: 30 s: 8 MiB at 280 KB a second.
+    /// From the first bytes of a message, or of a record of its session, to its last. Default: 30 s: 8 MiB at 280 KB a
+    /// second.
     pub partial_frame: Option<Duration>,
     /// With something to write and no byte taken by the kernel. Default: 10 s.
     pub write_stall: Option<Duration>,

@@ -89,7 +89,8 @@ pub(crate) enum Codec {
     Raw,
     Fixed(usize),
     Delimited(u8),
-    Custom(Box<dyn Framer>),
+    /// Boxed twice, so that the others take half as much room in every connection.
+    Custom(Box<Box<dyn Framer>>),
 }
 
 impl std::fmt::Debug for Codec {
@@ -113,7 +114,7 @@ impl Codec {
             Framing::Raw => Self::Raw,
             Framing::Fixed(len) => Self::Fixed(*len),
             Framing::Delimited(byte) => Self::Delimited(*byte),
-            Framing::Custom(framer) => Self::Custom(framer.fresh()),
+            Framing::Custom(framer) => Self::Custom(Box::new(framer.fresh())),
         }
     }
 
@@ -145,7 +146,7 @@ impl Codec {
             Self::Delimited(byte) => {
                 split_by_delimiter(*byte, bytes, need.saturating_sub(1), max, sink)
             }
-            Self::Custom(framer) => split_by_framer(framer.as_mut(), bytes, max, sink),
+            Self::Custom(framer) => split_by_framer(framer.as_mut().as_mut(), bytes, max, sink),
         }
     }
 

@@ -260,11 +260,12 @@ fn a_framer_that_lies_about_its_input_ends_its_connection() {
         },
     ];
     for lie in lies {
-        let (frames, _, error) = receive(Codec::Custom(Box::new(Liar(lie))), 100, &[b"abc"]);
+        let (frames, _, error) =
+            receive(Codec::Custom(Box::new(Box::new(Liar(lie)))), 100, &[b"abc"]);
         assert!(frames.is_empty());
         assert!(matches!(error, Some(FrameError::Malformed(_))));
     }
     let greedy = Liar(Decoded::Incomplete { at_least: 101 });
-    let (_, _, error) = receive(Codec::Custom(Box::new(greedy)), 100, &[b"abc"]);
+    let (_, _, error) = receive(Codec::Custom(Box::new(Box::new(greedy))), 100, &[b"abc"]);
     assert_eq!(error, Some(FrameError::TooLarge { len: 101, max: 100 }));
 }

@@ -40,7 +40,8 @@ impl Net {
     /// - [`ConnectError::ShuttingDown`] after [`Net::shutdown`];
     /// - [`ConnectError::InvalidAddress`] when the port is zero;
     /// - [`ConnectError::AlreadyConnected`] or [`ConnectError::AlreadyConnecting`] when there is a connection with this
-    ///   address, or a dial, and [`Config::duplicates`](crate::Config::duplicates) are refused;
+    ///   address, or a dial, and [`Config::duplicates`](crate::Config::duplicates) are refused; of other
+    ///   [`Shards`](crate::Shards) the first is said of both;
     /// - [`ConnectError::TooManyConnecting`], [`ConnectError::TooManyConnections`],
     ///   [`ConnectError::TooManyFromAddress`] or [`ConnectError::TooManyFromPrefix`] at the limit of that name.
     pub fn connect(&mut self, addr: SocketAddr) -> Result<ConnId, ConnectError> {

@@ -98,7 +98,7 @@ impl Net {
         let Some(peer) = self.peers.get_mut(conn) else {
             return;
         };
-        if let Some(failure) = peer.failure {
+        if let Some(failure) = peer.failure() {
             // Nothing can leave any more.
             return self.end(conn, Ending::Disconnected(failure));
         }

@@ -125,7 +125,7 @@ impl Net {
         let limits = siblings.as_ref().map(Siblings::limits);
         let shard = siblings.as_ref().map_or(ShardId::FIRST, Siblings::own);
         Self {
-            profile: Arc::new(config.profile()),
+            profile: Arc::new(config.profile(now)),
             sockets: SocketOptions::new(&config),
             limits: limits.unwrap_or_else(|| SharedLimits::new(&config)),
             config,
@@ -134,7 +134,7 @@ impl Net {
             connecting: 0,
             connected: 0,
             listeners: Slab::new(),
-            deadlines: Deadlines::new(),
+            deadlines: Deadlines::new(now),
             reserve: registrar.reserve(),
             registrar,
             spares: Spares::default(),
@@ -228,14 +228,15 @@ impl Net {
         let at = at
             .and_then(|peer| peer.next_look(now))
             .map(|at| at.max(now));
-        match (peer.deadline, at) {
+        match (peer.deadline(), at) {
             (Some(slot), Some(at)) => self.deadlines.set(slot, at),
             (Some(slot), None) => {
                 self.deadlines.remove(slot);
-                peer.deadline = None;
+                peer.set_deadline(None);
             }
             (None, Some(at)) => {
-                peer.deadline = Some(self.deadlines.insert(at, Due::Connection(conn)).0);
+                let (slot, _) = self.deadlines.insert(at, Due::Connection(conn));
+                peer.set_deadline(Some(slot));
             }
             (None, None) => {}
         }

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Ending, Peer, State};
+use super::{Ending, Peer, Stage};
+use crate::compact::Moment;
 use crate::error::{ConnectError, DisconnectReason, Phase};
 use crate::planted::planted;
 
 impl Peer {
     /// Notes what a read brought: whole messages or none, and whether the beginning of another is left.
     pub(crate) fn note_read(&mut self, messages: u64, partial: bool, now: Instant) {
+        let now = self.moment(now);
         if messages > 0 || planted!(RefreshIdleOnAnyByte) {
             self.activity = now;
             self.partial_since = None;
@@ -22,6 +24,7 @@ impl Peer {
 
     /// Notes what a write achieved.
     pub(crate) fn note_write(&mut self, written: usize, now: Instant) {
+        let now = self.moment(now);
         if self.has_output() {
             let progress = if written > 0 {
                 None
@@ -31,7 +34,7 @@ impl Peer {
             self.stalled_since = progress.or(Some(now));
         } else {
             self.stalled_since = None;
-            if self.state == State::Open && written > 0 {
+            if self.stage == Stage::Open && written > 0 {
                 self.activity = now;
             }
         }
@@ -40,6 +43,7 @@ impl Peer {
     /// Pauses or resumes. The peer is not to blame for the time that it was paused.
     pub(crate) fn resume(&mut self, now: Instant) {
         self.paused = false;
+        let now = self.moment(now);
         self.activity = now;
         self.partial_since = self.partial_since.and(Some(now));
     }
@@ -49,23 +53,24 @@ impl Peer {
         let stall = self.profile.timeouts.write_stall;
         let at = self
             .stalled_since
-            .and_then(|since| since.checked_add(stall?));
-        self.blocked && self.failure.is_none() && at.is_some_and(|at| at <= now)
+            .and_then(|since| self.instant(since).checked_add(stall?));
+        self.blocked && self.failure().is_none() && at.is_some_and(|at| at <= now)
     }
 
     /// When the connection will be overdue if nothing happens until then, and how it ends in that case.
     pub(crate) fn due(&self) -> Option<(Instant, Ending)> {
         let timeouts = &self.profile.timeouts;
-        let after = |since: Instant, timeout: Option<Duration>| since.checked_add(timeout?);
-        if self.state == State::Connecting {
+        let after =
+            |since: Moment, timeout: Option<Duration>| self.instant(since).checked_add(timeout?);
+        if self.stage == Stage::Connecting {
             let at = after(self.since, timeouts.connect)?;
             return Some((at, Ending::Failed(ConnectError::TimedOut)));
         }
-        if self.state == State::Handshaking {
+        if self.stage == Stage::Handshaking {
             let at = after(self.since, timeouts.handshake)?;
             return Some((at, Ending::Failed(ConnectError::HandshakeTimedOut)));
         }
-        let is_open = self.state == State::Open;
+        let is_open = self.stage == Stage::Open;
         let is_read = is_open && !self.paused;
         let idle = is_read && !self.has_output();
         let stalled = self
@@ -105,7 +110,7 @@ impl Peer {
             .profile
             .timeouts
             .shortest()
-            .filter(|_| matches!(self.state, State::Open | State::Closing(_)));
+            .filter(|_| matches!(self.stage, Stage::Open | Stage::Closing));
         let look = shortest.and_then(|time| now.checked_add(time));
         [due, look].into_iter().flatten().min()
     }

@@ -17,10 +17,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::compact::{CompactAddr, Moment};
 use crate::config::Profile;
 use crate::error::{ConnectError, DisconnectReason, Phase};
 use crate::framing::Codec;
-use crate::id::{ConnId, Side};
+use crate::id::{ConnId, Named, Side};
 use crate::planted::planted;
 use crate::queue::SendQueue;
 use crate::session::Identity;
@@ -29,35 +30,33 @@ use crate::stats::Traffic;
 /// What a node knows about one connection; see [`Net::peer`](crate::Net::peer).
 pub struct Peer {
     id: ConnId,
-    addr: SocketAddr,
-    local_addr: Option<SocketAddr>,
+    addr: CompactAddr,
+    local_addr: Option<CompactAddr>,
     side: Side,
-    since: Instant,
+    since: Moment,
     pub(crate) traffic: Traffic,
-    state: State,
+    stage: Stage,
+    seldom: Option<Box<Seldom>>,
     pub(crate) codec: Codec,
     /// Bodies shorter than this may take the short way into the queue; see [`Peer::update_quick`].
-    quick: usize,
+    quick: u32,
     pub(crate) profile: Arc<Profile>,
-    identity: Option<Box<Identity>>,
     /// Present while something is queued.
     pub(crate) queue: Option<Box<SendQueue>>,
-    /// The slot of the deadline that is set, if one is.
-    pub(crate) deadline: Option<u32>,
-    /// A write failed; reported once everything that had arrived is delivered.
-    pub(crate) failure: Option<DisconnectReason>,
+    /// The slot of the deadline that is set, and one; zero if none is.
+    deadline: u32,
     /// A drain is to be announced once the queue costs no more than this: a send was refused, or the high watermark
-    /// passed.
-    drain_at: Option<usize>,
+    /// passed. [`NO_DRAIN`] if none is.
+    drain_at: usize,
     /// When the last complete message came or the queue last emptied; when closing began, once it has.
-    activity: Instant,
+    activity: Moment,
     /// Since when there is a message that is not complete.
-    partial_since: Option<Instant>,
+    partial_since: Option<Moment>,
     /// Since when nothing that is queued has left.
-    stalled_since: Option<Instant>,
-    /// Bytes written in the turn `turn`.
-    pub(crate) written: usize,
-    pub(crate) turn: u64,
+    stalled_since: Option<Moment>,
+    /// Bytes written in the turn `turn`, of which the lower half is kept.
+    pub(crate) written: u32,
+    turn: u32,
     /// On the list of what is to be flushed.
     pub(crate) dirty: bool,
     /// The socket took all it could: wait for an edge before writing on.
@@ -76,6 +75,30 @@ pub struct Peer {
     pub(crate) session_speaks: bool,
     /// The session has failed: what is queued will never leave.
     pub(crate) sealed_off: bool,
+}
+
+/// What few connections have.
+#[derive(Debug, Default)]
+struct Seldom {
+    /// Present in [`Stage::Closing`] and [`Stage::Ended`].
+    ending: Option<Ending>,
+    /// A write failed; reported once everything that had arrived is delivered.
+    failure: Option<DisconnectReason>,
+    identity: Option<Identity>,
+}
+
+/// No queue costs so much.
+const NO_DRAIN: usize = usize::MAX;
+
+/// The part of a [`State`] that every connection has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    Connecting,
+    Handshaking,
+    Open,
+    Closing,
+    Ended,
+    Gone,
 }
 
 /// Where a connection stands inside.
@@ -129,6 +152,13 @@ pub enum PeerState {
     Closing,
 }
 
+impl Named for Peer {
+    #[inline]
+    fn id(&self) -> ConnId {
+        self.id
+    }
+}
+
 impl Peer {
     pub(crate) fn new(
         id: ConnId,
@@ -138,23 +168,23 @@ impl Peer {
         profile: Arc<Profile>,
         codec: Codec,
     ) -> Self {
+        let moment = Moment::new(now, profile.epoch);
         Self {
             id,
-            addr,
+            addr: addr.into(),
             local_addr: None,
             side,
-            since: now,
+            since: moment,
             traffic: Traffic::default(),
-            state: State::Connecting,
+            stage: Stage::Connecting,
+            seldom: None,
             codec,
             quick: 0,
             profile,
-            identity: None,
             queue: None,
-            deadline: None,
-            failure: None,
-            drain_at: None,
-            activity: now,
+            deadline: 0,
+            drain_at: NO_DRAIN,
+            activity: moment,
             partial_since: None,
             stalled_since: None,
             written: 0,
@@ -179,12 +209,12 @@ impl Peer {
 
     /// The address of the other end: the one dialled, or the one the peer dialled from.
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.addr.into()
     }
 
     /// The address of this end; `None` until the TCP connection is made.
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.local_addr
+        self.local_addr.map(SocketAddr::from)
     }
 
     /// The role of **this** node: [`Side::Initiator`] when it dialled.
@@ -194,13 +224,13 @@ impl Peer {
 
     /// When the connection was established; before, when its present stage began: the dial, or the handshake.
     pub fn since(&self) -> Instant {
-        self.since
+        self.instant(self.since)
     }
 
     /// What the handshake proved about the peer; `None` on plain connections, before the handshake is over, and where
     /// it proves nothing.
     pub fn identity(&self) -> Option<&Identity> {
-        self.identity.as_deref()
+        self.seldom.as_ref()?.identity.as_ref()
     }
 
     /// Messages and bytes in both directions so far.
@@ -210,10 +240,10 @@ impl Peer {
 
     /// Where the connection stands.
     pub fn state(&self) -> PeerState {
-        match self.state {
-            State::Connecting | State::Handshaking => PeerState::Connecting,
-            State::Open => PeerState::Connected,
-            State::Closing(_) | State::Ended(_) | State::Gone => PeerState::Closing,
+        match self.stage {
+            Stage::Connecting | Stage::Handshaking => PeerState::Connecting,
+            Stage::Open => PeerState::Connected,
+            Stage::Closing | Stage::Ended | Stage::Gone => PeerState::Closing,
         }
     }
 
@@ -240,41 +270,111 @@ impl Peer {
     pub(crate) fn owe_drain(&mut self) {
         let low = self.profile.queue_low;
         let at = if self.queue_cost() > low { low } else { 0 };
-        self.drain_at = Some(self.drain_at.map_or(at, |earlier| earlier.min(at)));
+        self.drain_at = self.drain_at.min(at);
     }
 
     /// Whether a drain is overdue; for the checks of a simulated world.
     #[cfg(feature = "sim")]
     pub(crate) fn is_owed_a_drain(&self) -> bool {
-        !self.starved && self.drain_at.is_some_and(|at| self.queue_cost() <= at)
+        !self.starved && self.drain_is_due()
     }
 
     /// Whether the drain that is owed is to be announced now; then it is owed no more.
     pub(crate) fn take_drain(&mut self) -> bool {
-        let due = !planted!(ForgetDrain)
-            && !self.starved
-            && self.drain_at.is_some_and(|at| self.queue_cost() <= at);
+        let due = !planted!(ForgetDrain) && !self.starved && self.drain_is_due();
         if due {
-            self.drain_at = None;
+            self.drain_at = NO_DRAIN;
         }
         due
     }
 
+    fn drain_is_due(&self) -> bool {
+        self.drain_at != NO_DRAIN && self.queue_cost() <= self.drain_at
+    }
+
+    /// The slot of the deadline that is set, if one is.
+    pub(crate) fn deadline(&self) -> Option<u32> {
+        self.deadline.checked_sub(1)
+    }
+
+    pub(crate) fn set_deadline(&mut self, slot: Option<u32>) {
+        self.deadline = slot.map_or(0, |slot| slot + 1);
+    }
+
+    /// How much of a budget of so many bytes for each turn is left in this one.
+    pub(crate) fn write_budget(&mut self, budget: usize, turn: u64) -> usize {
+        if self.turn != turn as u32 {
+            (self.turn, self.written) = (turn as u32, 0);
+        }
+        // No more than can be counted.
+        budget
+            .min(u32::MAX as usize)
+            .saturating_sub(self.written as usize)
+    }
+
+    /// Why writing failed, if it has.
+    pub(crate) fn failure(&self) -> Option<DisconnectReason> {
+        self.seldom.as_ref()?.failure
+    }
+
+    pub(crate) fn note_failure(&mut self, reason: DisconnectReason) {
+        self.seldom().failure = Some(reason);
+    }
+
+    fn seldom(&mut self) -> &mut Seldom {
+        self.seldom.get_or_insert_default()
+    }
+
+    fn moment(&self, at: Instant) -> Moment {
+        Moment::new(at, self.profile.epoch)
+    }
+
+    fn instant(&self, moment: Moment) -> Instant {
+        moment.instant(self.profile.epoch)
+    }
+
     pub(crate) fn is_live(&self) -> bool {
-        !matches!(self.state, State::Ended(_) | State::Gone)
+        !matches!(self.stage, Stage::Ended | Stage::Gone)
     }
 
     #[inline]
     pub(crate) fn can_send(&self) -> bool {
-        matches!(self.state, State::Open) && !self.send_shut
+        self.stage == Stage::Open && !self.send_shut
     }
 
+    #[inline]
     pub(crate) fn inner_state(&self) -> State {
-        self.state
+        match self.stage {
+            Stage::Connecting => State::Connecting,
+            Stage::Handshaking => State::Handshaking,
+            Stage::Open => State::Open,
+            Stage::Closing => self.ending_as(State::Closing),
+            Stage::Ended => self.ending_as(State::Ended),
+            Stage::Gone => State::Gone,
+        }
+    }
+
+    fn ending_as(&self, state: impl Fn(Ending) -> State) -> State {
+        let ending = self.seldom.as_ref().and_then(|seldom| seldom.ending);
+        debug_assert!(ending.is_some(), "`set_state` keeps it");
+        ending.map_or(State::Gone, state)
     }
 
     pub(crate) fn set_state(&mut self, state: State) {
-        self.state = state;
+        self.stage = match state {
+            State::Connecting => Stage::Connecting,
+            State::Handshaking => Stage::Handshaking,
+            State::Open => Stage::Open,
+            State::Closing(ending) => {
+                self.seldom().ending = Some(ending);
+                Stage::Closing
+            }
+            State::Ended(ending) => {
+                self.seldom().ending = Some(ending);
+                Stage::Ended
+            }
+            State::Gone => Stage::Gone,
+        };
         self.update_quick();
     }
 
@@ -289,7 +389,7 @@ impl Peer {
     fn update_quick(&mut self) {
         let quick = self.can_send() && self.codec.is_default();
         self.quick = if quick {
-            self.profile.max_frame.min(u32::MAX as usize) + 1
+            u32::try_from(self.profile.max_frame).map_or(u32::MAX, |max| max.saturating_add(1))
         } else {
             0
         };
@@ -297,7 +397,7 @@ impl Peer {
 
     #[inline]
     pub(crate) fn quick(&self) -> usize {
-        self.quick
+        self.quick as usize
     }
 
     /// Whether something is still to be written.
@@ -307,41 +407,43 @@ impl Peer {
 
     /// Whether nothing will be queued behind what is queued now.
     pub(crate) fn is_last_flush(&self) -> bool {
-        self.send_shut || matches!(self.state, State::Closing(_))
+        self.send_shut || self.stage == Stage::Closing
     }
 
     /// Whether no handler has heard of the connection yet.
     pub(crate) fn is_unheard(&self) -> bool {
-        matches!(self.state, State::Connecting | State::Handshaking)
+        matches!(self.stage, Stage::Connecting | Stage::Handshaking)
     }
 
     /// The dial has begun.
     pub(crate) fn begin_dial(&mut self, now: Instant) {
-        self.since = now;
+        self.since = self.moment(now);
     }
 
     /// The TCP connection is made.
     pub(crate) fn begin_handshake(&mut self, local_addr: SocketAddr, now: Instant) {
         self.set_state(State::Handshaking);
-        self.local_addr = Some(local_addr);
-        self.since = now;
+        self.local_addr = Some(local_addr.into());
+        self.since = self.moment(now);
     }
 
     pub(crate) fn set_identity(&mut self, identity: Option<Identity>) {
-        self.identity = identity.map(Box::new);
+        if identity.is_some() {
+            self.seldom().identity = identity;
+        }
     }
 
     /// The handshake is over.
     pub(crate) fn open(&mut self, now: Instant) {
         self.set_state(State::Open);
-        self.since = now;
-        self.activity = now;
+        self.since = self.moment(now);
+        self.activity = self.since;
     }
 
     /// How the connection ends if this is the cause: as a failed dial if no handler has heard of it, also when that was
     /// said before.
     pub(crate) fn ending(&self, cause: Ending) -> Ending {
-        match (self.state, cause) {
+        match (self.inner_state(), cause) {
             (State::Connecting | State::Handshaking, Ending::Disconnected(reason)) => {
                 Ending::Failed(reason.into())
             }
@@ -353,13 +455,13 @@ impl Peer {
     /// Begins to end.
     pub(crate) fn begin_closing(&mut self, ending: Ending, now: Instant) {
         self.set_state(State::Closing(ending));
-        self.activity = now;
+        self.activity = self.moment(now);
     }
 
     /// The peer has ended its side, `partial` bytes into a frame.
     pub(crate) fn finish(&mut self, partial: usize) -> DisconnectReason {
         self.peer_finished = true;
-        match (self.state, self.failure, partial) {
+        match (self.inner_state(), self.failure(), partial) {
             (State::Closing(Ending::Disconnected(reason)), _, _) | (_, Some(reason), _) => reason,
             (_, None, 0) => DisconnectReason::PeerClosed,
             (_, None, bytes) => DisconnectReason::Truncated { bytes },
@@ -371,7 +473,7 @@ impl Peer {
         if self.has_output() {
             return AfterFlush::Nothing;
         }
-        match self.state {
+        match self.inner_state() {
             State::Closing(ending) if self.peer_finished => AfterFlush::End(ending),
             State::Closing(_) if !self.fin_sent => AfterFlush::SendFin,
             // Half open, and now the other half has ended too.
@@ -386,11 +488,11 @@ impl Peer {
     /// The reason to give when the connection is broken by `error`: none of the error's business any more once we
     /// had closed and everything had left.
     pub(crate) fn broken_by(&self, error: DisconnectReason) -> DisconnectReason {
-        match self.state {
+        match self.inner_state() {
             State::Closing(Ending::Disconnected(reason)) if !self.has_output() && self.fin_sent => {
                 reason
             }
-            _ => self.failure.unwrap_or(error),
+            _ => self.failure().unwrap_or(error),
         }
     }
 }
@@ -399,9 +501,9 @@ impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Peer")
             .field("id", &self.id)
-            .field("addr", &self.addr)
+            .field("addr", &self.addr())
             .field("side", &self.side)
-            .field("state", &self.state)
+            .field("state", &self.inner_state())
             .field("queued", &self.queued())
             .field("traffic", &self.traffic)
             .finish_non_exhaustive()

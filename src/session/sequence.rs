@@ -12,6 +12,9 @@ use crate::error::SessionError;
 /// with the end of the first. [`Peer::identity`](crate::Peer::identity) has what the second one proved, and what the first
 /// one did where the second is silent.
 ///
+/// Both are made before anything is heard. Where the second one depends on what the first finds out, a key or a prologue for
+/// instance, write a [`Session`] that makes it when it is time, and hands everything on to it.
+///
 /// ```
 /// # use peerloop::session::{Output, Sequence, Session, Stage};
 /// # use peerloop::SessionError;
@@ -114,6 +117,7 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
                 later.certificates
             },
             name: later.name.or(earlier.name),
+            requested_name: later.requested_name.or(earlier.requested_name),
             protocol: later.protocol.or(earlier.protocol),
             payload: if later.payload.is_empty() {
                 earlier.payload

@@ -25,6 +25,7 @@
 //!     name: &'static str,
 //!     client: Arc<ClientConfig>,
 //!     server: Arc<ServerConfig>,
+//!     friends: Vec<CertificateDer<'static>>,
 //!     heard: Option<String>,
 //! }
 //!
@@ -51,7 +52,8 @@
 //!             .with_safe_default_protocol_versions()?
 //!             .with_client_cert_verifier(verifier)
 //!             .with_single_cert(vec![certificate], key)?;
-//!         Ok(Self { name, client: Arc::new(client), server: Arc::new(server), heard: None })
+//!         let (client, server, friends) = (Arc::new(client), Arc::new(server), friends.to_vec());
+//!         Ok(Self { name, client, server, friends, heard: None })
 //!     }
 //! }
 //!
@@ -65,10 +67,13 @@
 //!     }
 //!
 //!     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-//!         // Which of the friends it is, the certificate says.
-//!         let identity = net.peer(conn).and_then(|peer| peer.identity()).expect("both are proved");
-//!         assert_eq!(identity.certificates.len(), 1);
-//!         let _ = net.send(conn, self.name.as_bytes());
+//!         // Which of the friends it is, the certificate says, and nothing else does; see below.
+//!         let shown = net.peer(conn).and_then(|peer| peer.identity()?.certificates.first());
+//!         if self.friends.iter().any(|friend| Some(friend.as_ref()) == shown.map(Vec::as_slice)) {
+//!             let _ = net.send(conn, self.name.as_bytes());
+//!         } else {
+//!             net.abort(conn);
+//!         }
 //!     }
 //!
 //!     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -100,9 +105,11 @@
 //!
 //! # Whom to trust
 //!
-//! - **Known peers**: as above, every friend's certificate is an anchor of its own. The client also checks the
-//!   name; let every certificate say the name by which it is dialled, and have a subject of its own: a stranger's with
-//!   the subject of a friend is refused for its signature and not for being unknown.
+//! - **Known peers**: as above, every friend's certificate is an anchor of its own. An anchor vouches for whatever its key
+//!   signs, so a friend can make itself certificates with the name of another one: who it is, tell by comparing
+//!   `certificates` or `public_key` with what you have of your friends, not by the name. The client also checks the name;
+//!   let every certificate say the name by which it is dialled, and have a subject of its own: a stranger's with the
+//!   subject of a friend is refused for its signature and not for being unknown.
 //! - **An authority of your own**: put its certificate alone into the store, and have it sign the peers'.
 //! - **The public authorities**: for servers of the web, with the anchors from the crate `webpki-roots`.
 //! - **Keys rather than certificates**, or peers that are not known in advance: implement
@@ -120,7 +127,8 @@
 //! |---|---|---|
 //! | `certificates` | the server's chain, its own first | the client's, if it was asked for and has one |
 //! | `public_key` | the key of the first certificate, as a `SubjectPublicKeyInfo` in DER | likewise |
-//! | `name` | the name that was dialled, and so verified | the name that the client asked for (SNI), if it did |
+//! | `name` | the name that was dialled, and so verified | nothing |
+//! | `requested_name` | nothing | the name that the client dialled (SNI), which proves nothing about the client |
 //! | `protocol` | what was agreed on by ALPN | likewise |
 //!
 //! All of it holds for resumed sessions too.
@@ -166,6 +174,7 @@
 //! [`Side::Initiator`]: crate::Side::Initiator
 
 mod reason;
+mod record;
 mod session;
 
 use std::io;

@@ -1,13 +1,14 @@
 //! One end of a TLS connection, as a session.
 
 use std::fmt;
-use std::io::{BufRead, IoSlice, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 
 use rustls::Connection;
 use rustls::pki_types::CertificateDer;
 use rustls::server::ParsedCertificate;
 
 use super::reason::reason;
+use super::record;
 use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 
@@ -31,7 +32,7 @@ impl Tls {
         }
     }
 
-    /// Takes everything, record by record. The plaintext is fetched after each step: rustls keeps a little of it only.
+    /// Takes whole records. The plaintext is fetched after each step: rustls keeps a little of it only.
     fn take(&mut self, mut bytes: &[u8], plaintext: &mut Vec<u8>) -> Result<(), SessionError> {
         while !bytes.is_empty() && !self.peer_closed {
             // The only error of a slice is rustls's own bound on what may be incomplete.
@@ -49,6 +50,12 @@ impl Tls {
                 .peer_has_closed();
         }
         Ok(())
+    }
+
+    /// Has rustls give back the room for a long record, up to 18 KiB of it. It does so before a read of its own.
+    fn shrink(&mut self) {
+        // It has nothing for it: no end of the stream, which rustls would remember.
+        let _ = self.connection.read_tls(&mut Nothing);
     }
 
     fn fetch(&mut self, plaintext: &mut Vec<u8>) {
@@ -78,9 +85,12 @@ impl Session for Tls {
     }
 
     fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
-        let result = self.take(bytes, output.plaintext);
+        // The loop keeps the beginning of a record, in as little memory as came of it, and has a deadline for its end.
+        let whole = record::whole(bytes);
+        let result = self.take(&bytes[..whole], output.plaintext);
         self.speak(output.wire);
-        result.map(|()| bytes.len())
+        self.shrink();
+        result.map(|()| whole)
     }
 
     fn stage(&self) -> Stage {
@@ -121,18 +131,28 @@ impl Session for Tls {
 
     fn identity(&self) -> Option<Identity> {
         let certificates = self.connection.peer_certificates().unwrap_or_default();
-        let name = match &self.connection {
-            Connection::Client(_) => self.verified.clone(),
+        let requested_name = match &self.connection {
+            Connection::Client(_) => None,
             Connection::Server(server) => server.server_name().map(str::to_owned),
         };
         let identity = Identity {
             public_key: certificates.first().map(public_key),
             certificates: certificates.iter().map(|der| der.to_vec()).collect(),
-            name,
+            name: self.verified.clone(),
+            requested_name,
             protocol: self.connection.alpn_protocol().map(<[u8]>::to_vec),
             payload: Vec::new(),
         };
         (identity != Identity::default()).then_some(identity)
+    }
+}
+
+/// A reader that has nothing for the time being.
+struct Nothing;
+
+impl Read for Nothing {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 

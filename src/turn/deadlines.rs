@@ -39,7 +39,7 @@ impl<H: Handler> Driver<'_, H> {
         let Some(peer) = self.net.peers.get_mut(conn) else {
             return;
         };
-        peer.deadline = None;
+        peer.set_deadline(None);
         if peer.is_stalled(now) {
             // Linux tells of room only once a third of the socket's buffer is free (tcp_sock.h, sk_stream_is_writeable):
             // who reads slowly may have taken much without an edge, so the socket is asked before it is judged.

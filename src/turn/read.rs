@@ -9,7 +9,7 @@ use crate::framing::{Flow, Outcome};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::net::Net;
-use crate::peer::{Ending, State};
+use crate::peer::{Ending, Peer, State};
 use crate::planted::planted;
 
 /// What to do after one read.
@@ -72,7 +72,7 @@ impl<H: Handler> Driver<'_, H> {
                 return;
             };
             let is_closing = matches!(peer.inner_state(), State::Closing(_));
-            let is_broken = peer.failure.is_some();
+            let is_broken = peer.failure().is_some();
             match peer.inner_state() {
                 State::Open if peer.paused => return self.look_for_end(conn),
                 State::Handshaking | State::Open | State::Closing(_) => {}
@@ -240,7 +240,7 @@ impl<H: Handler> Driver<'_, H> {
         let reason = cut_off.unwrap_or(reason);
         // A session's goodbye has left when the FIN has.
         let nothing_left = !peer.has_output() && (!is_secure || peer.fin_sent);
-        let broken = peer.failure.is_some();
+        let broken = peer.failure().is_some();
         let is_clean = partial == 0 && cut_off.is_none() && !broken;
         let half_open = peer.profile.half_open == HalfOpen::Allowed && is_clean;
         match peer.inner_state() {
@@ -296,7 +296,7 @@ impl<H: Handler> Driver<'_, H> {
 
     /// The socket is empty. If a write has failed, that was all that had arrived.
     fn would_block(&mut self, conn: ConnId) {
-        if let Some(failure) = self.net.peers.get(conn).and_then(|peer| peer.failure) {
+        if let Some(failure) = self.net.peers.get(conn).and_then(Peer::failure) {
             self.net.end(conn, Ending::Disconnected(failure));
         }
     }

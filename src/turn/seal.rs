@@ -57,7 +57,7 @@ fn write_out(
             Ok(0) => return Flushed::Failed(DisconnectReason::Io(io::ErrorKind::WriteZero)),
             Ok(written) => {
                 metrics.partial_writes += u64::from(written < offered);
-                peer.written += written;
+                peer.written += written as u32;
                 *budget -= written;
                 secure.advance(written);
             }

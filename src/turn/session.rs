@@ -184,7 +184,7 @@ impl<H: Handler> Driver<'_, H> {
         // Once this node closes, the session sees nothing of what arrives, a goodbye included.
         // After a failed write, that it was reset says more than that it ended.
         let peer = self.net.peers.get(conn);
-        let is_broken = peer.is_some_and(|peer| peer.failure.is_some());
+        let is_broken = peer.is_some_and(|peer| peer.failure().is_some());
         let asks = !is_broken && (self.is_handshaking(conn) || self.is_open(conn));
         let secure = self.core.inbound(conn).and_then(|i| i.secure.as_mut());
         let secure = secure.filter(|_| asks);

@@ -56,7 +56,7 @@ impl<H: Handler> Driver<'_, H> {
         let Some(peer) = self.net.peers.get_mut(conn) else {
             return;
         };
-        if writable && peer.failure.is_none() && std::mem::take(&mut peer.blocked) {
+        if writable && peer.failure().is_none() && std::mem::take(&mut peer.blocked) {
             self.core.write(self.net, conn);
         }
     }
@@ -137,10 +137,7 @@ impl Core {
         if peer.blocked || !peer.is_live() || peer.inner_state() == State::Connecting {
             return;
         }
-        if peer.turn != net.metrics.turns {
-            (peer.turn, peer.written) = (net.metrics.turns, 0);
-        }
-        let budget = net.config.write_budget.saturating_sub(peer.written);
+        let budget = peer.write_budget(net.config.write_budget, net.metrics.turns);
         let (cost, before) = (peer.queue_cost(), peer.written);
         net.metrics.note_peak();
         let mut held = false;
@@ -177,13 +174,13 @@ impl Core {
                     self.unwritten.push(conn);
                 }
             }
-            Flushed::Failed(reason) => peer.failure = Some(reason),
+            Flushed::Failed(reason) => peer.note_failure(reason),
             Flushed::Unsealed(error) if peer.inner_state() == State::Open => {
                 unsealed = Some(error);
             }
-            Flushed::Unsealed(error) => peer.failure = Some(DisconnectReason::Session(error)),
+            Flushed::Unsealed(error) => peer.note_failure(DisconnectReason::Session(error)),
         }
-        peer.note_write(peer.written - before, net.now);
+        peer.note_write((peer.written - before) as usize, net.now);
         net.metrics.queued -= cost - peer.queue_cost();
         note_drain(peer, &mut self.drained);
         if held {
@@ -200,7 +197,7 @@ impl Core {
         let Some(peer) = net.peers.get_mut(conn) else {
             return;
         };
-        if peer.failure.is_some() {
+        if peer.failure().is_some() {
             return self.write_failed(net, conn);
         }
         match peer.after_flush() {
@@ -213,7 +210,7 @@ impl Core {
                 match inbound.stream.finish() {
                     Ok(()) => peer.fin_sent = true,
                     Err(error) => {
-                        peer.failure = Some(DisconnectReason::from_io(&error));
+                        peer.note_failure(DisconnectReason::from_io(&error));
                         self.write_failed(net, conn);
                     }
                 }
@@ -226,7 +223,9 @@ impl Core {
         let Some(peer) = net.peers.get_mut(conn) else {
             return;
         };
-        let Some(failure) = peer.failure else { return };
+        let Some(failure) = peer.failure() else {
+            return;
+        };
         peer.blocked = true;
         if !matches!(peer.inner_state(), State::Handshaking | State::Open) {
             let reason = peer.broken_by(failure);
@@ -261,7 +260,7 @@ fn write_queue(
             Ok(0) => return Flushed::Failed(DisconnectReason::Io(io::ErrorKind::WriteZero)),
             Ok(written) => {
                 metrics.partial_writes += u64::from(written < offered);
-                peer.written += written;
+                peer.written += written as u32;
                 budget -= written;
                 let gone = if planted!(DropTailOfPartialWrite) {
                     offered

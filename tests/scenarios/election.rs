@@ -15,6 +15,7 @@ use peerloop::{
 };
 
 use super::secured::Secured;
+use super::sessions::Manner;
 use super::storm::{Mortal, Storm};
 
 const PORT: u16 = 7000;
@@ -224,7 +225,7 @@ impl Handler for Elector {
 
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
         let side = net.peer(conn).expect("it is asked for it").side();
-        Ok(self.secured.session(side))
+        Ok(self.secured.session(side, Manner::Agrees))
     }
 
     fn on_connect(&mut self, _: &mut Net, conn: ConnId) {

@@ -11,6 +11,7 @@ use peerloop::sim::{Faults, NodeId, World, for_each_seed};
 use peerloop::{Config, ConnId, Handler, Net, TimerId, Topology};
 
 use super::secured::Secured;
+use super::sessions::Manner;
 use super::storm::{Mortal, Storm};
 
 const PORT: u16 = 7000;
@@ -99,7 +100,7 @@ impl Handler for Gossip {
 
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
         let side = net.peer(conn).expect("it is asked for it").side();
-        Ok(self.secured.session(side))
+        Ok(self.secured.session(side, Manner::Agrees))
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -221,7 +222,7 @@ fn every_rumour_reaches_everybody_through_partitions_and_crashes() {
 #[test]
 fn the_same_seed_gives_the_same_run_with_sessions_and_crashes() {
     // The first seed of each kind in which somebody crashes and something is lost.
-    for secured in [Secured::No, Secured::Greeting, Secured::Xor] {
+    for secured in Secured::ALL.iter().copied() {
         let eventful = |seed: &u64| {
             let happened = rumours_survive(*seed, secured).happened();
             happened.crashes > 1 && happened.resets > 0 && happened.held > 0

@@ -1,8 +1,10 @@
 //! Protocols as users write them, in simulated worlds that fall apart: with faults drawn from the seed, through partitions,
-//! crashes and restarts, over plain connections and over sessions. Each module is one protocol and what it has to keep.
+//! crashes and restarts, over plain connections, TLS, Noise and other sessions. Each module is one protocol and what it has to keep.
 
 #![allow(unreachable_pub, reason = "modules of a test")]
 
+#[path = "../util/secured.rs"]
+mod secured;
 #[path = "../util/sessions.rs"]
 mod sessions;
 #[path = "../util/mod.rs"]
@@ -11,5 +13,4 @@ mod util;
 mod election;
 mod gossip;
 mod requests;
-mod secured;
 mod storm;

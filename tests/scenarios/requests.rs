@@ -13,6 +13,7 @@ use peerloop::{
 };
 
 use super::secured::Secured;
+use super::sessions::Manner;
 use super::storm::{Mortal, Storm};
 
 const PORT: u16 = 7000;
@@ -70,7 +71,7 @@ impl Handler for Server {
 
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
         let side = net.peer(conn).expect("it is asked for it").side();
-        Ok(self.secured.session(side))
+        Ok(self.secured.session(side, Manner::Agrees))
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, request: &[u8]) {
@@ -205,7 +206,7 @@ impl Handler for Client {
 
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
         let side = net.peer(conn).expect("it is asked for it").side();
-        Ok(self.secured.session(side))
+        Ok(self.secured.session(side, Manner::Agrees))
     }
 
     fn on_connect(&mut self, _: &mut Net, conn: ConnId) {

@@ -40,9 +40,18 @@ pub struct Credentials {
 
 impl Authority {
     pub fn new(name: &str) -> Self {
+        Self::of(name, IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    /// A peer that has signed its own certificate, which says that it is no authority.
+    pub fn friend(name: &str) -> Self {
+        Self::of(name, IsCa::ExplicitNoCa)
+    }
+
+    fn of(name: &str, is_ca: IsCa) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.is_ca = is_ca;
         let key = KeyPair::generate().expect("a key");
         let issuer = CertifiedIssuer::self_signed(params, key).expect("a certificate");
         Self { issuer }
@@ -170,6 +179,8 @@ pub fn accepting(config: impl Into<Arc<ServerConfig>>) -> Sessions {
 /// One end without a network, and what it has made so far.
 pub struct End {
     pub session: Box<dyn Session>,
+    /// What it has heard and not taken yet.
+    untaken: Vec<u8>,
     /// What it has said.
     pub wire: Vec<u8>,
     /// What it has understood.
@@ -180,6 +191,7 @@ impl End {
     pub fn new(session: impl Session + 'static) -> Self {
         let mut end = Self {
             session: Box::new(session),
+            untaken: Vec::new(),
             wire: Vec::new(),
             plaintext: Vec::new(),
         };
@@ -200,8 +212,9 @@ impl End {
             plaintext: &mut self.plaintext,
             wire: &mut self.wire,
         };
-        let taken = self.session.receive(bytes, &mut output)?;
-        assert_eq!(taken, bytes.len(), "it takes everything");
+        self.untaken.extend_from_slice(bytes);
+        let taken = self.session.receive(&self.untaken, &mut output)?;
+        self.untaken.drain(..taken);
         Ok(())
     }
 

@@ -6,6 +6,8 @@
 
 #[path = "workload/chatter.rs"]
 mod chatter;
+#[path = "secured.rs"]
+mod secured;
 #[path = "workload/talk.rs"]
 mod talk;
 

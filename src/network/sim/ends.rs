@@ -38,22 +38,28 @@ impl Internet {
         let Some(socket) = self.sockets.get(&id) else {
             return;
         };
-        if socket.state == State::Arriving {
-            return self.drop_call(id);
-        }
-        // As Linux' `tcp_reset` has it.
-        let kind = match socket.state {
-            State::SynSent => std::io::ErrorKind::ConnectionRefused,
+        match socket.state {
+            State::Arriving => return self.drop_call(id),
             State::Closed => return,
-            _ if socket.peer_fin && !socket.fin_asked => std::io::ErrorKind::BrokenPipe,
-            _ => std::io::ErrorKind::ConnectionReset,
-        };
+            _ => {}
+        }
         if !socket.received.is_empty() && self.random.chance(self.faults.reset_discards) {
             self.happened.resets_discarding += 1;
             if let Some(socket) = self.sockets.get_mut(&id) {
                 socket.received.clear();
+                // A stream with a gap has no end: the program hears of the reset instead.
+                socket.peer_fin = false;
             }
         }
+        let Some(socket) = self.sockets.get(&id) else {
+            return;
+        };
+        // As Linux' `tcp_reset` has it.
+        let kind = match socket.state {
+            State::SynSent => std::io::ErrorKind::ConnectionRefused,
+            _ if socket.peer_fin && !socket.fin_asked => std::io::ErrorKind::BrokenPipe,
+            _ => std::io::ErrorKind::ConnectionReset,
+        };
         self.break_off(id, kind);
     }
 

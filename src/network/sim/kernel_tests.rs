@@ -526,6 +526,19 @@ mod ends {
     }
 
     #[test]
+    fn a_reset_that_takes_what_was_not_read_takes_the_end_behind_it_too() {
+        let mut lab = Lab::new(1);
+        let (a, b) = lab.pair();
+        lab.internet.faults.reset_discards = 1.0;
+        assert_eq!(lab.write(a, b"abc").ok(), Some(3));
+        lab.internet.finish(a).expect("it is established");
+        lab.pass(SHORT);
+        lab.internet.close(a, true);
+        lab.pass(SHORT);
+        assert_eq!(kind(lab.read(b)), Some(ErrorKind::ConnectionReset));
+    }
+
+    #[test]
     fn after_an_end_a_reset_is_told_by_so_error_alone() {
         let mut lab = Lab::new(1);
         let (a, b) = lab.pair();

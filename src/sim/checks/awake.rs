@@ -20,7 +20,7 @@ pub(super) fn check_awake(
     let is_closing = matches!(state, State::Closing(_));
     let is_read = is_closing || !(peer.paused || inbound.is_held);
     let can_write = view.has_room || view.is_broken;
-    let has_output = peer.has_output() && peer.failure.is_none();
+    let has_output = peer.has_output() && peer.failure().is_none();
     let forgotten = match state {
         State::Connecting if view.is_established || view.is_broken => "that it is connected",
         State::Handshaking | State::Open | State::Closing(_) => {

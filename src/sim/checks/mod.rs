@@ -255,7 +255,7 @@ fn check_peer(net: &Net, conn: ConnId, peer: &Peer, is_busy: bool) -> Result<(),
             "{conn} is overdue by {:?}: {ending:?}",
             net.now - at
         )),
-        Some((_, ending)) if peer.deadline.is_none() => {
+        Some((_, ending)) if peer.deadline().is_none() => {
             Err(format!("nobody looks at {conn}, which is due: {ending:?}"))
         }
         _ => Ok(()),

@@ -5,8 +5,14 @@ mod commands;
 mod connection;
 mod framing;
 mod input;
+#[path = "../../util/secured/noise.rs"]
+mod noise;
 mod reference;
+mod session;
+#[path = "../../util/secured/tls.rs"]
+mod tls;
 
 pub use commands::commands;
 pub use connection::connection;
 pub use framing::framing;
+pub use session::session;

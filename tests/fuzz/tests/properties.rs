@@ -23,6 +23,20 @@ proptest! {
     }
 
     #[test]
+    fn sessions_let_nothing_through_that_was_not_said(data in vec(any::<u8>(), 0..300)) {
+        fuzz_bodies::session(&data);
+    }
+
+    /// Beginnings that leave the wire alone for a while.
+    #[test]
+    fn sessions_let_everything_through_that_was_said(
+        head in vec(any::<u8>(), 8),
+        data in vec(prop_oneof![6 => 0_u8..7, 1 => 14_u8..20], 0..100),
+    ) {
+        fuzz_bodies::session(&[head, data].concat());
+    }
+
+    #[test]
     fn commands_are_carried_out_in_order_and_once(data in vec(any::<u8>(), 0..200)) {
         fuzz_bodies::commands(&data);
     }

@@ -377,7 +377,7 @@ impl Handler for Chatter {
             return Err(io::Error::other("none for this one"));
         }
         let side = net.peer(conn).expect("it is asked for it").side();
-        Ok(self.rules.secured.session(side, &mut self.random))
+        Ok(self.rules.session(side, &mut self.random))
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {

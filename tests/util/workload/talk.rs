@@ -6,7 +6,8 @@ use peerloop::session::Session;
 use peerloop::sim::Random;
 use peerloop::{ByteOrder, Decoded, FrameError, Framer, Framing, LengthPrefix, Side};
 
-use crate::sessions::{Greeting, Manner, Xor};
+use super::secured::Secured;
+use crate::sessions::Manner;
 
 /// The length of messages where every one has the same.
 const FIXED: usize = 24;
@@ -35,42 +36,19 @@ impl Rules {
         }
     }
 
-    /// How messages are told apart on a connection with this address of the one who accepted it.
-    pub fn kind(&self, server: SocketAddr) -> Kind {
-        self.kinds[usize::from(server.port() == PORTS[1])]
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Secured {
-    No,
-    /// A handshake, and plain TCP after it.
-    Greeting,
-    /// Records from end to end.
-    Xor,
-}
-
-impl Secured {
-    fn drawn(random: &mut Random) -> Self {
-        match random.below(4) {
-            0 => Self::Greeting,
-            1 => Self::Xor,
-            _ => Self::No,
-        }
-    }
-
     /// A session. A greeting may turn the other side away, or say nothing for as long as the handshake may take.
-    pub fn session(self, side: Side, random: &mut Random) -> Option<Box<dyn Session>> {
+    pub fn session(&self, side: Side, random: &mut Random) -> Option<Box<dyn Session>> {
         let manner = match random.below(40) {
             0 => Manner::Rejects,
             1 => Manner::Silent,
             _ => Manner::Agrees,
         };
-        match self {
-            Self::No => None,
-            Self::Greeting => Some(Box::new(Greeting::new(manner))),
-            Self::Xor => Some(Box::new(Xor::new(side))),
-        }
+        self.secured.session(side, manner)
+    }
+
+    /// How messages are told apart on a connection with this address of the one who accepted it.
+    pub fn kind(&self, server: SocketAddr) -> Kind {
+        self.kinds[usize::from(server.port() == PORTS[1])]
     }
 }
 

@@ -1,0 +1,68 @@
+//! Where the records of TLS end (RFC 8446, section 5.1).
+
+/// Kind, version and length, in bytes.
+const HEADER_LEN: usize = 5;
+
+/// What a record announces at most, in bytes: 16 KiB and what TLS 1.2 lets a cipher add.
+const BODY_MAX: u16 = 16 * 1024 + 2048;
+
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const APPLICATION_DATA: u8 = 23;
+const HEARTBEAT: u8 = 24;
+
+/// How many bytes at the start of `bytes` are whole records. After a header that is none everything counts as whole: what
+/// comes behind it does not matter, and rustls is to refuse it at once.
+pub(super) fn whole(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let Some(&[kind, major, _, high, low]) = rest.first_chunk::<HEADER_LEN>() {
+        let len = u16::from_be_bytes([high, low]);
+        let is_header = (CHANGE_CIPHER_SPEC..=HEARTBEAT).contains(&kind)
+            && major == 3
+            && len < BODY_MAX
+            && (len > 0 || kind == APPLICATION_DATA);
+        if !is_header {
+            return bytes.len();
+        }
+        match rest.get(HEADER_LEN + usize::from(len)..) {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+    bytes.len() - rest.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 1, 0];
+
+    #[test]
+    fn a_record_is_whole_with_its_last_byte() {
+        let two = [ALERT, ALERT].concat();
+        for len in 0..=two.len() {
+            assert_eq!(whole(&two[..len]), len / 7 * 7);
+        }
+    }
+
+    #[test]
+    fn what_is_no_header_is_not_waited_for() {
+        for header in [
+            *b"GET /",
+            [19, 3, 3, 0, 1],
+            [25, 3, 3, 0, 1],
+            [23, 2, 3, 0, 1],
+            [23, 3, 3, 72, 0],
+            [22, 3, 3, 0, 0],
+        ] {
+            let bytes = [&ALERT[..], &header].concat();
+            assert_eq!(whole(&bytes), bytes.len(), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_and_the_shortest_are_waited_for() {
+        assert_eq!(whole(&[23, 3, 3, 71, 255]), 0);
+        assert_eq!(whole(&[23, 3, 3, 0, 0]), 5);
+    }
+}

@@ -1,0 +1,129 @@
+//! The sessions.
+
+use std::io::IoSlice;
+
+use peerloop::session::{Output, Sequence, Session, Stage};
+use peerloop::{SessionError, Side};
+
+use crate::input::Input;
+use crate::{noise, tls};
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Tls,
+    Noise,
+    /// A greeting, and Noise after it.
+    Sequence,
+    /// Without any protection: what is understood is what was passed.
+    Chunks,
+}
+
+impl Kind {
+    pub(super) fn chosen(input: &mut Input<'_>) -> Self {
+        [Self::Tls, Self::Noise, Self::Sequence, Self::Chunks][input.below(4)]
+    }
+
+    pub(super) fn session(self, side: Side) -> Box<dyn Session> {
+        match self {
+            Self::Tls => Box::new(tls::session(side)),
+            Self::Noise => Box::new(noise::session(side)),
+            Self::Sequence => Box::new(Sequence::new(Greeting::new(), noise::session(side))),
+            Self::Chunks => Box::new(Chunks::new()),
+        }
+    }
+}
+
+pub(super) const MAGIC: [u8; 5] = *b"hello";
+
+/// A magic number both ways.
+struct Greeting(Stage);
+
+impl Greeting {
+    fn new() -> Self {
+        Self(Stage::Handshaking)
+    }
+}
+
+impl Session for Greeting {
+    fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
+        wire.extend(MAGIC);
+        Ok(())
+    }
+
+    fn receive(&mut self, bytes: &[u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+        match bytes.first_chunk() {
+            None => Ok(0),
+            Some(&MAGIC) => {
+                self.0 = Stage::Transparent;
+                Ok(MAGIC.len())
+            }
+            Some(_) => Err(SessionError::Refused("another protocol")),
+        }
+    }
+
+    fn stage(&self) -> Stage {
+        self.0
+    }
+}
+
+/// A magic number, and then chunks: a byte of length, and so many bytes upside down. One without any is the goodbye.
+pub(super) struct Chunks(Stage);
+
+impl Chunks {
+    pub(super) fn new() -> Self {
+        Self(Stage::Handshaking)
+    }
+}
+
+impl Session for Chunks {
+    fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
+        wire.extend(MAGIC);
+        Ok(())
+    }
+
+    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+        let mut rest = bytes;
+        if self.0 == Stage::Handshaking {
+            match rest.split_first_chunk() {
+                None => return Ok(0),
+                Some((&MAGIC, after)) => rest = after,
+                Some(_) => return Err(SessionError::Malformed("no magic number")),
+            }
+            self.0 = Stage::Established;
+        }
+        while let (Stage::Established, Some((len, after))) = (self.0, rest.split_first()) {
+            let Some((chunk, after)) = after.split_at_checked(usize::from(*len)) else {
+                break;
+            };
+            if chunk.is_empty() {
+                self.0 = Stage::Finished;
+            }
+            output.plaintext.extend(chunk.iter().map(|byte| !byte));
+            rest = after;
+        }
+        Ok(bytes.len() - rest.len())
+    }
+
+    fn stage(&self) -> Stage {
+        self.0
+    }
+
+    fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
+        for chunk in plaintext.iter().flat_map(|slice| slice.chunks(255)) {
+            wire.push(chunk.len() as u8);
+            wire.extend(chunk.iter().map(|byte| !byte));
+        }
+        Ok(())
+    }
+
+    fn goodbye(&mut self, wire: &mut Vec<u8>) {
+        wire.push(0);
+    }
+
+    fn wire_ended(&mut self) -> Result<(), SessionError> {
+        match self.0 {
+            Stage::Established => Err(SessionError::Truncated),
+            _ => Ok(()),
+        }
+    }
+}

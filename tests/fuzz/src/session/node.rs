@@ -1,0 +1,81 @@
+//! The node whose session is tried: it writes down what it hears.
+
+use std::io;
+use std::net::SocketAddr;
+
+use peerloop::session::Session;
+use peerloop::{ConnId, ConnectError, DisconnectReason, Handler, Net};
+
+use super::kinds::Kind;
+use super::watched::Watched;
+
+pub(super) struct Node {
+    kind: Kind,
+    open: Option<ConnId>,
+    pub(super) connected: usize,
+    pub(super) messages: Vec<Vec<u8>>,
+    pub(super) failed: Vec<ConnectError>,
+    pub(super) ended: Vec<DisconnectReason>,
+    /// What it has said, framing included.
+    pub(super) said: Vec<u8>,
+}
+
+impl Node {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            open: None,
+            connected: 0,
+            messages: Vec::new(),
+            failed: Vec::new(),
+            ended: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    /// The connection, from the end of its handshake to its own.
+    pub(super) fn open(&self) -> Option<ConnId> {
+        self.open
+    }
+
+    pub(super) fn send(&mut self, net: &mut Net, conn: ConnId) {
+        let body = (self.said.len() as u32).to_be_bytes();
+        if net.send(conn, &body).is_ok() {
+            self.said.extend((body.len() as u32).to_be_bytes());
+            self.said.extend(body);
+        }
+    }
+}
+
+impl Handler for Node {
+    fn on_start(&mut self, net: &mut Net) {
+        net.listen("0.0.0.0:7000").expect("the port is free");
+    }
+
+    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
+        let side = net.peer(conn).expect("it is asked for it").side();
+        Ok(Some(Box::new(Watched::new(self.kind.session(side)))))
+    }
+
+    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
+        self.open = Some(conn);
+        self.connected += 1;
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, message: &[u8]) {
+        self.messages.push(message.to_vec());
+    }
+
+    fn on_finished(&mut self, net: &mut Net, conn: ConnId) {
+        net.close(conn);
+    }
+
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
+        self.failed.push(error);
+    }
+
+    fn on_disconnect(&mut self, _: &mut Net, _: ConnId, reason: DisconnectReason) {
+        self.open = None;
+        self.ended.push(reason);
+    }
+}

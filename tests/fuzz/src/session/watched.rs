@@ -1,0 +1,92 @@
+//! A session, and what must be true of every call of it.
+
+use std::io::IoSlice;
+
+use peerloop::SessionError;
+use peerloop::session::{Identity, Output, Session, Stage};
+
+/// What a session may answer to one call, in bytes: no handshake message or alert of these tests is longer.
+const ANSWER_MAX: usize = 4096;
+
+/// What a session may leave untaken.
+const UNTAKEN_MAX: usize = 128 * 1024;
+
+pub(super) struct Watched {
+    session: Box<dyn Session>,
+    /// Bytes taken, and plaintext that came of them.
+    taken: usize,
+    opened: usize,
+    has_started: bool,
+    has_failed: bool,
+    has_said_goodbye: bool,
+}
+
+impl Watched {
+    pub(super) fn new(session: Box<dyn Session>) -> Self {
+        Self {
+            session,
+            taken: 0,
+            opened: 0,
+            has_started: false,
+            has_failed: false,
+            has_said_goodbye: false,
+        }
+    }
+
+    /// A call of this session, which may fail but not be called again then.
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&mut dyn Session) -> Result<T, SessionError>,
+    ) -> Result<T, SessionError> {
+        assert!(!self.has_failed, "it is not called after an error");
+        let result = call(&mut *self.session);
+        if let Err(error) = &result {
+            self.has_failed = true;
+            let is_peers = !matches!(error, SessionError::Failed(_) | SessionError::Panicked);
+            assert!(is_peers, "what a peer does is its own fault: {error}");
+        }
+        result
+    }
+}
+
+impl Session for Watched {
+    fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
+        assert!(!std::mem::replace(&mut self.has_started, true));
+        self.call(|session| session.start(wire))
+    }
+
+    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+        assert!(self.has_started && self.stage() != Stage::Finished);
+        let before = (output.plaintext.len(), output.wire.len());
+        let result = self.call(|session| session.receive(bytes, output));
+        let taken = *result.as_ref().unwrap_or(&bytes.len());
+        assert!(bytes.len() - taken <= UNTAKEN_MAX);
+        self.taken += taken;
+        self.opened += output.plaintext.len() - before.0;
+        assert!(self.opened <= self.taken, "there is no more than was sent");
+        assert!(output.wire.len() - before.1 <= ANSWER_MAX);
+        result
+    }
+
+    fn stage(&self) -> Stage {
+        self.session.stage()
+    }
+
+    fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
+        assert!(!self.has_said_goodbye && self.stage() != Stage::Handshaking);
+        self.call(|session| session.seal(plaintext, wire))
+    }
+
+    fn goodbye(&mut self, wire: &mut Vec<u8>) {
+        assert!(!self.has_failed && !std::mem::replace(&mut self.has_said_goodbye, true));
+        self.session.goodbye(wire);
+    }
+
+    fn wire_ended(&mut self) -> Result<(), SessionError> {
+        self.call(|session| session.wire_ended())
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.session.identity()
+    }
+}
