@@ -33,7 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Room {
     /// The people on all shards.
     people: ConnMap<()>,
-    all: ShardsHandle<Room>,
+    all: ShardsHandle<Self>,
 }
 
 impl Handler for Room {

@@ -120,7 +120,7 @@
 //! let shards = Shards::start(Config::default(), ShardOptions::default(), |_, _| Echo)?;
 //! println!("listening on {}", shards.listen("127.0.0.1:0")?);
 //! # shards.shutdown(Duration::ZERO);
-//! let handlers = shards.join()?;
+//! shards.join()?;
 //! # Ok(())
 //! # }
 //! ```

@@ -120,6 +120,8 @@ pub(crate) struct Family {
     loads: Vec<AtomicUsize>,
     /// By shard: a listener of it rests for want of a descriptor.
     resting: Vec<AtomicBool>,
+    /// How often a descriptor was given back.
+    given_back: AtomicUsize,
     /// The two ends of every dial, the other one first.
     dials: Mutex<HashMap<ConnId, (SocketAddr, SocketAddr)>>,
 }
@@ -133,6 +135,7 @@ impl Family {
         Self {
             loads: doors.iter().map(|_| AtomicUsize::new(0)).collect(),
             resting: doors.iter().map(|_| AtomicBool::new(false)).collect(),
+            given_back: AtomicUsize::new(0),
             doors,
             limits,
             placement,
@@ -185,6 +188,8 @@ pub(crate) struct Siblings {
     next: usize,
     /// Memory for the shards in the order in which they are offered one.
     order: Vec<(usize, usize)>,
+    /// [`Family::given_back`] before the last try to accept.
+    given_back: usize,
     /// Orders for shards whose queue was full, in their order.
     pub(crate) held_back: VecDeque<(ShardId, Order)>,
     /// A deadline is set at which they are passed on again.
@@ -198,6 +203,7 @@ impl Siblings {
             family,
             next: 0,
             order: Vec::new(),
+            given_back: 0,
             held_back: VecDeque::new(),
             retry_is_due: false,
         }
@@ -318,16 +324,24 @@ impl Siblings {
             .map(|(conn, _)| *conn)
     }
 
-    /// A listener of this shard rests for want of a descriptor.
-    pub(crate) fn note_resting(&self) {
-        self.family.resting[self.own.index()].store(true, Ordering::Release);
+    /// This shard is about to accept.
+    pub(crate) fn begin_accept(&mut self) {
+        self.given_back = self.family.given_back.load(Ordering::SeqCst);
+    }
+
+    /// A listener of this shard is to rest for want of a descriptor. Whether one was given back since the shard tried; who did
+    /// may not have seen that anybody wants it.
+    pub(crate) fn note_resting(&self) -> bool {
+        self.family.resting[self.own.index()].store(true, Ordering::SeqCst);
+        self.family.given_back.load(Ordering::SeqCst) != self.given_back
     }
 
     /// A descriptor is free: tells those whose listeners rest.
     pub(crate) fn wake_resting(&self) {
+        self.family.given_back.fetch_add(1, Ordering::SeqCst);
         for shard in self.shards().filter(|shard| *shard != self.own) {
             let resting = &self.family.resting[shard.index()];
-            if resting.load(Ordering::Relaxed) && resting.swap(false, Ordering::AcqRel) {
+            if resting.load(Ordering::SeqCst) && resting.swap(false, Ordering::SeqCst) {
                 self.tell(shard, News::Descriptor);
             }
         }

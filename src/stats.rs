@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use crate::error::{ConnectError, DisconnectReason, Phase, SessionError};
+use crate::error::{ConnectError, DisconnectReason, Phase, SendError, SessionError};
 use crate::id::Side;
 use crate::peer::Ending;
 use crate::planted::planted;
@@ -185,6 +185,13 @@ impl Metrics {
             ConnectError::TooManyFromAddress => self.refused_by_ip += 1,
             ConnectError::TooManyFromPrefix => self.refused_by_prefix += 1,
             _ => self.refused_by_total += 1,
+        }
+    }
+
+    /// Counts messages that another shard did not take.
+    pub(crate) fn count_refused(&mut self, error: SendError, messages: usize) {
+        if error == SendError::Full {
+            self.sends_refused += messages as u64;
         }
     }
 

@@ -999,6 +999,72 @@ mod across {
     }
 }
 
+/// A want of descriptors on the shard that accepts.
+#[cfg(unix)]
+mod descriptors {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const CHILD: &str = "PEERLOOP_DESCRIPTORS";
+    const LISTENS_ON: &str = "listens on ";
+    const PEERS: usize = 60;
+
+    /// In a process of its own: answers every message until it is told to stop. Only the end of a connection can end a
+    /// pause in time.
+    fn echo_until_told() {
+        let config = Config {
+            accept_pause: Duration::from_secs(600),
+            ..crowd_config(1000)
+        };
+        let echo = || {
+            Recorder::reacting(|net, event| match event {
+                Event::Message(_, body) if body == b"stop" => net.shutdown(Duration::ZERO),
+                Event::Message(conn, body) => net.send(*conn, body).expect("the queue has room"),
+                _ => {}
+            })
+        };
+        let (shards, addr) = listening(config, in_turn(2), echo);
+        println!("{LISTENS_ON}{addr}");
+        let recorders = shards.join().unwrap();
+        let accepted = recorders.iter().map(|recorder| recorder.connected().len());
+        assert_eq!(accepted.sum::<usize>(), PEERS + 1);
+    }
+
+    /// Those who wait are let in when a connection ends, on whichever shard.
+    #[test]
+    fn that_another_shard_gives_back_let_the_next_one_in() {
+        if std::env::var_os(CHILD).is_some() {
+            return echo_until_told();
+        }
+        let test = "descriptors::that_another_shard_gives_back_let_the_next_one_in";
+        let mut child = Command::new("sh")
+            .args(["-c", "ulimit -n 30 && exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture", "--test-threads=1"])
+            .env(CHILD, "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(output)
+            .lines()
+            .map(|line| line.expect("text"));
+        let addr = lines.find_map(|line| Some(line.split_once(LISTENS_ON)?.1.to_owned()));
+        let addr: SocketAddr = addr.expect("it listens").parse().unwrap();
+        // Read on, so that the child never waits for a reader.
+        thread::spawn(move || lines.count());
+        let peers: Vec<TcpStream> = (0..PEERS).map(|_| dial(addr)).collect();
+        for mut peer in peers {
+            peer.write_all(&frame(b"?")).unwrap();
+            assert_eq!(message(&mut peer), b"?");
+        }
+        dial(addr).write_all(&frame(b"stop")).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+}
+
 /// What is added up.
 #[test]
 fn stats_and_metrics_are_the_sums_of_those_of_the_shards() {

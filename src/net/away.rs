@@ -51,7 +51,7 @@ impl Net {
         siblings
             .pass(conn.shard(), order)
             .map_err(|refused| refused.error)
-            .inspect_err(|_| self.metrics.sends_refused += 1)
+            .inspect_err(|error| self.metrics.count_refused(*error, 1))
     }
 
     /// Has the shards of other connections send one message. It is framed as a connection of this node does by default, unless
@@ -84,7 +84,9 @@ impl Net {
                     .map_err(|refused| refused.error),
                 None => Err(SendError::Closed),
             };
-            self.metrics.sends_refused += u64::from(passed.is_err()) * conns.len() as u64;
+            if let Err(error) = passed {
+                self.metrics.count_refused(error, conns.len());
+            }
             outcome.count(passed, conns.len());
         }
     }

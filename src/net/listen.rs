@@ -142,6 +142,9 @@ impl Net {
 
     /// Accepts one connection.
     pub(crate) fn accept(&mut self, index: usize) -> io::Result<Newcomer> {
+        if let Some(siblings) = &mut self.siblings {
+            siblings.begin_accept();
+        }
         let listening = &mut self.listeners[index];
         let (stream, addr) = listening.socket.accept()?;
         listening.next_pause = self.config.accept_pause;
@@ -177,8 +180,9 @@ impl Net {
         listening.pause = Some(deadline);
         listening.next_pause = pause.saturating_mul(2).min(longest);
         self.metrics.accept_pauses += 1;
-        if let Some(siblings) = &self.siblings {
-            siblings.note_resting();
+        let siblings = self.siblings.as_ref();
+        if siblings.is_some_and(|siblings| siblings.note_resting()) {
+            self.wake_listeners();
         }
     }
 

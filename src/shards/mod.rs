@@ -106,7 +106,8 @@ pub struct Shards<H> {
 
 impl<H: Handler + Send + 'static> Shards<H> {
     /// Starts the threads, each with a handler that `make` makes. That is called in this thread, for one shard after another
-    /// and before any of them runs; the handle is for handlers that want to reach each other.
+    /// and before any of them runs; the handle is for handlers that want to reach each other. What it asks for inside `make`
+    /// would be waited for without end.
     ///
     /// # Errors
     ///
