@@ -129,7 +129,15 @@ fn ends(peer: &mut TcpStream) {
 /// Ends them at once, whoever is still there.
 fn stop(shards: TestShards) -> Vec<Recorder> {
     shards.shutdown(Duration::ZERO);
-    shards.join().expect("they stop")
+    join(shards).expect("they stop")
+}
+
+/// Waits for them with a bound.
+#[track_caller]
+fn join(shards: TestShards) -> io::Result<Vec<Recorder>> {
+    let (result, ended) = mpsc::channel();
+    thread::spawn(move || result.send(shards.join()));
+    ended.recv_timeout(PATIENCE).expect("they come to an end")
 }
 
 fn crowd_config(connections: usize) -> Config {
@@ -1009,7 +1017,8 @@ mod descriptors {
 
     const CHILD: &str = "PEERLOOP_DESCRIPTORS";
     const LISTENS_ON: &str = "listens on ";
-    const PEERS: usize = 60;
+    /// More than the descriptors are enough for, but fewer than twice as many.
+    const PEERS: usize = 28;
 
     /// In a process of its own: answers every message until it is told to stop. Only the end of a connection can end a
     /// pause in time.
@@ -1027,7 +1036,7 @@ mod descriptors {
         };
         let (shards, addr) = listening(config, in_turn(2), echo);
         println!("{LISTENS_ON}{addr}");
-        let recorders = shards.join().unwrap();
+        let recorders = join(shards).unwrap();
         let accepted = recorders.iter().map(|recorder| recorder.connected().len());
         assert_eq!(accepted.sum::<usize>(), PEERS + 1);
     }
@@ -1055,8 +1064,10 @@ mod descriptors {
         let addr: SocketAddr = addr.expect("it listens").parse().unwrap();
         // Read on, so that the child never waits for a reader.
         thread::spawn(move || lines.count());
-        let peers: Vec<TcpStream> = (0..PEERS).map(|_| dial(addr)).collect();
-        for mut peer in peers {
+        let peers = (0..PEERS).map(|_| dial(addr)).enumerate();
+        // Those of the second shard go before anybody of the first, which accepts, does.
+        let (second, first): (Vec<_>, Vec<_>) = peers.partition(|(number, _)| number % 2 == 1);
+        for (_, mut peer) in second.into_iter().chain(first) {
             peer.write_all(&frame(b"?")).unwrap();
             assert_eq!(message(&mut peer), b"?");
         }
@@ -1139,7 +1150,7 @@ mod ending {
         readers
             .into_iter()
             .for_each(|reader| reader.join().unwrap());
-        let recorders = shards.join().unwrap();
+        let recorders = join(shards).unwrap();
         for (index, recorder) in recorders.iter().enumerate() {
             let mine = recorder.connected();
             assert_eq!(mine.len(), 2);
@@ -1184,7 +1195,7 @@ mod ending {
         let handle = shards.handle();
         let (mut peers, _) = one_each(&shards, addr);
         peers[1].write_all(&frame(b"!")).unwrap();
-        let error = shards.join().map(|_| ()).unwrap_err();
+        let error = join(shards).map(|_| ()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Other);
         let text = error.to_string();
         assert!(
