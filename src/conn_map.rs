@@ -4,9 +4,9 @@ use crate::id::ConnId;
 
 /// A map from connections to values: the state a handler keeps for each of its peers.
 ///
-/// Access is an index and a comparison, without hashing. A stale id misses, even when its slot serves another
+/// Access is two indices and a comparison, without hashing. A stale id misses, even when its slot serves another
 /// connection by now; inserting for that other connection replaces what was left behind. Memory is one entry for the
-/// highest number of connections there ever were at once.
+/// highest number of connections there ever were at once, of each shard whose connections have a value.
 ///
 /// ```
 /// use peerloop::{ConnId, ConnMap, DisconnectReason, Handler, Net};
@@ -32,14 +32,17 @@ use crate::id::ConnId;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ConnMap<T> {
-    slots: Vec<Option<(ConnId, T)>>,
+    /// By shard, then by slot.
+    shards: Vec<Vec<Entry<T>>>,
     len: usize,
 }
+
+type Entry<T> = Option<(ConnId, T)>;
 
 impl<T> Default for ConnMap<T> {
     fn default() -> Self {
         Self {
-            slots: Vec::new(),
+            shards: Vec::new(),
             len: 0,
         }
     }
@@ -64,14 +67,18 @@ impl<T> ConnMap<T> {
     /// Keeps a value for a connection; the one it had before, if it had one. A value for an id that is stale, because
     /// a later connection has one in its place, is not kept: it is what is given back.
     pub fn insert(&mut self, conn: ConnId, value: T) -> Option<T> {
-        let slot = conn.slot();
-        if slot >= self.slots.len() {
-            self.slots.resize_with(slot + 1, || None);
+        let (shard, slot) = (conn.shard().index(), conn.slot());
+        if shard >= self.shards.len() {
+            self.shards.resize_with(shard + 1, Vec::new);
         }
-        if matches!(&self.slots[slot], Some((owner, _)) if owner.is_later_than(conn)) {
+        let slots = &mut self.shards[shard];
+        if slot >= slots.len() {
+            slots.resize_with(slot + 1, || None);
+        }
+        if matches!(&slots[slot], Some((owner, _)) if owner.is_later_than(conn)) {
             return Some(value);
         }
-        let before = self.slots[slot].replace((conn, value));
+        let before = slots[slot].replace((conn, value));
         self.len += usize::from(before.is_none());
         before
             .filter(|(owner, _)| *owner == conn)
@@ -81,7 +88,7 @@ impl<T> ConnMap<T> {
     /// The value of a connection.
     #[inline]
     pub fn get(&self, conn: ConnId) -> Option<&T> {
-        match self.slots.get(conn.slot()) {
+        match self.shards.get(conn.shard().index())?.get(conn.slot()) {
             Some(Some((owner, value))) if *owner == conn => Some(value),
             _ => None,
         }
@@ -90,7 +97,7 @@ impl<T> ConnMap<T> {
     /// The value of a connection, to be changed.
     #[inline]
     pub fn get_mut(&mut self, conn: ConnId) -> Option<&mut T> {
-        match self.slots.get_mut(conn.slot()) {
+        match self.entry(conn) {
             Some(Some((owner, value))) if *owner == conn => Some(value),
             _ => None,
         }
@@ -105,7 +112,14 @@ impl<T> ConnMap<T> {
     pub fn remove(&mut self, conn: ConnId) -> Option<T> {
         self.get(conn)?;
         self.len -= 1;
-        self.slots[conn.slot()].take().map(|(_, value)| value)
+        self.entry(conn)?.take().map(|(_, value)| value)
+    }
+
+    #[inline]
+    fn entry(&mut self, conn: ConnId) -> Option<&mut Entry<T>> {
+        self.shards
+            .get_mut(conn.shard().index())?
+            .get_mut(conn.slot())
     }
 
     /// Removes everything.
@@ -125,16 +139,18 @@ impl<T> ConnMap<T> {
 
     /// Connections and values, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
-        self.slots
+        self.shards
             .iter()
+            .flatten()
             .flatten()
             .map(|(conn, value)| (*conn, value))
     }
 
     /// Connections and values, the latter to be changed, in no particular order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
-        self.slots
+        self.shards
             .iter_mut()
+            .flatten()
             .flatten()
             .map(|(conn, value)| (*conn, value))
     }
@@ -169,10 +185,28 @@ impl<T> std::ops::IndexMut<ConnId> for ConnMap<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::ShardId;
+
+    fn id(shard: usize, slot: u32, generation: u32) -> ConnId {
+        ConnId::new(ShardId::new(shard).unwrap(), slot, generation)
+    }
+
+    #[test]
+    fn the_same_slot_of_two_shards_is_two_connections() {
+        let (here, there) = (id(0, 3, 1), id(2, 3, 7));
+        let mut map = ConnMap::new();
+        assert_eq!(map.insert(there, "there"), None);
+        assert_eq!(map.insert(here, "here"), None);
+        assert_eq!(map.get(id(1, 3, 1)), None);
+        assert_eq!((map[here], map[there], map.len()), ("here", "there", 2));
+        assert_eq!(map.keys().collect::<Vec<_>>(), [here, there]);
+        assert_eq!(map.remove(here), Some("here"));
+        assert_eq!(map.remove(there), Some("there"));
+    }
 
     #[test]
     fn a_stale_id_misses_and_its_successor_replaces() {
-        let (old, new) = (ConnId::new(3, 1), ConnId::new(3, 2));
+        let (old, new) = (id(0, 3, 1), id(0, 3, 2));
         let mut map = ConnMap::new();
         assert_eq!(map.insert(old, "old"), None);
         assert_eq!(map.get(new), None);

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use crate::buffer::ReadBuffer;
 use crate::config::Config;
-use crate::handle::{Handle, Inbox};
+use crate::handle::{self, Handle, Inbox};
 use crate::handler::Handler;
 use crate::net::Net;
 use crate::network::{Readiness, Registrar, Wake};
+use crate::siblings::Siblings;
 use crate::turn::{Core, Driver};
 
 /// What belongs to one node alone.
@@ -23,6 +24,13 @@ pub(crate) struct Engine<H> {
 
 /// The name of the next node that was given none.
 static NEXT_NAME: AtomicU64 = AtomicU64::new(0);
+
+/// Gives a node that has none a name.
+pub(crate) fn give_name(config: &mut Config) {
+    if config.name.is_empty() {
+        config.name = NEXT_NAME.fetch_add(1, Ordering::Relaxed).to_string();
+    }
+}
 
 impl<H> Engine<H> {
     /// Makes a node in the world of `registrar`.
@@ -38,17 +46,27 @@ impl<H> Engine<H> {
         wake: impl FnOnce(&Registrar) -> io::Result<Wake>,
     ) -> io::Result<Self> {
         config.validate()?;
-        if config.name.is_empty() {
-            config.name = NEXT_NAME.fetch_add(1, Ordering::Relaxed).to_string();
-        }
+        give_name(&mut config);
         let wake = wake(&registrar)?;
+        let inbox = Inbox::new(handle::number(), wake, &config);
+        Ok(Self::with_inbox(config, handler, registrar, inbox, None))
+    }
+
+    /// Makes a node, or one of several shards, whose settings are valid.
+    pub(crate) fn with_inbox(
+        config: Config,
+        handler: H,
+        registrar: Registrar,
+        inbox: Inbox<H>,
+        siblings: Option<Siblings>,
+    ) -> Self {
         let now = registrar.now();
-        Ok(Self {
+        Self {
             core: Core::new(),
-            inbox: Inbox::new(wake, config.command_queue, config.command_queue_bytes),
-            net: Net::new(config, registrar, now),
+            inbox,
+            net: Net::new(config, registrar, now, siblings),
             handler,
-        })
+        }
     }
 
     /// What the handler is given, with the time that it is.

@@ -4,22 +4,34 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
+use crate::config::Config;
 use crate::error::SendError;
 use crate::id::ConnId;
 use crate::net::Net;
 use crate::network::Wake;
+use crate::siblings::{Door, News, Order, Refused};
 use crate::stats::Metrics;
 
 /// What another thread asks of a node. The queue holds [`Config::command_queue`](crate::Config::command_queue) of them.
 pub(crate) enum Command<H> {
-    Send(ConnId, Bytes),
+    Order(Order),
     Call(Call<H>),
+}
+
+impl<H> Command<H> {
+    /// How much of the queue's bytes it takes.
+    fn cost(&self) -> usize {
+        match self {
+            Self::Order(order) => order.cost(),
+            Self::Call(_) => 0,
+        }
+    }
 }
 
 /// A function for the loop to call.
@@ -29,10 +41,14 @@ type Call<H> = Box<dyn FnOnce(&mut H, &mut Net) + Send>;
 #[derive(Debug)]
 struct Shared {
     wake: Wake,
+    /// Which node it is; all of its shards have the same number.
+    node: u64,
     /// The node has stopped or was dropped: nothing that is in the queue will be carried out.
     gone: AtomicBool,
     /// A wake is under way, so that a thousand commands cost one system call.
     woken: AtomicBool,
+    /// The [`News`] since the last look, each a bit.
+    news: AtomicU8,
     /// Bytes of messages in the queue.
     bytes: AtomicUsize,
     bytes_max: usize,
@@ -62,7 +78,7 @@ impl Shared {
     /// Counts a message in, unless the queue holds too many bytes. An empty queue takes any.
     fn reserve(&self, bytes: usize) -> Result<(), SendError> {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before > 0 && before.saturating_add(bytes) > self.bytes_max {
+        if bytes > 0 && before > 0 && before.saturating_add(bytes) > self.bytes_max {
             self.release(bytes);
             return Err(SendError::Full);
         }
@@ -144,14 +160,8 @@ impl<H> Handle<H> {
     ///   [`Config::command_queue_bytes`](crate::Config::command_queue_bytes);
     /// - [`SendError::Closed`]: the node is gone.
     pub fn send(&self, conn: ConnId, body: Bytes) -> Result<(), SendError> {
-        let bytes = body.len();
-        // What was in the queue of a node that is gone still counts there, and would be said to fill it for ever.
-        if self.shared.gone.load(Ordering::SeqCst) {
-            return Err(SendError::Closed);
-        }
-        self.shared.reserve(bytes)?;
-        self.push(Command::Send(conn, body))
-            .inspect_err(|_| self.shared.release(bytes))
+        self.pass(Order::Send(conn, body))
+            .map_err(|refused| refused.error)
     }
 
     /// Has the loop call a function with the handler and the net, and does not wait for it.
@@ -162,7 +172,7 @@ impl<H> Handle<H> {
     /// - `BrokenPipe`: the node is gone.
     pub fn post(&self, call: impl FnOnce(&mut H, &mut Net) + Send + 'static) -> io::Result<()> {
         self.push(Command::Call(Box::new(call)))
-            .map_err(|error| match error {
+            .map_err(|refused| match refused.error {
                 SendError::Full => {
                     io::Error::new(io::ErrorKind::WouldBlock, "the command queue is full")
                 }
@@ -178,7 +188,7 @@ impl<H> Handle<H> {
     /// Those of [`Handle::post`], and
     /// - `BrokenPipe` when the node goes away before it comes to the call, or the call panics;
     /// - `Deadlock` from inside one of this node's own callbacks, which has `&mut Net` at hand, or from a callback of a
-    ///   node whose turn runs inside one.
+    ///   node whose turn runs inside one. All [`Shards`](crate::Shards) of a node are that node.
     ///
     /// Only that is found out. Two threads whose loops ask each other from their callbacks wait for each other without
     /// end; [`Handle::post`] does not wait.
@@ -186,20 +196,21 @@ impl<H> Handle<H> {
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
     ) -> io::Result<R> {
-        let this = Arc::as_ptr(&self.shared).addr();
-        if RUNNING.with_borrow(|running| running.contains(&this)) {
-            return Err(io::Error::new(
-                io::ErrorKind::Deadlock,
-                "asked from inside the loop",
-            ));
-        }
+        self.check_outside()?;
+        self.begin_ask(call)?.wait()
+    }
+
+    /// Asks, and does not wait yet.
+    pub(crate) fn begin_ask<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
+    ) -> io::Result<Answer<R>> {
         let (answer, receive) = crossbeam_channel::bounded(1);
         self.post(move |handler, net| {
             // Nobody waits any more only if the asking thread has died.
             let _ = answer.send(call(handler, net));
         })?;
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the node is gone");
-        receive.recv().map_err(gone)
+        Ok(Answer(receive))
     }
 
     /// Ends the node, as by [`Net::shutdown`]. Never refused, and safe to repeat: the shortest grace counts. When the
@@ -212,30 +223,88 @@ impl<H> Handle<H> {
         self.shared.wake();
     }
 
-    fn push(&self, command: Command<H>) -> Result<(), SendError> {
-        if self.shared.gone.load(Ordering::SeqCst) {
-            return Err(SendError::Closed);
+    /// # Errors
+    ///
+    /// - `Deadlock` in a turn of this node.
+    pub(crate) fn check_outside(&self) -> io::Result<()> {
+        if RUNNING.with_borrow(|running| running.contains(&self.shared.node)) {
+            return Err(io::Error::new(
+                io::ErrorKind::Deadlock,
+                "asked from inside the loop",
+            ));
         }
-        self.commands
-            .try_send(command)
-            .map_err(|error| match error {
-                TrySendError::Full(_) => SendError::Full,
-                TrySendError::Disconnected(_) => SendError::Closed,
-            })?;
+        Ok(())
+    }
+
+    fn push(&self, command: Command<H>) -> Result<(), Refused<Command<H>>> {
+        let refused = |error, command| Refused { error, command };
+        // What was in the queue of a node that is gone still counts there, and would be said to fill it for ever.
+        if self.shared.gone.load(Ordering::SeqCst) {
+            return Err(refused(SendError::Closed, Some(command)));
+        }
+        let cost = command.cost();
+        if let Err(error) = self.shared.reserve(cost) {
+            return Err(refused(error, Some(command)));
+        }
+        self.commands.try_send(command).map_err(|error| {
+            self.shared.release(cost);
+            match error {
+                TrySendError::Full(command) => refused(SendError::Full, Some(command)),
+                TrySendError::Disconnected(command) => refused(SendError::Closed, Some(command)),
+            }
+        })?;
         if self.shared.gone.load(Ordering::SeqCst) {
             // The node went in between, and may have cleared the queue before the command was in it.
             self.leftovers.try_iter().for_each(drop);
-            return Err(SendError::Closed);
+            return Err(refused(SendError::Closed, None));
         }
         self.shared.wake();
         Ok(())
     }
 }
 
+/// An answer to be waited for.
+pub(crate) struct Answer<R>(Receiver<R>);
+
+impl<R> Answer<R> {
+    pub(crate) fn wait(self) -> io::Result<R> {
+        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the node is gone");
+        self.0.recv().map_err(gone)
+    }
+}
+
+impl<H> Door for Handle<H> {
+    fn pass(&self, order: Order) -> Result<(), Refused<Order>> {
+        self.push(Command::Order(order)).map_err(|refused| Refused {
+            error: refused.error,
+            command: match refused.command {
+                Some(Command::Order(order)) => Some(order),
+                Some(Command::Call(_)) | None => None,
+            },
+        })
+    }
+
+    fn tell(&self, news: News) {
+        self.shared.news.fetch_or(news as u8, Ordering::SeqCst);
+        self.shared.wake();
+    }
+
+    fn shut_down(&self, grace: Duration) {
+        self.shutdown(grace);
+    }
+}
+
 thread_local! {
-    /// Which nodes' turns this thread is in, one inside the other, each by the address of what it shares with its
-    /// handles.
-    static RUNNING: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+    /// Which nodes' turns this thread is in, one inside the other.
+    static RUNNING: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The number of the next node.
+static NEXT_NODE: AtomicU64 = AtomicU64::new(0);
+
+/// A number for a node, by which its loop is known while it runs.
+pub(crate) fn number() -> u64 {
+    NEXT_NODE.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The loop's end of the command queue.
@@ -250,14 +319,17 @@ impl<H> Drop for Inbox<H> {
 }
 
 impl<H> Inbox<H> {
-    pub(crate) fn new(wake: Wake, capacity: usize, bytes_max: usize) -> Self {
-        let (commands, leftovers) = crossbeam_channel::bounded(capacity);
+    /// The queue of the node with this number, or of one of its shards.
+    pub(crate) fn new(node: u64, wake: Wake, config: &Config) -> Self {
+        let (commands, leftovers) = crossbeam_channel::bounded(config.command_queue);
         let shared = Arc::new(Shared {
             wake,
+            node,
             gone: AtomicBool::new(false),
             woken: AtomicBool::new(false),
+            news: AtomicU8::new(0),
             bytes: AtomicUsize::new(0),
-            bytes_max,
+            bytes_max: config.command_queue_bytes,
             wakes_sent: AtomicU64::new(0),
             wakes_saved: AtomicU64::new(0),
             shutdown: AtomicU64::new(NO_SHUTDOWN),
@@ -298,11 +370,14 @@ impl<H> Inbox<H> {
             .leftovers
             .try_iter()
             .take(budget)
-            .inspect(|command| {
-                if let Command::Send(_, body) = command {
-                    shared.release(body.len());
-                }
-            })
+            .inspect(|command| shared.release(command.cost()))
+    }
+
+    /// Whether another shard has told this since the last look.
+    pub(crate) fn has_heard(&self, news: News) -> bool {
+        let bit = news as u8;
+        let all = &self.handle.shared.news;
+        all.load(Ordering::SeqCst) & bit != 0 && all.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
     /// Tells how often the loop was woken.
@@ -332,7 +407,7 @@ impl<H> Inbox<H> {
 
     /// Notes that this thread is in a turn of this node, until the guard is dropped.
     pub(crate) fn enter(&self) -> Running {
-        let this = Arc::as_ptr(&self.handle.shared).addr();
+        let this = self.handle.shared.node;
         RUNNING.with_borrow_mut(|running| running.push(this));
         Running
     }

@@ -8,22 +8,24 @@ use std::ops::Not;
 ///
 /// Copy it, store it, use it as a key (see [`ConnMap`](crate::ConnMap)). An id is never given out twice by the same
 /// node: once the connection has ended the id is *stale*, and every operation on it is an ordinary miss that reaches
-/// nobody. An id means nothing to a node other than the one that gave it.
+/// nobody. An id means nothing to a node other than the one that gave it; the [`Shards`](crate::Shards) of one node know
+/// each other's, since an id says which of them has the connection.
 ///
 /// ```text
-///  63           32 31            0
-/// ┌───────────────┬───────────────┐
-/// │  generation   │     slot      │   generation 0 is never used
-/// └───────────────┴───────────────┘
+///  63           32 31    24 23            0
+/// ┌───────────────┬────────┬───────────────┐
+/// │  generation   │ shard  │     slot      │   generation 0 is never used; a node without shards is shard 0
+/// └───────────────┴────────┴───────────────┘
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(NonZeroU64);
 
 impl ConnId {
     /// The id of a slot's `generation`-th occupant. A generation of zero is taken as one.
-    pub(crate) fn new(slot: u32, generation: u32) -> Self {
+    pub(crate) fn new(shard: ShardId, slot: u32, generation: u32) -> Self {
         debug_assert!(generation != 0 && slot < SLOTS_MAX);
-        let bits = u64::from(generation.max(1)) << 32 | u64::from(slot);
+        let place = u64::from(shard.0) << SLOT_BITS | u64::from(slot);
+        let bits = u64::from(generation.max(1)) << 32 | place;
         Self(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
     }
 
@@ -35,9 +37,14 @@ impl ConnId {
     /// The id of which [`ConnId::to_bits`] gave this number; `None` for a number that it never gives, such as zero. A number that was not made
     /// so is most likely a stale id, and at worst that of another connection of the node.
     pub fn from_bits(bits: u64) -> Option<Self> {
-        let (slot, generation) = (bits as u32, bits >> 32);
-        let is_one = generation != 0 && slot < SLOTS_MAX;
-        NonZeroU64::new(bits).filter(|_| is_one).map(Self)
+        let generation = bits >> 32;
+        NonZeroU64::new(bits).filter(|_| generation != 0).map(Self)
+    }
+
+    /// Which of a node's [`Shards`](crate::Shards) has the connection; the first one in a node without.
+    #[inline]
+    pub fn shard(self) -> ShardId {
+        ShardId((self.0.get() >> SLOT_BITS) as u8)
     }
 
     /// Whether it was given out after the other, for the same slot.
@@ -46,23 +53,27 @@ impl ConnId {
         self.slot() == other.slot() && self > other
     }
 
-    /// The slot, an index into the node's table.
+    /// The slot, an index into the table of its shard.
+    #[inline]
     pub(crate) fn slot(self) -> usize {
-        (self.0.get() & u64::from(u32::MAX)) as usize
+        (self.0.get() & u64::from(SLOTS_MAX - 1)) as usize
     }
 
     /// The key under which the poller reports readiness. The generation is cut off at [`LANE_SHIFT`] bits, where the
     /// member of a group is told, and on 32-bit targets altogether; that is why a token is always compared with that of
-    /// the slot's present occupant and never turned back into an id.
+    /// the slot's present occupant and never turned back into an id. Where an id has its shard, a listener's key and the
+    /// waker's have something else than zero.
     ///
     /// ```text
-    ///  63      48 47          32 31            0
-    /// ┌──────────┬──────────────┬───────────────┐
-    /// │  member  │  generation  │     slot      │
-    /// └──────────┴──────────────┴───────────────┘
+    ///  63      48 47          32 31  24 23            0
+    /// ┌──────────┬──────────────┬──────┬───────────────┐
+    /// │  member  │  generation  │  0   │     slot      │
+    /// └──────────┴──────────────┴──────┴───────────────┘
     /// ```
+    #[inline]
     pub(crate) fn token(self) -> usize {
-        self.0.get() as usize & TOKEN_MASK
+        const SHARD: usize = 0xff << SLOT_BITS;
+        self.0.get() as usize & TOKEN_MASK & !SHARD
     }
 
     /// The slot a poller key belongs to; [`ConnId::token`] of its occupant tells whether the key is stale.
@@ -78,6 +89,9 @@ pub(crate) trait Named {
 
 impl fmt::Display for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.shard() != ShardId::FIRST {
+            write!(f, "{}/", self.shard())?;
+        }
         write!(f, "{}.{}", self.slot(), self.0.get() >> 32)
     }
 }
@@ -85,6 +99,39 @@ impl fmt::Display for ConnId {
 impl fmt::Debug for ConnId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ConnId({self})")
+    }
+}
+
+/// The name of one of a node's [`Shards`](crate::Shards), counted from zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(u8);
+
+impl ShardId {
+    /// The first shard; the only one of a node without.
+    pub const FIRST: Self = Self(0);
+
+    /// The `index`-th shard; `None` above 255.
+    pub fn new(index: usize) -> Option<Self> {
+        u8::try_from(index).ok().map(Self)
+    }
+
+    /// The number of the shard, from zero on: an index into the handlers that [`Shards::join`](crate::Shards::join)
+    /// gives back, for instance.
+    #[inline]
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ShardId({self})")
     }
 }
 
@@ -126,8 +173,11 @@ pub(crate) const TOKEN_MASK: usize = (1 << LANE_SHIFT) - 1;
 #[cfg(not(target_pointer_width = "64"))]
 const TOKEN_MASK: usize = usize::MAX;
 
+/// How many bits of an id are the slot.
+const SLOT_BITS: u32 = 24;
+
 /// Slots are below this, so that the poller keys of listeners and of the waker are never those of a connection.
-pub(crate) const SLOTS_MAX: u32 = 1 << 31;
+pub(crate) const SLOTS_MAX: u32 = 1 << SLOT_BITS;
 
 /// The poller key of the `index`-th listener.
 pub(crate) fn listener_token(index: usize) -> usize {
@@ -142,14 +192,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slot_and_generation_do_not_mix() {
+    fn slot_shard_and_generation_do_not_mix() {
         for slot in [0, 1, 77, SLOTS_MAX - 1] {
             for generation in [1, 2, u32::MAX] {
-                let id = ConnId::new(slot, generation);
-                assert_eq!(id.slot(), slot as usize);
-                assert_eq!(ConnId::slot_of_token(id.token()), slot as usize);
-                assert_eq!(id.to_string(), format!("{slot}.{generation}"));
+                for (shard, name) in [(0, ""), (1, "1/"), (255, "255/")] {
+                    let shard = ShardId(shard);
+                    let id = ConnId::new(shard, slot, generation);
+                    assert_eq!((id.slot(), id.shard()), (slot as usize, shard));
+                    assert_eq!(ConnId::from_bits(id.to_bits()), Some(id));
+                    assert_eq!(ConnId::slot_of_token(id.token()), slot as usize);
+                    assert_ne!(id.token(), WAKER_TOKEN);
+                    assert_eq!(id.to_string(), format!("{name}{slot}.{generation}"));
+                }
             }
+        }
+    }
+
+    #[test]
+    fn a_listeners_key_is_no_connections() {
+        for index in [0, 1, 1000] {
+            let slot = ConnId::slot_of_token(listener_token(index));
+            assert_eq!(slot - SLOTS_MAX as usize, index);
         }
     }
 

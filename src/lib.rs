@@ -36,6 +36,7 @@
 //! - A [`ConnId`] names a connection for as long as it lives and never means another one; a [`ConnMap`] keeps your own
 //!   state for each.
 //! - A [`Handle`] reaches the node from other threads.
+//! - [`Shards`] are one node on several threads, a loop and a handler on each. A [`Group`] is several nodes on one.
 //! - A [`Config`] has every limit and timeout, with its default and the reason for it.
 //!
 //! A message is what one call of [`Net::send`] sends and one call of [`Handler::on_message`] receives. How it is told
@@ -100,6 +101,30 @@
 //! out who the peer is, a cipher, or both. [`Handler::session`] makes one for each connection, or none for plain TCP, which
 //! costs nothing.
 //!
+//! # More than one core
+//!
+//! A loop is one thread. Where that is not enough, [`Shards::start`] runs the same handler on as many as there are cores:
+//! connections are spread over them, limits hold for all together, and every id works on every shard.
+//!
+//! ```
+//! # use std::time::Duration;
+//! use peerloop::{Config, ConnId, Handler, Net, ShardOptions, Shards};
+//!
+//! # struct Echo;
+//! # impl Handler for Echo {
+//! #     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+//! #         let _ = net.send(conn, message);
+//! #     }
+//! # }
+//! # fn main() -> std::io::Result<()> {
+//! let shards = Shards::start(Config::default(), ShardOptions::default(), |_, _| Echo)?;
+//! println!("listening on {}", shards.listen("127.0.0.1:0")?);
+//! # shards.shutdown(Duration::ZERO);
+//! shards.join()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # Tests
 //!
 //! With the feature `sim`, `peerloop::sim` runs whole networks of your handlers in one thread, on a virtual clock, with
@@ -149,6 +174,8 @@ mod queue;
 pub mod scaling {}
 mod secure;
 pub mod session;
+mod shards;
+mod siblings;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stats;
@@ -160,8 +187,8 @@ mod turn;
 
 pub use bytes::Bytes;
 pub use config::{
-    Config, DialOptions, HalfOpen, ListenOptions, Overflow, Panics, Permission, PrefixLimit,
-    Timeouts,
+    Config, DialOptions, HalfOpen, ListenOptions, Overflow, Panics, Permission, Placement,
+    PrefixLimit, ShardOptions, Timeouts,
 };
 pub use conn_map::ConnMap;
 pub use error::{
@@ -172,9 +199,10 @@ pub use framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 pub use group::{Group, MemberId};
 pub use handle::Handle;
 pub use handler::{Admission, Handler, SendOutcome};
-pub use id::{ConnId, Side, TimerId};
+pub use id::{ConnId, ShardId, Side, TimerId};
 pub use net::{Body, Broadcast, Net};
 pub use node::{Node, Turn};
 pub use peer::{Peer, PeerState};
+pub use shards::{Shards, ShardsHandle};
 pub use stats::{Metrics, Traffic};
 pub use topology::{Topology, TopologyError};

@@ -7,11 +7,12 @@ use std::time::Duration;
 use crate::buffer::ReadBuffer;
 use crate::config::Config;
 use crate::engine::Engine;
-use crate::handle::Handle;
+use crate::handle::{Handle, Inbox};
 use crate::handler::Handler;
 use crate::id::WAKER_TOKEN;
 use crate::net::Net;
 use crate::network::{Poller, Registrar};
+use crate::siblings::Siblings;
 
 /// One peer-to-peer node: a poll loop, its sockets, and the [`Handler`] that says what to do with them.
 ///
@@ -79,6 +80,23 @@ impl<H: Handler> Node<H> {
             buffer: ReadBuffer::new(read_buffer),
             poller,
         })
+    }
+
+    /// Makes one of several shards, whose settings are valid.
+    pub(crate) fn with_siblings(
+        config: Config,
+        handler: H,
+        poller: Poller,
+        inbox: Inbox<H>,
+        siblings: Siblings,
+    ) -> Self {
+        let buffer = ReadBuffer::new(config.read_buffer);
+        let registrar = poller.registrar();
+        Self {
+            engine: Engine::with_inbox(config, handler, registrar, inbox, Some(siblings)),
+            buffer,
+            poller,
+        }
     }
 
     /// What the handler is given, for use between turns: to listen and dial before the loop runs, for instance.

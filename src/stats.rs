@@ -2,7 +2,7 @@
 
 use std::ops::AddAssign;
 
-use crate::error::{ConnectError, DisconnectReason, Phase, SessionError};
+use crate::error::{ConnectError, DisconnectReason, Phase, SendError, SessionError};
 use crate::id::Side;
 use crate::peer::Ending;
 use crate::planted::planted;
@@ -121,6 +121,32 @@ pub struct Metrics {
     pub queued_max: usize,
 }
 
+/// Adds each of the fields, which are to be all that there are.
+macro_rules! add_each {
+    ($to:ident, $from:ident; $($field:ident),+) => {
+        let Self { $($field),+ } = $from;
+        $($to.$field += $field;)+
+    };
+}
+
+/// What several loops have done; their peaks are added up as if they had been at once.
+impl AddAssign for Metrics {
+    #[rustfmt::skip]
+    fn add_assign(&mut self, other: Self) {
+        add_each!(self, other;
+            turns, accepted, refused_by_handler, refused_by_total, refused_by_ip,
+            refused_by_prefix, self_connections, accept_errors, shed, accept_pauses,
+            dialled, dials_failed, handshakes_failed, disconnected, frame_errors,
+            session_errors, resets, connect_timeouts, handshake_timeouts, idle_timeouts,
+            partial_frame_timeouts, write_stall_timeouts, linger_timeouts,
+            queue_overflows, panics, slow_callbacks, read_budget_hits,
+            write_budget_hits, partial_writes, sends_refused, sends_tracked, drains,
+            bytes_lost, stale_events, wakes_sent, wakes_saved, commands, commands_lost,
+            queued, queued_max
+        );
+    }
+}
+
 impl Metrics {
     /// Counts the end of a connection or dial.
     pub(crate) fn count_end(&mut self, ending: Ending, side: Side) {
@@ -159,6 +185,13 @@ impl Metrics {
             ConnectError::TooManyFromAddress => self.refused_by_ip += 1,
             ConnectError::TooManyFromPrefix => self.refused_by_prefix += 1,
             _ => self.refused_by_total += 1,
+        }
+    }
+
+    /// Counts messages that another shard did not take.
+    pub(crate) fn count_refused(&mut self, error: SendError, messages: usize) {
+        if error == SendError::Full {
+            self.sends_refused += messages as u64;
         }
     }
 

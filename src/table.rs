@@ -2,12 +2,13 @@
 
 use slab::Slab;
 
-use crate::id::{ConnId, Named};
+use crate::id::{ConnId, Named, ShardId};
 
 /// What the node knows by connection id. A stale id misses, always: every slot counts its occupants, and a slot that
 /// has counted to the end is never used again.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
+    shard: ShardId,
     slots: Slab<Option<T>>,
     /// By slot: how often it was given out.
     generations: Vec<u32>,
@@ -15,8 +16,10 @@ pub(crate) struct Table<T> {
 }
 
 impl<T: Named> Table<T> {
-    pub(crate) fn new() -> Self {
+    /// A table whose ids are those of this shard.
+    pub(crate) fn new(shard: ShardId) -> Self {
         Self {
+            shard,
             slots: Slab::new(),
             generations: Vec::new(),
             len: 0,
@@ -26,6 +29,11 @@ impl<T: Named> Table<T> {
     /// Occupied slots.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Which shard's ids these are.
+    pub(crate) fn shard(&self) -> ShardId {
+        self.shard
     }
 
     pub(crate) fn insert(&mut self, make: impl FnOnce(ConnId) -> T) -> ConnId {
@@ -43,7 +51,7 @@ impl<T: Named> Table<T> {
         };
         let slot = entry.key();
         self.generations[slot] += 1;
-        let id = ConnId::new(slot as u32, self.generations[slot]);
+        let id = ConnId::new(self.shard, slot as u32, self.generations[slot]);
         let value = make(id);
         debug_assert_eq!(value.id(), id);
         entry.insert(Some(value));
@@ -95,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_stale_id_misses_the_next_occupant() {
-        let mut table = Table::new();
+        let mut table = Table::new(ShardId::FIRST);
         let first = table.insert(|id| Guest(id, "first"));
         assert_eq!(table.remove(first), Some(Guest(first, "first")));
         let second = table.insert(|id| Guest(id, "second"));
@@ -109,12 +117,12 @@ mod tests {
 
     #[test]
     fn a_slot_out_of_generations_is_retired() {
-        let mut table = Table::new();
+        let mut table = Table::new(ShardId::FIRST);
         let id = table.insert(|id| Guest(id, ""));
         table.remove(id);
         table.generations[0] = u32::MAX - 1;
         let last = table.insert(|id| Guest(id, ""));
-        assert_eq!(last, ConnId::new(0, u32::MAX));
+        assert_eq!(last, ConnId::new(ShardId::FIRST, 0, u32::MAX));
         table.remove(last);
         let next = table.insert(|id| Guest(id, ""));
         assert_eq!(next.slot(), 1);

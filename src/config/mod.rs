@@ -3,12 +3,14 @@
 mod options;
 mod policy;
 mod profile;
+mod shards;
 mod timeouts;
 
 use std::time::{Duration, Instant};
 
 pub use options::{DialOptions, ListenOptions};
 pub use policy::{HalfOpen, Overflow, Panics, Permission, PrefixLimit};
+pub use shards::{Placement, ShardOptions};
 pub use timeouts::Timeouts;
 
 pub(crate) use profile::{Overrides, Profile};
@@ -186,8 +188,9 @@ impl Config {
     /// order, or a framing that cannot carry its own frames.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_nonzero()?;
-        let in_slots = self.max_connections <= SLOTS_MAX as usize;
-        check(in_slots, "max_connections", "is more than 2^31")?;
+        // Half of the slots: one that a connection has left is used again only after the turn.
+        let in_slots = self.max_connections <= SLOTS_MAX as usize / 2;
+        check(in_slots, "max_connections", "is more than 2^23")?;
         let (low, high) = (self.queue_low, self.queue_high);
         check(low <= high, "queue_low", "is above `queue_high`")?;
         let (max, loop_max) = (self.queue_max, self.loop_queue_max);

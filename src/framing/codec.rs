@@ -194,6 +194,17 @@ impl Codec {
         }
     }
 
+    /// The same framing once more, if it keeps no state.
+    pub(crate) fn stateless(&self) -> Option<Self> {
+        match self {
+            Self::Length(prefix) => Some(Self::Length(*prefix)),
+            Self::Raw => Some(Self::Raw),
+            Self::Fixed(len) => Some(Self::Fixed(*len)),
+            Self::Delimited(byte) => Some(Self::Delimited(*byte)),
+            Self::Custom(_) => None,
+        }
+    }
+
     /// Whether a frame made by one of these may be sent by the other.
     pub(crate) fn frames_like(&self, other: &Self) -> bool {
         match (self, other) {

@@ -12,6 +12,7 @@ use crate::framing::Codec;
 use crate::id::{ConnId, Side};
 use crate::limits::canonical;
 use crate::peer::{Ending, Peer, PeerState, State};
+use crate::siblings::News;
 
 /// A dial that was asked for and that the loop has not begun.
 #[derive(Debug)]
@@ -39,7 +40,8 @@ impl Net {
     /// - [`ConnectError::ShuttingDown`] after [`Net::shutdown`];
     /// - [`ConnectError::InvalidAddress`] when the port is zero;
     /// - [`ConnectError::AlreadyConnected`] or [`ConnectError::AlreadyConnecting`] when there is a connection with this
-    ///   address, or a dial, and [`Config::duplicates`](crate::Config::duplicates) are refused;
+    ///   address, or a dial, and [`Config::duplicates`](crate::Config::duplicates) are refused; of other
+    ///   [`Shards`](crate::Shards) the first is said of both;
     /// - [`ConnectError::TooManyConnecting`], [`ConnectError::TooManyConnections`],
     ///   [`ConnectError::TooManyFromAddress`] or [`ConnectError::TooManyFromPrefix`] at the limit of that name.
     pub fn connect(&mut self, addr: SocketAddr) -> Result<ConnId, ConnectError> {
@@ -87,18 +89,24 @@ impl Net {
         let codecs = (Codec::new(&profile.framing), Codec::new(&profile.framing));
         // Before the budgets: that there is a connection already must not be masked by a limit.
         let duplicates = options.duplicates.unwrap_or(self.config.duplicates);
-        if duplicates == Permission::Refused && self.limits.knows(addr) {
+        let mut limits = self.limits.lock();
+        if duplicates == Permission::Refused && limits.knows(addr) {
+            drop(limits);
             return Err(self.why_known(addr));
         }
-        self.limits.check_dial()?;
-        self.limits.charge(addr)?;
+        limits.check_dial()?;
+        limits.charge(addr)?;
+        limits.begin_dial();
+        drop(limits);
         let now = self.now;
         let (decoder, encoder) = codecs;
         let make = |id| Peer::new(id, addr, Side::Initiator, now, profile, encoder);
         let conn = self.peers.insert(make);
-        self.limits.begin_connecting(Side::Initiator);
         self.connecting += 1;
         self.metrics.dialled += 1;
+        if let Some(siblings) = &self.siblings {
+            siblings.dialled();
+        }
         self.arm(conn);
         let (socket, source) = (options.socket, options.source);
         self.work.dials.push(Dial {
@@ -120,7 +128,7 @@ impl Net {
         }
     }
 
-    /// Gives a connection that was accepted, and is charged for, a slot.
+    /// Gives a connection that was accepted, has a place and is charged for, a slot.
     pub(crate) fn insert_accepted(
         &mut self,
         addr: SocketAddr,
@@ -129,7 +137,6 @@ impl Net {
     ) -> ConnId {
         let now = self.now;
         let make = |id| Peer::new(id, addr, Side::Responder, now, profile, encoder);
-        self.limits.begin_connecting(Side::Responder);
         self.connecting += 1;
         self.peers.insert(make)
     }
@@ -160,10 +167,27 @@ impl Net {
     /// A connection is no longer being made, whatever became of it.
     pub(super) fn left_connecting(&mut self, side: Side) {
         self.connecting -= 1;
-        let was_full = self.limits.inbound_is_full();
-        self.limits.end_connecting(side);
-        if was_full && !self.limits.inbound_is_full() {
-            self.admit_waiting();
+        self.end_connecting(side);
+    }
+
+    /// Takes the place for one connection more that is about to be accepted, if there is one.
+    pub(crate) fn take_place(&mut self) -> bool {
+        self.limits.lock().take_place(self.peers.shard())
+    }
+
+    /// Gives the place of one that was not accepted after all back.
+    pub(crate) fn give_place_back(&mut self) {
+        self.end_connecting(Side::Responder);
+    }
+
+    fn end_connecting(&mut self, side: Side) {
+        let held_up = self.limits.lock().end_connecting(side);
+        for shard in held_up {
+            if shard == self.shard() {
+                self.admit_waiting();
+            } else if let Some(siblings) = &self.siblings {
+                siblings.tell(shard, News::Place);
+            }
         }
     }
 

@@ -3,8 +3,9 @@
 use super::Net;
 use crate::error::{ConnectError, DisconnectReason, SessionError};
 use crate::id::{ConnId, Side};
-use crate::peer::{Ending, State};
+use crate::peer::{Ending, Peer, State};
 use crate::planted::planted;
+use crate::siblings::Verb;
 
 impl Net {
     /// Closes a connection gracefully.
@@ -22,7 +23,8 @@ impl Net {
                 self.fail(conn, ConnectError::Cancelled);
             }
             Some(State::Open) => self.begin_closing(conn, DisconnectReason::Local),
-            _ => {}
+            Some(_) => {}
+            None => self.pass_on(conn, Verb::Close),
         }
     }
 
@@ -32,7 +34,7 @@ impl Net {
     /// happens.
     pub fn shutdown_write(&mut self, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(conn) else {
-            return;
+            return self.pass_on(conn, Verb::ShutdownWrite);
         };
         if peer.inner_state() == State::Open {
             peer.shut_send();
@@ -47,7 +49,7 @@ impl Net {
     /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed) with [`ConnectError::Cancelled`].
     pub fn abort(&mut self, conn: ConnId) {
         let Some(peer) = self.peers.get_mut(conn) else {
-            return;
+            return self.pass_on(conn, Verb::Abort);
         };
         match peer.inner_state() {
             State::Connecting | State::Handshaking => self.fail(conn, ConnectError::Cancelled),
@@ -69,6 +71,8 @@ impl Net {
         if let Some(peer) = self.peers.get_mut(conn) {
             peer.paused = true;
             self.interrupt(conn);
+        } else {
+            self.pass_on(conn, Verb::Pause);
         }
     }
 
@@ -76,7 +80,7 @@ impl Net {
     pub fn resume(&mut self, conn: ConnId) {
         let now = self.now;
         let Some(peer) = self.peers.get_mut(conn) else {
-            return;
+            return self.pass_on(conn, Verb::Resume);
         };
         // Deadlines of one that is ending run on.
         if peer.paused && peer.inner_state() == State::Open {
@@ -104,7 +108,7 @@ impl Net {
         peer.begin_closing(ending, now);
         self.left(before, side);
         // The address may be dialled again at once.
-        self.limits.forget(addr);
+        self.limits.lock().forget(addr);
         self.arm(conn);
         self.interrupt(conn);
         self.mark_dirty(conn);
@@ -137,15 +141,25 @@ impl Net {
         let ending = peer.ending(cause);
         peer.set_state(State::Ended(ending));
         self.left(before, side);
+        let mut limits = self.limits.lock();
         if !matches!(before, State::Closing(_)) {
-            self.limits.forget(addr);
+            limits.forget(addr);
         }
-        self.limits.release(addr);
+        limits.release(addr);
+        drop(limits);
         if !planted!(KeepDeadline) {
             self.arm(conn);
         }
         self.interrupt(conn);
         self.work.ended.push(conn);
+    }
+
+    /// Both ends of a connection are this node's.
+    pub(crate) fn end_self_connection(&mut self, conn: ConnId) {
+        if self.peers.get(conn).is_some_and(Peer::is_live) {
+            self.metrics.self_connections += 1;
+            self.end(conn, Ending::Disconnected(DisconnectReason::SelfConnection));
+        }
     }
 
     /// A connection has left this state for good.
@@ -171,6 +185,9 @@ impl Net {
         };
         if let State::Ended(ending) = peer.inner_state() {
             self.metrics.count_end(ending, peer.side());
+        }
+        if let Some(siblings) = &self.siblings {
+            siblings.ended(conn, peer.side());
         }
         peer.set_state(State::Gone);
         if std::mem::take(&mut peer.starved) {
@@ -204,7 +221,11 @@ impl Net {
         peer.set_state(State::Gone);
         let (addr, side) = (peer.addr(), peer.side());
         self.left_connecting(side);
-        self.limits.forget(addr);
-        self.limits.release(addr);
+        if let Some(siblings) = &self.siblings {
+            siblings.ended(conn, side);
+        }
+        let mut limits = self.limits.lock();
+        limits.forget(addr);
+        limits.release(addr);
     }
 }

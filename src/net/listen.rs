@@ -9,6 +9,7 @@ use super::{Due, Net};
 use crate::config::{ListenOptions, Overrides, Profile};
 use crate::id::listener_token;
 use crate::network::Listener;
+use crate::siblings::Newcomer;
 
 /// A listener and what the loop remembers about it.
 #[derive(Debug)]
@@ -139,6 +140,21 @@ impl Net {
         }
     }
 
+    /// Accepts one connection.
+    pub(crate) fn accept(&mut self, index: usize) -> io::Result<Newcomer> {
+        if let Some(siblings) = &mut self.siblings {
+            siblings.begin_accept();
+        }
+        let listening = &mut self.listeners[index];
+        let (stream, addr) = listening.socket.accept()?;
+        listening.next_pause = self.config.accept_pause;
+        Ok(Newcomer {
+            stream,
+            addr,
+            profile: Arc::clone(&listening.profile),
+        })
+    }
+
     /// Puts a listener that may have connections waiting on the loop's list.
     pub(crate) fn revisit_listener(&mut self, index: usize) {
         if let Some(listening) = self.listeners.get_mut(index) {
@@ -164,10 +180,14 @@ impl Net {
         listening.pause = Some(deadline);
         listening.next_pause = pause.saturating_mul(2).min(longest);
         self.metrics.accept_pauses += 1;
+        let siblings = self.siblings.as_ref();
+        if siblings.is_some_and(|siblings| siblings.note_resting()) {
+            self.wake_listeners();
+        }
     }
 
     /// There is room again for one whose handshake is not over: looks at every listener that may have somebody waiting.
-    pub(super) fn admit_waiting(&mut self) {
+    pub(crate) fn admit_waiting(&mut self) {
         for (index, listening) in &mut self.listeners {
             let waits = listening.ready && listening.pause.is_none();
             if waits && !std::mem::replace(&mut listening.queued, true) {

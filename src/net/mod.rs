@@ -4,7 +4,9 @@
 //! half (socket, partial frame) belongs to the loop. That is why a message can be a slice of the loop's buffer while
 //! the handler that reads it sends to anybody: nothing here touches a socket that is being read.
 
+mod away;
 mod body;
+mod broadcast;
 mod dial;
 mod end;
 mod listen;
@@ -21,16 +23,17 @@ use crate::config::{Config, Profile};
 use crate::deadlines::Deadlines;
 use crate::error::DisconnectReason;
 use crate::framing::Head;
-use crate::id::ConnId;
-use crate::limits::Limits;
+use crate::id::{ConnId, ShardId};
+use crate::limits::SharedLimits;
 use crate::network::{Registrar, Reserve, SocketOptions};
 use crate::peer::{Ending, Peer, State};
 use crate::queue::Spares;
+use crate::siblings::Siblings;
 use crate::stats::{Metrics, Traffic};
 use crate::table::Table;
 
 pub use body::Body;
-pub use send::Broadcast;
+pub use broadcast::Broadcast;
 
 pub(crate) use dial::Dial;
 pub(crate) use listen::Listening;
@@ -52,7 +55,7 @@ pub struct Net {
     pub(crate) registrar: Registrar,
     pub(crate) now: Instant,
     pub(crate) peers: Table<Peer>,
-    pub(crate) limits: Limits,
+    pub(crate) limits: SharedLimits,
     /// Peers in [`State::Connecting`] and in [`State::Open`].
     connecting: usize,
     connected: usize,
@@ -67,6 +70,8 @@ pub struct Net {
     scratch: Vec<u8>,
     pub(crate) work: Work,
     pub(crate) stopping: Option<Stopping>,
+    /// The other shards, if this is one of several.
+    pub(crate) siblings: Option<Box<Siblings>>,
 }
 
 /// What the handler's calls leave for the loop to do. Each list is worked off within the turn or has the next turn
@@ -111,14 +116,21 @@ pub(crate) struct Stopping {
 }
 
 impl Net {
-    pub(crate) fn new(config: Config, registrar: Registrar, now: Instant) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        registrar: Registrar,
+        now: Instant,
+        siblings: Option<Siblings>,
+    ) -> Self {
+        let limits = siblings.as_ref().map(Siblings::limits);
+        let shard = siblings.as_ref().map_or(ShardId::FIRST, Siblings::own);
         Self {
             profile: Arc::new(config.profile(now)),
             sockets: SocketOptions::new(&config),
-            limits: Limits::new(&config),
+            limits: limits.unwrap_or_else(|| SharedLimits::new(&config)),
             config,
             now,
-            peers: Table::new(),
+            peers: Table::new(shard),
             connecting: 0,
             connected: 0,
             listeners: Slab::new(),
@@ -131,6 +143,7 @@ impl Net {
             scratch: Vec::new(),
             work: Work::default(),
             stopping: None,
+            siblings: siblings.map(Box::new),
         }
     }
 
@@ -141,7 +154,7 @@ impl Net {
     /// when `grace` is over is ended. Then [`Node::run`](crate::Node::run) returns. From this call on, dials and
     /// listeners are refused.
     ///
-    /// May be called anywhere and more than once; the shortest grace counts.
+    /// May be called anywhere and more than once; the shortest grace counts. Of several [`Shards`](crate::Shards) all end.
     pub fn shutdown(&mut self, grace: Duration) {
         let by = self.later(grace);
         match &mut self.stopping {
@@ -150,6 +163,9 @@ impl Net {
             None => self.stopping = Some(Stopping { by, begun: false }),
         }
         self.deadlines.insert(by, Due::Shutdown);
+        if let Some(siblings) = &self.siblings {
+            siblings.shut_down(grace);
+        }
     }
 
     /// This instant plus a time, or what is as good as never where that overflows.

@@ -8,23 +8,10 @@ use super::Net;
 use super::body::{Body, Kind};
 use crate::config::Overflow;
 use crate::error::{DisconnectReason, FrameError, SendError};
-use crate::framing::{Codec, Head};
+use crate::framing::Codec;
 use crate::id::ConnId;
 use crate::peer::Ending;
-
-/// What became of a message for several peers; see [`Net::broadcast`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[must_use = "peers that were full or closed did not get the message"]
-pub struct Broadcast {
-    /// Connections on which it was queued.
-    pub sent: usize,
-    /// Connections whose queue, or the loop's, was full.
-    pub full: usize,
-    /// Ids that are stale, and connections not open for sending.
-    pub closed: usize,
-    /// Connections whose framing cannot carry it, or for which it is too large.
-    pub unfit: usize,
-}
+use crate::siblings::Verb;
 
 impl Net {
     /// Queues one message for `conn`; it leaves at the end of this turn, together with what else is queued.
@@ -130,81 +117,30 @@ impl Net {
         self.enqueue(conn, body.into(), Some(token))
     }
 
-    /// Queues one message for several connections, each as [`Net::send`] does. It is framed once for all those in a
-    /// row that frame alike; from 16 KiB on its bytes are shared and not copied. To everybody: collect
-    /// [`Net::connections`] into a `Vec` first.
-    ///
-    /// # Examples
-    ///
-    /// To everybody but the one who said it:
-    ///
-    /// ```
-    /// use peerloop::{ConnId, ConnMap, Handler, Net};
-    ///
-    /// #[derive(Default)]
-    /// struct Chat {
-    ///     people: ConnMap<String>,
-    /// }
-    ///
-    /// impl Handler for Chat {
-    ///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-    ///         let others = self.people.keys().filter(|other| *other != conn);
-    ///         let outcome = net.broadcast(others, message);
-    ///         println!("{} heard it", outcome.sent);
-    ///     }
-    /// }
-    /// ```
-    pub fn broadcast<'a>(
-        &mut self,
-        conns: impl IntoIterator<Item = ConnId>,
-        body: impl Into<Body<'a>>,
-    ) -> Broadcast {
-        let body = body.into();
-        let body = body.to_bytes();
-        let mut outcome = Broadcast::default();
-        let mut framed: Option<(ConnId, Bytes)> = None;
-        for conn in conns {
-            let usable = framed
-                .take()
-                .filter(|(first, _)| self.frame_alike(*first, conn));
-            framed = usable.or_else(|| Some((conn, self.frame(conn, &body)?)));
-            let body = match &framed {
-                Some((_, frame)) => Body(Kind::Framed(frame, body.len())),
-                None => Body(Kind::Slice(&body)),
-            };
-            let result = self.enqueue(conn, body, None);
-            match result {
-                Ok(()) => outcome.sent += 1,
-                Err(SendError::Full) => outcome.full += 1,
-                Err(SendError::Closed) => outcome.closed += 1,
-                Err(SendError::TooLarge | SendError::Unframable) => outcome.unfit += 1,
-            }
-        }
-        outcome
-    }
-
     /// Has what is queued for `conn` written as soon as the present callback returns, instead of at the end of the
     /// turn: lower latency for this message, at the price of a system call of its own.
     pub fn flush(&mut self, conn: ConnId) {
-        if self.peers.get(conn).is_some_and(|peer| peer.dirty) {
-            self.work.urgent.push(conn);
-            self.work.interrupt = true;
+        match self.peers.get(conn) {
+            Some(peer) if peer.dirty => {
+                self.work.urgent.push(conn);
+                self.work.interrupt = true;
+            }
+            Some(_) => {}
+            None => self.pass_on(conn, Verb::Flush),
         }
     }
 
     /// Always inlined, so that each verb pays for its own kind of body alone.
     #[inline(always)]
-    fn enqueue(
+    pub(super) fn enqueue(
         &mut self,
         conn: ConnId,
         body: Body<'_>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
-        let peer = self
-            .peers
-            .get_mut(conn)
-            .filter(|peer| peer.can_send())
-            .ok_or(SendError::Closed)?;
+        let Some(peer) = self.peers.get_mut(conn).filter(|peer| peer.can_send()) else {
+            return self.send_away(conn, body, token);
+        };
         let head = body.head(&peer.codec, peer.profile.max_frame)?;
         let end = peer.codec.tail();
         let need = head.len() + body.len() + end.as_slice().len();
@@ -303,27 +239,6 @@ impl Net {
             if !std::mem::replace(&mut peer.starved, true) {
                 self.work.starved.push((conn, need));
             }
-        }
-    }
-
-    /// The whole frame for `body` on this connection; `None` where it has to be made for each one, or cannot.
-    fn frame(&self, conn: ConnId, body: &[u8]) -> Option<Bytes> {
-        let codec = &self.peers.get(conn)?.codec;
-        let head = codec.head(body.len(), usize::MAX).ok()?;
-        codec.check_body(body).ok()?;
-        if let Codec::Custom(_) = codec {
-            return None;
-        }
-        let mut block = [0; Head::BLOCK];
-        let end = codec.tail();
-        let parts = [head.as_slice(&mut block), body, end.as_slice()];
-        Some(parts.concat().into())
-    }
-
-    fn frame_alike(&self, a: ConnId, b: ConnId) -> bool {
-        match (self.peers.get(a), self.peers.get(b)) {
-            (Some(a), Some(b)) => a.codec.frames_like(&b.codec),
-            _ => false,
         }
     }
 }

@@ -12,6 +12,8 @@ pub(crate) enum Due {
     Connection(ConnId),
     Listener(usize),
     Shutdown,
+    /// What other shards were too full for is passed on again.
+    Retry,
 }
 
 impl Net {

@@ -66,7 +66,7 @@ impl Net {
     }
 
     /// A connection or dial to or from this address that is not ending. An IPv4-mapped IPv6 address is the IPv4 address,
-    /// and the unspecified one this host. Looks at all connections.
+    /// and the unspecified one this host. Looks at all connections, but not at those of other [`Shards`](crate::Shards).
     pub fn find(&self, addr: SocketAddr) -> Option<ConnId> {
         let mut live = self
             .peers

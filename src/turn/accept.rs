@@ -6,15 +6,15 @@ use std::net::SocketAddr;
 use super::{Driver, Inbound};
 use crate::buffer::Stash;
 use crate::config::Permission;
-use crate::error::{ConnectError, DisconnectReason};
+use crate::error::ConnectError;
 use crate::framing::Codec;
 use crate::handler::{Admission, Handler};
 use crate::id::{ConnId, Side};
 use crate::limits::canonical;
 use crate::net::Dial;
 use crate::network::{AcceptError, Listener, Stream};
-use crate::peer::Ending;
 use crate::planted::planted;
+use crate::siblings::Newcomer;
 
 impl<H: Handler> Driver<'_, H> {
     pub(super) fn run_listeners(&mut self) {
@@ -28,40 +28,41 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     /// Accepts up to the budget. The listener stays ready until the kernel says that nobody waits. While too many
-    /// handshakes are under way, `Net::left_connecting` remembers it.
+    /// handshakes are under way, the limits remember this shard.
     fn accept_from(&mut self, index: usize) {
         let budget = self.net.config.accept_budget;
         let mut lost_in_a_row = 0;
         for _ in 0..budget {
-            let Some(listening) = self.net.listeners.get_mut(index) else {
+            let Some(listening) = self.net.listeners.get(index) else {
                 return;
             };
-            let is_held = self.net.limits.inbound_is_full();
-            if !listening.ready || listening.pause.is_some() || is_held {
+            if !listening.ready || listening.pause.is_some() || !self.net.take_place() {
                 return;
             }
-            match listening.socket.accept() {
-                Ok((stream, addr)) => {
-                    listening.next_pause = self.net.config.accept_pause;
+            let error = match self.net.accept(index) {
+                Ok(newcomer) => {
                     lost_in_a_row = 0;
-                    self.accepted(index, stream, addr);
+                    self.place(newcomer);
+                    continue;
                 }
-                Err(error) => match Listener::classify(&error) {
-                    AcceptError::Empty => {
-                        listening.ready = false;
-                        return;
+                Err(error) => error,
+            };
+            self.net.give_place_back();
+            match Listener::classify(&error) {
+                AcceptError::Empty => {
+                    self.net.listeners[index].ready = false;
+                    return;
+                }
+                AcceptError::OneConnection => {
+                    let name = &self.net.config.name;
+                    log::debug!(target: "peerloop", "{name}: accept: {error}");
+                    lost_in_a_row += 1;
+                    // Nothing else all the time is no accident: a filter of the system's may forbid it.
+                    if lost_in_a_row == budget {
+                        return self.accept_failed(index, AcceptError::Other, &error);
                     }
-                    AcceptError::OneConnection => {
-                        let name = &self.net.config.name;
-                        log::debug!(target: "peerloop", "{name}: accept: {error}");
-                        lost_in_a_row += 1;
-                        // Nothing else all the time is no accident: a filter of the system's may forbid it.
-                        if lost_in_a_row == budget {
-                            return self.accept_failed(index, AcceptError::Other, &error);
-                        }
-                    }
-                    kind => return self.accept_failed(index, kind, &error),
-                },
+                }
+                kind => return self.accept_failed(index, kind, &error),
             }
         }
         if !planted!(ForgetListener) {
@@ -86,36 +87,65 @@ impl<H: Handler> Driver<'_, H> {
         net.pause_listener(index);
     }
 
-    fn accepted(&mut self, index: usize, stream: Stream, addr: SocketAddr) {
-        // Taken now: the handler may close this listener, and open another in its place.
-        let profile = self.net.listeners[index].profile.clone();
+    /// Gives an accepted connection to the shard that it belongs on.
+    fn place(&mut self, newcomer: Newcomer) {
+        match &mut self.net.siblings {
+            None => self.admit(newcomer),
+            Some(siblings) => {
+                if let Some(newcomer) = siblings.hand_over(newcomer) {
+                    self.admit(newcomer);
+                }
+            }
+        }
+    }
+
+    /// Gives an accepted connection an id, or what it holds back.
+    pub(super) fn admit(&mut self, newcomer: Newcomer) {
+        if !self.accepted(newcomer) {
+            self.net.turn_away();
+        }
+    }
+
+    /// Whether an accepted connection got an id.
+    fn accepted(&mut self, newcomer: Newcomer) -> bool {
+        let Newcomer {
+            stream,
+            addr,
+            profile,
+        } = newcomer;
         let local_addr = match stream
             .set_up(&self.net.sockets)
             .and_then(|()| stream.local_addr())
         {
             Ok(local_addr) => local_addr,
-            Err(error) => return self.lost_before_connected(addr, &error),
+            Err(error) => {
+                self.lost_before_connected(addr, &error);
+                return false;
+            }
         };
-        if self.is_own_dial(addr, local_addr) {
-            return;
+        if let Some(conn) = self.find_own_dial(addr, local_addr) {
+            self.net.meet_own_dial(conn, stream);
+            return false;
         }
         let admission = self.call("on_accept", None, |handler, net| {
             handler.on_accept(net, addr)
         });
         if admission != Some(Admission::Admit) {
             self.net.metrics.refused_by_handler += 1;
-            return;
+            return false;
         }
         // A user's framer may panic here: nothing is charged yet.
         let codecs = self.call("a framer's fresh", None, |_, _| {
             (Codec::new(&profile.framing), Codec::new(&profile.framing))
         });
         let Some((decoder, encoder)) = codecs else {
-            return;
+            return false;
         };
-        if let Err(limit) = self.net.limits.charge(addr) {
+        let charged = self.net.limits.lock().charge(addr);
+        if let Err(limit) = charged {
             log::debug!(target: "peerloop", "{}: {addr} refused: {limit}", self.net.config.name);
-            return self.net.metrics.count_refusal(limit);
+            self.net.metrics.count_refusal(limit);
+            return false;
         }
         let conn = self.net.insert_accepted(addr, profile, encoder);
         match self.adopt(conn, stream, decoder) {
@@ -129,37 +159,30 @@ impl<H: Handler> Driver<'_, H> {
                 self.core.gone.push(conn);
             }
         }
+        true
     }
 
-    /// Whether a connection just accepted is the other end of one of our own dials: both ends' addresses tell, on
-    /// whatever interface. Then that one is ended as well.
-    fn is_own_dial(&mut self, addr: SocketAddr, local_addr: SocketAddr) -> bool {
+    /// The dial of ours whose other end is a connection just accepted, if there is one: both ends' addresses tell, on
+    /// whatever interface.
+    fn find_own_dial(&self, addr: SocketAddr, local_addr: SocketAddr) -> Option<ConnId> {
         // Whoever reached itself has dialled the address that the connection came in by.
         if self.net.config.self_connections == Permission::Allowed
-            || !self.net.limits.knows(local_addr)
+            || !self.net.limits.lock().knows(local_addr)
         {
-            return false;
+            return None;
         }
         let same = |a, b| canonical(a) == canonical(b);
-        let dials = self.net.peers.iter().filter(|(_, peer)| {
+        let mut dials = self.net.peers.iter().filter(|(_, peer)| {
             peer.side() == Side::Initiator && peer.is_live() && same(peer.addr(), local_addr)
         });
-        let core = &*self.core;
-        let own = dials.map(|(conn, _)| conn).find(|conn| {
-            let inbound = core.inbound.get(conn.slot()).and_then(Option::as_ref);
+        let ends_here = |conn: &ConnId| {
+            let inbound = self.core.inbound.get(conn.slot()).and_then(Option::as_ref);
             let end = inbound.and_then(|inbound| inbound.stream.local_addr().ok());
             end.is_some_and(|end| same(end, addr))
-        });
-        if let Some(conn) = own {
-            self.end_self_connection(conn);
-        }
-        own.is_some()
-    }
-
-    fn end_self_connection(&mut self, conn: ConnId) {
-        self.net.metrics.self_connections += 1;
-        self.net
-            .end(conn, Ending::Disconnected(DisconnectReason::SelfConnection));
+        };
+        dials
+            .find_map(|(conn, _)| Some(conn).filter(ends_here))
+            .or_else(|| self.net.find_dial_away(addr, local_addr))
     }
 
     /// A connection that was accepted and was gone, or could not be kept, before anything began.
@@ -215,11 +238,17 @@ impl<H: Handler> Driver<'_, H> {
     }
 
     fn begin_dial(&mut self, dial: Dial) -> io::Result<()> {
-        let stream =
-            self.net
-                .registrar
-                .connect(dial.addr, dial.socket, dial.source, &self.net.sockets)?;
-        self.adopt(dial.conn, stream, dial.decoder)
+        let (conn, addr) = (dial.conn, dial.addr);
+        let net = &*self.net;
+        let connect = || {
+            net.registrar
+                .connect(addr, dial.socket, dial.source, &net.sockets)
+        };
+        let stream = match &net.siblings {
+            None => connect()?,
+            Some(siblings) => siblings.connecting(conn, addr, connect)?,
+        };
+        self.adopt(conn, stream, dial.decoder)
     }
 
     /// A dial was reported ready: it is connected, or has failed, or neither yet.
@@ -235,7 +264,7 @@ impl<H: Handler> Driver<'_, H> {
         match outcome {
             // TCP lets a socket meet itself when it dials the port that it was given (RFC 9293, 3.5).
             Ok(Some(local_addr)) if self.net.is_itself(conn, local_addr) => {
-                self.end_self_connection(conn)
+                self.net.end_self_connection(conn)
             }
             Ok(Some(local_addr)) => self.connected(conn, local_addr),
             Ok(None) => {}

@@ -24,6 +24,7 @@ impl<H: Handler> Driver<'_, H> {
                 Due::Listener(index) => self.end_pause(index),
                 // The wait is over; the end of the turn does the rest.
                 Due::Shutdown => {}
+                Due::Retry => self.net.retry(),
             }
         }
         // Only now: a deadline that is over would hide all others from the loop above.

@@ -83,6 +83,9 @@ impl<H: Handler> Driver<'_, H> {
         }
         self.net.release(conn);
         self.net.wake_listeners();
+        if let Some(siblings) = &self.net.siblings {
+            siblings.wake_resting();
+        }
         if planted!(FreeWithinTurn) {
             return self.net.free(conn);
         }

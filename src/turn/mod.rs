@@ -2,6 +2,7 @@
 
 mod accept;
 mod call;
+mod commands;
 mod deadlines;
 mod ends;
 mod read;
@@ -20,7 +21,7 @@ use self::call::call_handler;
 pub(crate) use self::view::InboundView;
 use crate::buffer::{ReadBuffer, Stash};
 use crate::framing::Codec;
-use crate::handle::{Command, Inbox};
+use crate::handle::Inbox;
 use crate::handler::Handler;
 use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
 use crate::net::Net;
@@ -269,35 +270,6 @@ impl<H: Handler> Driver<'_, H> {
     fn revisit(&mut self) {
         while let Some(conn) = self.net.work.revisit.pop() {
             self.core.enqueue(conn);
-        }
-    }
-
-    fn run_commands(&mut self, inbox: &Inbox<H>) {
-        inbox.rearm();
-        self.core.note_farewell(inbox.shutdown_asked(), inbox.len());
-        for command in inbox.take(self.net.config.command_budget) {
-            self.net.metrics.commands += 1;
-            self.core.commands_before_farewell =
-                self.core.commands_before_farewell.saturating_sub(1);
-            match command {
-                Command::Send(conn, body) => {
-                    if let Err(error) = self.net.send_bytes(conn, body) {
-                        self.net.metrics.commands_lost += 1;
-                        let name = &self.net.config.name;
-                        log::debug!(target: "peerloop", "{name}: {conn}: a message from another thread: {error}");
-                    }
-                }
-                Command::Call(call) => {
-                    self.call("a posted call", None, call);
-                }
-            }
-            self.flush_urgent();
-        }
-        inbox.report_wakes(&mut self.net.metrics);
-        if self.core.commands_before_farewell == 0 {
-            if let Some(grace) = self.core.farewell.take() {
-                self.net.shutdown(grace);
-            }
         }
     }
 

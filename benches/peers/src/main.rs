@@ -25,8 +25,8 @@ use peers::works::{Case, Length, WORKS, cases};
 const USAGE: &str = "usage: peers [--quick] [--rounds NUMBER] [--only WORK]... [--json | --markdown]
              [--plot[=FILE]] [--plot-growth[=FILE]]
 
-WORK is one of stream, fan-in, round trip, broadcast, line, connect, life, memory, growth, or one case of it as
-in \"stream/16 B\". --plot draws a chart of all contestants into FILE, peers.svg by default;
+WORK is one of stream, fan-in, round trip, broadcast, line, connect, life, memory, growth, shards, or one case
+of it as in \"stream/16 B\". --plot draws a chart of all contestants into FILE, peers.svg by default;
 --plot-growth draws how the cost grows with connections, timers and shards, growth.svg by default.";
 
 /// What is printed.

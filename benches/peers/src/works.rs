@@ -67,7 +67,7 @@ pub enum Length {
 }
 
 /// All names that `--only` takes.
-pub const WORKS: [&str; 9] = [
+pub const WORKS: [&str; 10] = [
     "stream",
     "fan-in",
     "round trip",
@@ -77,6 +77,7 @@ pub const WORKS: [&str; 9] = [
     "life",
     "memory",
     "growth",
+    "shards",
 ];
 
 /// All cases, in the order of the table.
@@ -90,6 +91,7 @@ pub fn cases(length: Length) -> Vec<Case> {
     cases.push(life());
     cases.extend(memory(length));
     cases.extend(growth());
+    cases.extend(shards());
     cases
 }
 
@@ -305,4 +307,27 @@ fn growth() -> Vec<Case> {
     let mut cases: Vec<Case> = [0, 1, 10, 100, 1000, 5000].map(busy).into();
     cases.extend([0, 10, 100, 1000, 10_000, 100_000, 1_000_000].map(timers));
     cases
+}
+
+/// What it costs to be one of several, and what it gives where there are cores for them.
+fn shards() -> Vec<Case> {
+    const SENDERS: usize = 16;
+    let case = |size: usize, shards: usize| {
+        let name = match shards {
+            0 => format!("{SENDERS} senders of {size} B, a plain node"),
+            1 => format!("{SENDERS} senders of {size} B, 1 shard"),
+            _ => format!("{SENDERS} senders of {size} B, {shards} shards"),
+        };
+        Case::new("shards", name, "message")
+            .items(SENDERS)
+            .amounts(4, u64::MAX)
+            .with(Contestant::Peerloop, move || match shards {
+                0 => peerloop::stream::stream(size, SENDERS),
+                _ => peerloop::shards::stream(size, SENDERS, shards),
+            })
+    };
+    [256, 32 * 1024]
+        .into_iter()
+        .flat_map(|size| [0, 1, 2].map(|shards| case(size, shards)))
+        .collect()
 }

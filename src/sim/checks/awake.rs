@@ -52,7 +52,7 @@ pub(super) fn check_listeners(net: &Net, internet: &Internet) -> Result<(), Stri
         };
         let waiting = internet.waiting(id);
         // Who is held up by handshakes under way is let in when one of them ends.
-        let is_held = net.limits.inbound_is_full() && listening.ready;
+        let is_held = net.limits.lock().inbound_is_full() && listening.ready;
         let is_reminded = listening.pause.is_some() || is_held || internet.is_listener_awaited(id);
         if waiting > 0 && !is_reminded {
             let addr = listening.addr;

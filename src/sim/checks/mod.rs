@@ -147,7 +147,9 @@ fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
 
 /// Limits, counts and queues equal a recount.
 fn check_counts(net: &Net) -> Result<(), String> {
-    net.limits.recount(net.peers.iter().map(|(_, peer)| peer))?;
+    net.limits
+        .lock()
+        .recount(net.peers.iter().map(|(_, peer)| peer))?;
     let in_state = |state| {
         let peers = net.peers.iter();
         peers
@@ -194,7 +196,7 @@ fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
 fn check_deadlines(net: &Net) -> Result<(), String> {
     let is_stale = |due: &&Due| match due {
         Due::Connection(conn) => !net.peers.get(*conn).is_some_and(Peer::is_live),
-        Due::Timer(_) | Due::Listener(_) | Due::Shutdown => false,
+        Due::Timer(_) | Due::Listener(_) | Due::Shutdown | Due::Retry => false,
     };
     match net.deadlines.keys().find(is_stale) {
         Some(due) => Err(format!("a deadline is kept for nobody: {due:?}")),

@@ -1,9 +1,10 @@
-//! peerloop: nodes in threads of their own, or several in one `Group`.
+//! peerloop: nodes in threads of their own, several in one `Group`, or one in several `Shards`.
 
 pub mod broadcast;
 pub mod cycles;
 pub mod growth;
 pub mod line;
+pub mod shards;
 pub mod start;
 pub mod stream;
 pub mod trips;

@@ -35,7 +35,7 @@ impl Handler for Sink {
 }
 
 /// Sends the same number of messages on each of its connections.
-struct Source {
+pub struct Source {
     messages: Messages,
     each: u64,
     sent: ConnMap<u64>,
@@ -43,6 +43,15 @@ struct Source {
 }
 
 impl Source {
+    pub fn new(goal: Arc<Goal>) -> Self {
+        Self {
+            messages: goal.messages().clone(),
+            each: 0,
+            sent: ConnMap::new(),
+            goal,
+        }
+    }
+
     fn begin(&mut self, net: &mut Net, each: u64) {
         self.each = each;
         let conns: Vec<ConnId> = self.sent.keys().collect();
@@ -71,14 +80,24 @@ impl Handler for Source {
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 }
 
-struct Stream {
+/// A source, and whatever it sends to.
+pub struct Stream<T> {
     source: Running<Source>,
     goal: Arc<Goal>,
-    _sink: Running<Sink>,
-    _idle: Vec<TcpStream>,
+    _sink: T,
 }
 
-impl Job for Stream {
+impl<T> Stream<T> {
+    pub fn new(source: Running<Source>, goal: Arc<Goal>, sink: T) -> Self {
+        Self {
+            source,
+            goal,
+            _sink: sink,
+        }
+    }
+}
+
+impl<T> Job for Stream<T> {
     fn run(&mut self, amount: u64) -> io::Result<Vec<Value>> {
         self.goal.set(amount);
         let begin = move |source: &mut Source, net: &mut Net| source.begin(net, amount);
@@ -104,18 +123,7 @@ pub fn beside_idle(size: usize, connections: usize, idle: usize) -> io::Result<B
             sink.wait_for(others.len())?;
         }
     }
-    let source = Source {
-        messages: goal.messages().clone(),
-        each: 0,
-        sent: ConnMap::new(),
-        goal: Arc::clone(&goal),
-    };
-    let source = Running::new(config(), source)?;
+    let source = Running::new(config(), Source::new(Arc::clone(&goal)))?;
     source.connect_to(&sink, connections)?;
-    Ok(Box::new(Stream {
-        source,
-        goal,
-        _sink: sink,
-        _idle: others,
-    }))
+    Ok(Box::new(Stream::new(source, goal, (sink, others))))
 }
