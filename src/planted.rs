@@ -46,6 +46,10 @@ mod switch {
         DeliverTwice,
         /// What a session has sealed stays in the queue.
         SealTwice,
+        /// What a session has sealed keeps a connection from being read like answers that its peer does not take.
+        HoldForBatch,
+        /// A connection that was held is not read when its session's answers have left.
+        ForgetHeld,
         /// What is behind a beginning that was kept takes its place.
         SwapWithStash,
         /// A failed handshake still counts as being under way.

@@ -19,15 +19,16 @@ use crate::queue::{SLICES_MAX, SendQueue, Spares};
 use crate::session::{Identity, Output, Session, Stage};
 
 /// Plaintext sealed at once, in bytes: four full TLS records, or one Noise message. What a blocked connection holds
-/// beside its queue is this much and what the sealing adds.
+/// beside its queue is this much, what the sealing adds, and answers of the session.
 const BATCH_MAX: usize = 64 * 1024;
 
 /// What a session may leave untaken of the wire, in bytes: two of the longest messages of TLS or Noise.
 const UNTAKEN_MAX: usize = 128 * 1024;
 
-/// With more than this unwritten, in bytes, nothing further is received: a peer that asks and does not read would have
-/// the answers pile up.
-const REPLIES_MAX: usize = 64 * 1024;
+/// With more answers than this unwritten, in bytes, nothing further is received: a peer that asks and does not read would
+/// have them pile up. What was sealed does not count. Its amount is bounded already, and two peers that both have much
+/// to send, and both read only once that has left, would wait for each other for ever.
+pub(crate) const REPLIES_MAX: usize = 64 * 1024;
 
 /// A session and its buffers.
 pub(crate) struct Secure {
@@ -41,6 +42,8 @@ pub(crate) struct Secure {
     written: usize,
     /// How many bytes at the front of the queue are sealed in `out`.
     batch: usize,
+    /// `..sealed` of `out` is that batch; what follows are answers.
+    sealed: usize,
     said_goodbye: bool,
     /// What ended it; it is not called again.
     error: Option<SessionError>,
@@ -56,6 +59,7 @@ impl Secure {
             out: Vec::new(),
             written: 0,
             batch: 0,
+            sealed: 0,
             said_goodbye: false,
             error: None,
         }
@@ -124,9 +128,19 @@ impl Secure {
         self.batch
     }
 
+    /// Unwritten bytes that the session said by itself: its handshake and its answers.
+    pub(crate) fn answers(&self) -> usize {
+        self.out.len() - self.written.max(self.sealed)
+    }
+
     /// Whether to wait for the peer to read before more is received from it.
     pub(crate) fn is_behind(&self) -> bool {
-        self.unwritten().len() > REPLIES_MAX
+        let waiting = if planted!(HoldForBatch) {
+            self.unwritten().len()
+        } else {
+            self.answers()
+        };
+        waiting > REPLIES_MAX
     }
 
     /// The first `count` unwritten bytes have been written.
@@ -137,14 +151,14 @@ impl Secure {
 
     /// Nothing can be written any more: what was to be said goes unsaid.
     pub(crate) fn fall_silent(&mut self) {
-        self.written = 0;
+        (self.written, self.sealed) = (0, 0);
         self.out.clear();
     }
 
     /// Everything has been written: the batch has left the queue, and the memory goes back.
     pub(crate) fn settle(&mut self, queue: Option<&mut SendQueue>, spares: &mut Spares) {
         debug_assert!(self.unwritten().is_empty());
-        self.written = 0;
+        (self.written, self.sealed) = (0, 0);
         self.out.clear();
         spares.put_sealed(std::mem::take(&mut self.out));
         let batch = std::mem::take(&mut self.batch);
@@ -170,7 +184,7 @@ impl Secure {
             }
             Ok(())
         })?;
-        self.batch = len;
+        (self.batch, self.sealed) = (len, self.out.len());
         Ok(())
     }
 

@@ -70,6 +70,8 @@ mistakes! {
     passing_the_cap_of_a_queue_is_found: PassQueueCap,
     delivering_twice_is_found: DeliverTwice,
     sealing_twice_is_found: SealTwice,
+    holding_for_what_is_sealed_is_found: HoldForBatch,
+    forgetting_who_was_held_is_found: ForgetHeld,
     swapping_what_was_kept_with_what_came_is_found: SwapWithStash,
     keeping_the_count_of_a_failed_handshake_is_found: KeepConnecting,
     keeping_the_count_of_a_network_is_found: KeepPrefix,

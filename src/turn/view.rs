@@ -2,6 +2,7 @@
 
 use super::Core;
 use crate::id::ConnId;
+use crate::secure::REPLIES_MAX;
 
 /// The inbound half of a simulated connection, as far as its world's checks need it.
 pub(crate) struct InboundView<'a> {
@@ -12,7 +13,7 @@ pub(crate) struct InboundView<'a> {
     pub(crate) is_unseen: bool,
     /// Bytes that its session has sealed and that are still in the queue; `None` where none stands between any more.
     pub(crate) batch: Option<usize>,
-    /// Its session has to be heard before more is received.
+    /// Its session has answered more than may wait, and has to be heard before more is received.
     pub(crate) is_held: bool,
 }
 
@@ -20,12 +21,13 @@ impl Core {
     pub(crate) fn view(&self, conn: ConnId) -> Option<InboundView<'_>> {
         let inbound = self.inbound.get(conn.slot())?.as_ref()?;
         let socket = inbound.stream.sim_id().filter(|_| inbound.id == conn)?;
+        let secure = inbound.secure.as_ref();
         Some(InboundView {
             socket,
             stash: inbound.stash.as_slice(),
             is_unseen: inbound.stash.len() >= inbound.stash.need().max(1),
-            batch: inbound.secure.as_ref().map(|secure| secure.batch()),
-            is_held: inbound.is_held(),
+            batch: secure.map(|secure| secure.batch()),
+            is_held: secure.is_some_and(|secure| secure.answers() > REPLIES_MAX),
         })
     }
 

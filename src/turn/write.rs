@@ -140,7 +140,7 @@ impl Core {
         let budget = peer.write_budget(net.config.write_budget, net.metrics.turns);
         let (cost, before) = (peer.queue_cost(), peer.written);
         net.metrics.note_peak();
-        let mut held = false;
+        let was_held = inbound.is_held();
         let mut unsealed = None;
         let write = if inbound.secure.is_none() {
             write_queue
@@ -159,8 +159,6 @@ impl Core {
                 if let Some(queue) = peer.queue.take_if(|queue| queue.is_empty()) {
                     net.spares.put_queue(queue);
                 }
-                // What was to be said has left: there may be something to read that had to wait for it.
-                held = inbound.secure.is_some() && inbound.readable;
             }
             Flushed::Blocked => {
                 peer.blocked = true;
@@ -183,7 +181,8 @@ impl Core {
         peer.note_write((peer.written - before) as usize, net.now);
         net.metrics.queued -= cost - peer.queue_cost();
         note_drain(peer, &mut self.drained);
-        if held {
+        // What had to wait for the session's answers to leave is read now, whatever else is still to be written.
+        if was_held && !inbound.is_held() && inbound.readable && !planted!(ForgetHeld) {
             self.enqueue(conn);
         }
         if let Some(error) = unsealed {

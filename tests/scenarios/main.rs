@@ -14,3 +14,4 @@ mod election;
 mod gossip;
 mod requests;
 mod storm;
+mod torrent;

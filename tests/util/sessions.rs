@@ -145,6 +145,10 @@ pub struct Xor {
     their_key: [u8; KEY_LEN],
     sealed: u64,
     opened: u64,
+    /// Bytes of plaintext in a record, at most. With few, what is sealed is much longer than what was to be said.
+    pub data_max: usize,
+    /// How many pings it has still to send, one with each batch that it seals.
+    pub asks: u32,
     /// Bytes of the answer to a ping.
     pub pong_len: usize,
     /// Panic, or give an error with an alert, at the next `seal`.
@@ -174,6 +178,8 @@ impl Xor {
             their_key: [0; KEY_LEN],
             sealed: 0,
             opened: 0,
+            data_max: DATA_MAX,
+            asks: 0,
             pong_len: 1,
             seal_fails: None,
             identity_panics: None,
@@ -287,9 +293,13 @@ impl Session for Xor {
             None => {}
         }
         for slice in plaintext {
-            for piece in slice.chunks(DATA_MAX) {
+            for piece in slice.chunks(self.data_max) {
                 self.record(Kind::Data, piece, wire);
             }
+        }
+        if self.asks > 0 {
+            self.asks -= 1;
+            self.record(Kind::Ping, b"", wire);
         }
         Ok(())
     }

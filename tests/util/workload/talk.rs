@@ -7,7 +7,7 @@ use peerloop::sim::Random;
 use peerloop::{ByteOrder, Decoded, FrameError, Framer, Framing, LengthPrefix, Side};
 
 use super::secured::Secured;
-use crate::sessions::Manner;
+use crate::sessions::{Manner, Xor};
 
 /// The length of messages where every one has the same.
 const FIXED: usize = 24;
@@ -43,13 +43,30 @@ impl Rules {
             1 => Manner::Silent,
             _ => Manner::Agrees,
         };
-        self.secured.session(side, manner)
+        match self.secured {
+            Secured::Xor => Some(Box::new(wordy(side, random))),
+            _ => self.secured.session(side, manner),
+        }
     }
 
     /// How messages are told apart on a connection with this address of the one who accepted it.
     pub fn kind(&self, server: SocketAddr) -> Kind {
         self.kinds[usize::from(server.port() == PORTS[1])]
     }
+}
+
+/// A session that may make much of little, or have much to answer. Only one side asks: two that do may both wait for
+/// the other to read.
+fn wordy(side: Side, random: &mut Random) -> Xor {
+    let mut session = Xor::new(side);
+    if random.chance(0.2) {
+        session.data_max = random.between(1, 20) as usize;
+    }
+    if side == Side::Initiator && random.chance(0.3) {
+        session.asks = random.between(1, 3) as u32;
+    }
+    session.pong_len = random.between(1, 100_000) as usize;
+    session
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
