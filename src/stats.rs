@@ -97,7 +97,7 @@ pub struct Metrics {
     pub write_budget_hits: u64,
     /// Writes that the kernel took only a part of.
     pub partial_writes: u64,
-    /// Sends refused with [`SendError::Full`](crate::SendError::Full).
+    /// Sends refused with [`SendError::Full`].
     pub sends_refused: u64,
     /// Sends accepted by [`Net::send_tracked`](crate::Net::send_tracked), each to be answered once.
     pub sends_tracked: u64,
