@@ -35,11 +35,21 @@ impl Stream {
         }
     }
 
-    /// Sets what can only be set on an established connection on every system.
+    /// Sets the options of a connection that was dialled.
     #[inline]
-    pub(crate) fn set_up(&self, options: &SocketOptions) -> io::Result<()> {
+    pub(crate) fn set_up_dialled(&self, options: &SocketOptions) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.set_up(options),
+            Self::Tcp(stream) => stream.set_up_dialled(options),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Ok(()),
+        }
+    }
+
+    /// Sets the options of a connection that was accepted.
+    #[inline]
+    pub(crate) fn set_up_accepted(&self, options: &SocketOptions) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_up_accepted(options),
             #[cfg(feature = "sim")]
             Self::Sim(_) => Ok(()),
         }

@@ -114,7 +114,7 @@ impl<H: Handler> Driver<'_, H> {
             profile,
         } = newcomer;
         let local_addr = match stream
-            .set_up(&self.net.sockets)
+            .set_up_accepted(&self.net.sockets)
             .and_then(|()| stream.local_addr())
         {
             Ok(local_addr) => local_addr,
@@ -258,7 +258,12 @@ impl<H: Handler> Driver<'_, H> {
         };
         let outcome = inbound.stream.connected().and_then(|local_addr| {
             local_addr
-                .map(|addr| inbound.stream.set_up(&self.net.sockets).map(|()| addr))
+                .map(|addr| {
+                    inbound
+                        .stream
+                        .set_up_dialled(&self.net.sockets)
+                        .map(|()| addr)
+                })
                 .transpose()
         });
         match outcome {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::stream::INHERITS;
 use super::{SocketOptions, Stream};
 use crate::config::ListenOptions;
 use crate::network::AcceptError;
@@ -31,6 +32,9 @@ impl Listener {
             set_reuse_port(&socket)?;
         }
         sockets.set_buffers(SockRef::from(&socket))?;
+        if INHERITS {
+            sockets.set_others(SockRef::from(&socket))?;
+        }
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         socket.set_nonblocking(true)?;
@@ -104,4 +108,38 @@ fn set_reuse_port(_: &Socket) -> io::Result<()> {
         io::ErrorKind::Unsupported,
         "SO_REUSEPORT is not available here",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn accepted_connections_have_the_options_of_the_configuration() {
+        let config = Config {
+            keepalive: Some(Duration::from_secs(77)),
+            ..Config::default()
+        };
+        let sockets = SocketOptions::new(&config);
+        let any = "127.0.0.1:0".parse().unwrap();
+        let listener = Listener::bind(any, &ListenOptions::default(), &sockets).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = std::iter::repeat_with(|| listener.accept())
+            .take(1_000_000)
+            .find_map(Result::ok)
+            .unwrap();
+        stream.set_up_accepted(&sockets).unwrap();
+        let socket = SockRef::from(&stream.0);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            socket.tcp_keepalive_time().unwrap(),
+            Duration::from_secs(77)
+        );
+    }
 }

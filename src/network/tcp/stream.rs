@@ -38,7 +38,21 @@ impl SocketOptions {
         }
         Ok(())
     }
+
+    /// What can only be set on an established connection on every system.
+    pub(super) fn set_others(&self, socket: SockRef<'_>) -> io::Result<()> {
+        if self.nodelay {
+            socket.set_tcp_nodelay(true)?;
+        }
+        if let Some(time) = self.keepalive {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
+        }
+        Ok(())
+    }
 }
+
+/// Whether accepted connections have the options of their listener (Linux, tcp(7)), which spares a call for each.
+pub(super) const INHERITS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// A non-blocking TCP connection.
 #[derive(Debug)]
@@ -84,15 +98,18 @@ impl Stream {
         }
     }
 
-    /// Sets what can only be set on an established connection on every system.
-    pub(crate) fn set_up(&self, options: &SocketOptions) -> io::Result<()> {
-        if options.nodelay {
-            self.0.set_nodelay(true)?;
+    /// Sets the options of a connection that was dialled.
+    pub(crate) fn set_up_dialled(&self, options: &SocketOptions) -> io::Result<()> {
+        options.set_others(SockRef::from(&self.0))
+    }
+
+    /// Sets the options of a connection that was accepted, as far as it does not have them from its listener.
+    pub(crate) fn set_up_accepted(&self, options: &SocketOptions) -> io::Result<()> {
+        if INHERITS {
+            Ok(())
+        } else {
+            options.set_others(SockRef::from(&self.0))
         }
-        if let Some(time) = options.keepalive {
-            SockRef::from(&self.0).set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
-        }
-        Ok(())
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
