@@ -225,6 +225,14 @@ impl Siblings {
         self.family.pass(shard, order)
     }
 
+    /// Passes a message on, unless something that was asked for before it still waits.
+    pub(crate) fn pass_message(&self, shard: ShardId, order: Order) -> Result<(), SendError> {
+        if self.held_back.iter().any(|(to, _)| *to == shard) {
+            return Err(SendError::Full);
+        }
+        self.pass(shard, order).map_err(|refused| refused.error)
+    }
+
     pub(crate) fn tell(&self, shard: ShardId, news: News) {
         if let Some(door) = self.family.doors.get(shard.index()) {
             door.tell(news);

@@ -31,6 +31,15 @@ fn a_rumour_reaches_every_node_of_the_mesh_once() {
 }
 
 #[test]
+fn everybody_hears_everybody_in_a_room_of_three_shards() {
+    let (code, output) = Process::start("shards", &["--shards", "3"]).end();
+    assert_eq!(code, Some(0), "{output}");
+    let expected = "people on each shard: [3, 3, 2]
+8 lines were said, and heard 56 times";
+    assert_eq!(output.trim_end(), expected);
+}
+
+#[test]
 fn a_rumour_takes_a_line_of_nodes_hop_by_hop() {
     let arguments = ["--nodes", "5", "--topology", "line"];
     let (code, output) = Process::start("mesh", &arguments).end();

@@ -899,19 +899,29 @@ mod across {
         let (mut peers, names) = one_each(&shards, addr);
         let conn = names[1];
         let stuck = Stuck::new(&handle, shard(1));
+        let outside = handle.clone();
         let fill = move |_: &mut Recorder, net: &mut Net| {
             for _ in 0..4 {
                 net.send(conn, b"taken").unwrap();
             }
             assert_eq!(net.send(conn, b"refused"), Err(SendError::Full));
             assert_eq!(net.broadcast([conn], b"refused").full, 1);
+            assert_eq!(outside.send(conn, Bytes::new()), Err(SendError::Full));
+            let refused = outside.post(shard(1), |_, _| ()).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::WouldBlock);
             net.close(conn);
+            // Then there is room, and nothing overtakes the close all the same.
+            drop(stuck);
+            let (seen, drained) = mpsc::channel();
+            eventually(|| {
+                let seen = seen.clone();
+                let post = outside.post(shard(1), move |_, _| seen.send(()).unwrap());
+                post.is_ok()
+            });
+            drained.recv_timeout(PATIENCE).unwrap();
+            assert_eq!(net.send(conn, b"overtakes"), Err(SendError::Full));
         };
         handle.ask(shard(0), fill).unwrap();
-        assert_eq!(handle.send(conn, Bytes::new()), Err(SendError::Full));
-        let refused = handle.post(shard(1), |_, _| ()).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::WouldBlock);
-        drop(stuck);
         for _ in 0..4 {
             assert_eq!(message(&mut peers[1]), b"taken");
         }

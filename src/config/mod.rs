@@ -32,6 +32,9 @@ const KEEPALIVE: std::ops::RangeInclusive<Duration> =
 
 /// All settings of a node. Every limit has a default and can be changed; none can be switched off by accident.
 ///
+/// Of a node with [`Shards`](crate::Shards) each has these settings. Limits on connections, and on those that are connecting,
+/// hold for all shards together.
+///
 /// [`Node::new`](crate::Node::new) checks the whole of it and answers with an error that names the field
 /// ([`ConfigError`]) when a value cannot work.
 ///
@@ -57,7 +60,7 @@ pub struct Config {
     /// `Framing::Custom` the whole frame.
     pub max_frame: usize,
     /// Connections at most, dials under way and connections still closing included. One more that dials in sees its
-    /// connect succeed and then the end of the stream, or a reset if it has sent something. Default: 10,000.
+    /// connect succeed and then the end of the stream, or a reset if it has sent something. Default: 10,000. At most 2^23.
     pub max_connections: usize,
     /// Connections with one IP address at most, dials under way included; an IPv4-mapped IPv6 address counts as the
     /// IPv4 address. Default: 128: a household or an office behind one address, and no more than a hundredth of the

@@ -49,8 +49,7 @@ impl Net {
         }
         let order = Order::Send(conn, body.into_bytes());
         siblings
-            .pass(conn.shard(), order)
-            .map_err(|refused| refused.error)
+            .pass_message(conn.shard(), order)
             .inspect_err(|error| self.metrics.count_refused(*error, 1))
     }
 
@@ -79,9 +78,7 @@ impl Net {
             };
             let order = Order::Broadcast(Box::new(announcement));
             let passed = match &self.siblings {
-                Some(siblings) => siblings
-                    .pass(conns[0].shard(), order)
-                    .map_err(|refused| refused.error),
+                Some(siblings) => siblings.pass_message(conns[0].shard(), order),
                 None => Err(SendError::Closed),
             };
             if let Err(error) = passed {

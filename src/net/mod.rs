@@ -47,6 +47,8 @@ pub(crate) use timer::Due;
 /// Operations on a stale [`ConnId`] are ordinary misses. Those that give something back say so (`None`,
 /// [`SendError::Closed`](crate::SendError::Closed)); those that only want something to be over, like
 /// [`Net::close`], find that it is.
+///
+/// Connections of the node's other [`Shards`](crate::Shards) can be sent to and closed as well; what differs is told there.
 #[derive(Debug)]
 pub struct Net {
     pub(crate) config: Config,
