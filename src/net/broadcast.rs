@@ -5,6 +5,7 @@ use super::body::{Body, Kind};
 use crate::error::SendError;
 use crate::framing::{Codec, Head};
 use crate::id::ConnId;
+use crate::queue::CHAIN_MIN;
 use crate::siblings::Framed;
 
 /// What became of a message for several peers; see [`Net::broadcast`].
@@ -93,6 +94,11 @@ impl Net {
         framed: &mut Option<Framed>,
         outcome: &mut Broadcast,
     ) {
+        // To write a header anew costs less than to find out whether the one that is made fits.
+        if body.len() < CHAIN_MIN && self.send_quickly(conn, body).is_some() {
+            outcome.sent += 1;
+            return;
+        }
         let peer = self.peers.get(conn);
         let fits = |framed: &Framed| peer.is_some_and(|peer| framed.codec.frames_like(&peer.codec));
         if !framed.as_ref().is_some_and(fits) {

@@ -58,7 +58,7 @@ impl Net {
     /// The short way for the common case: default framing, a queue that has something in it, far from any limit. It
     /// takes about a third of the instructions of the long way, which leads to the same result.
     #[inline]
-    fn send_quickly(&mut self, conn: ConnId, body: &[u8]) -> Option<()> {
+    pub(super) fn send_quickly(&mut self, conn: ConnId, body: &[u8]) -> Option<()> {
         let peer = self.peers.get_mut(conn)?;
         if body.len() >= peer.quick() {
             return None;

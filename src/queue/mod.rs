@@ -321,7 +321,7 @@ impl SendQueue {
             let size = (self.filled + wanted)
                 .next_power_of_two()
                 .clamp(BLOCK_MIN, BLOCK);
-            spares.lent += size - self.tail.len();
+            spares.note_lent(size - self.tail.len());
             self.tail.resize(size, 0);
         }
     }

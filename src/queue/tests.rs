@@ -234,5 +234,29 @@ fn spares_are_bounded() {
     queues.into_iter().for_each(|queue| spares.put_queue(queue));
     assert_eq!(spares.queues.len(), SPARE_QUEUES_MAX);
     assert!(spares.block_bytes <= SPARE_BYTES_MAX);
+    assert_eq!(spares.lent, 0);
     assert_eq!(spares.block_bytes, spares.blocks.iter().map(Vec::len).sum());
+}
+
+#[test]
+fn spares_and_queues_hold_no_more_than_queues_did_at_their_fullest() {
+    let fill = |spares: &mut Spares, count: usize| -> Vec<Box<SendQueue>> {
+        let filled = |spares: &mut Spares| {
+            let mut queue = spares.take_queue();
+            queue.push(&Head::EMPTY, &[1; BLOCK], None, spares);
+            queue
+        };
+        (0..count).map(|_| filled(spares)).collect()
+    };
+    let mut spares = Spares::default();
+    for _ in 0..3 {
+        let queues = fill(&mut spares, 40);
+        assert_eq!((spares.lent, spares.block_bytes), (40 * BLOCK, 0));
+        queues.into_iter().for_each(|queue| spares.put_queue(queue));
+        // All of them come back and are used again.
+        assert_eq!((spares.lent, spares.block_bytes), (0, 40 * BLOCK));
+    }
+    let queues = fill(&mut spares, 300);
+    queues.into_iter().for_each(|queue| spares.put_queue(queue));
+    assert_eq!(spares.block_bytes, SPARE_BYTES_MAX);
 }
