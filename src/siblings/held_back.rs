@@ -54,6 +54,6 @@ impl Siblings {
     /// The same for every shard: one that is full holds up nobody else.
     pub(crate) fn catch_up_with_all(&mut self) -> bool {
         let shards = self.family.shards();
-        shards.fold(true, |all, shard| self.catch_up(shard) && all)
+        shards.filter(|shard| !self.catch_up(*shard)).count() == 0
     }
 }
