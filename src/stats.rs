@@ -113,8 +113,8 @@ pub struct Metrics {
     pub wakes_saved: u64,
     /// Commands from other threads carried out.
     pub commands: u64,
-    /// Messages from other threads whose connection would not take them any more, and what another shard was not told
-    /// because its queue stayed full.
+    /// Messages from other threads whose connection would not take them any more, and what this shard asked of another's
+    /// connection without a place left to wait for room.
     pub commands_lost: u64,
     /// Bytes queued at the moment on all connections, overhead counted.
     pub queued: usize,

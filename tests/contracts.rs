@@ -595,7 +595,13 @@ mod faults_of_the_users_code {
             framing: Framing::Custom(Box::new(framer)),
             ..Config::default()
         };
-        listening(config, Recorder::echo())
+        // The send that its framer panics in is refused.
+        let echo = Recorder::reacting(|net, event| {
+            if let Event::Message(conn, message) = event {
+                let _ = net.send(*conn, message);
+            }
+        });
+        listening(config, echo)
     }
 
     #[test]

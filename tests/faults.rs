@@ -478,6 +478,35 @@ mod a_panic {
         }
     }
 
+    /// It belongs to one connection; who sends may serve another one, or be another thread.
+    #[test]
+    fn in_a_framers_encode_ends_its_own_connection_whoever_sends() {
+        let config = Config {
+            framing: Framing::Custom(Box::new(ClumsyFramer)),
+            ..config()
+        };
+        let (mut node, addr) = listening(config);
+        let (honest, mut honest_peer) = join(&mut node, addr);
+        let handle = node.handle();
+        let (first, _peer) = join(&mut node, addr);
+        handle.send(first, Bytes::from_static(b"encode")).unwrap();
+        let reason = until_ended(&mut node, first);
+        assert_eq!(reason, DisconnectReason::HandlerPanicked);
+        let (second, _peer) = join(&mut node, addr);
+        let both = handle.post(move |_, net| {
+            assert_eq!(net.send(second, b"encode"), Err(SendError::Closed));
+            net.send(honest, b"to go on").unwrap();
+        });
+        both.unwrap();
+        let reason = until_ended(&mut node, second);
+        assert_eq!(reason, DisconnectReason::HandlerPanicked);
+        assert_eq!(node.net().metrics().panics, 2);
+        let mut message = [0; 12];
+        honest_peer.read_exact(&mut message).unwrap();
+        assert_eq!(message, *frame(b"to go on"));
+        assert_served(&mut node, &mut honest_peer);
+    }
+
     /// The default framing, but for two bodies.
     struct ClumsyFramer;
 

@@ -931,6 +931,38 @@ mod across {
         stop(shards);
     }
 
+    /// A close waits for room in one shard's queue: a later message to the same does not pass it, a close on another does.
+    #[test]
+    fn what_waits_for_room_is_passed_by_nothing_but_what_goes_elsewhere() {
+        let config = Config {
+            command_queue: 4,
+            ..crowd_config(1000)
+        };
+        let (shards, addr) = listening(config, in_turn(3), Recorder::default);
+        let handle = shards.handle();
+        let (mut peers, names) = one_each(&shards, addr);
+        let (near, far) = (names[1], names[2]);
+        let stuck = Stuck::new(&handle, shard(1));
+        let mut elsewhere = peers.remove(2);
+        let mut peer = peers.remove(1);
+        let all = move |_: &mut Recorder, net: &mut Net| {
+            for _ in 0..4 {
+                net.send(near, b"taken").unwrap();
+            }
+            net.shutdown_write(near);
+            net.close(far);
+            ends(&mut elsewhere);
+            drop(stuck);
+            for _ in 0..4 {
+                assert_eq!(message(&mut peer), b"taken");
+            }
+            let _ = net.send(near, b"too late");
+            ends(&mut peer);
+        };
+        handle.ask(shard(0), all).unwrap();
+        stop(shards);
+    }
+
     /// Two shards that send to each other more than their queues hold go on, and each hears all that was taken.
     #[test]
     fn shards_that_flood_each_other_do_not_stop() {
@@ -1279,6 +1311,33 @@ fn the_most_shards_that_there_can_be_start_and_stop() {
     peers[last].write_all(&frame(b"hello")).unwrap();
     assert_eq!(message(&mut peers[last]), b"hello");
     assert_eq!(stop(shards).len(), 256);
+}
+
+#[test]
+fn what_waits_for_an_answer_while_handlers_are_made_is_an_error() {
+    let mut kinds = Vec::new();
+    let shards = Shards::start(crowd_config(1000), in_turn(2), |_, all| {
+        let asked = all.ask_all(|_, net| net.shard());
+        kinds.push(asked.map_err(|error| error.kind()));
+        all.post_all(|_, _| ()).unwrap();
+        Recorder::default()
+    });
+    assert_eq!(kinds, [Err(ErrorKind::Deadlock), Err(ErrorKind::Deadlock)]);
+    let shards = shards.unwrap();
+    assert_eq!(shards.handle().metrics().unwrap().commands, 6);
+    stop(shards);
+}
+
+#[test]
+fn a_name_that_no_thread_can_have_keeps_no_shard_from_starting() {
+    let config = Config {
+        name: "a\0b".to_owned(),
+        ..crowd_config(1000)
+    };
+    let (shards, _) = listening(config, in_turn(2), Recorder::default);
+    let names = shards.handle().ask_all(|_, net| net.name().to_owned());
+    assert_eq!(names.unwrap(), ["a\0b-shard-0", "a\0b-shard-1"]);
+    stop(shards);
 }
 
 #[cfg(target_os = "linux")]

@@ -70,7 +70,8 @@ pub struct Config {
     /// off.
     pub max_connections_per_prefix: Option<PrefixLimit>,
     /// Accepted connections whose handshake is not over at most. Default: 256. While there are as many, the others wait
-    /// in the kernel's backlog. Without sessions nobody is counted: a plain connection is established at once.
+    /// in the kernel's backlog. Without sessions nobody is counted, since a plain connection is established at once, but for those
+    /// that one of several [`Shards`](crate::Shards) has accepted and another has not taken up yet.
     pub max_connecting_inbound: usize,
     /// Dials under way at most, their handshakes included. Default: 256. Accepting is never held up by dials, nor
     /// dialling by those who dial in.

@@ -73,7 +73,8 @@ pub enum Panics {
     /// It ends the connection that the callback was made for, with
     /// [`DisconnectReason::HandlerPanicked`](crate::DisconnectReason::HandlerPanicked), is logged and counted, and the
     /// node goes on. A panic in a [`Session`](crate::session::Session) ends its connection with
-    /// [`SessionError::Panicked`](crate::SessionError::Panicked). A callback for no connection (`on_start`, `on_timer`, `on_turn`, a posted call) is cut short; in
+    /// [`SessionError::Panicked`](crate::SessionError::Panicked), and one in a [`Framer`](crate::Framer) its own with `HandlerPanicked`,
+    /// whoever sends. A callback for no connection (`on_start`, `on_timer`, `on_turn`, a posted call) is cut short; in
     /// `on_accept` the newcomer is refused. A handler whose own state may be torn by then should not be run on: choose the other.
     ///
     /// Only panics that unwind can be contained; under `panic = "abort"` this is as the other.

@@ -72,7 +72,8 @@ pub trait Framer: Send + Sync {
     ///
     /// [`FrameError::TooLarge`] becomes [`SendError::TooLarge`](crate::SendError::TooLarge) and
     /// [`FrameError::Malformed`] becomes [`SendError::Unframable`](crate::SendError::Unframable); what was appended
-    /// is taken back, and the connection goes on.
+    /// is taken back, and the connection goes on. After a panic it does not, and the send answers
+    /// [`SendError::Closed`](crate::SendError::Closed); see [`Panics`](crate::Panics).
     fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError>;
 
     /// Makes an instance for a new connection, in its initial state.

@@ -29,6 +29,12 @@ pub(crate) fn number() -> u64 {
     NEXT_NODE.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Notes that this thread is in a turn of this node, until the guard is dropped.
+pub(crate) fn enter(node: u64) -> Running {
+    RUNNING.with_borrow_mut(|running| running.push(node));
+    Running
+}
+
 /// The loop's end of the command queue.
 pub(crate) struct Inbox<H> {
     handle: Handle<H>,
@@ -129,9 +135,7 @@ impl<H> Inbox<H> {
 
     /// Notes that this thread is in a turn of this node, until the guard is dropped.
     pub(crate) fn enter(&self) -> Running {
-        let this = self.handle.shared.node;
-        RUNNING.with_borrow_mut(|running| running.push(this));
-        Running
+        enter(self.handle.shared.node)
     }
 }
 

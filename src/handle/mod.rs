@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-pub(crate) use self::inbox::{Inbox, number};
+pub(crate) use self::inbox::{Inbox, enter, number};
 use crate::error::SendError;
 use crate::id::ConnId;
 use crate::net::Net;

@@ -40,7 +40,8 @@ impl Net {
         body: Body<'_>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
-        let Some(siblings) = self.siblings.as_ref().filter(|_| self.is_away(conn)) else {
+        let is_away = self.is_away(conn);
+        let Some(siblings) = self.siblings.as_mut().filter(|_| is_away) else {
             return Err(SendError::Closed);
         };
         if token.is_some() {
@@ -49,7 +50,7 @@ impl Net {
         }
         let order = Order::Send(conn, body.into_bytes());
         siblings
-            .pass_message(conn.shard(), order)
+            .pass(conn.shard(), order)
             .inspect_err(|error| self.metrics.count_refused(*error, 1))
     }
 
@@ -77,8 +78,8 @@ impl Net {
                 framed: framed.as_ref().and_then(Framed::share),
             };
             let order = Order::Broadcast(Box::new(announcement));
-            let passed = match &self.siblings {
-                Some(siblings) => siblings.pass_message(conns[0].shard(), order),
+            let passed = match &mut self.siblings {
+                Some(siblings) => siblings.pass(conns[0].shard(), order),
                 None => Err(SendError::Closed),
             };
             if let Err(error) = passed {
@@ -120,47 +121,40 @@ impl Net {
         }
     }
 
-    /// Passes an order on to a connection's shard. If its queue is full that waits here, as do those that come after it.
+    /// Passes an order on to a connection's shard. If its queue is full the order waits here, as do those that come after it.
     fn give_order(&mut self, conn: ConnId, order: Order) {
         let Some(siblings) = &mut self.siblings else {
             return;
         };
-        if siblings.held_back.len() >= self.config.command_queue {
+        let passed = siblings.insist(conn.shard(), order, self.config.command_queue);
+        if passed == Err(SendError::Full) {
             self.metrics.commands_lost += 1;
             let name = &self.config.name;
             log::warn!(target: "peerloop", "{name}: {conn}: its shard takes no commands; one is lost");
-            return;
         }
-        siblings.held_back.push_back((conn.shard(), order));
-        self.pass_held_back();
+        if !siblings.catch_up(conn.shard()) {
+            self.retry_later();
+        }
     }
 
-    /// Passes on what full queues have refused, for as long as they take it.
-    fn pass_held_back(&mut self) {
-        let Some(siblings) = &mut self.siblings else {
-            return;
-        };
-        while let Some((shard, order)) = siblings.held_back.pop_front() {
-            let Err(refused) = siblings.pass(shard, order) else {
-                continue;
-            };
-            // Nothing waits for a shard that is gone.
-            if let (SendError::Full, Some(order)) = (refused.error, refused.command) {
-                siblings.held_back.push_front((shard, order));
-                break;
+    fn retry_later(&mut self) {
+        let at = self.later(RETRY);
+        if let Some(siblings) = &mut self.siblings {
+            if !std::mem::replace(&mut siblings.retry_is_due, true) {
+                self.deadlines.insert(at, Due::Retry);
             }
-        }
-        if !siblings.held_back.is_empty() && !std::mem::replace(&mut siblings.retry_is_due, true) {
-            self.deadlines.insert(self.later(RETRY), Due::Retry);
         }
     }
 
     /// The deadline for that has come.
     pub(crate) fn retry(&mut self) {
-        if let Some(siblings) = &mut self.siblings {
-            siblings.retry_is_due = false;
+        let Some(siblings) = &mut self.siblings else {
+            return;
+        };
+        siblings.retry_is_due = false;
+        if !siblings.catch_up_with_all() {
+            self.retry_later();
         }
-        self.pass_held_back();
     }
 
     /// Does what another shard, or another thread, wants done about a connection.

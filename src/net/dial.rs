@@ -9,7 +9,7 @@ use super::Net;
 use crate::config::{DialOptions, Overrides, Permission, Profile};
 use crate::error::ConnectError;
 use crate::framing::Codec;
-use crate::id::{ConnId, Side};
+use crate::id::{ConnId, SLOTS_MAX, Side};
 use crate::limits::canonical;
 use crate::peer::{Ending, Peer, PeerState, State};
 use crate::siblings::News;
@@ -85,6 +85,11 @@ impl Net {
             .profile
             .with(overrides)
             .map_err(|error| ConnectError::InvalidOption(error.field))?;
+        // Slots are free again only after the turn, so the limits alone do not keep a handler that dials and gives up, over and
+        // over in one turn, from ids that would be those of another shard.
+        if self.peers.len() >= SLOTS_MAX as usize {
+            return Err(ConnectError::TooManyConnections);
+        }
         // A user's framer may panic here: nothing is charged yet.
         let codecs = (Codec::new(&profile.framing), Codec::new(&profile.framing));
         // Before the budgets: that there is a connection already must not be masked by a limit.

@@ -264,18 +264,22 @@ impl Net {
 
     /// A callback panicked, for this connection or for none. Ends the connection; the node goes on.
     pub(crate) fn panicked(&mut self, callback: &str, conn: Option<ConnId>) {
-        self.metrics.panics += 1;
         self.work.current = None;
-        let name = &self.config.name;
-        match conn {
-            Some(conn) => {
-                log::error!(target: "peerloop", "{name}: {conn}: {callback} panicked");
-                self.end(
-                    conn,
-                    Ending::Disconnected(DisconnectReason::HandlerPanicked),
-                );
-            }
-            None => log::error!(target: "peerloop", "{name}: {callback} panicked"),
-        }
+        let Some(conn) = conn else {
+            self.metrics.panics += 1;
+            log::error!(target: "peerloop", "{}: {callback} panicked", self.config.name);
+            return;
+        };
+        self.end_panicked(callback, conn);
+    }
+
+    /// Something of the user's panicked that serves this connection alone.
+    fn end_panicked(&mut self, what: &str, conn: ConnId) {
+        self.metrics.panics += 1;
+        log::error!(target: "peerloop", "{}: {conn}: {what} panicked", self.config.name);
+        self.end(
+            conn,
+            Ending::Disconnected(DisconnectReason::HandlerPanicked),
+        );
     }
 }

@@ -1,12 +1,13 @@
 //! Sending: everything up to the queue. Writing is the loop's.
 
 use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 
 use super::Net;
 use super::body::{Body, Kind};
-use crate::config::Overflow;
+use crate::config::{Overflow, Panics};
 use crate::error::{DisconnectReason, FrameError, SendError};
 use crate::framing::Codec;
 use crate::id::ConnId;
@@ -195,11 +196,23 @@ impl Net {
     }
 
     fn encode(&mut self, conn: ConnId, body: &[u8], frame: &mut Vec<u8>) -> Result<(), SendError> {
+        let panics = self.config.panics;
         let peer = self.peers.get_mut(conn).ok_or(SendError::Closed)?;
         let Codec::Custom(framer) = &mut peer.codec else {
             return Err(SendError::Unframable);
         };
-        framer.encode(body, frame).map_err(|error| match error {
+        let mut encode = || framer.encode(body, frame);
+        let encoded = match panics {
+            Panics::Unwind => Ok(encode()),
+            // Here and not with the callback: whoever sends may serve another connection, or be another thread. The framer is not
+            // called again.
+            Panics::Contain => catch_unwind(AssertUnwindSafe(encode)),
+        };
+        let Ok(encoded) = encoded else {
+            self.end_panicked("a framer's encode", conn);
+            return Err(SendError::Closed);
+        };
+        encoded.map_err(|error| match error {
             FrameError::TooLarge { .. } => SendError::TooLarge,
             FrameError::Malformed(_) => SendError::Unframable,
         })?;

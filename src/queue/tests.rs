@@ -235,7 +235,10 @@ fn spares_are_bounded() {
     assert_eq!(spares.queues.len(), SPARE_QUEUES_MAX);
     assert!(spares.block_bytes <= SPARE_BYTES_MAX);
     assert_eq!(spares.lent, 0);
-    assert_eq!(spares.block_bytes, spares.blocks.iter().map(Vec::len).sum());
+    assert_eq!(
+        spares.block_bytes,
+        spares.blocks.iter().map(Vec::len).sum::<usize>()
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::config::{DialOptions, ListenOptions, Placement};
 use crate::error::SendError;
-use crate::handle::Handle;
+use crate::handle::{Answer, Handle};
 use crate::id::{ConnId, ShardId};
 use crate::net::{Broadcast, Net};
 use crate::siblings::{Announcement, Family, Order};
@@ -170,19 +170,16 @@ impl<H> ShardsHandle<H> {
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask`], of the first shard that does not answer. Others may have called it all the same.
+    /// Those of [`Handle::ask`], of the first shard that does not answer. The others call it all the same.
     pub fn ask_all<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Clone + Send + 'static,
     ) -> io::Result<Vec<R>> {
         self.check_outside()?;
-        let asked = self
-            .handles
-            .iter()
-            .map(|handle| handle.begin_ask(call.clone()));
-        // All are asked before the first is waited for.
-        let asked: Vec<_> = asked.collect::<io::Result<_>>()?;
-        asked.into_iter().map(|answer| answer.wait()).collect()
+        let ask = |handle: &Handle<H>| handle.begin_ask(call.clone());
+        // All are asked, whatever the first one says, and before it is waited for.
+        let asked: Vec<io::Result<Answer<R>>> = self.handles.iter().map(ask).collect();
+        asked.into_iter().map(|answer| answer?.wait()).collect()
     }
 
     /// Listens on `addr`, and says on which address; see [`Net::listen`]. Who dials in is given to a shard as
@@ -218,7 +215,10 @@ impl<H> ShardsHandle<H> {
         }
         for shard in self.shards().skip(1) {
             if let Err(error) = self.listen_on(shard, vec![bound], options.clone()) {
-                self.unlisten(bound)?;
+                // On those alone that have begun: others may have a listener there from before.
+                for listening in self.shards().take_while(|begun| *begun != shard) {
+                    let _ = self.ask(listening, move |_, net| net.unlisten(bound));
+                }
                 return Err(error);
             }
         }

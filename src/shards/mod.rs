@@ -71,7 +71,8 @@ use crate::siblings::{Door, Family, Siblings};
 /// - [`send`](crate::Net::send), [`send_bytes`](crate::Net::send_bytes), [`send_parts`](crate::Net::send_parts) and
 ///   [`broadcast`](crate::Net::broadcast): `Ok` means that the other shard will try. If the connection does not take the message
 ///   then, that is counted there, in [`Metrics::commands_lost`](crate::Metrics::commands_lost).
-///   [`SendError::Full`](crate::SendError::Full) means that the command queue is full, and no drain follows.
+///   [`SendError::Full`](crate::SendError::Full) means that the command queue is full, or that something asked of that shard
+///   before waits for room in it, and no drain follows.
 /// - [`close`](crate::Net::close), [`abort`](crate::Net::abort), [`shutdown_write`](crate::Net::shutdown_write),
 ///   [`pause`](crate::Net::pause), [`resume`](crate::Net::resume) and [`flush`](crate::Net::flush) take effect when the
 ///   other shard comes to them: messages that arrived before may still be delivered. If its queue is full they wait for room,
@@ -96,7 +97,7 @@ use crate::siblings::{Door, Family, Siblings};
 /// }
 /// ```
 ///
-/// Dropping it ends all shards at once, with their callbacks, and waits for them.
+/// Dropping it ends all shards at once, with their callbacks, and waits for them, unless it is dropped inside one of these.
 ///
 /// [`Placement`]: crate::Placement
 pub struct Shards<H> {
@@ -106,8 +107,8 @@ pub struct Shards<H> {
 
 impl<H: Handler + Send + 'static> Shards<H> {
     /// Starts the threads, each with a handler that `make` makes. That is called in this thread, for one shard after another
-    /// and before any of them runs; the handle is for handlers that want to reach each other. What it asks for inside `make`
-    /// would be waited for without end.
+    /// and before any of them runs; the handle is for handlers that want to reach each other. What waits for an answer is an
+    /// error of the kind `Deadlock` inside `make`, as it is inside callbacks.
     ///
     /// # Errors
     ///
@@ -135,6 +136,8 @@ impl<H: Handler + Send + 'static> Shards<H> {
         let family = Family::new(doors, SharedLimits::new(&config), options.placement);
         let family = Arc::new(family);
         let handle = ShardsHandle::new(handles, Arc::clone(&family));
+        // Nobody runs yet, so nobody would answer.
+        let making = queue::enter(number);
         let nodes = family.shards().zip(loops).map(|(shard, (poller, inbox))| {
             let handler = make(shard, &handle);
             let mut config = config.clone();
@@ -143,6 +146,7 @@ impl<H: Handler + Send + 'static> Shards<H> {
             Node::with_siblings(config, handler, poller, inbox, siblings)
         });
         let nodes: Vec<_> = nodes.collect();
+        drop(making);
         let mut shards = Self {
             handle,
             threads: Vec::new(),
@@ -156,7 +160,8 @@ impl<H: Handler + Send + 'static> Shards<H> {
 
     fn spawn(&mut self, mut node: Node<H>) -> io::Result<()> {
         let guard = EndOfAll(self.handle.clone());
-        let name = node.net().name().to_owned();
+        // A name with a zero in it is one that no thread can have.
+        let name = node.net().name().replace('\0', "");
         let thread = thread::Builder::new().name(name).spawn(move || {
             // Whoever stops as it was told has told the others; they may have something left to send.
             let guard = guard;
@@ -210,7 +215,7 @@ impl<H> Shards<H> {
     /// - `Other` when its handler panicked and [`Panics::Unwind`](crate::Panics::Unwind) let it; the error has the
     ///   panic's text;
     /// - what made it impossible to wait for events;
-    /// - `Deadlock`, at once, from inside a callback of one of these shards.
+    /// - `Deadlock`, at once, from inside a callback of one of these shards: they are ended, and not waited for.
     pub fn join(mut self) -> io::Result<Vec<H>> {
         self.handle.check_outside()?;
         // All of them, before the first error is told.

@@ -177,6 +177,7 @@ impl Internet {
             }
         }
     }
+
     /// A socket is closed or deregistered: nothing more is reported, but for what the faults have in mind.
     pub(super) fn unregister(&mut self, id: SocketId) {
         let registration = self

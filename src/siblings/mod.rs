@@ -3,6 +3,8 @@
 //! A shard reaches another through its [`Door`], which takes orders, refuses when it is full, and never waits. No lock is
 //! held while that happens.
 
+mod held_back;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
@@ -190,8 +192,8 @@ pub(crate) struct Siblings {
     order: Vec<(usize, usize)>,
     /// [`Family::given_back`] before the last try to accept.
     given_back: usize,
-    /// Orders for shards whose queue was full, in their order.
-    pub(crate) held_back: VecDeque<(ShardId, Order)>,
+    /// By shard: orders for which its queue had no room, in their order.
+    held_back: Vec<VecDeque<Order>>,
     /// A deadline is set at which they are passed on again.
     pub(crate) retry_is_due: bool,
 }
@@ -200,12 +202,12 @@ impl Siblings {
     pub(crate) fn new(own: ShardId, family: Arc<Family>) -> Self {
         Self {
             own,
-            family,
             next: 0,
             order: Vec::new(),
             given_back: 0,
-            held_back: VecDeque::new(),
+            held_back: family.doors.iter().map(|_| VecDeque::new()).collect(),
             retry_is_due: false,
+            family,
         }
     }
 
@@ -219,18 +221,6 @@ impl Siblings {
 
     pub(crate) fn limits(&self) -> SharedLimits {
         self.family.limits.clone()
-    }
-
-    pub(crate) fn pass(&self, shard: ShardId, order: Order) -> Result<(), Refused<Order>> {
-        self.family.pass(shard, order)
-    }
-
-    /// Passes a message on, unless something that was asked for before it still waits.
-    pub(crate) fn pass_message(&self, shard: ShardId, order: Order) -> Result<(), SendError> {
-        if self.held_back.iter().any(|(to, _)| *to == shard) {
-            return Err(SendError::Full);
-        }
-        self.pass(shard, order).map_err(|refused| refused.error)
     }
 
     pub(crate) fn tell(&self, shard: ShardId, news: News) {
@@ -294,9 +284,10 @@ impl Siblings {
         self.family.load(self.own).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection that was handed over was not admitted.
+    /// A connection that was handed over was not admitted, and its descriptor given back.
     pub(crate) fn turned_away(&self) {
         self.family.load(self.own).fetch_sub(1, Ordering::Relaxed);
+        self.wake_resting();
     }
 
     /// A connection or a dial of this shard has ended.
@@ -363,3 +354,6 @@ impl fmt::Debug for Siblings {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
