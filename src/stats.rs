@@ -6,6 +6,7 @@ use crate::error::{ConnectError, DisconnectReason, Phase, SendError, SessionErro
 use crate::id::Side;
 use crate::peer::Ending;
 use crate::planted::planted;
+use crate::queue::overhead_max;
 
 /// Messages and bytes in both directions, of one connection or of a whole node.
 ///
@@ -196,10 +197,11 @@ impl Metrics {
         }
     }
 
-    /// Whether the loop may queue `need` more bytes. One frame always, so that every legal message can be sent.
+    /// Whether the loop may queue `need` more bytes, and what it costs to keep them. One frame always, so that every legal
+    /// message can be sent.
     #[inline]
     pub(crate) fn has_room(&self, need: usize, max: usize) -> bool {
-        self.queued == 0 || self.queued + need <= max || planted!(PassLoopCap)
+        self.queued == 0 || self.queued + need + overhead_max(need) <= max || planted!(PassLoopCap)
     }
 
     /// To be called before `queued` falls, so that the most there ever was is not missed.

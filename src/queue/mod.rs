@@ -38,6 +38,12 @@ pub(crate) const CHAIN_MIN: usize = 16 * 1024;
 const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
 const TRACKED_OVERHEAD: usize = size_of::<Tracked>();
 
+/// What a message of so many bytes can add to that at most: the block before it, its header, its body and as many full blocks
+/// as that is copied into, and its token.
+pub(crate) fn overhead_max(message: usize) -> usize {
+    (4 + message / BLOCK) * CHUNK_OVERHEAD + TRACKED_OVERHEAD
+}
+
 /// Slices in one gathered write at most. Linux takes 1,024 (IOV_MAX); 64 fill a write budget with frames that are
 /// worth chaining and fit on the stack.
 pub(crate) const SLICES_MAX: usize = 64;
