@@ -113,6 +113,18 @@ fn length(prefix: LengthPrefix, bytes: &[u8]) -> Option<(usize, u64)> {
 }
 
 impl Witness {
+    fn new(source: Source, framing: &Framing) -> Self {
+        Self {
+            source,
+            reference: Reference::new(framing),
+            bytes: Vec::new(),
+            start: 0,
+            delivered: 0,
+            sealed: 0,
+            said: 0,
+        }
+    }
+
     pub(super) fn is_of_wire(&self) -> bool {
         self.source == Source::Wire
     }
@@ -156,15 +168,7 @@ impl Internet {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
         };
-        socket.witness = Some(Box::new(Witness {
-            source,
-            reference: Reference::new(framing),
-            bytes: Vec::new(),
-            start: 0,
-            delivered: 0,
-            sealed: 0,
-            said: 0,
-        }));
+        socket.witness = Some(Box::new(Witness::new(source, framing)));
     }
 
     fn witness(&mut self, id: SocketId) -> Option<&mut Witness> {
@@ -219,15 +223,7 @@ mod tests {
     use super::*;
 
     fn witness(framing: &Framing) -> Witness {
-        Witness {
-            source: Source::Wire,
-            reference: Reference::new(framing),
-            bytes: Vec::new(),
-            start: 0,
-            delivered: 0,
-            sealed: 0,
-            said: 0,
-        }
+        Witness::new(Source::Wire, framing)
     }
 
     /// Framings, and two messages on the wire of each.
