@@ -1,6 +1,6 @@
 //! Length prefixes: fixed widths in either byte order, and varints.
 
-use super::codec::Head;
+use super::head::Head;
 use crate::error::FrameError;
 
 /// The length in front of each frame. It counts the body alone, not itself.

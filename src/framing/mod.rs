@@ -2,6 +2,7 @@
 
 mod codec;
 mod custom;
+mod head;
 mod length;
 
 use std::fmt;
@@ -9,7 +10,8 @@ use std::fmt;
 pub use custom::{Decoded, Framer};
 pub use length::{ByteOrder, LengthPrefix};
 
-pub(crate) use codec::{Codec, Flow, Head, Outcome};
+pub(crate) use codec::{Codec, Flow, Outcome};
+pub(crate) use head::Head;
 
 /// How messages are told apart on the wire.
 ///
