@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peerloop::{
-    Config, ConnId, ConnMap, ConnectError, DialOptions, DisconnectReason, Handle, Handler, Net,
+    Config, ConnId, ConnMap, ConnectError, ConnectOptions, DisconnectReason, Handle, Handler, Net,
     Node, Permission, Timeouts, TimerId,
 };
 
@@ -150,9 +150,9 @@ struct Swarm {
 impl Swarm {
     fn dial(&mut self, net: &mut Net) {
         self.to_dial -= 1;
-        let options = DialOptions {
+        let options = ConnectOptions {
             source: Some(self.source),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         if let Err(error) = net.connect_with(self.server, options) {
             self.lose(net, &format!("dialling: {error}"));

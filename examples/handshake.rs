@@ -176,7 +176,7 @@ impl Member {
 
 /// What the other side has said.
 fn hello_of(net: &Net, conn: ConnId) -> Option<Hello> {
-    Hello::decode(&net.peer(conn)?.identity()?.payload)
+    Hello::decode(&net.connection(conn)?.identity()?.payload)
 }
 
 impl Handler for Member {
@@ -292,7 +292,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     })?;
     for (node, other) in [(&mut one, 2), (&mut two, 1)] {
         let link = node.handler().link(other).ok_or("there is no connection")?;
-        let side = node.net().peer(link).map(Peer::side);
+        let side = node.net().connection(link).map(Peer::side);
         writeln!(out, "one connection remains: {side:?}")?;
         node.net().send(link, b"good day")?;
     }

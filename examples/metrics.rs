@@ -18,8 +18,8 @@ use std::str;
 use std::time::Duration;
 
 use peerloop::{
-    Config, ConnId, Decoded, FrameError, Framer, Framing, Handler, ListenOptions, Net, Node, Peer,
-    Timeouts,
+    Config, ConnId, Decoded, Framer, Framing, FramingError, Handler, ListenOptions, Net, Node,
+    Peer, Timeouts,
 };
 
 const USAGE: &str = "usage: metrics [ECHO_ADDRESS:PORT [METRICS_ADDRESS:PORT]]";
@@ -43,7 +43,7 @@ struct HttpHead {
 }
 
 impl Framer for HttpHead {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         const END: &[u8] = b"\r\n\r\n";
         // The end may have begun in what was searched before.
         let from = self.searched.saturating_sub(END.len() - 1);
@@ -52,7 +52,7 @@ impl Framer for HttpHead {
             .position(|window| window == END);
         let head = found.map_or(bytes.len(), |at| from + at);
         if head > HEAD_MAX {
-            return Err(FrameError::TooLarge {
+            return Err(FramingError::TooLarge {
                 len: head as u64,
                 max: HEAD_MAX,
             });
@@ -69,7 +69,7 @@ impl Framer for HttpHead {
         })
     }
 
-    fn encode(&mut self, response: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+    fn encode(&mut self, response: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
         wire.extend_from_slice(response);
         Ok(())
     }
@@ -87,7 +87,7 @@ fn http() -> ListenOptions {
         max_frame: Some(RESPONSE_MAX),
         timeouts: Some(Timeouts {
             idle: Some(REQUEST_TIME),
-            partial_frame: Some(REQUEST_TIME),
+            partial_message: Some(REQUEST_TIME),
             ..Timeouts::default()
         }),
         ..ListenOptions::default()
@@ -121,7 +121,10 @@ impl Service {
 
 impl Handler for Service {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        if !net.peer(conn).is_some_and(|peer| self.is_scraper(peer)) {
+        if !net
+            .connection(conn)
+            .is_some_and(|peer| self.is_scraper(peer))
+        {
             return Self::echo(net, conn, message);
         }
         let response = respond(net, message);
@@ -248,21 +251,21 @@ fn exposition(net: &Net) -> String {
         self_connections: "Connections of the node with itself.",
         accept_errors: "Failures to accept.",
         shed: "Connections closed for want of descriptors.",
-        accept_pauses: "Pauses of a listener after a failure to accept.",
-        dialled: "Dials asked for.",
-        dials_failed: "Dials that came to nothing.",
+        accept_backoffs: "Pauses of a listener after a failure to accept.",
+        connects_started: "Outbound connects asked for.",
+        connects_failed: "Dials that came to nothing.",
         handshakes_failed: "Connections that ended before their handshake was over.",
         disconnected: "Connections that ended.",
         frame_errors: "Connections ended by a malformed or too long message.",
         session_errors: "Connections ended by their session after its handshake.",
         resets: "Connections that the peer reset.",
-        queue_overflows: "Connections ended because their queue overflowed.",
+        send_queue_overflows: "Connections ended because their queue overflowed.",
     });
     counters!(text, metrics, {
         connect_timeouts: "Dials that had no answer in time.",
         handshake_timeouts: "Handshakes that were not over in time.",
         idle_timeouts: "Connections ended because no message came.",
-        partial_frame_timeouts: "Connections ended in the middle of a slow message.",
+        partial_message_timeouts: "Connections ended in the middle of a slow message.",
         write_stall_timeouts: "Connections ended because the peer took nothing.",
         linger_timeouts: "Connections that could not send all before their end.",
         bytes_lost: "Bytes accepted for sending and lost.",

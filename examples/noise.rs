@@ -48,7 +48,7 @@ impl Person {
 
 impl Handler for Person {
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.peer(conn).map_or(Side::Responder, Peer::side);
+        let side = net.connection(conn).map_or(Side::Responder, Peer::side);
         let mut noise = Noise::new(Pattern::XX, side)
             .prologue(b"peerloop example/1")
             .local_key(&self.key)
@@ -60,7 +60,7 @@ impl Handler for Person {
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let Some(identity) = net.peer(conn).and_then(Peer::identity) else {
+        let Some(identity) = net.connection(conn).and_then(Peer::identity) else {
             return net.abort(conn);
         };
         let key = identity.public_key.as_deref().unwrap_or_default();
@@ -80,7 +80,7 @@ impl Handler for Person {
         let text = String::from_utf8_lossy(message);
         self.tell(&format!("hears \"{text}\""));
         // Who dialled has heard all there is to hear.
-        if net.peer(conn).map(Peer::side) == Some(Side::Initiator) {
+        if net.connection(conn).map(Peer::side) == Some(Side::Initiator) {
             net.close(conn);
         }
     }

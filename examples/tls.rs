@@ -107,7 +107,7 @@ impl Peer {
 
     /// Whom the certificate of a connection belongs to. rustls lets in what a friend has signed, too: this does not.
     fn friend(&self, net: &Net, conn: ConnId) -> Option<&'static str> {
-        let shown = net.peer(conn)?.identity()?.certificates.first()?;
+        let shown = net.connection(conn)?.identity()?.certificates.first()?;
         let is_shown = |friend: &&Friend| friend.certificate.as_ref() == shown;
         Some(self.friends.iter().find(is_shown)?.name)
     }
@@ -127,7 +127,7 @@ impl Peer {
 impl Handler for Peer {
     // Who dialled is the client. All certificates are checked here, before `on_connect`.
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.peer(conn).map(|peer| peer.side());
+        let side = net.connection(conn).map(|peer| peer.side());
         Ok(Some(Box::new(match side {
             Some(Side::Initiator) => {
                 let name = ServerName::try_from("bob").map_err(io::Error::other)?;
@@ -143,7 +143,7 @@ impl Handler for Peer {
             None => return net.abort(conn),
         }
         if net
-            .peer(conn)
+            .connection(conn)
             .is_some_and(|peer| peer.side() == Side::Initiator)
         {
             self.speak(net, conn);
@@ -157,7 +157,7 @@ impl Handler for Peer {
             self.friend(net, conn).unwrap_or("somebody")
         ));
         if net
-            .peer(conn)
+            .connection(conn)
             .is_some_and(|peer| peer.side() == Side::Initiator)
         {
             self.speak(net, conn);

@@ -1,4 +1,4 @@
-//! Floor 6: per-connection state of the user's.
+//! Per-connection state of the user's.
 
 use crate::id::ConnId;
 
@@ -33,11 +33,11 @@ use crate::id::ConnId;
 #[derive(Clone, Debug)]
 pub struct ConnMap<T> {
     /// By shard, then by slot.
-    shards: Vec<Vec<Entry<T>>>,
+    shards: Vec<Vec<Slot<T>>>,
     len: usize,
 }
 
-type Entry<T> = Option<(ConnId, T)>;
+type Slot<T> = Option<(ConnId, T)>;
 
 impl<T> Default for ConnMap<T> {
     fn default() -> Self {
@@ -116,7 +116,7 @@ impl<T> ConnMap<T> {
     }
 
     #[inline]
-    fn entry(&mut self, conn: ConnId) -> Option<&mut Entry<T>> {
+    fn entry(&mut self, conn: ConnId) -> Option<&mut Slot<T>> {
         self.shards
             .get_mut(conn.shard().index())?
             .get_mut(conn.slot())

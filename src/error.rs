@@ -1,4 +1,4 @@
-//! Floor 0: what can go wrong, one small enum per operation.
+//! What can go wrong, one small enum per operation.
 
 use std::error::Error;
 use std::fmt;
@@ -157,20 +157,20 @@ pub enum DisconnectReason {
     /// The operating system ended it.
     Io(io::ErrorKind),
     /// The peer announced or sent a frame longer than allowed.
-    FrameTooLarge {
+    MessageTooLarge {
         /// The announced length; for framings without a length prefix, how much had arrived without an end.
         len: u64,
         /// The largest body allowed on this connection.
         max: usize,
     },
     /// The peer sent bytes that are no frame; what is wrong with them.
-    BadFrame(&'static str),
+    MalformedFrame(&'static str),
     /// The session failed, or refused the peer, or was refused by it.
     Session(SessionError),
     /// A deadline passed.
-    Timeout(Phase),
+    Timeout(TimeoutKind),
     /// Its queue reached [`Config::queue_max`](crate::Config::queue_max), and the policy is to close it then.
-    QueueOverflow,
+    SendQueueFull,
     /// A callback for this connection panicked.
     HandlerPanicked,
     /// The other end is this node itself.
@@ -189,13 +189,13 @@ impl fmt::Display for DisconnectReason {
             }
             Self::Reset => f.write_str("reset by the peer"),
             Self::Io(kind) => write!(f, "{kind}"),
-            Self::FrameTooLarge { len, max } => {
+            Self::MessageTooLarge { len, max } => {
                 write!(f, "a frame of {len} bytes where {max} are allowed")
             }
-            Self::BadFrame(what) => write!(f, "malformed frame: {what}"),
+            Self::MalformedFrame(what) => write!(f, "malformed frame: {what}"),
             Self::Session(error) => write!(f, "session: {error}"),
             Self::Timeout(phase) => write!(f, "{phase} timeout"),
-            Self::QueueOverflow => f.write_str("its queue overflowed"),
+            Self::SendQueueFull => f.write_str("its queue overflowed"),
             Self::HandlerPanicked => f.write_str("a callback panicked"),
             Self::SelfConnection => f.write_str("the node reached itself"),
             Self::Shutdown => f.write_str("the node is shutting down"),
@@ -205,11 +205,11 @@ impl fmt::Display for DisconnectReason {
 
 impl Error for DisconnectReason {}
 
-impl From<FrameError> for DisconnectReason {
-    fn from(error: FrameError) -> Self {
+impl From<FramingError> for DisconnectReason {
+    fn from(error: FramingError) -> Self {
         match error {
-            FrameError::TooLarge { len, max } => Self::FrameTooLarge { len, max },
-            FrameError::Malformed(what) => Self::BadFrame(what),
+            FramingError::TooLarge { len, max } => Self::MessageTooLarge { len, max },
+            FramingError::Malformed(what) => Self::MalformedFrame(what),
         }
     }
 }
@@ -229,9 +229,9 @@ impl From<DisconnectReason> for ConnectError {
             DisconnectReason::HandlerPanicked => Self::HandlerPanicked,
             DisconnectReason::SelfConnection => Self::SelfConnection,
             DisconnectReason::Shutdown => Self::ShuttingDown,
-            DisconnectReason::FrameTooLarge { .. }
-            | DisconnectReason::BadFrame(_)
-            | DisconnectReason::QueueOverflow => Self::Io(io::ErrorKind::InvalidData),
+            DisconnectReason::MessageTooLarge { .. }
+            | DisconnectReason::MalformedFrame(_)
+            | DisconnectReason::SendQueueFull => Self::Io(io::ErrorKind::InvalidData),
         }
     }
 }
@@ -253,25 +253,25 @@ impl DisconnectReason {
 /// Which deadline passed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
-pub enum Phase {
+pub enum TimeoutKind {
     /// The handshake was not over within [`Timeouts::handshake`](crate::Timeouts::handshake).
     Handshake,
     /// No complete message for [`Timeouts::idle`](crate::Timeouts::idle).
     Idle,
-    /// A message was begun and not completed within [`Timeouts::partial_frame`](crate::Timeouts::partial_frame).
-    PartialFrame,
+    /// A message was begun and not completed within [`Timeouts::partial_message`](crate::Timeouts::partial_message).
+    PartialMessage,
     /// Something was queued, and the peer took nothing for [`Timeouts::write_stall`](crate::Timeouts::write_stall).
     WriteStall,
     /// A close was asked for, and the queue did not leave within [`Timeouts::linger`](crate::Timeouts::linger).
     Linger,
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for TimeoutKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Handshake => "handshake",
             Self::Idle => "idle",
-            Self::PartialFrame => "partial frame",
+            Self::PartialMessage => "partial frame",
             Self::WriteStall => "write stall",
             Self::Linger => "linger",
         })
@@ -281,7 +281,7 @@ impl fmt::Display for Phase {
 /// What a framing says of bytes that cannot be a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
-pub enum FrameError {
+pub enum FramingError {
     /// The frame is longer than allowed.
     TooLarge {
         /// The announced length, or how much had arrived without an end.
@@ -293,13 +293,13 @@ pub enum FrameError {
     Malformed(&'static str),
 }
 
-impl fmt::Display for FrameError {
+impl fmt::Display for FramingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         DisconnectReason::from(*self).fmt(f)
     }
 }
 
-impl Error for FrameError {}
+impl Error for FramingError {}
 
 /// Why a session came to its end; the text says what was wrong, for people.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,4 +1,4 @@
-//! Floor 5: what a user implements.
+//! What a user implements.
 
 use std::io;
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ pub trait Handler {
 
     /// A TCP connection is made, dialled or accepted: what is to stand between its wire and its messages? `None`, the
     /// default, is plain TCP, and [`Handler::on_connect`] follows at once; with a [`Session`] it follows when the
-    /// handshake is over. [`Net::peer`] tells the address and the side.
+    /// handshake is over. [`Net::connection`] tells the address and the side.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ pub trait Handler {
     }
 
     /// A connection is established. Called exactly once for each, before its first message, for dialled and accepted
-    /// ones alike; [`Peer::side`](crate::Peer::side) tells which it is.
+    /// ones alike; [`ConnEntry::side`](crate::Peer::side) tells which it is.
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         let _ = (net, conn);
     }
@@ -149,7 +149,7 @@ pub trait Handler {
     }
 
     /// A connection has ended. Called exactly once for each [`Handler::on_connect`], as the last callback for its id.
-    /// [`Net::peer`] and [`Net::queued`] still answer; sends are refused. To dial again from here is fine.
+    /// [`Net::connection`] and [`Net::queued`] still answer; sends are refused. To dial again from here is fine.
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
         let _ = (net, conn, reason);
     }

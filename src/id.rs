@@ -1,4 +1,4 @@
-//! Floor 0: names for connections, timers and roles.
+//! Names for connections, timers and roles.
 
 use std::fmt;
 use std::num::NonZeroU64;

@@ -143,66 +143,67 @@
 // An example shows what its reader needs and need not use it.
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
-mod buffer;
-mod compact;
-mod config;
-mod conn_map;
-mod deadlines;
-mod engine;
+#[cfg(peerloop_mutants)]
+#[doc(hidden)]
+pub mod mutants;
+#[cfg(not(peerloop_mutants))]
+mod mutants;
+
+mod addr;
 mod error;
-mod framing;
-#[cfg(target_pointer_width = "64")]
-mod group;
-mod handle;
-mod handler;
 mod id;
-mod limits;
-mod net;
-mod network;
-mod node;
+mod time;
+mod topology;
+mod traffic;
+
+mod buffers;
+mod config;
+mod framing;
+
 #[cfg(feature = "noise")]
 pub mod noise;
-mod peer;
-#[cfg(peerloop_planted)]
-#[doc(hidden)]
-pub mod planted;
-#[cfg(not(peerloop_planted))]
-mod planted;
-mod queue;
+pub mod session;
+#[cfg(feature = "tls")]
+pub mod tls;
+
+mod conn_map;
+mod timers;
+
+mod connection;
+mod limits;
+mod metrics;
+mod sys;
+
+mod command_queue;
+mod cross_shard;
+mod event_loop;
+mod handler;
+mod net;
+mod node;
+
 #[doc = include_str!("scaling.md")]
 #[doc = include_str!("../benches/charts/growth.svg")]
 pub mod scaling {}
-mod secure;
-pub mod session;
-mod shards;
-mod siblings;
 #[cfg(feature = "sim")]
 pub mod sim;
-mod stats;
-mod table;
-#[cfg(feature = "tls")]
-pub mod tls;
-mod topology;
-mod turn;
 
 pub use bytes::Bytes;
 pub use config::{
-    Config, DialOptions, HalfOpen, ListenOptions, Overflow, Panics, Permission, Placement,
+    Config, ConnectOptions, HalfOpen, ListenOptions, Overflow, Panics, Permission, Placement,
     PrefixLimit, ShardOptions, Timeouts,
 };
 pub use conn_map::ConnMap;
+pub use connection::{ConnEntry as Peer, ConnectionState as PeerState};
 pub use error::{
-    ConfigError, ConnectError, DisconnectReason, FrameError, Phase, SendError, SessionError,
+    ConfigError, ConnectError, DisconnectReason, FramingError, SendError, SessionError, TimeoutKind,
 };
 pub use framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
-#[cfg(target_pointer_width = "64")]
-pub use group::{Group, MemberId};
-pub use handle::Handle;
 pub use handler::{Admission, Handler, SendOutcome};
 pub use id::{ConnId, ShardId, Side, TimerId};
-pub use net::{Body, Broadcast, Net};
-pub use node::{Node, Turn};
-pub use peer::{Peer, PeerState};
-pub use shards::{Shards, ShardsHandle};
-pub use stats::{Metrics, Traffic};
+pub use metrics::Metrics;
+pub use net::{Body, BroadcastOutcome as Broadcast, Net};
+#[cfg(target_pointer_width = "64")]
+pub use node::{Group, MemberId};
+pub use node::{Handle, Node, Shards, ShardsHandle, Turn};
 pub use topology::{Topology, TopologyError};
+pub use traffic::Traffic;

@@ -1,4 +1,4 @@
-//! Floor 2: who may come in.
+//! Who may come in.
 //!
 //! Every connection and every dial is charged when it gets its slot and released when it dies, once each. Nothing here
 //! is ever approximated: what is counted is what is there.
@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::compact::CompactAddr;
+use crate::addr::CompactAddr;
 use crate::config::{Config, PrefixLimit};
 use crate::error::ConnectError;
 use crate::id::{ShardId, Side};
-use crate::planted::planted;
+use crate::mutants::mutant;
 
 /// The one set of counts that all shards of a node go by. Taken for a few lines at a time when a connection comes or goes,
 /// never for a message: nobody else wants it in a node without shards, and that costs some 20 ns each time.
@@ -92,7 +92,7 @@ impl Limits {
             }
             *self.by_prefix.entry(prefix).or_default() += 1;
         }
-        self.total += if planted!(ChargeTwice) { 2 } else { 1 };
+        self.total += if mutant!(ChargeTwice) { 2 } else { 1 };
         *self.by_ip.entry(addr.ip()).or_default() += 1;
         *self.by_address.entry(addr.into()).or_default() += 1;
         Ok(())
@@ -104,7 +104,7 @@ impl Limits {
         debug_assert!(self.total > 0);
         self.total = self.total.saturating_sub(1);
         discharge(&mut self.by_ip, &ip);
-        if let Some(limit) = self.per_prefix.as_ref().filter(|_| !planted!(KeepPrefix)) {
+        if let Some(limit) = self.per_prefix.as_ref().filter(|_| !mutant!(KeepPrefix)) {
             discharge(&mut self.by_prefix, &prefix(ip, limit));
         }
     }
@@ -115,8 +115,8 @@ impl Limits {
     }
 
     /// Whether one more dial may be under way.
-    pub(crate) fn check_dial(&self) -> Result<(), ConnectError> {
-        if self.outbound >= self.max_outbound && !planted!(DialWithoutLimit) {
+    pub(crate) fn check_outbound(&self) -> Result<(), ConnectError> {
+        if self.outbound >= self.max_outbound && !mutant!(DialWithoutLimit) {
             return Err(ConnectError::TooManyConnecting);
         }
         Ok(())
@@ -136,7 +136,7 @@ impl Limits {
     }
 
     /// A dial has begun.
-    pub(crate) fn begin_dial(&mut self) {
+    pub(crate) fn start_connect(&mut self) {
         self.outbound += 1;
     }
 
@@ -165,22 +165,22 @@ impl Limits {
     #[cfg(feature = "sim")]
     pub(crate) fn recount<'a>(
         &self,
-        peers: impl Iterator<Item = &'a crate::peer::Peer>,
+        conns: impl Iterator<Item = &'a crate::connection::ConnEntry>,
     ) -> Result<(), String> {
-        use crate::peer::State;
+        use crate::connection::Lifecycle;
 
         let (mut inbound, mut outbound) = (0, 0);
         let (mut charged, mut known) = (Vec::new(), Vec::new());
-        for peer in peers.filter(|peer| peer.is_live()) {
-            let addr = canonical(peer.addr());
+        for entry in conns.filter(|entry| entry.is_live()) {
+            let addr = canonical(entry.addr());
             charged.push(addr.ip());
-            let state = peer.inner_state();
-            let is_connecting = matches!(state, State::Connecting | State::Handshaking);
-            match peer.side() {
+            let state = entry.lifecycle();
+            let is_connecting = matches!(state, Lifecycle::Connecting | Lifecycle::Handshaking);
+            match entry.side() {
                 Side::Initiator => outbound += usize::from(is_connecting),
                 Side::Responder => inbound += usize::from(is_connecting),
             }
-            if !matches!(state, State::Closing(_)) {
+            if !matches!(state, Lifecycle::Closing(_)) {
                 known.push(CompactAddr::from(addr));
             }
         }

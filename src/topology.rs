@@ -1,4 +1,4 @@
-//! Floor 6: who dials whom, for test networks and demonstrations.
+//! Who dials whom, for test networks and demonstrations.
 
 use std::error::Error;
 use std::fmt;

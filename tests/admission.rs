@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use peerloop::{
-    Config, ConnId, ConnectError, DialOptions, DisconnectReason, ListenOptions, Net, Permission,
+    Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, ListenOptions, Net, Permission,
     PrefixLimit,
 };
 use socket2::{Domain, Socket, Type};
@@ -232,7 +232,7 @@ mod limits {
             node.net().connect(silent),
             Err(ConnectError::TooManyConnecting)
         );
-        assert_eq!(node.net().metrics().dialled, 5);
+        assert_eq!(node.net().metrics().connects_started, 5);
     }
 
     #[test]
@@ -299,7 +299,7 @@ mod duplicates {
             let _ = node.turn(Some(Duration::ZERO)).unwrap();
         }
         assert_eq!(node.net().connecting().collect::<Vec<_>>(), [conn]);
-        assert_eq!(node.net().metrics().dialled, 1);
+        assert_eq!(node.net().metrics().connects_started, 1);
     }
 
     #[test]
@@ -328,7 +328,7 @@ mod duplicates {
         };
         let (mut dialler, conn, mut listener, here) =
             pair(config, Recorder::default(), Recorder::default());
-        let addr = dialler.net().peer(conn).unwrap().addr();
+        let addr = dialler.net().connection(conn).unwrap().addr();
         assert_eq!(
             dialler.net().connect(addr),
             Err(ConnectError::AlreadyConnected)
@@ -339,7 +339,7 @@ mod duplicates {
             Err(ConnectError::TooManyConnections)
         );
         // Who dialled in is connected too.
-        let back = listener.net().peer(here).unwrap().addr();
+        let back = listener.net().connection(here).unwrap().addr();
         assert_eq!(
             listener.net().connect(back),
             Err(ConnectError::AlreadyConnected)
@@ -365,9 +365,9 @@ mod duplicates {
             let (mut listener, addr) = listening(Config::default(), Recorder::default());
             let mut node = node(config, Recorder::default());
             for _ in 0..3 {
-                let options = DialOptions {
+                let options = ConnectOptions {
                     duplicates: override_,
-                    ..DialOptions::default()
+                    ..ConnectOptions::default()
                 };
                 node.net().connect_with(addr, options).unwrap();
             }
@@ -389,9 +389,9 @@ mod duplicates {
         };
         let mut node = node(config, Recorder::default());
         node.net().connect(silent).unwrap();
-        let options = DialOptions {
+        let options = ConnectOptions {
             duplicates: Some(Permission::Refused),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         assert_eq!(
             node.net().connect_with(silent, options),
@@ -413,7 +413,10 @@ mod duplicates {
     fn the_last_callback_of_a_connection_may_dial_again() {
         let redial = |net: &mut Net, event: &Event| {
             if let Event::Disconnect(conn, _) = event {
-                let addr = net.peer(*conn).expect("it is known to the end").addr();
+                let addr = net
+                    .connection(*conn)
+                    .expect("it is known to the end")
+                    .addr();
                 net.connect(addr).expect("nothing is left of it");
             }
         };
@@ -440,7 +443,10 @@ mod duplicates {
     fn the_last_callback_of_a_failed_dial_may_dial_again() {
         let redial = |net: &mut Net, event: &Event| {
             if let Event::ConnectFailed(conn, _) = event {
-                let addr = net.peer(*conn).expect("it is known to the end").addr();
+                let addr = net
+                    .connection(*conn)
+                    .expect("it is known to the end")
+                    .addr();
                 net.connect(addr).expect("nothing is left of it");
             }
         };
@@ -488,7 +494,7 @@ mod self_connections {
 
     /// Dials, and checks that nothing but the refusal is heard of it, and that an honest peer is served throughout.
     #[track_caller]
-    fn assert_refused(mut node: TestNode, honest: SocketAddr, to: SocketAddr, how: DialOptions) {
+    fn assert_refused(mut node: TestNode, honest: SocketAddr, to: SocketAddr, how: ConnectOptions) {
         let (known, mut peer) = join(&mut node, honest);
         let begun = node.handler().events.len();
         let conn = node.net().connect_with(to, how).unwrap();
@@ -535,35 +541,40 @@ mod self_connections {
     #[test]
     fn are_refused_on_both_ends() {
         let (node, addr) = listening(Config::default(), Recorder::echo());
-        assert_refused(node, addr, addr, DialOptions::default());
+        assert_refused(node, addr, addr, ConnectOptions::default());
     }
 
     #[test]
     fn are_found_behind_a_wildcard_listener() {
         let (node, port) = wildcard();
-        assert_refused(node, loopback(port), loopback(port), DialOptions::default());
+        assert_refused(
+            node,
+            loopback(port),
+            loopback(port),
+            ConnectOptions::default(),
+        );
     }
 
     #[test]
     fn are_found_through_the_unspecified_address() {
         let (node, port) = wildcard();
         let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        assert_refused(node, loopback(port), unspecified, DialOptions::default());
+        assert_refused(node, loopback(port), unspecified, ConnectOptions::default());
     }
 
     #[test]
     fn are_found_on_another_interface() {
         let (node, port) = wildcard();
         let other = SocketAddr::from(([127, 0, 0, 5], port));
-        assert_refused(node, loopback(port), other, DialOptions::default());
+        assert_refused(node, loopback(port), other, ConnectOptions::default());
     }
 
     #[test]
     fn are_found_whatever_address_they_are_dialled_from() {
         let (node, port) = wildcard();
-        let options = DialOptions {
+        let options = ConnectOptions {
             source: Some(SocketAddr::from(([127, 0, 0, 9], 0))),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         assert_refused(node, loopback(port), loopback(port), options);
     }
@@ -571,7 +582,12 @@ mod self_connections {
     #[test]
     fn are_found_by_an_ipv4_dial_to_an_ipv6_listener() {
         if let Some((node, port)) = dual_stack() {
-            assert_refused(node, loopback(port), loopback(port), DialOptions::default());
+            assert_refused(
+                node,
+                loopback(port),
+                loopback(port),
+                ConnectOptions::default(),
+            );
         }
     }
 
@@ -581,7 +597,7 @@ mod self_connections {
         for ip in [Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED, mapped] {
             if let Some((node, port)) = dual_stack() {
                 let to = SocketAddr::from((ip, port));
-                assert_refused(node, loopback(port), to, DialOptions::default());
+                assert_refused(node, loopback(port), to, ConnectOptions::default());
             }
         }
     }
@@ -591,9 +607,9 @@ mod self_connections {
         let (node, addr) = listening(Config::default(), Recorder::echo());
         let socket = bound([127, 0, 0, 1]);
         let own = local_addr(&socket);
-        let options = DialOptions {
+        let options = ConnectOptions {
             socket: Some(socket),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         assert_refused(node, addr, own, options);
     }
@@ -660,9 +676,9 @@ mod self_connections {
         let mut node = node(allowing(), Recorder::default());
         let socket = bound([127, 0, 0, 1]);
         let own = local_addr(&socket);
-        let options = DialOptions {
+        let options = ConnectOptions {
             socket: Some(socket),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let conn = node.net().connect_with(own, options).unwrap();
         run_until([&mut node], |[node]| node.handler().connected() == [conn]);

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use peerloop::{
-    Admission, Config, ConnId, ConnectError, DialOptions, DisconnectReason, HalfOpen, Handler, Net,
-    Node, Overflow, Permission, SendError, SendOutcome, Side, Timeouts, TimerId, Turn,
+    Admission, Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, HalfOpen, Handler,
+    Net, Node, Overflow, Permission, SendError, SendOutcome, Side, Timeouts, TimerId, Turn,
 };
 
 const NODES: usize = 16;
@@ -202,10 +202,10 @@ impl Member {
         let Some(target) = target else { return };
         let source = Some(address(&mut self.random));
         let duplicates = self.random.once_in(2).then_some(Permission::Allowed);
-        let options = DialOptions {
+        let options = ConnectOptions {
             source,
             duplicates,
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         if let Ok(conn) = net.connect_with(target, options) {
             let fresh = !self.open.contains_key(&conn) && !self.past.contains(&conn);
@@ -359,7 +359,7 @@ impl Handler for Member {
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         let dialled = self.dials.remove(&conn);
-        let side = net.peer(conn).map(|peer| peer.side());
+        let side = net.connection(conn).map(|peer| peer.side());
         let expected = if dialled {
             Side::Initiator
         } else {
@@ -427,7 +427,7 @@ impl Handler for Member {
         });
         let framing = matches!(
             reason,
-            DisconnectReason::BadFrame(_) | DisconnectReason::FrameTooLarge { .. }
+            DisconnectReason::MalformedFrame(_) | DisconnectReason::MessageTooLarge { .. }
         );
         self.expect(!framing, || format!("{conn} ended: {reason}"));
         self.open.remove(&conn);
@@ -477,7 +477,7 @@ fn config(random: &mut Random) -> Config {
             connect: millis(1000),
             handshake: millis(1000),
             idle: millis(1000),
-            partial_frame: millis(1000),
+            partial_message: millis(1000),
             write_stall: millis(300),
             linger: millis(300),
         },
@@ -613,10 +613,10 @@ impl World {
         assert!(member.dials.is_empty(), "stopped with dials unanswered");
         assert_eq!(tally.connects, tally.disconnects);
         assert_eq!(tally.disconnects, metrics.disconnected);
-        assert_eq!(tally.failures, metrics.dials_failed);
+        assert_eq!(tally.failures, metrics.connects_failed);
         assert_eq!(
             tally.connects + tally.failures,
-            metrics.accepted + metrics.dialled
+            metrics.accepted + metrics.connects_started
         );
         assert_eq!(tally.panics, metrics.panics, "a panic of somebody else's");
         assert_eq!(metrics.queued, 0);
@@ -683,7 +683,7 @@ fn check_limits(node: &mut Node<Member>) {
     assert!(net.connecting_count() <= MAX_CONNECTING);
     let mut per_ip = HashMap::new();
     for conn in all {
-        let ip = net.peer(conn).expect("it was listed").addr().ip();
+        let ip = net.connection(conn).expect("it was listed").addr().ip();
         *per_ip.entry(ip).or_insert(0) += 1;
     }
     let most = per_ip.values().max().copied().unwrap_or(0);

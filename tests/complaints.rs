@@ -90,7 +90,7 @@ fn messages(node: &TestNode) -> usize {
 fn no_timeouts() -> Timeouts {
     Timeouts {
         idle: None,
-        partial_frame: None,
+        partial_message: None,
         write_stall: None,
         ..Timeouts::default()
     }
@@ -158,9 +158,9 @@ mod flooding {
         }
         assert_eq!(sent, Err(SendError::Full));
         let reason = raw::until_ended(&mut node, conn);
-        assert_eq!(reason, DisconnectReason::QueueOverflow);
+        assert_eq!(reason, DisconnectReason::SendQueueFull);
         let metrics = node.net().metrics();
-        assert_eq!((metrics.queue_overflows, metrics.queued), (1, 0));
+        assert_eq!((metrics.send_queue_overflows, metrics.queued), (1, 0));
         assert!(metrics.queued_max <= 128 * 1024);
     }
 
@@ -241,11 +241,14 @@ mod reading_and_writing {
             assert_eq!(node.net().metrics().turns - before, 1);
         }
         let served = node.handler().connected();
-        assert!(
-            served
-                .iter()
-                .all(|conn| node.net().peer(*conn).unwrap().traffic().messages_received == 2)
-        );
+        assert!(served.iter().all(|conn| {
+            node.net()
+                .connection(*conn)
+                .unwrap()
+                .traffic()
+                .messages_received
+                == 2
+        }));
     }
 
     #[test]
@@ -312,7 +315,7 @@ mod endings {
             peer = dial_from(Some(source), addr);
             let conn = raw::accepted(&mut node);
             assert_eq!(raw::until_ended(&mut node, former), DisconnectReason::Reset);
-            assert_eq!(node.net().peer(conn).unwrap().addr(), source);
+            assert_eq!(node.net().connection(conn).unwrap().addr(), source);
             assert_eq!(node.net().find(source), Some(conn));
             let body = [round];
             raw::feed(&mut node, &mut peer, &frame(&body));

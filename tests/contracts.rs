@@ -92,8 +92,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use peerloop::{
-    Config, ConnId, ConnectError, Decoded, DisconnectReason, FrameError, Framer, Framing, Metrics,
-    Permission, Phase, SendOutcome, Timeouts, Topology, Turn,
+    Config, ConnId, ConnectError, Decoded, DisconnectReason, Framer, Framing, FramingError,
+    Metrics, Permission, SendOutcome, TimeoutKind, Timeouts, Topology, Turn,
 };
 use socket2::{Domain, Socket, Type};
 use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_for, run_until};
@@ -141,7 +141,7 @@ fn timeouts(metrics: Metrics) -> [u64; 5] {
     [
         metrics.connect_timeouts,
         metrics.idle_timeouts,
-        metrics.partial_frame_timeouts,
+        metrics.partial_message_timeouts,
         metrics.write_stall_timeouts,
         metrics.linger_timeouts,
     ]
@@ -182,12 +182,12 @@ mod views {
         raw::until_ended(&mut node, gone);
         let left: Vec<ConnId> = node.net().connections().collect();
         assert_eq!(left, [peers[0].0, peers[2].0]);
-        assert!(node.net().peer(gone).is_none());
+        assert!(node.net().connection(gone).is_none());
         let [first, _, third] = &mut peers;
         for (conn, peer) in [first, third] {
             let conn = *conn;
             let local = peer.local_addr().unwrap();
-            assert_eq!(node.net().peer(conn).unwrap().addr(), local);
+            assert_eq!(node.net().connection(conn).unwrap().addr(), local);
             raw::feed(&mut node, peer, &frame(b"hello"));
             assert_eq!(node.handler().messages(conn), [b"hello"]);
         }
@@ -204,7 +204,7 @@ mod views {
         let net = node.net();
         assert_eq!((net.connection_count(), net.connecting_count()), (0, 0));
         assert_eq!((net.connections().count(), net.listeners().count()), (0, 0));
-        assert!(net.peer(conn).is_none() && net.find(peer.local_addr().unwrap()).is_none());
+        assert!(net.connection(conn).is_none() && net.find(peer.local_addr().unwrap()).is_none());
         TcpListener::bind(addr).expect("the port is free");
     }
 
@@ -453,7 +453,7 @@ mod patience {
             node.net().send_tracked(conn, &body[..], token).unwrap();
         }
         let reason = raw::until_ended(&mut node, conn);
-        assert_eq!(reason, DisconnectReason::Timeout(Phase::WriteStall));
+        assert_eq!(reason, DisconnectReason::Timeout(TimeoutKind::WriteStall));
         let answers = |wanted: Option<SendOutcome>| {
             node.handler().count(|event| match event {
                 Event::Sent(_, _, outcome) => wanted.is_none_or(|wanted| wanted == *outcome),
@@ -543,7 +543,7 @@ mod faults_of_the_users_code {
         for round in 1..=3 {
             node.net().connect(addr).unwrap();
             run_until([&mut node], |[node]| {
-                node.net().metrics().dials_failed == round
+                node.net().metrics().connects_failed == round
             });
         }
         assert_eq!(node.net().metrics().panics, 2);
@@ -566,7 +566,7 @@ mod faults_of_the_users_code {
     }
 
     impl Framer for Faulty {
-        fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+        fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
             fail(&self.decoding);
             let Some((len, rest)) = bytes.split_first_chunk::<4>() else {
                 return Ok(Decoded::Incomplete { at_least: 4 });
@@ -579,7 +579,7 @@ mod faults_of_the_users_code {
             Ok(Decoded::Frame { body, consumed })
         }
 
-        fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+        fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
             fail(&self.encoding);
             wire.extend(frame(body));
             Ok(())

@@ -7,7 +7,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use peerloop::{
-    Config, ConnId, ConnectError, DialOptions, DisconnectReason, ListenOptions, Phase, Timeouts,
+    Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, ListenOptions, TimeoutKind,
+    Timeouts,
 };
 use socket2::{Domain, Socket, Type};
 use util::raw::{accepted, dial, dial_narrow, feed, join, settle, until_ended, wire};
@@ -20,7 +21,7 @@ const TIME: Duration = Duration::from_millis(300);
 const OFF: Timeouts = Timeouts {
     connect: None,
     idle: None,
-    partial_frame: None,
+    partial_message: None,
     write_stall: None,
     linger: None,
     handshake: None,
@@ -32,7 +33,7 @@ const IDLE: Timeouts = Timeouts {
 };
 
 const PARTIAL_FRAME: Timeouts = Timeouts {
-    partial_frame: Some(TIME),
+    partial_message: Some(TIME),
     ..OFF
 };
 
@@ -65,7 +66,7 @@ fn counted(node: &mut TestNode) -> [u64; 5] {
     [
         metrics.connect_timeouts,
         metrics.idle_timeouts,
-        metrics.partial_frame_timeouts,
+        metrics.partial_message_timeouts,
         metrics.write_stall_timeouts,
         metrics.linger_timeouts,
     ]
@@ -73,7 +74,7 @@ fn counted(node: &mut TestNode) -> [u64; 5] {
 
 /// Runs the node until the connection ends; it must be by this deadline, and not before `TIME` is over.
 #[track_caller]
-fn assert_times_out(node: &mut TestNode, conn: ConnId, phase: Phase, since: Instant) {
+fn assert_times_out(node: &mut TestNode, conn: ConnId, phase: TimeoutKind, since: Instant) {
     let reason = until_ended(node, conn);
     assert_eq!(reason, DisconnectReason::Timeout(phase));
     assert!(since.elapsed() >= TIME, "{:?}", since.elapsed());
@@ -92,7 +93,7 @@ mod idle {
     fn a_silent_peer_is_ended_and_not_too_early() {
         let begun = Instant::now();
         let (mut node, conn, mut peer) = wire(config(IDLE), Recorder::default());
-        assert_times_out(&mut node, conn, Phase::Idle, begun);
+        assert_times_out(&mut node, conn, TimeoutKind::Idle, begun);
         assert_eq!(peer.read(&mut [0]).unwrap(), 0);
         assert_eq!(counted(&mut node), [0, 1, 0, 0, 0]);
         assert_eq!(node.timeout(), None);
@@ -108,7 +109,7 @@ mod idle {
             feed_now(&mut node, &mut peer, FRAME);
         }
         assert_eq!(node.handler().ended(conn), None);
-        assert_times_out(&mut node, conn, Phase::Idle, last);
+        assert_times_out(&mut node, conn, TimeoutKind::Idle, last);
     }
 
     /// Writes, and waits in one turn until it was read.
@@ -128,7 +129,7 @@ mod idle {
             let _ = peer.write(b"x");
             turn(&mut node);
         }
-        assert_times_out(&mut node, conn, Phase::Idle, begun);
+        assert_times_out(&mut node, conn, TimeoutKind::Idle, begun);
         assert_eq!(counted(&mut node), [0, 1, 0, 0, 0]);
     }
 
@@ -163,7 +164,7 @@ mod idle {
         assert_eq!(node.handler().ended(conn), None);
         let resumed = Instant::now();
         node.net().resume(conn);
-        assert_times_out(&mut node, conn, Phase::Idle, resumed);
+        assert_times_out(&mut node, conn, TimeoutKind::Idle, resumed);
         assert_eq!(node.handler().messages(conn), [b"x"]);
     }
 
@@ -176,17 +177,17 @@ mod idle {
         };
         let hasty = node.net().listen_with("127.0.0.1:0", options).unwrap();
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = DialOptions {
+        let options = ConnectOptions {
             timeouts: Some(IDLE),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let there = other.local_addr().unwrap();
         let begun = Instant::now();
         let (stays, _peer) = join(&mut node, patient);
         let (goes, _other_peer) = join(&mut node, hasty);
         let dialled = node.net().connect_with(there, options).unwrap();
-        assert_times_out(&mut node, goes, Phase::Idle, begun);
-        assert_times_out(&mut node, dialled, Phase::Idle, begun);
+        assert_times_out(&mut node, goes, TimeoutKind::Idle, begun);
+        assert_times_out(&mut node, dialled, TimeoutKind::Idle, begun);
         run_for(TIME, [&mut node]);
         assert_eq!(node.handler().ended(stays), None);
     }
@@ -199,7 +200,7 @@ mod idle {
         let ends = |event: &Event| {
             matches!(
                 event,
-                Event::Disconnect(_, DisconnectReason::Timeout(Phase::Idle))
+                Event::Disconnect(_, DisconnectReason::Timeout(TimeoutKind::Idle))
             )
         };
         run_until([&mut node], |[node]| node.handler().count(ends) == 100);
@@ -220,11 +221,11 @@ mod idle {
         let begun = Instant::now();
         let (fresh, _peer) = join(&mut node, addr);
         assert_eq!(slot(stale), slot(fresh), "the slot is used again");
-        assert_times_out(&mut node, fresh, Phase::Idle, begun);
+        assert_times_out(&mut node, fresh, TimeoutKind::Idle, begun);
     }
 }
 
-mod partial_frame {
+mod partial_message {
     use super::*;
 
     #[test]
@@ -232,7 +233,7 @@ mod partial_frame {
         let (mut node, conn, mut peer) = wire(config(PARTIAL_FRAME), Recorder::default());
         let begun = Instant::now();
         feed(&mut node, &mut peer, &FRAME[..2]);
-        assert_times_out(&mut node, conn, Phase::PartialFrame, begun);
+        assert_times_out(&mut node, conn, TimeoutKind::PartialMessage, begun);
         assert_eq!(counted(&mut node), [0, 0, 1, 0, 0]);
     }
 
@@ -247,7 +248,7 @@ mod partial_frame {
             let _ = peer.write(b"x");
             turn(&mut node);
         }
-        assert_times_out(&mut node, conn, Phase::PartialFrame, begun);
+        assert_times_out(&mut node, conn, TimeoutKind::PartialMessage, begun);
     }
 
     #[test]
@@ -264,7 +265,7 @@ mod partial_frame {
             let _ = node.turn(Some(PATIENCE)).unwrap();
         }
         assert_eq!(node.handler().ended(conn), None);
-        assert_times_out(&mut node, conn, Phase::PartialFrame, last);
+        assert_times_out(&mut node, conn, TimeoutKind::PartialMessage, last);
     }
 
     #[test]
@@ -294,7 +295,7 @@ mod partial_frame {
         run_for(2 * TIME, [&mut node]);
         let resumed = Instant::now();
         node.net().resume(conn);
-        assert_times_out(&mut node, conn, Phase::PartialFrame, resumed);
+        assert_times_out(&mut node, conn, TimeoutKind::PartialMessage, resumed);
         assert!(begun.elapsed() >= 3 * TIME);
     }
 }
@@ -333,7 +334,7 @@ mod write_stall {
         let (mut node, conn, _peer) = narrow_wire(WRITE_STALL);
         let begun = Instant::now();
         fill(&mut node, conn, 8 << 20);
-        assert_times_out(&mut node, conn, Phase::WriteStall, begun);
+        assert_times_out(&mut node, conn, TimeoutKind::WriteStall, begun);
         assert_eq!(counted(&mut node), [0, 0, 0, 1, 0]);
         let metrics = node.net().metrics();
         assert!(metrics.bytes_lost > 0);
@@ -392,7 +393,7 @@ mod write_stall {
             let _ = peer.write(FRAME);
             turn(&mut node);
         }
-        assert_times_out(&mut node, conn, Phase::WriteStall, begun);
+        assert_times_out(&mut node, conn, TimeoutKind::WriteStall, begun);
     }
 
     #[test]
@@ -420,9 +421,9 @@ mod linger {
         };
         let hasty = node.net().listen_with("127.0.0.1:0", options).unwrap();
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = DialOptions {
+        let options = ConnectOptions {
             timeouts: Some(LINGER),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let there = other.local_addr().unwrap();
         let (stays, mut peer) = join(&mut node, patient);
@@ -460,7 +461,7 @@ mod linger {
         node.net().send(conn, &vec![7; 4 << 20]).unwrap();
         let begun = Instant::now();
         node.net().close(conn);
-        assert_times_out(&mut node, conn, Phase::Linger, begun);
+        assert_times_out(&mut node, conn, TimeoutKind::Linger, begun);
         assert_eq!(counted(&mut node), [0, 0, 0, 0, 1]);
     }
 }

@@ -348,7 +348,7 @@ mod listening_for_peers {
         peer.write_all(&frame(b"four")).unwrap();
         peer.write_all(&frame(b"hello")).unwrap();
         let reason = raw::until_ended(&mut node, conn);
-        assert_eq!(reason, DisconnectReason::FrameTooLarge { len: 5, max: 4 });
+        assert_eq!(reason, DisconnectReason::MessageTooLarge { len: 5, max: 4 });
         assert_eq!(node.handler().messages(conn), [b"four"]);
     }
 
@@ -465,7 +465,7 @@ mod listening_for_peers {
 mod dialling {
     use std::io::ErrorKind;
 
-    use peerloop::{DialOptions, Framing, PeerState, Side, Timeouts};
+    use peerloop::{ConnectOptions, Framing, PeerState, Side, Timeouts};
 
     use super::*;
 
@@ -487,17 +487,17 @@ mod dialling {
         let mut dialler = node(Config::default(), Recorder::default());
         let socket = bound([127, 0, 0, 77]);
         let source = local_addr(&socket);
-        let options = DialOptions {
+        let options = ConnectOptions {
             socket: Some(socket),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let conn = dialler.net().connect_with(addr, options).unwrap();
         run_until([&mut dialler, &mut listener], |[dialler, listener]| {
             dialler.handler().connected() == [conn] && !listener.handler().connected().is_empty()
         });
         let here = listener.handler().connected()[0];
-        assert_eq!(listener.net().peer(here).unwrap().addr(), source);
-        let peer = dialler.net().peer(conn).unwrap();
+        assert_eq!(listener.net().connection(here).unwrap().addr(), source);
+        let peer = dialler.net().connection(conn).unwrap();
         assert_eq!(peer.local_addr(), Some(source));
         assert_eq!((peer.addr(), peer.side()), (addr, Side::Initiator));
     }
@@ -506,27 +506,30 @@ mod dialling {
     fn from_a_source_address() {
         let (mut listener, addr) = listening(Config::default(), Recorder::default());
         let mut dialler = node(Config::default(), Recorder::default());
-        let options = DialOptions {
+        let options = ConnectOptions {
             source: Some(SocketAddr::from(([127, 0, 0, 77], 0))),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let conn = dialler.net().connect_with(addr, options).unwrap();
-        assert_eq!(dialler.net().peer(conn).unwrap().local_addr(), None);
+        assert_eq!(dialler.net().connection(conn).unwrap().local_addr(), None);
         run_until([&mut dialler, &mut listener], |[dialler, listener]| {
             dialler.handler().connected() == [conn] && !listener.handler().connected().is_empty()
         });
         let here = listener.handler().connected()[0];
-        let seen = listener.net().peer(here).unwrap().addr();
+        let seen = listener.net().connection(here).unwrap().addr();
         assert_eq!(seen.ip().to_string(), "127.0.0.77");
-        assert_eq!(dialler.net().peer(conn).unwrap().local_addr(), Some(seen));
+        assert_eq!(
+            dialler.net().connection(conn).unwrap().local_addr(),
+            Some(seen)
+        );
     }
 
     #[test]
     fn from_an_address_that_is_not_ours_fails_later() {
         let mut node = node(Config::default(), Recorder::default());
-        let options = DialOptions {
+        let options = ConnectOptions {
             source: Some(SocketAddr::from(([192, 0, 2, 1], 0))),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let addr = SocketAddr::from(([127, 0, 0, 1], 9));
         let conn = node.net().connect_with(addr, options).unwrap();
@@ -543,12 +546,12 @@ mod dialling {
         let mut node = node(config, Recorder::default());
         let addr = SocketAddr::from(([127, 0, 0, 1], 9));
         let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0));
-        let none = DialOptions::default;
+        let none = ConnectOptions::default;
         let timeouts = Timeouts {
             connect: Some(Duration::ZERO),
             ..Timeouts::default()
         };
-        let both = DialOptions {
+        let both = ConnectOptions {
             socket: Some(bound([127, 0, 0, 1])),
             source: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
             ..none()
@@ -557,28 +560,28 @@ mod dialling {
             ("source", both),
             (
                 "source",
-                DialOptions {
+                ConnectOptions {
                     source: Some(v6),
                     ..none()
                 },
             ),
             (
                 "max_frame",
-                DialOptions {
+                ConnectOptions {
                     max_frame: Some(0),
                     ..none()
                 },
             ),
             (
                 "framing",
-                DialOptions {
+                ConnectOptions {
                     framing: Some(Framing::Fixed(0)),
                     ..none()
                 },
             ),
             (
                 "timeouts.connect",
-                DialOptions {
+                ConnectOptions {
                     timeouts: Some(timeouts),
                     ..none()
                 },
@@ -591,7 +594,7 @@ mod dialling {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let error = node.net().connect(nowhere).unwrap_err();
         assert_eq!(error, ConnectError::InvalidAddress);
-        assert_eq!(node.net().metrics().dialled, 0);
+        assert_eq!(node.net().metrics().connects_started, 0);
         assert_eq!(node.net().connecting_count(), 0);
         node.net().connect(addr).expect("the only one");
         let error = node.net().connect(addr).unwrap_err();
@@ -620,14 +623,14 @@ mod dialling {
         let conn = node.net().connect(addr).unwrap();
         assert_eq!(node.net().connecting().collect::<Vec<_>>(), [conn]);
         assert_eq!(
-            node.net().peer(conn).unwrap().state(),
+            node.net().connection(conn).unwrap().state(),
             PeerState::Connecting
         );
         let error = until_failed(&mut node, conn);
         assert_eq!(error, ConnectError::TimedOut);
         assert!(begun.elapsed() >= Duration::from_millis(200));
         let metrics = node.net().metrics();
-        assert_eq!((metrics.connect_timeouts, metrics.dials_failed), (1, 1));
+        assert_eq!((metrics.connect_timeouts, metrics.connects_failed), (1, 1));
         assert_eq!((node.net().connecting_count(), node.timeout()), (0, None));
     }
 
@@ -639,10 +642,10 @@ mod dialling {
             connect: Some(Duration::from_millis(20)),
             ..Timeouts::default()
         };
-        let options = DialOptions {
+        let options = ConnectOptions {
             timeouts: Some(timeouts),
             duplicates: Some(Permission::Allowed),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let patient = node.net().connect(addr).unwrap();
         assert_eq!(
@@ -673,7 +676,7 @@ mod dialling {
                     Event::ConnectFailed(conn, ConnectError::Cancelled),
                 ];
                 assert_eq!(node.handler().events, expected);
-                assert!(node.net().peer(conn).is_none());
+                assert!(node.net().connection(conn).is_none());
                 assert_eq!(node.timeout(), None);
             }
         }
@@ -684,10 +687,10 @@ mod dialling {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let mut node = node(Config::default(), Recorder::default());
-        let options = DialOptions {
+        let options = ConnectOptions {
             framing: Some(Framing::Delimited(b'\n')),
             max_frame: Some(8),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let conn = node.net().connect_with(addr, options).unwrap();
         run_until([&mut node], |[node]| node.handler().connected() == [conn]);
@@ -702,7 +705,7 @@ mod dialling {
         std::io::Write::write_all(&mut peer, b"answer\n123456789").unwrap();
         let reason = raw::until_ended(&mut node, conn);
         assert_eq!(node.handler().messages(conn), [b"answer"]);
-        assert_eq!(reason, DisconnectReason::FrameTooLarge { len: 9, max: 8 });
+        assert_eq!(reason, DisconnectReason::MessageTooLarge { len: 9, max: 8 });
     }
 
     #[test]
@@ -1085,8 +1088,8 @@ mod sending {
                 a.handler().messages(to_b).len() == 1
                     && b.handler().messages(to_a).len() == messages
             });
-            assert_eq!(a.net().peer(to_b).unwrap().traffic(), expected);
-            assert_eq!(b.net().peer(to_a).unwrap().traffic(), mirrored);
+            assert_eq!(a.net().connection(to_b).unwrap().traffic(), expected);
+            assert_eq!(b.net().connection(to_a).unwrap().traffic(), mirrored);
             a.net().close(to_b);
             run_until([&mut a, &mut b], |[a, b]| {
                 a.handler().ended(to_b).is_some() && b.handler().ended(to_a).is_some()
@@ -1127,7 +1130,7 @@ mod looking_around {
         expected.sort();
         assert_eq!(listed, expected);
         for (conn, theirs) in peers {
-            let peer = net.peer(*conn).expect("it is one of them");
+            let peer = net.connection(*conn).expect("it is one of them");
             let (addr, local_addr) = (theirs.local_addr().unwrap(), theirs.peer_addr().unwrap());
             assert_eq!((peer.addr(), peer.local_addr()), (addr, Some(local_addr)));
             assert_eq!((peer.id(), peer.side()), (*conn, Side::Responder));
@@ -1150,7 +1153,7 @@ mod looking_around {
             let addr = peer.local_addr().unwrap();
             drop(peer);
             raw::until_ended(&mut node, conn);
-            assert!(node.net().peer(conn).is_none());
+            assert!(node.net().connection(conn).is_none());
             assert_eq!(node.net().find(addr), None);
             assert_consistent(&mut node, &peers);
         }
@@ -1164,7 +1167,7 @@ mod looking_around {
         assert_eq!(node.net().find(addr), None);
         assert_eq!(node.net().connections().count(), 0);
         assert_eq!(node.net().connection_count(), 0);
-        let state = node.net().peer(conn).map(|peer| peer.state());
+        let state = node.net().connection(conn).map(|peer| peer.state());
         assert_eq!(state, Some(PeerState::Closing));
     }
 
@@ -1174,7 +1177,7 @@ mod looking_around {
         let handler = Recorder::reacting(move |net, event| {
             if let Event::Disconnect(conn, _) = event {
                 let refused = net.send(*conn, b"too late").is_err();
-                let known = net.peer(*conn).map(|peer| (peer.addr(), refused));
+                let known = net.connection(*conn).map(|peer| (peer.addr(), refused));
                 notes.lock().unwrap().push((known, net.connection_count()));
             }
         });
@@ -1259,8 +1262,8 @@ mod settings {
             ("accept_budget", |config| config.accept_budget = 0),
             ("command_budget", |config| config.command_budget = 0),
             ("command_queue", |config| config.command_queue = 0),
-            ("accept_pause", |config| {
-                config.accept_pause = Duration::ZERO
+            ("accept_backoff", |config| {
+                config.accept_backoff = Duration::ZERO
             }),
             ("send_buffer", |config| config.send_buffer = Some(0)),
             ("receive_buffer", |config| config.receive_buffer = Some(0)),
@@ -1326,9 +1329,9 @@ mod settings {
         };
         let (mut listener, addr) = listening(Config::default(), Recorder::default());
         let mut dialler = node(config, Recorder::default());
-        let options = peerloop::DialOptions {
+        let options = peerloop::ConnectOptions {
             socket: Some(handed_in),
-            ..peerloop::DialOptions::default()
+            ..peerloop::ConnectOptions::default()
         };
         let conn = dialler.net().connect_with(addr, options).unwrap();
         run_until([&mut dialler, &mut listener], |[dialler, _]| {
@@ -1573,7 +1576,7 @@ mod embedding {
         // Without the deadlines that every open connection has.
         let timeouts = Timeouts {
             idle: None,
-            partial_frame: None,
+            partial_message: None,
             write_stall: None,
             ..Timeouts::default()
         };

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peerloop::{
-    Admission, Bytes, Config, ConnId, ConnectError, Decoded, DialOptions, DisconnectReason,
-    FrameError, Framer, Framing, HalfOpen, Handler, ListenOptions, Net, Node, Overflow, Panics,
+    Admission, Bytes, Config, ConnId, ConnectError, ConnectOptions, Decoded, DisconnectReason,
+    Framer, Framing, FramingError, HalfOpen, Handler, ListenOptions, Net, Node, Overflow, Panics,
     SendError, SendOutcome, TimerId,
 };
 use socket2::{Domain, Socket, Type};
@@ -511,7 +511,7 @@ mod a_panic {
     struct ClumsyFramer;
 
     impl Framer for ClumsyFramer {
-        fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+        fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
             let Some(header) = bytes.first_chunk() else {
                 return Ok(Decoded::Incomplete { at_least: 4 });
             };
@@ -526,7 +526,7 @@ mod a_panic {
             }
         }
 
-        fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+        fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
             wire.extend_from_slice(&frame(body)[..4]);
             if body == b"encode" {
                 stumble();
@@ -640,12 +640,15 @@ mod an_overflowing_queue {
             [SendError::Full, SendError::Closed, SendError::Closed]
         );
         let reason = until_ended(&mut node, conn);
-        assert_eq!(reason, DisconnectReason::QueueOverflow);
+        assert_eq!(reason, DisconnectReason::SendQueueFull);
         assert!(is_closed(&mut peer));
         run_for(&mut node, Duration::from_millis(5));
         assert_eq!(node.handler().ends.len(), 1);
         let metrics = node.net().metrics();
-        assert_eq!((metrics.queue_overflows, metrics.sends_refused), (1, 1));
+        assert_eq!(
+            (metrics.send_queue_overflows, metrics.sends_refused),
+            (1, 1)
+        );
         assert_eq!(metrics.queued, 0);
         assert!(metrics.bytes_lost > 0);
         assert_served(&mut node, &mut other_peer);
@@ -659,8 +662,8 @@ mod an_overflowing_queue {
             let _ = node.net().broadcast([conn], &[7; 1000]);
         }
         let reason = until_ended(&mut node, conn);
-        assert_eq!(reason, DisconnectReason::QueueOverflow);
-        assert_eq!(node.net().metrics().queue_overflows, 1);
+        assert_eq!(reason, DisconnectReason::SendQueueFull);
+        assert_eq!(node.net().metrics().send_queue_overflows, 1);
     }
 
     #[test]
@@ -677,10 +680,10 @@ mod an_overflowing_queue {
         let (mut node, conn, mut peer) = wire(config(Overflow::Refuse));
         assert_eq!(overflow(node.net(), conn), [SendError::Full; 3]);
         run_until(&mut node, |node| node.handler().count(Callback::Drain) == 1);
-        let sent = node.net().peer(conn).unwrap().traffic().bytes_sent;
+        let sent = node.net().connection(conn).unwrap().traffic().bytes_sent;
         peer.read_exact(&mut vec![0; sent as usize]).unwrap();
         assert_served(&mut node, &mut peer);
-        assert_eq!(node.net().metrics().queue_overflows, 0);
+        assert_eq!(node.net().metrics().send_queue_overflows, 0);
     }
 
     #[test]
@@ -693,9 +696,9 @@ mod an_overflowing_queue {
         let strict = node.net().listen_with("127.0.0.1:0", options).unwrap();
         let (accepted, _peer) = join(&mut node, strict);
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = DialOptions {
+        let options = ConnectOptions {
             overflow: Some(Overflow::Close),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let to = other.local_addr().unwrap();
         let dialled = node.net().connect_with(to, options).unwrap();
@@ -705,7 +708,7 @@ mod an_overflowing_queue {
         for conn in [accepted, dialled] {
             overflow(node.net(), conn);
             let reason = until_ended(&mut node, conn);
-            assert_eq!(reason, DisconnectReason::QueueOverflow);
+            assert_eq!(reason, DisconnectReason::SendQueueFull);
         }
     }
 }
@@ -828,9 +831,9 @@ mod a_half_open_connection {
         let tolerant = node.net().listen_with("127.0.0.1:0", options).unwrap();
         let (accepted, peer) = join(&mut node, tolerant);
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = DialOptions {
+        let options = ConnectOptions {
             half_open: Some(HalfOpen::Allowed),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let to = other.local_addr().unwrap();
         let dialled = node.net().connect_with(to, options).unwrap();

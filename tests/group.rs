@@ -279,7 +279,7 @@ fn handlers_of_different_kinds_share_a_group_in_boxes() {
     let conn = dial(&mut group, b, addr);
     let end = Instant::now() + PATIENCE;
     let heard = |group: &mut Group<Box<dyn Handler>>| {
-        let peer = group.net(b).expect("a member").peer(conn);
+        let peer = group.net(b).expect("a member").connection(conn);
         peer.is_some_and(|peer| peer.traffic().messages_received == 1)
     };
     while !heard(&mut group) {

@@ -65,7 +65,7 @@ mod every_call {
     use std::time::{Duration, Instant};
 
     use peerloop::{
-        Admission, Bytes, Config, ConnId, ConnectError, DialOptions, DisconnectReason, Handler,
+        Admission, Bytes, Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, Handler,
         ListenOptions, Net, Node, SendOutcome, TimerId, Turn,
     };
 
@@ -197,7 +197,7 @@ mod every_call {
             let other = self.other.filter(|_| free).unwrap_or(nobody);
             let _ = self.make(callback, "connect", || net.connect(other));
             let _ = self.make(callback, "connect_with", || {
-                net.connect_with(nobody, DialOptions::default())
+                net.connect_with(nobody, ConnectOptions::default())
             });
             let options = ListenOptions::default();
             let listener = self.make(callback, "listen", || {
@@ -546,7 +546,7 @@ mod stale_ids {
         net.shutdown_write(stale);
         net.close(stale);
         net.abort(stale);
-        assert!(net.peer(stale).is_none() && !net.is_writable(stale));
+        assert!(net.connection(stale).is_none() && !net.is_writable(stale));
         assert_eq!(net.queued(stale), 0);
         node.handle()
             .send(stale, Bytes::from_static(b"no"))
@@ -634,7 +634,7 @@ mod order_and_exactly_once {
     use super::*;
 
     #[derive(Clone, Copy, PartialEq, Debug)]
-    enum Phase {
+    enum TimeoutKind {
         Dialled,
         Open,
         Over,
@@ -643,7 +643,7 @@ mod order_and_exactly_once {
     /// What must be true of one connection.
     #[derive(Debug)]
     struct Expected {
-        phase: Phase,
+        phase: TimeoutKind,
         /// This end closed or aborted it: no message may come.
         silent: bool,
         paused: bool,
@@ -660,7 +660,7 @@ mod order_and_exactly_once {
     }
 
     impl Expected {
-        fn new(phase: Phase) -> Self {
+        fn new(phase: TimeoutKind) -> Self {
             Self {
                 phase,
                 silent: false,
@@ -710,7 +710,7 @@ mod order_and_exactly_once {
         }
 
         /// A callback for a connection that is to be in this phase.
-        fn in_phase(&mut self, conn: ConnId, phase: Phase, callback: &str) -> &mut Expected {
+        fn in_phase(&mut self, conn: ConnId, phase: TimeoutKind, callback: &str) -> &mut Expected {
             let found = self.expected.get(&conn).map(|expected| expected.phase);
             self.check(found == Some(phase), conn, callback);
             self.expected
@@ -737,11 +737,11 @@ mod order_and_exactly_once {
             };
             let now_or_later = Duration::from_millis(self.random.below(3) as u64);
             let expected = self.expected.get_mut(&conn).expect("it is one of them");
-            let live = expected.phase != Phase::Over;
-            let state = net.peer(conn).map(|peer| peer.state());
+            let live = expected.phase != TimeoutKind::Over;
+            let state = net.connection(conn).map(|peer| peer.state());
             // A dial that has failed already, and has not been told of yet, is not given up any more.
-            let ends =
-                live && (expected.phase == Phase::Open || state == Some(PeerState::Connecting));
+            let ends = live
+                && (expected.phase == TimeoutKind::Open || state == Some(PeerState::Connecting));
             match self.random.below(40) {
                 0 => {
                     expected.silent |= ends;
@@ -774,7 +774,9 @@ mod order_and_exactly_once {
         fn dial(&mut self, net: &mut Net) {
             let target = self.targets[self.random.below(self.targets.len())];
             if let Ok(conn) = net.connect(target) {
-                let before = self.expected.insert(conn, Expected::new(Phase::Dialled));
+                let before = self
+                    .expected
+                    .insert(conn, Expected::new(TimeoutKind::Dialled));
                 self.check(before.is_none(), conn, "an id was given twice");
                 self.ids.push(conn);
             }
@@ -787,11 +789,12 @@ mod order_and_exactly_once {
             let size = sizes[self.random.below(sizes.len())];
             body.resize(body.len() + self.random.below(size + 1), b'.');
             let (connected, token) = (
-                net.peer(conn)
+                net.connection(conn)
                     .is_some_and(|peer| peer.state() == PeerState::Connected),
                 expected.sent,
             );
-            let may = expected.phase == Phase::Open && !expected.silent && !expected.send_shut;
+            let may =
+                expected.phase == TimeoutKind::Open && !expected.silent && !expected.send_shut;
             let way = self.random.below(3);
             let result = match way {
                 0 => net.send(conn, &body),
@@ -819,17 +822,17 @@ mod order_and_exactly_once {
                 self.violations.push(violation);
             }
             for conn in open {
-                let expected = self.in_phase(conn, Phase::Open, "listed as open");
+                let expected = self.in_phase(conn, TimeoutKind::Open, "listed as open");
                 let silent = expected.silent;
                 self.check(!silent, conn, "listed after a close");
             }
             for conn in dialled {
-                self.in_phase(conn, Phase::Dialled, "listed as a dial");
+                self.in_phase(conn, TimeoutKind::Dialled, "listed as a dial");
             }
             let stale: Vec<ConnId> = self.ids.iter().rev().take(20).copied().collect();
             for conn in stale {
-                let over = self.expected[&conn].phase == Phase::Over;
-                let known = net.peer(conn).is_some();
+                let over = self.expected[&conn].phase == TimeoutKind::Over;
+                let known = net.connection(conn).is_some();
                 self.check(known != over, conn, "known exactly while it lives");
             }
         }
@@ -848,17 +851,18 @@ mod order_and_exactly_once {
         fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
             if !self.ids.contains(&conn) {
                 self.ids.push(conn);
-                self.expected.insert(conn, Expected::new(Phase::Dialled));
+                self.expected
+                    .insert(conn, Expected::new(TimeoutKind::Dialled));
             }
-            let expected = self.in_phase(conn, Phase::Dialled, "on_connect");
-            expected.phase = Phase::Open;
+            let expected = self.in_phase(conn, TimeoutKind::Dialled, "on_connect");
+            expected.phase = TimeoutKind::Open;
             let silent = expected.silent;
             self.check(!silent, conn, "connected after it was given up");
             self.act(net);
         }
 
         fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-            let expected = self.in_phase(conn, Phase::Open, "on_message");
+            let expected = self.in_phase(conn, TimeoutKind::Open, "on_message");
             let quiet = expected.silent || expected.paused;
             let text = String::from_utf8_lossy(message);
             let mut words = text.split('|');
@@ -876,14 +880,14 @@ mod order_and_exactly_once {
         }
 
         fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
-            let expected = self.in_phase(conn, Phase::Open, "on_drain");
+            let expected = self.in_phase(conn, TimeoutKind::Open, "on_drain");
             let closed = expected.silent || expected.send_shut;
             self.check(!closed, conn, "a drain after a close");
             self.act(net);
         }
 
         fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
-            let expected = self.in_phase(conn, Phase::Open, "on_sent");
+            let expected = self.in_phase(conn, TimeoutKind::Open, "on_sent");
             let in_order = expected.tracked.pop_front() == Some(token);
             let turned = expected.lost && outcome == SendOutcome::HandedOver;
             expected.lost |= outcome == SendOutcome::Lost;
@@ -899,19 +903,23 @@ mod order_and_exactly_once {
             _: SocketAddr,
             error: ConnectError,
         ) {
-            let expected = self.in_phase(conn, Phase::Dialled, "on_connect_failed");
-            expected.phase = Phase::Over;
+            let expected = self.in_phase(conn, TimeoutKind::Dialled, "on_connect_failed");
+            expected.phase = TimeoutKind::Over;
             let cancelled = expected.silent;
             let says_so = error == ConnectError::Cancelled;
             self.check(cancelled == says_so, conn, &format!("failed with {error}"));
             // While it is being told, the id is still known.
-            self.check(net.peer(conn).is_some(), conn, "unknown while it ends");
+            self.check(
+                net.connection(conn).is_some(),
+                conn,
+                "unknown while it ends",
+            );
             self.act(net);
         }
 
         fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
-            let expected = self.in_phase(conn, Phase::Open, "on_disconnect");
-            expected.phase = Phase::Over;
+            let expected = self.in_phase(conn, TimeoutKind::Open, "on_disconnect");
+            expected.phase = TimeoutKind::Over;
             expected.reason = Some(reason);
             let answered = expected.tracked.is_empty();
             self.check(answered, conn, "tracked sends without an answer");
@@ -1037,7 +1045,7 @@ mod order_and_exactly_once {
                 let open = model
                     .expected
                     .iter()
-                    .filter(|(_, end)| end.phase != Phase::Over);
+                    .filter(|(_, end)| end.phase != TimeoutKind::Over);
                 assert_eq!(open.count(), 0, "connections without an end");
             }
             assert!(check_deliveries(&nodes) > 0, "nothing was compared");
@@ -1485,12 +1493,12 @@ mod stopping_early {
         if is_child() {
             // Only the end of a connection can end the pause in time.
             let mut node = echo_until_told(Config {
-                accept_pause: Duration::from_secs(600),
+                accept_backoff: Duration::from_secs(600),
                 ..Config::default()
             });
             node.run().unwrap();
             let metrics = node.net().metrics();
-            assert!(metrics.accept_pauses > 0 && metrics.accept_errors > 0);
+            assert!(metrics.accept_backoffs > 0 && metrics.accept_errors > 0);
             assert_eq!(node.handler().connected().len(), 61);
             return;
         }
@@ -1510,14 +1518,14 @@ mod stopping_early {
     fn for_want_of_descriptors_ends_by_itself() {
         if is_child() {
             let mut node = echo_until_told(Config {
-                accept_pause: Duration::from_millis(5),
+                accept_backoff: Duration::from_millis(5),
                 ..Config::default()
             });
             let ballast: Vec<std::fs::File> =
                 std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
             assert!(!ballast.is_empty());
             run_until([&mut node], |[node]| {
-                node.net().metrics().accept_pauses >= 3
+                node.net().metrics().accept_backoffs >= 3
             });
             // No connection ends; there are descriptors again all the same.
             drop(ballast);
@@ -1542,7 +1550,7 @@ mod every_end_releases_everything {
     use std::io::Write;
     use std::net::SocketAddr;
 
-    use peerloop::{ConnectError, DisconnectReason, Net, Permission, Phase, Timeouts};
+    use peerloop::{ConnectError, DisconnectReason, Net, Permission, TimeoutKind, Timeouts};
     use socket2::{Domain, Socket, Type};
 
     use super::*;
@@ -1602,7 +1610,7 @@ mod every_end_releases_everything {
         end: impl FnOnce(&mut TestNode, Vec<(ConnId, TcpStream)>) -> Vec<TcpStream>,
     ) {
         let linger = match reason {
-            DisconnectReason::Timeout(Phase::Linger) => Duration::from_millis(20),
+            DisconnectReason::Timeout(TimeoutKind::Linger) => Duration::from_millis(20),
             _ => util::PATIENCE,
         };
         let (mut node, addr, peers) = full_house(linger);
@@ -1669,10 +1677,13 @@ mod every_end_releases_everything {
 
     #[test]
     fn a_linger_that_ran_out() {
-        after(DisconnectReason::Timeout(Phase::Linger), |node, peers| {
-            each(node, &peers, Net::close);
-            peers.into_iter().map(|(_, peer)| peer).collect()
-        });
+        after(
+            DisconnectReason::Timeout(TimeoutKind::Linger),
+            |node, peers| {
+                each(node, &peers, Net::close);
+                peers.into_iter().map(|(_, peer)| peer).collect()
+            },
+        );
     }
 
     #[test]
@@ -1697,7 +1708,7 @@ mod every_end_releases_everything {
     #[test]
     fn a_peer_that_breaks_the_framing() {
         let (len, max) = (u64::from(u32::MAX), Config::default().max_frame);
-        let reason = DisconnectReason::FrameTooLarge { len, max };
+        let reason = DisconnectReason::MessageTooLarge { len, max };
         after(reason, |_, mut peers| {
             for (_, peer) in &mut peers {
                 peer.write_all(&[255; 4]).unwrap();

@@ -57,7 +57,10 @@ fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
             run_members([&mut a, &mut b], head_start);
             let at_a = a.handler().link(second).expect("a connection");
             let at_b = b.handler().link(first).expect("a connection");
-            let (at_a, at_b) = (a.net().peer(at_a).unwrap(), b.net().peer(at_b).unwrap());
+            let (at_a, at_b) = (
+                a.net().connection(at_a).unwrap(),
+                b.net().connection(at_b).unwrap(),
+            );
             assert_eq!(at_a.state(), PeerState::Connected);
             assert_eq!(at_b.state(), PeerState::Connected);
             assert_eq!(
@@ -97,7 +100,7 @@ fn of_two_connections_the_smaller_id_keeps_the_newest_and_the_larger_waits() {
         peers.retain(|peer| peer.local_addr().unwrap() != surplus);
         run_members_until(&mut node, is_settled);
         let link = node.handler().link(theirs).expect("a connection");
-        let kept = node.net().peer(link).map(Peer::addr);
+        let kept = node.net().connection(link).map(Peer::addr);
         assert_eq!(kept, Some(if theirs == 1 { older } else { newer }));
     }
 }
@@ -231,7 +234,11 @@ fn what_comes_with_the_hello_is_delivered_and_answered_plainly() {
     run_until([&mut node], |[node]| node.handler().events.len() == 3);
     let conn = node.handler().connected()[0];
     assert_eq!(node.handler().messages(conn), [b"plain"]);
-    let identity = node.net().peer(conn).and_then(Peer::identity).cloned();
+    let identity = node
+        .net()
+        .connection(conn)
+        .and_then(Peer::identity)
+        .cloned();
     assert_eq!(identity.unwrap().payload, theirs.encode());
     let mut heard = [0; Hello::LEN + 9];
     raw::settle(&mut node);

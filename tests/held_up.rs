@@ -97,18 +97,18 @@ fn a_crowd_that_spoke_in_time_is_heard_before_anybody_is_called_idle() {
 #[test]
 fn a_message_that_came_in_time_is_not_called_partial_while_it_waits_for_our_read_budget() {
     const LEN: usize = 64 * 1024;
-    let partial_frame = Duration::from_millis(500);
+    let partial_message = Duration::from_millis(500);
     let config = Config {
         read_budget: LEN / 4,
         ..with_timeouts(Timeouts {
-            partial_frame: Some(partial_frame),
+            partial_message: Some(partial_message),
             ..Timeouts::default()
         })
     };
     let (mut node, conn, mut peer) = wire(config, Recorder::default());
     feed(&mut node, &mut peer, &(LEN as u32).to_be_bytes());
     peer.write_all(&[7; LEN]).unwrap();
-    hold_up(partial_frame);
+    hold_up(partial_message);
     run_until([&mut node], |[node]| messages(node) + ends(node) > 0);
     assert_eq!(node.handler().messages(conn), [[7; LEN]]);
     assert_eq!(node.handler().ended(conn), None);

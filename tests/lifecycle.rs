@@ -12,14 +12,17 @@ use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_until};
 #[test]
 fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
     let (mut a, to_b, mut b, to_a) = pair(Config::default(), Recorder::default(), Recorder::echo());
-    assert_eq!(a.net().peer(to_b).unwrap().side(), Side::Initiator);
-    assert_eq!(b.net().peer(to_a).unwrap().side(), Side::Responder);
+    assert_eq!(a.net().connection(to_b).unwrap().side(), Side::Initiator);
+    assert_eq!(b.net().connection(to_a).unwrap().side(), Side::Responder);
     a.net().send(to_b, b"hello").unwrap();
     run_until([&mut a, &mut b], |[a, _]| {
         !a.handler().messages(to_b).is_empty()
     });
     a.net().close(to_b);
-    assert_eq!(a.net().peer(to_b).unwrap().state(), PeerState::Closing);
+    assert_eq!(
+        a.net().connection(to_b).unwrap().state(),
+        PeerState::Closing
+    );
     run_until([&mut a, &mut b], |[a, b]| {
         a.handler().ended(to_b).is_some() && b.handler().ended(to_a).is_some()
     });
@@ -38,7 +41,7 @@ fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
         Event::Disconnect(to_a, DisconnectReason::PeerClosed),
     ];
     assert_eq!(b.handler().events, expected);
-    assert!(a.net().peer(to_b).is_none());
+    assert!(a.net().connection(to_b).is_none());
     assert_eq!(a.net().connection_count(), 0);
 }
 
@@ -81,7 +84,7 @@ fn two_nodes_that_dial_each_other_have_two_connections() {
     run_until([&mut a, &mut b], |[a, b]| {
         a.handler().connected().len() == 2 && b.handler().connected().len() == 2
     });
-    let side = |node: &mut TestNode, conn| node.net().peer(conn).map(|peer| peer.side());
+    let side = |node: &mut TestNode, conn| node.net().connection(conn).map(|peer| peer.side());
     for conn in b.handler().connected() {
         let expected = if conn == from_b {
             Side::Initiator

@@ -98,7 +98,7 @@ fn expected(deal: &Deal, side: Side) -> Identity {
 }
 
 fn identity(node: &mut TestNode, conn: ConnId) -> Option<Identity> {
-    let peer = node.net().peer(conn).expect("it is open");
+    let peer = node.net().connection(conn).expect("it is open");
     peer.identity().cloned()
 }
 
@@ -256,7 +256,7 @@ fn other_ciphers_and_hashes_are_spoken_too() {
         let ours = deal.clone();
         let mut recorder = Recorder::echo();
         recorder.sessions = Box::new(move |net, conn| {
-            let side = net.peer(conn).expect("it is there").side();
+            let side = net.connection(conn).expect("it is there").side();
             let noise = ours.noise(side).cipher(cipher).hash(hash);
             assert_eq!(noise.protocol_name(), name);
             Ok(Some(Box::new(noise.build()?)))

@@ -455,7 +455,7 @@ fn a_frame_over_the_limit_is_refused_inside_a_session_too() {
     let record = peer.record(&1001_u32.to_be_bytes());
     peer.stream.write_all(&record).unwrap();
     let reason = raw::until_ended(&mut scene.node, conn);
-    let expected = DisconnectReason::FrameTooLarge {
+    let expected = DisconnectReason::MessageTooLarge {
         len: 1001,
         max: 1000,
     };

@@ -12,8 +12,8 @@ use std::thread;
 use std::time::Duration;
 
 use peerloop::{
-    Bytes, Config, ConnId, ConnMap, Decoded, DialOptions, DisconnectReason, FrameError, Framer,
-    Framing, Handler, Net, Node, Overflow, Phase, SendError, Timeouts,
+    Bytes, Config, ConnId, ConnMap, ConnectOptions, Decoded, DisconnectReason, Framer, Framing,
+    FramingError, Handler, Net, Node, Overflow, SendError, TimeoutKind, Timeouts,
 };
 use util::raw::{accepted, dial, dial_narrow, feed, join, reset, settle, until_ended, wire};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, node, run_until};
@@ -63,7 +63,7 @@ fn a_peer_that_takes_nothing_after_a_close_is_ended_for_its_stall() {
     let (mut node, addr) = listening(config, handler);
     let (conn, _peer) = join_narrow(&mut node, addr);
     let reason = until_ended(&mut node, conn);
-    assert_eq!(reason, DisconnectReason::Timeout(Phase::WriteStall));
+    assert_eq!(reason, DisconnectReason::Timeout(TimeoutKind::WriteStall));
 }
 
 #[test]
@@ -260,7 +260,7 @@ fn a_queue_that_overflows_is_ended_for_that_although_it_fills_the_loop_too() {
         settle(&mut node);
     }
     let reason = node.handler().ended(slow);
-    assert_eq!(reason, Some(DisconnectReason::QueueOverflow));
+    assert_eq!(reason, Some(DisconnectReason::SendQueueFull));
 }
 
 // Callers that come too late, or from the wrong place.
@@ -337,7 +337,7 @@ struct Brittle {
 }
 
 impl Framer for Brittle {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let len = bytes.len();
         Ok(Decoded::Frame {
             body: 0..len,
@@ -345,7 +345,7 @@ impl Framer for Brittle {
         })
     }
 
-    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
         wire.extend_from_slice(body);
         Ok(())
     }
@@ -393,9 +393,9 @@ fn a_framer_that_panics_in_a_dial_leaves_nothing_of_that_dial() {
     let breaks = Arc::clone(&is_broken);
     let handler = Recorder::reacting(move |net, event| {
         if let Event::Start = event {
-            let options = DialOptions {
+            let options = ConnectOptions {
                 framing: Some(brittle(&breaks)),
-                ..DialOptions::default()
+                ..ConnectOptions::default()
             };
             breaks.store(true, Ordering::Relaxed);
             let _ = net.connect_with(addr, options);

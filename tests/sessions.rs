@@ -55,7 +55,7 @@ mod before_and_after {
         raw::settle(&mut node);
         let conn = node.net().connecting().next().unwrap();
         let net = node.net();
-        let view = net.peer(conn).unwrap();
+        let view = net.connection(conn).unwrap();
         assert_eq!(view.state(), PeerState::Connecting);
         assert_eq!(view.side(), Side::Responder);
         assert_eq!(view.addr(), peer.local_addr().unwrap());
@@ -71,7 +71,7 @@ mod before_and_after {
         peer.write_all(&MAGIC).unwrap();
         assert_eq!(raw::accepted(&mut node), conn);
         let net = node.net();
-        let view = net.peer(conn).unwrap();
+        let view = net.connection(conn).unwrap();
         assert_eq!(view.state(), PeerState::Connected);
         assert!(view.since() > asked, "established later than accepted");
         assert_eq!((net.connection_count(), net.connecting_count()), (1, 0));
@@ -113,7 +113,7 @@ mod before_and_after {
         let recorder = |keys: Arc<std::sync::Mutex<Vec<_>>>| {
             Recorder::reacting(move |net, event| {
                 if let Event::Connect(conn) = event {
-                    let identity = net.peer(*conn).unwrap().identity().cloned();
+                    let identity = net.connection(*conn).unwrap().identity().cloned();
                     let key = identity.and_then(|identity| identity.public_key);
                     keys.lock().unwrap().push(key);
                 }
@@ -146,7 +146,7 @@ mod before_and_after {
         let (mut plain, addr) = listening(config, Recorder::default());
         let conn = dialler.net().connect(addr).unwrap();
         run_until([&mut dialler, &mut plain], |[dialler, plain]| {
-            plain.net().metrics().disconnected == 1 && dialler.net().metrics().dials_failed == 1
+            plain.net().metrics().disconnected == 1 && dialler.net().metrics().connects_failed == 1
         });
         assert_eq!(dialler.handler().connected(), []);
         let failed =
@@ -280,7 +280,13 @@ mod bursts {
     fn a_sequence_between_nodes_proves_what_both_of_its_parts_prove() {
         let (mut a, to_b, mut b, to_a) =
             pair(patient(), both(Recorder::default()), both(Recorder::echo()));
-        let identity = a.net().peer(to_b).unwrap().identity().cloned().unwrap();
+        let identity = a
+            .net()
+            .connection(to_b)
+            .unwrap()
+            .identity()
+            .cloned()
+            .unwrap();
         assert_eq!(identity.public_key.as_deref(), Some(&b"accepted"[..]));
         assert_eq!(identity.protocol.as_deref(), Some(&MAGIC[..]));
         a.net().send(to_b, b"there and back").unwrap();
@@ -358,7 +364,7 @@ mod places {
                 let (mut server, addr) = listening(patient(), server);
                 client.net().connect(addr).expect("the place is free");
                 run_until([&mut client, &mut server], |[client, _]| {
-                    let failed = client.net().metrics().dials_failed as usize;
+                    let failed = client.net().metrics().connects_failed as usize;
                     client.handler().connected().len() + failed == round
                 });
                 assert_eq!(client.net().connecting_count(), 0);
@@ -395,7 +401,7 @@ mod places {
             if std::mem::take(&mut is_first) {
                 return Ok(None);
             }
-            let mut session = Xor::new(net.peer(conn).expect("it is there").side());
+            let mut session = Xor::new(net.connection(conn).expect("it is there").side());
             session.receives = count.clone();
             Ok(Some(Box::new(session)))
         });

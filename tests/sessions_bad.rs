@@ -45,7 +45,7 @@ fn dial(manner: Manner, config: Config) -> (TestNode, TestNode, ConnectError) {
     let (mut server, addr) = listening(config, mannered(manner));
     let conn = client.net().connect(addr).unwrap();
     run_until([&mut client, &mut server], |[client, server]| {
-        client.net().metrics().dials_failed == 1
+        client.net().metrics().connects_failed == 1
             && server.net().metrics().handshakes_failed == 1
             && server.net().connecting_count() == 0
     });
@@ -200,7 +200,7 @@ mod deadlines {
             }
             node.net().metrics().handshake_timeouts == 1
         });
-        assert_eq!(node.net().metrics().partial_frame_timeouts, 0);
+        assert_eq!(node.net().metrics().partial_message_timeouts, 0);
         run_until([&mut node], |[node]| node.net().connecting_count() == 0);
         assert_clean(&mut node);
     }

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use peerloop::session::Stage;
 use peerloop::{
-    Config, ConnId, DisconnectReason, Framing, HalfOpen, Phase, SendError, SendOutcome,
-    SessionError, Side, Timeouts, Turn,
+    Config, ConnId, DisconnectReason, Framing, HalfOpen, SendError, SendOutcome, SessionError,
+    Side, TimeoutKind, Timeouts, Turn,
 };
 use socket2::SockRef;
 use toys::{
@@ -56,7 +56,7 @@ fn untimed() -> Timeouts {
         connect: None,
         handshake: None,
         idle: None,
-        partial_frame: None,
+        partial_message: None,
         write_stall: None,
         linger: None,
     }
@@ -251,7 +251,7 @@ mod ending {
         let config = Config {
             half_open: HalfOpen::Allowed,
             timeouts: Timeouts {
-                partial_frame: Some(Duration::from_millis(50)),
+                partial_message: Some(Duration::from_millis(50)),
                 ..untimed()
             },
             ..Config::default()
@@ -503,7 +503,7 @@ mod faults {
     fn half_a_record_is_a_partial_frame() {
         let config = Config {
             timeouts: Timeouts {
-                partial_frame: Some(Duration::from_millis(50)),
+                partial_message: Some(Duration::from_millis(50)),
                 ..untimed()
             },
             ..Config::default()
@@ -512,7 +512,10 @@ mod faults {
         let record = script.sealed_frame(b"never whole");
         raw::feed(&mut node, &mut peer, &record[..7]);
         let reason = raw::until_ended(&mut node, conn);
-        assert_eq!(reason, DisconnectReason::Timeout(Phase::PartialFrame));
+        assert_eq!(
+            reason,
+            DisconnectReason::Timeout(TimeoutKind::PartialMessage)
+        );
     }
 }
 
@@ -790,7 +793,7 @@ mod sending {
         let mut number = 0;
         let sessions: util::Sessions = Box::new(move |net, conn| {
             number += 1;
-            let side = net.peer(conn).expect("it is there").side();
+            let side = net.connection(conn).expect("it is there").side();
             Ok((number % 2 == 0).then(|| Box::new(Xor::new(side)) as _))
         });
         let recorder = Recorder {

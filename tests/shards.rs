@@ -79,7 +79,7 @@ fn total(handle: &ShardsHandle<Recorder>) -> usize {
 fn connections(handle: &ShardsHandle<Recorder>) -> Vec<(SocketAddr, ConnId)> {
     let list = |_: &mut Recorder, net: &mut Net| {
         let conns: Vec<ConnId> = net.connections().collect();
-        let addr = |conn| net.peer(conn).expect("it is there").addr();
+        let addr = |conn| net.connection(conn).expect("it is there").addr();
         conns.into_iter().map(|conn| (addr(conn), conn)).collect()
     };
     let lists: Vec<Vec<_>> = handle.ask_all(list).unwrap();
@@ -546,7 +546,7 @@ mod limits {
         })
         .unwrap();
         let dial = move |_: &mut Recorder, net: &mut Net| {
-            let again = peerloop::DialOptions {
+            let again = peerloop::ConnectOptions {
                 duplicates: Some(peerloop::Permission::Allowed),
                 ..Default::default()
             };
@@ -770,7 +770,7 @@ mod across {
         let conn = names[1];
         let look = move |_: &mut Recorder, net: &mut Net| {
             let tracked = net.send_tracked(conn, b"x", 7);
-            let known = net.peer(conn).is_some() || net.is_writable(conn);
+            let known = net.connection(conn).is_some() || net.is_writable(conn);
             (
                 known,
                 net.queued(conn),
@@ -1066,7 +1066,7 @@ mod descriptors {
     /// pause in time.
     fn echo_until_told() {
         let config = Config {
-            accept_pause: Duration::from_secs(600),
+            accept_backoff: Duration::from_secs(600),
             ..crowd_config(1000)
         };
         let echo = || {

@@ -244,7 +244,7 @@ fn the_same_seed_gives_the_same_trace_and_another_another() {
 fn patient() -> Config {
     let timeouts = Timeouts {
         idle: None,
-        partial_frame: None,
+        partial_message: None,
         write_stall: None,
         ..Timeouts::default()
     };
@@ -584,7 +584,7 @@ fn two_who_dial_each_other_meet_in_the_middle() {
     let (a, b) = pair(&mut world);
     world.link(a, b, Link::new(Duration::from_millis(10)));
     let ends = [a, b].map(|node| SocketAddr::new(world.ip(node), 5000));
-    let dial = |source| peerloop::DialOptions {
+    let dial = |source| peerloop::ConnectOptions {
         source: Some(source),
         ..Default::default()
     };
@@ -617,7 +617,7 @@ fn a_socket_that_dials_its_own_port_meets_itself() {
     let mut world = calm(1);
     let node = world.node(Config::default(), Plain::default());
     let own = SocketAddr::new(world.ip(node), 5000);
-    let options = peerloop::DialOptions {
+    let options = peerloop::ConnectOptions {
         source: Some(own),
         ..Default::default()
     };
@@ -640,7 +640,7 @@ fn a_dial_with_a_socket_of_the_system_is_unsupported() {
     let (server, client) = pair(&mut world);
     let addr = world.addr(server);
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let options = peerloop::DialOptions {
+    let options = peerloop::ConnectOptions {
         socket: Some(socket.expect("a descriptor")),
         ..Default::default()
     };
@@ -678,7 +678,7 @@ fn a_wire_says_what_it_is_told_to() {
     assert_eq!(world.write_wire(wire, &[0xff; 8]).ok(), Some(8));
     world.run_for(Duration::from_secs(1));
     let too_large = |it: &mut Plain, _: &mut Net| {
-        matches!(it.ended[..], [DisconnectReason::FrameTooLarge { .. }])
+        matches!(it.ended[..], [DisconnectReason::MessageTooLarge { .. }])
     };
     assert!(world.with(server, too_large));
     // The server had read all of it, so its end is an end and no reset.
@@ -912,7 +912,7 @@ fn every_hostile_behaviour_occurs() {
         ("resets_discarding", happened.resets_discarding),
         ("refused", happened.refused),
         ("unreachable", happened.unreachable),
-        ("lost_dials", happened.lost_dials),
+        ("lost_dials", happened.lost_connects),
         ("no_descriptor", happened.no_descriptor),
         ("failed_registrations", happened.failed_registrations),
         ("aborted_accepts", happened.aborted_accepts),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use peerloop::sim::{Faults, NodeId, WireListener, World, for_each_seed};
 use peerloop::{
-    Config, ConnId, ConnectError, DialOptions, DisconnectReason, Handler, Net, Timeouts, TimerId,
+    Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, Handler, Net, Timeouts, TimerId,
 };
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -162,9 +162,9 @@ fn a_source_port_is_free_again_a_minute_after_this_end_has_ended_a_connection() 
     let (mut world, [a, _], addr) = two(1);
     let source = SocketAddr::new(world.ip(a), 5000);
     let dial = |world: &mut World| {
-        let options = DialOptions {
+        let options = ConnectOptions {
             source: Some(source),
-            ..DialOptions::default()
+            ..ConnectOptions::default()
         };
         let dialled = world.with(a, |_, net| net.connect_with(addr, options));
         world.run_for(SHORT);

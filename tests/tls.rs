@@ -53,7 +53,7 @@ fn authority() -> (Authority, Credentials) {
 }
 
 fn identity(node: &mut TestNode, conn: ConnId) -> Identity {
-    let peer = node.net().peer(conn).expect("it is connected");
+    let peer = node.net().connection(conn).expect("it is connected");
     peer.identity().expect("something is proved").clone()
 }
 
@@ -197,7 +197,7 @@ mod identities {
             client(there),
             server(server_config(&own, ONLY_13)),
         );
-        let peer = b.net().peer(to_a).expect("it is connected");
+        let peer = b.net().connection(to_a).expect("it is connected");
         assert_eq!(peer.identity(), None);
     }
 }

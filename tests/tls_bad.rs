@@ -13,7 +13,7 @@ use peerloop::session::Stage;
 use peerloop::tls::rustls::client::Resumption;
 use peerloop::tls::rustls::{ClientConfig, ClientConnection, ServerConfig};
 use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, HalfOpen, Phase, SessionError, Timeouts,
+    Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SessionError, TimeoutKind, Timeouts,
 };
 use proptest::prelude::{Strategy, any, prop, proptest};
 use util::raw::{dial, until_ended};
@@ -384,7 +384,7 @@ mod after_the_handshake {
             let (sessions, failures) = accepting_and_noting(parties.server.clone());
             let config = Config {
                 timeouts: Timeouts {
-                    partial_frame: Some(Duration::from_millis(100)),
+                    partial_message: Some(Duration::from_millis(100)),
                     idle: None,
                     ..Timeouts::default()
                 },
@@ -409,7 +409,7 @@ mod after_the_handshake {
             });
             assert_eq!(
                 node.handler().ended(conn),
-                Some(DisconnectReason::Timeout(Phase::PartialFrame))
+                Some(DisconnectReason::Timeout(TimeoutKind::PartialMessage))
             );
             assert!(failures.lock().expect("no panic").is_empty());
         }

@@ -261,7 +261,7 @@ mod openssl_client {
         let conn = connected(&mut node);
         let identity = node
             .net()
-            .peer(conn)
+            .connection(conn)
             .and_then(|peer| peer.identity())
             .expect("a name");
         assert_eq!(identity.requested_name.as_deref(), Some(NAME));
@@ -353,7 +353,7 @@ mod openssl_client {
             let conn = connected(&mut node);
             let identity = node
                 .net()
-                .peer(conn)
+                .connection(conn)
                 .and_then(|peer| peer.identity())
                 .expect("proved");
             assert_eq!(identity.public_key, Some(guest.public_key()));
@@ -539,7 +539,7 @@ mod openssl_server {
 
         let identity = node
             .net()
-            .peer(conn)
+            .connection(conn)
             .and_then(|peer| peer.identity())
             .expect("proved");
         assert_eq!(identity.name.as_deref(), Some(NAME));

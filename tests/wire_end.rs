@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use peerloop::{
-    Bytes, Config, ConnId, DisconnectReason, HalfOpen, Handler, Net, Node, PeerState, Phase,
-    SendError, SendOutcome, Timeouts, Turn,
+    Bytes, Config, ConnId, DisconnectReason, HalfOpen, Handler, Net, Node, PeerState, SendError,
+    SendOutcome, TimeoutKind, Timeouts, Turn,
 };
 use util::raw::{accepted, dial, dial_narrow, feed, reset, settle, until_ended, wire};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, run_for, run_until};
@@ -484,7 +484,10 @@ fn after_shutdown_write_the_peer_sees_the_end_behind_all_data_and_is_still_heard
     let (arrived, outcome, mut peer) = run_with(&mut node, reader);
     outcome.expect("a clean end");
     assert_same(&arrived, &frames(0..count, 1000));
-    assert_eq!(node.net().peer(conn).unwrap().state(), PeerState::Connected);
+    assert_eq!(
+        node.net().connection(conn).unwrap().state(),
+        PeerState::Connected
+    );
     for number in 0..10 {
         feed(&mut node, &mut peer, &frame(&body(number, 100)));
         assert_eq!(node.handler().messages(conn).len(), number + 1);
@@ -744,7 +747,10 @@ fn a_close_with_nothing_queued_sends_the_end_at_once_and_waits_for_the_peers() {
     assert_eq!(peer.read(&mut [0; 10]).expect("a clean end"), 0);
     run_for(Duration::from_millis(5), [&mut node]);
     assert_eq!(node.handler().ended(conn), None);
-    assert_eq!(node.net().peer(conn).unwrap().state(), PeerState::Closing);
+    assert_eq!(
+        node.net().connection(conn).unwrap().state(),
+        PeerState::Closing
+    );
     assert_eq!(node.net().connection_count(), 0);
     drop(peer);
     assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
@@ -1003,7 +1009,7 @@ fn a_close_gives_up_after_the_linger_time_and_says_whether_bytes_were_left() {
         assert!(begun.elapsed() >= linger, "{:?}", begun.elapsed());
         let metrics = node.net().metrics();
         if left {
-            assert_eq!(reason, DisconnectReason::Timeout(Phase::Linger));
+            assert_eq!(reason, DisconnectReason::Timeout(TimeoutKind::Linger));
             assert!(metrics.bytes_lost > 0);
         } else {
             assert_eq!(reason, DisconnectReason::Local);
@@ -1030,7 +1036,7 @@ fn a_peer_that_has_ended_its_half_and_does_not_take_the_answer_is_given_up_too()
     peer.shutdown(Shutdown::Write).unwrap();
     let reason = until_ended(&mut node, conn);
     assert!(begun.elapsed() >= linger);
-    assert_eq!(reason, DisconnectReason::Timeout(Phase::Linger));
+    assert_eq!(reason, DisconnectReason::Timeout(TimeoutKind::Linger));
     let (_, lost) = assert_answered(&node, count);
     assert!(lost > 0);
     assert_eq!(node.net().metrics().queued, 0);

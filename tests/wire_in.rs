@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use peerloop::{
-    ByteOrder, Config, ConnId, ConnectError, Decoded, DisconnectReason, FrameError, Framer,
-    Framing, LengthPrefix, Net,
+    ByteOrder, Config, ConnId, ConnectError, Decoded, DisconnectReason, Framer, Framing,
+    FramingError, LengthPrefix, Net,
 };
 use util::raw::{dial, feed, join, pour, reset, settle, until_ended, wire};
 use util::{Event, Recorder, TestNode, listening, run_for, run_until};
@@ -24,7 +24,7 @@ const BUFFER: usize = 4096;
 struct Netstring;
 
 impl Framer for Netstring {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let digits = bytes
             .iter()
             .take_while(|byte| byte.is_ascii_digit())
@@ -36,7 +36,7 @@ impl Framer for Netstring {
                 });
             }
             Some(b':') => {}
-            Some(_) => return Err(FrameError::Malformed("no length")),
+            Some(_) => return Err(FramingError::Malformed("no length")),
         }
         let step = |number, digit: &u8| 10 * number + usize::from(digit - b'0');
         let start = digits + 1;
@@ -47,11 +47,11 @@ impl Framer for Netstring {
                 body: start..end,
                 consumed: end + 1,
             }),
-            Some(_) => Err(FrameError::Malformed("no comma")),
+            Some(_) => Err(FramingError::Malformed("no comma")),
         }
     }
 
-    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
         wire.extend(netstring(body));
         Ok(())
     }
@@ -291,7 +291,7 @@ fn a_long_varint_is_read_at_every_split_around_its_frame() {
 struct Witness(Arc<Mutex<Vec<usize>>>);
 
 impl Framer for Witness {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         self.0.lock().unwrap().push(bytes.len());
         let at_least = bytes.len() + 1;
         Ok(match bytes.len() {
@@ -303,7 +303,7 @@ impl Framer for Witness {
         })
     }
 
-    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
         wire.extend_from_slice(body);
         Ok(())
     }
@@ -513,8 +513,11 @@ fn an_attack_is_refused_on_its_header_and_closes_nobody_else() {
         feed(&mut node, &mut attacker, &[*last]);
         let reason = until_ended(&mut node, evil);
         match len {
-            Some(len) => assert_eq!(reason, DisconnectReason::FrameTooLarge { len, max: MAX }),
-            None => assert!(matches!(reason, DisconnectReason::BadFrame(_)), "{reason}"),
+            Some(len) => assert_eq!(reason, DisconnectReason::MessageTooLarge { len, max: MAX }),
+            None => assert!(
+                matches!(reason, DisconnectReason::MalformedFrame(_)),
+                "{reason}"
+            ),
         }
         assert_eq!(node.handler().messages(evil), [b"hello"]);
         let mut answer = Vec::new();

@@ -27,7 +27,7 @@ impl<H> Secured<H> {
 
 impl<H: Handler> Handler for Secured<H> {
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.peer(conn).map_or(Side::Responder, Peer::side);
+        let side = net.connection(conn).map_or(Side::Responder, Peer::side);
         self.security.session(side)
     }
 

@@ -1,4 +1,4 @@
-//! Floor 0: every limit and timeout of a node, each with its default and the reason for it.
+//! Every limit and timeout of a node, each with its default and the reason for it.
 
 mod options;
 mod policy;
@@ -8,7 +8,7 @@ mod timeouts;
 
 use std::time::{Duration, Instant};
 
-pub use options::{DialOptions, ListenOptions};
+pub use options::{ConnectOptions, ListenOptions};
 pub use policy::{HalfOpen, Overflow, Panics, Permission, PrefixLimit};
 pub use shards::{Placement, ShardOptions};
 pub use timeouts::Timeouts;
@@ -121,7 +121,7 @@ pub struct Config {
     /// How long a listener rests when the process is out of descriptors or memory; doubled at every failure in a
     /// row, up to ten times this. A connection that ends wakes it early. When the longest rest did not help, those who
     /// wait are accepted with a descriptor kept for that, and closed: better a clean no than silence. Default: 100 ms.
-    pub accept_pause: Duration,
+    pub accept_backoff: Duration,
     /// For how long the loop asks the system again and again before it sleeps (`epoll_wait(2)` with a timeout of zero).
     /// Default: `None`, it sleeps at once. What comes within this time is noticed without the cost of waking up, at the
     /// price of a core that is never idle: for a loop that has a core of its own.
@@ -170,7 +170,7 @@ impl Default for Config {
             command_budget: 1024,
             command_queue: 4096,
             command_queue_bytes: 16 * MIB,
-            accept_pause: Duration::from_millis(100),
+            accept_backoff: Duration::from_millis(100),
             busy_poll: None,
             half_open: HalfOpen::Refused,
             panics: Panics::Contain,
@@ -222,7 +222,7 @@ impl Config {
             ("read_budget", self.read_budget == 0),
             ("write_budget", self.write_budget == 0),
             ("accept_budget", self.accept_budget == 0),
-            ("accept_pause", self.accept_pause.is_zero()),
+            ("accept_backoff", self.accept_backoff.is_zero()),
             ("handshake_budget", self.handshake_budget == 0),
             ("command_budget", self.command_budget == 0),
             ("command_queue", self.command_queue == 0),
@@ -236,8 +236,8 @@ impl Config {
             .try_for_each(|(field, zero)| check(!zero, field, "must not be zero"))
     }
 
-    pub(crate) fn longest_accept_pause(&self) -> Duration {
-        self.accept_pause.saturating_mul(10)
+    pub(crate) fn max_accept_backoff(&self) -> Duration {
+        self.accept_backoff.saturating_mul(10)
     }
 
     /// What the connections of this node have in common, for as long as no listener or dial overrides it.
@@ -317,8 +317,8 @@ mod tests {
         assert_eq!(rejected(|c| c.command_budget = 0), "command_budget");
         assert_eq!(rejected(|c| c.command_queue = 0), "command_queue");
         assert_eq!(
-            rejected(|c| c.accept_pause = Duration::ZERO),
-            "accept_pause"
+            rejected(|c| c.accept_backoff = Duration::ZERO),
+            "accept_backoff"
         );
         assert_eq!(
             rejected(|c| c.keepalive = Some(Duration::ZERO)),

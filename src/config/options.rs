@@ -44,7 +44,7 @@ impl Default for ListenOptions {
 
 /// How one dial differs from the node's [`Config`](crate::Config); see [`Net::connect_with`](crate::Net::connect_with).
 #[derive(Debug, Default)]
-pub struct DialOptions {
+pub struct ConnectOptions {
     /// A socket to dial with, bound and set up as the caller likes (hole punching, source ports, devices). It is
     /// made non-blocking. Default: `None`, a new one.
     pub socket: Option<socket2::Socket>,

@@ -53,7 +53,7 @@ pub enum Overflow {
     /// It is refused with [`SendError::Full`](crate::SendError::Full).
     Refuse,
     /// It is refused, and the connection ended with
-    /// [`DisconnectReason::QueueOverflow`](crate::DisconnectReason::QueueOverflow): for protocols in which who cannot
+    /// [`DisconnectReason::SendQueueFull`](crate::DisconnectReason::SendQueueFull): for protocols in which who cannot
     /// keep up is of no use.
     Close,
 }

@@ -23,7 +23,7 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// From the first bytes of a message, or of a record of its session, to its last. Default: 30 s: 8 MiB at 280 KB a
     /// second.
-    pub partial_frame: Option<Duration>,
+    pub partial_message: Option<Duration>,
     /// With something to write and no byte taken by the kernel. Default: 10 s.
     pub write_stall: Option<Duration>,
     /// From [`Net::close`](crate::Net::close), or from the peer's end of stream, until the queue has left and the
@@ -38,7 +38,7 @@ impl Default for Timeouts {
             connect: seconds(5),
             handshake: seconds(5),
             idle: seconds(60),
-            partial_frame: seconds(30),
+            partial_message: seconds(30),
             write_stall: seconds(10),
             linger: seconds(5),
         }
@@ -51,7 +51,7 @@ impl Timeouts {
             ("timeouts.connect", self.connect),
             ("timeouts.handshake", self.handshake),
             ("timeouts.idle", self.idle),
-            ("timeouts.partial_frame", self.partial_frame),
+            ("timeouts.partial_message", self.partial_message),
             ("timeouts.write_stall", self.write_stall),
             ("timeouts.linger", self.linger),
         ];
@@ -64,7 +64,7 @@ impl Timeouts {
     /// How often an open connection is looked at: what has just begun cannot be overdue before this time is over, so
     /// traffic need not move the deadline that is set.
     pub(crate) fn shortest(&self) -> Option<Duration> {
-        [self.idle, self.partial_frame, self.write_stall]
+        [self.idle, self.partial_message, self.write_stall]
             .into_iter()
             .flatten()
             .min()

@@ -2,9 +2,9 @@
 
 use super::Framing;
 use super::custom::{Decoded, Framer};
-use super::head::Head;
+use super::header::FrameHeader;
 use super::length::{ByteOrder, LengthPrefix, LengthReader, ReadLength};
-use crate::error::{FrameError, SendError};
+use crate::error::{FramingError, SendError};
 
 /// Whether the receiver of a frame wants the next one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -32,7 +32,7 @@ pub(crate) enum Outcome {
     /// The receiver said [`Flow::Stop`]; whole frames may be left.
     Stopped,
     /// What is left is no frame.
-    Bad(FrameError),
+    Bad(FramingError),
 }
 
 /// The framing of one direction of one connection.
@@ -104,27 +104,29 @@ impl Codec {
 
     /// The header for a body of `len` bytes; none for `Custom`, whose framer makes it.
     #[inline]
-    pub(crate) fn head(&self, len: usize, max: usize) -> Result<Head, SendError> {
+    pub(crate) fn header(&self, len: usize, max: usize) -> Result<FrameHeader, SendError> {
         if len > max {
             return Err(SendError::TooLarge);
         }
         match self {
             // The default goes first, and past the tables of a match over all of them.
-            Self::Length(Self::DEFAULT) if len <= u32::MAX as usize => {
-                Ok(Head::little_endian(u64::from((len as u32).to_be()), 0, 4))
-            }
-            _ => self.any_head(len),
+            Self::Length(Self::DEFAULT) if len <= u32::MAX as usize => Ok(
+                FrameHeader::little_endian(u64::from((len as u32).to_be()), 0, 4),
+            ),
+            _ => self.other_header(len),
         }
     }
 
     #[inline(never)]
-    fn any_head(&self, len: usize) -> Result<Head, SendError> {
+    fn other_header(&self, len: usize) -> Result<FrameHeader, SendError> {
         match self {
             Self::Length(prefix) if len > prefix.max_body() => Err(SendError::TooLarge),
-            Self::Length(prefix) => Ok(prefix.head(len)),
+            Self::Length(prefix) => Ok(prefix.header(len)),
             Self::Fixed(fixed) if len != *fixed => Err(SendError::Unframable),
             Self::Raw if len == 0 => Err(SendError::Unframable),
-            Self::Raw | Self::Fixed(_) | Self::Delimited(_) | Self::Custom(_) => Ok(Head::EMPTY),
+            Self::Raw | Self::Fixed(_) | Self::Delimited(_) | Self::Custom(_) => {
+                Ok(FrameHeader::EMPTY)
+            }
         }
     }
 
@@ -216,7 +218,7 @@ fn split_by_length<L: ReadLength>(
     let mut progress = Progress::new(bytes);
     loop {
         let rest = progress.rest();
-        let (head, body) = match reader.read(rest) {
+        let (header, body) = match reader.read(rest) {
             Ok(Some(found)) => found,
             Ok(None) => {
                 let need = reader.width_min().max(rest.len() + 1);
@@ -225,11 +227,11 @@ fn split_by_length<L: ReadLength>(
             Err(error) => return progress.end(Outcome::Bad(error)),
         };
         if body > max as u64 {
-            return progress.end(Outcome::Bad(FrameError::TooLarge { len: body, max }));
+            return progress.end(Outcome::Bad(FramingError::TooLarge { len: body, max }));
         }
         // No overflow: `body` is at most `max`, which the configuration keeps below half the address space.
-        let end = head + body as usize;
-        let Some(frame) = rest.get(head..end) else {
+        let end = header + body as usize;
+        let Some(frame) = rest.get(header..end) else {
             return progress.end(Outcome::Incomplete { need: end });
         };
         progress.advance(end);
@@ -275,7 +277,7 @@ fn split_by_delimiter(
         searched = 0;
         let len = found.unwrap_or(rest.len());
         if len > max {
-            let error = FrameError::TooLarge {
+            let error = FramingError::TooLarge {
                 len: len as u64,
                 max,
             };
@@ -321,7 +323,7 @@ fn split_by_framer(
             Ok(Decoded::Incomplete { at_least }) => {
                 let need = at_least.max(rest.len() + 1);
                 if need > max {
-                    let error = FrameError::TooLarge {
+                    let error = FramingError::TooLarge {
                         len: need as u64,
                         max,
                     };
@@ -335,12 +337,12 @@ fn split_by_framer(
         let frame = match rest.get(body) {
             Some(frame) if (1..=rest.len()).contains(&consumed) => frame,
             _ => {
-                let error = FrameError::Malformed("the framer's answer lies outside its input");
+                let error = FramingError::Malformed("the framer's answer lies outside its input");
                 return progress.end(Outcome::Bad(error));
             }
         };
         if consumed > max {
-            let error = FrameError::TooLarge {
+            let error = FramingError::TooLarge {
                 len: consumed as u64,
                 max,
             };

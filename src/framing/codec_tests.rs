@@ -5,7 +5,7 @@ fn receive(
     mut codec: Codec,
     max: usize,
     pieces: &[&[u8]],
-) -> (Vec<Vec<u8>>, Vec<u8>, Option<FrameError>) {
+) -> (Vec<Vec<u8>>, Vec<u8>, Option<FramingError>) {
     let mut frames = Vec::new();
     let mut kept = Vec::new();
     let mut need = 0;
@@ -38,7 +38,12 @@ fn encode(codec: &mut Codec, max: usize, body: &[u8]) -> Vec<u8> {
         return wire;
     }
     codec.check_body(body).unwrap();
-    wire.extend_from_slice(codec.head(body.len(), max).unwrap().as_slice(&mut [0; 16]));
+    wire.extend_from_slice(
+        codec
+            .header(body.len(), max)
+            .unwrap()
+            .as_slice(&mut [0; 16]),
+    );
     wire.extend_from_slice(body);
     wire.extend(codec.tail());
     wire
@@ -48,7 +53,7 @@ fn encode(codec: &mut Codec, max: usize, body: &[u8]) -> Vec<u8> {
 struct ByteFramer;
 
 impl Framer for ByteFramer {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let end = 1 + usize::from(bytes[0]);
         Ok(match bytes.len() {
             len if len < end => Decoded::Incomplete { at_least: end },
@@ -59,7 +64,7 @@ impl Framer for ByteFramer {
         })
     }
 
-    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
         wire.push(body.len() as u8);
         wire.extend_from_slice(body);
         Ok(())
@@ -121,8 +126,8 @@ fn every_split_of_a_stream_gives_the_same_frames() {
 #[test]
 fn fixed_frames_come_out_whole_at_every_split() {
     for cut in 0..=9 {
-        let (head, tail) = b"abcdefghi".split_at(cut);
-        let (frames, kept, error) = receive(Codec::Fixed(4), 4, &[head, tail]);
+        let (header, tail) = b"abcdefghi".split_at(cut);
+        let (frames, kept, error) = receive(Codec::Fixed(4), 4, &[header, tail]);
         assert_eq!(frames, [b"abcd", b"efgh"]);
         assert_eq!((kept.as_slice(), error), (&b"i"[..], None));
     }
@@ -141,13 +146,13 @@ fn a_length_over_the_limit_is_refused_on_the_header() {
         let Framing::LengthDelimited(prefix) = framing else {
             continue;
         };
-        let header = prefix.head(101);
+        let header = prefix.header(101);
         let (frames, _, error) =
             receive(Codec::Length(prefix), 100, &[header.as_slice(&mut [0; 16])]);
         assert!(frames.is_empty());
         assert_eq!(
             error,
-            Some(FrameError::TooLarge { len: 101, max: 100 }),
+            Some(FramingError::TooLarge { len: 101, max: 100 }),
             "{prefix:?}"
         );
     }
@@ -159,7 +164,7 @@ fn an_announced_length_never_overflows() {
     let (_, _, error) = receive(Codec::Length(eight), 100, &[&[0xff; 8]]);
     assert_eq!(
         error,
-        Some(FrameError::TooLarge {
+        Some(FramingError::TooLarge {
             len: u64::MAX,
             max: 100
         })
@@ -171,9 +176,9 @@ fn a_line_that_does_not_end_is_refused_once_it_is_too_long() {
     let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"ab", b"cd"]);
     assert_eq!(error, None);
     let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"ab", b"cde"]);
-    assert_eq!(error, Some(FrameError::TooLarge { len: 5, max: 4 }));
+    assert_eq!(error, Some(FramingError::TooLarge { len: 5, max: 4 }));
     let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"abcde\n"]);
-    assert_eq!(error, Some(FrameError::TooLarge { len: 5, max: 4 }));
+    assert_eq!(error, Some(FramingError::TooLarge { len: 5, max: 4 }));
 }
 
 #[test]
@@ -205,7 +210,7 @@ fn stop_leaves_the_frames_behind_it() {
 #[test]
 fn bodies_that_the_framing_cannot_carry_are_refused() {
     assert_eq!(
-        Codec::Fixed(4).head(3, 100).unwrap_err(),
+        Codec::Fixed(4).header(3, 100).unwrap_err(),
         SendError::Unframable
     );
     assert_eq!(
@@ -214,23 +219,26 @@ fn bodies_that_the_framing_cannot_carry_are_refused() {
     );
     assert_eq!(
         Codec::Length(LengthPrefix::One)
-            .head(256, 1000)
+            .header(256, 1000)
             .unwrap_err(),
         SendError::TooLarge
     );
-    assert_eq!(Codec::Raw.head(101, 100).unwrap_err(), SendError::TooLarge);
+    assert_eq!(
+        Codec::Raw.header(101, 100).unwrap_err(),
+        SendError::TooLarge
+    );
 }
 
 /// A framer that answers whatever it was told to.
 struct Liar(Decoded);
 
 impl Framer for Liar {
-    fn decode(&mut self, _: &[u8]) -> Result<Decoded, FrameError> {
+    fn decode(&mut self, _: &[u8]) -> Result<Decoded, FramingError> {
         Ok(self.0.clone())
     }
 
-    fn encode(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), FrameError> {
-        Err(FrameError::Malformed("never"))
+    fn encode(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), FramingError> {
+        Err(FramingError::Malformed("never"))
     }
 
     fn fresh(&self) -> Box<dyn Framer> {
@@ -263,9 +271,9 @@ fn a_framer_that_lies_about_its_input_ends_its_connection() {
         let (frames, _, error) =
             receive(Codec::Custom(Box::new(Box::new(Liar(lie)))), 100, &[b"abc"]);
         assert!(frames.is_empty());
-        assert!(matches!(error, Some(FrameError::Malformed(_))));
+        assert!(matches!(error, Some(FramingError::Malformed(_))));
     }
     let greedy = Liar(Decoded::Incomplete { at_least: 101 });
     let (_, _, error) = receive(Codec::Custom(Box::new(Box::new(greedy))), 100, &[b"abc"]);
-    assert_eq!(error, Some(FrameError::TooLarge { len: 101, max: 100 }));
+    assert_eq!(error, Some(FramingError::TooLarge { len: 101, max: 100 }));
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::error::FrameError;
+use crate::error::FramingError;
 
 /// A framing of the user's own; see [`Framing::Custom`](crate::Framing::Custom).
 ///
@@ -14,12 +14,12 @@ use crate::error::FrameError;
 /// One byte of length, counted from 1 so that a frame is never empty:
 ///
 /// ```
-/// use peerloop::{Decoded, FrameError, Framer, Framing};
+/// use peerloop::{Decoded, FramingError, Framer, Framing};
 ///
 /// struct CountFromOne;
 ///
 /// impl Framer for CountFromOne {
-///     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+///     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
 ///         let Some(&count) = bytes.first() else {
 ///             return Ok(Decoded::Incomplete { at_least: 1 });
 ///         };
@@ -30,15 +30,15 @@ use crate::error::FrameError;
 ///         Ok(Decoded::Frame { body: 1..end, consumed: end })
 ///     }
 ///
-///     fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+///     fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
 ///         match body.len() {
-///             0 => Err(FrameError::Malformed("an empty body")),
+///             0 => Err(FramingError::Malformed("an empty body")),
 ///             1..=256 => {
 ///                 wire.push((body.len() - 1) as u8);
 ///                 wire.extend_from_slice(body);
 ///                 Ok(())
 ///             }
-///             len => Err(FrameError::TooLarge { len: len as u64, max: 256 }),
+///             len => Err(FramingError::TooLarge { len: len as u64, max: 256 }),
 ///         }
 ///     }
 ///
@@ -59,8 +59,8 @@ pub trait Framer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Any [`FrameError`] ends this connection with the reason that it names. It is the last call.
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError>;
+    /// Any [`FramingError`] ends this connection with the reason that it names. It is the last call.
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError>;
 
     /// Appends the frame that carries `body` to `wire`, which may hold earlier frames.
     ///
@@ -70,11 +70,11 @@ pub trait Framer: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`FrameError::TooLarge`] becomes [`SendError::TooLarge`](crate::SendError::TooLarge) and
-    /// [`FrameError::Malformed`] becomes [`SendError::Unframable`](crate::SendError::Unframable); what was appended
+    /// [`FramingError::TooLarge`] becomes [`SendError::TooLarge`](crate::SendError::TooLarge) and
+    /// [`FramingError::Malformed`] becomes [`SendError::Unframable`](crate::SendError::Unframable); what was appended
     /// is taken back, and the connection goes on. After a panic it does not, and the send answers
     /// [`SendError::Closed`](crate::SendError::Closed); see [`Panics`](crate::Panics).
-    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError>;
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError>;
 
     /// Makes an instance for a new connection, in its initial state.
     fn fresh(&self) -> Box<dyn Framer>;

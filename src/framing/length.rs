@@ -1,7 +1,7 @@
 //! Length prefixes: fixed widths in either byte order, and varints.
 
-use super::head::Head;
-use crate::error::FrameError;
+use super::header::FrameHeader;
+use crate::error::FramingError;
 
 /// The length in front of each frame. It counts the body alone, not itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,31 +59,31 @@ impl LengthPrefix {
     }
 
     /// The header of a body of this many bytes, which is not more than [`LengthPrefix::max_body`].
-    pub(crate) fn head(self, body: usize) -> Head {
+    pub(crate) fn header(self, body: usize) -> FrameHeader {
         let number = body as u64;
         match self {
-            Self::One => Head::little_endian(number, 0, 1),
-            Self::Two(order) => order.head(number, 2),
-            Self::Three(order) => order.head(number, 3),
-            Self::Four(order) => order.head(number, 4),
-            Self::Eight(order) => order.head(number, 8),
+            Self::One => FrameHeader::little_endian(number, 0, 1),
+            Self::Two(order) => order.header(number, 2),
+            Self::Three(order) => order.header(number, 3),
+            Self::Four(order) => order.header(number, 4),
+            Self::Eight(order) => order.header(number, 8),
             Self::Varint => varint_head(number),
         }
     }
 }
 
 impl ByteOrder {
-    fn head(self, number: u64, width: usize) -> Head {
+    fn header(self, number: u64, width: usize) -> FrameHeader {
         match self {
-            Self::LittleEndian => Head::little_endian(number, 0, width),
+            Self::LittleEndian => FrameHeader::little_endian(number, 0, width),
             Self::BigEndian => {
-                Head::little_endian(number.swap_bytes() >> (64 - 8 * width), 0, width)
+                FrameHeader::little_endian(number.swap_bytes() >> (64 - 8 * width), 0, width)
             }
         }
     }
 }
 
-fn varint_head(mut number: u64) -> Head {
+fn varint_head(mut number: u64) -> FrameHeader {
     let mut bits = 0u128;
     let mut width = 0;
     while number > 0x7f {
@@ -92,14 +92,14 @@ fn varint_head(mut number: u64) -> Head {
         width += 1;
     }
     bits |= u128::from(number as u8) << (8 * width);
-    Head::little_endian(bits as u64, (bits >> 64) as u16, width + 1)
+    FrameHeader::little_endian(bits as u64, (bits >> 64) as u16, width + 1)
 }
 
 /// Reads the number at the start of a frame. A trait, so that the loop over frames is compiled once for each
 /// implementation and decides nothing per frame that was known before.
 pub(super) trait ReadLength: Copy {
     /// The prefix's own length and the body's; `None` while the prefix is incomplete.
-    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError>;
+    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FramingError>;
 
     /// How long a prefix is at the least: what to wait for when it is incomplete.
     fn width_min(self) -> usize;
@@ -118,7 +118,7 @@ pub(super) struct FourBigEndian;
 
 impl ReadLength for FourBigEndian {
     #[inline]
-    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError> {
+    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FramingError> {
         Ok(bytes
             .first_chunk()
             .map(|chunk| (4, u64::from(u32::from_be_bytes(*chunk)))))
@@ -138,7 +138,7 @@ pub(super) struct FixedWidth {
 
 impl ReadLength for FixedWidth {
     #[inline]
-    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError> {
+    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FramingError> {
         let Some(prefix) = bytes.get(..self.width) else {
             return Ok(None);
         };
@@ -161,17 +161,17 @@ pub(super) struct Varint;
 
 impl ReadLength for Varint {
     #[inline]
-    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FrameError> {
+    fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FramingError> {
         let mut number = 0u64;
         for (index, &byte) in bytes.iter().take(10).enumerate() {
             // Nine bytes hold 63 bits; of the tenth only the lowest bit is left.
             if index == 9 && byte > 1 {
-                return Err(FrameError::Malformed("a varint over 64 bits"));
+                return Err(FramingError::Malformed("a varint over 64 bits"));
             }
             number |= u64::from(byte & 0x7f) << (7 * index);
             if byte & 0x80 == 0 {
                 if byte == 0 && index > 0 {
-                    return Err(FrameError::Malformed("a varint that is not minimal"));
+                    return Err(FramingError::Malformed("a varint that is not minimal"));
                 }
                 return Ok(Some((index + 1, number)));
             }
@@ -191,7 +191,7 @@ mod tests {
     const ORDERS: [ByteOrder; 2] = [ByteOrder::BigEndian, ByteOrder::LittleEndian];
 
     fn wire(prefix: LengthPrefix, body: usize) -> Vec<u8> {
-        prefix.head(body).as_slice(&mut [0; 16]).to_vec()
+        prefix.header(body).as_slice(&mut [0; 16]).to_vec()
     }
 
     #[test]
@@ -223,10 +223,10 @@ mod tests {
             for order in ORDERS {
                 for number in [0u64, 1, 127, 128, 255, 256, 65_535, 1 << 23, u64::MAX] {
                     let number = number & (u64::MAX >> (64 - 8 * width));
-                    let head = order.head(number, width);
+                    let header = order.header(number, width);
                     let reader = FixedWidth { width, order };
                     let block = &mut [0; 16];
-                    let bytes = head.as_slice(block);
+                    let bytes = header.as_slice(block);
                     assert_eq!(reader.read(bytes), Ok(Some((width, number))));
                     for cut in 0..width {
                         assert_eq!(reader.read(&bytes[..cut]), Ok(None));
@@ -240,9 +240,9 @@ mod tests {
     fn every_varint_length_reads_back_and_waits_for_all_of_it() {
         for shift in 0..64 {
             for number in [1u64 << shift, (1 << shift) - 1, u64::MAX >> (63 - shift)] {
-                let head = varint_head(number);
+                let header = varint_head(number);
                 let block = &mut [0; 16];
-                let bytes = head.as_slice(block);
+                let bytes = header.as_slice(block);
                 assert_eq!(Varint.read(bytes), Ok(Some((bytes.len(), number))));
                 for cut in 0..bytes.len() {
                     assert_eq!(Varint.read(&bytes[..cut]), Ok(None));
@@ -256,15 +256,18 @@ mod tests {
         let overlong = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02];
         assert!(matches!(
             Varint.read(&overlong),
-            Err(FrameError::Malformed(_))
+            Err(FramingError::Malformed(_))
         ));
         let endless = [0x80; 10];
         assert!(matches!(
             Varint.read(&endless),
-            Err(FrameError::Malformed(_))
+            Err(FramingError::Malformed(_))
         ));
         for padded in [&[0x80, 0][..], &[0xff, 0][..], &[0x81, 0x80, 0][..]] {
-            assert!(matches!(Varint.read(padded), Err(FrameError::Malformed(_))));
+            assert!(matches!(
+                Varint.read(padded),
+                Err(FramingError::Malformed(_))
+            ));
         }
     }
 

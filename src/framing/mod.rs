@@ -1,8 +1,8 @@
-//! Floor 2: where one message ends and the next begins.
+//! Where one message ends and the next begins.
 
 mod codec;
 mod custom;
-mod head;
+mod header;
 mod length;
 
 use std::fmt;
@@ -11,7 +11,7 @@ pub use custom::{Decoded, Framer};
 pub use length::{ByteOrder, LengthPrefix};
 
 pub(crate) use codec::{Codec, Flow, Outcome};
-pub(crate) use head::Head;
+pub(crate) use header::FrameHeader;
 
 /// How messages are told apart on the wire.
 ///

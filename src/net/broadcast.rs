@@ -1,17 +1,17 @@
 //! One message for several connections.
 
 use super::Net;
-use super::body::{Body, Kind};
+use super::body::{Body, BodyKind};
+use crate::buffers::CHAIN_MIN;
+use crate::cross_shard::FramedBody;
 use crate::error::SendError;
-use crate::framing::{Codec, Head};
+use crate::framing::{Codec, FrameHeader};
 use crate::id::ConnId;
-use crate::queue::CHAIN_MIN;
-use crate::siblings::Framed;
 
 /// What became of a message for several peers; see [`Net::broadcast`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[must_use = "peers that were full or closed did not get the message"]
-pub struct Broadcast {
+pub struct BroadcastOutcome {
     /// Connections on which it was queued.
     pub sent: usize,
     /// Connections whose queue, or the loop's, was full.
@@ -22,7 +22,7 @@ pub struct Broadcast {
     pub unfit: usize,
 }
 
-impl Broadcast {
+impl BroadcastOutcome {
     /// Counts what became of the message on some connections.
     pub(crate) fn count(&mut self, result: Result<(), SendError>, conns: usize) {
         let count = match result {
@@ -41,7 +41,7 @@ impl Net {
     /// [`Net::connections`] into a `Vec` first.
     ///
     /// Connections of other [`Shards`](crate::Shards) get it in one command for each of these, with the frame that was made
-    /// here; they count as [`Broadcast::sent`] when that shard's command queue took it.
+    /// here; they count as [`BroadcastOutcome::sent`] when that shard's command queue took it.
     ///
     /// # Examples
     ///
@@ -67,10 +67,10 @@ impl Net {
         &mut self,
         conns: impl IntoIterator<Item = ConnId>,
         body: impl Into<Body<'a>>,
-    ) -> Broadcast {
+    ) -> BroadcastOutcome {
         let body = body.into();
         let body = body.to_bytes();
-        let mut outcome = Broadcast::default();
+        let mut outcome = BroadcastOutcome::default();
         let mut framed = None;
         let (own, mut away) = (self.shard(), Vec::new());
         for conn in conns {
@@ -81,7 +81,7 @@ impl Net {
             }
         }
         if !away.is_empty() {
-            self.broadcast_away(away, &body, framed, &mut outcome);
+            self.broadcast_remote(away, &body, framed, &mut outcome);
         }
         outcome
     }
@@ -91,37 +91,38 @@ impl Net {
         &mut self,
         conn: ConnId,
         body: &[u8],
-        framed: &mut Option<Framed>,
-        outcome: &mut Broadcast,
+        framed: &mut Option<FramedBody>,
+        outcome: &mut BroadcastOutcome,
     ) {
         // To write a header anew costs less than to find out whether the one that is made fits.
         if body.len() < CHAIN_MIN && self.send_quickly(conn, body).is_some() {
             outcome.sent += 1;
             return;
         }
-        let peer = self.peers.get(conn);
-        let fits = |framed: &Framed| peer.is_some_and(|peer| framed.codec.frames_like(&peer.codec));
+        let entry = self.conns.get(conn);
+        let fits =
+            |framed: &FramedBody| entry.is_some_and(|entry| framed.codec.frames_like(&entry.codec));
         if !framed.as_ref().is_some_and(fits) {
-            *framed = peer.and_then(|peer| Framed::new(&peer.codec, body));
+            *framed = entry.and_then(|entry| FramedBody::new(&entry.codec, body));
         }
         let body = match framed {
-            Some(framed) => Body(Kind::Framed(&framed.frame, body.len())),
-            None => Body(Kind::Slice(body)),
+            Some(framed) => Body(BodyKind::FramedBody(&framed.frame, body.len())),
+            None => Body(BodyKind::Slice(body)),
         };
         let result = self.enqueue(conn, body, None);
         outcome.count(result, 1);
     }
 }
 
-impl Framed {
+impl FramedBody {
     /// The whole frame for a body; `None` where it has to be made for each connection, or cannot.
     pub(super) fn new(codec: &Codec, body: &[u8]) -> Option<Self> {
         let codec = codec.stateless()?;
-        let head = codec.head(body.len(), usize::MAX).ok()?;
+        let header = codec.header(body.len(), usize::MAX).ok()?;
         codec.check_body(body).ok()?;
-        let mut block = [0; Head::BLOCK];
+        let mut block = [0; FrameHeader::BLOCK];
         let end = codec.tail();
-        let parts = [head.as_slice(&mut block), body, end.as_slice()];
+        let parts = [header.as_slice(&mut block), body, end.as_slice()];
         let frame = parts.concat().into();
         Some(Self { codec, frame })
     }

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::{Due, Net};
 use crate::config::{ListenOptions, Overrides, Profile};
+use crate::cross_shard::AcceptedSocket;
 use crate::id::listener_token;
-use crate::network::Listener;
-use crate::siblings::Newcomer;
+use crate::sys::Listener;
 
 /// A listener and what the loop remembers about it.
 #[derive(Debug)]
-pub(crate) struct Listening {
+pub(crate) struct ListenerEntry {
     pub(crate) socket: Listener,
     pub(crate) addr: SocketAddr,
     pub(crate) profile: Arc<Profile>,
@@ -89,14 +89,14 @@ impl Net {
         let entry = self.listeners.vacant_entry();
         self.registrar
             .add_listener(&mut socket, listener_token(entry.key()))?;
-        entry.insert(Listening {
+        entry.insert(ListenerEntry {
             socket,
             addr,
             profile: Arc::clone(profile),
             ready: false,
             queued: false,
             pause: None,
-            next_pause: self.config.accept_pause,
+            next_pause: self.config.accept_backoff,
         });
         log::info!(target: "peerloop", "{}: listening on {addr}", self.config.name);
         Ok(addr)
@@ -112,7 +112,7 @@ impl Net {
         let found = self
             .listeners
             .iter()
-            .find(|(_, listening)| listening.addr == addr);
+            .find(|(_, listener)| listener.addr == addr);
         let Some((index, _)) = found else {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
@@ -125,40 +125,40 @@ impl Net {
 
     /// The addresses on which this node listens.
     pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.listeners.iter().map(|(_, listening)| listening.addr)
+        self.listeners.iter().map(|(_, listener)| listener.addr)
     }
 
     pub(crate) fn drop_listener(&mut self, index: usize) {
-        let Some(mut listening) = self.listeners.try_remove(index) else {
+        let Some(mut listener) = self.listeners.try_remove(index) else {
             return;
         };
-        if let Some(slot) = listening.pause {
+        if let Some(slot) = listener.pause {
             self.deadlines.remove(slot);
         }
-        if let Err(error) = self.registrar.remove_listener(&mut listening.socket) {
+        if let Err(error) = self.registrar.remove_listener(&mut listener.socket) {
             log::debug!(target: "peerloop", "{}: deregistering a listener: {error}", self.config.name);
         }
     }
 
     /// Accepts one connection.
-    pub(crate) fn accept(&mut self, index: usize) -> io::Result<Newcomer> {
-        if let Some(siblings) = &mut self.siblings {
-            siblings.begin_accept();
+    pub(crate) fn accept(&mut self, index: usize) -> io::Result<AcceptedSocket> {
+        if let Some(router) = &mut self.router {
+            router.begin_accept();
         }
-        let listening = &mut self.listeners[index];
-        let (stream, addr) = listening.socket.accept()?;
-        listening.next_pause = self.config.accept_pause;
-        Ok(Newcomer {
+        let listener = &mut self.listeners[index];
+        let (stream, addr) = listener.socket.accept()?;
+        listener.next_pause = self.config.accept_backoff;
+        Ok(AcceptedSocket {
             stream,
             addr,
-            profile: Arc::clone(&listening.profile),
+            profile: Arc::clone(&listener.profile),
         })
     }
 
     /// Puts a listener that may have connections waiting on the loop's list.
     pub(crate) fn revisit_listener(&mut self, index: usize) {
-        if let Some(listening) = self.listeners.get_mut(index) {
-            if !std::mem::replace(&mut listening.queued, true) {
+        if let Some(listener) = self.listeners.get_mut(index) {
+            if !std::mem::replace(&mut listener.queued, true) {
                 self.work.listeners.push(index);
             }
         }
@@ -167,30 +167,30 @@ impl Net {
     /// Lets a listener rest: the process is out of descriptors or memory. That connections are waiting is remembered
     /// in `ready`, since no further edge may come.
     pub(crate) fn pause_listener(&mut self, index: usize) {
-        let Some(listening) = self.listeners.get(index) else {
+        let Some(listener) = self.listeners.get(index) else {
             return;
         };
-        let pause = listening.next_pause;
-        let longest = self.config.longest_accept_pause();
+        let pause = listener.next_pause;
+        let longest = self.config.max_accept_backoff();
         let deadline = self
             .deadlines
             .insert(self.later(pause), Due::Listener(index))
             .0;
-        let listening = &mut self.listeners[index];
-        listening.pause = Some(deadline);
-        listening.next_pause = pause.saturating_mul(2).min(longest);
-        self.metrics.accept_pauses += 1;
-        let siblings = self.siblings.as_ref();
-        if siblings.is_some_and(|siblings| siblings.note_resting()) {
+        let listener = &mut self.listeners[index];
+        listener.pause = Some(deadline);
+        listener.next_pause = pause.saturating_mul(2).min(longest);
+        self.metrics.accept_backoffs += 1;
+        let router = self.router.as_ref();
+        if router.is_some_and(|router| router.note_resting()) {
             self.wake_listeners();
         }
     }
 
     /// There is room again for one whose handshake is not over: looks at every listener that may have somebody waiting.
     pub(crate) fn admit_waiting(&mut self) {
-        for (index, listening) in &mut self.listeners {
-            let waits = listening.ready && listening.pause.is_none();
-            if waits && !std::mem::replace(&mut listening.queued, true) {
+        for (index, listener) in &mut self.listeners {
+            let waits = listener.ready && listener.pause.is_none();
+            if waits && !std::mem::replace(&mut listener.queued, true) {
                 self.work.listeners.push(index);
             }
         }
@@ -198,10 +198,10 @@ impl Net {
 
     /// Ends the rest of every listener: a connection has ended, so there is a descriptor again.
     pub(crate) fn wake_listeners(&mut self) {
-        for (index, listening) in &mut self.listeners {
-            if let Some(slot) = listening.pause.take() {
+        for (index, listener) in &mut self.listeners {
+            if let Some(slot) = listener.pause.take() {
                 self.deadlines.remove(slot);
-                if !std::mem::replace(&mut listening.queued, true) {
+                if !std::mem::replace(&mut listener.queued, true) {
                     self.work.listeners.push(index);
                 }
             }

@@ -1,15 +1,16 @@
-//! Floor 5: what a handler may do.
+//! What a handler may do.
 //!
 //! `Net` owns the outbound half of every connection: its queue, its state, what is known about the peer. The inbound
 //! half (socket, partial frame) belongs to the loop. That is why a message can be a slice of the loop's buffer while
 //! the handler that reads it sends to anybody: nothing here touches a socket that is being read.
 
-mod away;
 mod body;
 mod broadcast;
-mod dial;
-mod end;
+mod close;
+mod connect;
+mod establish;
 mod listen;
+mod remote;
 mod send;
 mod timer;
 mod view;
@@ -19,24 +20,25 @@ use std::time::{Duration, Instant};
 
 use slab::Slab;
 
+use crate::buffers::BlockPool;
 use crate::config::{Config, Profile};
-use crate::deadlines::Deadlines;
+use crate::connection::Table;
+use crate::connection::{ConnEntry, Ending, Lifecycle};
+use crate::cross_shard::ShardRouter;
 use crate::error::DisconnectReason;
-use crate::framing::Head;
+use crate::framing::FrameHeader;
 use crate::id::{ConnId, ShardId};
 use crate::limits::SharedLimits;
-use crate::network::{Registrar, Reserve, SocketOptions};
-use crate::peer::{Ending, Peer, State};
-use crate::queue::Spares;
-use crate::siblings::Siblings;
-use crate::stats::{Metrics, Traffic};
-use crate::table::Table;
+use crate::metrics::Metrics;
+use crate::sys::{Registrar, Reserve, SocketOptions};
+use crate::timers::Timers;
+use crate::traffic::Traffic;
 
 pub use body::Body;
-pub use broadcast::Broadcast;
+pub use broadcast::BroadcastOutcome;
 
-pub(crate) use dial::Dial;
-pub(crate) use listen::Listening;
+pub(crate) use connect::PendingConnect;
+pub(crate) use listen::ListenerEntry;
 pub(crate) use timer::Due;
 
 /// What a [`Handler`](crate::Handler) may do: listen, dial, send, close, set timers, look around.
@@ -56,31 +58,31 @@ pub struct Net {
     pub(crate) sockets: SocketOptions,
     pub(crate) registrar: Registrar,
     pub(crate) now: Instant,
-    pub(crate) peers: Table<Peer>,
+    pub(crate) conns: Table<ConnEntry>,
     pub(crate) limits: SharedLimits,
-    /// Peers in [`State::Connecting`] and in [`State::Open`].
+    /// Peers in [`Lifecycle::Connecting`] and in [`Lifecycle::Open`].
     connecting: usize,
     connected: usize,
-    pub(crate) listeners: Slab<Listening>,
-    pub(crate) deadlines: Deadlines<Due>,
+    pub(crate) listeners: Slab<ListenerEntry>,
+    pub(crate) deadlines: Timers<Due>,
     pub(crate) reserve: Reserve,
-    pub(crate) spares: Spares,
+    pub(crate) pool: BlockPool,
     pub(crate) metrics: Metrics,
     /// Of the connections that have ended.
     ended_traffic: Traffic,
     /// A frame in the making, for framers of the user's own.
     scratch: Vec<u8>,
-    pub(crate) work: Work,
+    pub(crate) work: PendingWork,
     pub(crate) stopping: Option<Stopping>,
     /// The other shards, if this is one of several.
-    pub(crate) siblings: Option<Box<Siblings>>,
+    pub(crate) router: Option<Box<ShardRouter>>,
 }
 
 /// What the handler's calls leave for the loop to do. Each list is worked off within the turn or has the next turn
 /// begin at once.
 #[derive(Debug, Default)]
-pub(crate) struct Work {
-    pub(crate) dials: Vec<Dial>,
+pub(crate) struct PendingWork {
+    pub(crate) connects: Vec<PendingConnect>,
     /// Connections with something to write, or a FIN to send.
     pub(crate) dirty: Vec<ConnId>,
     /// Those of them that want it written before the turn's end.
@@ -95,12 +97,12 @@ pub(crate) struct Work {
     /// Stop delivering after the present message: the current connection was paused or ended, or a flush asked for.
     pub(crate) interrupt: bool,
     /// Connections that were refused because of the loop's cap, and the bytes that were.
-    pub(crate) starved: Vec<(ConnId, usize)>,
+    pub(crate) waiting_for_quota: Vec<(ConnId, usize)>,
 }
 
-impl Work {
+impl PendingWork {
     pub(crate) fn is_empty(&self) -> bool {
-        self.dials.is_empty()
+        self.connects.is_empty()
             && self.dirty.is_empty()
             && self.urgent.is_empty()
             && self.revisit.is_empty()
@@ -122,30 +124,30 @@ impl Net {
         config: Config,
         registrar: Registrar,
         now: Instant,
-        siblings: Option<Siblings>,
+        router: Option<ShardRouter>,
     ) -> Self {
-        let limits = siblings.as_ref().map(Siblings::limits);
-        let shard = siblings.as_ref().map_or(ShardId::FIRST, Siblings::own);
+        let limits = router.as_ref().map(ShardRouter::limits);
+        let shard = router.as_ref().map_or(ShardId::FIRST, ShardRouter::own);
         Self {
             profile: Arc::new(config.profile(now)),
             sockets: SocketOptions::new(&config),
             limits: limits.unwrap_or_else(|| SharedLimits::new(&config)),
             config,
             now,
-            peers: Table::new(shard),
+            conns: Table::new(shard),
             connecting: 0,
             connected: 0,
             listeners: Slab::new(),
-            deadlines: Deadlines::new(now),
+            deadlines: Timers::new(now),
             reserve: registrar.reserve(),
             registrar,
-            spares: Spares::default(),
+            pool: BlockPool::default(),
             metrics: Metrics::default(),
             ended_traffic: Traffic::default(),
             scratch: Vec::new(),
-            work: Work::default(),
+            work: PendingWork::default(),
             stopping: None,
-            siblings: siblings.map(Box::new),
+            router: router.map(Box::new),
         }
     }
 
@@ -165,8 +167,8 @@ impl Net {
             None => self.stopping = Some(Stopping { by, begun: false }),
         }
         self.deadlines.insert(by, Due::Shutdown);
-        if let Some(siblings) = &self.siblings {
-            siblings.shut_down(grace);
+        if let Some(router) = &self.router {
+            router.shut_down(grace);
         }
     }
 
@@ -189,18 +191,18 @@ impl Net {
 
     /// Puts a connection on the list of what is to be flushed, once.
     fn mark_dirty(&mut self, conn: ConnId) {
-        if let Some(peer) = self.peers.get_mut(conn) {
-            if !peer.dirty && !peer.blocked {
-                peer.dirty = true;
+        if let Some(entry) = self.conns.get_mut(conn) {
+            if !entry.dirty && !entry.blocked {
+                entry.dirty = true;
                 self.work.dirty.push(conn);
             }
         }
     }
 
     /// Notes whether a session has something to say that is in no queue, and has it written.
-    pub(crate) fn note_speech(&mut self, conn: ConnId, speaks: bool) {
-        if let Some(peer) = self.peers.get_mut(conn) {
-            peer.session_speaks = speaks;
+    pub(crate) fn note_session_output(&mut self, conn: ConnId, speaks: bool) {
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.session_has_output = speaks;
             if speaks {
                 self.mark_dirty(conn);
             }
@@ -209,12 +211,12 @@ impl Net {
 
     /// Queues the last words of a session that goes, before any message.
     pub(crate) fn queue_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
-        let Some(peer) = self.peers.get_mut(conn).filter(|_| !bytes.is_empty()) else {
+        let Some(entry) = self.conns.get_mut(conn).filter(|_| !bytes.is_empty()) else {
             return;
         };
-        debug_assert!(peer.queue.is_none());
-        let queue = peer.queue.insert(self.spares.take_queue());
-        queue.push(&Head::EMPTY, bytes, None, &mut self.spares);
+        debug_assert!(entry.queue.is_none());
+        let queue = entry.queue.insert(self.pool.take_queue());
+        queue.push(&FrameHeader::EMPTY, bytes, None, &mut self.pool);
         self.metrics.queued += queue.cost();
         self.mark_dirty(conn);
     }
@@ -222,23 +224,23 @@ impl Net {
     /// Sets, moves or removes the deadline of a connection, as its state demands. Not called by traffic.
     pub(crate) fn arm(&mut self, conn: ConnId) {
         let now = self.now;
-        let Some(peer) = self.peers.get_mut(conn) else {
+        let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
         // Never in the past: there it would come before all that is due, and what is set within a turn waits for the next one.
-        let at = Some(&*peer).filter(|peer| peer.is_live());
+        let at = Some(&*entry).filter(|entry| entry.is_live());
         let at = at
-            .and_then(|peer| peer.next_look(now))
+            .and_then(|entry| entry.next_look(now))
             .map(|at| at.max(now));
-        match (peer.deadline(), at) {
+        match (entry.deadline(), at) {
             (Some(slot), Some(at)) => self.deadlines.set(slot, at),
             (Some(slot), None) => {
                 self.deadlines.remove(slot);
-                peer.set_deadline(None);
+                entry.set_deadline(None);
             }
             (None, Some(at)) => {
                 let (slot, _) = self.deadlines.insert(at, Due::Connection(conn));
-                peer.set_deadline(Some(slot));
+                entry.set_deadline(Some(slot));
             }
             (None, None) => {}
         }
@@ -246,20 +248,20 @@ impl Net {
 
     /// Counts what a read delivered.
     pub(crate) fn count_received(&mut self, conn: ConnId, messages: u64, bytes: usize) {
-        if let Some(peer) = self.peers.get_mut(conn) {
-            peer.traffic.messages_received += messages;
-            peer.traffic.bytes_received += bytes as u64;
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.traffic.messages_received += messages;
+            entry.traffic.bytes_received += bytes as u64;
         }
     }
 
     /// Frees a slot whose last callback was made. Only at the end of a turn.
     pub(crate) fn free(&mut self, conn: ConnId) {
         debug_assert!(
-            self.peers
+            self.conns
                 .get(conn)
-                .is_some_and(|peer| peer.inner_state() == State::Gone)
+                .is_some_and(|entry| entry.lifecycle() == Lifecycle::Released)
         );
-        self.peers.remove(conn);
+        self.conns.remove(conn);
     }
 
     /// A callback panicked, for this connection or for none. Ends the connection; the node goes on.

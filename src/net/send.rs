@@ -6,13 +6,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use bytes::Bytes;
 
 use super::Net;
-use super::body::{Body, Kind};
+use super::body::{Body, BodyKind};
 use crate::config::{Overflow, Panics};
-use crate::error::{DisconnectReason, FrameError, SendError};
+use crate::connection::Ending;
+use crate::cross_shard::ConnCommand;
+use crate::error::{DisconnectReason, FramingError, SendError};
 use crate::framing::Codec;
 use crate::id::ConnId;
-use crate::peer::Ending;
-use crate::siblings::Verb;
 
 impl Net {
     /// Queues one message for `conn`; it leaves at the end of this turn, together with what else is queued.
@@ -60,21 +60,21 @@ impl Net {
     /// takes about a third of the instructions of the long way, which leads to the same result.
     #[inline]
     pub(super) fn send_quickly(&mut self, conn: ConnId, body: &[u8]) -> Option<()> {
-        let peer = self.peers.get_mut(conn)?;
-        if body.len() >= peer.quick() {
+        let entry = self.conns.get_mut(conn)?;
+        if body.len() >= entry.quick() {
             return None;
         }
         // A connection that has a queue is on the dirty list or blocked already.
-        let queue = peer.queue.as_mut()?;
+        let queue = entry.queue.as_mut()?;
         let need = 4 + body.len();
-        if queue.cost() + need >= peer.profile.queue_high
+        if queue.cost() + need >= entry.profile.queue_high
             || self.metrics.queued + need > self.config.loop_queue_max
         {
             return None;
         }
         queue.push_quickly(body)?;
-        peer.traffic.messages_sent += 1;
-        peer.traffic.bytes_sent += need as u64;
+        entry.traffic.messages_sent += 1;
+        entry.traffic.bytes_sent += need as u64;
         self.metrics.queued += need;
         Some(())
     }
@@ -99,7 +99,7 @@ impl Net {
     ///
     /// Those of [`Net::send`].
     pub fn send_parts(&mut self, conn: ConnId, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
-        self.enqueue(conn, Body(Kind::Parts(parts)), None)
+        self.enqueue(conn, Body(BodyKind::Parts(parts)), None)
     }
 
     /// Queues one message as [`Net::send`] does, and has [`Handler::on_sent`](crate::Handler::on_sent) called with
@@ -121,13 +121,13 @@ impl Net {
     /// Has what is queued for `conn` written as soon as the present callback returns, instead of at the end of the
     /// turn: lower latency for this message, at the price of a system call of its own.
     pub fn flush(&mut self, conn: ConnId) {
-        match self.peers.get(conn) {
-            Some(peer) if peer.dirty => {
+        match self.conns.get(conn) {
+            Some(entry) if entry.dirty => {
                 self.work.urgent.push(conn);
                 self.work.interrupt = true;
             }
             Some(_) => {}
-            None => self.pass_on(conn, Verb::Flush),
+            None => self.forward(conn, ConnCommand::Flush),
         }
     }
 
@@ -139,39 +139,39 @@ impl Net {
         body: Body<'_>,
         token: Option<u64>,
     ) -> Result<(), SendError> {
-        let Some(peer) = self.peers.get_mut(conn).filter(|peer| peer.can_send()) else {
-            return self.send_away(conn, body, token);
+        let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.can_send()) else {
+            return self.send_remote(conn, body, token);
         };
-        let head = body.head(&peer.codec, peer.profile.max_frame)?;
-        let end = peer.codec.tail();
-        let need = head.len() + body.len() + end.as_slice().len();
+        let header = body.header(&entry.codec, entry.profile.max_frame)?;
+        let end = entry.codec.tail();
+        let need = header.len() + body.len() + end.as_slice().len();
         // What a user's framer has made is queued: its state says that it was.
-        if !matches!(body.0, Kind::Encoded(_)) {
-            if !peer.has_room(need) {
+        if !matches!(body.0, BodyKind::Encoded(_)) {
+            if !entry.has_room(need) {
                 return self.refuse(conn);
             }
             if !self.metrics.has_room(need, self.config.loop_queue_max) {
-                return self.starve(conn, need);
+                return self.refuse_for_quota(conn, need);
             }
-            if let Codec::Custom(_) = peer.codec {
+            if let Codec::Custom(_) = entry.codec {
                 return self.enqueue_custom(conn, &body, token);
             }
         }
-        let queue = peer.queue.get_or_insert_with(|| self.spares.take_queue());
+        let queue = entry.queue.get_or_insert_with(|| self.pool.take_queue());
         let cost = queue.cost();
-        body.push(queue, &head, end, &mut self.spares);
+        body.push(queue, &header, end, &mut self.pool);
         if let Some(token) = token {
             queue.track(token);
             self.metrics.sends_tracked += 1;
         }
-        peer.traffic.messages_sent += 1;
-        peer.traffic.bytes_sent += need as u64;
+        entry.traffic.messages_sent += 1;
+        entry.traffic.bytes_sent += need as u64;
         self.metrics.queued += queue.cost() - cost;
-        if queue.cost() >= peer.profile.queue_high {
-            peer.owe_drain();
+        if queue.cost() >= entry.profile.queue_high {
+            entry.request_drain();
         }
-        if !peer.dirty && !peer.blocked {
-            peer.dirty = true;
+        if !entry.dirty && !entry.blocked {
+            entry.dirty = true;
             self.work.dirty.push(conn);
         }
         Ok(())
@@ -188,7 +188,7 @@ impl Net {
         frame.clear();
         let result = self
             .encode(conn, &body.to_bytes(), &mut frame)
-            .and_then(|()| self.enqueue(conn, Body(Kind::Encoded(&frame)), token));
+            .and_then(|()| self.enqueue(conn, Body(BodyKind::Encoded(&frame)), token));
         if frame.capacity() <= SCRATCH_KEPT {
             self.scratch = frame;
         }
@@ -197,8 +197,8 @@ impl Net {
 
     fn encode(&mut self, conn: ConnId, body: &[u8], frame: &mut Vec<u8>) -> Result<(), SendError> {
         let panics = self.config.panics;
-        let peer = self.peers.get_mut(conn).ok_or(SendError::Closed)?;
-        let Codec::Custom(framer) = &mut peer.codec else {
+        let entry = self.conns.get_mut(conn).ok_or(SendError::Closed)?;
+        let Codec::Custom(framer) = &mut entry.codec else {
             return Err(SendError::Unframable);
         };
         let mut encode = || framer.encode(body, frame);
@@ -213,8 +213,8 @@ impl Net {
             return Err(SendError::Closed);
         };
         encoded.map_err(|error| match error {
-            FrameError::TooLarge { .. } => SendError::TooLarge,
-            FrameError::Malformed(_) => SendError::Unframable,
+            FramingError::TooLarge { .. } => SendError::TooLarge,
+            FramingError::Malformed(_) => SendError::Unframable,
         })?;
         if frame.is_empty() {
             Err(SendError::Unframable)
@@ -227,10 +227,10 @@ impl Net {
     #[cold]
     fn refuse(&mut self, conn: ConnId) -> Result<(), SendError> {
         self.metrics.sends_refused += 1;
-        if let Some(peer) = self.peers.get_mut(conn) {
-            peer.owe_drain();
-            if peer.profile.overflow == Overflow::Close {
-                self.end(conn, Ending::Disconnected(DisconnectReason::QueueOverflow));
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.request_drain();
+            if entry.profile.overflow == Overflow::Close {
+                self.end(conn, Ending::Disconnected(DisconnectReason::SendQueueFull));
             }
         }
         Err(SendError::Full)
@@ -239,18 +239,18 @@ impl Net {
     /// Counts a refusal because all queues together are full. This connection's own may be empty; then it is the
     /// others' that have to fall.
     #[cold]
-    fn starve(&mut self, conn: ConnId, need: usize) -> Result<(), SendError> {
+    fn refuse_for_quota(&mut self, conn: ConnId, need: usize) -> Result<(), SendError> {
         self.metrics.sends_refused += 1;
-        self.note_starved(conn, need);
+        self.wait_for_quota(conn, need);
         Err(SendError::Full)
     }
 
     /// Owes a drain to a connection for when the loop has room for `need` bytes.
-    pub(super) fn note_starved(&mut self, conn: ConnId, need: usize) {
-        if let Some(peer) = self.peers.get_mut(conn) {
-            peer.owe_drain();
-            if !std::mem::replace(&mut peer.starved, true) {
-                self.work.starved.push((conn, need));
+    pub(super) fn wait_for_quota(&mut self, conn: ConnId, need: usize) {
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.request_drain();
+            if !std::mem::replace(&mut entry.waiting_for_quota, true) {
+                self.work.waiting_for_quota.push((conn, need));
             }
         }
     }

@@ -4,23 +4,24 @@ use std::net::SocketAddr;
 
 use super::Net;
 use crate::config::Config;
+use crate::connection::{ConnEntry, Lifecycle};
 use crate::id::ConnId;
 use crate::limits::canonical;
-use crate::peer::{Peer, State};
-use crate::stats::{Metrics, Traffic};
+use crate::metrics::Metrics;
+use crate::traffic::Traffic;
 
 impl Net {
     /// What is known about a connection, from the call that dialled it to the end of its last callback.
-    pub fn peer(&self, conn: ConnId) -> Option<&Peer> {
-        self.peers
+    pub fn connection(&self, conn: ConnId) -> Option<&ConnEntry> {
+        self.conns
             .get(conn)
-            .filter(|peer| peer.inner_state() != State::Gone)
+            .filter(|entry| entry.lifecycle() != Lifecycle::Released)
     }
 
     /// Bytes that were accepted for sending on this connection and not handed to the kernel yet, framing included.
     /// Zero for a stale id. Inside [`Handler::on_disconnect`](crate::Handler::on_disconnect) it is what was lost.
     pub fn queued(&self, conn: ConnId) -> usize {
-        self.peer(conn).map_or(0, Peer::queued)
+        self.connection(conn).map_or(0, ConnEntry::queued)
     }
 
     /// Whether now is a good time to send: the connection is open for sending, its queue below
@@ -29,30 +30,30 @@ impl Net {
     /// `queue_max - queue_high` bytes, framing included, and no longer than `queue_high`, is taken then.
     #[inline]
     pub fn is_writable(&mut self, conn: ConnId) -> bool {
-        let Some(peer) = self.peers.get_mut(conn).filter(|peer| peer.can_send()) else {
+        let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.can_send()) else {
             return false;
         };
-        let above = peer.queue_cost() >= peer.profile.queue_high;
+        let above = entry.queue_cost() >= entry.profile.queue_high;
         if above {
-            peer.owe_drain();
+            entry.request_drain();
             return false;
         }
-        let need = peer.profile.queue_high;
+        let need = entry.profile.queue_high;
         let fits = self.metrics.has_room(need, self.config.loop_queue_max);
         if !fits {
-            self.note_starved(conn, need);
+            self.wait_for_quota(conn, need);
         }
         fits
     }
 
     /// The established connections that are not closing, in no particular order.
     pub fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.all_that(|peer| peer.inner_state() == State::Open)
+        self.all_that(|entry| entry.lifecycle() == Lifecycle::Open)
     }
 
     /// The dials under way, and the accepted connections whose handshake is not over, in no particular order.
     pub fn connecting(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.all_that(Peer::is_unheard)
+        self.all_that(ConnEntry::is_unopened)
     }
 
     /// How many [`Net::connections`] there are; does not count them.
@@ -69,20 +70,20 @@ impl Net {
     /// and the unspecified one this host. Looks at all connections, but not at those of other [`Shards`](crate::Shards).
     pub fn find(&self, addr: SocketAddr) -> Option<ConnId> {
         let mut live = self
-            .peers
+            .conns
             .iter()
-            .filter(|(_, peer)| peer.is_unheard() || peer.inner_state() == State::Open);
+            .filter(|(_, entry)| entry.is_unopened() || entry.lifecycle() == Lifecycle::Open);
         let addr = canonical(addr);
-        live.find(|(_, peer)| canonical(peer.addr()) == addr)
+        live.find(|(_, entry)| canonical(entry.addr()) == addr)
             .map(|(conn, _)| conn)
     }
 
     /// Messages and bytes of all connections this node ever had. Adds up those that are there.
     pub fn stats(&self) -> Traffic {
-        self.peers
+        self.conns
             .iter()
-            .fold(self.ended_traffic, |mut sum, (_, peer)| {
-                sum += peer.traffic;
+            .fold(self.ended_traffic, |mut sum, (_, entry)| {
+                sum += entry.traffic;
                 sum
             })
     }
@@ -104,10 +105,10 @@ impl Net {
         &self.config.name
     }
 
-    fn all_that(&self, is_wanted: impl Fn(&Peer) -> bool) -> impl Iterator<Item = ConnId> {
-        self.peers
+    fn all_that(&self, is_wanted: impl Fn(&ConnEntry) -> bool) -> impl Iterator<Item = ConnId> {
+        self.conns
             .iter()
-            .filter(move |(_, peer)| is_wanted(peer))
+            .filter(move |(_, entry)| is_wanted(entry))
             .map(|(conn, _)| conn)
     }
 }

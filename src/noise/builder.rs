@@ -8,8 +8,8 @@ use snow::params::NoiseParams;
 
 use super::handshake::Handshake;
 use super::key::StaticKey;
+use super::noise_session::NoiseSession;
 use super::pattern::{Cipher, Hash, KEY_LEN, Pattern, Static};
-use super::session::NoiseSession;
 use super::{PAYLOAD_MAX, Rekey};
 use crate::id::Side;
 
@@ -32,7 +32,7 @@ pub struct Noise<'a> {
 }
 
 impl<'a> Noise<'a> {
-    /// A session with this pattern, for this side of the connection: [`Peer::side`](crate::Peer::side) tells which.
+    /// A session with this pattern, for this side of the connection: [`ConnEntry::side`](crate::Peer::side) tells which.
     pub fn new(pattern: Pattern, side: Side) -> Self {
         Self {
             pattern,

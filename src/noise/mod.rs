@@ -1,4 +1,4 @@
-//! Floor 2: secure sessions after the [Noise Protocol Framework](https://noiseprotocol.org/noise.html), revision 34, by
+//! Secure sessions after the [Noise Protocol Framework](https://noiseprotocol.org/noise.html), revision 34, by
 //! means of [snow](https://docs.rs/snow); feature `noise`.
 //!
 //! Peers know each other by static keys, not by certificates: no authority, no names, no expiry. A [`Noise`] says what the
@@ -9,7 +9,7 @@
 //!
 //! use peerloop::noise::{Noise, Pattern, StaticKey};
 //! use peerloop::session::Session;
-//! use peerloop::{ConnId, Handler, Net, Peer, Side};
+//! use peerloop::{ConnId, Handler, Net, ConnEntry, Side};
 //!
 //! struct Chat {
 //!     key: StaticKey,
@@ -17,7 +17,7 @@
 //!
 //! impl Handler for Chat {
 //!     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-//!         let side = net.peer(conn).map_or(Side::Responder, Peer::side);
+//!         let side = net.connection(conn).map_or(Side::Responder, ConnEntry::side);
 //!         let noise = Noise::new(Pattern::XX, side)
 //!             .local_key(&self.key)
 //!             .prologue(b"chat/1")
@@ -26,7 +26,7 @@
 //!     }
 //!
 //!     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-//!         let identity = net.peer(conn).and_then(Peer::identity);
+//!         let identity = net.connection(conn).and_then(ConnEntry::identity);
 //!         let key = identity.and_then(|identity| identity.public_key.as_deref());
 //!         if key.is_none_or(|key| key == self.key.public()) {
 //!             net.close(conn); // Whether a key is welcome is the handler's to say.
@@ -37,7 +37,7 @@
 //! }
 //! ```
 //!
-//! [`Peer::identity`](crate::Peer::identity) has the peer's static key in `public_key`, where the pattern has one, and what
+//! [`ConnEntry::identity`](crate::Peer::identity) has the peer's static key in `public_key`, where the pattern has one, and what
 //! it said beside in `payload`; where there is neither, there is no identity.
 //!
 //! # How much is proved when
@@ -97,16 +97,16 @@
 mod builder;
 mod handshake;
 mod key;
+mod noise_session;
 mod pattern;
-mod session;
 mod transport;
 
 use std::num::NonZeroU64;
 
 pub use builder::Noise;
 pub use key::StaticKey;
+pub use noise_session::NoiseSession;
 pub use pattern::{Cipher, Hash, Pattern};
-pub use session::NoiseSession;
 
 /// The longest payload of a handshake message, in bytes: what the longest keys and tags leave of 65,535.
 pub const PAYLOAD_MAX: usize = 65_535 - 96;

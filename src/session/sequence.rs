@@ -9,7 +9,7 @@ use crate::error::SessionError;
 /// Two sessions, one after the other: a version exchange, then a cipher. Longer rows are sequences of sequences.
 ///
 /// The first one has to become [`Stage::Transparent`]; from then on everything is the second one's, bytes included that came
-/// with the end of the first. [`Peer::identity`](crate::Peer::identity) has what the second one proved, and what the first
+/// with the end of the first. [`ConnEntry::identity`](crate::Peer::identity) has what the second one proved, and what the first
 /// one did where the second is silent.
 ///
 /// Both are made before anything is heard. Where the second one depends on what the first finds out, a key or a prologue for

@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::checks::{self, Connection};
 use super::observer::Observer;
 use crate::handler::Handler;
-use crate::network::sim::Internet;
 use crate::node::{Node, Turn};
+use crate::sys::sim::Internet;
 
 pub(super) trait Hosted {
     fn turn(&mut self) -> io::Result<Turn>;
@@ -42,8 +42,8 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
     }
 
     fn has_started(&self) -> bool {
-        let (core, _, _) = self.parts();
-        core.started
+        let (state, _, _) = self.parts();
+        state.started
     }
 
     fn next_turn(&self, now: Instant) -> Option<Instant> {
@@ -55,16 +55,16 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
             return Err(violation);
         }
         let is_busy = self.is_busy();
-        let (core, net, observer) = self.parts();
-        checks::check(core, net, &observer.ledger, internet, is_busy)?;
-        let owed = checks::tracked(core, net);
+        let (state, net, observer) = self.parts();
+        checks::check(state, net, &observer.ledger, internet, is_busy)?;
+        let owed = checks::tracked(state, net);
         self.handler_mut().ledger.end_turn(owed);
         Ok(())
     }
 
     fn connections(&self) -> Vec<Connection> {
-        let (core, net, _) = self.parts();
-        checks::connections(core, net)
+        let (state, net, _) = self.parts();
+        checks::connections(state, net)
     }
 
     fn describe(&self) -> String {
@@ -79,14 +79,14 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
         if self.is_busy() {
             line.push_str(", busy");
         }
-        for (conn, peer) in net.peers.iter().take(8) {
+        for (conn, entry) in net.conns.iter().take(8) {
             let _ = write!(
                 line,
                 "\n      {conn} {:?} {:?}",
-                peer.inner_state(),
-                peer.addr()
+                entry.lifecycle(),
+                entry.addr()
             );
-            let _ = write!(line, ", {} queued, {:?}", peer.queued(), peer.traffic());
+            let _ = write!(line, ", {} queued, {:?}", entry.queued(), entry.traffic());
         }
         line
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::node_id::NodeId;
 use super::wire::{Wire, WireListener};
 use super::world::World;
-use crate::network::sim::Link;
+use crate::sys::sim::Link;
 
 /// One host or several, for [`World::partition`] and [`World::heal`]: a node, a scripted peer or an address, or an array, a
 /// slice or a vector of one of these.

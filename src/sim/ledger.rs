@@ -20,8 +20,8 @@ pub(crate) struct Ledger {
     /// Ids whose end was reported in this turn.
     pub(super) ended_in_turn: Vec<ConnId>,
     /// Dials that were connected, and that were not.
-    pub(super) dials_connected: u64,
-    pub(super) dials_failed: u64,
+    pub(super) connects_established: u64,
+    pub(super) connects_failed: u64,
     /// Connections whose end was reported.
     pub(super) disconnected: u64,
     /// Tracked sends that were answered.
@@ -67,7 +67,7 @@ impl Ledger {
         if !self.live.insert(conn) {
             self.violate(|| format!("on_connect for {conn} twice"));
         }
-        self.dials_connected += u64::from(side == Some(Side::Initiator));
+        self.connects_established += u64::from(side == Some(Side::Initiator));
     }
 
     pub(super) fn answered(&mut self, conn: ConnId, token: u64) {
@@ -104,7 +104,7 @@ impl Ledger {
         if self.live.contains(&conn) || self.is_old(conn) {
             self.violate(|| format!("on_connect_failed for {conn}, which was connected or failed"));
         }
-        self.dials_failed += 1;
+        self.connects_failed += 1;
         self.ended.insert(conn.slot(), conn);
         self.ended_in_turn.push(conn);
     }

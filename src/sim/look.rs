@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::id::{ConnId, TimerId};
-    use crate::network::sim::Faults;
+    use crate::sys::sim::Faults;
 
     #[derive(Default)]
     struct Ticker(u64);

@@ -59,7 +59,7 @@
 //! # What is not simulated
 //!
 //! Other threads: a [`Handle`](crate::Handle) would work, but not the same way twice; [`World::post`] stands for it. A socket of the
-//! caller's own ([`DialOptions::socket`](crate::DialOptions::socket)): such a dial fails with `Unsupported`. IPv4 on IPv6 sockets. Names: give
+//! caller's own ([`ConnectOptions::socket`](crate::ConnectOptions::socket)): such a dial fails with `Unsupported`. IPv4 on IPv6 sockets. Names: give
 //! addresses.
 
 pub mod guide {
@@ -75,12 +75,12 @@ mod node_id;
 mod observer;
 mod run;
 mod seeds;
+mod session_probe;
 mod stuck;
 mod wire;
-mod witness;
 mod world;
 
-pub use crate::network::sim::{Faults, Happened, Link, Random, Trace};
+pub use crate::sys::sim::{Faults, Happened, Link, Random, Trace};
 pub use hosts::Hosts;
 pub use node_id::NodeId;
 pub use seeds::{for_each_seed, seeds};

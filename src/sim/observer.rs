@@ -3,25 +3,25 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::ledger::Ledger;
-use super::witness::Witness;
+use super::session_probe::SessionProbe;
+use crate::connection::{ConnEntry, Lifecycle};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::{Admission, Handler, SendOutcome};
 use crate::id::{ConnId, TimerId};
 use crate::net::Net;
-use crate::network::sim::{Shared, SocketId, Source, Who, digest};
-use crate::peer::{Peer, State};
 use crate::session::Session;
+use crate::sys::sim::{SharedInternet, SocketId, Source, Who, digest};
 
 pub(crate) struct Observer<H> {
     pub(super) handler: H,
     pub(super) ledger: Ledger,
-    internet: Shared,
+    internet: SharedInternet,
     host: IpAddr,
     poller: usize,
 }
 
 impl<H> Observer<H> {
-    pub(super) fn new(handler: H, internet: Shared, host: IpAddr, poller: usize) -> Self {
+    pub(super) fn new(handler: H, internet: SharedInternet, host: IpAddr, poller: usize) -> Self {
         Self {
             handler,
             ledger: Ledger::default(),
@@ -40,8 +40,8 @@ impl<H> Observer<H> {
 
     /// The socket of a connection.
     fn socket(&self, net: &Net, conn: ConnId) -> Option<SocketId> {
-        let peer = net.peer(conn)?;
-        let (local, remote) = (peer.local_addr()?, peer.addr());
+        let entry = net.connection(conn)?;
+        let (local, remote) = (entry.local_addr()?, entry.addr());
         let internet = self.internet.lock();
         internet.socket_between(self.host, local, remote)
     }
@@ -78,7 +78,7 @@ impl<H: Handler> Handler for Observer<H> {
     ) -> std::io::Result<Option<Box<dyn Session>>> {
         self.note(net, "session", conn.to_bits(), 0);
         let session = self.handler.session(net, conn)?;
-        let Some(peer) = net.peers.get(conn) else {
+        let Some(entry) = net.conns.get(conn) else {
             return Ok(session);
         };
         let Some(socket) = self.socket(net, conn) else {
@@ -88,17 +88,18 @@ impl<H: Handler> Handler for Observer<H> {
             None => Source::Wire,
             Some(_) => Source::Session,
         };
-        let framing = &peer.profile.framing;
+        let framing = &entry.profile.framing;
         self.internet.lock().follow(socket, source, framing);
         let witness = |session| -> Box<dyn Session> {
-            Box::new(Witness::new(session, self.internet.clone(), socket))
+            Box::new(SessionProbe::new(session, self.internet.clone(), socket))
         };
         Ok(session.map(witness))
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         self.note(net, "on_connect", conn.to_bits(), 0);
-        self.ledger.connected(conn, net.peer(conn).map(Peer::side));
+        self.ledger
+            .connected(conn, net.connection(conn).map(ConnEntry::side));
         self.handler.on_connect(net, conn);
     }
 
@@ -106,12 +107,12 @@ impl<H: Handler> Handler for Observer<H> {
         self.note(net, "on_message", conn.to_bits(), digest(message));
         self.ledger.message(conn);
         self.compare(net, conn, message);
-        let state = net.peer(conn).map(Peer::inner_state);
-        if state != Some(State::Open) {
+        let state = net.connection(conn).map(ConnEntry::lifecycle);
+        if state != Some(Lifecycle::Open) {
             let violation = || format!("on_message for {conn}, which is {state:?}");
             self.ledger.violate(violation);
         }
-        if net.peer(conn).is_some_and(|peer| peer.paused) {
+        if net.connection(conn).is_some_and(|entry| entry.paused) {
             let violation = || format!("on_message for {conn}, which is paused");
             self.ledger.violate(violation);
         }

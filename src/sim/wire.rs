@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::World;
-use crate::network::sim::SocketId;
+use crate::sys::sim::SocketId;
 
 /// A scripted peer's end of a connection: it writes what the script says, when it says so, and no framing or handler is
 /// between. For peers that misbehave. As an address it is that of its host, of which it is the only inhabitant.
@@ -55,7 +55,7 @@ impl World {
     /// - `NetworkUnreachable` when it is an IPv6 address.
     pub fn wire(&mut self, addr: SocketAddr) -> io::Result<Wire> {
         let ip = self.wire_host();
-        let id = self.internet.lock().dial_wire(ip, addr)?;
+        let id = self.internet.lock().connect_wire(ip, addr)?;
         Ok(Wire { id, ip })
     }
 

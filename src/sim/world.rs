@@ -11,16 +11,16 @@ use super::observer::Observer;
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::net::Net;
-use crate::network::Poller;
-use crate::network::sim::{self, Faults, Happened, Random, Shared, Trace};
 use crate::node::Node;
+use crate::sys::Poller;
+use crate::sys::sim::{self, Faults, Happened, Random, SharedInternet, Trace};
 
 /// A network of nodes in this thread, on a clock of its own; see [`sim`](super).
 ///
 /// Time goes on only in [`World::run_for`] and [`World::run_until`].
 pub struct World {
     pub(super) seed: u64,
-    pub(super) internet: Shared,
+    pub(super) internet: SharedInternet,
     pub(super) slots: Vec<Slot>,
     /// By poller, whose it is.
     pub(super) by_poller: Vec<usize>,
@@ -48,7 +48,7 @@ impl World {
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
-            internet: Shared::new(seed),
+            internet: SharedInternet::new(seed),
             slots: Vec::new(),
             by_poller: Vec::new(),
             wires: 0,
@@ -112,7 +112,7 @@ impl World {
         config: &Config,
         handler: H,
     ) -> (usize, Box<dyn Hosted>) {
-        let poller = sim::Poller::new(&self.internet, ip, index);
+        let poller = sim::SimPoller::new(&self.internet, ip, index);
         let number = poller.index();
         self.by_poller.push(index);
         let observer = Observer::new(handler, self.internet.clone(), ip, number);

@@ -1,4 +1,4 @@
-//! Floor 2: TLS 1.2 and 1.3 on a connection, by [rustls] with its ring provider. Needs the feature `tls`.
+//! TLS 1.2 and 1.3 on a connection, by [rustls] with its ring provider. Needs the feature `tls`.
 //!
 //! [`client`] and [`server`] make a [`Session`] from a configuration of rustls, which is this module's
 //! [`rustls`](mod@rustls): depending on it by yourself is not needed. Everything that can be chosen is chosen there:
@@ -21,7 +21,7 @@
 //! use peerloop::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 //! use peerloop::{Config, ConnId, Handler, Net, Node, Side, tls};
 //!
-//! struct Peer {
+//! struct ConnEntry {
 //!     name: &'static str,
 //!     client: Arc<ClientConfig>,
 //!     server: Arc<ServerConfig>,
@@ -29,7 +29,7 @@
 //!     heard: Option<String>,
 //! }
 //!
-//! impl Peer {
+//! impl ConnEntry {
 //!     /// A peer with a certificate of its own, which trusts `friends`.
 //!     fn new(
 //!         name: &'static str,
@@ -57,9 +57,9 @@
 //!     }
 //! }
 //!
-//! impl Handler for Peer {
+//! impl Handler for ConnEntry {
 //!     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-//!         let Some(peer) = net.peer(conn) else { return Ok(None) };
+//!         let Some(peer) = net.connection(conn) else { return Ok(None) };
 //!         Ok(Some(Box::new(match peer.side() {
 //!             Side::Initiator => tls::client(self.client.clone(), ServerName::try_from("bob").expect("a name"))?,
 //!             Side::Responder => tls::server(self.server.clone())?,
@@ -68,7 +68,7 @@
 //!
 //!     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
 //!         // Which of the friends it is, the certificate says, and nothing else does; see below.
-//!         let shown = net.peer(conn).and_then(|peer| peer.identity()?.certificates.first());
+//!         let shown = net.connection(conn).and_then(|peer| peer.identity()?.certificates.first());
 //!         if self.friends.iter().any(|friend| Some(friend.as_ref()) == shown.map(Vec::as_slice)) {
 //!             let _ = net.send(conn, self.name.as_bytes());
 //!         } else {
@@ -89,8 +89,8 @@
 //! let key = |bytes: Vec<u8>| PrivateKeyDer::try_from(bytes);
 //! let (alices, bobs) = (alice.cert.der().clone(), bob.cert.der().clone());
 //!
-//! let bob = Peer::new("bob", bobs.clone(), key(bob.signing_key.serialize_der())?, &[alices.clone()])?;
-//! let alice = Peer::new("alice", alices, key(alice.signing_key.serialize_der())?, &[bobs])?;
+//! let bob = ConnEntry::new("bob", bobs.clone(), key(bob.signing_key.serialize_der())?, &[alices.clone()])?;
+//! let alice = ConnEntry::new("alice", alices, key(alice.signing_key.serialize_der())?, &[bobs])?;
 //! let (mut alice, mut bob) = (Node::new(Config::default(), alice)?, Node::new(Config::default(), bob)?);
 //! let addr = bob.net().listen("127.0.0.1:0")?;
 //! alice.net().connect(addr)?;
@@ -121,7 +121,7 @@
 //!
 //! # What is proved
 //!
-//! [`Peer::identity`](crate::Peer::identity) has, from [`Handler::on_connect`] on:
+//! [`ConnEntry::identity`](crate::Peer::identity) has, from [`Handler::on_connect`] on:
 //!
 //! | field | on the client | on the server |
 //! |---|---|---|
@@ -175,7 +175,7 @@
 
 mod reason;
 mod record;
-mod session;
+mod tls_session;
 
 use std::io;
 use std::sync::Arc;
@@ -185,7 +185,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
-pub use session::Tls;
+pub use tls_session::Tls;
 
 /// The client's end of a TLS connection with `name`, for a connection that this node dialled.
 ///

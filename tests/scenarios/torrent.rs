@@ -55,7 +55,7 @@ impl Handler for Talker {
     }
 
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.peer(conn).expect("it is asked for it").side();
+        let side = net.connection(conn).expect("it is asked for it").side();
         if self.secured == Secured::Xor {
             let mut session = Xor::new(side);
             session.data_max = self.data_max;
@@ -101,7 +101,7 @@ fn patient() -> Config {
             connect: None,
             handshake: None,
             idle: None,
-            partial_frame: None,
+            partial_message: None,
             write_stall: None,
             linger: None,
         },

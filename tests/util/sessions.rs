@@ -29,7 +29,7 @@ pub fn with_sessions<S: Session + 'static>(
     mut make: impl FnMut(Side) -> S + Send + 'static,
 ) -> Recorder {
     recorder.sessions = Box::new(move |net: &mut Net, conn: ConnId| {
-        let side = net.peer(conn).expect("it is asked for it").side();
+        let side = net.connection(conn).expect("it is asked for it").side();
         Ok(Some(Box::new(make(side))))
     });
     recorder

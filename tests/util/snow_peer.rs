@@ -106,7 +106,7 @@ impl Deal {
     pub fn sessions(&self) -> Sessions {
         let deal = self.clone();
         Box::new(move |net, conn| {
-            let side = net.peer(conn).expect("it is there").side();
+            let side = net.connection(conn).expect("it is there").side();
             let session: Box<dyn Session> = Box::new(deal.noise(side).build()?);
             Ok(Some(session))
         })

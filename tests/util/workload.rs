@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use peerloop::sim::{Faults, Link, NodeId, Random, World};
 use peerloop::{
-    Config, ConnId, DisconnectReason, HalfOpen, Handler, Net, Overflow, Panics, Permission, Phase,
-    PrefixLimit, Timeouts,
+    Config, ConnId, DisconnectReason, HalfOpen, Handler, Net, Overflow, Panics, Permission,
+    PrefixLimit, TimeoutKind, Timeouts,
 };
 
 use chatter::{Chatter, some_timeouts};
@@ -239,7 +239,7 @@ pub fn drip(seed: u64) {
     world.faults(Faults::calm());
     let timeouts = Timeouts {
         idle: Some(IDLE),
-        partial_frame: None,
+        partial_message: None,
         ..Timeouts::default()
     };
     let config = Config {
@@ -262,5 +262,5 @@ pub fn drip(seed: u64) {
         world.run_for(every);
     }
     let ended = world.with(node, |it, _| it.0);
-    assert_eq!(ended, Some(DisconnectReason::Timeout(Phase::Idle)));
+    assert_eq!(ended, Some(DisconnectReason::Timeout(TimeoutKind::Idle)));
 }

@@ -1,22 +1,22 @@
 //! Bytes in order, none twice and none lost.
 
+use crate::connection::{ConnEntry, Lifecycle};
+use crate::event_loop::InboundInspection;
 use crate::id::ConnId;
-use crate::network::sim::Passed;
-use crate::peer::{Peer, State};
-use crate::turn::InboundView;
+use crate::sys::sim::Passed;
 
 /// What was accepted for sending is queued, or on the wire, or sealed; nothing else is, but what a session said.
 pub(super) fn check_sent(
     conn: ConnId,
-    peer: &Peer,
-    inbound: &InboundView<'_>,
+    entry: &ConnEntry,
+    inbound: &InboundInspection<'_>,
     written: u64,
     passed: Passed,
 ) -> Result<(), String> {
-    if !peer.is_live() || peer.sealed_off {
+    if !entry.is_live() || entry.sealing_failed {
         return Ok(());
     }
-    let (accepted, queued) = (peer.traffic.bytes_sent, peer.queued() as u64);
+    let (accepted, queued) = (entry.traffic.bytes_sent, entry.queued() as u64);
     let is_exact = match inbound.batch {
         None => accepted + passed.said == written + queued,
         Some(batch) => accepted + batch as u64 == passed.sealed + queued && written <= passed.said,
@@ -32,22 +32,22 @@ pub(super) fn check_sent(
 /// What came out of the wire or the session was delivered, each message once and in order, and the rest of it is kept.
 pub(super) fn check_received(
     conn: ConnId,
-    peer: &Peer,
-    inbound: &InboundView<'_>,
+    entry: &ConnEntry,
+    inbound: &InboundInspection<'_>,
     undelivered: &[u8],
     passed: Passed,
 ) -> Result<(), String> {
-    if peer.inner_state() != State::Open {
+    if entry.lifecycle() != Lifecycle::Open {
         return Ok(());
     }
-    let (counted, kept) = (peer.traffic.bytes_received, inbound.stash.len());
+    let (counted, kept) = (entry.traffic.bytes_received, inbound.partial.len());
     if counted != passed.delivered || kept != undelivered.len() {
         let (delivered, left) = (passed.delivered, undelivered.len());
         return Err(format!(
             "{conn}: {delivered} bytes delivered and {left} not, but {counted} counted and {kept} kept"
         ));
     }
-    if inbound.stash != undelivered {
+    if inbound.partial != undelivered {
         return Err(format!("{conn}: what is kept is not what has arrived"));
     }
     Ok(())

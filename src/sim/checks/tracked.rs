@@ -1,18 +1,18 @@
 //! Answers to tracked sends.
 
+use crate::event_loop::LoopState;
 use crate::id::ConnId;
 use crate::net::Net;
 use crate::sim::ledger::{Ledger, Tokens};
-use crate::turn::Core;
 
 /// The answers that are owed, by connection, in their order: of what is written first.
-pub(in crate::sim) fn tracked(core: &Core, net: &Net) -> Tokens {
+pub(in crate::sim) fn tracked(state: &LoopState, net: &Net) -> Tokens {
     let mut owed = Tokens::new();
-    for &(conn, token) in core.answers_owed() {
+    for &(conn, token) in state.answers_owed() {
         owed.entry(conn).or_default().push(token);
     }
-    for (conn, peer) in net.peers.iter() {
-        let Some(queue) = &peer.queue else { continue };
+    for (conn, entry) in net.conns.iter() {
+        let Some(queue) = &entry.queue else { continue };
         let mut waiting = queue.tracked().peekable();
         if waiting.peek().is_some() {
             owed.entry(conn).or_default().extend(waiting);
@@ -22,8 +22,8 @@ pub(in crate::sim) fn tracked(core: &Core, net: &Net) -> Tokens {
 }
 
 /// Every tracked send was answered once, with its own token, in order, to its own connection; or will be.
-pub(super) fn check_tracked(core: &Core, net: &Net, ledger: &Ledger) -> Result<(), String> {
-    let owed = tracked(core, net);
+pub(super) fn check_tracked(state: &LoopState, net: &Net, ledger: &Ledger) -> Result<(), String> {
+    let owed = tracked(state, net);
     let count = owed.values().map(Vec::len).sum::<usize>() as u64;
     let (tracked, answered) = (net.metrics.sends_tracked, ledger.answered);
     if tracked != answered + count {

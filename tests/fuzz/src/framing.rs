@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use peerloop::sim::{Faults, World};
 use peerloop::{
-    ByteOrder, Config, ConnId, Decoded, DisconnectReason, FrameError, Framer, Framing, Handler,
+    ByteOrder, Config, ConnId, Decoded, DisconnectReason, Framer, Framing, FramingError, Handler,
     LengthPrefix, Net,
 };
 
@@ -15,7 +15,7 @@ use crate::reference::{Rule, parse};
 struct TwoBytes;
 
 impl Framer for TwoBytes {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let Some(head) = bytes.first_chunk() else {
             return Ok(Decoded::Incomplete { at_least: 2 });
         };
@@ -29,7 +29,7 @@ impl Framer for TwoBytes {
         })
     }
 
-    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
         wire.extend_from_slice(&(body.len() as u16).to_be_bytes());
         wire.extend_from_slice(body);
         Ok(())
@@ -153,7 +153,7 @@ pub fn framing(data: &[u8]) {
         assert_eq!(it.messages, expected.messages, "{rule:?}, at most {max}");
         let is_bad = matches!(
             it.ended,
-            Some(DisconnectReason::FrameTooLarge { .. } | DisconnectReason::BadFrame(_))
+            Some(DisconnectReason::MessageTooLarge { .. } | DisconnectReason::MalformedFrame(_))
         );
         assert_eq!(
             is_bad, expected.is_bad,

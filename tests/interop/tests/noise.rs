@@ -312,7 +312,7 @@ struct Secret {
 
 impl Handler for Secret {
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.peer(conn).map_or(Side::Responder, Peer::side);
+        let side = net.connection(conn).map_or(Side::Responder, Peer::side);
         let key = key_of_looping();
         let mut noise = Noise::new(self.speech.pattern, side)
             .local_key(&key)
@@ -324,7 +324,7 @@ impl Handler for Secret {
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let identity = net.peer(conn).and_then(Peer::identity);
+        let identity = net.connection(conn).and_then(Peer::identity);
         self.proved = identity.and_then(|identity| identity.public_key.clone());
         self.exchange.on_connect(net, conn);
     }

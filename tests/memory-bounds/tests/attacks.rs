@@ -79,7 +79,7 @@ mod crowds {
         let impatient = ListenOptions {
             timeouts: Some(Timeouts {
                 idle: Some(Duration::from_secs(2)),
-                partial_frame: Some(Duration::from_secs(1)),
+                partial_message: Some(Duration::from_secs(1)),
                 ..Timeouts::default()
             }),
             ..ListenOptions::default()
@@ -95,11 +95,11 @@ mod crowds {
         let metrics = attacked.node.net().metrics();
         // Every second one has begun a message. One whose byte came late may have been idle for longer.
         assert_eq!(
-            metrics.idle_timeouts + metrics.partial_frame_timeouts,
+            metrics.idle_timeouts + metrics.partial_message_timeouts,
             count as u64
         );
         assert!(metrics.idle_timeouts >= count as u64 / 2);
-        assert!(metrics.partial_frame_timeouts > 0);
+        assert!(metrics.partial_message_timeouts > 0);
         attacked.end(count as u64);
         alone.assert_below(20_000_000);
     }
@@ -540,7 +540,7 @@ mod starvation {
     fn starve() {
         let alone = Alone::begin();
         let config = Config {
-            accept_pause: Duration::from_millis(5),
+            accept_backoff: Duration::from_millis(5),
             ..Config::default()
         };
         let mut attacked = Attacked::new(config, echo);
@@ -553,8 +553,8 @@ mod starvation {
         attacked.honest_goes_on();
         let metrics = attacked.node.net().metrics();
         assert_eq!(metrics.accepted, 1);
-        assert!(metrics.accept_pauses > 0);
-        assert!(metrics.accept_errors <= metrics.accept_pauses);
+        assert!(metrics.accept_backoffs > 0);
+        assert!(metrics.accept_errors <= metrics.accept_backoffs);
         drop(ballast);
         println!("{FED}");
         attacked.until("the later ones are let in", |node| {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use peerloop::session::Session;
 use peerloop::sim::Random;
 use peerloop::{
-    Admission, Bytes, ConnId, ConnMap, ConnectError, DialOptions, DisconnectReason, HalfOpen,
+    Admission, Bytes, ConnId, ConnMap, ConnectError, ConnectOptions, DisconnectReason, HalfOpen,
     Handler, ListenOptions, Net, Overflow, Permission, SendError, SendOutcome, Side, Timeouts,
     TimerId,
 };
@@ -158,7 +158,10 @@ impl Chatter {
         let alike = |talk: &Talk| talk.sent == *sent && talk.kind.is_raw() == kind.is_raw();
         let all = self.talks.iter().filter(|(_, talk)| alike(talk));
         let mut all: Vec<ConnId> = all.map(|(conn, _)| conn).collect();
-        let sent_by = |net: &Net, conn| net.peer(conn).map_or(0, |it| it.traffic().messages_sent);
+        let sent_by = |net: &Net, conn| {
+            net.connection(conn)
+                .map_or(0, |it| it.traffic().messages_sent)
+        };
         let before: Vec<u64> = all.iter().map(|conn| sent_by(net, *conn)).collect();
         let gone = self.stale.first().copied();
         let outcome = net.broadcast(all.iter().copied().chain(gone), &body);
@@ -185,7 +188,7 @@ impl Chatter {
         let mut addr = self.others[self.random.below(self.others.len() as u64) as usize];
         let second = self.random.chance(0.4);
         addr.set_port(PORTS[usize::from(second)]);
-        let mut options = DialOptions::default();
+        let mut options = ConnectOptions::default();
         if second {
             options.framing = Some(self.rules.kinds[1].framing());
         }
@@ -249,7 +252,7 @@ impl Chatter {
         assert!(net.listeners().count() <= 2 && net.config().max_frame == 40_000);
         let stats = net.stats();
         for conn in self.talks.keys() {
-            let peer = net.peer(conn).expect("it is connected");
+            let peer = net.connection(conn).expect("it is connected");
             assert!(peer.id() == conn && peer.local_addr().is_some());
             assert!(peer.traffic().bytes_sent <= stats.bytes_sent);
             assert!(net.queued(conn) as u64 <= peer.traffic().bytes_sent + 64);
@@ -347,7 +350,7 @@ pub fn some_timeouts(random: &mut Random) -> Timeouts {
         connect: time(5_000),
         handshake: time(5_000),
         idle: time(10_000),
-        partial_frame: time(10_000),
+        partial_message: time(10_000),
         write_stall: time(5_000),
         linger: time(5_000),
     }
@@ -376,12 +379,12 @@ impl Handler for Chatter {
         if self.active && self.random.chance(0.02) {
             return Err(io::Error::other("none for this one"));
         }
-        let side = net.peer(conn).expect("it is asked for it").side();
+        let side = net.connection(conn).expect("it is asked for it").side();
         Ok(self.rules.session(side, &mut self.random))
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let peer = net.peer(conn).expect("it is connected");
+        let peer = net.connection(conn).expect("it is connected");
         let server = match peer.side() {
             Side::Initiator => peer.addr(),
             Side::Responder => peer.local_addr().expect("it is connected"),

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use peerloop::session::Session;
 use peerloop::sim::Random;
-use peerloop::{ByteOrder, Decoded, FrameError, Framer, Framing, LengthPrefix, Side};
+use peerloop::{ByteOrder, Decoded, Framer, Framing, FramingError, LengthPrefix, Side};
 
 use super::secured::Secured;
 use crate::sessions::{Manner, Xor};
@@ -167,13 +167,13 @@ struct Numbered {
 }
 
 impl Framer for Numbered {
-    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FrameError> {
+    fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let Some(&[number, high, low]) = bytes.first_chunk() else {
             let at_least = bytes.len() + 1;
             return Ok(Decoded::Incomplete { at_least });
         };
         if number != self.next {
-            return Err(FrameError::Malformed("a frame is missing"));
+            return Err(FramingError::Malformed("a frame is missing"));
         }
         let end = 3 + usize::from(u16::from_be_bytes([high, low]));
         match bytes.get(end) {
@@ -183,14 +183,14 @@ impl Framer for Numbered {
                 let (body, consumed) = (3..end, end + 1);
                 Ok(Decoded::Frame { body, consumed })
             }
-            Some(_) => Err(FrameError::Malformed("no mark")),
+            Some(_) => Err(FramingError::Malformed("no mark")),
         }
     }
 
-    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FrameError> {
+    fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
         let Ok(len) = u16::try_from(body.len()) else {
             let (len, max) = (body.len() as u64, u64::from(u16::MAX));
-            return Err(FrameError::TooLarge {
+            return Err(FramingError::TooLarge {
                 len,
                 max: max as usize,
             });

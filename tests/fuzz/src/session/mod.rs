@@ -96,7 +96,7 @@ fn connect(kind: Kind, side: Side, half_open: HalfOpen, input: &mut Input<'_>) -
         timeouts: Timeouts {
             handshake: Some(HANDSHAKE),
             idle: None,
-            partial_frame: None,
+            partial_message: None,
             ..Timeouts::default()
         },
         ..Config::default()

@@ -140,7 +140,7 @@ impl Verdict<'_> {
             D::Session(S::Malformed(_) | S::Refused(_) | S::RefusedByPeer(_)) => {
                 !self.is_genuine || misheard
             }
-            D::Truncated { .. } | D::FrameTooLarge { .. } => {
+            D::Truncated { .. } | D::MessageTooLarge { .. } => {
                 self.kind == Kind::Chunks && !self.is_genuine
             }
             _ => false,

@@ -29,7 +29,7 @@ struct Runner {
 
 impl Handler for Runner {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        match net.peer(conn).map(peerloop::Peer::side) {
+        match net.connection(conn).map(peerloop::Peer::side) {
             Some(Side::Initiator) => self.right = Some(conn),
             _ => self.left = Some(conn),
         }

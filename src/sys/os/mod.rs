@@ -1,0 +1,10 @@
+//! TCP through mio.
+
+mod listener;
+mod poller;
+mod stream;
+
+pub(super) use listener::{OsListener, OsReserve};
+pub(super) use poller::{OsPoller, OsRegistrar, OsWake};
+pub(super) use stream::OsStream;
+pub(crate) use stream::SocketOptions;

@@ -1,0 +1,194 @@
+//! The system's poll, and what is registered with it.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
+
+use super::{OsListener, OsStream};
+use crate::sys::{EVENTS_MAX, Readiness, WakeList};
+
+/// Waits for readiness, and has the clock.
+#[derive(Debug)]
+pub(crate) struct OsPoller {
+    poll: Poll,
+    events: Events,
+    registrar: OsRegistrar,
+    busy_poll: Option<Duration>,
+}
+
+impl OsPoller {
+    pub(crate) fn new(busy_poll: Option<Duration>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let registrar = OsRegistrar {
+            registry: Arc::new(poll.registry().try_clone()?),
+            member_tag: 0,
+        };
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            registrar,
+            busy_poll,
+        })
+    }
+
+    pub(crate) fn registrar(&self) -> &OsRegistrar {
+        &self.registrar
+    }
+
+    /// Waits until something is ready, the timeout is over or the deadline has come. An interrupted wait is one
+    /// without events.
+    pub(crate) fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        deadline: Option<Instant>,
+    ) -> io::Result<()> {
+        // mio rounds up to milliseconds, so a deadline is never met too early.
+        let until = match deadline {
+            Some(deadline) if timeout != Some(Duration::ZERO) => {
+                Some(deadline.saturating_duration_since(self.now()))
+            }
+            _ => None,
+        };
+        let timeout = timeout.into_iter().chain(until).min();
+        let spin = match (self.busy_poll, timeout) {
+            (None, _) | (_, Some(Duration::ZERO)) => return self.poll(timeout),
+            (Some(spin), None) => spin,
+            (Some(spin), Some(timeout)) => spin.min(timeout),
+        };
+        if self.spin(spin)? {
+            return Ok(());
+        }
+        self.poll(timeout.map(|timeout| timeout - spin))
+    }
+
+    /// Asks again and again for this long, without sleeping; whether something came.
+    fn spin(&mut self, spin: Duration) -> io::Result<bool> {
+        let begun = self.now();
+        loop {
+            self.poll(Some(Duration::ZERO))?;
+            if !self.events.is_empty() {
+                return Ok(true);
+            }
+            if self.now().saturating_duration_since(begun) >= spin {
+                return Ok(false);
+            }
+        }
+    }
+
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Whether the last wait brought as much as one can.
+    pub(crate) fn is_full(&self) -> bool {
+        self.events.iter().nth(EVENTS_MAX - 1).is_some()
+    }
+
+    /// What the last wait brought.
+    pub(crate) fn ready(&self) -> impl Iterator<Item = Readiness> + '_ {
+        self.events.iter().map(|event| {
+            let failed = event.is_error();
+            Readiness {
+                token: event.token().0,
+                readable: event.is_readable() || failed,
+                writable: event.is_writable() || failed,
+                finished: event.is_read_closed() || failed,
+            }
+        })
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(self.poll.registry())
+    }
+}
+
+/// Where sockets are registered. Always for reading and writing at once: mio is edge-triggered, so a socket that is
+/// registered once needs no further system call.
+#[derive(Clone, Debug)]
+pub(crate) struct OsRegistrar {
+    registry: Arc<Registry>,
+    /// Added to every token: which member of a group it belongs to.
+    member_tag: usize,
+}
+
+impl OsRegistrar {
+    pub(crate) fn add_stream(&self, stream: &mut OsStream, token: usize) -> io::Result<()> {
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let token = Token(self.member_tag | token);
+        self.registry.register(&mut stream.0, token, interest)
+    }
+
+    pub(crate) fn remove_stream(&self, stream: &mut OsStream) -> io::Result<()> {
+        self.registry.deregister(&mut stream.0)
+    }
+
+    pub(crate) fn add_listener(&self, listener: &mut OsListener, token: usize) -> io::Result<()> {
+        let token = Token(self.member_tag | token);
+        self.registry
+            .register(&mut listener.0, token, Interest::READABLE)
+    }
+
+    pub(crate) fn remove_listener(&self, listener: &mut OsListener) -> io::Result<()> {
+        self.registry.deregister(&mut listener.0)
+    }
+
+    #[inline]
+    pub(crate) fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    pub(crate) fn waker(&self, token: usize) -> io::Result<OsWake> {
+        let waker = Waker::new(&self.registry, Token(token))?;
+        Ok(OsWake {
+            waker: Arc::new(waker),
+            wake_list: None,
+        })
+    }
+
+    /// The same poll, for the member of a group with this lane.
+    pub(crate) fn with_member_tag(&self, member_tag: usize) -> Self {
+        let registry = Arc::clone(&self.registry);
+        Self {
+            registry,
+            member_tag,
+        }
+    }
+}
+
+/// Ends another thread's wait.
+#[derive(Debug)]
+pub(crate) struct OsWake {
+    waker: Arc<Waker>,
+    /// Where the member of a group that is meant says so, since a poll has one waker only.
+    wake_list: Option<(WakeList, usize)>,
+}
+
+impl OsWake {
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        if let Some((wake_list, member)) = &self.wake_list {
+            wake_list.ring(*member);
+        }
+        self.waker.wake()
+    }
+
+    /// The same waker, for a member of a group.
+    pub(crate) fn on_behalf_of(&self, member: usize, wake_list: WakeList) -> Self {
+        Self {
+            waker: Arc::clone(&self.waker),
+            wake_list: Some((wake_list, member)),
+        }
+    }
+}

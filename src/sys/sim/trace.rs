@@ -1,0 +1,148 @@
+//! What happened, when, and to whom.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+/// Lines that are always kept, for the message of a violated check.
+const RECENT_MAX: usize = 64;
+
+/// Who did or suffered something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Who {
+    Network,
+    Node(usize),
+    Wire(u64),
+}
+
+/// One line of a [`Trace`]: who, when, what.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TraceEntry {
+    pub(crate) at: Duration,
+    pub(crate) who: Who,
+    pub(crate) what: &'static str,
+    /// A socket, a connection or a key; what it is, `what` says.
+    pub(crate) subject: u64,
+    pub(crate) detail: u64,
+}
+
+/// What happened in a world so far: every event of the network and every callback, a line each, with who and when. A running
+/// hash of all of it is kept always, the lines only if they were asked for.
+///
+/// Two worlds in which the same happened have equal traces, byte for byte.
+#[derive(Clone, Debug)]
+pub struct Trace {
+    hash: u64,
+    len: u64,
+    recent: VecDeque<TraceEntry>,
+    /// Everything, if that is wanted.
+    all: Option<Vec<TraceEntry>>,
+}
+
+impl Trace {
+    pub(crate) fn new() -> Self {
+        Self {
+            hash: 0xcbf2_9ce4_8422_2325,
+            len: 0,
+            recent: VecDeque::with_capacity(RECENT_MAX),
+            all: None,
+        }
+    }
+
+    /// A number that stands for everything that happened, lines that were not kept included.
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Lines so far, those that were not kept included.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing has happened yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn keep_all(&mut self) {
+        self.all.get_or_insert_default();
+    }
+
+    pub(crate) fn push(&mut self, entry: TraceEntry) {
+        self.len += 1;
+        let who = match entry.who {
+            Who::Network => 0,
+            Who::Node(index) => 1 + 2 * index as u64,
+            Who::Wire(id) => 2 + 2 * id,
+        };
+        let at = entry.at.as_nanos() as u64;
+        for word in [at, who, entry.subject, entry.detail] {
+            self.hash = mix(self.hash, word);
+        }
+        for byte in entry.what.bytes() {
+            self.hash = mix(self.hash, u64::from(byte));
+        }
+        if let Some(all) = &mut self.all {
+            all.push(entry);
+        }
+        if self.recent.len() == RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(entry);
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &TraceEntry> {
+        let all = self.all.iter().flatten();
+        let recent = self.recent.iter().filter(|_| self.all.is_none());
+        all.chain(recent)
+    }
+
+    /// The last lines, at most this many.
+    pub(crate) fn tail(&self, lines: usize) -> String {
+        let skipped = self.recent.len().saturating_sub(lines);
+        let tail = self.recent.iter().skip(skipped);
+        tail.map(|entry| format!("  {entry}\n")).collect()
+    }
+}
+
+/// The lines that were kept: all of them if the world was asked to keep them, otherwise the last few.
+impl fmt::Display for Trace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entries().try_for_each(|entry| writeln!(f, "{entry}"))
+    }
+}
+
+impl fmt::Display for TraceEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, nanos) = (self.at.as_secs(), self.at.subsec_nanos());
+        write!(f, "{seconds}.{nanos:09} ")?;
+        match self.who {
+            Who::Network => f.write_str("net")?,
+            Who::Node(index) => write!(f, "n{index}")?,
+            Who::Wire(id) => write!(f, "w{id}")?,
+        }
+        write!(f, " {} {:x} {}", self.what, self.subject, self.detail)
+    }
+}
+
+/// One step of a hash: FNV-1a's, over words, with the high bits brought down.
+pub(crate) fn mix(hash: u64, word: u64) -> u64 {
+    let mixed = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
+    mixed ^ (mixed >> 29)
+}
+
+/// A number that stands for some bytes.
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    let mut words = bytes.chunks_exact(8);
+    let mut hash = bytes.len() as u64;
+    for word in &mut words {
+        hash = mix(
+            hash,
+            word.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        );
+    }
+    words
+        .remainder()
+        .iter()
+        .fold(hash, |hash, byte| mix(hash, u64::from(*byte)))
+}

@@ -1,0 +1,53 @@
+//! Scripted peers: sockets without a node, spared by the faults of calls.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+
+use super::connect::Buffers;
+use super::internet::Internet;
+use super::socket::{Owner, SocketId, SocketState};
+
+impl Internet {
+    pub(crate) fn connect_wire(&mut self, host: IpAddr, addr: SocketAddr) -> io::Result<SocketId> {
+        self.connect(host, addr, None, Owner::Wire, Buffers::default())
+    }
+
+    pub(crate) fn listen_wire(&mut self, addr: SocketAddr, backlog: u32) -> io::Result<u64> {
+        self.listen(addr.ip(), addr, (backlog, false), Buffers::default())
+    }
+
+    pub(crate) fn accept_wire(&mut self, listener: u64) -> Option<(SocketId, SocketAddr)> {
+        self.take_waiting(listener, Owner::Wire)
+    }
+
+    pub(crate) fn write_wire(&mut self, wire: SocketId, bytes: &[u8]) -> io::Result<usize> {
+        self.write(wire, &[IoSlice::new(bytes)])
+    }
+
+    /// Everything that has arrived, and whether the stream has ended after it.
+    pub(crate) fn read_wire(&mut self, wire: SocketId, into: &mut Vec<u8>) -> io::Result<bool> {
+        let mut block = [0; 4096];
+        loop {
+            match self.read(wire, &mut block) {
+                Ok(0) => return Ok(true),
+                Ok(count) => into.extend_from_slice(&block[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    pub(crate) fn finish_wire(&mut self, wire: SocketId) -> io::Result<()> {
+        self.finish(wire)
+    }
+
+    pub(crate) fn close_wire(&mut self, wire: SocketId, reset: bool) {
+        self.close(wire, reset);
+    }
+
+    pub(crate) fn is_wire_established(&self, wire: SocketId) -> bool {
+        self.sockets
+            .get(&wire)
+            .is_some_and(|socket| socket.state == SocketState::Established)
+    }
+}

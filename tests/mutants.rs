@@ -1,0 +1,79 @@
+//! The simulator finds mistakes: each of those in `src/mutants.rs` makes some seed fail, and none of them is made, none
+//! does. Run as `.ci/run` does, with `RUSTFLAGS="--cfg peerloop_mutants"`; without that there is nothing to plant.
+#![cfg(peerloop_mutants)]
+
+#[path = "util/sessions.rs"]
+mod sessions;
+mod util;
+#[path = "util/workload.rs"]
+mod workload;
+
+use std::panic::{catch_unwind, set_hook, take_hook};
+use std::sync::Once;
+
+use peerloop::mutants::{Mistake, plant};
+
+/// As many as CI runs.
+const SEEDS: u64 = 300;
+
+/// The first seed that fails with this mistake.
+fn found(mistake: Mistake) -> Option<u64> {
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        // Every seed that fails would tell at length.
+        let tell = take_hook();
+        set_hook(Box::new(move |panic| {
+            if std::env::var_os("TELL").is_some() {
+                tell(panic);
+            }
+        }));
+    });
+    plant(Some(mistake));
+    let fails = |seed: &u64| {
+        let drips = catch_unwind(|| workload::drip(*seed)).is_err();
+        drips || catch_unwind(|| workload::run(*seed)).is_err()
+    };
+    let found = (0..SEEDS).find(fails);
+    plant(None);
+    found
+}
+
+macro_rules! mistakes {
+    ($($name:ident: $mistake:ident,)+) => {
+        $(
+            #[test]
+            fn $name() {
+                let seed = found(Mistake::$mistake).expect("some seed fails");
+                println!("{:?} is found by the seed {seed}", Mistake::$mistake);
+            }
+        )+
+    };
+}
+
+mistakes! {
+    stopping_on_a_short_read_is_found: StopOnShortRead,
+    freeing_a_slot_within_the_turn_is_found: FreeWithinTurn,
+    forgetting_the_run_list_is_found: ForgetRunList,
+    delivering_after_a_close_is_found: DeliverAfterClose,
+    losing_what_came_during_a_pause_is_found: LoseEdgeOnResume,
+    charging_twice_is_found: ChargeTwice,
+    dropping_the_tail_of_a_partial_write_is_found: DropTailOfPartialWrite,
+    refreshing_idle_on_any_byte_is_found: RefreshIdleOnAnyByte,
+    forgetting_a_listener_is_found: ForgetListener,
+    losing_a_writable_edge_is_found: LoseWritableEdge,
+    forgetting_a_drain_is_found: ForgetDrain,
+    keeping_a_deadline_is_found: KeepDeadline,
+    dropping_what_comes_with_the_end_of_a_handshake_is_found: DropAfterHandshake,
+    answering_twice_is_found: AnswerTwice,
+    answering_in_disorder_is_found: AnswerInDisorder,
+    passing_the_cap_of_all_queues_is_found: PassLoopCap,
+    passing_the_cap_of_a_queue_is_found: PassQueueCap,
+    delivering_twice_is_found: DeliverTwice,
+    sealing_twice_is_found: SealTwice,
+    holding_for_what_is_sealed_is_found: HoldForBatch,
+    forgetting_who_was_held_is_found: ForgetHeld,
+    swapping_what_was_kept_with_what_came_is_found: SwapWithPartialFrame,
+    keeping_the_count_of_a_failed_handshake_is_found: KeepConnecting,
+    keeping_the_count_of_a_network_is_found: KeepPrefix,
+    dialling_without_a_limit_is_found: DialWithoutLimit,
+}
