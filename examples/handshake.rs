@@ -292,7 +292,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     })?;
     for (node, other) in [(&mut one, 2), (&mut two, 1)] {
         let link = node.handler().link(other).ok_or("there is no connection")?;
-        let side = node.net().connection(link).map(Peer::side);
+        let side = node.net().connection(link).map(Peer::direction);
         writeln!(out, "one connection remains: {side:?}")?;
         node.net().send(link, b"good day")?;
     }

@@ -16,7 +16,9 @@ use std::time::Duration;
 
 use peerloop::noise::{Noise, Pattern, StaticKey};
 use peerloop::session::{Identity, Session};
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Peer, Side};
+use peerloop::{
+    Config, ConnId, ConnectError, Direction, DisconnectReason, Handler, Net, Node, Peer,
+};
 
 struct Person {
     name: &'static str,
@@ -48,12 +50,14 @@ impl Person {
 
 impl Handler for Person {
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.connection(conn).map_or(Side::Responder, Peer::side);
+        let side = net
+            .connection(conn)
+            .map_or(Direction::Inbound, Peer::direction);
         let mut noise = Noise::new(Pattern::XX, side)
             .prologue(b"peerloop example/1")
             .local_key(&self.key)
             .payload(self.name.as_bytes());
-        if side == Side::Initiator {
+        if side == Direction::Outbound {
             noise = noise.remote_key(&self.friend);
         }
         Ok(Some(Box::new(noise.build()?)))
@@ -80,7 +84,7 @@ impl Handler for Person {
         let text = String::from_utf8_lossy(message);
         self.tell(&format!("hears \"{text}\""));
         // Who dialled has heard all there is to hear.
-        if net.connection(conn).map(Peer::side) == Some(Side::Initiator) {
+        if net.connection(conn).map(Peer::direction) == Some(Direction::Outbound) {
             net.close(conn);
         }
     }

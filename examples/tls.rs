@@ -20,7 +20,9 @@ use peerloop::session::Session;
 use peerloop::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use peerloop::tls::rustls::server::WebPkiClientVerifier;
 use peerloop::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Side, tls};
+use peerloop::{
+    Config, ConnId, ConnectError, Direction, DisconnectReason, Handler, Net, Node, tls,
+};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
 /// What both sides must say that they speak (ALPN).
@@ -127,9 +129,9 @@ impl Peer {
 impl Handler for Peer {
     // Who dialled is the client. All certificates are checked here, before `on_connect`.
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.connection(conn).map(|peer| peer.side());
+        let side = net.connection(conn).map(|peer| peer.direction());
         Ok(Some(Box::new(match side {
-            Some(Side::Initiator) => {
+            Some(Direction::Outbound) => {
                 let name = ServerName::try_from("bob").map_err(io::Error::other)?;
                 tls::client(self.tls.client.clone(), name)?
             }
@@ -144,7 +146,7 @@ impl Handler for Peer {
         }
         if net
             .connection(conn)
-            .is_some_and(|peer| peer.side() == Side::Initiator)
+            .is_some_and(|peer| peer.direction() == Direction::Outbound)
         {
             self.speak(net, conn);
         }
@@ -158,7 +160,7 @@ impl Handler for Peer {
         ));
         if net
             .connection(conn)
-            .is_some_and(|peer| peer.side() == Side::Initiator)
+            .is_some_and(|peer| peer.direction() == Direction::Outbound)
         {
             self.speak(net, conn);
         } else if let Err(error) = net.send(conn, text.to_uppercase().as_bytes()) {

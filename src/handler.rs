@@ -74,7 +74,7 @@ pub trait Handler {
     }
 
     /// A connection is established. Called exactly once for each, before its first message, for dialled and accepted
-    /// ones alike; [`ConnEntry::side`](crate::Peer::side) tells which it is.
+    /// ones alike; [`ConnEntry::direction`](crate::Peer::direction) tells which it is.
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         let _ = (net, conn);
     }

@@ -1,8 +1,7 @@
-//! Names for connections, timers and roles.
+//! Ids of connections, shards and timers, and the direction of a connection.
 
 use std::fmt;
 use std::num::NonZeroU64;
-use std::ops::Not;
 
 /// The name of one connection of one node, from the moment it was asked for until its last callback.
 ///
@@ -142,25 +141,13 @@ pub struct TimerId {
     pub(crate) serial: u64,
 }
 
-/// Which role **this** node plays on a connection.
+/// The direction in which a TCP connection was opened, as seen from this node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Side {
-    /// This node dialled.
-    Initiator,
-    /// This node accepted.
-    Responder,
-}
-
-impl Not for Side {
-    type Output = Self;
-
-    /// The role of the other end.
-    fn not(self) -> Self {
-        match self {
-            Self::Initiator => Self::Responder,
-            Self::Responder => Self::Initiator,
-        }
-    }
+pub enum Direction {
+    /// The peer connected to a listener of this node.
+    Inbound,
+    /// This node connected to the peer.
+    Outbound,
 }
 
 /// Where in a poller key the member of a group is told, above the token. Groups are for 64-bit targets.
@@ -219,11 +206,5 @@ mod tests {
     #[test]
     fn an_optional_id_is_as_small_as_an_id() {
         assert_eq!(size_of::<Option<ConnId>>(), 8);
-    }
-
-    #[test]
-    fn the_other_side_of_the_other_side_is_this_one() {
-        assert_eq!(!Side::Initiator, Side::Responder);
-        assert_eq!(!!Side::Initiator, Side::Initiator);
     }
 }

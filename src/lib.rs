@@ -199,7 +199,7 @@ pub use error::{
 };
 pub use framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 pub use handler::{Admission, Handler, SendOutcome};
-pub use id::{ConnId, ShardId, Side, TimerId};
+pub use id::{ConnId, Direction, ShardId, TimerId};
 pub use metrics::Metrics;
 pub use net::{Body, BroadcastOutcome as Broadcast, Net};
 #[cfg(target_pointer_width = "64")]

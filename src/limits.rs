@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::addr::CompactAddr;
 use crate::config::{Config, PrefixLimit};
 use crate::error::ConnectError;
-use crate::id::{ShardId, Side};
+use crate::id::{Direction, ShardId};
 use crate::mutants::mutant;
 
 /// The one set of counts that all shards of a node go by. Taken for a few lines at a time when a connection comes or goes,
@@ -142,16 +142,16 @@ impl Limits {
 
     /// It is established, or has come to nothing. The shards that waited for the place that is free now.
     #[must_use]
-    pub(crate) fn end_connecting(&mut self, side: Side) -> Vec<ShardId> {
-        let count = match side {
-            Side::Initiator => &mut self.outbound,
-            Side::Responder => &mut self.inbound,
+    pub(crate) fn end_connecting(&mut self, direction: Direction) -> Vec<ShardId> {
+        let count = match direction {
+            Direction::Outbound => &mut self.outbound,
+            Direction::Inbound => &mut self.inbound,
         };
         debug_assert!(*count > 0);
         *count = count.saturating_sub(1);
-        match side {
-            Side::Initiator => Vec::new(),
-            Side::Responder => std::mem::take(&mut self.held_up),
+        match direction {
+            Direction::Outbound => Vec::new(),
+            Direction::Inbound => std::mem::take(&mut self.held_up),
         }
     }
 
@@ -176,9 +176,9 @@ impl Limits {
             charged.push(addr.ip());
             let state = entry.lifecycle();
             let is_connecting = matches!(state, Lifecycle::Connecting | Lifecycle::Handshaking);
-            match entry.side() {
-                Side::Initiator => outbound += usize::from(is_connecting),
-                Side::Responder => inbound += usize::from(is_connecting),
+            match entry.direction() {
+                Direction::Outbound => outbound += usize::from(is_connecting),
+                Direction::Inbound => inbound += usize::from(is_connecting),
             }
             if !matches!(state, Lifecycle::Closing(_)) {
                 known.push(CompactAddr::from(addr));

@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use crate::buffers::overhead_max;
 use crate::connection::Ending;
 use crate::error::{ConnectError, DisconnectReason, SendError, SessionError, TimeoutKind};
-use crate::id::Side;
+use crate::id::Direction;
 use crate::mutants::mutant;
 
 /// What a node has done since it was made, for its operator. Plain numbers, copied out by
@@ -124,11 +124,11 @@ impl AddAssign for Metrics {
 
 impl Metrics {
     /// Counts the end of a connection or dial.
-    pub(crate) fn count_end(&mut self, ending: Ending, side: Side) {
+    pub(crate) fn count_end(&mut self, ending: Ending, direction: Direction) {
         let reason = match ending {
             Ending::Failed(error) => {
                 self.panics += u64::from(error == ConnectError::Session(SessionError::Panicked));
-                self.connects_failed += u64::from(side == Side::Initiator);
+                self.connects_failed += u64::from(direction == Direction::Outbound);
                 self.connect_timeouts += u64::from(error == ConnectError::TimedOut);
                 self.handshake_timeouts += u64::from(error == ConnectError::HandshakeTimedOut);
                 return;

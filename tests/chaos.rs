@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use peerloop::{
-    Admission, Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, HalfOpen, Handler,
-    Net, Node, Overflow, Permission, SendError, SendOutcome, Side, Timeouts, TimerId, Turn,
+    Admission, Config, ConnId, ConnectError, ConnectOptions, Direction, DisconnectReason, HalfOpen,
+    Handler, Net, Node, Overflow, Permission, SendError, SendOutcome, Timeouts, TimerId, Turn,
 };
 
 const NODES: usize = 16;
@@ -359,11 +359,11 @@ impl Handler for Member {
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         let dialled = self.dials.remove(&conn);
-        let side = net.connection(conn).map(|peer| peer.side());
+        let side = net.connection(conn).map(|peer| peer.direction());
         let expected = if dialled {
-            Side::Initiator
+            Direction::Outbound
         } else {
-            Side::Responder
+            Direction::Inbound
         };
         self.expect(side == Some(expected), || {
             format!("{conn} is {side:?} and not {expected:?}")

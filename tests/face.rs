@@ -465,7 +465,7 @@ mod listening_for_peers {
 mod dialling {
     use std::io::ErrorKind;
 
-    use peerloop::{ConnectOptions, Framing, PeerState, Side, Timeouts};
+    use peerloop::{ConnectOptions, Direction, Framing, PeerState, Timeouts};
 
     use super::*;
 
@@ -499,7 +499,7 @@ mod dialling {
         assert_eq!(listener.net().connection(here).unwrap().addr(), source);
         let peer = dialler.net().connection(conn).unwrap();
         assert_eq!(peer.local_addr(), Some(source));
-        assert_eq!((peer.addr(), peer.side()), (addr, Side::Initiator));
+        assert_eq!((peer.addr(), peer.direction()), (addr, Direction::Outbound));
     }
 
     #[test]
@@ -1116,7 +1116,7 @@ mod sending {
 }
 
 mod looking_around {
-    use peerloop::{ConnMap, PeerState, Side};
+    use peerloop::{ConnMap, Direction, PeerState};
 
     use super::*;
 
@@ -1133,7 +1133,7 @@ mod looking_around {
             let peer = net.connection(*conn).expect("it is one of them");
             let (addr, local_addr) = (theirs.local_addr().unwrap(), theirs.peer_addr().unwrap());
             assert_eq!((peer.addr(), peer.local_addr()), (addr, Some(local_addr)));
-            assert_eq!((peer.id(), peer.side()), (*conn, Side::Responder));
+            assert_eq!((peer.id(), peer.direction()), (*conn, Direction::Inbound));
             assert_eq!((peer.state(), peer.queued()), (PeerState::Connected, 0));
             assert!(peer.since() <= net.now());
             assert_eq!(net.find(addr), Some(*conn));

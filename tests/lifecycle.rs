@@ -6,14 +6,20 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use peerloop::{Config, ConnectError, DisconnectReason, PeerState, Side, Topology};
+use peerloop::{Config, ConnectError, Direction, DisconnectReason, PeerState, Topology};
 use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_until};
 
 #[test]
 fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
     let (mut a, to_b, mut b, to_a) = pair(Config::default(), Recorder::default(), Recorder::echo());
-    assert_eq!(a.net().connection(to_b).unwrap().side(), Side::Initiator);
-    assert_eq!(b.net().connection(to_a).unwrap().side(), Side::Responder);
+    assert_eq!(
+        a.net().connection(to_b).unwrap().direction(),
+        Direction::Outbound
+    );
+    assert_eq!(
+        b.net().connection(to_a).unwrap().direction(),
+        Direction::Inbound
+    );
     a.net().send(to_b, b"hello").unwrap();
     run_until([&mut a, &mut b], |[a, _]| {
         !a.handler().messages(to_b).is_empty()
@@ -84,12 +90,12 @@ fn two_nodes_that_dial_each_other_have_two_connections() {
     run_until([&mut a, &mut b], |[a, b]| {
         a.handler().connected().len() == 2 && b.handler().connected().len() == 2
     });
-    let side = |node: &mut TestNode, conn| node.net().connection(conn).map(|peer| peer.side());
+    let side = |node: &mut TestNode, conn| node.net().connection(conn).map(|peer| peer.direction());
     for conn in b.handler().connected() {
         let expected = if conn == from_b {
-            Side::Initiator
+            Direction::Outbound
         } else {
-            Side::Responder
+            Direction::Inbound
         };
         assert_eq!(side(&mut b, conn), Some(expected));
         b.net().send(conn, conn.to_string().as_bytes()).unwrap();

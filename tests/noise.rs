@@ -16,9 +16,8 @@ use std::num::NonZeroU64;
 
 use peerloop::noise::{Cipher, Hash, Noise, PAYLOAD_MAX, Pattern, Rekey, StaticKey};
 use peerloop::session::Identity;
-use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SendError, SessionError, Side,
-};
+use peerloop::session::Role;
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SendError, SessionError};
 use snow_peer::{Deal, SnowPeer, beside};
 use util::{Event, Recorder, TestNode, listening, node, raw, run_until};
 
@@ -88,7 +87,7 @@ fn pair(a: Recorder, b: Recorder) -> (TestNode, ConnId, TestNode, ConnId) {
 }
 
 /// What a node is to know about a side.
-fn expected(deal: &Deal, side: Side) -> Identity {
+fn expected(deal: &Deal, side: Role) -> Identity {
     let mut identity = Identity::default();
     if deal.letter(side) != b'N' {
         identity.public_key = Some(deal.key(side).public().to_vec());
@@ -120,7 +119,7 @@ fn dial_snow(node: &mut TestNode, deal: &Deal) -> (ConnId, SnowPeer) {
         let (stream, _) = listener.accept().expect("a connection");
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(util::PATIENCE)).unwrap();
-        SnowPeer::shake(stream, &deal, Side::Responder).expect("a handshake")
+        SnowPeer::shake(stream, &deal, Role::Responder).expect("a handshake")
     });
     run_until([node], |[node]| node.handler().connected().contains(&conn));
     (conn, peer)
@@ -132,20 +131,20 @@ fn accept_snow(node: &mut TestNode, deal: &Deal) -> (ConnId, SnowPeer) {
     let before = node.handler().connected().len();
     let deal = deal.clone();
     let peer = beside(node, move || {
-        SnowPeer::shake(raw::dial(addr), &deal, Side::Initiator).expect("a handshake")
+        SnowPeer::shake(raw::dial(addr), &deal, Role::Initiator).expect("a handshake")
     });
     run_until([node], |[node]| node.handler().connected().len() > before);
     (node.handler().connected()[before], peer)
 }
 
-fn snow_pair(node: &mut TestNode, deal: &Deal, side: Side) -> (ConnId, SnowPeer) {
+fn snow_pair(node: &mut TestNode, deal: &Deal, side: Role) -> (ConnId, SnowPeer) {
     match side {
-        Side::Initiator => dial_snow(node, deal),
-        Side::Responder => accept_snow(node, deal),
+        Role::Initiator => dial_snow(node, deal),
+        Role::Responder => accept_snow(node, deal),
     }
 }
 
-const SIDES: [Side; 2] = [Side::Initiator, Side::Responder];
+const SIDES: [Role; 2] = [Role::Initiator, Role::Responder];
 
 #[test]
 fn nodes_agree_on_every_pattern_and_know_each_other() {
@@ -156,17 +155,17 @@ fn nodes_agree_on_every_pattern_and_know_each_other() {
         );
         assert_eq!(
             identity(&mut a, there),
-            Some(expected(&deal, Side::Responder)),
+            Some(expected(&deal, Role::Responder)),
             "{}",
             deal.name
         );
         assert_eq!(
             identity(&mut b, here),
-            Some(expected(&deal, Side::Initiator)),
+            Some(expected(&deal, Role::Initiator)),
             "{}",
             deal.name
         );
-        assert_eq!(deal.noise(Side::Initiator).protocol_name(), deal.name);
+        assert_eq!(deal.noise(Role::Initiator).protocol_name(), deal.name);
         a.net().send(there, b"a question").unwrap();
         run_until([&mut a, &mut b], |[a, _]| {
             a.handler().messages(there) == [b"a question"]
@@ -256,7 +255,7 @@ fn other_ciphers_and_hashes_are_spoken_too() {
         let ours = deal.clone();
         let mut recorder = Recorder::echo();
         recorder.sessions = Box::new(move |net, conn| {
-            let side = net.connection(conn).expect("it is there").side();
+            let side = Role::from(net.connection(conn).expect("it is there").direction());
             let noise = ours.noise(side).cipher(cipher).hash(hash);
             assert_eq!(noise.protocol_name(), name);
             Ok(Some(Box::new(noise.build()?)))
@@ -325,7 +324,7 @@ fn nodes_that_do_not_agree_do_not_connect() {
     let mut other_prologue = Deal::xx();
     other_prologue.prologue = b"another prologue";
     let mut other_key = Deal::ik();
-    other_key.keys[Side::Responder as usize] = StaticKey::from_secret([7; 32]);
+    other_key.keys[Role::Responder as usize] = StaticKey::from_secret([7; 32]);
     for (dialling, accepting) in [
         (Deal::xx_psk3(), other_psk),
         (early_psk, other_early_psk),
@@ -379,7 +378,7 @@ fn a_peer_with_another_key_than_expected_is_refused_before_it_learns_ours() {
     let ours = deal.clone();
     let recorder = Recorder {
         sessions: Box::new(move |_, _| {
-            let noise = ours.noise(Side::Initiator).remote_key(&[77; 32]);
+            let noise = ours.noise(Role::Initiator).remote_key(&[77; 32]);
             Ok(Some(Box::new(noise.build()?)))
         }),
         ..Recorder::default()
@@ -389,7 +388,7 @@ fn a_peer_with_another_key_than_expected_is_refused_before_it_learns_ours() {
     a.net().connect(listener.local_addr().unwrap()).unwrap();
     let outcome = beside(&mut a, move || {
         let (stream, _) = listener.accept().unwrap();
-        SnowPeer::shake(stream, &deal, Side::Responder).map(drop)
+        SnowPeer::shake(stream, &deal, Role::Responder).map(drop)
     });
     // The third message, with the dialler's key, has not come.
     assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
@@ -626,7 +625,7 @@ fn the_longest_payloads_arrive_and_longer_ones_are_not_built() {
         }
     }
     let too_long = vec![0; PAYLOAD_MAX + 1];
-    let noise = Noise::new(Pattern::NN, Side::Initiator).payload(&too_long);
+    let noise = Noise::new(Pattern::NN, Role::Initiator).payload(&too_long);
     assert_eq!(
         noise.build().unwrap_err().kind(),
         io::ErrorKind::InvalidInput
@@ -649,7 +648,7 @@ fn nothing_is_known_where_nothing_was_said() {
 fn settings_that_cannot_work_are_not_built() {
     let key = StaticKey::generate().unwrap();
     let psk = [1; 32];
-    let new = |pattern| Noise::new(pattern, Side::Initiator);
+    let new = |pattern| Noise::new(pattern, Role::Initiator);
     for (noise, problem) in [
         (new(Pattern::XX), "needs a key of this side's own"),
         (
@@ -685,7 +684,7 @@ fn keys_are_new_and_secrets_are_not_shown() {
     assert_ne!(one, other);
     let key = StaticKey::from_secret([0xab; 32]);
     let psk = [0xcd; 32];
-    let noise = Noise::new(Pattern::XX, Side::Initiator)
+    let noise = Noise::new(Pattern::XX, Role::Initiator)
         .local_key(&key)
         .psk(3, &psk)
         .payload(&[0xef; 4]);

@@ -10,9 +10,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
-use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SessionError, Side, Turn,
-};
+use peerloop::session::Role;
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SessionError, Turn};
 use snow_peer::{Deal, SnowPeer, beside, framed, read_message};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, node, raw, run_until};
 
@@ -98,7 +97,7 @@ fn join(node: &mut TestNode, addr: SocketAddr, deal: &Deal) -> (ConnId, SnowPeer
     let before = node.handler().connected().len();
     let deal = deal.clone();
     let peer = beside(node, move || {
-        SnowPeer::shake(raw::dial(addr), &deal, Side::Initiator).expect("a handshake")
+        SnowPeer::shake(raw::dial(addr), &deal, Role::Initiator).expect("a handshake")
     });
     run_until([node], |[node]| node.handler().connected().len() > before);
     (node.handler().connected()[before], peer)
@@ -109,7 +108,7 @@ fn join(node: &mut TestNode, addr: SocketAddr, deal: &Deal) -> (ConnId, SnowPeer
 fn shake_altered(
     mut stream: TcpStream,
     deal: &Deal,
-    side: Side,
+    side: Role,
     mut alter: impl FnMut(&mut Vec<u8>) -> bool,
 ) -> Vec<u8> {
     let mut state = deal.state(side);
@@ -221,7 +220,7 @@ fn a_dialler_that_stops_after_any_byte_is_one_closed_connection() {
         for stop in 0..total {
             let (addr, deal) = (scene.addr, deal.clone());
             let said = beside(&mut scene.node, move || {
-                shake_altered(raw::dial(addr), &deal, Side::Initiator, cut_off(stop))
+                shake_altered(raw::dial(addr), &deal, Role::Initiator, cut_off(stop))
             });
             assert_eq!(said.len(), stop);
             scene.await_failures(stop + 1);
@@ -238,7 +237,7 @@ fn a_dialler_with_one_wrong_bit_is_one_closed_connection() {
         for position in 0..total {
             let (addr, deal) = (scene.addr, deal.clone());
             beside(&mut scene.node, move || {
-                shake_altered(raw::dial(addr), &deal, Side::Initiator, flip(position))
+                shake_altered(raw::dial(addr), &deal, Role::Initiator, flip(position))
             });
             scene.await_failures(position + 1);
         }
@@ -260,7 +259,7 @@ fn dial_altered(alter: impl FnMut(&mut Vec<u8>) -> bool + Send + 'static) -> Con
     let thread = thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        shake_altered(stream, &deal, Side::Responder, alter)
+        shake_altered(stream, &deal, Role::Responder, alter)
     });
     run_until([&mut node], |[node]| {
         node.handler().events.len() == 2 && thread.is_finished()
@@ -305,7 +304,7 @@ fn a_handshake_that_is_replayed_reordered_or_repeated_is_refused() {
     let addr = scene.addr;
     // What an honest dialler has said; it ends after that without a goodbye.
     let said = beside(&mut scene.node, move || {
-        shake_altered(raw::dial(addr), &deal, Side::Initiator, |_| true)
+        shake_altered(raw::dial(addr), &deal, Role::Initiator, |_| true)
     });
     assert_eq!(said.len(), XX_DIALLER);
     let conn = scene.node.handler().connected()[1];
@@ -329,7 +328,7 @@ fn who_replays_the_only_message_of_a_dialler_cannot_say_anything() {
     let mut scene = Scene::new(&deal);
     let addr = scene.addr;
     let mut said = beside(&mut scene.node, move || {
-        shake_altered(raw::dial(addr), &deal, Side::Initiator, |_| true)
+        shake_altered(raw::dial(addr), &deal, Role::Initiator, |_| true)
     });
     let conn = scene.node.handler().connected()[1];
     raw::until_ended(&mut scene.node, conn);
@@ -402,7 +401,7 @@ fn a_record_that_is_not_the_next_or_not_authentic_ends_the_connection() {
 fn what_arrives_with_the_end_of_the_handshake_is_delivered_before_the_error_behind_it() {
     let deal = Deal::xx();
     let mut scene = Scene::new(&deal);
-    let mut state = deal.state(Side::Initiator);
+    let mut state = deal.state(Role::Initiator);
     let mut stream = raw::dial(scene.addr);
     let mut buffer = [0; 256];
     let len = state.write_message(b"", &mut buffer).unwrap();
@@ -512,7 +511,7 @@ fn what_comes_after_the_goodbye_is_not_looked_at() {
 fn a_conversation_of_single_bytes_is_understood() {
     let deal = Deal::xx();
     let mut scene = Scene::new(&deal);
-    let mut state = deal.state(Side::Initiator);
+    let mut state = deal.state(Role::Initiator);
     let mut stream = raw::dial(scene.addr);
     let mut buffer = vec![0; 65_535];
     while !state.is_handshake_finished() {
@@ -565,7 +564,7 @@ fn a_thousand_half_handshakes_hold_up_nobody() {
         ..Config::default()
     };
     let mut scene = Scene::with(config, &deal);
-    let mut state = deal.state(Side::Initiator);
+    let mut state = deal.state(Role::Initiator);
     let mut buffer = [0; 64];
     let len = state.write_message(b"", &mut buffer).unwrap();
     let first = [&(len as u16).to_be_bytes(), &buffer[..len]].concat();

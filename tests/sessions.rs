@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use peerloop::session::Sequence;
-use peerloop::{Config, ConnectError, DisconnectReason, PeerState, SendError, Side, Timeouts};
+use peerloop::{Config, ConnectError, Direction, DisconnectReason, PeerState, SendError, Timeouts};
 use toys::{
     End, Greeting, HELLO_LEN, Kind, MAGIC, Manner, Script, Xor, frame, listen_to_end, listen_until,
     with_sessions,
@@ -57,7 +57,7 @@ mod before_and_after {
         let net = node.net();
         let view = net.connection(conn).unwrap();
         assert_eq!(view.state(), PeerState::Connecting);
-        assert_eq!(view.side(), Side::Responder);
+        assert_eq!(view.direction(), Direction::Inbound);
         assert_eq!(view.addr(), peer.local_addr().unwrap());
         assert_eq!(view.local_addr(), Some(addr));
         assert_eq!(view.identity(), None);
@@ -175,7 +175,7 @@ mod bursts {
             let (mut node, addr) = listening(patient(), recorder);
             let _peer = if is_sealed {
                 let mut peer = raw::dial(addr);
-                let mut script = Script::new(Side::Initiator).agreed();
+                let mut script = Script::new(Direction::Outbound).agreed();
                 let mut bytes = script.hello();
                 bytes.extend(script.sealed_frame(b"one"));
                 bytes.extend(script.sealed_frame(b"two"));
@@ -241,7 +241,7 @@ mod bursts {
         let mut peer = raw::dial(addr);
         run_until([&mut node], |[node]| node.net().connecting_count() == 1);
         raw::settle(&mut node);
-        let mut script = Script::new(Side::Initiator).agreed();
+        let mut script = Script::new(Direction::Outbound).agreed();
         let bytes = [
             MAGIC.to_vec(),
             script.hello(),
@@ -261,7 +261,7 @@ mod bursts {
         );
         let (heard, end) = listen_to_end(&mut node, &mut peer);
         assert_eq!((&heard[..4], end), (&MAGIC[..], End::Fin));
-        let mut ear = Script::new(Side::Initiator).agreed();
+        let mut ear = Script::new(Direction::Outbound).agreed();
         ear.hear(&heard[4 + HELLO_LEN..]).unwrap();
         assert_eq!(ear.heard, frame(b"hello"));
     }
@@ -401,7 +401,7 @@ mod places {
             if std::mem::take(&mut is_first) {
                 return Ok(None);
             }
-            let mut session = Xor::new(net.connection(conn).expect("it is there").side());
+            let mut session = Xor::new(net.connection(conn).expect("it is there").direction());
             session.receives = count.clone();
             Ok(Some(Box::new(session)))
         });

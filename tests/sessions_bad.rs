@@ -126,7 +126,7 @@ mod cuts {
         };
         let recorder = with_sessions(Recorder::default(), Xor::new);
         let (mut node, addr) = listening(config, recorder);
-        let hello = Script::new(peerloop::Side::Initiator).hello();
+        let hello = Script::new(peerloop::Direction::Outbound).hello();
         for len in 0..hello.len() {
             let mut peer = raw::dial(addr);
             run_until([&mut node], |[node]| node.net().connecting_count() == 1);

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use peerloop::session::Stage;
 use peerloop::{
-    Config, ConnId, DisconnectReason, Framing, HalfOpen, SendError, SendOutcome, SessionError,
-    Side, TimeoutKind, Timeouts, Turn,
+    Config, ConnId, Direction, DisconnectReason, Framing, HalfOpen, SendError, SendOutcome,
+    SessionError, TimeoutKind, Timeouts, Turn,
 };
 use socket2::SockRef;
 use toys::{
@@ -40,7 +40,7 @@ fn join(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream, Script) {
 }
 
 fn join_with(node: &mut TestNode, mut peer: TcpStream) -> (ConnId, TcpStream, Script) {
-    let mut script = Script::new(Side::Initiator);
+    let mut script = Script::new(Direction::Outbound);
     peer.write_all(&script.hello()).unwrap();
     let conn = raw::accepted(node);
     let mut answer = [0; HELLO_LEN];
@@ -187,7 +187,7 @@ mod ending {
             );
             assert_eq!(node.handler().messages(conn), [b"one"]);
             let (bytes, end) = listen_to_end(&mut node, &mut peer);
-            script.session = Script::new(Side::Initiator).agreed().session;
+            script.session = Script::new(Direction::Outbound).agreed().session;
             script.hear(&bytes).unwrap();
             assert_eq!((script.stage(), end), (Stage::Finished, End::Fin));
         }
@@ -268,7 +268,7 @@ mod ending {
         node.net().send(conn, b"still here").unwrap();
         node.net().close(conn);
         let (bytes, _) = listen_to_end(&mut node, &mut peer);
-        script.session = Script::new(Side::Initiator).agreed().session;
+        script.session = Script::new(Direction::Outbound).agreed().session;
         script.hear(&bytes).unwrap();
         assert_eq!(script.heard, frame(b"still here"));
     }
@@ -793,7 +793,7 @@ mod sending {
         let mut number = 0;
         let sessions: util::Sessions = Box::new(move |net, conn| {
             number += 1;
-            let side = net.connection(conn).expect("it is there").side();
+            let side = net.connection(conn).expect("it is there").direction();
             Ok((number % 2 == 0).then(|| Box::new(Xor::new(side)) as _))
         });
         let recorder = Recorder {

@@ -3,7 +3,7 @@
 use std::io;
 
 use peerloop::session::Session;
-use peerloop::{ConnId, DisconnectReason, Handler, Net, Peer, Side};
+use peerloop::{ConnId, Direction, DisconnectReason, Handler, Net, Peer};
 
 use super::security::Security;
 
@@ -27,7 +27,9 @@ impl<H> Secured<H> {
 
 impl<H: Handler> Handler for Secured<H> {
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.connection(conn).map_or(Side::Responder, Peer::side);
+        let side = net
+            .connection(conn)
+            .map_or(Direction::Inbound, Peer::direction);
         self.security.session(side)
     }
 

@@ -8,7 +8,7 @@ use peerloop::session::Session;
 use peerloop::tls::rustls::client::Resumption;
 use peerloop::tls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
 use peerloop::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use peerloop::{Side, tls};
+use peerloop::{Direction, tls};
 
 #[derive(Clone)]
 pub enum Security {
@@ -29,13 +29,13 @@ impl Security {
         Self::Noise(Arc::new(StaticKey::generate().expect("random numbers")))
     }
 
-    pub fn session(&self, side: Side) -> io::Result<Option<Box<dyn Session>>> {
+    pub fn session(&self, side: Direction) -> io::Result<Option<Box<dyn Session>>> {
         Ok(match (self, side) {
             (Self::Plain, _) => None,
-            (Self::Tls(config, _), Side::Initiator) => {
+            (Self::Tls(config, _), Direction::Outbound) => {
                 Some(Box::new(tls::client(Arc::clone(config), name())?))
             }
-            (Self::Tls(_, config), Side::Responder) => {
+            (Self::Tls(_, config), Direction::Inbound) => {
                 Some(Box::new(tls::server(Arc::clone(config))?))
             }
             (Self::Noise(key), side) => Some(Box::new(

@@ -24,7 +24,7 @@ use crate::addr::CompactAddr;
 use crate::buffers::SendQueue;
 use crate::config::Profile;
 use crate::framing::Codec;
-use crate::id::{ConnId, Named, Side};
+use crate::id::{ConnId, Direction, Named};
 use crate::session::Identity;
 use crate::time::Timestamp;
 use crate::traffic::Traffic;
@@ -40,7 +40,7 @@ pub struct ConnEntry {
     id: ConnId,
     addr: CompactAddr,
     local_addr: Option<CompactAddr>,
-    side: Side,
+    direction: Direction,
     since: Timestamp,
     pub(crate) traffic: Traffic,
     tag: LifecycleTag,
@@ -107,7 +107,7 @@ impl ConnEntry {
     pub(crate) fn new(
         id: ConnId,
         addr: SocketAddr,
-        side: Side,
+        direction: Direction,
         now: Instant,
         profile: Arc<Profile>,
         codec: Codec,
@@ -117,7 +117,7 @@ impl ConnEntry {
             id,
             addr: addr.into(),
             local_addr: None,
-            side,
+            direction,
             since: moment,
             traffic: Traffic::default(),
             tag: LifecycleTag::Connecting,
@@ -161,9 +161,9 @@ impl ConnEntry {
         self.local_addr.map(SocketAddr::from)
     }
 
-    /// The role of **this** node: [`Side::Initiator`] when it dialled.
-    pub fn side(&self) -> Side {
-        self.side
+    /// The role of **this** node: [`Direction::Outbound`] when it dialled.
+    pub fn direction(&self) -> Direction {
+        self.direction
     }
 
     /// When the connection was established; before, when its present stage began: the dial, or the handshake.
@@ -221,7 +221,7 @@ impl fmt::Debug for ConnEntry {
         f.debug_struct("Peer")
             .field("id", &self.id)
             .field("addr", &self.addr())
-            .field("side", &self.side)
+            .field("side", &self.direction)
             .field("state", &self.lifecycle())
             .field("queued", &self.queued())
             .field("traffic", &self.traffic)

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use crate::config::{Placement, Profile};
 use crate::error::SendError;
 use crate::framing::Codec;
-use crate::id::{ConnId, ShardId, Side};
+use crate::id::{ConnId, Direction, ShardId};
 use crate::limits::{SharedLimits, canonical};
 use crate::sys::Stream;
 
@@ -295,9 +295,9 @@ impl ShardRouter {
     }
 
     /// A connection or a dial of this shard has ended.
-    pub(crate) fn ended(&self, conn: ConnId, side: Side) {
+    pub(crate) fn ended(&self, conn: ConnId, direction: Direction) {
         self.shards.load(self.own).fetch_sub(1, Ordering::Relaxed);
-        if side == Side::Initiator {
+        if direction == Direction::Outbound {
             self.shards.connects().remove(&conn);
         }
     }

@@ -8,7 +8,7 @@ use crate::config::Permission;
 use crate::cross_shard::AcceptedSocket;
 use crate::framing::Codec;
 use crate::handler::{Admission, Handler};
-use crate::id::{ConnId, Side};
+use crate::id::{ConnId, Direction};
 use crate::limits::canonical;
 use crate::mutants::mutant;
 use crate::sys::{AcceptError, Listener};
@@ -168,7 +168,9 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         let same = |a, b| canonical(a) == canonical(b);
         let mut connects = self.net.conns.iter().filter(|(_, entry)| {
-            entry.side() == Side::Initiator && entry.is_live() && same(entry.addr(), local_addr)
+            entry.direction() == Direction::Outbound
+                && entry.is_live()
+                && same(entry.addr(), local_addr)
         });
         let ends_here = |conn: &ConnId| {
             let inbound = self.state.inbound.get(conn.slot()).and_then(Option::as_ref);

@@ -3,7 +3,7 @@
 use super::EventLoop;
 use crate::connection::{Ending, Lifecycle};
 use crate::handler::{Handler, SendOutcome};
-use crate::id::{ConnId, Side};
+use crate::id::{ConnId, Direction};
 use crate::mutants::mutant;
 
 impl<H: Handler> EventLoop<'_, H> {
@@ -43,7 +43,7 @@ impl<H: Handler> EventLoop<'_, H> {
         };
         let (addr, name) = (entry.addr(), &self.net.config.name);
         match entry.lifecycle() {
-            Lifecycle::Ended(Ending::Failed(error)) if entry.side() == Side::Responder => {
+            Lifecycle::Ended(Ending::Failed(error)) if entry.direction() == Direction::Inbound => {
                 log::debug!(target: "peerloop", "{name}: {conn}: {addr}: {error}");
             }
             Lifecycle::Ended(Ending::Failed(error)) => {

@@ -4,7 +4,7 @@ use super::Net;
 use crate::connection::{ConnEntry, Ending, Lifecycle};
 use crate::cross_shard::ConnCommand;
 use crate::error::{ConnectError, DisconnectReason, SessionError};
-use crate::id::{ConnId, Side};
+use crate::id::{ConnId, Direction};
 use crate::mutants::mutant;
 
 impl Net {
@@ -105,10 +105,10 @@ impl Net {
             return self.end(conn, Ending::Disconnected(failure));
         }
         let ending = entry.ending(Ending::Disconnected(reason));
-        let (before, side, addr) = (entry.lifecycle(), entry.side(), entry.addr());
+        let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
         debug_assert!(matches!(before, Lifecycle::Handshaking | Lifecycle::Open));
         entry.begin_closing(ending, now);
-        self.left(before, side);
+        self.left(before, direction);
         // The address may be dialled again at once.
         self.limits.lock().forget(addr);
         self.arm(conn);
@@ -136,13 +136,13 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
-        let (before, side, addr) = (entry.lifecycle(), entry.side(), entry.addr());
+        let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
         if matches!(before, Lifecycle::Ended(_) | Lifecycle::Released) {
             return;
         }
         let ending = entry.ending(cause);
         entry.set_state(Lifecycle::Ended(ending));
-        self.left(before, side);
+        self.left(before, direction);
         let mut limits = self.limits.lock();
         if !matches!(before, Lifecycle::Closing(_)) {
             limits.forget(addr);
@@ -165,15 +165,15 @@ impl Net {
     }
 
     /// A connection has left this state for good.
-    fn left(&mut self, state: Lifecycle, side: Side) {
+    fn left(&mut self, state: Lifecycle, direction: Direction) {
         match state {
-            Lifecycle::Connecting => self.leave_connecting(side),
+            Lifecycle::Connecting => self.leave_connecting(direction),
             Lifecycle::Handshaking => {
                 self.metrics.handshakes_failed += 1;
                 if mutant!(KeepConnecting) {
                     return;
                 }
-                self.leave_connecting(side);
+                self.leave_connecting(direction);
             }
             Lifecycle::Open => self.connected -= 1,
             Lifecycle::Closing(_) | Lifecycle::Ended(_) | Lifecycle::Released => {}
@@ -186,10 +186,10 @@ impl Net {
             return;
         };
         if let Lifecycle::Ended(ending) = entry.lifecycle() {
-            self.metrics.count_end(ending, entry.side());
+            self.metrics.count_end(ending, entry.direction());
         }
         if let Some(router) = &self.router {
-            router.ended(conn, entry.side());
+            router.ended(conn, entry.direction());
         }
         entry.set_state(Lifecycle::Released);
         if std::mem::take(&mut entry.waiting_for_quota) {
@@ -223,10 +223,10 @@ impl Net {
         };
         debug_assert_eq!(entry.lifecycle(), Lifecycle::Connecting);
         entry.set_state(Lifecycle::Released);
-        let (addr, side) = (entry.addr(), entry.side());
-        self.leave_connecting(side);
+        let (addr, direction) = (entry.addr(), entry.direction());
+        self.leave_connecting(direction);
         if let Some(router) = &self.router {
-            router.ended(conn, side);
+            router.ended(conn, direction);
         }
         let mut limits = self.limits.lock();
         limits.forget(addr);

@@ -9,7 +9,7 @@ use crate::config::{ConnectOptions, Overrides, Permission};
 use crate::connection::{ConnEntry, ConnectionState, Ending};
 use crate::error::ConnectError;
 use crate::framing::Codec;
-use crate::id::{ConnId, SLOTS_MAX, Side};
+use crate::id::{ConnId, Direction, SLOTS_MAX};
 
 /// A dial that was asked for and that the loop has not begun.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ impl Net {
         drop(limits);
         let now = self.now;
         let (decoder, encoder) = codecs;
-        let make = |id| ConnEntry::new(id, addr, Side::Initiator, now, profile, encoder);
+        let make = |id| ConnEntry::new(id, addr, Direction::Outbound, now, profile, encoder);
         let conn = self.conns.insert(make);
         self.connecting += 1;
         self.metrics.connects_started += 1;

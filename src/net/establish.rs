@@ -8,7 +8,7 @@ use crate::config::{Permission, Profile};
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::cross_shard::ShardSignal;
 use crate::framing::Codec;
-use crate::id::{ConnId, Side};
+use crate::id::{ConnId, Direction};
 use crate::limits::canonical;
 
 impl Net {
@@ -20,7 +20,7 @@ impl Net {
         encoder: Codec,
     ) -> ConnId {
         let now = self.now;
-        let make = |id| ConnEntry::new(id, addr, Side::Responder, now, profile, encoder);
+        let make = |id| ConnEntry::new(id, addr, Direction::Inbound, now, profile, encoder);
         self.connecting += 1;
         self.conns.insert(make)
     }
@@ -42,16 +42,16 @@ impl Net {
         };
         debug_assert_eq!(entry.lifecycle(), Lifecycle::Handshaking);
         entry.open(now);
-        let side = entry.side();
-        self.leave_connecting(side);
+        let direction = entry.direction();
+        self.leave_connecting(direction);
         self.connected += 1;
         self.arm(conn);
     }
 
     /// A connection is no longer being made, whatever became of it.
-    pub(super) fn leave_connecting(&mut self, side: Side) {
+    pub(super) fn leave_connecting(&mut self, direction: Direction) {
         self.connecting -= 1;
-        self.end_connecting(side);
+        self.end_connecting(direction);
     }
 
     /// Takes the place for one connection more that is about to be accepted, if there is one.
@@ -61,11 +61,11 @@ impl Net {
 
     /// Gives the place of one that was not accepted after all back.
     pub(crate) fn give_place_back(&mut self) {
-        self.end_connecting(Side::Responder);
+        self.end_connecting(Direction::Inbound);
     }
 
-    fn end_connecting(&mut self, side: Side) {
-        let held_up = self.limits.lock().end_connecting(side);
+    fn end_connecting(&mut self, direction: Direction) {
+        let held_up = self.limits.lock().end_connecting(direction);
         for shard in held_up {
             if shard == self.shard() {
                 self.admit_waiting();

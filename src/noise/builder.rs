@@ -11,7 +11,7 @@ use super::key::StaticKey;
 use super::noise_session::NoiseSession;
 use super::pattern::{Cipher, Hash, KEY_LEN, Pattern, Static};
 use super::{PAYLOAD_MAX, Rekey};
-use crate::id::Side;
+use crate::session::Role;
 
 /// How a [`NoiseSession`] is to be: both sides must say the same but for their keys and payloads.
 ///
@@ -20,7 +20,7 @@ use crate::id::Side;
 #[must_use = "nothing comes of it until it is built"]
 pub struct Noise<'a> {
     pattern: Pattern,
-    side: Side,
+    role: Role,
     cipher: Cipher,
     hash: Hash,
     local_key: Option<&'a StaticKey>,
@@ -32,11 +32,12 @@ pub struct Noise<'a> {
 }
 
 impl<'a> Noise<'a> {
-    /// A session with this pattern, for this side of the connection: [`ConnEntry::side`](crate::Peer::side) tells which.
-    pub fn new(pattern: Pattern, side: Side) -> Self {
+    /// A session with this pattern, for this side of the connection: [`ConnEntry::role`](crate::Peer::direction) tells which.
+    pub fn new(pattern: Pattern, role: impl Into<Role>) -> Self {
+        let role = role.into();
         Self {
             pattern,
-            side,
+            role,
             cipher: Cipher::default(),
             hash: Hash::default(),
             local_key: None,
@@ -75,7 +76,7 @@ impl<'a> Noise<'a> {
     }
 
     /// A secret that both sides have, mixed in at this place: 0 is before the first message, 1 after the first one, up
-    /// to the number of messages. `Noise::new(Pattern::XX, side).psk(3, secret)` is XXpsk3.
+    /// to the number of messages. `Noise::new(Pattern::XX, role).psk(3, secret)` is XXpsk3.
     pub fn psk(mut self, place: u8, secret: &'a [u8; KEY_LEN]) -> Self {
         self.psks.push((place, secret));
         self
@@ -132,12 +133,12 @@ impl<'a> Noise<'a> {
         let mut builder = Builder::new(params)
             .prologue(self.prologue)
             .map_err(refused)?;
-        if self.pattern.static_key(self.side) != Static::None {
+        if self.pattern.static_key(self.role) != Static::None {
             if let Some(key) = self.local_key {
                 builder = builder.local_private_key(key.secret()).map_err(refused)?;
             }
         }
-        if self.pattern.static_key(!self.side) == Static::Known {
+        if self.pattern.static_key(!self.role) == Static::Known {
             if let Some(key) = self.remote_key {
                 builder = builder.remote_public_key(key).map_err(refused)?;
             }
@@ -145,14 +146,14 @@ impl<'a> Noise<'a> {
         for (place, secret) in &self.psks {
             builder = builder.psk(*place, secret).map_err(refused)?;
         }
-        let state = match self.side {
-            Side::Initiator => builder.build_initiator(),
-            Side::Responder => builder.build_responder(),
+        let state = match self.role {
+            Role::Initiator => builder.build_initiator(),
+            Role::Responder => builder.build_responder(),
         };
         let handshake = Handshake {
             state: state.map_err(refused)?,
             pattern: self.pattern,
-            side: self.side,
+            role: self.role,
             has_psk: !self.psks.is_empty(),
             expected: self.remote_key.copied(),
             payload: self.payload.to_vec(),
@@ -164,11 +165,11 @@ impl<'a> Noise<'a> {
 
     /// What is wrong with the settings.
     fn check(&self) -> Result<(), &'static str> {
-        let own = self.pattern.static_key(self.side);
+        let own = self.pattern.static_key(self.role);
         if own != Static::None && self.local_key.is_none() {
             return Err("this pattern needs a key of this side's own");
         }
-        match (self.pattern.static_key(!self.side), self.remote_key) {
+        match (self.pattern.static_key(!self.role), self.remote_key) {
             (Static::Known, None) => return Err("this pattern needs to know the peer's key"),
             (Static::None, Some(_)) => return Err("in this pattern the peer has no key"),
             _ => {}
@@ -197,7 +198,7 @@ impl fmt::Debug for Noise<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Noise")
             .field("protocol", &self.protocol_name())
-            .field("side", &self.side)
+            .field("side", &self.role)
             .field("local_key", &self.local_key)
             .field("remote_key", &self.remote_key)
             .field("rekey", &self.rekey)

@@ -5,14 +5,14 @@ use snow::{Error, HandshakeState, TransportState};
 use super::pattern::{KEY_LEN, Pattern, TAG_LEN};
 use super::transport::{HEADER_LEN, header_of, split_header};
 use crate::error::SessionError;
-use crate::id::Side;
 use crate::session::Identity;
+use crate::session::Role;
 
 /// A handshake under way.
 pub(super) struct Handshake {
     pub(super) state: HandshakeState,
     pub(super) pattern: Pattern,
-    pub(super) side: Side,
+    pub(super) role: Role,
     pub(super) has_psk: bool,
     /// The one key that the peer may have.
     pub(super) expected: Option<[u8; KEY_LEN]>,
@@ -30,7 +30,7 @@ impl Handshake {
         if self.is_over() || !self.state.is_my_turn() {
             return Ok(());
         }
-        let payload = if self.next == self.pattern.last_message(self.side) {
+        let payload = if self.next == self.pattern.last_message(self.role) {
             self.payload.as_slice()
         } else {
             &[]
@@ -55,7 +55,7 @@ impl Handshake {
         };
         // Refused on its header: what is no handshake at all need not arrive whole to be told apart.
         let bare = self.pattern.message_len(self.next, self.has_psk);
-        let has_payload = self.next == self.pattern.last_message(!self.side);
+        let has_payload = self.next == self.pattern.last_message(!self.role);
         if len < bare || (len > bare && !has_payload) {
             return Err(SessionError::Malformed(
                 "a handshake message of the wrong length",

@@ -9,7 +9,7 @@
 //!
 //! use peerloop::noise::{Noise, Pattern, StaticKey};
 //! use peerloop::session::Session;
-//! use peerloop::{ConnId, Handler, Net, ConnEntry, Side};
+//! use peerloop::{ConnId, Handler, Net, Direction, Peer};
 //!
 //! struct Chat {
 //!     key: StaticKey,
@@ -17,7 +17,7 @@
 //!
 //! impl Handler for Chat {
 //!     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-//!         let side = net.connection(conn).map_or(Side::Responder, ConnEntry::side);
+//!         let side = net.connection(conn).map_or(Direction::Inbound, Peer::direction);
 //!         let noise = Noise::new(Pattern::XX, side)
 //!             .local_key(&self.key)
 //!             .prologue(b"chat/1")

@@ -1,6 +1,6 @@
 //! Which messages a handshake consists of, and how long they are.
 
-use crate::id::Side;
+use crate::session::Role;
 
 /// Length of a key of Curve25519, public or secret, in bytes.
 pub(super) const KEY_LEN: usize = 32;
@@ -141,20 +141,20 @@ impl Pattern {
     }
 
     /// The number of the last message of a side, from zero: the one that carries its payload.
-    pub(super) fn last_message(self, side: Side) -> usize {
-        match (side, self.message_count()) {
-            (Side::Responder, _) => 1,
-            (Side::Initiator, 2) => 0,
-            (Side::Initiator, _) => 2,
+    pub(super) fn last_message(self, role: Role) -> usize {
+        match (role, self.message_count()) {
+            (Role::Responder, _) => 1,
+            (Role::Initiator, 2) => 0,
+            (Role::Initiator, _) => 2,
         }
     }
 
     /// What it knows about the static key of a side.
-    pub(super) fn static_key(self, side: Side) -> Static {
+    pub(super) fn static_key(self, role: Role) -> Static {
         let mut letters = self.name().chars().filter(|letter| *letter != '1');
-        let letter = match side {
-            Side::Initiator => letters.next(),
-            Side::Responder => letters.nth(1),
+        let letter = match role {
+            Role::Initiator => letters.next(),
+            Role::Responder => letters.nth(1),
         };
         match letter {
             Some('K') => Static::Known,
@@ -245,8 +245,8 @@ mod tests {
             (Pattern::K1X1, Static::Known, Static::Sent),
             (Pattern::NK1, Static::None, Static::Known),
         ] {
-            assert_eq!(pattern.static_key(Side::Initiator), initiator);
-            assert_eq!(pattern.static_key(Side::Responder), responder);
+            assert_eq!(pattern.static_key(Role::Initiator), initiator);
+            assert_eq!(pattern.static_key(Role::Responder), responder);
         }
     }
 }

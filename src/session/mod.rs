@@ -2,9 +2,11 @@
 //! connection.
 
 mod channel;
+mod role;
 mod sequence;
 mod traits;
 
+pub use role::Role;
 pub use sequence::Sequence;
 pub use traits::{Identity, Output, Session, Stage};
 

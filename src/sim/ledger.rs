@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::id::{ConnId, Side};
+use crate::id::{ConnId, Direction};
 
 /// By connection, the tokens of tracked sends, in their order.
 pub(super) type Tokens = BTreeMap<ConnId, Vec<u64>>;
@@ -60,14 +60,14 @@ impl Ledger {
         self.before = self.now.take().or(self.before);
     }
 
-    pub(super) fn connected(&mut self, conn: ConnId, side: Option<Side>) {
+    pub(super) fn connected(&mut self, conn: ConnId, direction: Option<Direction>) {
         if self.is_old(conn) {
             self.violate(|| format!("on_connect for {conn}, which has ended"));
         }
         if !self.live.insert(conn) {
             self.violate(|| format!("on_connect for {conn} twice"));
         }
-        self.connects_established += u64::from(side == Some(Side::Initiator));
+        self.connects_established += u64::from(direction == Some(Direction::Outbound));
     }
 
     pub(super) fn answered(&mut self, conn: ConnId, token: u64) {

@@ -99,7 +99,7 @@ impl<H: Handler> Handler for Observer<H> {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         self.note(net, "on_connect", conn.to_bits(), 0);
         self.ledger
-            .connected(conn, net.connection(conn).map(ConnEntry::side));
+            .connected(conn, net.connection(conn).map(ConnEntry::direction));
         self.handler.on_connect(net, conn);
     }
 

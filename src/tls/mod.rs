@@ -3,7 +3,7 @@
 //! [`client`] and [`server`] make a [`Session`] from a configuration of rustls, which is this module's
 //! [`rustls`](mod@rustls): depending on it by yourself is not needed. Everything that can be chosen is chosen there:
 //! certificates, whom to trust, versions, ALPN, client certificates, resumption. Which end of a connection is the
-//! client need not be asked of the user: it is the one that dialled, [`Side::Initiator`].
+//! client need not be asked of the user: it is the one that dialled, [`Direction::Outbound`].
 //!
 //! # Examples
 //!
@@ -19,7 +19,7 @@
 //! use peerloop::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 //! use peerloop::tls::rustls::server::WebPkiClientVerifier;
 //! use peerloop::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-//! use peerloop::{Config, ConnId, Handler, Net, Node, Side, tls};
+//! use peerloop::{Config, ConnId, Handler, Net, Node, Direction, tls};
 //!
 //! struct ConnEntry {
 //!     name: &'static str,
@@ -60,9 +60,9 @@
 //! impl Handler for ConnEntry {
 //!     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
 //!         let Some(peer) = net.connection(conn) else { return Ok(None) };
-//!         Ok(Some(Box::new(match peer.side() {
-//!             Side::Initiator => tls::client(self.client.clone(), ServerName::try_from("bob").expect("a name"))?,
-//!             Side::Responder => tls::server(self.server.clone())?,
+//!         Ok(Some(Box::new(match peer.direction() {
+//!             Direction::Outbound => tls::client(self.client.clone(), ServerName::try_from("bob").expect("a name"))?,
+//!             Direction::Inbound => tls::server(self.server.clone())?,
 //!         })))
 //!     }
 //!
@@ -171,7 +171,7 @@
 //! [`SessionError::RefusedByPeer`]: crate::SessionError::RefusedByPeer
 //! [`SessionError::Truncated`]: crate::SessionError::Truncated
 //! [`Session`]: crate::session::Session
-//! [`Side::Initiator`]: crate::Side::Initiator
+//! [`Direction::Outbound`]: crate::Side::Initiator
 
 mod reason;
 mod record;

@@ -224,7 +224,10 @@ impl Handler for Elector {
     }
 
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.connection(conn).expect("it is asked for it").side();
+        let side = net
+            .connection(conn)
+            .expect("it is asked for it")
+            .direction();
         Ok(self.secured.session(side, Manner::Agrees))
     }
 

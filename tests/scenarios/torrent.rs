@@ -55,7 +55,10 @@ impl Handler for Talker {
     }
 
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.connection(conn).expect("it is asked for it").side();
+        let side = net
+            .connection(conn)
+            .expect("it is asked for it")
+            .direction();
         if self.secured == Secured::Xor {
             let mut session = Xor::new(side);
             session.data_max = self.data_max;

@@ -13,7 +13,7 @@ mod noise;
 #[path = "secured/tls.rs"]
 mod tls;
 
-use peerloop::Side;
+use peerloop::Direction;
 use peerloop::session::Session;
 use peerloop::sim::Random;
 
@@ -71,7 +71,7 @@ impl Secured {
     }
 
     /// For [`Handler::session`](peerloop::Handler::session). The manner is that of a greeting; the others are always the same.
-    pub fn session(self, side: Side, manner: Manner) -> Option<Box<dyn Session>> {
+    pub fn session(self, side: Direction, manner: Manner) -> Option<Box<dyn Session>> {
         match self {
             Self::No => None,
             Self::Greeting => Some(Box::new(Greeting::new(manner))),

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use peerloop::session::{Identity, Output, Session, Stage};
-use peerloop::{ConnId, Net, SessionError, Side};
+use peerloop::{ConnId, Direction, Net, SessionError};
 
 use super::util::{PATIENCE, Recorder, TestNode};
 
@@ -26,10 +26,13 @@ pub fn frame(body: &[u8]) -> Vec<u8> {
 /// A recorder whose every connection gets a session of this kind.
 pub fn with_sessions<S: Session + 'static>(
     mut recorder: Recorder,
-    mut make: impl FnMut(Side) -> S + Send + 'static,
+    mut make: impl FnMut(Direction) -> S + Send + 'static,
 ) -> Recorder {
     recorder.sessions = Box::new(move |net: &mut Net, conn: ConnId| {
-        let side = net.connection(conn).expect("it is asked for it").side();
+        let side = net
+            .connection(conn)
+            .expect("it is asked for it")
+            .direction();
         Ok(Some(Box::new(make(side))))
     });
     recorder
@@ -139,7 +142,7 @@ const DATA_MAX: usize = 16 * 1024;
 ///   └─────────────┴──────────────────────────────────────────┘
 /// ```
 pub struct Xor {
-    side: Side,
+    side: Direction,
     stage: Stage,
     key: [u8; KEY_LEN],
     their_key: [u8; KEY_LEN],
@@ -166,10 +169,10 @@ pub enum SealFault {
 }
 
 impl Xor {
-    pub fn new(side: Side) -> Self {
+    pub fn new(side: Direction) -> Self {
         let key = match side {
-            Side::Initiator => *b"dialling",
-            Side::Responder => *b"accepted",
+            Direction::Outbound => *b"dialling",
+            Direction::Inbound => *b"accepted",
         };
         Self {
             side,
@@ -211,7 +214,7 @@ impl Xor {
         };
         self.their_key.copy_from_slice(key);
         self.stage = Stage::Established;
-        if self.side == Side::Responder {
+        if self.side == Direction::Inbound {
             wire.extend(HELLO);
             wire.extend(self.key);
         }
@@ -256,7 +259,7 @@ impl Xor {
 
 impl Session for Xor {
     fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
-        if self.side == Side::Initiator {
+        if self.side == Direction::Outbound {
             wire.extend(HELLO);
             wire.extend(self.key);
         }
@@ -351,7 +354,7 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn new(side: Side) -> Self {
+    pub fn new(side: Direction) -> Self {
         Self {
             session: Xor::new(side),
             heard: Vec::new(),
@@ -366,8 +369,8 @@ impl Script {
     /// The keys are as agreed, without a word of the other side having been read.
     pub fn agreed(mut self) -> Self {
         let other = match self.session.side {
-            Side::Initiator => Side::Responder,
-            Side::Responder => Side::Initiator,
+            Direction::Outbound => Direction::Inbound,
+            Direction::Inbound => Direction::Outbound,
         };
         self.session.their_key = Xor::new(other).key;
         self.session.stage = Stage::Established;

@@ -11,8 +11,8 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
-use peerloop::Side;
 use peerloop::noise::{Noise, Pattern, Rekey, StaticKey};
+use peerloop::session::Role;
 use peerloop::session::Session;
 use snow::{Builder, HandshakeState, TransportState};
 
@@ -32,7 +32,7 @@ pub struct Deal {
 }
 
 /// The key of a side, the same in every run.
-pub fn key(side: Side) -> StaticKey {
+pub fn key(side: Role) -> StaticKey {
     StaticKey::from_secret([side as u8 + 1; 32])
 }
 
@@ -45,7 +45,7 @@ impl Deal {
             prologue: b"a prologue",
             payloads: [b"from who dials", b"from who accepts"],
             rekey: None,
-            keys: [key(Side::Initiator), key(Side::Responder)],
+            keys: [key(Role::Initiator), key(Role::Responder)],
         }
     }
 
@@ -70,22 +70,22 @@ impl Deal {
         Self::new(Pattern::NN, "Noise_NN_25519_ChaChaPoly_BLAKE2s")
     }
 
-    pub fn payload(&self, side: Side) -> &'static [u8] {
+    pub fn payload(&self, side: Role) -> &'static [u8] {
         self.payloads[side as usize]
     }
 
-    pub fn key(&self, side: Side) -> &StaticKey {
+    pub fn key(&self, side: Role) -> &StaticKey {
         &self.keys[side as usize]
     }
 
     /// Which letter of the pattern is about a side.
-    pub fn letter(&self, side: Side) -> u8 {
+    pub fn letter(&self, side: Role) -> u8 {
         let mut letters = self.pattern.name().bytes().filter(|byte| *byte != b'1');
         letters.nth(side as usize).expect("two letters")
     }
 
     /// The settings of a session of a node.
-    pub fn noise(&self, side: Side) -> Noise<'_> {
+    pub fn noise(&self, side: Role) -> Noise<'_> {
         let mut noise = Noise::new(self.pattern, side)
             .local_key(self.key(side))
             .prologue(self.prologue)
@@ -106,14 +106,14 @@ impl Deal {
     pub fn sessions(&self) -> Sessions {
         let deal = self.clone();
         Box::new(move |net, conn| {
-            let side = net.connection(conn).expect("it is there").side();
+            let side = Role::from(net.connection(conn).expect("it is there").direction());
             let session: Box<dyn Session> = Box::new(deal.noise(side).build()?);
             Ok(Some(session))
         })
     }
 
     /// The state of snow's own.
-    pub fn state(&self, side: Side) -> HandshakeState {
+    pub fn state(&self, side: Role) -> HandshakeState {
         let mut builder = Builder::new(self.name.parse().expect("a name that snow knows"))
             .prologue(self.prologue)
             .expect("one prologue");
@@ -129,8 +129,8 @@ impl Deal {
             builder = builder.psk(*place, secret).expect("a place");
         }
         match side {
-            Side::Initiator => builder.build_initiator(),
-            Side::Responder => builder.build_responder(),
+            Role::Initiator => builder.build_initiator(),
+            Role::Responder => builder.build_responder(),
         }
         .expect("a state")
     }
@@ -152,7 +152,7 @@ pub struct SnowPeer {
 
 impl SnowPeer {
     /// Shakes hands in one role or the other.
-    pub fn shake(mut stream: TcpStream, deal: &Deal, side: Side) -> io::Result<Self> {
+    pub fn shake(mut stream: TcpStream, deal: &Deal, side: Role) -> io::Result<Self> {
         let mut state = deal.state(side);
         let mut payloads = Vec::new();
         let messages = if deal.messages() == 2 { [1, 2] } else { [3, 2] };

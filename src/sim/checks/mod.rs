@@ -11,7 +11,7 @@ pub(super) use self::tracked::tracked;
 use crate::connection::{ConnEntry, Ending, Lifecycle};
 use crate::event_loop::LoopState;
 use crate::framing::Codec;
-use crate::id::{ConnId, Side};
+use crate::id::{ConnId, Direction};
 use crate::net::{Due, Net};
 use crate::sys::sim::{Internet, SocketId};
 use crate::traffic::Traffic;
@@ -113,7 +113,7 @@ fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
             | Lifecycle::Handshaking
             | Lifecycle::Closing(Ending::Failed(_))
             | Lifecycle::Ended(Ending::Failed(_)) => {
-                connects += u64::from(entry.side() == Side::Initiator);
+                connects += u64::from(entry.direction() == Direction::Outbound);
                 false
             }
             Lifecycle::Released => continue,

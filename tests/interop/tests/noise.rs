@@ -15,7 +15,8 @@ use pea2pea::{Config as PeaConfig, Connection, ConnectionSide, Node, Pea2Pea};
 use peerloop::noise::{Noise, Pattern, StaticKey};
 use peerloop::session::Session;
 use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Peer, SessionError, Side, TimerId,
+    Config, ConnId, ConnectError, Direction, DisconnectReason, Handler, Net, Peer, SessionError,
+    TimerId,
 };
 use snow::{Builder, HandshakeState, StatelessTransportState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -312,7 +313,9 @@ struct Secret {
 
 impl Handler for Secret {
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.connection(conn).map_or(Side::Responder, Peer::side);
+        let side = net
+            .connection(conn)
+            .map_or(Direction::Inbound, Peer::direction);
         let key = key_of_looping();
         let mut noise = Noise::new(self.speech.pattern, side)
             .local_key(&key)
@@ -357,7 +360,11 @@ impl Handler for Secret {
 }
 
 /// Connects the two, has them exchange messages both ways, and has the pea2pea node end it.
-async fn exchange(speech: Speech, dialler: Side, farewell: Option<Outgoing>) -> DisconnectReason {
+async fn exchange(
+    speech: Speech,
+    dialler: Direction,
+    farewell: Option<Outgoing>,
+) -> DisconnectReason {
     let seed = seed();
     let from_pea = Plan::new(seed, MESSAGES, LONGEST);
     let from_looping = Plan::new(!seed, MESSAGES, LONGEST);
@@ -370,11 +377,11 @@ async fn exchange(speech: Speech, dialler: Side, farewell: Option<Outgoing>) -> 
     };
     let looping = Looping::start(Config::default(), handler);
     match dialler {
-        Side::Initiator => {
+        Direction::Outbound => {
             let addr = pea.node().toggle_listener().await.expect("a listener");
             looping.connect(addr.expect("it was off"));
         }
-        Side::Responder => soon("a dial", pea.node().connect(looping.listen()))
+        Direction::Inbound => soon("a dial", pea.node().connect(looping.listen()))
             .await
             .expect("a connection"),
     }
@@ -420,7 +427,7 @@ async fn exchange(speech: Speech, dialler: Side, farewell: Option<Outgoing>) -> 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pea2pea_node_that_speaks_noise_is_understood_in_both_roles() {
     for speech in [XX, XX_PSK3] {
-        for dialler in [Side::Initiator, Side::Responder] {
+        for dialler in [Direction::Outbound, Direction::Inbound] {
             let reason = exchange(speech, dialler, Some(Outgoing::Goodbye)).await;
             assert_eq!(reason, DisconnectReason::PeerClosed);
         }
@@ -429,7 +436,7 @@ async fn a_pea2pea_node_that_speaks_noise_is_understood_in_both_roles() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pea2pea_node_that_says_no_goodbye_has_cut_its_stream_off() {
-    let reason = exchange(XX, Side::Responder, None).await;
+    let reason = exchange(XX, Direction::Inbound, None).await;
     let cut_off = DisconnectReason::Session(SessionError::Truncated);
     assert_eq!(reason, cut_off);
 }

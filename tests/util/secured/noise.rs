@@ -3,18 +3,18 @@
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
 
-use peerloop::Side;
+use peerloop::Direction;
 use peerloop::noise::{Noise, NoiseSession, Pattern, Rekey, StaticKey};
 
-pub fn session(side: Side) -> NoiseSession {
+pub fn session(side: Direction) -> NoiseSession {
     static KEYS: OnceLock<[StaticKey; 2]> = OnceLock::new();
     let [dialling, accepting] = KEYS.get_or_init(|| {
         // Any bytes will do; the other keys of a connection are drawn.
         [[1; 32], [2; 32]].map(StaticKey::from_secret)
     });
     let (own, other) = match side {
-        Side::Initiator => (dialling, accepting),
-        Side::Responder => (accepting, dialling),
+        Direction::Outbound => (dialling, accepting),
+        Direction::Inbound => (accepting, dialling),
     };
     // Often enough that a short conversation changes its keys.
     let often = NonZeroU64::new(10).expect("ten");

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use peerloop::Side;
+use peerloop::Direction;
 use peerloop::tls::rustls::client::Resumption;
 use peerloop::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use peerloop::tls::rustls::server::WebPkiClientVerifier;
@@ -20,15 +20,15 @@ struct Configs {
     server: Arc<ServerConfig>,
 }
 
-pub fn session(side: Side) -> Tls {
+pub fn session(side: Direction) -> Tls {
     static CONFIGS: OnceLock<Configs> = OnceLock::new();
     let configs = CONFIGS.get_or_init(configs);
     let session = match side {
-        Side::Initiator => {
+        Direction::Outbound => {
             let name = ServerName::try_from(NAMES[1]).expect("a name");
             tls::client(configs.client.clone(), name)
         }
-        Side::Responder => tls::server(configs.server.clone()),
+        Direction::Inbound => tls::server(configs.server.clone()),
     };
     session.expect("the settings fit each other")
 }

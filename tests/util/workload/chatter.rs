@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use peerloop::session::Session;
 use peerloop::sim::Random;
 use peerloop::{
-    Admission, Bytes, ConnId, ConnMap, ConnectError, ConnectOptions, DisconnectReason, HalfOpen,
-    Handler, ListenOptions, Net, Overflow, Permission, SendError, SendOutcome, Side, Timeouts,
+    Admission, Bytes, ConnId, ConnMap, ConnectError, ConnectOptions, Direction, DisconnectReason,
+    HalfOpen, Handler, ListenOptions, Net, Overflow, Permission, SendError, SendOutcome, Timeouts,
     TimerId,
 };
 
@@ -379,17 +379,23 @@ impl Handler for Chatter {
         if self.active && self.random.chance(0.02) {
             return Err(io::Error::other("none for this one"));
         }
-        let side = net.connection(conn).expect("it is asked for it").side();
+        let side = net
+            .connection(conn)
+            .expect("it is asked for it")
+            .direction();
         Ok(self.rules.session(side, &mut self.random))
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         let peer = net.connection(conn).expect("it is connected");
-        let server = match peer.side() {
-            Side::Initiator => peer.addr(),
-            Side::Responder => peer.local_addr().expect("it is connected"),
+        let server = match peer.direction() {
+            Direction::Outbound => peer.addr(),
+            Direction::Inbound => peer.local_addr().expect("it is connected"),
         };
-        assert_eq!(self.dials.remove(&conn), peer.side() == Side::Initiator);
+        assert_eq!(
+            self.dials.remove(&conn),
+            peer.direction() == Direction::Outbound
+        );
         let talk = Talk {
             kind: self.rules.kind(server),
             sent: 0,

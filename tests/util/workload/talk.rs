@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use peerloop::session::Session;
 use peerloop::sim::Random;
-use peerloop::{ByteOrder, Decoded, Framer, Framing, FramingError, LengthPrefix, Side};
+use peerloop::{ByteOrder, Decoded, Direction, Framer, Framing, FramingError, LengthPrefix};
 
 use super::secured::Secured;
 use crate::sessions::{Manner, Xor};
@@ -37,7 +37,7 @@ impl Rules {
     }
 
     /// A session. A greeting may turn the other side away, or say nothing for as long as the handshake may take.
-    pub fn session(&self, side: Side, random: &mut Random) -> Option<Box<dyn Session>> {
+    pub fn session(&self, side: Direction, random: &mut Random) -> Option<Box<dyn Session>> {
         let manner = match random.below(40) {
             0 => Manner::Rejects,
             1 => Manner::Silent,
@@ -57,12 +57,12 @@ impl Rules {
 
 /// A session that may make much of little, or have much to answer. Only one side asks: two that do may both wait for
 /// the other to read.
-fn wordy(side: Side, random: &mut Random) -> Xor {
+fn wordy(side: Direction, random: &mut Random) -> Xor {
     let mut session = Xor::new(side);
     if random.chance(0.2) {
         session.data_max = random.between(1, 20) as usize;
     }
-    if side == Side::Initiator && random.chance(0.3) {
+    if side == Direction::Outbound && random.chance(0.3) {
         session.asks = random.between(1, 3) as u32;
     }
     session.pong_len = random.between(1, 100_000) as usize;

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 
 use peerloop::session::{Output, Sequence, Session, Stage};
-use peerloop::{SessionError, Side};
+use peerloop::{Direction, SessionError};
 
 use crate::input::Input;
 use crate::{noise, tls};
@@ -23,7 +23,7 @@ impl Kind {
         [Self::Tls, Self::Noise, Self::Sequence, Self::Chunks][input.below(4)]
     }
 
-    pub(super) fn session(self, side: Side) -> Box<dyn Session> {
+    pub(super) fn session(self, side: Direction) -> Box<dyn Session> {
         match self {
             Self::Tls => Box::new(tls::session(side)),
             Self::Noise => Box::new(noise::session(side)),

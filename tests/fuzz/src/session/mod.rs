@@ -14,7 +14,7 @@ mod wire;
 use std::time::Duration;
 
 use peerloop::sim::{Faults, NodeId, Wire, World};
-use peerloop::{Config, ConnId, HalfOpen, Net, Panics, Side, Timeouts};
+use peerloop::{Config, ConnId, Direction, HalfOpen, Net, Panics, Timeouts};
 
 use self::kinds::Kind;
 use self::node::Node;
@@ -63,7 +63,7 @@ struct Done {
 pub fn session(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = Kind::chosen(&mut input);
-    let side = [Side::Initiator, Side::Responder][input.below(2)];
+    let side = [Direction::Outbound, Direction::Inbound][input.below(2)];
     let half_open = [HalfOpen::Refused, HalfOpen::Allowed][input.below(2)];
     let is_agreed = input.below(3) > 0;
     let Some(mut case) = connect(kind, side, half_open, &mut input) else {
@@ -82,7 +82,12 @@ pub fn session(data: &[u8]) {
     verdict::check(side, half_open, &case);
 }
 
-fn connect(kind: Kind, side: Side, half_open: HalfOpen, input: &mut Input<'_>) -> Option<Case> {
+fn connect(
+    kind: Kind,
+    side: Direction,
+    half_open: HalfOpen,
+    input: &mut Input<'_>,
+) -> Option<Case> {
     let mut world = World::new(u64::from(input.byte()));
     world.faults([Faults::calm(), Faults::hostile().lossless()][input.below(2)].clone());
     let config = Config {
@@ -104,8 +109,8 @@ fn connect(kind: Kind, side: Side, half_open: HalfOpen, input: &mut Input<'_>) -
     let node = world.node(config, Node::new(kind));
     let addr = world.addr(node);
     let wire = match side {
-        Side::Responder => world.wire(addr).ok(),
-        Side::Initiator => {
+        Direction::Inbound => world.wire(addr).ok(),
+        Direction::Outbound => {
             let listener = world.wire_listener(1);
             world
                 .with(node, |_, net| net.connect(listener.addr()))
@@ -122,12 +127,16 @@ fn connect(kind: Kind, side: Side, half_open: HalfOpen, input: &mut Input<'_>) -
         world.run_for(Duration::from_secs(1));
         world.is_wire_connected(wire)
     })?;
+    let other = match side {
+        Direction::Inbound => Direction::Outbound,
+        Direction::Outbound => Direction::Inbound,
+    };
     Some(Case {
         kind,
         world,
         node,
         wire,
-        peer: Peer::new(kind.session(!side)),
+        peer: Peer::new(kind.session(other)),
         way: Tampered::default(),
         ends: Vec::new(),
         done: Done::default(),

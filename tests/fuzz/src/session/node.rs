@@ -53,7 +53,10 @@ impl Handler for Node {
     }
 
     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.connection(conn).expect("it is asked for it").side();
+        let side = net
+            .connection(conn)
+            .expect("it is asked for it")
+            .direction();
         Ok(Some(Box::new(Watched::new(self.kind.session(side)))))
     }
 

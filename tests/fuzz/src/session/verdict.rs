@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use peerloop::session::{Output, Session};
-use peerloop::{ConnectError, DisconnectReason, HalfOpen, SessionError, Side};
+use peerloop::{ConnectError, Direction, DisconnectReason, HalfOpen, SessionError};
 
 use super::kinds::{Chunks, Kind, MAGIC};
 use super::node::Node;
@@ -24,7 +24,7 @@ struct Verdict<'a> {
     goodbye_passed: bool,
 }
 
-pub(super) fn check(side: Side, half_open: HalfOpen, case: &Case) {
+pub(super) fn check(side: Direction, half_open: HalfOpen, case: &Case) {
     let kind = case.kind;
     let node = case.node;
     let handshakes_failed = case.world.net(node).metrics().handshakes_failed as usize;
@@ -54,12 +54,12 @@ pub(super) fn check(side: Side, half_open: HalfOpen, case: &Case) {
     check_peer(case, it, verdict.is_undisturbed());
 }
 
-fn check_one_end(side: Side, it: &Node, handshakes_failed: usize) {
+fn check_one_end(side: Direction, it: &Node, handshakes_failed: usize) {
     assert_eq!(it.ended.len(), it.connected, "{:?}", it.ended);
     assert_eq!(it.connected + handshakes_failed, 1, "{:?}", it.failed);
     match side {
-        Side::Initiator => assert_eq!(it.failed.len(), handshakes_failed),
-        Side::Responder => assert!(it.failed.is_empty()),
+        Direction::Outbound => assert_eq!(it.failed.len(), handshakes_failed),
+        Direction::Inbound => assert!(it.failed.is_empty()),
     }
     assert!(it.connected == 1 || it.messages.is_empty());
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use peerloop::{Config, ConnId, Group, Handler, MemberId, Net, Side, TimerId};
+use peerloop::{Config, ConnId, Direction, Group, Handler, MemberId, Net, TimerId};
 
 use super::config;
 use crate::job::{Job, PATIENCE, Value, failed, in_time};
@@ -29,8 +29,8 @@ struct Runner {
 
 impl Handler for Runner {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        match net.connection(conn).map(peerloop::Peer::side) {
-            Some(Side::Initiator) => self.right = Some(conn),
+        match net.connection(conn).map(peerloop::Peer::direction) {
+            Some(Direction::Outbound) => self.right = Some(conn),
             _ => self.left = Some(conn),
         }
         self.board.connected.set(self.board.connected.get() + 1);
