@@ -1,14 +1,16 @@
 //! TLS with others: the programs of OpenSSL as processes of their own, rustls on blocking sockets, and those who speak no
 //! TLS at all.
 //!
-//! Needs the program `openssl`, version 3.
+//! Tests that need the program `openssl`, version 3, are skipped where it is not
+//! installed, and say so. If the environment variable `CI` is set, they fail.
 
 mod util;
 #[path = "util/tls.rs"]
 mod util_tls;
 
+use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -44,7 +46,12 @@ struct Files {
 }
 
 impl Files {
-    fn new(test: &str) -> Self {
+    /// Returns `None` if the test has to be skipped, because `openssl` is not
+    /// installed.
+    fn for_openssl(test: &str) -> Option<Self> {
+        if !openssl_is_installed() {
+            return skip("the program `openssl` is not installed");
+        }
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
         fs::create_dir_all(&dir).expect("a directory");
         let files = Self {
@@ -52,7 +59,7 @@ impl Files {
             authority: Authority::new("the authority"),
         };
         files.put("authority.pem", &files.authority.pem());
-        files
+        Some(files)
     }
 
     /// Keeps a text in a file; its path.
@@ -75,6 +82,25 @@ impl Files {
         let key = self.put(&format!("{name}.key.pem"), &own.key_pem());
         vec!["-cert".into(), certificate, "-key".into(), key]
     }
+}
+
+fn openssl_is_installed() -> bool {
+    let version = Command::new("openssl").arg("version").output();
+    !version.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+/// Says that the running test is skipped.
+///
+/// # Panics
+///
+/// If the environment variable `CI` is set.
+fn skip<T>(reason: &str) -> Option<T> {
+    assert!(env::var_os("CI").is_none(), "{reason}");
+    let thread = thread::current();
+    let test = thread.name().expect("the name of the test");
+    // Without `eprintln!`, whose output is shown only when a test fails.
+    let _ = writeln!(io::stderr(), "skipped {test}: {reason}");
+    None
 }
 
 impl Drop for Files {
@@ -109,9 +135,7 @@ impl Openssl {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| {
-                panic!("cannot run `openssl` ({error}); install it, on Debian with `apt-get install openssl`")
-            });
+            .expect("`openssl` starts");
         let (said, hear) = channel();
         let streams: [Box<dyn Read + Send>; 2] = [
             Box::new(child.stdout.take().expect("it is a pipe")),
@@ -249,7 +273,9 @@ mod openssl_client {
     }
 
     fn is_answered_and_leaves(versions: Versions, test: &str) {
-        let files = Files::new(test);
+        let Some(files) = Files::for_openssl(test) else {
+            return;
+        };
         let mut config = server_config(&files.authority.issue(NAME), versions);
         config.alpn_protocols = vec![b"lines".to_vec()];
         let (mut node, addr, _) = serving(config);
@@ -285,7 +311,9 @@ mod openssl_client {
     #[test]
     fn gets_a_mebibyte_back() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("much{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("much{}", version(versions))) else {
+                return;
+            };
             let (mut node, addr, _) =
                 serving(server_config(&files.authority.issue(NAME), versions));
             let mut client = Openssl::client(addr, &files, versions, &["-quiet"]);
@@ -303,7 +331,9 @@ mod openssl_client {
     #[test]
     fn is_told_when_the_node_closes() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("told{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("told{}", version(versions))) else {
+                return;
+            };
             let (mut node, addr, _) =
                 serving(server_config(&files.authority.issue(NAME), versions));
             let mut client = Openssl::client(addr, &files, versions, &QUIET);
@@ -324,7 +354,9 @@ mod openssl_client {
     #[test]
     fn that_is_killed_has_cut_its_stream_off() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("killed{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("killed{}", version(versions))) else {
+                return;
+            };
             let (mut node, addr, _) =
                 serving(server_config(&files.authority.issue(NAME), versions));
             let mut client = Openssl::client(addr, &files, versions, &QUIET);
@@ -340,7 +372,9 @@ mod openssl_client {
     #[test]
     fn proves_itself_with_its_certificate() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("guest{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("guest{}", version(versions))) else {
+                return;
+            };
             let guest = files.authority.issue("guest.example");
             let own = files.authority.issue(NAME);
             let (mut node, addr, _) =
@@ -391,7 +425,9 @@ mod openssl_client {
     #[test]
     fn without_a_certificate_is_refused_where_one_is_asked_for() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("nobody{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("nobody{}", version(versions))) else {
+                return;
+            };
             let own = files.authority.issue(NAME);
             let config = strict_server_config(&files.authority, &own, versions);
             let (why, said) = stays_out(config, &files, versions, &QUIET);
@@ -407,7 +443,9 @@ mod openssl_client {
     #[test]
     fn of_another_authority_is_refused() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("stranger{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("stranger{}", version(versions))) else {
+                return;
+            };
             let own = files.authority.issue(NAME);
             let config = strict_server_config(&files.authority, &own, versions);
             let shown = files.shown(
@@ -428,7 +466,9 @@ mod openssl_client {
     #[test]
     fn of_another_authority_refuses_the_node() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("other{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("other{}", version(versions))) else {
+                return;
+            };
             let config = server_config(&Authority::new("another").issue(NAME), versions);
             let (why, _) = stays_out(config, &files, versions, &QUIET);
             assert_eq!(why, SessionError::RefusedByPeer("unknown authority"));
@@ -438,7 +478,9 @@ mod openssl_client {
     #[test]
     fn refuses_a_certificate_that_has_expired() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("expired{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("expired{}", version(versions))) else {
+                return;
+            };
             let config = server_config(&files.authority.issue_expired(NAME), versions);
             let (why, _) = stays_out(config, &files, versions, &QUIET);
             assert_eq!(why, SessionError::RefusedByPeer("certificate expired"));
@@ -448,7 +490,9 @@ mod openssl_client {
     #[test]
     fn refuses_a_certificate_for_another_name() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("name{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("name{}", version(versions))) else {
+                return;
+            };
             let config = server_config(&files.authority.issue("other.example"), versions);
             let (why, _) = stays_out(config, &files, versions, &QUIET);
             assert_eq!(why, SessionError::RefusedByPeer("bad certificate"));
@@ -457,7 +501,9 @@ mod openssl_client {
 
     #[test]
     fn of_another_version_is_refused() {
-        let files = Files::new("version");
+        let Some(files) = Files::for_openssl("version") else {
+            return;
+        };
         let own = files.authority.issue(NAME);
         for (here, there) in [(ONLY_12, ONLY_13), (ONLY_13, ONLY_12)] {
             let (why, _) = stays_out(server_config(&own, here), &files, there, &QUIET);
@@ -468,7 +514,9 @@ mod openssl_client {
     /// The node says no, and the connection is as it was; it is OpenSSL that gives up then.
     #[test]
     fn that_wants_to_renegotiate_is_told_no() {
-        let files = Files::new("renegotiation");
+        let Some(files) = Files::for_openssl("renegotiation") else {
+            return;
+        };
         let (mut node, addr, failures) =
             serving(server_config(&files.authority.issue(NAME), ONLY_12));
         let mut client = Openssl::client(addr, &files, ONLY_12, &[]);
@@ -489,7 +537,9 @@ mod openssl_client {
 
     #[test]
     fn may_ask_for_new_keys() {
-        let files = Files::new("keys");
+        let Some(files) = Files::for_openssl("keys") else {
+            return;
+        };
         let (mut node, addr, _) = serving(server_config(&files.authority.issue(NAME), ONLY_13));
         let mut client = Openssl::client(addr, &files, ONLY_13, &[]);
         client.say("the first\n");
@@ -508,7 +558,9 @@ mod openssl_client {
     #[test]
     fn resumes_a_session() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("resumed{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("resumed{}", version(versions))) else {
+                return;
+            };
             let (mut node, addr, _) =
                 serving(server_config(&files.authority.issue(NAME), versions));
             let kept = files.path("session.pem");
@@ -528,7 +580,9 @@ mod openssl_server {
     use super::*;
 
     fn answers(versions: Versions, test: &str) {
-        let files = Files::new(test);
+        let Some(files) = Files::for_openssl(test) else {
+            return;
+        };
         let own = files.authority.issue(NAME);
         let mut config = client_config(&files.authority, versions);
         config.alpn_protocols = vec![b"lines".to_vec()];
@@ -570,7 +624,9 @@ mod openssl_server {
     #[test]
     fn that_is_killed_has_cut_its_stream_off() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("cut{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("cut{}", version(versions))) else {
+                return;
+            };
             let own = files.authority.issue(NAME);
             let (mut server, addr) = Openssl::server(&files, versions, &own, &[]);
             let mut node = dialler(client_config(&files.authority, versions));
@@ -585,7 +641,9 @@ mod openssl_server {
     /// As with a client: the node says no, and OpenSSL gives up.
     #[test]
     fn that_wants_to_renegotiate_is_told_no() {
-        let files = Files::new("server-renegotiation");
+        let Some(files) = Files::for_openssl("server-renegotiation") else {
+            return;
+        };
         let own = files.authority.issue(NAME);
         let (mut server, addr) = Openssl::obedient_server(&files, ONLY_12, &own, &[]);
         let mut node = dialler(client_config(&files.authority, ONLY_12));
@@ -615,7 +673,9 @@ mod openssl_server {
     #[test]
     fn knows_the_node_by_its_certificate() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("known{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("known{}", version(versions))) else {
+                return;
+            };
             let own = files.authority.issue(NAME);
             let guest = files.authority.issue("guest.example");
             let authority = files.path("authority.pem");
@@ -659,7 +719,9 @@ mod openssl_server {
     #[test]
     fn refuses_a_node_without_a_certificate() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("bare{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("bare{}", version(versions))) else {
+                return;
+            };
             let own = files.authority.issue(NAME);
             let (_server, addr) = Openssl::server(&files, versions, &own, &["-Verify", "1"]);
             let mut node = dialler(client_config(&files.authority, versions));
@@ -676,7 +738,9 @@ mod openssl_server {
     #[test]
     fn is_refused_for_its_authority_its_name_and_its_age() {
         for versions in [ONLY_12, ONLY_13] {
-            let files = Files::new(&format!("bad{}", version(versions)));
+            let Some(files) = Files::for_openssl(&format!("bad{}", version(versions))) else {
+                return;
+            };
             let authority = &files.authority;
             for (own, why) in [
                 (
@@ -700,7 +764,9 @@ mod openssl_server {
 
     #[test]
     fn of_another_version_refuses_the_node() {
-        let files = Files::new("versions");
+        let Some(files) = Files::for_openssl("versions") else {
+            return;
+        };
         let own = files.authority.issue(NAME);
         for (here, there) in [(ONLY_12, ONLY_13), (ONLY_13, ONLY_12)] {
             let (_server, addr) = Openssl::server(&files, there, &own, &[]);
