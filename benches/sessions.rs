@@ -1,7 +1,9 @@
-//! What security costs, beside what two plain blocking threads with the same cryptography reach.
+//! Throughput with encryption, compared with two plain blocking threads with the
+//! same cryptography.
 //!
-//! `cargo bench --all-features --bench sessions` measures; with `-- --test` it only shows that everything runs. Compare
-//! ratios within one run: shared machines drift.
+//! `cargo bench --all-features --bench sessions` measures; with `-- --test` it only
+//! shows that everything runs. Compare ratios within one run: shared machines
+//! drift.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::Node;
-use sealed::blocking_secured::{SealedPair, accept, dial};
+use sealed::blocking_secured::{SealedPair, accept, connect};
 use sealed::secured::Secured;
 use sealed::security::Security;
 use support::blocking::BlockingPair;
@@ -101,10 +103,10 @@ fn handshakes(criterion: &mut Criterion) {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
             let addr = listener.local_addr().expect("it is bound");
             let theirs = security.clone();
-            // Ends with the first connection that says nothing.
+            // Ends with the first connection that sends nothing.
             let accepting =
                 thread::spawn(move || while accept(&theirs, &listener).map(drop).is_ok() {});
-            bencher.iter(|| dial(&security, addr).expect("a connection").reset());
+            bencher.iter(|| connect(&security, addr).expect("a connection").reset());
             drop(std::net::TcpStream::connect(addr));
             accepting.join().expect("it does not panic");
         });

@@ -1,7 +1,8 @@
-//! Throughput and latency, side by side with what two plain blocking threads reach.
+//! Throughput and latency, compared with two plain blocking threads.
 //!
-//! `cargo bench` measures; `cargo bench -- --test` only shows that everything runs. A name picks some, as in
-//! `cargo bench --bench throughput -- stream`. Compare ratios within one run: shared machines drift.
+//! `cargo bench` measures; `cargo bench -- --test` only shows that everything runs.
+//! A name selects some, as in `cargo bench --bench throughput -- stream`. Compare
+//! ratios within one run: shared machines drift.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -26,7 +27,8 @@ fn batch(size: usize) -> u64 {
     (16 * 1024 * 1024 / (size as u64 + 64)).max(256)
 }
 
-/// One sender to one receiver, beside the same with two plain blocking threads: the limit to compare with.
+/// One sender to one receiver, and the same with two plain blocking threads, the
+/// limit to compare with.
 fn stream(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stream");
     group
@@ -48,8 +50,9 @@ fn stream(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Many senders of 32 KiB messages to one receiver. The senders are the connections of one node: with two cores, as
-/// many threads would measure the scheduler.
+/// Many senders of 32 KiB messages to one receiver. The senders are the connections
+/// of one node, because with two cores as many threads would measure the
+/// scheduler.
 fn fan_in(criterion: &mut Criterion) {
     const SIZE: usize = 32 * 1024;
     let mut group = criterion.benchmark_group("fan_in");
@@ -68,7 +71,8 @@ fn fan_in(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Round trips of 64 bytes between two threads: one at a time, 64 at a time, and beside 1,000 idle connections.
+/// Round trips of 64 bytes between two threads: one at a time, 64 at a time, and
+/// beside 1,000 idle connections.
 fn echo(criterion: &mut Criterion) {
     const TRIPS: u64 = 1024;
     let mut group = criterion.benchmark_group("echo");

@@ -1,21 +1,32 @@
-//! Ten thousand connections that say nothing, and a thousand that talk, on one loop in one thread.
+//! Ten thousand idle connections and a thousand active ones, on one loop in
+//! one thread.
 //!
 //! ```text
 //! cargo run --release --example c10k
 //! cargo run --release --example c10k -- --idle 1000 --talking 100
 //! ```
 //!
-//! The clients are processes of their own, since a process may not have descriptors for everybody (`ulimit -n`; the
-//! server needs one for each connection), and each of them dials from an address of its own, 127.0.0.2 and so on, since
-//! an address has no more than some 28,000 ports to dial from. When everybody is connected, the server says so; then the
-//! talking ones exchange their messages, one at a time, and at last each idle one asks a single time whether it was
-//! forgotten. Every answer is compared. The exit code says whether anything was lost. Linux only: elsewhere the loopback
+//! The clients run in child processes, because one process may not have
+//! enough file descriptors for all (`ulimit -n`; the server needs one for each
+//! connection). Each process connects from a different address, 127.0.0.2 and
+//! so on, because an address has only some 28,000 ports to connect from. When
+//! all are connected, the server says so. Then the active ones exchange their
+//! messages, one at a time, and at the end each idle one sends one message, to
+//! check that its connection still works. Every answer is compared. The exit
+//! code says whether anything was lost. Linux only: elsewhere the loopback
 //! interface has one address.
 //!
-//! Every connection begins with a greeting, and a client dials on when one is answered. Without that, thousands of dials
-//! at once overflow the listener's backlog; the system then answers with SYN cookies, of which it keeps no note, and a
-//! client that says nothing would think for ever that it is connected when the server has never heard of it.
+//! Every connection begins with a greeting, and a client makes its next
+//! connection when a greeting is answered. Otherwise thousands of connects at
+//! once overflow the listener's backlog. The system then answers with SYN
+//! cookies, of which it keeps no record, and a client that sends nothing would
+//! consider itself connected although the server has no such connection.
 
+use peerloop::config::{ConnectionConfig, Limits, Timeouts};
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handle, Handler, Net, Node,
+    TimerId,
+};
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,39 +34,42 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peerloop::{
-    Config, ConnId, ConnMap, ConnectError, ConnectOptions, DisconnectReason, Handle, Handler, Net,
-    Node, Permission, Timeouts, TimerId,
-};
-
 const USAGE: &str = "usage: c10k [--idle NUMBER] [--talking NUMBER] [--messages NUMBER]
 
-10,000 connections say nothing, 1,000 talk, and exchange 100 messages each.";
+10,000 idle connections, and 1,000 that exchange 100 messages each.";
 
-/// Connections of one client process: well below the usual limits of descriptors.
+/// Connections of one client process: well below the usual limits of file
+/// descriptors.
 const PER_PROCESS: usize = 1000;
 
-/// How long nothing may happen before a process gives up.
+/// How long a process waits for progress before it gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What the server says when everybody is there.
+/// The message of the server when all clients are connected.
 const BEGIN: &[u8] = b"begin";
 
-/// The configuration of both sides: nobody is thrown out for saying nothing.
+/// The configuration of both sides, without an idle timeout.
 fn config(connections: usize) -> Config {
     Config {
-        max_connections: connections,
-        max_connections_per_ip: connections,
-        duplicates: Permission::Allowed,
-        timeouts: Timeouts {
-            idle: None,
-            ..Timeouts::default()
+        limits: Limits {
+            max_connections: connections,
+            max_connections_per_address: connections,
+            ..Default::default()
+        },
+        allow_duplicates: true,
+        connection: ConnectionConfig {
+            timeouts: Timeouts {
+                idle: None,
+                ..Timeouts::default()
+            },
+            ..Default::default()
         },
         ..Config::default()
     }
 }
 
-/// Answers, and says once a second how things are.
+/// Answers, and prints once a second how many connections and messages there
+/// are.
 struct Server {
     expected: usize,
     clients: usize,
@@ -86,10 +100,10 @@ impl Handler for Server {
             net.abort(conn);
         }
         if self.messages == self.expected as u64 {
-            // The last one has greeted.
-            let everybody: Vec<ConnId> = net.connections().collect();
-            let outcome = net.broadcast(everybody, BEGIN);
-            log::info!("everybody is told to begin: {outcome:?}");
+            // The last greeting has arrived.
+            let all: Vec<ConnId> = net.connections().map(|c| c.id()).collect();
+            let outcome = net.broadcast(all, BEGIN);
+            log::info!("sent the signal to begin: {outcome:?}");
         }
     }
 
@@ -112,14 +126,14 @@ impl Server {
         self.results.answers += result.answers;
         self.results.lost += result.lost;
         self.clients -= 1;
-        // After a loss the others would wait in vain for everybody to be there.
+        // After a loss the others would wait in vain for all to be connected.
         if self.clients == 0 || result.lost > 0 {
             net.shutdown(Duration::from_secs(1));
         }
     }
 }
 
-/// What came of a client.
+/// The result of a client process.
 #[derive(Clone, Copy, Default)]
 struct Tally {
     answers: u64,
@@ -127,20 +141,21 @@ struct Tally {
     lost: u64,
 }
 
-/// Some of the clients, in a process of their own.
+/// Some of the clients, in one child process.
 struct Swarm {
     server: SocketAddr,
     source: SocketAddr,
-    /// Dials that were not begun yet.
-    to_dial: usize,
+    /// Connects that were not started yet.
+    to_connect: usize,
     talking: usize,
     messages: u64,
-    /// What each connection still has to ask, the present question included.
+    /// How many questions each connection has left, the present one included.
     left: ConnMap<u64>,
-    /// Connections that have greeted. The first of them talk, the others are idle.
+    /// Connections whose greeting was answered. The first of them are active, the
+    /// others are idle.
     conns: Vec<ConnId>,
-    /// How many of them were not told to begin yet.
-    untold: usize,
+    /// How many of them have not got the signal to begin yet.
+    unsignalled: usize,
     /// Connections that are not done in the present phase.
     busy: usize,
     alive: Instant,
@@ -148,14 +163,12 @@ struct Swarm {
 }
 
 impl Swarm {
-    fn dial(&mut self, net: &mut Net) {
-        self.to_dial -= 1;
-        let options = ConnectOptions {
-            source: Some(self.source),
-            ..ConnectOptions::default()
-        };
+    fn connect(&mut self, net: &mut Net) {
+        self.to_connect -= 1;
+        let mut options = net.connect_options();
+        options.source = Some(self.source);
         if let Err(error) = net.connect_with(self.server, options) {
-            self.lose(net, &format!("dialling: {error}"));
+            self.lose(net, &format!("connecting: {error}"));
         }
     }
 
@@ -192,7 +205,7 @@ impl Swarm {
         if *left > 0 {
             return self.ask(net, conn);
         }
-        if self.untold > 0 {
+        if self.unsignalled > 0 {
             return self.greeted(net, conn);
         }
         self.busy -= 1;
@@ -207,15 +220,15 @@ impl Swarm {
         }
     }
 
-    /// The server knows of this connection: on to the next.
+    /// The server has this connection: make the next one.
     fn greeted(&mut self, net: &mut Net, conn: ConnId) {
         self.conns.push(conn);
-        if self.to_dial > 0 {
-            self.dial(net);
+        if self.to_connect > 0 {
+            self.connect(net);
         }
     }
 
-    /// One loss is one too many: the others are not waited for.
+    /// Counts a loss and ends, because one loss fails the run.
     fn lose(&mut self, net: &mut Net, what: &str) {
         if self.tally.lost == 0 {
             eprintln!("{}: {what}", self.source.ip());
@@ -225,7 +238,8 @@ impl Swarm {
     }
 }
 
-/// What a connection asks when it has so many questions left, this one included. No two of them are alike.
+/// The question of a connection that has this many left, this one included. All
+/// are different.
 fn question(conn: ConnId, left: u64) -> [u8; 64] {
     let mut question = [b'?'; 64];
     question[..8].copy_from_slice(&conn.to_bits().to_be_bytes());
@@ -236,8 +250,11 @@ fn question(conn: ConnId, left: u64) -> [u8; 64] {
 impl Handler for Swarm {
     fn on_start(&mut self, net: &mut Net) {
         net.set_timer(Duration::from_secs(1), 0);
-        for _ in 0..self.to_dial.min(net.config().max_connecting_outbound) {
-            self.dial(net);
+        for _ in 0..self
+            .to_connect
+            .min(net.config().limits.max_outbound_connecting)
+        {
+            self.connect(net);
         }
     }
 
@@ -252,15 +269,16 @@ impl Handler for Swarm {
         if message != BEGIN {
             return self.take_answer(net, conn, message);
         }
-        // Order holds on a connection, not across them: only when all are told have all greetings been answered.
-        self.untold -= 1;
-        if self.untold == 0 {
+        // There is an order on a connection, but not across connections: all
+        // greetings are answered only when all have this signal.
+        self.unsignalled -= 1;
+        if self.unsignalled == 0 {
             self.begin(net);
         }
     }
 
-    fn on_connect_failed(&mut self, net: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
-        self.lose(net, &format!("a dial failed: {error}"));
+    fn on_connect_failed(&mut self, net: &mut Net, _: ConnId, _: &ConnInfo, error: ConnectError) {
+        self.lose(net, &format!("cannot connect: {error}"));
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
@@ -277,18 +295,18 @@ impl Handler for Swarm {
     }
 }
 
-/// A client process: its connections, and at the end a line with what came of them.
+/// A client process: its connections, and at the end a line with the result.
 fn run_swarm(server: SocketAddr, source: IpAddr, share: Share) -> Result<(), Box<dyn Error>> {
     let connections = share.idle + share.talking;
     let swarm = Swarm {
         server,
         source: SocketAddr::new(source, 0),
-        to_dial: connections,
+        to_connect: connections,
         talking: share.talking,
         messages: share.messages,
         left: ConnMap::new(),
         conns: Vec::with_capacity(connections),
-        untold: connections,
+        unsignalled: connections,
         busy: 0,
         alive: Instant::now(),
         tally: Tally::default(),
@@ -299,7 +317,7 @@ fn run_swarm(server: SocketAddr, source: IpAddr, share: Share) -> Result<(), Box
     Ok(writeln!(io::stdout(), "{answers} {lost}")?)
 }
 
-/// What the clients, or some of them, do.
+/// The work of the clients, or of some of them.
 #[derive(Clone, Copy)]
 struct Share {
     idle: usize,
@@ -308,7 +326,7 @@ struct Share {
 }
 
 impl Share {
-    /// The part of one of so many processes; all parts together are the whole.
+    /// The part of one of `of` processes. All parts together are the whole.
     fn part(self, number: usize, of: usize) -> Self {
         let part = |whole: usize| whole * (number + 1) / of - whole * number / of;
         Self {
@@ -318,13 +336,13 @@ impl Share {
         }
     }
 
-    /// Those to the greetings, and what follows.
+    /// The number of answers, to the greetings and to the questions.
     fn answers(self) -> u64 {
         2 * self.idle as u64 + self.talking as u64 * (1 + self.messages)
     }
 }
 
-/// Starts a client process, and a thread that tells the server how it ended.
+/// Starts a client process, and a thread that reports its end to the server.
 fn start(
     server: SocketAddr,
     number: usize,
@@ -344,13 +362,13 @@ fn start(
             answers: 0,
             lost: share.answers(),
         });
-        // If the server is gone, it has given up, and says so itself.
+        // A server that has stopped has given up, and has reported why.
         let _ = handle.ask(move |server, net| server.client_ended(net, result));
     });
     Ok(())
 }
 
-/// What a client process has said, if it ended well.
+/// The result that a client process has printed, if it ended well.
 fn result(child: &mut Child) -> Option<Tally> {
     let mut lines = BufReader::new(child.stdout.take()?).lines();
     let line = lines.next().and_then(Result::ok);
@@ -370,7 +388,7 @@ fn serve(share: Share) -> Result<(), Box<dyn Error>> {
         return Err("somebody has to talk".into());
     }
     if share.messages == 0 {
-        return Err("who talks sends a message at least".into());
+        return Err("an active connection sends at least one message".into());
     }
     let server = Server {
         expected,
@@ -382,7 +400,7 @@ fn serve(share: Share) -> Result<(), Box<dyn Error>> {
         results: Tally::default(),
     };
     let mut node = Node::new(config(expected), server)?;
-    let addr = node.net().listen("0.0.0.0:0")?;
+    let addr = node.net().listen("0.0.0.0:0")?.addr;
     let addr = SocketAddr::from(([127, 0, 0, 1], addr.port()));
     println!("{expected} connections from {clients} processes to {addr}");
     for number in 0..clients {
@@ -415,7 +433,7 @@ fn run() -> Result<(), Box<dyn Error>> {
             Long("idle") => share.idle = parser.value()?.parse()?,
             Long("talking") => share.talking = parser.value()?.parse()?,
             Long("messages") => share.messages = parser.value()?.parse()?,
-            // How this program calls itself.
+            // The arguments with which this program starts itself.
             Long("swarm") => {
                 let (server, source) = (parser.value()?.parse()?, parser.value()?.parse()?);
                 let share = Share {

@@ -1,17 +1,25 @@
-//! A chat for several people: one hosts it, the others join, and everybody sees what everybody says.
+//! A chat for several people: one hosts it, the others join, and all of them
+//! see every line.
 //!
 //! ```text
 //! cargo run --example chat host 127.0.0.1:4000 alice
 //! cargo run --example chat join 127.0.0.1:4000 bob
 //! ```
 //!
-//! What is typed is said; `/quit` or the end of the input leaves. It shows lines as framing, state for each
-//! connection in a `ConnMap`, a broadcast, a thread that reaches the loop through a `Handle`, and how to deal with
-//! what strangers send.
+//! Typed lines are sent; `/quit` or the end of the input leaves. The example
+//! shows lines as framing, state for each connection in a `ConnMap`, a
+//! broadcast, a thread that reaches the loop through a `Handle`, and how to
+//! treat untrusted input.
 //!
-//! On the wire everything is a line of UTF-8. The first line of a guest is its name, every further one is something
-//! it says. Lines of the host are to be shown as they are. So `nc 127.0.0.1 4000` makes a guest, too.
+//! On the wire everything is a line of UTF-8. The first line of a client is its
+//! name, every further one is a line of the chat. Lines of the host are to be
+//! shown as they are. So `nc 127.0.0.1 4000` is a client, too.
 
+use peerloop::config::{ConnectionConfig, Limits, OnFull, SendQueueConfig, SocketConfig, Timeouts};
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handle, Handler, Net, Node,
+    SendError, Turn,
+};
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
@@ -19,69 +27,79 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use peerloop::{
-    Config, ConnId, ConnMap, ConnectError, DisconnectReason, Framing, Handle, Handler, Net, Node,
-    Overflow, SendError, Timeouts, Turn,
-};
+use peerloop::framing::Framing;
 
 const USAGE: &str = "usage: chat host ADDRESS:PORT NAME
        chat join ADDRESS:PORT NAME";
 
-/// Characters of a name, and of what somebody says at once; the rest is cut off.
+/// Maximum number of characters of a name and of a line; the rest is cut off.
 const NAME_MAX: usize = 24;
 const TEXT_MAX: usize = 1000;
 
-/// Bytes of a line: up to four for each character, and some for what the host puts around them. Whoever sends a
-/// longer one is disconnected.
+/// Bytes of a line: up to four for each character, and some for what the host
+/// puts around them. A longer line ends the connection.
 const LINE_MAX: usize = 4 * (NAME_MAX + TEXT_MAX) + 64;
 
-/// How long the last words may take to leave.
+/// How long the last lines may take to be sent.
 const GRACE: Duration = Duration::from_secs(1);
 
 fn config() -> Config {
     Config {
-        framing: Framing::Delimited(b'\n'),
-        max_frame: LINE_MAX,
-        max_connections: 100,
-        // Whoever has not read a mebibyte of chat is not waited for.
-        queue_max: 1024 * 1024,
-        overflow: Overflow::Close,
-        // People may be silent for hours; whether they are still there is for the system to ask.
-        timeouts: Timeouts {
-            idle: None,
-            ..Timeouts::default()
+        connection: ConnectionConfig {
+            framing: Framing::Delimited(b'\n'),
+            max_message_len: LINE_MAX,
+            send_queue: SendQueueConfig {
+                // A client that has not read a mebibyte of chat is disconnected.
+                max_bytes: 1024 * 1024,
+                on_full: OnFull::Disconnect,
+                ..Default::default()
+            },
+            // People may be silent for hours. The system checks by keepalive
+            // whether they are still connected.
+            timeouts: Timeouts {
+                idle: None,
+                ..Timeouts::default()
+            },
+            ..Default::default()
         },
-        keepalive: Some(Duration::from_secs(60)),
+        limits: Limits {
+            max_connections: 100,
+            ..Default::default()
+        },
+        sockets: SocketConfig {
+            keepalive: Some(Duration::from_secs(60)),
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
 
-/// Host and guest alike: somebody who sits at this terminal and types.
+/// The person at this terminal, host or client.
 trait Person: Handler + 'static {
     fn say(&mut self, net: &mut Net, text: &[u8]) -> Result<(), SendError>;
 }
 
 struct Host {
     name: String,
-    /// Those who have told their name. Others see nothing of the chat.
-    guests: ConnMap<String>,
+    /// The clients that have sent a name. Others see nothing of the chat.
+    names: ConnMap<String>,
 }
 
 impl Host {
-    /// Shows a line to all guests but one.
+    /// Sends a line to all clients except one.
     fn relay(&self, net: &mut Net, except: Option<ConnId>, line: &str) {
-        let readers = self.guests.keys().filter(|guest| Some(*guest) != except);
+        let readers = self.names.keys().filter(|conn| Some(*conn) != except);
         let outcome = net.broadcast(readers, line.as_bytes());
         log::debug!("{line:?}: {outcome:?}");
     }
 
-    /// The first line of a guest is its name.
+    /// Takes the first line of a client, which is its name.
     fn welcome(&mut self, net: &mut Net, conn: ConnId, name: String) {
         if let Some(objection) = self.objection(&name) {
             tell(net, conn, objection);
             return net.close(conn);
         }
-        let others = self.guests.len() + 1;
+        let others = self.names.len() + 1;
         tell(
             net,
             conn,
@@ -90,15 +108,15 @@ impl Host {
         let line = format!("* {name} joins");
         show(net, &line);
         self.relay(net, None, &line);
-        self.guests.insert(conn, name);
+        self.names.insert(conn, name);
     }
 
-    /// Why nobody can have this name, if so.
+    /// Why a client cannot have this name, if so.
     fn objection(&self, name: &str) -> Option<&'static str> {
         if name.is_empty() {
             return Some("* a name has letters or digits");
         }
-        let taken = name == self.name || self.guests.values().any(|guest| guest == name);
+        let taken = name == self.name || self.names.values().any(|other| other == name);
         taken.then_some("* somebody has this name already")
     }
 }
@@ -113,7 +131,7 @@ impl Person for Host {
 
 impl Handler for Host {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        let Some(name) = self.guests.get(conn) else {
+        let Some(name) = self.names.get(conn) else {
             return self.welcome(net, conn, clean_name(message));
         };
         let line = format!("<{name}> {}", clean(message, TEXT_MAX));
@@ -122,7 +140,7 @@ impl Handler for Host {
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
-        if let Some(name) = self.guests.remove(conn) {
+        if let Some(name) = self.names.remove(conn) {
             log::info!("{name}, {conn}: {reason}");
             let line = format!("* {name} leaves");
             show(net, &line);
@@ -131,32 +149,32 @@ impl Handler for Host {
     }
 }
 
-struct Guest {
+struct Client {
     name: String,
-    /// The connection to the host, once there is one.
+    /// The connection to the host, once it is established.
     host: Option<ConnId>,
     failure: Option<String>,
 }
 
-impl Guest {
+impl Client {
     fn fail(&mut self, net: &mut Net, failure: String) {
         self.failure = Some(failure);
         net.shutdown(Duration::ZERO);
     }
 }
 
-impl Person for Guest {
+impl Person for Client {
     fn say(&mut self, net: &mut Net, text: &[u8]) -> Result<(), SendError> {
         let host = self.host.ok_or(SendError::Closed)?;
         net.send(host, text)
     }
 }
 
-impl Handler for Guest {
+impl Handler for Client {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         self.host = Some(conn);
         if let Err(error) = net.send(conn, self.name.as_bytes()) {
-            self.fail(net, format!("telling the name: {error}"));
+            self.fail(net, format!("sending the name: {error}"));
         }
     }
 
@@ -168,50 +186,53 @@ impl Handler for Guest {
         &mut self,
         net: &mut Net,
         _: ConnId,
-        addr: SocketAddr,
+        info: &ConnInfo,
         error: ConnectError,
     ) {
+        let addr = info.addr;
         self.fail(net, format!("connecting to {addr}: {error}"));
     }
 
     fn on_disconnect(&mut self, net: &mut Net, _: ConnId, reason: DisconnectReason) {
-        // A shutdown is what whoever sits here asked for.
+        // The person at this terminal asked for a shutdown.
         if reason != DisconnectReason::Shutdown {
             self.fail(net, format!("the chat is over: {reason}"));
         }
     }
 }
 
-/// Sends a line to one guest, who has hardly been sent anything before.
+/// Sends a line to one client, whose queue is nearly empty.
 fn tell(net: &mut Net, conn: ConnId, line: &str) {
     if let Err(error) = net.send(conn, line.as_bytes()) {
-        log::warn!("telling {conn}: {error}");
+        log::warn!("sending to {conn}: {error}");
         net.abort(conn);
     }
 }
 
-/// Shows a line to whoever sits here; leaves when nobody does any more.
+/// Shows a line on this terminal; leaves when the terminal is closed.
 fn show(net: &mut Net, line: &str) {
     if writeln!(io::stdout(), "{line}").is_err() {
         net.shutdown(GRACE);
     }
 }
 
-/// A stranger's text, without what could play tricks on a terminal.
+/// Untrusted text, without the characters that control a terminal.
 fn clean(text: &[u8], characters_max: usize) -> String {
     let text = String::from_utf8_lossy(text);
     let harmless = text.chars().filter(|character| !character.is_control());
     harmless.take(characters_max).collect()
 }
 
-/// A stranger's name: letters, digits, dashes and underscores, so that no name looks like something that was said.
+/// An untrusted name: letters, digits, dashes and underscores, so that no name
+/// looks like a line of the chat.
 fn clean_name(name: &[u8]) -> String {
     let name = String::from_utf8_lossy(name);
     let allowed = |character: &char| character.is_alphanumeric() || matches!(character, '-' | '_');
     name.chars().filter(allowed).take(NAME_MAX).collect()
 }
 
-/// Has a thread of its own say what is typed here, until `/quit` or the end of the input, and leave then.
+/// Starts a thread that sends what is typed here, until `/quit` or the end of
+/// the input, and then leaves.
 fn talk<P: Person>(handle: Handle<P>) {
     thread::spawn(move || {
         for line in io::stdin().lock().split(b'\n') {
@@ -219,7 +240,8 @@ fn talk<P: Person>(handle: Handle<P>) {
             if line.trim_ascii() == b"/quit" {
                 break;
             }
-            // `ask` waits until it is done (`post` would not), so that a pasted novel cannot overrun the loop.
+            // `ask` waits until it is done (`post` would not), so that a long
+            // pasted text cannot fill the command queue.
             match handle.ask(move |person, net| person.say(net, &line)) {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => log::error!("not said: {error}"),
@@ -231,8 +253,8 @@ fn talk<P: Person>(handle: Handle<P>) {
 }
 
 fn host(addr: SocketAddr, name: String) -> Result<(), Box<dyn Error>> {
-    let guests = ConnMap::new();
-    let mut node = Node::new(config(), Host { name, guests })?;
+    let names = ConnMap::new();
+    let mut node = Node::new(config(), Host { name, names })?;
     let addr = node
         .net()
         .listen(addr)
@@ -243,14 +265,14 @@ fn host(addr: SocketAddr, name: String) -> Result<(), Box<dyn Error>> {
 }
 
 fn join(addr: SocketAddr, name: String) -> Result<(), Box<dyn Error>> {
-    let guest = Guest {
+    let client = Client {
         name,
         host: None,
         failure: None,
     };
-    let mut node = Node::new(config(), guest)?;
+    let mut node = Node::new(config(), client)?;
     node.net().connect(addr)?;
-    // Nothing can be said before there is somebody to say it to.
+    // Input is read only once there is a connection to send it on.
     while node.handler().host.is_none() && node.turn(None)? != Turn::Stopped {}
     talk(node.handle());
     node.run()?;

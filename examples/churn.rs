@@ -1,15 +1,22 @@
-//! Connects, exchanges a message, disconnects, and begins anew, as fast as it goes.
+//! Connects, exchanges a message, disconnects, and begins again, as fast as
+//! possible.
 //!
 //! ```text
 //! cargo run --release --example churn
 //! cargo run --release --example churn -- --seconds 60 --at-once 100
 //! ```
 //!
-//! Two nodes in two threads. Who ends a TCP connection in the ordinary way keeps its port for a minute (TIME_WAIT), and
-//! at thousands of connections a second there would soon be none left to dial from. So the dialler ends each of them
-//! with `Net::abort`, which sends a reset and keeps nothing; it does so when it has had its answer, so that nothing can
-//! be lost by it. Both sides count, and the exit code says whether they agree.
+//! Two nodes run in two threads. The end that closes a TCP connection first
+//! keeps its port for a minute (TIME_WAIT), and at thousands of connections a
+//! second there would soon be no port left to connect from. So the connecting
+//! node ends each connection with `Net::abort`, which sends a reset and keeps
+//! nothing. It does so when it has its answer, so that nothing is lost. Both
+//! sides count, and the exit code says whether they agree.
 
+use peerloop::config::Limits;
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handle, Handler, Net, Node, TimerId,
+};
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -17,29 +24,28 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, Handle, Handler, Net, Node, Permission, TimerId,
-};
-
 const USAGE: &str = "usage: churn [--seconds NUMBER] [--at-once NUMBER]
 
 For 10 seconds, 50 connections at once.";
 
-/// How long nothing may happen before the program gives up.
+/// How long the program waits for progress before it gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn config(at_once: usize) -> Config {
     Config {
-        // Of those that were reset the server may not have heard yet.
-        max_connections: at_once.saturating_mul(20),
-        max_connections_per_ip: at_once.saturating_mul(20),
-        max_connecting_outbound: at_once,
-        duplicates: Permission::Allowed,
+        limits: Limits {
+            // The server may not have noticed all resets yet.
+            max_connections: at_once.saturating_mul(20),
+            max_connections_per_address: at_once.saturating_mul(20),
+            max_outbound_connecting: at_once,
+            ..Default::default()
+        },
+        allow_duplicates: true,
         ..Config::default()
     }
 }
 
-/// Answers, and counts who comes and goes.
+/// Answers, and counts connections and messages.
 #[derive(Clone, Copy, Default)]
 struct Server {
     connected: u64,
@@ -69,7 +75,7 @@ impl Handler for Server {
     }
 }
 
-/// Keeps a number of connections coming and going.
+/// Keeps making a number of connections at once.
 struct Churner {
     server: SocketAddr,
     at_once: usize,
@@ -82,24 +88,24 @@ struct Churner {
 }
 
 impl Churner {
-    fn dial(&mut self, net: &mut Net) {
+    fn connect(&mut self, net: &mut Net) {
         if net.now() >= self.until {
             return self.end_if_idle(net);
         }
         match net.connect(self.server) {
             Ok(_) => self.begun += 1,
-            Err(error) => self.fail(net, &format!("dialling: {error}")),
+            Err(error) => self.fail(net, &format!("connecting: {error}")),
         }
     }
 
-    /// The last connection has ended and no other is to be begun.
+    /// Shuts down once the last connection has ended.
     fn end_if_idle(&self, net: &mut Net) {
         if self.done == self.begun {
             net.shutdown(Duration::ZERO);
         }
     }
 
-    /// One failure is one too many: the others are not waited for.
+    /// Counts a failure and ends, because one failure fails the run.
     fn fail(&mut self, net: &mut Net, what: &str) {
         eprintln!("{what}");
         self.failures += 1;
@@ -107,7 +113,7 @@ impl Churner {
     }
 }
 
-/// What is said on a connection; no two of them say the same.
+/// The message of a connection, different for each.
 fn message(conn: ConnId) -> [u8; 64] {
     let mut message = [b'!'; 64];
     message[..8].copy_from_slice(&conn.to_bits().to_be_bytes());
@@ -118,7 +124,7 @@ impl Handler for Churner {
     fn on_start(&mut self, net: &mut Net) {
         net.set_timer(Duration::from_secs(1), 0);
         for _ in 0..self.at_once {
-            self.dial(net);
+            self.connect(net);
         }
     }
 
@@ -137,14 +143,14 @@ impl Handler for Churner {
         net.abort(conn);
     }
 
-    fn on_connect_failed(&mut self, net: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
-        self.fail(net, &format!("a dial failed: {error}"));
+    fn on_connect_failed(&mut self, net: &mut Net, _: ConnId, _: &ConnInfo, error: ConnectError) {
+        self.fail(net, &format!("cannot connect: {error}"));
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
         match reason {
-            DisconnectReason::Local => self.dial(net),
-            // What is left when one has failed.
+            DisconnectReason::Local => self.connect(net),
+            // The remaining connections, after a failure.
             DisconnectReason::Shutdown => {}
             _ => self.fail(net, &format!("{conn} has ended: {reason}")),
         }
@@ -161,7 +167,8 @@ impl Handler for Churner {
     }
 }
 
-/// What the server has counted, once it has heard of as many ends as there were connections, or waited long enough.
+/// The counts of the server, once it has noticed the ends of all connections, or
+/// after a time.
 fn count(server: &Handle<Server>, cycles: u64) -> io::Result<Server> {
     let begun = Instant::now();
     loop {
@@ -178,7 +185,7 @@ fn churn(seconds: u64, at_once: usize) -> Result<(), Box<dyn Error>> {
         return Err("one connection at least".into());
     }
     let mut server = Node::new(config(at_once), Server::default())?;
-    let addr = server.net().listen("127.0.0.1:0")?;
+    let addr = server.net().listen("127.0.0.1:0")?.addr;
     let handle = server.handle();
     let serving = thread::spawn(move || server.run());
     println!("{at_once} connections at once to {addr}");

@@ -6,20 +6,19 @@
 //! cargo run --example echo client 127.0.0.1:4000 < some-file
 //! ```
 //!
-//! The server is all that a server needs, in a few lines. The client shows how a thread that blocks (on its standard
-//! input) works together with a loop that does not: it asks the loop through a `Handle`, and hears from it through a
-//! channel. `RUST_LOG=debug` shows who comes and goes. A connection on which nothing is said for a minute is closed:
-//! that is the default of `Timeouts::idle`.
+//! The server is complete, in a few lines. The client shows how a thread that
+//! blocks (on its standard input) works together with a loop that does not: it
+//! gives commands to the loop through a `Handle`, and gets answers through a
+//! channel. `RUST_LOG=debug` shows the connections. A connection without a
+//! message for a minute is closed: that is the default of `Timeouts::idle`.
 
+use peerloop::{Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node};
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread;
 use std::time::Duration;
-
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node};
 
 const USAGE: &str = "usage: echo server ADDRESS:PORT
        echo client ADDRESS:PORT [TEXT]...
@@ -37,7 +36,8 @@ impl Handler for Server {
             log::warn!("answering {conn}: {error}");
             return net.abort(conn);
         }
-        // Who does not fetch the answers may not ask on: nothing piles up here.
+        // A peer that does not read the answers gets no further ones, so that
+        // the queue stays short.
         if !net.is_writable(conn) {
             net.pause(conn);
         }
@@ -58,7 +58,7 @@ fn serve(addr: SocketAddr) -> Result<(), Box<dyn Error>> {
     Ok(node.run()?)
 }
 
-/// What the client's loop tells its main thread.
+/// A report of the client's loop to its main thread.
 enum Event {
     Connected,
     Answer(Vec<u8>),
@@ -71,8 +71,8 @@ struct Client {
 
 impl Client {
     fn tell(&self, net: &mut Net, conn: ConnId, event: Event) {
-        // The main thread takes every answer before it asks again. If the channel is full all the same, then the
-        // server talks without being asked.
+        // The main thread takes every answer before it asks again. If the
+        // channel is full all the same, the server sends unasked.
         if self.events.try_send(event).is_err() {
             net.abort(conn);
         }
@@ -92,9 +92,10 @@ impl Handler for Client {
         &mut self,
         net: &mut Net,
         conn: ConnId,
-        addr: SocketAddr,
+        info: &ConnInfo,
         error: ConnectError,
     ) {
+        let addr = info.addr;
         let what = format!("connecting to {addr}: {error}");
         self.tell(net, conn, Event::Ended(what));
     }
@@ -109,8 +110,8 @@ fn ask(addr: SocketAddr, texts: &[&str]) -> Result<(), Box<dyn Error>> {
     let (sender, events) = mpsc::sync_channel(8);
     let mut node = Node::new(Config::default(), Client { events: sender })?;
     let conn = node.net().connect(addr)?;
+    let node = node.spawn()?;
     let handle = node.handle();
-    let looping = thread::spawn(move || node.run());
 
     let Event::Connected = next(&events)? else {
         return Err("an answer to nothing".into());
@@ -126,12 +127,13 @@ fn ask(addr: SocketAddr, texts: &[&str]) -> Result<(), Box<dyn Error>> {
         }
         out.write_all(b"\n")?;
     }
-    // Closes the connection, lets what is queued leave, and ends the loop.
-    handle.shutdown(Duration::from_secs(1));
-    Ok(looping.join().map_err(|_| "the loop panicked")??)
+    // Sends what is queued, closes the connection, and ends the loop.
+    node.shutdown(Duration::from_secs(1));
+    node.join()?;
+    Ok(())
 }
 
-/// Waits for what the loop has to tell.
+/// Waits for the next report of the loop.
 fn next(events: &Receiver<Event>) -> Result<Event, String> {
     match events.recv_timeout(PATIENCE) {
         Ok(Event::Ended(what)) => Err(what),
@@ -140,7 +142,7 @@ fn next(events: &Receiver<Event>) -> Result<Event, String> {
     }
 }
 
-/// The texts, or the lines of the standard input if there are none.
+/// The texts, or the lines of the standard input if there is no text.
 fn lines<'a>(texts: &'a [&str]) -> Box<dyn Iterator<Item = io::Result<Vec<u8>>> + 'a> {
     if texts.is_empty() {
         Box::new(io::stdin().lock().split(b'\n'))

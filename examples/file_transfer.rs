@@ -1,17 +1,20 @@
-//! One process serves a file, others fetch it: in bounded memory on both sides, and verified.
+//! One process serves a file, others fetch it: in bounded memory on both sides,
+//! and verified.
 //!
 //! ```text
 //! cargo run --release --example file_transfer serve 127.0.0.1:4000 FILE
 //! cargo run --release --example file_transfer fetch 127.0.0.1:4000 DESTINATION
 //! ```
 //!
-//! It shows backpressure (the server reads on in the file only when the client's queue has room), bodies that
-//! travel without a copy, a protocol of typed messages, and how little of what the other side says is believed.
+//! It shows backpressure (the server reads on in the file only when the client's
+//! queue has room), bodies that are sent without a copy, a protocol of typed
+//! messages, and the checks of untrusted messages.
 //!
 //! # Protocol
 //!
-//! Messages are framed as peerloop does by default: a length in four bytes, then the message. Its first byte is its
-//! type, the fields follow. Numbers are big-endian.
+//! Messages have peerloop's default framing: a length in four bytes, then the
+//! message. Its first byte is its type, the fields follow. Numbers are
+//! big-endian.
 //!
 //! | type | name    | from   | fields                                                    |
 //! |------|---------|--------|-----------------------------------------------------------|
@@ -21,10 +24,15 @@
 //! | 4    | DONE    | server | SHA-256 of the file: 32 bytes                             |
 //! | 5    | REFUSAL | server | why there is no (more) file: UTF-8 of at most 200 bytes   |
 //!
-//! The client sends FETCH. The server answers with OFFER, then chunks that have exactly the announced size together,
-//! then DONE; or with REFUSAL at any point. The client closes the connection, since it alone knows when everything
-//! has arrived.
+//! The client sends FETCH. The server answers with OFFER, then chunks that have
+//! exactly the announced size together, then DONE; or with REFUSAL at any point.
+//! The client closes the connection, because it alone knows when everything has
+//! arrived.
 
+use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig};
+use peerloop::{
+    Bytes, Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handler, Net, Node,
+};
 use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -35,9 +43,6 @@ use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use peerloop::{
-    Bytes, Config, ConnId, ConnMap, ConnectError, DisconnectReason, Handler, Net, Node,
-};
 use sha2::{Digest, Sha256};
 
 const USAGE: &str = "usage: file_transfer serve ADDRESS:PORT FILE
@@ -54,16 +59,26 @@ const SIZE_MAX: u64 = 1 << 40;
 const CHUNK_MAX: usize = 128 * 1024;
 const REFUSAL_MAX: usize = 200;
 
-/// Bytes of the file that the server holds in memory for one client, at most.
+/// Maximum number of bytes of the file that the server holds in memory for one
+/// client.
 const MEMORY_PER_CLIENT: usize = 512 * 1024;
 
 fn config() -> Config {
     Config {
-        max_frame: 1 + CHUNK_MAX,
-        max_connections: 100,
-        // A queue just below the mark is still given one more chunk.
-        queue_high: MEMORY_PER_CLIENT - CHUNK_MAX,
-        queue_low: CHUNK_MAX,
+        connection: ConnectionConfig {
+            max_message_len: 1 + CHUNK_MAX,
+            send_queue: SendQueueConfig {
+                // A queue just below the mark still gets one more chunk.
+                high_bytes: MEMORY_PER_CLIENT - CHUNK_MAX,
+                low_bytes: CHUNK_MAX,
+                ..Default::default()
+            },
+            ..Default::default()
+        },
+        limits: Limits {
+            max_connections: 100,
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
@@ -77,11 +92,12 @@ struct Server {
     uploads: ConnMap<Upload>,
 }
 
-/// What one client still has to get.
+/// The rest of the file, for one client.
 struct Upload {
     file: File,
     left: u64,
-    /// Of what was read so far; taken when it is sent, as the last thing.
+    /// The hash of what was read so far. Taken when it is sent, in the last
+    /// message.
     hash: Option<Sha256>,
 }
 
@@ -98,8 +114,9 @@ impl Upload {
 
     /// The next chunk, then the hash, then nothing.
     ///
-    /// While a file is read the loop does nothing else. A chunk takes a fraction of a millisecond where the system
-    /// reads ahead; where disks are slow, a thread should read, and hand the chunks over through a `Handle`.
+    /// While a file is read the loop does nothing else. A chunk takes a fraction
+    /// of a millisecond where the system reads ahead. With slow disks, a thread
+    /// should read, and send the chunks through a `Handle`.
     fn next_message(&mut self) -> io::Result<Option<Bytes>> {
         if self.left == 0 {
             let hash = self.hash.take();
@@ -118,7 +135,7 @@ impl Upload {
 
 impl Server {
     fn send(&self, net: &mut Net, conn: ConnId, message: Bytes) {
-        if let Err(error) = net.send_bytes(conn, message) {
+        if let Err(error) = net.send(conn, message) {
             log::warn!("{conn}: sending: {error}");
             net.abort(conn);
         }
@@ -127,7 +144,7 @@ impl Server {
     fn refuse(&mut self, net: &mut Net, conn: ConnId, error: &io::Error) {
         log::error!("reading {} for {conn}: {error}", self.path.display());
         self.uploads.remove(conn);
-        // What exactly is wrong with which file is not for strangers.
+        // The peer does not learn the path, nor the details of the error.
         let why = format!("the file cannot be read: {}", error.kind());
         self.send(net, conn, message(REFUSAL, why.as_bytes()));
     }
@@ -136,7 +153,7 @@ impl Server {
 impl Handler for Server {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         if message != [FETCH, VERSION] || self.uploads.contains(conn) {
-            log::warn!("{conn}: this is not what a client says");
+            log::warn!("{conn}: not a request of this protocol");
             return net.abort(conn);
         }
         match Upload::begin(&self.path) {
@@ -149,7 +166,9 @@ impl Handler for Server {
         }
     }
 
-    // The client's queue has become short: fill it up again, and no further than to its high watermark.
+    // The client's queue has become short: fill it up again, and no further than
+    // to its high watermark. The limits of `config` leave the loop room for all
+    // clients, so that no send is refused.
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
         while net.is_writable(conn) {
             let Some(upload) = self.uploads.get_mut(conn) else {
@@ -190,11 +209,11 @@ fn serve(addr: SocketAddr, path: PathBuf) -> Result<(), Box<dyn Error>> {
 struct Client {
     destination: PathBuf,
     download: Option<Download>,
-    /// The verified download, or why there is none; `None` as long as nobody knows.
+    /// The verified download, or why it failed. `None` while it goes on.
     outcome: Option<Result<Download, String>>,
 }
 
-/// What has arrived so far.
+/// The part of the file that has arrived.
 struct Download {
     part: PartFile,
     size: u64,
@@ -254,7 +273,8 @@ impl Download {
     }
 }
 
-/// A file under a temporary name beside its destination. It is removed unless it is kept (or the process killed).
+/// A file under a temporary name beside its destination. It is removed unless it
+/// is kept (or the process is killed).
 struct PartFile {
     path: PathBuf,
     file: File,
@@ -293,7 +313,7 @@ impl Drop for PartFile {
 }
 
 impl Client {
-    /// Takes one message. Whatever the server may not say at this point is an error.
+    /// Takes one message. A message that is not allowed at this point is an error.
     fn take(&mut self, message: &[u8]) -> Result<(), String> {
         let (kind, fields) = message.split_first().ok_or("the server sent nothing")?;
         match (*kind, &mut self.download) {
@@ -335,9 +355,10 @@ impl Handler for Client {
         &mut self,
         net: &mut Net,
         _: ConnId,
-        addr: SocketAddr,
+        info: &ConnInfo,
         error: ConnectError,
     ) {
+        let addr = info.addr;
         self.fail(format!("connecting to {addr}: {error}"));
         net.shutdown(Duration::ZERO);
     }
@@ -355,7 +376,7 @@ impl Handler for Client {
     }
 }
 
-/// What a stranger says, for a terminal.
+/// Untrusted text, for a terminal.
 fn printable(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(&text[..text.len().min(REFUSAL_MAX)]);
     text.chars()

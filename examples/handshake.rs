@@ -1,10 +1,11 @@
-//! A handshake of one's own, without any cryptography: who belongs to the network, and who is who.
+//! A handshake without any cryptography, which finds out which network and which
+//! node the peer belongs to.
 //!
 //! ```text
 //! cargo run --example handshake
 //! ```
 //!
-//! Both sides of a connection say 26 bytes at once, and read the other's:
+//! Both ends of a connection send 26 bytes at once, and read what the other sends:
 //!
 //! ```text
 //!    0       4         6          10             18             26
@@ -13,14 +14,21 @@
 //!   └───────┴─────────┴──────────┴──────────────┴──────────────┘
 //! ```
 //!
-//! Strangers, other versions and other networks are refused. The node id lasts, the nonce is drawn anew at each start:
-//! whoever says both of ours is ourselves, whoever says the id alone has stolen or copied it. After that the session
-//! steps aside and the connection is plain TCP.
+//! Other protocols, versions and networks are refused. The node id is permanent,
+//! and the nonce is drawn at each start. A peer with both of ours is this node
+//! itself. A peer with our id alone has stolen or copied it. After that the
+//! session becomes transparent, and the connection is plain TCP.
 //!
-//! Two nodes that dial each other at once have two connections for a moment; who dials again after a cut that the other has
-//! not noticed has two for longer. The node with the smaller id decides for both: it keeps the newest and closes the others.
-//! What was sent on those may be lost: speak first in answer to something, or say again what matters.
+//! Two nodes that connect to each other at once have two connections for a
+//! moment. A node that connects again after a cut, which the other has not
+//! noticed, has two for longer. The node with the smaller id decides for both: it
+//! keeps the newest and closes the others. Messages that were sent on those may
+//! be lost: send first in answer to a message, or send again what matters.
 
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnectError, Direction, DisconnectReason, Handler, Net, Node,
+    Transport,
+};
 use std::collections::HashMap;
 use std::error::Error;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -29,16 +37,14 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use peerloop::config::{ConnectionConfig, OnPanic};
+use peerloop::error::SessionError;
 use peerloop::session::{Identity, Output, Session, Stage};
-use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Peer, Permission,
-    SessionError,
-};
 
 const MAGIC: [u8; 4] = *b"loop";
 const VERSION: u16 = 1;
 
-/// What a side says of itself.
+/// The message of one end about itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Hello {
     pub(crate) version: u16,
@@ -50,7 +56,7 @@ pub(crate) struct Hello {
 impl Hello {
     pub(crate) const LEN: usize = 26;
 
-    /// What a node of this network and id says from this start on.
+    /// The message of a node with this network and id, from this start on.
     pub(crate) fn new(network: u32, id: u64) -> Self {
         Self {
             version: VERSION,
@@ -66,7 +72,7 @@ impl Hello {
         [&MAGIC[..], &version, &network, &id, &nonce].concat()
     }
 
-    /// `None` for bytes that are too few, or begin with another magic.
+    /// `None` for too few bytes, or another magic.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(&MAGIC)?;
         let (version, rest) = rest.split_first_chunk()?;
@@ -81,7 +87,7 @@ impl Hello {
         })
     }
 
-    /// Whether to talk to somebody who says `theirs`.
+    /// Whether to accept a peer that sends `theirs`.
     fn judge(&self, theirs: &Self) -> Result<(), SessionError> {
         if theirs.version != self.version {
             Err(SessionError::Refused("another version"))
@@ -115,16 +121,13 @@ impl Session for Handshake {
         Ok(())
     }
 
-    fn receive(&mut self, bytes: &[u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
-        // A stranger is known by its first wrong byte: it may be waiting for our answer to fewer than it takes.
-        if !bytes
-            .iter()
-            .zip(&MAGIC)
-            .all(|(theirs, ours)| theirs == ours)
-        {
+    fn receive(&mut self, wire: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+        // Another protocol is refused at its first wrong byte, because its peer
+        // may be waiting for an answer to fewer bytes than a hello has.
+        if !wire.iter().zip(&MAGIC).all(|(theirs, ours)| theirs == ours) {
             return Err(SessionError::Refused("another protocol"));
         }
-        let Some(theirs) = Hello::decode(bytes) else {
+        let Some(theirs) = Hello::decode(wire) else {
             return Ok(0); // They come again, with more behind them.
         };
         self.ours.judge(&theirs)?;
@@ -149,9 +152,10 @@ impl Session for Handshake {
 /// A node of the network: it keeps one connection with each other one.
 pub(crate) struct Member {
     hello: Hello,
-    /// The connections with another node by its id, the newest last. There are several for a moment only.
+    /// The connections with each other node by its id, the newest last. There are
+    /// several only for a short time.
     links: HashMap<u64, Vec<ConnId>>,
-    /// What happened, for printing.
+    /// Lines to print.
     pub(crate) story: Vec<String>,
 }
 
@@ -174,14 +178,19 @@ impl Member {
     }
 }
 
-/// What the other side has said.
+/// The hello of the peer.
 fn hello_of(net: &Net, conn: ConnId) -> Option<Hello> {
     Hello::decode(&net.connection(conn)?.identity()?.payload)
 }
 
 impl Handler for Member {
-    fn session(&mut self, _: &mut Net, _: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        Ok(Some(Box::new(Handshake::new(self.hello))))
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        _: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(Handshake::new(self.hello).into())
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
@@ -220,25 +229,35 @@ impl Handler for Member {
         }
     }
 
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
-        self.tell(&format!("a dial failed: {error}"));
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, info: &ConnInfo, error: ConnectError) {
+        match info.direction {
+            Direction::Inbound => self.tell(&format!("an inbound connection fails: {error}")),
+            Direction::Outbound => self.tell(&format!("cannot connect: {error}")),
+        }
     }
 }
 
 pub(crate) type MemberNode = Node<Member>;
 
-/// A listening node, and its address. It may dial itself, so that the handshake finds out.
+/// A listening node, and its address. It may connect to itself, so that the
+/// handshake detects it.
 pub(crate) fn member(hello: Hello) -> io::Result<(MemberNode, SocketAddr)> {
     let config = Config {
-        self_connections: Permission::Allowed,
+        connection: ConnectionConfig {
+            require_session: true,
+            ..Default::default()
+        },
+        allow_self_connections: true,
+        // A failed assertion in a callback ends the run.
+        on_panic: OnPanic::Unwind,
         ..Config::default()
     };
     let mut node = Node::new(config, Member::new(hello))?;
-    let addr = node.net().listen("127.0.0.1:0")?;
+    let addr = node.net().listen("127.0.0.1:0")?.addr;
     Ok((node, addr))
 }
 
-/// Turns the nodes until the condition holds, and says what happens meanwhile.
+/// Turns the nodes until the condition holds, and prints their lines meanwhile.
 fn run_until<const N: usize>(
     out: &mut impl Write,
     mut nodes: [&mut MemberNode; N],
@@ -266,24 +285,24 @@ fn refused(node: &mut MemberNode) -> u64 {
 pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let (mut one, addr) = member(Hello::new(7, 1))?;
 
-    writeln!(out, "a stranger dials node 1")?;
-    let mut stranger = TcpStream::connect(addr)?;
-    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+    writeln!(out, "an HTTP client connects to node 1")?;
+    let mut client = TcpStream::connect(addr)?;
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
     run_until(out, [&mut one], |[one]| refused(one) == 1)?;
-    writeln!(out, "the stranger is refused")?;
+    writeln!(out, "the HTTP client is refused")?;
 
-    writeln!(out, "node 3, of another network, dials node 1")?;
+    writeln!(out, "node 3, of another network, connects to node 1")?;
     let (mut three, _) = member(Hello::new(8, 3))?;
     three.net().connect(addr)?;
     run_until(out, [&mut one, &mut three], |[one, three]| {
         refused(one) == 2 && refused(three) == 1
     })?;
 
-    writeln!(out, "node 1 dials itself")?;
+    writeln!(out, "node 1 connects to itself")?;
     one.net().connect(addr)?;
     run_until(out, [&mut one], |[one]| refused(one) == 4)?;
 
-    writeln!(out, "nodes 1 and 2 dial each other at once")?;
+    writeln!(out, "nodes 1 and 2 connect to each other at once")?;
     let (mut two, addr_of_two) = member(Hello::new(7, 2))?;
     one.net().connect(addr_of_two)?;
     two.net().connect(addr)?;
@@ -292,18 +311,18 @@ pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     })?;
     for (node, other) in [(&mut one, 2), (&mut two, 1)] {
         let link = node.handler().link(other).ok_or("there is no connection")?;
-        let side = node.net().connection(link).map(Peer::direction);
-        writeln!(out, "one connection remains: {side:?}")?;
+        let direction = node.net().connection(link).map(|c| c.info().direction);
+        writeln!(out, "one connection remains: {direction:?}")?;
         node.net().send(link, b"good day")?;
     }
     run_until(out, [&mut one, &mut two], |nodes| {
-        let greeted = |node: &mut MemberNode| node.net().stats().messages_received == 1;
+        let greeted = |node: &mut MemberNode| node.net().traffic().messages_received == 1;
         nodes.iter_mut().all(|node| greeted(node))
     })?;
     Ok(())
 }
 
-/// Whether both connections came about, and one is left.
+/// Whether both connections were established, and one is left.
 pub(crate) fn is_settled(node: &mut MemberNode) -> bool {
     let metrics = node.net().metrics();
     let net = node.net();

@@ -1,14 +1,18 @@
-//! A small network in one process, through which a rumour spreads until everybody has heard it.
+//! A small network in one process, through which a rumour spreads to all nodes.
 //!
 //! ```text
 //! cargo run --example mesh
 //! cargo run --example mesh -- --nodes 20 --topology ring
 //! ```
 //!
-//! Every node has a thread of its own, and is told through its `Handle` whom to dial. A node that hears the rumour
-//! passes it on to its neighbours, one after the other and in no particular order, with a pause in between: that is
-//! what the timer is for. Everybody tells everybody around, so the rumour reaches all nodes that are connected.
+//! Every node runs in a thread, and gets the addresses to connect to through its
+//! `Handle`. A node that receives the rumour passes it on to its neighbours, one
+//! after the other and in random order, with a pause in between: the pause is
+//! made with a timer. Every node sends to all of its neighbours, so the rumour
+//! reaches all nodes that are connected.
 
+use peerloop::config::{ConnectionConfig, Limits};
+use peerloop::{Config, ConnId, ConnInfo, ConnectError, Handle, Handler, Net, Node, TimerId};
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -18,29 +22,28 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use peerloop::{
-    Config, ConnId, ConnectError, Framing, Handle, Handler, Net, Node, TimerId, Topology,
-};
+use peerloop::framing::Framing;
+use peerloop::topology::Topology;
 
 const USAGE: &str = "usage: mesh [--nodes NUMBER] [--topology SHAPE]
 
 SHAPE is one of line, ring, mesh, star, tree, grid, random. By default, 8 nodes form a mesh.";
 
-/// More nodes than this are more threads and sockets than a demonstration should need.
+/// The limit of threads and sockets for a demonstration.
 const NODES_MAX: u32 = 200;
 
-/// How long a node rests before it tells the next neighbour.
+/// How long a node waits before it sends to the next neighbour.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long nothing may happen before the program gives up.
+/// How long the program waits for progress before it gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What goes over the wire, in eight bytes.
+/// The message on the wire, in eight bytes.
 #[derive(Clone, Copy)]
 struct Rumour {
-    /// The node that tells it.
-    teller: u32,
-    /// From how many nodes to the next it came, this time included.
+    /// The node that sends it.
+    sender: u32,
+    /// The number of connections that it has passed, this one included.
     hops: u32,
 }
 
@@ -48,62 +51,65 @@ impl Rumour {
     const LEN: usize = 8;
 
     fn encode(self) -> [u8; Self::LEN] {
-        (u64::from(self.teller) << 32 | u64::from(self.hops)).to_be_bytes()
+        (u64::from(self.sender) << 32 | u64::from(self.hops)).to_be_bytes()
     }
 
     fn decode(message: &[u8]) -> Option<Self> {
         let bits = u64::from_be_bytes(message.try_into().ok()?);
         Some(Self {
-            teller: (bits >> 32) as u32,
+            sender: (bits >> 32) as u32,
             hops: bits as u32,
         })
     }
 }
 
-/// What the nodes tell the main thread.
-enum News {
+/// A report of a node to the main thread.
+enum Report {
     Connected,
     ConnectFailed(String),
-    Heard { node: u32, rumour: Rumour },
+    Received { node: u32, rumour: Rumour },
 }
 
 struct Gossip {
     number: u32,
-    news: Sender<News>,
-    /// What this node tells, once it has heard the rumour.
+    reports: Sender<Report>,
+    /// The message of this node, once it has received the rumour.
     rumour: Option<Rumour>,
-    /// The neighbours it has not told yet.
-    untold: Vec<ConnId>,
+    /// The neighbours to which it has not sent the rumour yet.
+    remaining: Vec<ConnId>,
 }
 
 impl Gossip {
-    fn report(&self, news: News) {
-        // Nobody listens any more when the main thread has given up, and then the process ends.
-        let _ = self.news.send(news);
+    fn report(&self, report: Report) {
+        // The send fails when the main thread has given up; then the process ends.
+        let _ = self.reports.send(report);
     }
 
-    /// Begins to tell everybody around, but for the one it was heard from.
-    fn spread(&mut self, net: &mut Net, hops: u32, heard_from: Option<ConnId>) {
+    /// Begins to send the rumour to all neighbours except the one that it came
+    /// from.
+    fn spread(&mut self, net: &mut Net, hops: u32, from: Option<ConnId>) {
         self.rumour = Some(Rumour {
-            teller: self.number,
+            sender: self.number,
             hops: hops.saturating_add(1),
         });
         let random = RandomState::new();
-        self.untold = net.connections().collect();
-        self.untold.retain(|conn| Some(*conn) != heard_from);
-        self.untold.sort_by_cached_key(|conn| random.hash_one(conn));
+        self.remaining = net.connections().map(|c| c.id()).collect();
+        self.remaining.retain(|conn| Some(*conn) != from);
+        self.remaining
+            .sort_by_cached_key(|conn| random.hash_one(conn));
         net.set_timer(PAUSE, 0);
     }
 }
 
 impl Handler for Gossip {
     fn on_connect(&mut self, _: &mut Net, _: ConnId) {
-        self.report(News::Connected);
+        self.report(Report::Connected);
     }
 
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, addr: SocketAddr, error: ConnectError) {
-        let what = format!("node {} dials {addr}: {error}", self.number);
-        self.report(News::ConnectFailed(what));
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, info: &ConnInfo, error: ConnectError) {
+        let addr = info.addr;
+        let what = format!("node {} connects to {addr}: {error}", self.number);
+        self.report(Report::ConnectFailed(what));
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -112,23 +118,23 @@ impl Handler for Gossip {
         };
         if self.rumour.is_none() {
             let node = self.number;
-            self.report(News::Heard { node, rumour });
+            self.report(Report::Received { node, rumour });
             self.spread(net, rumour.hops, Some(conn));
         }
     }
 
     fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
-        let (Some(rumour), Some(neighbour)) = (self.rumour, self.untold.pop()) else {
+        let (Some(rumour), Some(neighbour)) = (self.rumour, self.remaining.pop()) else {
             return;
         };
         if let Err(error) = net.send(neighbour, &rumour.encode()) {
-            log::warn!("node {} tells {neighbour}: {error}", self.number);
+            log::warn!("node {} sends to {neighbour}: {error}", self.number);
         }
         net.set_timer(PAUSE, 0);
     }
 }
 
-/// A node that runs in a thread of its own, as the main thread sees it.
+/// A node that runs in another thread, as the main thread sees it.
 struct Member {
     addr: SocketAddr,
     handle: Handle<Gossip>,
@@ -136,23 +142,29 @@ struct Member {
 }
 
 impl Member {
-    fn start(number: u32, news: Sender<News>) -> io::Result<Self> {
+    fn start(number: u32, reports: Sender<Report>) -> io::Result<Self> {
         let config = Config {
             name: format!("node {number}"),
-            framing: Framing::Fixed(Rumour::LEN),
-            // All the others have the address of this machine.
-            max_connections_per_ip: NODES_MAX as usize,
+            connection: ConnectionConfig {
+                framing: Framing::Fixed(Rumour::LEN),
+                ..Default::default()
+            },
+            limits: Limits {
+                // All the others have the address of this machine.
+                max_connections_per_address: NODES_MAX as usize,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let gossip = Gossip {
             number,
-            news,
+            reports,
             rumour: None,
-            untold: Vec::new(),
+            remaining: Vec::new(),
         };
         let mut node = Node::new(config, gossip)?;
         Ok(Self {
-            addr: node.net().listen("127.0.0.1:0")?,
+            addr: node.net().listen("127.0.0.1:0")?.addr,
             handle: node.handle(),
             thread: thread::Builder::new().spawn(move || node.run())?,
         })
@@ -162,20 +174,20 @@ impl Member {
 fn gossip(topology: Topology, nodes: u32) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
     let edges = topology.edges(nodes as usize)?;
-    let (sender, news) = mpsc::channel();
+    let (sender, reports) = mpsc::channel();
     let members = (0..nodes)
         .map(|number| Member::start(number, sender.clone()))
         .collect::<io::Result<Vec<_>>>()?;
 
-    for &(dialler, listener) in &edges {
+    for &(connector, listener) in &edges {
         let addr = members[listener].addr;
-        members[dialler]
+        members[connector]
             .handle
             .ask(move |_, net| net.connect(addr))??;
     }
     // Both ends of a connection report it.
     for _ in 0..2 * edges.len() {
-        if let News::ConnectFailed(what) = next(&news)? {
+        if let Report::ConnectFailed(what) = next(&reports)? {
             return Err(what.into());
         }
     }
@@ -187,9 +199,9 @@ fn gossip(topology: Topology, nodes: u32) -> Result<(), Box<dyn Error>> {
     let mut hops_max = 0;
     let mut left = nodes - 1;
     while left > 0 {
-        if let News::Heard { node, rumour } = next(&news)? {
-            let Rumour { teller, hops } = rumour;
-            writeln!(out, "node {node} hears it from node {teller}, hops: {hops}")?;
+        if let Report::Received { node, rumour } = next(&reports)? {
+            let Rumour { sender, hops } = rumour;
+            writeln!(out, "node {node} hears it from node {sender}, hops: {hops}")?;
             hops_max = hops_max.max(hops);
             left -= 1;
         }
@@ -208,8 +220,9 @@ fn gossip(topology: Topology, nodes: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn next(news: &Receiver<News>) -> Result<News, String> {
-    news.recv_timeout(PATIENCE)
+fn next(reports: &Receiver<Report>) -> Result<Report, String> {
+    reports
+        .recv_timeout(PATIENCE)
         .map_err(|_| format!("nothing happened for {PATIENCE:?}; is every node connected?"))
 }
 
@@ -246,7 +259,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         }
     }
     if nodes > NODES_MAX {
-        return Err(format!("{NODES_MAX} nodes at most").into());
+        return Err(format!("no more than {NODES_MAX} nodes").into());
     }
     gossip(topology(&shape, nodes)?, nodes)
 }

@@ -1,14 +1,16 @@
-//! An echo service that says how it is doing: what the node counts, in Prometheus' text format over HTTP.
+//! An echo service that reports its counters over HTTP, in Prometheus' text
+//! format.
 //!
 //! ```text
 //! cargo run --example metrics 127.0.0.1:4000 127.0.0.1:9100
 //! curl http://127.0.0.1:9100/metrics
 //! ```
 //!
-//! Two listeners share one loop, one thread and one handler, and each has a framing of its own. HTTP is told apart by
-//! a `Framer` that is good for requests without a body, which is all that a scraper sends. Without arguments the
-//! system chooses both ports.
+//! Two listeners share one loop, one thread and one handler, with a different
+//! framing each. HTTP is parsed by a `Framer` for requests without a body, which
+//! is all that a scraper sends. Without arguments the system chooses both ports.
 
+use peerloop::{Connection, ListenerId};
 use std::error::Error;
 use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
@@ -17,10 +19,9 @@ use std::process::ExitCode;
 use std::str;
 use std::time::Duration;
 
-use peerloop::{
-    Config, ConnId, Decoded, Framer, Framing, FramingError, Handler, ListenOptions, Net, Node,
-    Peer, Timeouts,
-};
+use peerloop::error::FramingError;
+use peerloop::framing::{Decoded, Framer, Framing};
+use peerloop::{Config, ConnId, Handler, ListenOptions, Net, Node};
 
 const USAGE: &str = "usage: metrics [ECHO_ADDRESS:PORT [METRICS_ADDRESS:PORT]]";
 
@@ -30,22 +31,22 @@ const HEAD_MAX: usize = 8 * 1024;
 /// The longest response.
 const RESPONSE_MAX: usize = 64 * 1024;
 
-/// How long a scraper may take for its request, whole.
+/// How long a scraper may take for its complete request.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 
-/// HTTP requests without a body: a message is the head, up to and without its empty line. What is sent is a whole
-/// response already.
+/// HTTP requests without a body: a message is the head, up to and without its
+/// empty line. A message that is sent is a complete response.
 #[derive(Default)]
 struct HttpHead {
-    /// How many bytes were searched in vain. A peer that sends byte by byte must not have us search them all again
-    /// for each.
+    /// How many bytes were searched in vain. They are not searched again, so that
+    /// a peer that sends byte by byte costs no more than others.
     searched: usize,
 }
 
 impl Framer for HttpHead {
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         const END: &[u8] = b"\r\n\r\n";
-        // The end may have begun in what was searched before.
+        // The end may have begun in the bytes that were searched before.
         let from = self.searched.saturating_sub(END.len() - 1);
         let found = bytes[from..]
             .windows(END.len())
@@ -73,38 +74,27 @@ impl Framer for HttpHead {
         wire.extend_from_slice(response);
         Ok(())
     }
-
-    fn fresh(&self) -> Box<dyn Framer> {
-        Box::new(Self::default())
-    }
 }
 
-/// How connections with scrapers differ from all others.
-fn http() -> ListenOptions {
-    ListenOptions {
-        framing: Some(Framing::Custom(Box::new(HttpHead::default()))),
-        // For both directions; the framer itself sees to it that requests are shorter.
-        max_frame: Some(RESPONSE_MAX),
-        timeouts: Some(Timeouts {
-            idle: Some(REQUEST_TIME),
-            partial_message: Some(REQUEST_TIME),
-            ..Timeouts::default()
-        }),
-        ..ListenOptions::default()
-    }
+/// The options of the listener for scrapers.
+fn http(mut options: ListenOptions) -> ListenOptions {
+    let connection = options.connection_mut();
+    connection.framing = Framing::custom(HttpHead::default);
+    // In both directions; the framer itself refuses longer requests.
+    connection.max_message_len = RESPONSE_MAX;
+    connection.timeouts.idle = Some(REQUEST_TIME);
+    connection.timeouts.partial_message = Some(REQUEST_TIME);
+    options
 }
 
 struct Service {
-    /// Where scrapers come in.
-    metrics_addr: SocketAddr,
+    /// The listener for scrapers.
+    metrics: Option<ListenerId>,
 }
 
 impl Service {
-    fn is_scraper(&self, peer: &Peer) -> bool {
-        let ours = self.metrics_addr;
-        peer.local_addr().is_some_and(|addr| {
-            addr.port() == ours.port() && (ours.ip().is_unspecified() || addr.ip() == ours.ip())
-        })
+    fn is_scraper(&self, connection: Connection<'_>) -> bool {
+        self.metrics.is_some() && connection.listener() == self.metrics
     }
 
     fn echo(net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -112,7 +102,8 @@ impl Service {
             log::warn!("answering {conn}: {error}");
             return net.abort(conn);
         }
-        // Who does not fetch the answers may not ask on: nothing piles up here.
+        // A peer that does not read the answers gets no further ones, so that
+        // the queue stays short.
         if !net.is_writable(conn) {
             net.pause(conn);
         }
@@ -123,7 +114,7 @@ impl Handler for Service {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         if !net
             .connection(conn)
-            .is_some_and(|peer| self.is_scraper(peer))
+            .is_some_and(|connection| self.is_scraper(connection))
         {
             return Self::echo(net, conn, message);
         }
@@ -131,7 +122,8 @@ impl Handler for Service {
         if let Err(error) = net.send(conn, response.as_bytes()) {
             log::warn!("answering {conn}: {error}");
         }
-        // The response leaves first. What the scraper still sends, a body for instance, is thrown away.
+        // The response is sent first. Further bytes of the scraper, such as a
+        // body, are discarded.
         net.close(conn);
     }
 
@@ -175,7 +167,7 @@ fn respond(net: &Net, head: &[u8]) -> String {
     )
 }
 
-/// Whether the request is for the one thing there is.
+/// Checks that the request is for the metrics.
 fn check(head: &[u8]) -> Result<(), Refusal> {
     let head = str::from_utf8(head).map_err(|_| Refusal::BadRequest)?;
     let line = head.lines().next().unwrap_or_default();
@@ -216,7 +208,8 @@ impl Exposition {
     }
 }
 
-/// Counters that have the names of their fields, so that no value can get under the name of another.
+/// Writes counters under the names of their fields, so that no value can get the
+/// name of another.
 macro_rules! counters {
     ($text:ident, $from:expr, { $($field:ident: $help:literal,)+ }) => {
         let from = $from;
@@ -224,19 +217,19 @@ macro_rules! counters {
     };
 }
 
-/// What the node has counted so far.
+/// The counters of the node.
 fn exposition(net: &Net) -> String {
     let mut text = Exposition::default();
     let metrics = net.metrics();
     let connections = net.connection_count();
     text.gauge("connections", "Connections established now.", connections);
     let connecting = net.connecting_count();
-    let help = "Dials, and handshakes of accepted connections, under way now.";
+    let help = "Connections that are connecting or handshaking now.";
     text.gauge("connecting", help, connecting);
-    text.gauge("queued_bytes", "Bytes queued now.", metrics.queued);
-    let most = metrics.queued_max;
-    text.gauge("queued_max_bytes", "Most bytes ever queued.", most);
-    counters!(text, net.stats(), {
+    text.gauge("queued_bytes", "Bytes queued now.", metrics.queued_bytes);
+    let most = metrics.max_queued_bytes;
+    text.gauge("max_queued_bytes", "Most bytes ever queued.", most);
+    counters!(text, net.traffic(), {
         messages_sent: "Messages accepted for sending.",
         bytes_sent: "Bytes accepted for sending, framing included.",
         messages_received: "Messages delivered to the handler.",
@@ -246,40 +239,40 @@ fn exposition(net: &Net) -> String {
         accepted: "Connections accepted.",
         refused_by_handler: "Connections refused by the handler.",
         refused_by_total: "Connections refused at the limit of the node.",
-        refused_by_ip: "Connections refused at the limit of their address.",
+        refused_by_address: "Connections refused at the limit of their address.",
         refused_by_prefix: "Connections refused at the limit of their network.",
         self_connections: "Connections of the node with itself.",
         accept_errors: "Failures to accept.",
-        shed: "Connections closed for want of descriptors.",
+        shed_connections: "Connections closed at file-descriptor exhaustion.",
         accept_backoffs: "Pauses of a listener after a failure to accept.",
-        connects_started: "Outbound connects asked for.",
-        connects_failed: "Dials that came to nothing.",
-        handshakes_failed: "Connections that ended before their handshake was over.",
+        connects_started: "Outbound connects started.",
+        connects_failed: "Outbound connects that failed.",
+        handshakes_failed: "Connections that ended before their handshake had completed.",
         disconnected: "Connections that ended.",
-        frame_errors: "Connections ended by a malformed or too long message.",
+        framing_errors: "Connections ended by a malformed or too long message.",
         session_errors: "Connections ended by their session after its handshake.",
         resets: "Connections that the peer reset.",
         send_queue_overflows: "Connections ended because their queue overflowed.",
     });
     counters!(text, metrics, {
-        connect_timeouts: "Dials that had no answer in time.",
-        handshake_timeouts: "Handshakes that were not over in time.",
-        idle_timeouts: "Connections ended because no message came.",
+        connect_timeouts: "Outbound connects without an answer in time.",
+        handshake_timeouts: "Handshakes that did not complete in time.",
+        idle_timeouts: "Connections ended because there was no message.",
         partial_message_timeouts: "Connections ended in the middle of a slow message.",
-        write_stall_timeouts: "Connections ended because the peer took nothing.",
-        linger_timeouts: "Connections that could not send all before their end.",
+        write_stall_timeouts: "Connections ended because the peer read nothing.",
+        linger_timeouts: "Connections ended by the linger timeout with something left to write.",
         bytes_lost: "Bytes accepted for sending and lost.",
         sends_refused: "Sends refused because a queue was full.",
-        drains: "Queues that had been full and had room again.",
+        drains: "Queues that had room again.",
         partial_writes: "Writes that the kernel took a part of.",
         turns: "Turns of the loop.",
         read_budget_hits: "Reads continued in the next turn.",
         write_budget_hits: "Writes continued in the next turn.",
-        stale_events: "Events for connections that were no more.",
+        stale_events: "Events for connections that had ended.",
         panics: "Callbacks that panicked.",
-        slow_callbacks: "Callbacks that took too long.",
+        slow_turns: "Turns that took too long.",
         commands: "Commands from other threads.",
-        commands_lost: "Messages from other threads that came too late.",
+        commands_lost: "Messages from other threads that their connection did not take.",
         wakes_sent: "Wakes by other threads.",
         wakes_saved: "Wakes that were not needed.",
     });
@@ -287,20 +280,18 @@ fn exposition(net: &Net) -> String {
 }
 
 fn serve(echo: SocketAddr, metrics: SocketAddr) -> Result<(), Box<dyn Error>> {
-    let service = Service {
-        metrics_addr: metrics,
-    };
+    let service = Service { metrics: None };
     let mut node = Node::new(Config::default(), service)?;
     let echo = node
         .net()
         .listen(echo)
         .map_err(|error| format!("listening on {echo}: {error}"))?;
+    let options = node.listen_options();
     let metrics = node
         .net()
-        .listen_with(metrics, http())
+        .listen_with(metrics, http(options))
         .map_err(|error| format!("listening on {metrics}: {error}"))?;
-    // Where port 0 was asked for, it is known only now.
-    node.handler_mut().metrics_addr = metrics;
+    node.handler_mut().metrics = Some(metrics.id);
     writeln!(io::stdout(), "echo on {echo}")?;
     writeln!(io::stdout(), "metrics on {metrics}")?;
     Ok(node.run()?)

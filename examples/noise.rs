@@ -1,31 +1,34 @@
-//! Two nodes that know each other by their keys: each shows whom it talks to, and nobody else can listen.
+//! Two nodes that know each other by their keys. Each shows the key of its peer,
+//! and what they send is encrypted.
 //!
 //! ```text
 //! cargo run --example noise --features noise
 //! ```
 //!
-//! Both run in this thread, turn by turn. The pattern is XX: each side learns the other's key in the handshake, and says
-//! its name in the payload. The node that dials knows whom it wants and accepts no other key; the one that accepts
-//! has a list of friends.
+//! Both run in this thread, turn by turn. The pattern is XX: each end learns the
+//! other's key in the handshake, and sends its name in the payload. The node that
+//! connects expects one key and accepts no other one. The node that listens
+//! compares the key with a list of friends, here of one.
 
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnectError, Direction, DisconnectReason, Handler, Net, Node,
+    Transport,
+};
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use peerloop::config::{ConnectionConfig, OnPanic};
 use peerloop::noise::{Noise, Pattern, StaticKey};
-use peerloop::session::{Identity, Session};
-use peerloop::{
-    Config, ConnId, ConnectError, Direction, DisconnectReason, Handler, Net, Node, Peer,
-};
+use peerloop::session::Identity;
 
 struct Person {
     name: &'static str,
     key: StaticKey,
-    /// Whom it dials, and whom it talks to when dialled.
+    /// The only key that it accepts, for outbound and inbound connections.
     friend: [u8; 32],
-    /// What happened, for printing.
+    /// Lines to print.
     story: Vec<String>,
     is_done: bool,
     failure: Option<String>,
@@ -49,22 +52,24 @@ impl Person {
 }
 
 impl Handler for Person {
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .map_or(Direction::Inbound, Peer::direction);
-        let mut noise = Noise::new(Pattern::XX, side)
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        let mut noise = Noise::new(Pattern::XX, info.direction)
             .prologue(b"peerloop example/1")
             .local_key(&self.key)
             .payload(self.name.as_bytes());
-        if side == Direction::Outbound {
+        if info.direction == Direction::Outbound {
             noise = noise.remote_key(&self.friend);
         }
-        Ok(Some(Box::new(noise.build()?)))
+        Ok(noise.build()?.into())
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let Some(identity) = net.connection(conn).and_then(Peer::identity) else {
+        let Some(identity) = net.connection(conn).and_then(|c| c.identity()) else {
             return net.abort(conn);
         };
         let key = identity.public_key.as_deref().unwrap_or_default();
@@ -83,8 +88,8 @@ impl Handler for Person {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         let text = String::from_utf8_lossy(message);
         self.tell(&format!("hears \"{text}\""));
-        // Who dialled has heard all there is to hear.
-        if net.connection(conn).map(Peer::direction) == Some(Direction::Outbound) {
+        // The node that connected has received all messages.
+        if net.connection(conn).map(|c| c.info().direction) == Some(Direction::Outbound) {
             net.close(conn);
         }
     }
@@ -94,12 +99,13 @@ impl Handler for Person {
         self.is_done = true;
     }
 
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, addr: SocketAddr, error: ConnectError) {
-        self.failure = Some(format!("dialling {addr}: {error}"));
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, info: &ConnInfo, error: ConnectError) {
+        let addr = info.addr;
+        self.failure = Some(format!("connecting to {addr}: {error}"));
     }
 }
 
-/// The name that a peer gave itself, and the key that it has proved to have.
+/// The name that the peer sent, and the key that the handshake has proved.
 fn describe(identity: &Identity) -> String {
     let name = String::from_utf8_lossy(&identity.payload);
     let key = identity.public_key.as_deref().unwrap_or_default();
@@ -109,18 +115,28 @@ fn describe(identity: &Identity) -> String {
 
 pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
     let (alice, bob) = (StaticKey::generate()?, StaticKey::generate()?);
-    let mut dialling = Node::new(Config::default(), Person::new("alice", alice.clone(), &bob))?;
-    let mut accepting = Node::new(Config::default(), Person::new("bob", bob, &alice))?;
-    let addr = accepting.net().listen("127.0.0.1:0")?;
-    dialling.net().connect(addr)?;
-    while !dialling.handler().is_done || !accepting.handler().is_done {
-        for node in [&mut dialling, &mut accepting] {
+    let config = Config {
+        connection: ConnectionConfig {
+            require_session: true,
+            ..Default::default()
+        },
+        // A failed assertion in a callback ends the run.
+        on_panic: OnPanic::Unwind,
+        ..Config::default()
+    };
+    let person = Person::new("alice", alice.clone(), &bob);
+    let mut connecting = Node::new(config.clone(), person)?;
+    let mut listening = Node::new(config, Person::new("bob", bob, &alice))?;
+    let addr = listening.net().listen("127.0.0.1:0")?.addr;
+    connecting.net().connect(addr)?;
+    while !connecting.handler().is_done || !listening.handler().is_done {
+        for node in [&mut connecting, &mut listening] {
             let _ = node.turn(Some(Duration::from_millis(1)))?;
             for line in node.handler_mut().story.drain(..) {
                 writeln!(out, "{line}")?;
             }
         }
-        if let Some(failure) = &dialling.handler().failure {
+        if let Some(failure) = &connecting.handler().failure {
             return Err(failure.as_str().into());
         }
     }

@@ -1,25 +1,27 @@
-//! Two nodes in one process: one sends a million messages, the other sends every one of them back.
+//! Two nodes in one process: one sends a million messages, the other sends every
+//! one of them back.
 //!
 //! ```text
 //! cargo run --release --example quickstart
 //! ```
 //!
-//! It shows a handler for each role, a node in a thread of its own and one in this thread, sending as fast as the
-//! peer takes it, and how everything ends. `RUST_LOG=debug` shows what the loops do.
+//! It shows a handler for each role, a node in another thread and one in this
+//! thread, sending as fast as the peer reads, and how everything ends.
+//! `RUST_LOG=debug` shows what the loops do.
 
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node, SendError,
+};
 use std::error::Error;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node};
-
 const MESSAGES: u64 = 1_000_000;
 const MESSAGE_LEN: usize = 32;
 
-/// The node that answers: every message goes back to where it came from.
+/// The node that answers: every message goes back to its sender.
 struct Echo;
 
 impl Handler for Echo {
@@ -28,7 +30,8 @@ impl Handler for Echo {
             log::warn!("answering {conn}: {error}");
             return net.abort(conn);
         }
-        // Who does not fetch the answers may not ask on: nothing piles up here.
+        // A peer that does not read the answers gets no further ones, so that
+        // the queue stays short.
         if !net.is_writable(conn) {
             net.pause(conn);
         }
@@ -52,14 +55,18 @@ impl Handler for Asker {
         self.on_drain(net, conn);
     }
 
-    // Called whenever the queue has become short: fill it up again, up to its high watermark.
+    // Called whenever the queue has become short: fill it up again, up to its high
+    // watermark.
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
         while self.asked < MESSAGES && net.is_writable(conn) {
-            if let Err(error) = net.send(conn, &message(self.asked)) {
-                self.failure = Some(format!("sending message {}: {error}", self.asked));
-                return net.abort(conn);
+            match net.send(conn, &message(self.asked)) {
+                Ok(()) => self.asked += 1,
+                Err(SendError::Full) => return, // `on_drain` follows
+                Err(error) => {
+                    self.failure = Some(format!("sending message {}: {error}", self.asked));
+                    return net.abort(conn);
+                }
             }
-            self.asked += 1;
         }
     }
 
@@ -78,14 +85,15 @@ impl Handler for Asker {
         &mut self,
         net: &mut Net,
         _: ConnId,
-        addr: SocketAddr,
+        info: &ConnInfo,
         error: ConnectError,
     ) {
+        let addr = info.addr;
         self.failure = Some(format!("connecting to {addr}: {error}"));
         net.shutdown(Duration::ZERO);
     }
 
-    // The last callback of the only connection, whoever ended it: there is nothing left to run for.
+    // The last callback of the only connection: there is nothing left to do.
     fn on_disconnect(&mut self, net: &mut Net, _: ConnId, reason: DisconnectReason) {
         if self.answered < MESSAGES && self.failure.is_none() {
             self.failure = Some(format!("after {} answers: {reason}", self.answered));
@@ -105,7 +113,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
 
     let mut echo = Node::new(Config::default(), Echo)?;
-    let addr = echo.net().listen("127.0.0.1:0")?;
+    let addr = echo.net().listen("127.0.0.1:0")?.addr;
     let echo_handle = echo.handle();
     let echo_thread = thread::spawn(move || echo.run());
     writeln!(out, "the answering node listens on {addr}")?;

@@ -1,4 +1,5 @@
-//! A room for talking, on as many threads as there are cores: what one says, all others hear, on whichever shard they are.
+//! A chat room on as many threads as there are cores: every line is sent to all
+//! other connections, on all shards.
 //!
 //! ```text
 //! cargo run --release --example shards                          # a demonstration that ends by itself
@@ -6,9 +7,11 @@
 //! cargo run --release --example shards 127.0.0.1:4000 --shards 4
 //! ```
 //!
-//! A message is a line. Every shard has a `Room` of its own that knows all people, since it is told by the others who comes
-//! and who goes; so nothing is locked, and a line is framed once, however many hear it.
+//! A message is a line. Every shard has a `Room` that knows all connections,
+//! because the other shards report theirs to it. So there is no lock, and a line
+//! is framed once, however many connections it is sent to.
 
+use peerloop::config::ConnectionConfig;
 use std::error::Error;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,33 +19,33 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peerloop::{
-    Config, ConnId, ConnMap, DisconnectReason, Framing, Handler, Net, ShardOptions, Shards,
-    ShardsHandle,
-};
+use peerloop::framing::Framing;
+use peerloop::shards::{ShardOptions, Shards, ShardsHandle};
+use peerloop::{Config, ConnId, ConnMap, DisconnectReason, Handler, Net};
 
 const USAGE: &str = "usage: shards [ADDRESS:PORT] [--shards NUMBER]";
 
-/// People in the demonstration.
-const GUESTS: usize = 8;
+/// Connections of the demonstration.
+const CLIENTS: usize = 8;
 
-/// How long anything may take in it.
+/// How long each of its steps may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What one shard knows.
+/// The state of one shard.
 struct Room {
-    /// The people on all shards.
+    /// The connections of all shards.
     people: ConnMap<()>,
     all: ShardsHandle<Self>,
 }
 
 impl Handler for Room {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        // This shard hears of it in the same way. One that takes nothing at the moment would not know the newcomer.
-        let told = self.all.post_all(move |room, _| {
+        // This shard gets the call too. If the queue of a shard is full, that shard
+        // would not know the connection.
+        let posted = self.all.post_all(move |room, _| {
             room.people.insert(conn, ());
         });
-        if told.is_err() {
+        if posted.is_err() {
             net.close(conn);
         }
     }
@@ -54,7 +57,7 @@ impl Handler for Room {
     }
 
     fn on_disconnect(&mut self, _: &mut Net, conn: ConnId, _: DisconnectReason) {
-        // A shard that is not told keeps an id that reaches nobody.
+        // A shard that does not get the call keeps a stale id.
         let _ = self.all.post_all(move |room, _| {
             room.people.remove(conn);
         });
@@ -64,15 +67,18 @@ impl Handler for Room {
 fn open(addr: SocketAddr, options: ShardOptions) -> io::Result<(Shards<Room>, SocketAddr)> {
     let config = Config {
         name: "room".to_owned(),
-        framing: Framing::Delimited(b'\n'),
-        max_frame: 1000,
+        connection: ConnectionConfig {
+            framing: Framing::Delimited(b'\n'),
+            max_message_len: 1000,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let shards = Shards::start(config, options, |_, all| Room {
         people: ConnMap::new(),
         all: all.clone(),
     })?;
-    let addr = shards.listen(addr)?;
+    let addr = shards.listen(addr)?.addr;
     Ok((shards, addr))
 }
 
@@ -85,41 +91,41 @@ fn serve(addr: SocketAddr, options: ShardOptions) -> Result<(), Box<dyn Error>> 
     Ok(())
 }
 
-/// Everybody says one line, and hears those of all others.
+/// Every client sends one line, and receives the lines of all others.
 fn demonstrate(options: ShardOptions) -> Result<(), Box<dyn Error>> {
     let (shards, addr) = open(SocketAddr::from(([127, 0, 0, 1], 0)), options)?;
     let handle = shards.handle();
-    let guests: Vec<TcpStream> = (0..GUESTS)
+    let clients: Vec<TcpStream> = (0..CLIENTS)
         .map(|_| TcpStream::connect(addr))
         .collect::<io::Result<_>>()?;
     let end = Instant::now() + PATIENCE;
     let known = |room: &mut Room, _: &mut Net| room.people.len();
-    while handle.ask_all(known)?.iter().any(|known| *known < GUESTS) {
+    while handle.ask_all(known)?.iter().any(|known| *known < CLIENTS) {
         if Instant::now() > end {
-            return Err("not everybody came in".into());
+            return Err("some clients are missing".into());
         }
         thread::yield_now();
     }
     let counts = handle.ask_all(|_, net| net.connection_count())?;
     writeln!(io::stdout(), "people on each shard: {counts:?}")?;
-    for (number, mut guest) in guests.iter().enumerate() {
-        writeln!(guest, "this is guest {number}")?;
+    for (number, mut client) in clients.iter().enumerate() {
+        writeln!(client, "this is client {number}")?;
     }
-    let mut heard = 0;
-    for guest in &guests {
-        guest.set_read_timeout(Some(PATIENCE))?;
-        for line in BufReader::new(guest).lines().take(GUESTS - 1) {
+    let mut received = 0;
+    for client in &clients {
+        client.set_read_timeout(Some(PATIENCE))?;
+        for line in BufReader::new(client).lines().take(CLIENTS - 1) {
             line?;
-            heard += 1;
+            received += 1;
         }
     }
-    let stats = handle.stats()?;
+    let traffic = handle.traffic()?;
     writeln!(
         io::stdout(),
-        "{} lines were said, and heard {heard} times",
-        stats.messages_received
+        "{} lines were said, and heard {received} times",
+        traffic.messages_received
     )?;
-    drop(guests);
+    drop(clients);
     handle.shutdown(Duration::from_secs(1));
     shards.join()?;
     Ok(())

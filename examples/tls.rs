@@ -1,13 +1,21 @@
-//! Two peers that know each other's certificates, and nobody else's, talk by TLS.
+//! Two peers that trust each other's certificates, and no others, exchange
+//! messages by TLS.
 //!
 //! ```text
 //! cargo run --example tls --features tls
 //! ```
 //!
-//! It shows how configurations of rustls are made for peers without an authority, how a node is client or server as the
-//! connection demands, how each finds out whom it talks to, and that a stranger does not get in. `RUST_LOG=debug` shows
-//! what the loops do, and why the stranger is turned away.
+//! It shows how configurations of rustls are made for peers without an authority,
+//! how a node is client or server as the direction of a connection requires, how
+//! each finds out which peer it is connected with, and that a peer with another
+//! certificate is refused. `RUST_LOG=debug` shows what the loops do, and why that
+//! peer is refused.
 
+use peerloop::config::ConnectionConfig;
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnectError, Direction, DisconnectReason, Handler, Net, Node,
+    Transport, tls,
+};
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -16,28 +24,25 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use peerloop::session::Session;
 use peerloop::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use peerloop::tls::rustls::server::WebPkiClientVerifier;
 use peerloop::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-use peerloop::{
-    Config, ConnId, ConnectError, Direction, DisconnectReason, Handler, Net, Node, tls,
-};
 use rcgen::{CertificateParams, DnType, KeyPair};
 
-/// What both sides must say that they speak (ALPN).
+/// The protocol that both ends must offer (ALPN).
 const PROTOCOL: &[u8] = b"example/1";
 
 type Failure = Box<dyn Error + Send + Sync>;
 
-/// A certificate and its key. A real peer makes them once and keeps them in files.
+/// A certificate and its key. A real program makes them once and keeps them in
+/// files.
 struct Credentials {
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 }
 
 impl Credentials {
-    /// Signed by nobody but itself: no authority is needed.
+    /// Makes a certificate that signs itself: no authority is needed.
     fn new(name: &str) -> Result<Self, Failure> {
         let mut params = CertificateParams::new([name.to_owned()])?;
         params.distinguished_name.push(DnType::CommonName, name);
@@ -49,21 +54,21 @@ impl Credentials {
     }
 }
 
-/// Somebody to talk to.
+/// A trusted peer.
 #[derive(Clone)]
 struct Friend {
     name: &'static str,
     certificate: CertificateDer<'static>,
 }
 
-/// What a node needs for TLS, as client and as server.
+/// The TLS configuration of a node, as client and as server.
 struct Tls {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
 
 impl Tls {
-    /// Shows `own` to everybody and trusts `friends` alone.
+    /// Presents `own` to every peer and trusts `friends` alone.
     fn new(own: Credentials, friends: &[Friend]) -> Result<Self, Failure> {
         let mut roots = RootCertStore::empty();
         for friend in friends {
@@ -91,31 +96,33 @@ impl Tls {
     }
 }
 
-/// One peer: says so many things to whom it dials, and answers everybody.
-struct Peer {
+/// One program: sends its lines to the peer that it connects to, and answers the
+/// peers that connect to it.
+struct Program {
     name: &'static str,
     tls: Tls,
     friends: Vec<Friend>,
-    /// What is still to be said, the last thing first.
+    /// The lines to send, the last one first.
     lines: Vec<&'static str>,
     failure: Option<String>,
 }
 
-impl Peer {
-    fn say(&self, what: &str) {
-        // If nobody listens to this program any more, the talk goes on all the same.
+impl Program {
+    fn print(&self, what: &str) {
+        // A closed output does not end the program.
         let _ = writeln!(io::stdout(), "{:>8}: {what}", self.name);
     }
 
-    /// Whom the certificate of a connection belongs to. rustls lets in what a friend has signed, too: this does not.
+    /// The friend that the certificate of a connection belongs to. rustls also
+    /// accepts a certificate that a friend has signed: this does not.
     fn friend(&self, net: &Net, conn: ConnId) -> Option<&'static str> {
         let shown = net.connection(conn)?.identity()?.certificates.first()?;
         let is_shown = |friend: &&Friend| friend.certificate.as_ref() == shown;
         Some(self.friends.iter().find(is_shown)?.name)
     }
 
-    /// Says the next thing, or that there is nothing left.
-    fn speak(&mut self, net: &mut Net, conn: ConnId) {
+    /// Sends the next line, or closes the connection after the last one.
+    fn send_next(&mut self, net: &mut Net, conn: ConnId) {
         let Some(line) = self.lines.pop() else {
             return net.close(conn);
         };
@@ -126,72 +133,101 @@ impl Peer {
     }
 }
 
-impl Handler for Peer {
-    // Who dialled is the client. All certificates are checked here, before `on_connect`.
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net.connection(conn).map(|peer| peer.direction());
-        Ok(Some(Box::new(match side {
-            Some(Direction::Outbound) => {
-                let name = ServerName::try_from("bob").map_err(io::Error::other)?;
-                tls::client(self.tls.client.clone(), name)?
+impl Handler for Program {
+    // The end that connected is the client. Certificates are checked by the session,
+    // before `on_connect`.
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(match info.direction {
+            Direction::Outbound => {
+                let name = ServerName::try_from("bob")?;
+                tls::client(self.tls.client.clone(), name)?.into()
             }
-            _ => tls::server(self.tls.server.clone())?,
-        })))
+            Direction::Inbound => tls::server(self.tls.server.clone())?.into(),
+        })
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         match self.friend(net, conn) {
-            Some(friend) => self.say(&format!("connected, and it is {friend}")),
+            Some(friend) => self.print(&format!("connected, and it is {friend}")),
             None => return net.abort(conn),
         }
         if net
             .connection(conn)
-            .is_some_and(|peer| peer.direction() == Direction::Outbound)
+            .is_some_and(|connection| connection.info().direction == Direction::Outbound)
         {
-            self.speak(net, conn);
+            self.send_next(net, conn);
         }
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         let text = String::from_utf8_lossy(message);
-        self.say(&format!(
+        self.print(&format!(
             "{} says {text:?}",
-            self.friend(net, conn).unwrap_or("somebody")
+            self.friend(net, conn).unwrap_or("an unknown peer")
         ));
         if net
             .connection(conn)
-            .is_some_and(|peer| peer.direction() == Direction::Outbound)
+            .is_some_and(|connection| connection.info().direction == Direction::Outbound)
         {
-            self.speak(net, conn);
+            self.send_next(net, conn);
         } else if let Err(error) = net.send(conn, text.to_uppercase().as_bytes()) {
-            self.say(&format!("answering: {error}"));
+            self.print(&format!("answering: {error}"));
             net.abort(conn);
         }
     }
 
-    fn on_connect_failed(&mut self, net: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
-        self.failure = Some(error.to_string());
-        net.shutdown(Duration::ZERO);
+    fn on_connect_failed(
+        &mut self,
+        net: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+        error: ConnectError,
+    ) {
+        match info.direction {
+            Direction::Outbound => {
+                self.failure = Some(error.to_string());
+                net.shutdown(Duration::ZERO);
+            }
+            Direction::Inbound => log::info!("{} is refused: {error}", info.addr),
+        }
     }
 
-    // A stranger may come here too: with TLS 1.3 the client is done before the server has looked at its certificate.
+    // A refused client may get here too: with TLS 1.3 the client's handshake
+    // completes before the server has verified its certificate.
     fn on_disconnect(&mut self, net: &mut Net, _: ConnId, reason: DisconnectReason) {
         match reason {
             DisconnectReason::Local | DisconnectReason::PeerClosed => {
-                self.say(&format!("the connection has ended: {reason}"));
+                self.print(&format!("the connection has ended: {reason}"));
             }
             _ => self.failure = Some(reason.to_string()),
         }
-        // Bob waits for others; the others have only one thing to do.
+        // Bob waits for further connections. The others have only one.
         if net.listeners().next().is_none() {
             net.shutdown(Duration::ZERO);
         }
     }
 }
 
-/// Dials, says everything, and waits for the end; what went wrong, if anything did.
-fn visit(addr: SocketAddr, peer: Peer) -> Result<Option<String>, Failure> {
-    let mut node = Node::new(Config::default(), peer)?;
+/// A configuration in which no connection goes without TLS.
+fn config() -> Config {
+    Config {
+        connection: ConnectionConfig {
+            require_session: true,
+            ..Default::default()
+        },
+        ..Config::default()
+    }
+}
+
+/// Connects, sends everything, and waits for the end. Returns the failure, if
+/// there was one.
+fn visit(addr: SocketAddr, program: Program) -> Result<Option<String>, Failure> {
+    let mut node = Node::new(config(), program)?;
     node.net().connect(addr)?;
     node.run()?;
     Ok(node.handler().failure.clone())
@@ -203,14 +239,14 @@ fn run() -> Result<(), Failure> {
         Credentials::new("bob")?,
         Credentials::new("mallory")?,
     );
-    // How friends come by each other's certificates is their own affair.
+    // A real program gets the certificates of its friends in another way.
     let friend = |name, own: &Credentials| Friend {
         name,
         certificate: own.certificate.clone(),
     };
     let (knows_alice, knows_bob) = (vec![friend("alice", &alice)], vec![friend("bob", &bob)]);
-    let peer = |name, own, friends: Vec<Friend>, lines: &[&'static str]| {
-        Ok::<_, Failure>(Peer {
+    let program = |name, own, friends: Vec<Friend>, lines: &[&'static str]| {
+        Ok::<_, Failure>(Program {
             name,
             tls: Tls::new(own, &friends)?,
             friends,
@@ -219,19 +255,19 @@ fn run() -> Result<(), Failure> {
         })
     };
 
-    let mut bob = Node::new(Config::default(), peer("bob", bob, knows_alice, &[])?)?;
-    let addr = bob.net().listen("127.0.0.1:0")?;
+    let mut bob = Node::new(config(), program("bob", bob, knows_alice, &[])?)?;
+    let addr = bob.net().listen("127.0.0.1:0")?.addr;
     let bobs_handle = bob.handle();
     let bobs_thread = thread::spawn(move || bob.run());
 
-    let alice = peer(
+    let alice = program(
         "alice",
         alice,
         knows_bob.clone(),
-        &["hello", "nobody listens", "goodbye"],
+        &["hello", "this is encrypted", "bye"],
     )?;
     let alices_failure = visit(addr, alice)?;
-    let mallory = peer("mallory", mallory, knows_bob, &["let me in"])?;
+    let mallory = program("mallory", mallory, knows_bob, &["let me in"])?;
     let mallorys_failure = visit(addr, mallory)?;
 
     bobs_handle.shutdown(Duration::from_secs(1));
@@ -239,8 +275,8 @@ fn run() -> Result<(), Failure> {
     if let Some(failure) = alices_failure {
         return Err(failure.into());
     }
-    let why = mallorys_failure.ok_or("a stranger got in")?;
-    writeln!(io::stdout(), "{:>8}: turned away: {why}", "mallory")?;
+    let why = mallorys_failure.ok_or("mallory was accepted")?;
+    writeln!(io::stdout(), "{:>8}: refused: {why}", "mallory")?;
     Ok(())
 }
 

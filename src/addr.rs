@@ -1,9 +1,81 @@
-//! Compact socket addresses.
+//! Addresses: their canonical form, and a compact one.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// A socket address in 24 bytes, with or without an `Option` around it; a [`SocketAddr`] takes 32. The flow label of an
-/// IPv6 address (RFC 6437) is not kept: it names no other end.
+use crate::id::{Direction, ListenerId};
+
+/// The facts about a TCP connection that are known from its beginning.
+///
+/// Both addresses are canonical; see [`to_canonical`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct ConnInfo {
+    /// The direction in which the connection was opened.
+    pub direction: Direction,
+    /// The address of the other end: the one that was connected to, or the one from
+    /// which the peer connected.
+    pub addr: SocketAddr,
+    /// The address of this end. `None` until the TCP connection is established.
+    pub local_addr: Option<SocketAddr>,
+    /// The listener that accepted the connection. `None` for outbound and for
+    /// adopted connections.
+    pub listener: Option<ListenerId>,
+}
+
+/// A listener that was opened; see [`Net::listen`](crate::Net::listen). Displays its
+/// address.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct Listening {
+    /// The id of the listener.
+    pub id: ListenerId,
+    /// The address as it was bound, with the port that the system chose for port 0.
+    pub addr: SocketAddr,
+}
+
+impl fmt::Display for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.addr.fmt(f)
+    }
+}
+
+/// Returns the canonical form of an address.
+///
+/// An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) becomes the IPv4 address. The
+/// flow label (RFC 6437) is cleared, because it names no other end. The scope id of
+/// a link-local address is kept. Addresses in callbacks, accessors and limits have
+/// this form, so that a list of IPv4 addresses also matches what a dual-stack
+/// listener accepts.
+///
+/// ```
+/// let mapped = "[::ffff:10.1.2.3]:80".parse().unwrap();
+/// assert_eq!(peerloop::to_canonical(mapped).to_string(), "10.1.2.3:80");
+/// ```
+pub fn to_canonical(addr: SocketAddr) -> SocketAddr {
+    match (addr.ip().to_canonical(), addr) {
+        (IpAddr::V6(ip), SocketAddr::V6(v6)) => {
+            SocketAddrV6::new(ip, v6.port(), 0, v6.scope_id()).into()
+        }
+        (ip, addr) => SocketAddr::new(ip, addr.port()),
+    }
+}
+
+/// The canonical form of an address that is connected to. The unspecified address
+/// is this host (Linux, ip(7)).
+pub(crate) fn to_canonical_target(addr: SocketAddr) -> SocketAddr {
+    let mut addr = to_canonical(addr);
+    match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => addr.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => addr.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    addr
+}
+
+/// A socket address in 24 bytes, with or without an `Option` around it; a
+/// [`SocketAddr`] takes 32. The flow label of an IPv6 address (RFC 6437) is not kept,
+/// because it does not identify an end.
 ///
 /// ```text
 ///   0                  16      18        22
@@ -60,6 +132,33 @@ impl From<CompactAddr> for SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn addr(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_canonical_address_keeps_its_scope_and_loses_its_flow_label() {
+        assert_eq!(
+            to_canonical(addr("[::ffff:10.0.0.1]:7")),
+            addr("10.0.0.1:7")
+        );
+        assert_eq!(to_canonical(addr("0.0.0.0:7")), addr("0.0.0.0:7"));
+        let labelled = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 7, 99, 3);
+        let plain = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 7, 0, 3);
+        assert_eq!(to_canonical(labelled.into()), plain.into());
+    }
+
+    #[test]
+    fn the_unspecified_address_is_this_host() {
+        for (given, target) in [
+            ("0.0.0.0:7", "127.0.0.1:7"),
+            ("[::]:7", "[::1]:7"),
+            ("[::ffff:0.0.0.0]:7", "127.0.0.1:7"),
+        ] {
+            assert_eq!(to_canonical_target(addr(given)), addr(target));
+        }
+    }
 
     #[test]
     fn addresses_come_back_as_they_were() {

@@ -1,21 +1,24 @@
 //! Ids of connections, shards and timers, and the direction of a connection.
 
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
-/// The name of one connection of one node, from the moment it was asked for until its last callback.
+/// The id of a connection, from the call that gave it out to its last callback.
 ///
-/// Copy it, store it, use it as a key (see [`ConnMap`](crate::ConnMap)). An id is never given out twice by the same
-/// node: once the connection has ended the id is *stale*, and every operation on it is an ordinary miss that reaches
-/// nobody. An id means nothing to a node other than the one that gave it; the [`Shards`](crate::Shards) of one node know
-/// each other's, since an id says which of them has the connection.
+/// Copy it, store it, use it as a key (see [`ConnMap`](crate::ConnMap)). An id is never
+/// given out twice by a node. Once the connection has ended the id is *stale*, and an
+/// operation on a stale id reaches no connection. An id means nothing to another node. The
+/// [shards](crate::shards) of one node know each other's ids, because an id says which
+/// shard has the connection.
 ///
 /// ```text
 ///  63           32 31    24 23            0
 /// ┌───────────────┬────────┬───────────────┐
-/// │  generation   │ shard  │     slot      │   generation 0 is never used; a node without shards is shard 0
+/// │  generation   │ shard  │     slot      │
 /// └───────────────┴────────┴───────────────┘
 /// ```
+///
+/// Generation 0 is never used. A node without shards is shard 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(NonZeroU64);
 
@@ -28,19 +31,21 @@ impl ConnId {
         Self(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// The id as a number: as the key of a timer, for instance.
+    /// Returns the id as a number, for instance as the key of a timer.
     pub fn to_bits(self) -> u64 {
         self.0.get()
     }
 
-    /// The id of which [`ConnId::to_bits`] gave this number; `None` for a number that it never gives, such as zero. A number that was not made
-    /// so is most likely a stale id, and at worst that of another connection of the node.
+    /// Returns the id that [`ConnId::to_bits`] made this number of. `None` for a number that
+    /// it never makes, such as zero. Any other number is most likely a stale id, and at worst
+    /// that of another connection of the node.
     pub fn from_bits(bits: u64) -> Option<Self> {
         let generation = bits >> 32;
         NonZeroU64::new(bits).filter(|_| generation != 0).map(Self)
     }
 
-    /// Which of a node's [`Shards`](crate::Shards) has the connection; the first one in a node without.
+    /// Returns the [shard](crate::shards) that has the connection; the first one in a node
+    /// without shards.
     #[inline]
     pub fn shard(self) -> ShardId {
         ShardId((self.0.get() >> SLOT_BITS) as u8)
@@ -58,10 +63,11 @@ impl ConnId {
         (self.0.get() & u64::from(SLOTS_MAX - 1)) as usize
     }
 
-    /// The key under which the poller reports readiness. The generation is cut off at [`LANE_SHIFT`] bits, where the
-    /// member of a group is told, and on 32-bit targets altogether; that is why a token is always compared with that of
-    /// the slot's present occupant and never turned back into an id. Where an id has its shard, a listener's key and the
-    /// waker's have something else than zero.
+    /// The token under which the poller reports readiness. The generation is cut off at
+    /// [`MEMBER_SHIFT`] bits, where the member of a group is encoded, and on 32-bit targets
+    /// altogether. That is why a token is compared with that of the slot's occupant and
+    /// never turned back into an id. Where an id has its shard, a token has zero; those of
+    /// listeners and of the waker have something else there.
     ///
     /// ```text
     ///  63      48 47          32 31  24 23            0
@@ -75,14 +81,15 @@ impl ConnId {
         self.0.get() as usize & TOKEN_MASK & !SHARD
     }
 
-    /// The slot a poller key belongs to; [`ConnId::token`] of its occupant tells whether the key is stale.
+    /// The slot that a token belongs to. The token is stale unless it equals
+    /// [`ConnId::token`] of the connection in the slot.
     pub(crate) fn slot_of_token(token: usize) -> usize {
         token & u32::MAX as usize
     }
 }
 
-/// What knows the id of its connection, so that a table need not keep it a second time.
-pub(crate) trait Named {
+/// A type that has the id of its connection, so that a table need not keep it again.
+pub(crate) trait HasId {
     fn id(&self) -> ConnId;
 }
 
@@ -101,21 +108,21 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// The name of one of a node's [`Shards`](crate::Shards), counted from zero.
+/// The number of one of a node's [shards](crate::shards), counted from zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(u8);
 
 impl ShardId {
-    /// The first shard; the only one of a node without.
+    /// The first shard; the only one of a node without shards.
     pub const FIRST: Self = Self(0);
 
-    /// The `index`-th shard; `None` above 255.
+    /// Returns the `index`-th shard. `None` above 255.
     pub fn new(index: usize) -> Option<Self> {
         u8::try_from(index).ok().map(Self)
     }
 
-    /// The number of the shard, from zero on: an index into the handlers that [`Shards::join`](crate::Shards::join)
-    /// gives back, for instance.
+    /// Returns the number of the shard, for instance as an index into the handlers that
+    /// [`Shards::join`](crate::shards::Shards::join) returns.
     #[inline]
     pub fn index(self) -> usize {
         usize::from(self.0)
@@ -134,7 +141,35 @@ impl fmt::Debug for ShardId {
     }
 }
 
-/// The name of a timer set with [`Net::set_timer`](crate::Net::set_timer); never given out twice by the same node.
+/// The id of a listener, given by [`Net::listen`](crate::Net::listen). An id is never
+/// given out twice by a node.
+///
+/// The node gives the id, not the shard: all sockets of one call have the same id,
+/// and it closes them from every shard. Closing a stale id is a no-op.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(NonZeroU32);
+
+impl ListenerId {
+    /// The id of the `index`-th listener, counted from zero.
+    pub(crate) fn new(index: u32) -> Option<Self> {
+        NonZeroU32::MIN.checked_add(index).map(Self)
+    }
+}
+
+impl fmt::Display for ListenerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0.get() - 1).fmt(f)
+    }
+}
+
+impl fmt::Debug for ListenerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ListenerId({self})")
+    }
+}
+
+/// The id of a timer; see [`Net::set_timer`](crate::Net::set_timer). An id is never given
+/// out twice by a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId {
     pub(crate) slot: u32,
@@ -150,20 +185,22 @@ pub enum Direction {
     Outbound,
 }
 
-/// Where in a poller key the member of a group is told, above the token. Groups are for 64-bit targets.
+/// The bit of a token above which the member of a group is encoded. Groups are for
+/// 64-bit targets.
 #[cfg(target_pointer_width = "64")]
-pub(crate) const LANE_SHIFT: u32 = 48;
+pub(crate) const MEMBER_SHIFT: u32 = 48;
 
-/// The part of a poller key that is the token.
+/// The bits of a token below that.
 #[cfg(target_pointer_width = "64")]
-pub(crate) const TOKEN_MASK: usize = (1 << LANE_SHIFT) - 1;
+pub(crate) const TOKEN_MASK: usize = (1 << MEMBER_SHIFT) - 1;
 #[cfg(not(target_pointer_width = "64"))]
 const TOKEN_MASK: usize = usize::MAX;
 
 /// How many bits of an id are the slot.
 const SLOT_BITS: u32 = 24;
 
-/// Slots are below this, so that the poller keys of listeners and of the waker are never those of a connection.
+/// Slots are below this, so that the tokens of listeners and of the waker differ from
+/// those of connections.
 pub(crate) const SLOTS_MAX: u32 = 1 << SLOT_BITS;
 
 /// The poller key of the `index`-th listener.
@@ -196,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listeners_key_is_no_connections() {
+    fn a_listeners_token_is_not_a_connections() {
         for index in [0, 1, 1000] {
             let slot = ConnId::slot_of_token(listener_token(index));
             assert_eq!(slot - SLOTS_MAX as usize, index);

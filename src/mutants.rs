@@ -1,14 +1,17 @@
-//! Mistakes on purpose, to prove that the simulator finds them. Compiled only with `--cfg peerloop_mutants`; without it
-//! every [`mutant!`](crate::planted) is `false` and leaves nothing behind.
+//! Deliberate mistakes, which prove that the simulator finds them. They are compiled
+//! only with `--cfg peerloop_mutants`; without it every `mutant!` leaves nothing behind.
+//!
+//! A mistake is one statement on a separate line, never part of a condition.
 
 #[cfg(peerloop_mutants)]
 mod switch {
     use std::cell::Cell;
 
-    /// A mistake that the library can be made to make.
+    /// A deliberate mistake.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     pub enum Mutant {
-        /// A read that does not fill the buffer ends the loop although the peer's end was signalled with it.
+        /// A read that does not fill the buffer ends the loop, although the event
+        /// reported the end of the stream too.
         StopOnShortRead,
         /// A slot is free again within the turn in which its connection ended.
         FreeWithinTurn,
@@ -16,11 +19,11 @@ mod switch {
         ForgetRunList,
         /// Messages already read are delivered after a close.
         DeliverAfterClose,
-        /// What arrived during a pause is not looked at when it ends.
+        /// Bytes that arrived during a pause are not read when it ends.
         LoseEdgeOnResume,
         /// An accepted connection is charged twice.
         ChargeTwice,
-        /// What a partial write left is dropped.
+        /// The rest of a partial write is dropped.
         DropTailOfPartialWrite,
         /// Any byte keeps a connection from being idle.
         RefreshIdleOnAnyByte,
@@ -30,34 +33,37 @@ mod switch {
         LoseWritableEdge,
         /// The drain that is owed is not announced.
         ForgetDrain,
-        /// The deadline of a connection that has ended stays.
-        KeepDeadline,
-        /// What came together with the end of a handshake is dropped.
+        /// The timer of a connection that has ended stays.
+        KeepTimer,
+        /// Bytes that came together with the end of a handshake are dropped.
         DropAfterHandshake,
         /// A tracked send is answered twice.
         AnswerTwice,
         /// The answers to tracked sends come in another order than was asked for.
         AnswerInDisorder,
-        /// All queues together take what their cap forbids.
-        PassLoopCap,
-        /// A queue takes what its cap forbids.
-        PassQueueCap,
-        /// What a batch from the stash delivered stays there when the handler has it stopped.
+        /// All queues together exceed their maximum.
+        ExceedLoopMaximum,
+        /// A queue exceeds its maximum.
+        ExceedQueueMaximum,
+        /// Messages of a batch that the handler has stopped stay in the buffer, and are
+        /// delivered again.
         DeliverTwice,
-        /// What a session has sealed stays in the queue.
+        /// Sealed messages stay in the queue.
         SealTwice,
-        /// What a session has sealed keeps a connection from being read like answers that its peer does not take.
+        /// Sealed messages keep a connection from being read, as handshake answers do
+        /// that its peer does not take.
         HoldForBatch,
-        /// A connection that was held is not read when its session's answers have left.
+        /// A connection whose reads were deferred is not read when its session's answers
+        /// are written.
         ForgetHeld,
-        /// What is behind a beginning that was kept takes its place.
+        /// The bytes behind a kept partial frame take its place.
         SwapWithPartialFrame,
-        /// A failed handshake still counts as being under way.
+        /// A failed handshake still counts as connecting.
         KeepConnecting,
         /// A network's count is not taken back.
         KeepPrefix,
-        /// The limit of dials under way is not asked.
-        DialWithoutLimit,
+        /// The limit of outbound connections that are connecting is not checked.
+        ConnectWithoutLimit,
     }
 
     thread_local! {
@@ -65,34 +71,34 @@ mod switch {
     }
 
     /// Has the nodes of this thread make one mistake from now on, or none.
-    pub fn plant(mistake: Option<Mutant>) {
-        CURRENT.set(mistake);
+    pub fn activate(mutant: Option<Mutant>) {
+        CURRENT.set(mutant);
     }
 
-    pub(crate) fn is_planted(mistake: Mutant) -> bool {
-        CURRENT.get() == Some(mistake)
+    pub(crate) fn is_active(mutant: Mutant) -> bool {
+        CURRENT.get() == Some(mutant)
     }
 }
 
 #[cfg(peerloop_mutants)]
-pub(crate) use switch::is_planted;
+pub(crate) use switch::is_active;
 #[cfg(peerloop_mutants)]
-pub use switch::{Mutant, plant};
+pub use switch::{Mutant, activate};
 
-/// Whether this mistake is to be made.
+/// Makes a mistake if it is the active one.
 #[cfg(peerloop_mutants)]
 macro_rules! mutant {
-    ($mistake:ident) => {
-        $crate::mutants::is_planted($crate::mutants::Mutant::$mistake)
+    ($name:ident => $($mistake:tt)+) => {
+        if $crate::mutants::is_active($crate::mutants::Mutant::$name) {
+            $($mistake)+;
+        }
     };
 }
 
-/// Whether this mistake is to be made: never.
+/// Makes a mistake if it is the active one: never in this build.
 #[cfg(not(peerloop_mutants))]
 macro_rules! mutant {
-    ($mistake:ident) => {
-        false
-    };
+    ($name:ident => $($mistake:tt)+) => {};
 }
 
 pub(crate) use mutant;

@@ -3,9 +3,12 @@
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
-/// A point in time in eight bytes, with or without an `Option` around it; an [`Instant`] takes sixteen. In nanoseconds after
-/// an epoch that both ways are told of, plus one. What lies before that becomes the epoch, what lies more than 584 years after
-/// it the end of them.
+/// A point in time in eight bytes, also inside an `Option`. An [`Instant`]
+/// takes sixteen.
+///
+/// The value is the number of nanoseconds after an epoch, plus one. Both
+/// conversions take the epoch. Times before the epoch become the epoch. Times
+/// more than 584 years after it become the largest value.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Timestamp(NonZeroU64);
 
@@ -14,6 +17,13 @@ impl Timestamp {
     pub(crate) fn new(at: Instant, epoch: Instant) -> Self {
         let nanos = at.saturating_duration_since(epoch).as_nanos();
         Self(NonZeroU64::MIN.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX)))
+    }
+
+    /// Returns this time plus a duration; `None` if that overflows.
+    #[inline]
+    pub(crate) fn checked_add(self, after: Duration) -> Option<Self> {
+        let nanos = u64::try_from(after.as_nanos()).ok()?;
+        self.0.checked_add(nanos).map(Self)
     }
 
     #[inline]
@@ -27,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_come_back_as_they_were() {
+    fn timestamps_convert_both_ways() {
         let epoch = Instant::now();
         for after in [
             Duration::ZERO,

@@ -1,8 +1,9 @@
-//! What is due when.
+//! The timers of a loop in the order of their times.
 //!
-//! A binary heap that knows where each of its entries is, so that cancelling and moving are exact: no stale entries
-//! pile up behind timers that are set and cancelled a million times. Equal instants never merge; they come out in
-//! the order in which they were set.
+//! A binary heap whose entries know their places, so that cancelling and moving
+//! are exact. No stale entries accumulate when a timer is set and cancelled a
+//! million times. Timers of equal time stay separate and fire in the order in
+//! which they were set.
 
 use std::time::Instant;
 
@@ -10,12 +11,12 @@ use slab::Slab;
 
 use crate::time::Timestamp;
 
-/// A heap of deadlines, each with a key that says whose it is.
+/// A heap of timers, each with a key that identifies its owner.
 ///
 /// ```text
 ///   entries (by slot, stable)          heap (by time)
 ///   ┌──────┬──────────┐               ┌────────────────────┐
-///   │ slot │ key      │ ◄──── slot ── │ moment             │   heap[place].slot == slot
+///   │ slot │ key      │ ◄──── slot ── │ at                 │   heap[place].slot == slot
 ///   └──────┴──────────┘ ── place ───► └────────────────────┘   entries[slot].place == place
 /// ```
 #[derive(Debug)]
@@ -36,13 +37,14 @@ struct HeapNode {
 struct TimerEntry<K> {
     key: K,
     place: u32,
-    /// How many were set before it. Equal moments go by it; where a slot is used again it tells who is meant, as long as the
-    /// deadline was not moved.
+    /// The number of timers that were set before it. Timers of equal time are
+    /// ordered by it. While the timer is not moved, it distinguishes the users
+    /// of a slot.
     serial: u64,
 }
 
 impl<K> Timers<K> {
-    /// Of the deadlines none is before `epoch`.
+    /// Makes a heap for timers that are not before `epoch`.
     pub(crate) fn new(epoch: Instant) -> Self {
         Self {
             epoch,
@@ -52,25 +54,33 @@ impl<K> Timers<K> {
         }
     }
 
-    /// Whose they are, in no particular order.
+    /// Returns the keys, in no particular order.
     #[cfg(feature = "sim")]
     pub(crate) fn keys(&self) -> impl Iterator<Item = &K> {
         self.entries.iter().map(|(_, entry)| &entry.key)
     }
 
-    /// When the earliest is due.
+    /// Returns the time of the earliest timer.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.heap.first().map(|node| node.at.instant(self.epoch))
     }
 
-    /// Everything set from now on has at least this serial; see [`Timers::pop_due`].
+    /// Returns the minimum serial of timers set from now on; see
+    /// [`Timers::pop_due`].
     pub(crate) fn mark(&self) -> u64 {
         self.next_serial
     }
 
-    /// Adds a deadline; its slot and its serial.
+    /// Adds a timer and returns its slot and its serial.
     pub(crate) fn insert(&mut self, at: Instant, key: K) -> (u32, u64) {
+        self.insert_with(at, |_| key)
+    }
+
+    /// Adds a timer whose key contains its serial, and returns its slot and its
+    /// serial.
+    pub(crate) fn insert_with(&mut self, at: Instant, key: impl FnOnce(u64) -> K) -> (u32, u64) {
         let serial = self.take_serial();
+        let key = key(serial);
         let place = self.heap.len();
         let slot = self.entries.insert(TimerEntry {
             key,
@@ -79,11 +89,11 @@ impl<K> Timers<K> {
         }) as u32;
         let at = Timestamp::new(at, self.epoch);
         self.heap.push(HeapNode { at, slot });
-        self.rise(place);
+        self.sift_up(place);
         (slot, serial)
     }
 
-    /// Moves a deadline that is still set.
+    /// Moves a timer that is set.
     pub(crate) fn set(&mut self, slot: u32, at: Instant) {
         let serial = self.take_serial();
         let Some(entry) = self.entries.get_mut(slot as usize) else {
@@ -92,33 +102,55 @@ impl<K> Timers<K> {
         entry.serial = serial;
         let place = entry.place as usize;
         self.heap[place].at = Timestamp::new(at, self.epoch);
-        let place = self.rise(place);
-        self.sink(place);
+        let place = self.sift_up(place);
+        self.sift_down(place);
     }
 
-    /// Removes a deadline that is still set.
+    /// Removes a timer that is set.
     pub(crate) fn remove(&mut self, slot: u32) -> Option<K> {
         let place = self.entries.get(slot as usize)?.place as usize;
         Some(self.remove_at(place))
     }
 
-    /// Removes a deadline that was never moved, if its slot has not been given to another since.
-    pub(crate) fn remove_exactly(&mut self, slot: u32, serial: u64) -> Option<K> {
-        self.entries
-            .get(slot as usize)
-            .filter(|entry| entry.serial == serial)?;
-        self.remove(slot)
+    /// Returns the key of a timer that is set.
+    pub(crate) fn get(&self, slot: u32) -> Option<&K> {
+        self.entries.get(slot as usize).map(|entry| &entry.key)
     }
 
-    /// Takes out the earliest deadline that is due, unless it was set at or after `mark`: a callback that sets a
-    /// timer for now must not keep the turn from ending.
-    pub(crate) fn pop_due(&mut self, now: Instant, mark: u64) -> Option<(u32, u64, K)> {
+    /// Returns whether the slot still has the timer with this serial, not
+    /// moved.
+    pub(crate) fn is_serial(&self, slot: u32, serial: u64) -> bool {
+        let entry = self.entries.get(slot as usize);
+        entry.is_some_and(|entry| entry.serial == serial)
+    }
+
+    /// Removes the earliest timer that is due, unless it was set at or after
+    /// `mark`. Otherwise a callback that sets a timer for now could keep the
+    /// turn from ending.
+    ///
+    /// If `next_due` returns a time, the timer is moved there instead.
+    pub(crate) fn pop_due(
+        &mut self,
+        now: Instant,
+        mark: u64,
+        next_due: impl FnOnce(&K, Instant) -> Option<Instant>,
+    ) -> Option<(u32, u64, K)>
+    where
+        K: Copy,
+    {
         let first = *self.heap.first()?;
         let serial = self.serial(first);
         if first.at > Timestamp::new(now, self.epoch) || serial >= mark {
             return None;
         }
-        Some((first.slot, serial, self.remove_at(0)))
+        let key = self.entries[first.slot as usize].key;
+        match next_due(&key, first.at.instant(self.epoch)) {
+            Some(at) => self.set(first.slot, at),
+            None => {
+                self.remove_at(0);
+            }
+        }
+        Some((first.slot, serial, key))
     }
 
     fn serial(&self, node: HeapNode) -> u64 {
@@ -139,26 +171,26 @@ impl<K> Timers<K> {
     fn remove_at(&mut self, place: usize) -> K {
         let node = self.heap.swap_remove(place);
         if place < self.heap.len() {
-            self.settle(place);
-            let place = self.rise(place);
-            self.sink(place);
+            self.update_place(place);
+            let place = self.sift_up(place);
+            self.sift_down(place);
         }
         self.entries.remove(node.slot as usize).key
     }
 
-    /// Tells the entry of the node at `place` where that is.
-    fn settle(&mut self, place: usize) {
+    /// Stores in the entry of the node at `place` that place.
+    fn update_place(&mut self, place: usize) {
         let slot = self.heap[place].slot as usize;
         self.entries[slot].place = place as u32;
     }
 
     fn swap(&mut self, a: usize, b: usize) {
         self.heap.swap(a, b);
-        self.settle(a);
-        self.settle(b);
+        self.update_place(a);
+        self.update_place(b);
     }
 
-    fn rise(&mut self, mut place: usize) -> usize {
+    fn sift_up(&mut self, mut place: usize) -> usize {
         while place > 0 {
             let parent = (place - 1) / 2;
             if !self.is_before(place, parent) {
@@ -170,7 +202,7 @@ impl<K> Timers<K> {
         place
     }
 
-    fn sink(&mut self, mut place: usize) {
+    fn sift_down(&mut self, mut place: usize) {
         loop {
             let left = 2 * place + 1;
             if left >= self.heap.len() {
@@ -197,58 +229,81 @@ mod tests {
 
     use super::*;
 
-    fn drain<K>(deadlines: &mut Timers<K>, now: Instant) -> Vec<K> {
-        let mark = deadlines.mark();
-        std::iter::from_fn(|| deadlines.pop_due(now, mark).map(|(_, _, key)| key)).collect()
+    fn drain<K: Copy>(timers: &mut Timers<K>, now: Instant) -> Vec<K> {
+        let mark = timers.mark();
+        std::iter::from_fn(|| {
+            timers
+                .pop_due(now, mark, |_, _| None)
+                .map(|(_, _, key)| key)
+        })
+        .collect()
     }
 
     #[test]
-    fn equal_instants_stay_apart_and_in_order() {
+    fn equal_times_keep_their_order() {
         let now = Instant::now();
-        let mut deadlines = Timers::new(now);
+        let mut timers = Timers::new(now);
         for key in 0..100 {
-            deadlines.insert(now, key);
+            timers.insert(now, key);
         }
-        assert_eq!(drain(&mut deadlines, now), (0..100).collect::<Vec<_>>());
+        assert_eq!(drain(&mut timers, now), (0..100).collect::<Vec<_>>());
     }
 
     #[test]
-    fn what_is_set_after_the_mark_waits_for_the_next_round() {
+    fn a_timer_set_after_the_mark_waits() {
         let now = Instant::now();
-        let mut deadlines = Timers::new(now);
-        deadlines.insert(now, "before");
-        let mark = deadlines.mark();
-        deadlines.insert(now, "after");
+        let mut timers = Timers::new(now);
+        timers.insert(now, "before");
+        let mark = timers.mark();
+        timers.insert(now, "after");
         assert_eq!(
-            deadlines.pop_due(now, mark).map(|due| due.2),
+            timers.pop_due(now, mark, |_, _| None).map(|due| due.2),
             Some("before")
         );
-        assert!(deadlines.pop_due(now, mark).is_none());
-        assert_eq!(drain(&mut deadlines, now), ["after"]);
+        assert!(timers.pop_due(now, mark, |_, _| None).is_none());
+        assert_eq!(drain(&mut timers, now), ["after"]);
     }
 
     #[test]
-    fn a_cancelled_serial_does_not_cancel_its_successor() {
+    fn a_stale_serial_does_not_cancel_another() {
         let now = Instant::now();
-        let mut deadlines = Timers::new(now);
-        let (slot, serial) = deadlines.insert(now, 1);
-        assert_eq!(deadlines.remove_exactly(slot, serial), Some(1));
-        let (again, _) = deadlines.insert(now, 2);
+        let mut timers = Timers::new(now);
+        let (slot, serial) = timers.insert(now, 1);
+        assert!(timers.is_serial(slot, serial));
+        assert_eq!(timers.remove(slot), Some(1));
+        let (again, _) = timers.insert(now, 2);
         assert_eq!(slot, again, "the slot is used again");
-        assert_eq!(deadlines.remove_exactly(slot, serial), None);
-        assert_eq!(deadlines.heap.len(), 1);
+        assert!(!timers.is_serial(slot, serial));
+        assert_eq!(timers.heap.len(), 1);
     }
 
     #[test]
-    fn a_million_cancelled_timers_leave_nothing_behind() {
+    fn a_million_cancelled_timers_use_no_memory() {
         let now = Instant::now();
-        let mut deadlines = Timers::new(now);
+        let mut timers = Timers::new(now);
         for _ in 0..1_000_000 {
-            let (slot, _) = deadlines.insert(now + Duration::from_secs(60), ());
-            deadlines.remove(slot);
+            let (slot, _) = timers.insert(now + Duration::from_secs(60), ());
+            timers.remove(slot);
         }
-        assert_eq!(deadlines.heap.len(), 0);
-        assert!(deadlines.heap.capacity() < 16);
+        assert_eq!(timers.heap.len(), 0);
+        assert!(timers.heap.capacity() < 16);
+    }
+
+    #[test]
+    fn a_periodic_timer_keeps_its_slot() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let mut timers = Timers::new(now);
+        let (slot, _) = timers.insert(now, "tick");
+        let due = timers.pop_due(now, timers.mark(), |_, at| {
+            Some(at + Duration::from_secs(1))
+        });
+        assert_eq!(due.map(|(slot, _, key)| (slot, key)), Some((slot, "tick")));
+        assert_eq!(
+            (timers.next(), timers.get(slot)),
+            (Some(later), Some(&"tick"))
+        );
+        assert_eq!(timers.remove(slot), Some("tick"));
     }
 
     #[derive(Clone, Debug)]
@@ -269,12 +324,12 @@ mod tests {
     }
 
     proptest! {
-        /// Against a sorted map that is obviously right.
+        /// Compares with a sorted map.
         #[test]
         fn behaves_like_a_sorted_map(steps in prop::collection::vec(step(), 1..200)) {
             let start = Instant::now();
             let at = |ms| start + Duration::from_millis(ms);
-            let mut deadlines = Timers::new(start);
+            let mut timers = Timers::new(start);
             let mut model: BTreeMap<(Instant, u64), u32> = BTreeMap::new();
             let mut serial = 0;
             for step in steps {
@@ -283,13 +338,13 @@ mod tests {
                 };
                 match step {
                     Step::Insert(ms) => {
-                        let (slot, _) = deadlines.insert(at(ms), serial);
+                        let (slot, _) = timers.insert(at(ms), serial);
                         model.insert((at(ms), serial), slot);
                         serial += 1;
                     }
                     Step::Move(which, ms) => {
                         if let Some((key, slot)) = nth(&model, which) {
-                            deadlines.set(slot, at(ms));
+                            timers.set(slot, at(ms));
                             model.remove(&key);
                             model.insert((at(ms), serial), slot);
                             serial += 1;
@@ -297,12 +352,12 @@ mod tests {
                     }
                     Step::Remove(which) => {
                         if let Some((key, slot)) = nth(&model, which) {
-                            prop_assert!(deadlines.remove(slot).is_some());
+                            prop_assert!(timers.remove(slot).is_some());
                             model.remove(&key);
                         }
                     }
                     Step::Pop(ms) => {
-                        let due = deadlines.pop_due(at(ms), u64::MAX).map(|due| due.0);
+                        let due = timers.pop_due(at(ms), u64::MAX, |_, _| None).map(|due| due.0);
                         let first = model.first_key_value().map(|(k, v)| (*k, *v));
                         let expected = first.filter(|((when, _), _)| *when <= at(ms));
                         prop_assert_eq!(due, expected.map(|(_, slot)| slot));
@@ -311,9 +366,9 @@ mod tests {
                         }
                     }
                 }
-                prop_assert_eq!(deadlines.heap.len(), model.len());
+                prop_assert_eq!(timers.heap.len(), model.len());
                 let first = model.first_key_value().map(|((when, _), _)| *when);
-                prop_assert_eq!(deadlines.next(), first);
+                prop_assert_eq!(timers.next(), first);
             }
         }
     }

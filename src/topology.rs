@@ -1,46 +1,47 @@
-//! Who dials whom, for test networks and demonstrations.
+//! Topologies of test networks and demonstrations.
 
 use std::error::Error;
 use std::fmt;
 
-/// A shape of a network, as a pure function from a number of nodes to the edges between them.
+/// A topology: a function from a number of nodes to the connects between them.
 ///
 /// ```
-/// use peerloop::Topology;
+/// use peerloop::topology::{Topology, TopologyError};
 ///
 /// assert_eq!(Topology::Ring.edges(4)?, [(0, 1), (1, 2), (2, 3), (3, 0)]);
-/// # Ok::<(), peerloop::TopologyError>(())
+/// # Ok::<(), TopologyError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Topology {
-    /// Each node dials the next.
+    /// Each node connects to the next.
     Line,
-    /// A line whose last node dials the first.
+    /// A line whose last node connects to the first.
     Ring,
-    /// Every two nodes are connected; the lower one dials.
+    /// Every pair of nodes is connected; the lower one connects.
     Mesh,
-    /// Every node but the first dials the first.
+    /// Every node but the first connects to the first.
     Star,
-    /// Each node dials its right and its lower neighbour, row by row.
+    /// Each node connects to its right and its lower neighbour, row by row.
     Grid {
         /// Nodes in a row.
         width: usize,
         /// Rows.
         height: usize,
     },
-    /// A binary tree: node i dials nodes 2i + 1 and 2i + 2.
+    /// A binary tree: node i connects to nodes 2i + 1 and 2i + 2.
     Tree,
-    /// Each node dials `degree` others, which a generator (SplitMix64) chooses. No node is chosen twice by the same
-    /// one, but two may choose each other.
+    /// Each node connects to `degree` others, which a generator (SplitMix64)
+    /// chooses. A node does not choose another one twice, but two nodes may
+    /// choose each other.
     Random {
-        /// How many others each node dials.
+        /// The number of others that each node connects to.
         degree: usize,
         /// The same seed gives the same network.
         seed: u64,
     },
 }
 
-/// Why a shape cannot be made of a number of nodes.
+/// The error of a topology for a number of nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TopologyError {
@@ -48,9 +49,9 @@ pub enum TopologyError {
     TooFewNodes,
     /// The grid's width times its height is not the number of nodes.
     GridMismatch,
-    /// A node cannot dial more others than there are.
+    /// A node cannot connect to more others than there are.
     DegreeTooHigh,
-    /// There would be more edges than can be counted.
+    /// The number of edges overflows.
     TooManyEdges,
 }
 
@@ -58,7 +59,9 @@ impl fmt::Display for TopologyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::TooFewNodes => "a network has at least two nodes",
-            Self::GridMismatch => "the grid's area is not the number of nodes",
+            Self::GridMismatch => {
+                "the width times the height of the grid is not the number of nodes"
+            }
             Self::DegreeTooHigh => "the degree is not below the number of nodes",
             Self::TooManyEdges => "the number of edges overflows",
         })
@@ -68,7 +71,8 @@ impl fmt::Display for TopologyError {
 impl Error for TopologyError {}
 
 impl Topology {
-    /// The edges for `nodes` nodes, which are numbered from zero: who dials, and whom.
+    /// Returns the edges between `nodes` nodes, which are numbered from zero.
+    /// The first node of an edge connects to the second.
     ///
     /// # Errors
     ///
@@ -97,7 +101,8 @@ impl Topology {
                 let mut random = SplitMix64(seed);
                 for node in 0..nodes {
                     let chosen = sample(&mut random, nodes - 1, degree);
-                    // The node itself is left out: those from it on move up by one.
+                    // The node itself is skipped: numbers from it on move up by
+                    // one.
                     let others = chosen
                         .into_iter()
                         .map(|other| other + usize::from(other >= node));
@@ -108,12 +113,14 @@ impl Topology {
         Ok(edges)
     }
 
-    /// How many edges there are for `nodes` nodes; twice as many ends of connections.
+    /// Returns the number of edges between `nodes` nodes. Each is a connection
+    /// with two ends.
     ///
     /// # Errors
     ///
     /// - [`TopologyError::TooFewNodes`] for fewer than two nodes;
-    /// - [`TopologyError::GridMismatch`] when width times height is not `nodes`;
+    /// - [`TopologyError::GridMismatch`] when width times height is not
+    ///   `nodes`;
     /// - [`TopologyError::DegreeTooHigh`] when there are not `degree` others;
     /// - [`TopologyError::TooManyEdges`] when the number overflows.
     pub fn edge_count(self, nodes: usize) -> Result<usize, TopologyError> {
@@ -122,7 +129,8 @@ impl Topology {
         }
         let count = match self {
             Self::Line | Self::Star | Self::Tree => Some(nodes - 1),
-            // Of two nodes, both dial: a ring has an edge for each node.
+            // A ring of two nodes has two edges, because each node connects to
+            // the next.
             Self::Ring => Some(nodes),
             Self::Mesh => nodes.checked_mul(nodes - 1).map(|ends| ends / 2),
             Self::Grid { width, height } => {
@@ -140,7 +148,8 @@ impl Topology {
     }
 }
 
-/// `count` different numbers below `below`, by Floyd's algorithm: one draw for each, whatever comes.
+/// Returns `count` different numbers below `below` by Floyd's algorithm, which
+/// draws once per number.
 fn sample(random: &mut SplitMix64, below: usize, count: usize) -> Vec<usize> {
     let mut chosen = Vec::with_capacity(count);
     for last in below - count..below {
@@ -151,7 +160,7 @@ fn sample(random: &mut SplitMix64, below: usize, count: usize) -> Vec<usize> {
     chosen
 }
 
-/// Steele, Lea and Flood's generator, small and well spread.
+/// The generator of Steele, Lea and Flood.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -179,7 +188,7 @@ mod tests {
     ];
 
     #[test]
-    fn edges_are_as_many_as_announced_and_join_two_nodes_that_exist() {
+    fn edges_match_their_count_and_join_two_nodes() {
         let mut shapes = SHAPES.to_vec();
         shapes.push(Topology::Grid {
             width: 5,
@@ -223,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_gives_the_same_network_and_another_one_another() {
+    fn a_seed_determines_the_network() {
         let edges = |seed| Topology::Random { degree: 3, seed }.edges(50).unwrap();
         assert_eq!(edges(1), edges(1));
         assert_ne!(edges(1), edges(2));

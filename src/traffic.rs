@@ -4,11 +4,14 @@ use std::ops::AddAssign;
 
 /// Messages and bytes in both directions, of one connection or of a whole node.
 ///
-/// Exact on both ends: a message counts with its framing. *Sent* is what a send call accepted; what of it was lost
-/// with its connection is in [`Metrics::bytes_lost`](crate::Metrics::bytes_lost). *Received* is what was delivered to
-/// [`Handler::on_message`](crate::Handler::on_message), counted once per read, after its last message; when the handler
-/// panics in between, the messages of that read are not counted.
+/// A message counts with its framing, so both ends count the same. *Sent*
+/// counts what send calls accepted.
+/// [`Metrics::bytes_lost`](crate::Metrics::bytes_lost) is the part of it that
+/// was lost with its connection. *Received* counts what was delivered to
+/// [`Handler::on_message`](crate::Handler::on_message), the message that is
+/// being delivered included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 pub struct Traffic {
     /// Messages accepted for sending.
     pub messages_sent: u64,

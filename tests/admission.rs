@@ -1,4 +1,4 @@
-//! Who may come in and who may be dialled: limits, duplicates, and a node that meets itself.
+//! Admission and connects: limits, duplicates, and a node that meets itself.
 
 mod util;
 
@@ -9,12 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use peerloop::{
-    Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, ListenOptions, Net, Permission,
-    PrefixLimit,
-};
+use peerloop::config::{Limits, PrefixLimit, TurnBudget};
+use peerloop::{Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, Net};
 use socket2::{Domain, Socket, Type};
-use util::raw::{accepted, dial, join, until_ended};
+use util::raw::{accepted, connect, join, until_ended};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, node, pair, run_for, run_until};
 
 /// A socket with an address of its own.
@@ -29,7 +27,7 @@ fn local_addr(socket: &Socket) -> SocketAddr {
 }
 
 /// A raw peer with this address.
-fn dial_from(ip: [u8; 4], addr: SocketAddr) -> TcpStream {
+fn connect_from(ip: [u8; 4], addr: SocketAddr) -> TcpStream {
     let socket = bound(ip);
     socket.connect(&addr.into()).expect("somebody listens");
     let peer = TcpStream::from(socket);
@@ -37,14 +35,14 @@ fn dial_from(ip: [u8; 4], addr: SocketAddr) -> TcpStream {
     peer
 }
 
-/// An address where dials get no answer, for as long as the rest is kept.
+/// An address where connects get no answer, for as long as the rest is kept.
 fn saturated() -> (Socket, SocketAddr, Vec<TcpStream>) {
     let listener = bound([127, 0, 0, 1]);
     listener.listen(0).unwrap();
     let addr = local_addr(&listener);
     // It takes one, or a few if they are quick.
-    let dial = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
-    let crowd: Vec<TcpStream> = std::iter::from_fn(dial).take(20).collect();
+    let connect = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
+    let crowd: Vec<TcpStream> = std::iter::from_fn(connect).take(20).collect();
     assert!(crowd.len() < 20, "the queue has a limit");
     (listener, addr, crowd)
 }
@@ -76,22 +74,27 @@ mod limits {
     #[test]
     fn an_address_at_its_limit_is_refused_and_another_one_is_not() {
         let config = Config {
-            max_connections_per_ip: 2,
+            limits: Limits {
+                max_connections_per_address: 2,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::echo());
         let mut first = join(&mut node, addr).1;
         let mut second = join(&mut node, addr).1;
-        let mut surplus = dial(addr);
-        run_until([&mut node], |[node]| node.net().metrics().refused_by_ip > 0);
+        let mut surplus = connect(addr);
+        run_until([&mut node], |[node]| {
+            node.net().metrics().refused_by_address > 0
+        });
         assert!(was_turned_away(&mut surplus));
-        let mut neighbour = dial_from([127, 0, 0, 2], addr);
+        let mut neighbour = connect_from([127, 0, 0, 2], addr);
         accepted(&mut node);
         for peer in [&mut first, &mut second, &mut neighbour] {
             assert_served(&mut node, peer);
         }
         let metrics = node.net().metrics();
-        assert_eq!((metrics.accepted, metrics.refused_by_ip), (3, 1));
+        assert_eq!((metrics.accepted, metrics.refused_by_address), (3, 1));
         assert_eq!(
             (metrics.refused_by_total, metrics.refused_by_prefix),
             (0, 0)
@@ -101,7 +104,10 @@ mod limits {
     #[test]
     fn a_peer_that_ends_makes_room_for_another_from_its_address() {
         let config = Config {
-            max_connections_per_ip: 1,
+            limits: Limits {
+                max_connections_per_address: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::echo());
@@ -111,28 +117,33 @@ mod limits {
             drop(peer);
             assert_eq!(until_ended(&mut node, conn), DisconnectReason::PeerClosed);
         }
-        assert_eq!(node.net().metrics().refused_by_ip, 0);
+        assert_eq!(node.net().metrics().refused_by_address, 0);
     }
 
     #[test]
-    fn connections_and_dials_with_an_address_count_together() {
+    fn connections_and_connects_with_an_address_count_together() {
         let config = Config {
-            max_connections_per_ip: 2,
+            limits: Limits {
+                max_connections_per_address: 2,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::echo());
         let _inside = join(&mut node, addr);
         let (_listener, silent, _crowd) = saturated();
-        let dialled = node.net().connect(silent).unwrap();
+        let connected = node.net().connect(silent).unwrap();
         let other = SocketAddr::from(([127, 0, 0, 1], 1));
         assert_eq!(
             node.net().connect(other),
             Err(ConnectError::TooManyFromAddress)
         );
-        let mut surplus = dial(addr);
-        run_until([&mut node], |[node]| node.net().metrics().refused_by_ip > 0);
+        let mut surplus = connect(addr);
+        run_until([&mut node], |[node]| {
+            node.net().metrics().refused_by_address > 0
+        });
         assert!(was_turned_away(&mut surplus));
-        node.net().close(dialled);
+        node.net().close(connected);
         let _inside = join(&mut node, addr);
     }
 
@@ -143,15 +154,18 @@ mod limits {
             ..PrefixLimit::default()
         };
         let config = Config {
-            max_connections_per_prefix: Some(limit),
+            limits: Limits {
+                max_connections_per_prefix: Some(limit),
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::echo());
-        let first = dial_from([127, 0, 0, 1], addr);
+        let first = connect_from([127, 0, 0, 1], addr);
         let left = accepted(&mut node);
-        let _second = dial_from([127, 0, 0, 200], addr);
+        let _second = connect_from([127, 0, 0, 200], addr);
         accepted(&mut node);
-        let mut surplus = dial_from([127, 0, 0, 3], addr);
+        let mut surplus = connect_from([127, 0, 0, 3], addr);
         run_until([&mut node], |[node]| {
             node.net().metrics().refused_by_prefix > 0
         });
@@ -160,27 +174,33 @@ mod limits {
             node.net().connect(SocketAddr::from(([127, 0, 0, 4], 1))),
             Err(ConnectError::TooManyFromPrefix)
         );
-        let mut neighbour = dial_from([127, 0, 1, 1], addr);
+        let mut neighbour = connect_from([127, 0, 1, 1], addr);
         accepted(&mut node);
         assert_served(&mut node, &mut neighbour);
         drop(first);
         until_ended(&mut node, left);
-        let mut successor = dial_from([127, 0, 0, 3], addr);
+        let mut successor = connect_from([127, 0, 0, 3], addr);
         accepted(&mut node);
         assert_served(&mut node, &mut successor);
         let metrics = node.net().metrics();
-        assert_eq!((metrics.refused_by_prefix, metrics.refused_by_ip), (1, 0));
+        assert_eq!(
+            (metrics.refused_by_prefix, metrics.refused_by_address),
+            (1, 0)
+        );
     }
 
     #[test]
     fn surplus_connections_are_refused_and_those_inside_do_not_notice() {
         let config = Config {
-            max_connections: 3,
+            limits: Limits {
+                max_connections: 3,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::echo());
         let mut inside: Vec<_> = (0..3).map(|_| join(&mut node, addr)).collect();
-        let mut surplus: Vec<_> = (0..4).map(|_| dial(addr)).collect();
+        let mut surplus: Vec<_> = (0..4).map(|_| connect(addr)).collect();
         run_until([&mut node], |[node]| {
             node.net().metrics().refused_by_total == 4
         });
@@ -198,19 +218,22 @@ mod limits {
         let (_, mut successor) = join(&mut node, addr);
         assert_served(&mut node, &mut successor);
         assert_eq!(node.net().connection_count(), 3);
-        assert_eq!(node.net().metrics().refused_by_ip, 0);
+        assert_eq!(node.net().metrics().refused_by_address, 0);
     }
 
     #[test]
-    fn dials_under_way_are_limited_and_hold_nobody_up_who_dials_in() {
+    fn connects_under_way_are_limited_and_hold_nobody_up_an_inbound_peer() {
         let config = Config {
-            max_connecting_outbound: 4,
-            duplicates: Permission::Allowed,
+            limits: Limits {
+                max_outbound_connecting: 4,
+                ..Default::default()
+            },
+            allow_duplicates: true,
             ..Config::default()
         };
         let (_listener, silent, _crowd) = saturated();
         let (mut node, addr) = listening(config, Recorder::echo());
-        let dials: Vec<ConnId> = (0..4)
+        let connects: Vec<ConnId> = (0..4)
             .map(|_| node.net().connect(silent).unwrap())
             .collect();
         for begun in [false, true] {
@@ -226,7 +249,7 @@ mod limits {
             assert_served(&mut node, peer);
         }
         assert_eq!(node.net().connecting_count(), 4);
-        node.net().close(dials[0]);
+        node.net().close(connects[0]);
         node.net().connect(silent).unwrap();
         assert_eq!(
             node.net().connect(silent),
@@ -236,10 +259,13 @@ mod limits {
     }
 
     #[test]
-    fn a_dial_that_connects_leaves_its_place_to_the_next() {
+    fn a_connect_that_connects_leaves_its_place_to_the_next() {
         let config = Config {
-            max_connecting_outbound: 1,
-            duplicates: Permission::Allowed,
+            limits: Limits {
+                max_outbound_connecting: 1,
+                ..Default::default()
+            },
+            allow_duplicates: true,
             ..Config::default()
         };
         let (mut listener, addr) = listening(Config::default(), Recorder::default());
@@ -253,7 +279,7 @@ mod limits {
     }
 
     #[test]
-    fn fifty_dials_at_once_never_pass_the_limit() {
+    fn fifty_connects_at_once_never_pass_the_limit() {
         let peak = Arc::new(AtomicUsize::new(0));
         let highest = Arc::clone(&peak);
         let watch = move |net: &mut Net, _: &Event| {
@@ -261,15 +287,23 @@ mod limits {
             highest.fetch_max(count, Ordering::Relaxed);
         };
         let config = Config {
-            max_connections: 10,
+            limits: Limits {
+                max_connections: 10,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::reacting(watch));
-        let dials: Vec<_> = (0..50).map(|_| thread::spawn(move || dial(addr))).collect();
+        let connects: Vec<_> = (0..50)
+            .map(|_| thread::spawn(move || connect(addr)))
+            .collect();
         run_until([&mut node], |[node]| {
             node.net().metrics().refused_by_total == 40
         });
-        let _peers: Vec<_> = dials.into_iter().map(|dial| dial.join().unwrap()).collect();
+        let _peers: Vec<_> = connects
+            .into_iter()
+            .map(|connect| connect.join().unwrap())
+            .collect();
         assert_eq!(peak.load(Ordering::Relaxed), 10);
         let ended = |event: &Event| matches!(event, Event::Disconnect(..));
         assert_eq!(node.handler().count(ended), 0);
@@ -282,13 +316,16 @@ mod duplicates {
     use super::*;
 
     #[test]
-    fn an_address_that_is_being_dialled_is_not_dialled_again() {
+    fn an_address_that_is_being_connected_is_not_connected_again() {
         let (_listener, silent, _crowd) = saturated();
         // At every limit as well: what is there already must not be taken for a want of room.
         let config = Config {
-            max_connections: 1,
-            max_connections_per_ip: 1,
-            max_connecting_outbound: 1,
+            limits: Limits {
+                max_connections: 1,
+                max_connections_per_address: 1,
+                max_outbound_connecting: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut node = node(config, Recorder::default());
@@ -298,7 +335,10 @@ mod duplicates {
             assert_eq!(again, Err(ConnectError::AlreadyConnecting));
             let _ = node.turn(Some(Duration::ZERO)).unwrap();
         }
-        assert_eq!(node.net().connecting().collect::<Vec<_>>(), [conn]);
+        assert_eq!(
+            node.net().connecting().map(|c| c.id()).collect::<Vec<_>>(),
+            [conn]
+        );
         assert_eq!(node.net().metrics().connects_started, 1);
     }
 
@@ -319,56 +359,54 @@ mod duplicates {
     }
 
     #[test]
-    fn an_address_that_is_connected_is_not_dialled_again() {
+    fn an_address_that_is_connected_is_not_connected_again() {
         let config = Config {
-            max_connections: 1,
-            max_connections_per_ip: 1,
-            max_connecting_outbound: 1,
+            limits: Limits {
+                max_connections: 1,
+                max_connections_per_address: 1,
+                max_outbound_connecting: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
-        let (mut dialler, conn, mut listener, here) =
+        let (mut connector, conn, mut listener, here) =
             pair(config, Recorder::default(), Recorder::default());
-        let addr = dialler.net().connection(conn).unwrap().addr();
+        let addr = connector.net().connection(conn).unwrap().info().addr;
         assert_eq!(
-            dialler.net().connect(addr),
+            connector.net().connect(addr),
             Err(ConnectError::AlreadyConnected)
         );
         let other = SocketAddr::from(([127, 0, 0, 2], 1));
         assert_eq!(
-            dialler.net().connect(other),
+            connector.net().connect(other),
             Err(ConnectError::TooManyConnections)
         );
-        // Who dialled in is connected too.
-        let back = listener.net().connection(here).unwrap().addr();
+        // The peer sees the connection as established.
+        let back = listener.net().connection(here).unwrap().info().addr;
         assert_eq!(
             listener.net().connect(back),
             Err(ConnectError::AlreadyConnected)
         );
-        run_for(Duration::from_millis(10), [&mut dialler, &mut listener]);
+        run_for(Duration::from_millis(10), [&mut connector, &mut listener]);
         assert_eq!(
-            dialler.handler().events,
+            connector.handler().events,
             [Event::Start, Event::Connect(conn)]
         );
     }
 
     #[test]
-    fn the_configuration_or_a_dial_may_allow_them() {
+    fn the_configuration_or_a_connect_may_allow_them() {
         for by_config in [true, false] {
-            let (duplicates, override_) = match by_config {
-                true => (Permission::Allowed, None),
-                false => (Permission::Refused, Some(Permission::Allowed)),
-            };
             let config = Config {
-                duplicates,
+                allow_duplicates: by_config,
                 ..Config::default()
             };
             let (mut listener, addr) = listening(Config::default(), Recorder::default());
             let mut node = node(config, Recorder::default());
             for _ in 0..3 {
-                let options = ConnectOptions {
-                    duplicates: override_,
-                    ..ConnectOptions::default()
-                };
+                let mut options = node.net().connect_options();
+                assert_eq!(options.allow_duplicate, by_config);
+                options.allow_duplicate = true;
                 node.net().connect_with(addr, options).unwrap();
             }
             run_until([&mut node, &mut listener], |[node, listener]| {
@@ -381,18 +419,16 @@ mod duplicates {
     }
 
     #[test]
-    fn a_dial_may_refuse_what_the_configuration_allows() {
+    fn a_connect_may_refuse_what_the_configuration_allows() {
         let (_listener, silent, _crowd) = saturated();
         let config = Config {
-            duplicates: Permission::Allowed,
+            allow_duplicates: true,
             ..Config::default()
         };
         let mut node = node(config, Recorder::default());
         node.net().connect(silent).unwrap();
-        let options = ConnectOptions {
-            duplicates: Some(Permission::Refused),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.allow_duplicate = false;
         assert_eq!(
             node.net().connect_with(silent, options),
             Err(ConnectError::AlreadyConnecting)
@@ -402,26 +438,30 @@ mod duplicates {
     /// Every limit at one, so that what has ended and is still charged for stands in its own way.
     fn tight() -> Config {
         Config {
-            max_connections: 1,
-            max_connections_per_ip: 1,
-            max_connecting_outbound: 1,
+            limits: Limits {
+                max_connections: 1,
+                max_connections_per_address: 1,
+                max_outbound_connecting: 1,
+                ..Default::default()
+            },
             ..Config::default()
         }
     }
 
     #[test]
-    fn the_last_callback_of_a_connection_may_dial_again() {
-        let redial = |net: &mut Net, event: &Event| {
+    fn the_last_callback_of_a_connection_may_connect_again() {
+        let reconnect = |net: &mut Net, event: &Event| {
             if let Event::Disconnect(conn, _) = event {
                 let addr = net
                     .connection(*conn)
                     .expect("it is known to the end")
-                    .addr();
+                    .info()
+                    .addr;
                 net.connect(addr).expect("nothing is left of it");
             }
         };
         let (mut listener, addr) = listening(Config::default(), Recorder::default());
-        let mut node = node(tight(), Recorder::reacting(redial));
+        let mut node = node(tight(), Recorder::reacting(reconnect));
         node.net().connect(addr).unwrap();
         for count in 1..=5 {
             run_until([&mut node, &mut listener], |[node, listener]| {
@@ -440,18 +480,19 @@ mod duplicates {
     }
 
     #[test]
-    fn the_last_callback_of_a_failed_dial_may_dial_again() {
-        let redial = |net: &mut Net, event: &Event| {
+    fn the_last_callback_of_a_failed_connect_may_connect_again() {
+        let reconnect = |net: &mut Net, event: &Event| {
             if let Event::ConnectFailed(conn, _) = event {
                 let addr = net
                     .connection(*conn)
                     .expect("it is known to the end")
-                    .addr();
+                    .info()
+                    .addr;
                 net.connect(addr).expect("nothing is left of it");
             }
         };
         let nobody = bound([127, 0, 0, 1]);
-        let mut node = node(tight(), Recorder::reacting(redial));
+        let mut node = node(tight(), Recorder::reacting(reconnect));
         node.net().connect(local_addr(&nobody)).unwrap();
         run_until([&mut node], |[node]| {
             node.handler()
@@ -462,7 +503,7 @@ mod duplicates {
     }
 
     #[test]
-    fn an_address_may_be_dialled_again_while_the_old_connection_lingers() {
+    fn an_address_may_be_connected_again_while_the_old_connection_lingers() {
         let (mut node, addr) = listening(Config::default(), Recorder::default());
         let other = Socket::from(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let there = local_addr(&other);
@@ -492,12 +533,19 @@ mod duplicates {
 mod self_connections {
     use super::*;
 
-    /// Dials, and checks that nothing but the refusal is heard of it, and that an honest peer is served throughout.
+    /// Connects, and checks that only the refusal is reported, and that an honest peer is served throughout.
     #[track_caller]
-    fn assert_refused(mut node: TestNode, honest: SocketAddr, to: SocketAddr, how: ConnectOptions) {
+    fn assert_refused(
+        mut node: TestNode,
+        honest: SocketAddr,
+        to: SocketAddr,
+        change: impl FnOnce(&mut ConnectOptions),
+    ) {
         let (known, mut peer) = join(&mut node, honest);
         let begun = node.handler().events.len();
-        let conn = node.net().connect_with(to, how).unwrap();
+        let mut options = node.net().connect_options();
+        change(&mut options);
+        let conn = node.net().connect_with(to, options).unwrap();
         run_until([&mut node], |[node]| {
             node.net().metrics().self_connections > 0 && node.net().connecting_count() == 0
         });
@@ -523,81 +571,66 @@ mod self_connections {
 
     fn wildcard() -> (TestNode, u16) {
         let mut node = node(Config::default(), Recorder::echo());
-        let port = node.net().listen("0.0.0.0:0").unwrap().port();
+        let port = node.net().listen("0.0.0.0:0").unwrap().addr.port();
         (node, port)
     }
 
     /// A listener for both families, if there is IPv6 here.
     fn dual_stack() -> Option<(TestNode, u16)> {
         let mut node = node(Config::default(), Recorder::echo());
-        let options = ListenOptions {
-            v6_only: Some(false),
-            ..ListenOptions::default()
-        };
-        let addr = node.net().listen_with("[::]:0", options).ok()?;
-        Some((node, addr.port()))
+        let port = node.net().listen("[::]:0").ok()?.addr.port();
+        Some((node, port))
     }
 
     #[test]
     fn are_refused_on_both_ends() {
         let (node, addr) = listening(Config::default(), Recorder::echo());
-        assert_refused(node, addr, addr, ConnectOptions::default());
+        assert_refused(node, addr, addr, |_| {});
     }
 
     #[test]
     fn are_found_behind_a_wildcard_listener() {
         let (node, port) = wildcard();
-        assert_refused(
-            node,
-            loopback(port),
-            loopback(port),
-            ConnectOptions::default(),
-        );
+        assert_refused(node, loopback(port), loopback(port), |_| {});
     }
 
     #[test]
     fn are_found_through_the_unspecified_address() {
         let (node, port) = wildcard();
         let unspecified = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-        assert_refused(node, loopback(port), unspecified, ConnectOptions::default());
+        assert_refused(node, loopback(port), unspecified, |_| {});
     }
 
     #[test]
     fn are_found_on_another_interface() {
         let (node, port) = wildcard();
         let other = SocketAddr::from(([127, 0, 0, 5], port));
-        assert_refused(node, loopback(port), other, ConnectOptions::default());
+        assert_refused(node, loopback(port), other, |_| {});
     }
 
     #[test]
-    fn are_found_whatever_address_they_are_dialled_from() {
+    fn are_found_whatever_address_they_are_connected_from() {
         let (node, port) = wildcard();
-        let options = ConnectOptions {
-            source: Some(SocketAddr::from(([127, 0, 0, 9], 0))),
-            ..ConnectOptions::default()
-        };
-        assert_refused(node, loopback(port), loopback(port), options);
+        let source = SocketAddr::from(([127, 0, 0, 9], 0));
+        assert_refused(node, loopback(port), loopback(port), |options| {
+            options.source = Some(source);
+        });
     }
 
     #[test]
-    fn are_found_by_an_ipv4_dial_to_an_ipv6_listener() {
+    fn are_found_by_an_ipv4_connect_to_an_ipv6_listener() {
         if let Some((node, port)) = dual_stack() {
-            assert_refused(
-                node,
-                loopback(port),
-                loopback(port),
-                ConnectOptions::default(),
-            );
+            assert_refused(node, loopback(port), loopback(port), |_| {});
         }
     }
 
     #[test]
-    fn are_found_by_every_ipv6_dial_to_an_ipv6_listener() {
+    fn are_found_by_every_ipv6_connect_to_an_ipv6_listener() {
         let mapped = Ipv4Addr::LOCALHOST.to_ipv6_mapped();
         for ip in [Ipv6Addr::LOCALHOST, Ipv6Addr::UNSPECIFIED, mapped] {
             if let Some((node, port)) = dual_stack() {
                 let to = SocketAddr::from((ip, port));
-                assert_refused(node, loopback(port), to, ConnectOptions::default());
+                assert_refused(node, loopback(port), to, |_| {});
             }
         }
     }
@@ -607,21 +640,22 @@ mod self_connections {
         let (node, addr) = listening(Config::default(), Recorder::echo());
         let socket = bound([127, 0, 0, 1]);
         let own = local_addr(&socket);
-        let options = ConnectOptions {
-            socket: Some(socket),
-            ..ConnectOptions::default()
-        };
-        assert_refused(node, addr, own, options);
+        assert_refused(node, addr, own, |options| {
+            options.bound_socket = Some(socket.into());
+        });
     }
 
     #[test]
-    fn are_ended_when_the_dial_was_reported_before_the_other_end_came_in() {
+    fn are_ended_when_the_connect_was_reported_before_the_other_end_came_in() {
         let config = Config {
-            accept_budget: 1,
+            budget: TurnBudget {
+                accepts: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::echo());
-        let mut ahead: Vec<TcpStream> = (0..5).map(|_| dial(addr)).collect();
+        let mut ahead: Vec<TcpStream> = (0..5).map(|_| connect(addr)).collect();
         let conn = node.net().connect(addr).unwrap();
         run_until([&mut node], |[node]| {
             node.handler().ended(conn).is_some() && node.handler().connected().len() == 6
@@ -636,7 +670,7 @@ mod self_connections {
     }
 
     #[test]
-    fn are_not_what_two_nodes_make_that_dial_each_other() {
+    fn are_not_what_two_nodes_make_that_connect_to_each_other() {
         let (mut a, a_addr) = listening(Config::default(), Recorder::default());
         let (mut b, b_addr) = listening(Config::default(), Recorder::default());
         a.net().connect(b_addr).unwrap();
@@ -652,7 +686,7 @@ mod self_connections {
 
     fn allowing() -> Config {
         Config {
-            self_connections: Permission::Allowed,
+            allow_self_connections: true,
             ..Config::default()
         }
     }
@@ -676,10 +710,8 @@ mod self_connections {
         let mut node = node(allowing(), Recorder::default());
         let socket = bound([127, 0, 0, 1]);
         let own = local_addr(&socket);
-        let options = ConnectOptions {
-            socket: Some(socket),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.bound_socket = Some(socket.into());
         let conn = node.net().connect_with(own, options).unwrap();
         run_until([&mut node], |[node]| node.handler().connected() == [conn]);
         node.net().send(conn, b"to myself").unwrap();

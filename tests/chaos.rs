@@ -10,9 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
+use peerloop::config::{
+    ConnectionConfig, Limits, OnFull, SendQueueConfig, SocketConfig, Timeouts, TurnBudget,
+};
 use peerloop::{
-    Admission, Config, ConnId, ConnectError, ConnectOptions, Direction, DisconnectReason, HalfOpen,
-    Handler, Net, Node, Overflow, Permission, SendError, SendOutcome, Timeouts, TimerId, Turn,
+    Admission, Config, ConnId, ConnInfo, ConnectError, Direction, DisconnectReason, Handler,
+    Listening, Net, Node, SendError, SendOutcome, TimerId, Turn,
 };
 
 const NODES: usize = 16;
@@ -24,7 +27,7 @@ const MAX_CONNECTING: usize = 8;
 /// How long something may take before the test fails. Far more than needed: these machines are shared.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The addresses on which nodes listen and from which they dial are of one range, so that the limit per address is
+/// The addresses on which nodes listen and from which they connect are of one range, so that the limit per address is
 /// met now and then and does not keep everybody out.
 fn address(random: &mut Random) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2 + random.below(64) as u8), 0))
@@ -103,7 +106,7 @@ struct Member {
     /// Where nodes listen, or have.
     known: Arc<Mutex<Vec<SocketAddr>>>,
     started: bool,
-    dials: HashSet<ConnId>,
+    connects: HashSet<ConnId>,
     open: HashMap<ConnId, Conn>,
     past: HashSet<ConnId>,
     timers: HashMap<u64, Instant>,
@@ -119,7 +122,7 @@ impl Member {
             random: Random(seed),
             known,
             started: false,
-            dials: HashSet::new(),
+            connects: HashSet::new(),
             open: HashMap::new(),
             past: HashSet::new(),
             timers: HashMap::new(),
@@ -175,7 +178,7 @@ impl Member {
 
     fn act(&mut self, net: &mut Net) {
         match self.random.below(48) {
-            0..=2 => self.dial(net),
+            0..=2 => self.connect(net),
             3..=14 => self.send(net),
             15..=20 => self.send_tracked(net),
             21..=24 => self.broadcast(net),
@@ -184,7 +187,7 @@ impl Member {
             34 => self.close(net, Net::close),
             35 => self.close(net, Net::abort),
             36 => self.shut_write(net),
-            37 => self.give_up_a_dial(net),
+            37 => self.give_up_a_connect(net),
             38..=41 => self.set_timer(net),
             42 => {
                 if let Some(conn) = self.some_conn() {
@@ -195,21 +198,17 @@ impl Member {
         }
     }
 
-    fn dial(&mut self, net: &mut Net) {
+    fn connect(&mut self, net: &mut Net) {
         let known = self.known.lock().expect("no panic while it is held");
         let target = self.random.pick(&known);
         drop(known);
         let Some(target) = target else { return };
-        let source = Some(address(&mut self.random));
-        let duplicates = self.random.once_in(2).then_some(Permission::Allowed);
-        let options = ConnectOptions {
-            source,
-            duplicates,
-            ..ConnectOptions::default()
-        };
+        let mut options = net.connect_options();
+        options.source = Some(address(&mut self.random));
+        options.allow_duplicate |= self.random.once_in(2);
         if let Ok(conn) = net.connect_with(target, options) {
             let fresh = !self.open.contains_key(&conn) && !self.past.contains(&conn);
-            let fresh = self.dials.insert(conn) && fresh;
+            let fresh = self.connects.insert(conn) && fresh;
             self.expect(fresh, || format!("{conn} was given out twice"));
         }
     }
@@ -263,8 +262,8 @@ impl Member {
         all.sort_unstable();
         let count = all.len();
         let outcome = net.broadcast(all, &body[..]);
-        let told = outcome.sent + outcome.full + outcome.closed;
-        self.expect(outcome.unfit == 0 && told == count, || {
+        let told = outcome.queued + outcome.full + outcome.closed;
+        self.expect(outcome.unsendable == 0 && told == count, || {
             format!("a broadcast to {count}: {outcome:?}")
         });
     }
@@ -289,11 +288,11 @@ impl Member {
     fn shut_write(&mut self, net: &mut Net) {
         let Some(conn) = self.some_conn() else { return };
         self.open.entry(conn).or_default().write_shut = true;
-        net.shutdown_write(conn);
+        net.close_write(conn);
     }
 
-    fn give_up_a_dial(&mut self, net: &mut Net) {
-        let mut all: Vec<ConnId> = self.dials.iter().copied().collect();
+    fn give_up_a_connect(&mut self, net: &mut Net) {
+        let mut all: Vec<ConnId> = self.connects.iter().copied().collect();
         all.sort_unstable();
         if let Some(conn) = self.random.pick(&all) {
             net.close(conn);
@@ -348,7 +347,7 @@ impl Handler for Member {
         self.misbehave(net, None);
     }
 
-    fn on_accept(&mut self, net: &mut Net, _: SocketAddr) -> Admission {
+    fn on_accept(&mut self, net: &mut Net, _: &ConnInfo) -> Admission {
         self.misbehave(net, None);
         if self.random.once_in(20) {
             Admission::Refuse
@@ -358,9 +357,9 @@ impl Handler for Member {
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let dialled = self.dials.remove(&conn);
-        let side = net.connection(conn).map(|peer| peer.direction());
-        let expected = if dialled {
+        let connected = self.connects.remove(&conn);
+        let side = net.connection(conn).map(|peer| peer.info().direction);
+        let expected = if connected {
             Direction::Outbound
         } else {
             Direction::Inbound
@@ -397,11 +396,11 @@ impl Handler for Member {
         self.misbehave(net, Some(conn));
     }
 
-    fn on_finished(&mut self, net: &mut Net, conn: ConnId) {
+    fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
         let again = self
-            .entry(conn, "on_finished")
+            .entry(conn, "on_read_closed")
             .is_some_and(|entry| std::mem::replace(&mut entry.finished, true));
-        self.expect(!again, || format!("a second on_finished for {conn}"));
+        self.expect(!again, || format!("a second on_read_closed for {conn}"));
         self.misbehave(net, Some(conn));
     }
 
@@ -409,11 +408,11 @@ impl Handler for Member {
         &mut self,
         net: &mut Net,
         conn: ConnId,
-        _: SocketAddr,
+        _: &ConnInfo,
         error: ConnectError,
     ) {
-        let due = self.dials.remove(&conn) && self.past.insert(conn);
-        self.expect(due, || format!("{conn} failed and was no dial: {error}"));
+        let due = self.connects.remove(&conn) && self.past.insert(conn);
+        self.expect(due, || format!("{conn} failed and was no connect: {error}"));
         self.tally.failures += 1;
         self.misbehave(net, None);
     }
@@ -469,35 +468,47 @@ struct World {
 fn config(random: &mut Random) -> Config {
     let millis = |millis| Some(Duration::from_millis(millis));
     Config {
-        max_frame: 32 * 1024,
-        max_connections: MAX_CONNECTIONS,
-        max_connections_per_ip: MAX_PER_IP,
-        max_connecting_outbound: MAX_CONNECTING,
-        timeouts: Timeouts {
-            connect: millis(1000),
-            handshake: millis(1000),
-            idle: millis(1000),
-            partial_message: millis(1000),
-            write_stall: millis(300),
-            linger: millis(300),
+        connection: ConnectionConfig {
+            max_message_len: 32 * 1024,
+            timeouts: Timeouts {
+                connect: millis(1000),
+                handshake: millis(1000),
+                idle: millis(1000),
+                partial_message: millis(1000),
+                write_stall: millis(300),
+                linger: millis(300),
+            },
+            send_queue: SendQueueConfig {
+                high_bytes: 16 * 1024,
+                low_bytes: 4 * 1024,
+                max_bytes: 64 * 1024,
+                on_full: random
+                    .pick(&[OnFull::Refuse, OnFull::Disconnect])
+                    .expect("two"),
+            },
+            allow_half_open: random.pick(&[false, true]).expect("two"),
+            ..Default::default()
         },
-        queue_high: 16 * 1024,
-        queue_low: 4 * 1024,
-        queue_max: 64 * 1024,
-        loop_queue_max: 512 * 1024,
-        overflow: random
-            .pick(&[Overflow::Refuse, Overflow::Close])
-            .expect("two"),
-        half_open: random
-            .pick(&[HalfOpen::Refused, HalfOpen::Allowed])
-            .expect("two"),
-        read_buffer: 4096 << random.below(4),
-        read_budget: 2048 << random.below(6),
-        write_budget: 2048 << random.below(6),
-        accept_budget: 1 + random.below(8),
-        send_buffer: random.once_in(2).then_some(8 * 1024),
-        receive_buffer: random.once_in(2).then_some(8 * 1024),
-        slow_callback: None,
+        limits: Limits {
+            max_connections: MAX_CONNECTIONS,
+            max_connections_per_address: MAX_PER_IP,
+            max_outbound_connecting: MAX_CONNECTING,
+            loop_send_bytes: 512 * 1024,
+            ..Default::default()
+        },
+        read_buffer_bytes: 4096 << random.below(4),
+        budget: TurnBudget {
+            read_bytes: 2048 << random.below(6),
+            write_bytes: 2048 << random.below(6),
+            accepts: 1 + random.below(8),
+            ..Default::default()
+        },
+        sockets: SocketConfig {
+            send_buffer_bytes: random.once_in(2).then_some(8 * 1024),
+            receive_buffer_bytes: random.once_in(2).then_some(8 * 1024),
+            ..Default::default()
+        },
+        slow_turn: None,
         ..Config::default()
     }
 }
@@ -533,21 +544,22 @@ impl World {
             return;
         }
         // It is refused by nodes that are shutting down, and only by them.
-        if let Ok(addr) = net.listen(address(&mut self.random)) {
+        if let Ok(listening) = net.listen(address(&mut self.random)) {
             let mut known = self.known.lock().expect("no panic while it is held");
-            // Some of these are gone already, and are dialled all the same.
+            // Some of these are gone already, and are connected all the same.
             if known.len() >= 2 * NODES {
                 known.remove(0);
             }
-            known.push(addr);
+            known.push(listening.addr);
         }
     }
 
-    fn unlisten(&mut self, index: usize) {
+    fn close_listener(&mut self, index: usize) {
         let net = self.nodes[index].net();
-        let all: Vec<SocketAddr> = net.listeners().collect();
-        if let Some(addr) = self.random.pick(&all) {
-            net.unlisten(addr).expect("it was listed");
+        let all: Vec<Listening> = net.listeners().collect();
+        if let Some(listening) = self.random.pick(&all) {
+            net.close_listener(listening.id);
+            assert_eq!(net.listeners().count(), all.len() - 1);
         }
     }
 
@@ -568,14 +580,14 @@ impl World {
                 self.bury(&node.into_handler());
             }
             11..=18 => self.listen(index),
-            19..=20 => self.unlisten(index),
+            19..=20 => self.close_listener(index),
             _ => {
                 let handle = self.nodes[index].handle();
                 let posted = handle.post(|member, net| {
                     for _ in 0..4 {
                         member.act(net);
                     }
-                    member.dial(net);
+                    member.connect(net);
                 });
                 // One that has never had a turn since its shutdown takes calls all the same.
                 posted.expect("the queue has room");
@@ -610,7 +622,10 @@ impl World {
         let member = node.handler();
         let tally = member.tally;
         assert!(member.open.is_empty(), "stopped without on_disconnect");
-        assert!(member.dials.is_empty(), "stopped with dials unanswered");
+        assert!(
+            member.connects.is_empty(),
+            "stopped with connects unanswered"
+        );
         assert_eq!(tally.connects, tally.disconnects);
         assert_eq!(tally.disconnects, metrics.disconnected);
         assert_eq!(tally.failures, metrics.connects_failed);
@@ -619,7 +634,7 @@ impl World {
             metrics.accepted + metrics.connects_started
         );
         assert_eq!(tally.panics, metrics.panics, "a panic of somebody else's");
-        assert_eq!(metrics.queued, 0);
+        assert_eq!(metrics.queued_bytes, 0);
         self.bury(member);
     }
 
@@ -678,17 +693,17 @@ fn check_timers(member: &mut Member, begun: Instant, turn: Turn) {
 
 fn check_limits(node: &mut Node<Member>) {
     let net = node.net();
-    let all: Vec<ConnId> = net.connections().chain(net.connecting()).collect();
-    assert!(all.len() <= MAX_CONNECTIONS, "{} connections", all.len());
+    let all = || net.connections().chain(net.connecting());
+    let count = all().count();
+    assert!(count <= MAX_CONNECTIONS, "{count} connections");
     assert!(net.connecting_count() <= MAX_CONNECTING);
     let mut per_ip = HashMap::new();
-    for conn in all {
-        let ip = net.connection(conn).expect("it was listed").addr().ip();
-        *per_ip.entry(ip).or_insert(0) += 1;
+    for conn in all() {
+        *per_ip.entry(conn.info().addr.ip()).or_insert(0) += 1;
     }
     let most = per_ip.values().max().copied().unwrap_or(0);
     assert!(most <= MAX_PER_IP, "{per_ip:?}");
-    assert!(net.metrics().queued <= net.config().loop_queue_max);
+    assert!(net.metrics().queued_bytes <= net.config().limits.loop_send_bytes);
 }
 
 fn setting(name: &str) -> Option<u64> {

@@ -3,14 +3,14 @@
 //!
 //! | bug class of pea2pea (its version) | guarded by |
 //! |---|---|
-//! | limit overshoot under simultaneous dials (0.53) | `admission::limits::fifty_dials_at_once_never_pass_the_limit` |
+//! | limit overshoot under simultaneous connects (0.53) | `admission::limits::fifty_connects_at_once_never_pass_the_limit` |
 //! | counters updated one without the other (0.54.4, 0.54.5) | `limits::tests::a_refusal_charges_nothing`, `guarantees::every_end_releases_everything` |
 //! | an IPv4-mapped address has a second quota (0.56.2) | `endings::an_ipv4_mapped_address_has_no_second_quota` |
 //! | on_disconnect twice (0.52), or missed in a shutdown (0.55.1); on_connect skipped (0.57) | `guarantees::order_and_exactly_once::whatever_three_nodes_do_to_each_other`, `wire_end::an_abort_and_a_shutdown_without_grace_in_one_turn_end_a_connection_once` |
-//! | a new connection damaged by the clean-up of the old one with its address (0.54.4) | `endings::an_address_that_dials_in_again_does_not_suffer_from_its_former_connection` |
-//! | a connection admitted during a shutdown (0.54.5) | `endings::who_dials_during_the_grace_of_a_shutdown_is_not_let_in` |
-//! | an idle listener holds a place among the dials (0.57) | `contracts::entrance::a_listener_that_waits_and_a_dial_that_succeeded_hold_no_place_among_the_dials` |
-//! | "already connected" masked by a limit (0.57) | `admission::duplicates::an_address_that_is_being_dialled_is_not_dialled_again` |
+//! | a new connection damaged by the clean-up of the old one with its address (0.54.4) | `endings::an_address_that_connects_again_does_not_suffer_from_its_former_connection` |
+//! | a connection admitted during a shutdown (0.54.5) | `endings::who_connects_during_the_grace_of_a_shutdown_is_not_let_in` |
+//! | an idle listener holds a place among the connects (0.57) | `contracts::entrance::a_listener_that_waits_and_a_connect_that_succeeded_hold_no_place_among_the_connects` |
+//! | "already connected" masked by a limit (0.57) | `admission::duplicates::an_address_that_is_being_connected_is_not_connected_again` |
 //! | listening after a shutdown panics (0.54.4, 0.55.2) | `face::shutting_down::nobody_comes_in_or_goes_out_from_the_call_on` |
 //! | a missing address panics (0.52) | `contracts::views::to_listen_on_nothing_is_an_error` |
 //! | busy loop on errors of accept (0.53) | `guarantees::stopping_early::for_want_of_descriptors_ends_by_itself` |
@@ -19,7 +19,7 @@
 //! | an end of stream not taken for one (0.20.3) | `wire_in::frames_before_a_fin_are_all_delivered` |
 //! | off by one in reading frames (0.26.1) | `wire_in::every_split_of_a_short_stream_gives_the_same_frames` |
 //! | connections that nobody reads dropped at once (0.36) | `contracts::views::a_paused_peer_delivers_and_counts_nothing_and_stays` |
-//! | reading before the connection is established (0.16.2) | `wire_in::frames_and_a_fin_that_arrive_together_with_the_connection_we_dialled_are_all_delivered` |
+//! | reading before the connection is established (0.16.2) | `wire_in::frames_and_a_fin_that_arrive_together_with_the_connection_we_opened_are_all_delivered` |
 //! | a zero queue found late (0.57.2) | `face::settings::one_that_cannot_work_is_named_before_anything_is_started` |
 //! | what is left at the end of the stream not told (0.56.1) | `wire_in::a_fin_in_the_middle_of_a_frame_tells_how_much_of_it_had_arrived` |
 //! | a write that starves without a timeout (0.53) | `deadlines::write_stall::a_peer_that_takes_nothing_is_ended_and_not_too_early` |
@@ -33,10 +33,10 @@
 //! | a drain without a crossing (uWebSockets.js, netty) | `face::sending::without_a_crossing_there_is_no_drain`, `face::sending::a_drain_comes_once_each_time_the_high_mark_was_passed` |
 //! | resume is broken (uWS), "do not read now" and edges (gnirehtet) | `guarantees::stopping_early::to_pause_at_random_loses_nothing` |
 //! | interest in reading and writing depend on each other (netpoll) | `reading_and_writing::a_paused_peer_is_still_written_to` |
-//! | no timeouts (gnet), none for dials (gnet) | `contracts::patience`, `face::dialling::a_dial_has_a_timeout_of_its_own` |
+//! | no timeouts (gnet), none for connects (gnet) | `contracts::patience`, `face::connecting::a_connect_has_a_timeout_of_its_own` |
 //! | dripped bytes keep a peer alive | `deadlines::idle::bytes_that_make_no_whole_message_do_not` |
 //! | the idle timer ends active slow transfers (lori) | `deadlines::write_stall::while_something_is_queued_the_idle_deadline_waits`, `deadlines::write_stall::a_peer_that_takes_a_little_now_and_then_is_served_to_the_end` |
-//! | one accept per event (mio, libuv) | `reading_and_writing::all_who_dialled_before_a_turn_are_accepted_although_there_is_one_event` |
+//! | one accept per event (mio, libuv) | `reading_and_writing::all_who_connected_before_a_turn_are_accepted_although_there_is_one_event` |
 //! | deaf after backpressure, a missed FIN (mio, lori) | `guarantees::stopping_early::for_want_of_a_write_budget_loses_nothing`, `wire_in::frames_before_a_fin_are_all_delivered_within_any_read_budget` |
 //! | starvation by one peer (gnet, twemproxy, h2o, libuv) | `guarantees::one_hot_peer::that_floods_does_not_delay_a_small_message` |
 //! | more sockets ready than the poller's batch holds (flux) | `reading_and_writing::two_thousand_sockets_that_are_ready_at_once_are_all_served` |
@@ -44,14 +44,14 @@
 //! | send and close from callbacks crash (uWS) | `guarantees::no_callback_from_inside_a_call::whatever_is_called_from_whichever_callback` |
 //! | what on_disconnect sends to others is left lying | `endings::what_on_disconnect_sends_to_others_leaves_in_the_same_turn` |
 //! | a graceful close drops the queue (lori), a delayed close (gnet) | `wire_end::a_close_sends_all_that_was_queued_and_a_clean_end_to_a_peer_that_never_stops_sending` |
-//! | close during connect is ignored or misreported (lori) | `face::dialling::one_that_is_given_up_fails_once_and_never_connects` |
+//! | close during connect is ignored or misreported (lori) | `face::connecting::one_that_is_given_up_fails_once_and_never_connects` |
 //! | the outcome of a send lies (lori) | `wire_end::tracked_sends_to_a_peer_that_reads_half_and_resets_are_split_where_it_happened` |
 //! | messages after a close (lori) | `guarantees::nothing_after_a_close::for_frames_of_the_same_read` |
 //! | how do I stop, or disconnect one client (uWebSockets.js, message-io) | `face::shutting_down::gracefully_lets_everything_leave_that_was_queued`, `wire_end::an_abort_resets_the_peer_and_is_reported_once` |
 //! | EMFILE panics, stops or spins (message-io, gnet, bun) | `guarantees::stopping_early::for_want_of_descriptors_loses_no_connection` |
 //! | the loop blocks a game (message-io) | `embedding::a_game_loop_of_turns_without_a_wait_never_blocks`, `face::embedding::nested_in_another_loop_nothing_is_missed` |
 //! | wakes coalesce, and one is lost (mio) | `embedding::a_hundred_commands_for_a_sleeping_loop_cost_one_wake`, `handle::every_command_wakes_a_sleeping_loop` |
-//! | connect or name resolution blocks the loop (message-io, libzmq) | settled by the types: a dial takes a `SocketAddr` and returns at once |
+//! | connect or name resolution blocks the loop (message-io, libzmq) | settled by the types: `connect` takes numeric addresses and returns at once |
 //! | timers race with their cancellation (message-io) | `face::timers::one_that_is_due_can_still_be_cancelled_by_another`, `face::timers::to_cancel_one_that_has_fired_leaves_its_successor_alone` |
 //! | deadlock when both only send (iroha, fedimint) | `flooding::two_nodes_that_flood_each_other_until_refused_never_deadlock`, `lifecycle::two_nodes_that_only_send_do_not_wait_for_each_other` |
 //! | memory of idle connections (Kestrel, netty, nbio) | `memory::a_partial_frame_costs_what_arrived_and_an_idle_connection_nothing` |
@@ -68,10 +68,10 @@ use std::thread;
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use peerloop::{
-    Bytes, Config, ConnId, DisconnectReason, ListenOptions, Net, Overflow, SendError, Timeouts,
-    Turn,
+use peerloop::config::{
+    CommandQueueConfig, ConnectionConfig, Limits, OnFull, SendQueueConfig, SocketConfig, Timeouts,
 };
+use peerloop::{Bytes, Config, ConnId, DisconnectReason, Net, SendError, Turn};
 use socket2::{Domain, Socket, Type};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, node, pair, raw, run_until};
 
@@ -120,11 +120,20 @@ mod flooding {
     #[test]
     fn two_nodes_that_flood_each_other_until_refused_never_deadlock() {
         let config = Config {
-            send_buffer: Some(8192),
-            receive_buffer: Some(8192),
-            queue_high: 32 * 1024,
-            queue_low: 16 * 1024,
-            queue_max: 64 * 1024,
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(8192),
+                receive_buffer_bytes: Some(8192),
+                ..Default::default()
+            },
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    high_bytes: 32 * 1024,
+                    low_bytes: 16 * 1024,
+                    max_bytes: 64 * 1024,
+                    ..Default::default()
+                },
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (a, _, b, _) = pair(config, flooder(), flooder());
@@ -143,14 +152,23 @@ mod flooding {
     #[test]
     fn a_policy_to_close_ends_a_peer_that_cannot_keep_up() {
         let config = Config {
-            overflow: Overflow::Close,
-            queue_high: 64 * 1024,
-            queue_max: 128 * 1024,
-            send_buffer: Some(8192),
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    on_full: OnFull::Disconnect,
+                    high_bytes: 64 * 1024,
+                    max_bytes: 128 * 1024,
+                    ..Default::default()
+                },
+                ..Default::default()
+            },
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(8192),
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::default());
-        let _peer = raw::dial_narrow(addr);
+        let _peer = raw::connect_narrow(addr);
         let conn = raw::accepted(&mut node);
         let mut sent = Ok(());
         while sent.is_ok() {
@@ -160,14 +178,17 @@ mod flooding {
         let reason = raw::until_ended(&mut node, conn);
         assert_eq!(reason, DisconnectReason::SendQueueFull);
         let metrics = node.net().metrics();
-        assert_eq!((metrics.send_queue_overflows, metrics.queued), (1, 0));
-        assert!(metrics.queued_max <= 128 * 1024);
+        assert_eq!((metrics.send_queue_overflows, metrics.queued_bytes), (1, 0));
+        assert!(metrics.max_queued_bytes <= 128 * 1024);
     }
 
     #[test]
     fn messages_from_other_threads_have_a_cap_in_bytes() {
         let config = Config {
-            command_queue_bytes: 1000,
+            commands: CommandQueueConfig {
+                max_bytes: 1000,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, conn, mut peer) = raw::wire(config, Recorder::default());
@@ -194,8 +215,14 @@ mod reading_and_writing {
     #[test]
     fn a_paused_peer_is_still_written_to() {
         let config = Config {
-            queue_max: 16 * 1024 * 1024,
-            timeouts: no_timeouts(),
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    max_bytes: 16 * 1024 * 1024,
+                    ..Default::default()
+                },
+                timeouts: no_timeouts(),
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, conn, mut peer) = raw::wire(config, Recorder::default());
@@ -219,7 +246,10 @@ mod reading_and_writing {
     fn two_thousand_sockets_that_are_ready_at_once_are_all_served() {
         const PEERS: usize = 2000;
         let config = Config {
-            max_connections_per_ip: PEERS,
+            limits: Limits {
+                max_connections_per_address: PEERS,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::default());
@@ -252,11 +282,11 @@ mod reading_and_writing {
     }
 
     #[test]
-    fn all_who_dialled_before_a_turn_are_accepted_although_there_is_one_event() {
+    fn all_who_connected_before_a_turn_are_accepted_although_there_is_one_event() {
         let (mut node, addr) = listening(Config::default(), Recorder::default());
         raw::settle(&mut node);
-        let peers = [(); 60].map(|()| raw::dial(addr));
-        assert!(peers.len() < node.net().config().accept_budget);
+        let peers = [(); 60].map(|()| raw::connect(addr));
+        assert!(peers.len() < node.net().config().budget.accepts);
         let _ = node.turn(Some(PATIENCE)).unwrap();
         assert_eq!(node.handler().connected().len(), peers.len());
     }
@@ -266,7 +296,7 @@ mod endings {
     use super::*;
 
     fn everybody(net: &Net) -> Vec<ConnId> {
-        net.connections().collect()
+        net.connections().map(|c| c.id()).collect()
     }
 
     #[test]
@@ -274,11 +304,11 @@ mod endings {
         let handler = Recorder::reacting(|net, event| {
             if let Event::Disconnect(..) = event {
                 let others = everybody(net);
-                assert_eq!(net.broadcast(others, b"gone").sent, 1);
+                assert_eq!(net.broadcast(others, b"gone").queued, 1);
             }
         });
         let (mut node, conn, peer) = raw::wire(Config::default(), handler);
-        let addr = node.net().listeners().next().unwrap();
+        let addr = node.net().listeners().next().unwrap().addr;
         let (_, mut other) = raw::join(&mut node, addr);
         drop(peer);
         while node.handler().ended(conn).is_none() {
@@ -289,8 +319,8 @@ mod endings {
         assert_eq!(received[..], frame(b"gone"));
     }
 
-    /// A peer that dials from an address of its choice.
-    fn dial_from(source: Option<SocketAddr>, addr: SocketAddr) -> TcpStream {
+    /// A peer that connects from an address of its choice.
+    fn connect_from(source: Option<SocketAddr>, addr: SocketAddr) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.set_reuse_address(true).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -300,22 +330,25 @@ mod endings {
     }
 
     #[test]
-    fn an_address_that_dials_in_again_does_not_suffer_from_its_former_connection() {
+    fn an_address_that_connects_again_does_not_suffer_from_its_former_connection() {
         let config = Config {
-            max_connections_per_ip: 2,
+            limits: Limits {
+                max_connections_per_address: 2,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::echo());
-        let mut peer = dial_from(None, addr);
+        let mut peer = connect_from(None, addr);
         let source = peer.local_addr().unwrap();
         let mut former = raw::accepted(&mut node);
         for round in 0..5 {
             raw::reset(peer);
             // The node learns of the end and of the successor in the same turn.
-            peer = dial_from(Some(source), addr);
+            peer = connect_from(Some(source), addr);
             let conn = raw::accepted(&mut node);
             assert_eq!(raw::until_ended(&mut node, former), DisconnectReason::Reset);
-            assert_eq!(node.net().connection(conn).unwrap().addr(), source);
+            assert_eq!(node.net().connection(conn).unwrap().info().addr, source);
             assert_eq!(node.net().find(source), Some(conn));
             let body = [round];
             raw::feed(&mut node, &mut peer, &frame(&body));
@@ -327,14 +360,14 @@ mod endings {
             former = conn;
         }
         let metrics = node.net().metrics();
-        assert_eq!((metrics.accepted, metrics.refused_by_ip), (6, 0));
+        assert_eq!((metrics.accepted, metrics.refused_by_address), (6, 0));
     }
 
     #[test]
-    fn who_dials_during_the_grace_of_a_shutdown_is_not_let_in() {
+    fn who_connects_during_the_grace_of_a_shutdown_is_not_let_in() {
         let (mut node, conn, peer) = raw::wire(Config::default(), Recorder::default());
-        let addr = node.net().listeners().next().unwrap();
-        let waiting = raw::dial(addr);
+        let addr = node.net().listeners().next().unwrap().addr;
+        let waiting = raw::connect(addr);
         node.net().shutdown(Duration::from_secs(3600));
         raw::settle(&mut node);
         TcpStream::connect(addr).expect_err("nobody listens any more");
@@ -342,7 +375,7 @@ mod endings {
         drop((peer, waiting));
         node.run().unwrap();
         assert_eq!(node.handler().ended(conn), Some(DisconnectReason::Shutdown));
-        // Who had dialled before may have been let in, and is shut out as everybody; nobody is let in for good.
+        // Who had connected before may have been let in, and is shut out as everybody; nobody is let in for good.
         let connected = node.handler().connected().len();
         let ended = node
             .handler()
@@ -354,25 +387,24 @@ mod endings {
     #[test]
     fn an_ipv4_mapped_address_has_no_second_quota() {
         let config = Config {
-            max_connections_per_ip: 1,
+            limits: Limits {
+                max_connections_per_address: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, plain) = listening(config, Recorder::default());
-        let dual = ListenOptions {
-            v6_only: Some(false),
-            ..ListenOptions::default()
-        };
-        let Ok(mapped) = node.net().listen_with("[::]:0", dual) else {
+        let Ok(dual) = node.net().listen("[::]:0") else {
             eprintln!("not shown: this machine has no IPv6");
             return;
         };
-        let mapped = SocketAddr::from(([127, 0, 0, 1], mapped.port()));
+        let mapped = SocketAddr::from(([127, 0, 0, 1], dual.addr.port()));
         for (first, second) in [(plain, mapped), (mapped, plain)] {
-            let refused = node.net().metrics().refused_by_ip;
+            let refused = node.net().metrics().refused_by_address;
             let (conn, peer) = raw::join(&mut node, first);
-            let surplus = raw::dial(second);
+            let surplus = raw::connect(second);
             run_until([&mut node], |[node]| {
-                node.net().metrics().refused_by_ip == refused + 1
+                node.net().metrics().refused_by_address == refused + 1
             });
             assert_eq!(node.net().connection_count(), 1);
             drop((peer, surplus));
@@ -398,7 +430,7 @@ mod embedding {
                 if frames <= 1000 {
                     game.net().send(conn, b"position").unwrap();
                 }
-                while game.turn(Some(Duration::ZERO)).unwrap() == Turn::Busy {}
+                while game.turn(Some(Duration::ZERO)).unwrap() == Turn::MoreWork {}
                 let _ = server.turn(Some(Duration::ZERO)).unwrap();
             }
             for _ in 0..1000 {
@@ -471,9 +503,8 @@ mod logs {
             log::set_max_level(LevelFilter::Trace);
         });
         let config = Config {
-            name: name.to_owned(),
-            // The machine may be slow, and that is not the peers' doing.
-            slow_callback: None,
+            name: name.to_owned(), // The machine may be slow, and that is not the peers' doing.
+            slow_turn: None,
             ..config
         };
         listening(config, handler)
@@ -492,11 +523,11 @@ mod logs {
         raw::reset(peer);
         raw::until_ended(node, conn);
         let (silent, peers) = raw::join(node, addr);
-        let surplus = raw::dial(addr);
+        let surplus = raw::connect(addr);
         run_until([node], |[node]| node.net().metrics().refused_by_total > 0);
         raw::until_ended(node, silent);
         drop((peers, surplus));
-        let early = raw::dial(addr);
+        let early = raw::connect(addr);
         raw::reset(early);
     }
 
@@ -504,10 +535,16 @@ mod logs {
     fn what_a_peer_can_cause_is_logged_at_debug_at_most() {
         let name = "watched-hostile";
         let config = Config {
-            max_connections: 1,
-            timeouts: Timeouts {
-                idle: Some(Duration::from_millis(500)),
-                ..Timeouts::default()
+            limits: Limits {
+                max_connections: 1,
+                ..Default::default()
+            },
+            connection: ConnectionConfig {
+                timeouts: Timeouts {
+                    idle: Some(Duration::from_millis(500)),
+                    ..Timeouts::default()
+                },
+                ..Default::default()
             },
             ..Config::default()
         };
@@ -515,7 +552,7 @@ mod logs {
         misbehave(&mut node, addr);
         let metrics = node.net().metrics();
         let counted = [
-            metrics.frame_errors,
+            metrics.framing_errors,
             metrics.resets.min(1),
             metrics.idle_timeouts,
         ];
@@ -540,14 +577,23 @@ mod logs {
             }
         });
         let config = Config {
-            queue_high: 32 * 1024,
-            queue_low: 16 * 1024,
-            queue_max: 64 * 1024,
-            send_buffer: Some(8192),
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    high_bytes: 32 * 1024,
+                    low_bytes: 16 * 1024,
+                    max_bytes: 64 * 1024,
+                    ..Default::default()
+                },
+                ..Default::default()
+            },
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(8192),
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = watched(name, config, handler);
-        let mut peer = raw::dial_narrow(addr);
+        let mut peer = raw::connect_narrow(addr);
         raw::accepted(&mut node);
         let before = lines(name).len();
         raw::pour(&mut node, &mut peer, &frame(b"more").repeat(5000));

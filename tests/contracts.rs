@@ -7,24 +7,24 @@
 //! | `general.rs` | shown by |
 //! |---|---|
 //! | node_name_gets_auto_assigned, given_node_name_remains_unchanged | `face::settings::those_that_were_made_are_those_that_are_read` |
-//! | connect_using_custom_socket | `face::dialling::with_a_socket_bound_by_the_caller`, `face::dialling::from_a_source_address` |
+//! | connect_using_custom_socket | `face::connecting::with_a_socket_bound_by_the_caller`, `face::connecting::from_a_source_address` |
 //! | listener_toggling | `views::a_listener_comes_and_goes_three_times_and_connections_stay` |
 //! | simple_connect_and_disconnect | `lifecycle::a_connection_begins_talks_and_ends_in_order_on_both_sides` |
 //! | disconnect_isolates_peer | `views::to_close_one_of_three_leaves_the_two_others_as_they_were` |
 //! | node_stats_survive_disconnect, message_stats | `face::sending::counters_agree_on_both_ends_and_the_nodes_survive_the_connections` |
 //! | state_views_stay_consistent | `face::looking_around::the_views_agree_while_peers_come_and_go` |
-//! | is_connecting_is_observable | `face::dialling::what_is_never_answered_times_out_and_not_too_early`, `face::dialling::sends_to_a_dial_under_way_are_refused` |
+//! | is_connecting_is_observable | `face::connecting::what_is_never_answered_times_out_and_not_too_early`, `face::connecting::sends_to_a_connect_under_way_are_refused` |
 //! | self_connection_fails | `admission::self_connections::are_refused_on_both_ends` |
-//! | duplicate_connection_fails | `admission::duplicates::an_address_that_is_connected_is_not_dialled_again` |
-//! | two_way_connection_works | `lifecycle::two_nodes_that_dial_each_other_have_two_connections` |
+//! | duplicate_connection_fails | `admission::duplicates::an_address_that_is_connected_is_not_connected_again` |
+//! | two_way_connection_works | `lifecycle::two_nodes_that_connect_to_each_other_have_two_connections` |
 //! | conn_limit_rejects_on_both_sides, inbound_rejection_is_recorded_in_heuristics | `entrance::the_surplus_of_a_full_node_is_refused_on_both_sides_and_counted` |
 //! | max_connections_per_ip_is_distinct | `admission::limits::an_address_at_its_limit_is_refused_and_another_one_is_not` |
-//! | overlapping_duplicate_connection_attempts_fail | `admission::duplicates::an_address_that_is_being_dialled_is_not_dialled_again` |
+//! | overlapping_duplicate_connection_attempts_fail | `admission::duplicates::an_address_that_is_being_connected_is_not_connected_again` |
 //! | shutdown_closes_the_listener, shutdown_clears_state | `views::nothing_is_left_and_the_port_is_free_once_a_node_has_stopped` |
 //! | test_nodes_use_localhost | I: no feature changes a default here |
-//! | connection_timeout_works | `face::dialling::what_is_never_answered_times_out_and_not_too_early` |
-//! | max_connections_race_condition | `admission::limits::fifty_dials_at_once_never_pass_the_limit` |
-//! | max_connecting_limit_rejects_new_attempts | `admission::limits::dials_under_way_are_limited_and_hold_nobody_up_who_dials_in`, `face::shutting_down::dials_under_way_fail_with_that_reason_and_are_never_disconnected` |
+//! | connection_timeout_works | `face::connecting::what_is_never_answered_times_out_and_not_too_early` |
+//! | max_connections_race_condition | `admission::limits::fifty_connects_at_once_never_pass_the_limit` |
+//! | max_connecting_limit_rejects_new_attempts | `admission::limits::connects_under_way_are_limited_and_hold_nobody_up_an_inbound_peer`, `face::shutting_down::connects_under_way_fail_with_that_reason_and_are_never_disconnected` |
 //! | toggle_listener_without_addr_errors | `views::to_listen_on_nothing_is_an_error` |
 //! | disconnect_unknown_addr_returns_false, connection_info_unknown_addr_returns_none, unicast_returns_not_connected_for_unknown_peer | `guarantees::stale_ids::every_call_with_one_misses_and_the_new_peer_gets_nothing` |
 //! | shut_down_is_idempotent | `face::shutting_down::the_shortest_grace_counts_however_often_it_is_asked` |
@@ -47,26 +47,26 @@
 //! | drop_connection_on_invalid_message | `wire_in::an_attack_is_refused_on_its_header_and_closes_nobody_else`, `guarantees::stale_ids::every_call_with_one_misses_and_the_new_peer_gets_nothing` |
 //! | drop_connection_on_zero_read | `wire_in::frames_before_a_fin_are_all_delivered` |
 //! | no_reading_no_delivery | `views::a_paused_peer_delivers_and_counts_nothing_and_stays` |
-//! | no_writing_no_delivery | `wire_end::after_shutdown_write_the_peer_sees_the_end_behind_all_data_and_is_still_heard` |
+//! | no_writing_no_delivery | `wire_end::after_close_write_the_peer_sees_the_end_behind_all_data_and_is_still_heard` |
 //! | handshake_guards_connect | `sessions::before_and_after::a_handshake_on_one_side_only_connects_nobody`, `sessions::before_and_after::the_identity_is_there_in_on_connect`, `sessions::bursts::what_comes_with_the_end_of_a_handshake_follows_on_connect` |
 //! | failed_handshake_blocks_reading_and_writing | `sessions_bad::refusals::the_alert_leaves_and_a_frame_sent_with_the_magic_is_never_heard` |
-//! | successful_handshake_releases_connecting_slot | `sessions::places::a_dial_whose_handshake_succeeded_or_failed_gives_its_place_back`, `entrance::a_listener_that_waits_and_a_dial_that_succeeded_hold_no_place_among_the_dials` |
-//! | timeout_when_spammed_with_connections | `sessions_bad::deadlines::a_hundred_stalled_clients_all_time_out_and_are_counted`, `patience::a_hundred_dials_that_are_never_answered_end_and_are_counted` |
+//! | successful_handshake_releases_connecting_slot | `sessions::places::a_connect_whose_handshake_succeeded_or_failed_gives_its_place_back`, `entrance::a_listener_that_waits_and_a_connect_that_succeeded_hold_no_place_among_the_connects` |
+//! | timeout_when_spammed_with_connections | `sessions_bad::deadlines::a_hundred_stalled_clients_all_time_out_and_are_counted`, `patience::a_hundred_connects_that_are_never_answered_end_and_are_counted` |
 //! | idle_timeout_is_recorded_in_heuristics | `deadlines::idle::a_silent_peer_is_ended_and_not_too_early` |
-//! | handshake_failure_releases_connecting_slot | `sessions::places::a_dial_whose_handshake_succeeded_or_failed_gives_its_place_back`, `entrance::a_dial_that_failed_gives_its_place_back` |
+//! | handshake_failure_releases_connecting_slot | `sessions::places::a_connect_whose_handshake_succeeded_or_failed_gives_its_place_back`, `entrance::a_connect_that_failed_gives_its_place_back` |
 //! | connect_doesnt_wait_for_on_connect_hook, on_connect_non_abortable_runs_to_completion, on_connect_abortable_is_cancelled_on_disconnect, cancelled_connect_keeps_on_connect_abortable, on_disconnect_timeout_aborts_slow_hook | I: a callback runs to its end before anything else does |
 //! | cancelled_disconnect_still_tears_down | I: no call can be cancelled; that the place is free: `guarantees::every_end_releases_everything::an_abort` |
 //! | on_disconnect_fires_on_both_sides, disconnect_origin_reflects_source | `lifecycle::a_connection_begins_talks_and_ends_in_order_on_both_sides` |
 //!
 //! | `user_side_bugs.rs` | shown by |
 //! |---|---|
-//! | broken_handshake_impl | `sessions_bad::panics::in_start`, `sessions_bad::panics::in_receive`, `sessions_bad::panics::in_identity`, `sessions_bad::panics::in_the_handlers_own_session_method` |
+//! | broken_handshake_impl | `sessions_bad::panics::in_start`, `sessions_bad::panics::in_receive`, `sessions_bad::panics::in_identity`, `sessions_bad::panics::in_the_handlers_transport_method` |
 //! | broken_reading_codec | `faults_of_the_users_code::a_panic_in_a_framers_decode_ends_that_connection_only` |
 //! | broken_reading_impl | `faults_of_the_users_code::a_panic_in_on_message_ends_that_connection_only` |
 //! | broken_writing_impl | `faults_of_the_users_code::a_panic_in_a_framers_encode_ends_that_connection_only` |
 //! | broken_on_connect_impl | `faults_of_the_users_code::a_panic_in_on_connect_ends_that_connection_only` |
 //! | broken_on_disconnect_impl | `faults_of_the_users_code::a_panic_in_on_disconnect_leaves_nothing_of_the_connection` |
-//! | (none: a dial's failure is an error there) | `faults_of_the_users_code::a_panic_in_on_connect_failed_is_contained_too` |
+//! | (none: a connect's failure is an error there) | `faults_of_the_users_code::a_panic_in_on_connect_failed_is_contained_too` |
 //! | duplicative_node_owner | I: settled by the types, a node has one handler |
 //!
 //! | elsewhere | shown by |
@@ -74,14 +74,14 @@
 //! | `cleanups.rs`: check_node_cleanups | `cycles::a_thousand_cycles_leave_no_descriptor_no_connection_and_no_byte_behind` in `tests/memory-bounds` |
 //! | `chaos.rs`: infinite_chaos | `chaos::whatever_a_pool_of_nodes_does_every_promise_holds_and_nothing_is_left`, `guarantees::order_and_exactly_once::whatever_three_nodes_do_to_each_other` |
 //! | completed_guard_drop_after_concurrent_decrement_is_a_noop | I: nothing here is concurrent |
-//! | failed_guard_drop_decrements | `guarantees::every_end_releases_everything::a_dial_that_is_refused`, `guarantees::every_end_releases_everything::a_dial_that_is_cancelled` |
-//! | per_ip_count_tracks_multiple_addrs | `limits::tests::two_ports_of_an_address_fill_one_bucket_which_goes_away_when_empty` |
-//! | ipv4_mapped_v6_shares_the_native_v4_bucket | `limits::tests::a_mapped_address_shares_the_bucket_of_the_plain_one` |
-//! | zero_max_connections, _per_ip, max_connecting_is_rejected | `config::tests::a_zero_is_named` (an error, not a panic) |
-//! | excessive_max_connecting_is_clamped | `entrance::more_dials_than_connections_may_be_allowed_and_come_to_no_more` |
+//! | failed_guard_drop_decrements | `guarantees::every_end_releases_everything::a_connect_that_is_refused`, `guarantees::every_end_releases_everything::a_connect_that_is_cancelled` |
+//! | per_ip_count_tracks_multiple_addrs | `limits::tests::two_ports_of_an_address_share_one_count` |
+//! | ipv4_mapped_v6_shares_the_native_v4_bucket | `limits::tests::a_mapped_address_counts_as_its_ipv4_address` |
+//! | zero_max_connections, _per_ip, max_connecting_is_rejected | `config::node::tests::a_zero_is_named` (an error, not a panic) |
+//! | excessive_max_connecting_is_clamped | `entrance::more_connects_than_connections_may_be_allowed_and_come_to_no_more` |
 //! | cancelled_shut_down_aborts_node_tasks | I: there are no tasks; dropping a node is enough: `face::shutting_down::dropping_a_node_closes_everything_without_a_callback` |
-//! | exhausted_connecting_budget_is_signalled | `admission::limits::dials_under_way_are_limited_and_hold_nobody_up_who_dials_in`, `entrance::refusals_become_the_io_errors_that_say_the_same` |
-//! | idle_listener_does_not_hold_the_connect_budget | `entrance::a_listener_that_waits_and_a_dial_that_succeeded_hold_no_place_among_the_dials` |
+//! | exhausted_connecting_budget_is_signalled | `admission::limits::connects_under_way_are_limited_and_hold_nobody_up_an_inbound_peer`, `entrance::refusals_become_the_io_errors_that_say_the_same` |
+//! | idle_listener_does_not_hold_the_connect_budget | `entrance::a_listener_that_waits_and_a_connect_that_succeeded_hold_no_place_among_the_connects` |
 
 mod util;
 
@@ -91,10 +91,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use peerloop::{
-    Config, ConnId, ConnectError, Decoded, DisconnectReason, Framer, Framing, FramingError,
-    Metrics, Permission, SendOutcome, TimeoutKind, Timeouts, Topology, Turn,
-};
+use peerloop::config::{ConnectionConfig, Limits, Timeouts};
+use peerloop::error::{FramingError, TimeoutKind};
+use peerloop::framing::{Decoded, Framer, Framing};
+use peerloop::topology::Topology;
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Metrics, SendOutcome, Turn};
 use socket2::{Domain, Socket, Type};
 use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_for, run_until};
 
@@ -104,20 +105,20 @@ fn frame(body: &[u8]) -> Vec<u8> {
     [&len.to_be_bytes(), body].concat()
 }
 
-/// A listener whose queue is full, so that a dial to it is never answered; and what fills it.
+/// A listener whose queue is full, so that a connect to it is never answered; and what fills it.
 fn saturated() -> (Socket, SocketAddr, Vec<TcpStream>) {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     listener.bind(&any.into()).unwrap();
     listener.listen(0).unwrap();
     let addr = listener.local_addr().unwrap().as_socket().unwrap();
-    let dial = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
-    let crowd: Vec<TcpStream> = std::iter::from_fn(dial).take(20).collect();
+    let connect = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
+    let crowd: Vec<TcpStream> = std::iter::from_fn(connect).take(20).collect();
     assert!(crowd.len() < 20, "the queue has a limit");
     (listener, addr, crowd)
 }
 
-/// An address that refuses every dial: its socket is bound and does not listen.
+/// An address that refuses every connect: its socket is bound and does not listen.
 fn nobody() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -156,11 +157,12 @@ mod views {
         let mut peers = Vec::new();
         for round in 1..=3 {
             assert_eq!(server.net().listeners().count(), 0);
-            let addr = server.net().listen("127.0.0.1:0").unwrap();
-            peers.push(raw::join(&mut server, addr));
-            server.net().unlisten(addr).unwrap();
-            assert!(server.net().unlisten(addr).is_err());
-            TcpStream::connect(addr).expect_err("the port is closed");
+            let listening = server.net().listen("127.0.0.1:0").unwrap();
+            peers.push(raw::join(&mut server, listening.addr));
+            server.net().close_listener(listening.id);
+            assert_eq!(server.net().listeners().count(), 0);
+            server.net().close_listener(listening.id);
+            TcpStream::connect(listening.addr).expect_err("the port is closed");
             assert_eq!(server.net().connection_count(), round);
         }
         for (conn, mut peer) in peers {
@@ -180,14 +182,14 @@ mod views {
         let gone = peers[1].0;
         node.net().abort(gone);
         raw::until_ended(&mut node, gone);
-        let left: Vec<ConnId> = node.net().connections().collect();
+        let left: Vec<ConnId> = node.net().connections().map(|c| c.id()).collect();
         assert_eq!(left, [peers[0].0, peers[2].0]);
         assert!(node.net().connection(gone).is_none());
         let [first, _, third] = &mut peers;
         for (conn, peer) in [first, third] {
             let conn = *conn;
             let local = peer.local_addr().unwrap();
-            assert_eq!(node.net().connection(conn).unwrap().addr(), local);
+            assert_eq!(node.net().connection(conn).unwrap().info().addr, local);
             raw::feed(&mut node, peer, &frame(b"hello"));
             assert_eq!(node.handler().messages(conn), [b"hello"]);
         }
@@ -223,7 +225,7 @@ mod views {
         node.net().pause(conn);
         peer.write_all(&frame(b"unheard")).unwrap();
         run_for(Duration::from_millis(5), [&mut node]);
-        let traffic = node.net().stats();
+        let traffic = node.net().traffic();
         assert_eq!((traffic.messages_received, traffic.bytes_received), (0, 0));
         assert_eq!(node.net().connection_count(), 1);
         assert_eq!(ends(&node), 0);
@@ -259,7 +261,7 @@ mod views {
     fn a_periodic_broadcast_reaches_readers_that_join_meanwhile() {
         let ticker = Recorder::reacting(|net, event| {
             if let Event::Start | Event::Timer(..) = event {
-                let everybody: Vec<ConnId> = net.connections().collect();
+                let everybody: Vec<ConnId> = net.connections().map(|c| c.id()).collect();
                 let _ = net.broadcast(everybody, b"tick");
                 net.set_timer(Duration::from_millis(1), 0);
             }
@@ -285,7 +287,7 @@ mod views {
             std::array::from_fn(|_| node(Config::default(), Recorder::default()));
         let addrs = nodes
             .each_mut()
-            .map(|node| node.net().listen("127.0.0.1:0").unwrap());
+            .map(|node| node.net().listen("127.0.0.1:0").unwrap().addr);
         let shape = Topology::Random { degree: 2, seed: 7 };
         for (from, to) in shape.edges(nodes.len()).unwrap() {
             nodes[from].net().connect(addrs[to]).unwrap();
@@ -303,7 +305,10 @@ mod entrance {
     #[test]
     fn the_surplus_of_a_full_node_is_refused_on_both_sides_and_counted() {
         let one = Config {
-            max_connections: 1,
+            limits: Limits {
+                max_connections: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut server, addr) = listening(one.clone(), Recorder::default());
@@ -324,7 +329,7 @@ mod entrance {
         let metrics = server.net().metrics();
         let refusals = [
             metrics.refused_by_total,
-            metrics.refused_by_ip,
+            metrics.refused_by_address,
             metrics.refused_by_prefix,
             metrics.refused_by_handler,
         ];
@@ -335,9 +340,12 @@ mod entrance {
     }
 
     #[test]
-    fn a_listener_that_waits_and_a_dial_that_succeeded_hold_no_place_among_the_dials() {
+    fn a_listener_that_waits_and_a_connect_that_succeeded_hold_no_place_among_the_connects() {
         let config = Config {
-            max_connecting_outbound: 1,
+            limits: Limits {
+                max_outbound_connecting: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut client, _) = listening(config, Recorder::default());
@@ -352,11 +360,14 @@ mod entrance {
     }
 
     #[test]
-    fn a_dial_that_failed_gives_its_place_back() {
+    fn a_connect_that_failed_gives_its_place_back() {
         let config = Config {
-            max_connecting_outbound: 1,
-            max_connections: 1,
-            max_connections_per_ip: 1,
+            limits: Limits {
+                max_outbound_connecting: 1,
+                max_connections: 1,
+                max_connections_per_address: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut node = node(config, Recorder::default());
@@ -388,19 +399,22 @@ mod entrance {
     }
 
     #[test]
-    fn more_dials_than_connections_may_be_allowed_and_come_to_no_more() {
+    fn more_connects_than_connections_may_be_allowed_and_come_to_no_more() {
         let config = Config {
-            max_connecting_outbound: 11,
-            max_connections: 2,
+            limits: Limits {
+                max_outbound_connecting: 11,
+                max_connections: 2,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut node = node(config, Recorder::default());
         let stalled = [(); 3].map(|()| saturated());
-        let dials = stalled
+        let connects = stalled
             .each_ref()
             .map(|(_, addr, _)| node.net().connect(*addr));
-        assert!(dials[..2].iter().all(Result::is_ok));
-        assert_eq!(dials[2], Err(ConnectError::TooManyConnections));
+        assert!(connects[..2].iter().all(Result::is_ok));
+        assert_eq!(connects[2], Err(ConnectError::TooManyConnections));
     }
 }
 
@@ -409,19 +423,22 @@ mod patience {
 
     fn config(timeouts: Timeouts) -> Config {
         Config {
-            timeouts,
+            connection: ConnectionConfig {
+                timeouts,
+                ..Default::default()
+            },
             ..Config::default()
         }
     }
 
     #[test]
-    fn a_hundred_dials_that_are_never_answered_end_and_are_counted() {
+    fn a_hundred_connects_that_are_never_answered_end_and_are_counted() {
         let timeouts_set = Timeouts {
             connect: Some(Duration::from_millis(100)),
             ..Timeouts::default()
         };
         let config = Config {
-            duplicates: Permission::Allowed,
+            allow_duplicates: true,
             ..config(timeouts_set)
         };
         let (_listener, addr, _crowd) = saturated();
@@ -441,12 +458,10 @@ mod patience {
             write_stall: Some(Duration::from_millis(200)),
             ..Timeouts::default()
         };
-        let config = Config {
-            send_buffer: Some(4096),
-            ..config(stall)
-        };
+        let mut config = config(stall);
+        config.sockets.send_buffer_bytes = Some(4096);
         let (mut node, addr) = listening(config, Recorder::default());
-        let peer = raw::dial_narrow(addr);
+        let peer = raw::connect_narrow(addr);
         let conn = raw::accepted(&mut node);
         for token in 0..32 {
             let body = vec![7; 60_000];
@@ -489,7 +504,7 @@ mod faults_of_the_users_code {
     /// Two peers that come, talk and go run into the fault; a third is served.
     fn lives_on((mut node, addr): (TestNode, SocketAddr)) -> TestNode {
         for round in 1..=2 {
-            let mut peer = raw::dial(addr);
+            let mut peer = raw::connect(addr);
             peer.write_all(&frame(b"unlucky")).unwrap();
             peer.shutdown(std::net::Shutdown::Write).unwrap();
             run_until([&mut node], |[node]| {
@@ -584,15 +599,14 @@ mod faults_of_the_users_code {
             wire.extend(frame(body));
             Ok(())
         }
-
-        fn fresh(&self) -> Box<dyn Framer> {
-            Box::new(self.clone())
-        }
     }
 
     fn framed_by(framer: Faulty) -> (TestNode, SocketAddr) {
         let config = Config {
-            framing: Framing::Custom(Box::new(framer)),
+            connection: ConnectionConfig {
+                framing: Framing::custom(move || framer.clone()),
+                ..Default::default()
+            },
             ..Config::default()
         };
         // The send that its framer panics in is refused.

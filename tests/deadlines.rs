@@ -6,12 +6,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use peerloop::{
-    Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, ListenOptions, TimeoutKind,
-    Timeouts,
-};
+use peerloop::config::{ConnectionConfig, Timeouts};
+use peerloop::error::TimeoutKind;
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Net};
 use socket2::{Domain, Socket, Type};
-use util::raw::{accepted, dial, dial_narrow, feed, join, settle, until_ended, wire};
+use util::raw::{accepted, connect, connect_narrow, feed, join, settle, until_ended, wire};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, node, run_for, run_until};
 
 /// The time that the deadline under test has.
@@ -53,9 +52,17 @@ const FRAME: &[u8] = b"\0\0\0\x01x";
 /// The beginning of a message that is as long as one may be.
 const LONG_HEADER: &[u8] = &(8u32 << 20).to_be_bytes();
 
+/// What is queued for a connection; nothing for one that has ended.
+fn queued_bytes(net: &Net, conn: ConnId) -> usize {
+    net.connection(conn).map_or(0, |conn| conn.queued_bytes())
+}
+
 fn config(timeouts: Timeouts) -> Config {
     Config {
-        timeouts,
+        connection: ConnectionConfig {
+            timeouts,
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
@@ -169,25 +176,21 @@ mod idle {
     }
 
     #[test]
-    fn a_listener_and_a_dial_have_their_own() {
+    fn a_listener_and_a_connect_have_their_own() {
         let (mut node, patient) = listening(config(OFF), Recorder::default());
-        let options = ListenOptions {
-            timeouts: Some(IDLE),
-            ..ListenOptions::default()
-        };
-        let hasty = node.net().listen_with("127.0.0.1:0", options).unwrap();
+        let mut options = node.net().listen_options();
+        options.connection_mut().timeouts = IDLE;
+        let hasty = node.net().listen_with("127.0.0.1:0", options).unwrap().addr;
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = ConnectOptions {
-            timeouts: Some(IDLE),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.connection_mut().timeouts = IDLE;
         let there = other.local_addr().unwrap();
         let begun = Instant::now();
         let (stays, _peer) = join(&mut node, patient);
         let (goes, _other_peer) = join(&mut node, hasty);
-        let dialled = node.net().connect_with(there, options).unwrap();
+        let connected = node.net().connect_with(there, options).unwrap();
         assert_times_out(&mut node, goes, TimeoutKind::Idle, begun);
-        assert_times_out(&mut node, dialled, TimeoutKind::Idle, begun);
+        assert_times_out(&mut node, connected, TimeoutKind::Idle, begun);
         run_for(TIME, [&mut node]);
         assert_eq!(node.handler().ended(stays), None);
     }
@@ -196,7 +199,7 @@ mod idle {
     fn many_that_fall_due_together_all_end() {
         let (mut node, addr) = listening(config(IDLE), Recorder::default());
         let begun = Instant::now();
-        let _peers: Vec<TcpStream> = (0..100).map(|_| dial(addr)).collect();
+        let _peers: Vec<TcpStream> = (0..100).map(|_| connect(addr)).collect();
         let ends = |event: &Event| {
             matches!(
                 event,
@@ -214,7 +217,7 @@ mod idle {
     fn one_that_was_set_does_not_end_who_has_the_slot_next() {
         let slot = |conn: ConnId| conn.to_string().split('.').next().map(str::to_owned);
         let (mut node, stale, _peer) = wire(config(IDLE), Recorder::default());
-        let addr = node.net().listeners().next().unwrap();
+        let addr = node.net().listeners().next().unwrap().addr;
         run_for(TIME / 2, [&mut node]);
         node.net().abort(stale);
         until_ended(&mut node, stale);
@@ -305,16 +308,15 @@ mod write_stall {
 
     /// Fewer bytes than this may be on their way between the node and a peer.
     fn narrow(timeouts: Timeouts) -> Config {
-        Config {
-            send_buffer: Some(16 * 1024),
-            queue_max: 64 << 20,
-            ..config(timeouts)
-        }
+        let mut config = config(timeouts);
+        config.sockets.send_buffer_bytes = Some(16 * 1024);
+        config.connection.send_queue.max_bytes = 64 << 20;
+        config
     }
 
     fn narrow_wire(timeouts: Timeouts) -> (TestNode, ConnId, TcpStream) {
         let (mut node, addr) = listening(narrow(timeouts), Recorder::default());
-        let peer = dial_narrow(addr);
+        let peer = connect_narrow(addr);
         let conn = accepted(&mut node);
         (node, conn, peer)
     }
@@ -326,7 +328,7 @@ mod write_stall {
             node.net().send(conn, &block).unwrap();
         }
         settle(node);
-        assert!(node.net().queued(conn) > 0);
+        assert!(queued_bytes(node.net(), conn) > 0);
     }
 
     #[test]
@@ -338,16 +340,14 @@ mod write_stall {
         assert_eq!(counted(&mut node), [0, 0, 0, 1, 0]);
         let metrics = node.net().metrics();
         assert!(metrics.bytes_lost > 0);
-        assert_eq!(metrics.queued, 0);
+        assert_eq!(metrics.queued_bytes, 0);
     }
 
     #[test]
     fn a_peer_that_takes_a_little_now_and_then_is_served_to_the_end() {
         let total: usize = 32 << 20;
-        let config = Config {
-            send_buffer: Some(256 * 1024),
-            ..narrow(WRITE_STALL)
-        };
+        let mut config = narrow(WRITE_STALL);
+        config.sockets.send_buffer_bytes = Some(256 * 1024);
         let (mut node, addr) = listening(config, Recorder::default());
         let (conn, mut peer) = join(&mut node, addr);
         fill(&mut node, conn, total);
@@ -362,7 +362,7 @@ mod write_stall {
             arrived += take();
             run_for(Duration::from_millis(10), [&mut node]);
         }
-        assert!(node.net().queued(conn) > 0);
+        assert!(queued_bytes(node.net(), conn) > 0);
         let wire = total + 4 * (total >> 20);
         run_until([&mut node], |_| {
             arrived += take();
@@ -413,30 +413,26 @@ mod linger {
     use super::*;
 
     #[test]
-    fn a_listener_and_a_dial_have_their_own() {
+    fn a_listener_and_a_connect_have_their_own() {
         let (mut node, patient) = listening(config(OFF), Recorder::default());
-        let options = ListenOptions {
-            timeouts: Some(LINGER),
-            ..ListenOptions::default()
-        };
-        let hasty = node.net().listen_with("127.0.0.1:0", options).unwrap();
+        let mut options = node.net().listen_options();
+        options.connection_mut().timeouts = LINGER;
+        let hasty = node.net().listen_with("127.0.0.1:0", options).unwrap().addr;
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = ConnectOptions {
-            timeouts: Some(LINGER),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.connection_mut().timeouts = LINGER;
         let there = other.local_addr().unwrap();
         let (stays, mut peer) = join(&mut node, patient);
         let (goes, _other_peer) = join(&mut node, hasty);
-        let dialled = node.net().connect_with(there, options).unwrap();
+        let connected = node.net().connect_with(there, options).unwrap();
         run_until([&mut node], |[node]| {
-            node.handler().connected().contains(&dialled)
+            node.handler().connected().contains(&connected)
         });
         let begun = Instant::now();
-        for conn in [stays, goes, dialled] {
+        for conn in [stays, goes, connected] {
             node.net().close(conn);
         }
-        for conn in [goes, dialled] {
+        for conn in [goes, connected] {
             // Nothing was left to write, so nothing was lost.
             assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
             assert!(begun.elapsed() >= TIME);
@@ -451,14 +447,12 @@ mod linger {
 
     #[test]
     fn what_was_left_to_write_is_counted_as_that_and_nothing_else() {
-        let config = Config {
-            send_buffer: Some(16 * 1024),
-            ..config(LINGER)
-        };
+        let mut config = config(LINGER);
+        config.sockets.send_buffer_bytes = Some(16 * 1024);
         let (mut node, addr) = listening(config, Recorder::default());
-        let _peer = dial_narrow(addr);
+        let _peer = connect_narrow(addr);
         let conn = accepted(&mut node);
-        node.net().send(conn, &vec![7; 4 << 20]).unwrap();
+        node.net().send(conn, &vec![7; 4 << 20][..]).unwrap();
         let begun = Instant::now();
         node.net().close(conn);
         assert_times_out(&mut node, conn, TimeoutKind::Linger, begun);
@@ -470,7 +464,7 @@ mod connect {
     use super::*;
 
     #[test]
-    fn a_dial_without_an_answer_is_counted_as_that_and_nothing_else() {
+    fn a_connect_without_an_answer_is_counted_as_that_and_nothing_else() {
         let (_listener, addr, _crowd) = saturated();
         let timeouts = Timeouts {
             connect: Some(TIME),
@@ -503,7 +497,7 @@ mod connect {
         assert_eq!(node.handler().ended(conn), None);
     }
 
-    /// A listener whose queue is full, so that a dial to it is never answered; and what fills it.
+    /// A listener whose queue is full, so that a connect to it is never answered; and what fills it.
     fn saturated() -> (Socket, SocketAddr, Vec<TcpStream>) {
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -511,8 +505,8 @@ mod connect {
         listener.listen(0).unwrap();
         let addr = listener.local_addr().unwrap().as_socket().unwrap();
         // It takes one, or a few if they are quick.
-        let dial = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
-        let crowd: Vec<TcpStream> = std::iter::from_fn(dial).take(20).collect();
+        let connect = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
+        let crowd: Vec<TcpStream> = std::iter::from_fn(connect).take(20).collect();
         assert!(crowd.len() < 20, "the queue has a limit");
         (listener, addr, crowd)
     }
@@ -520,18 +514,16 @@ mod connect {
 
 #[test]
 fn with_all_deadlines_off_none_is_set_in_any_state() {
-    let config = Config {
-        send_buffer: Some(16 * 1024),
-        ..config(OFF)
-    };
+    let mut config = config(OFF);
+    config.sockets.send_buffer_bytes = Some(16 * 1024);
     let (mut node, addr) = listening(config, Recorder::default());
-    let mut peer = dial_narrow(addr);
+    let mut peer = connect_narrow(addr);
     let conn = accepted(&mut node);
     feed(&mut node, &mut peer, &FRAME[..2]);
     assert_eq!(node.timeout(), None);
-    node.net().send(conn, &vec![7; 4 << 20]).unwrap();
+    node.net().send(conn, &vec![7; 4 << 20][..]).unwrap();
     settle(&mut node);
-    assert!(node.net().queued(conn) > 0);
+    assert!(queued_bytes(node.net(), conn) > 0);
     assert_eq!(node.timeout(), None);
     node.net().close(conn);
     settle(&mut node);

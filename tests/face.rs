@@ -2,12 +2,13 @@
 
 mod util;
 
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig, SocketConfig, Timeouts};
 use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, Permission, Timeouts, Turn,
+    Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node, Turn,
 };
 use socket2::{Domain, Socket, Type};
 use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_for, run_until};
@@ -36,14 +37,14 @@ fn local_addr(socket: &Socket) -> SocketAddr {
     socket.local_addr().unwrap().as_socket().unwrap()
 }
 
-/// A listener whose queue is full, so that a dial to it is never answered; and what fills it.
+/// A listener whose queue is full, so that a connect to it is never answered; and what fills it.
 fn saturated() -> (Socket, SocketAddr, Vec<TcpStream>) {
     let listener = bound([127, 0, 0, 1]);
     listener.listen(0).unwrap();
     let addr = local_addr(&listener);
     // It takes one, or a few if they are quick.
-    let dial = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
-    let crowd: Vec<TcpStream> = std::iter::from_fn(dial).take(20).collect();
+    let connect = || TcpStream::connect_timeout(&addr, Duration::from_millis(50)).ok();
+    let crowd: Vec<TcpStream> = std::iter::from_fn(connect).take(20).collect();
     assert!(crowd.len() < 20, "the queue has a limit");
     (listener, addr, crowd)
 }
@@ -185,7 +186,8 @@ mod listening_for_peers {
     use std::io::{ErrorKind, Read, Write};
     use std::net::TcpListener;
 
-    use peerloop::{Admission, Framing, LengthPrefix, ListenOptions};
+    use peerloop::framing::{Framing, LengthPrefix};
+    use peerloop::{Admission, Listening};
 
     use super::*;
 
@@ -205,11 +207,9 @@ mod listening_for_peers {
         ];
         let mut peers = Vec::new();
         for (framing, wire, _) in &cases {
-            let options = ListenOptions {
-                framing: Some(framing.clone()),
-                ..ListenOptions::default()
-            };
-            let addr = node.net().listen_with("127.0.0.1:0", options).unwrap();
+            let mut options = node.net().listen_options();
+            options.connection_mut().framing = framing.clone();
+            let addr = node.net().listen_with("127.0.0.1:0", options).unwrap().addr;
             let (conn, mut peer) = raw::join(&mut node, addr);
             peer.write_all(wire).unwrap();
             peers.push((conn, peer));
@@ -230,27 +230,29 @@ mod listening_for_peers {
     }
 
     #[test]
-    fn unlisten_frees_the_port_at_once_and_touches_no_connection() {
-        let (mut node, addr) = listening(Config::default(), Recorder::echo());
+    fn close_listener_frees_the_port_at_once_and_touches_no_connection() {
+        let mut node = node(Config::default(), Recorder::echo());
+        let listening = node.net().listen("127.0.0.1:0").unwrap();
+        let addr = listening.addr;
         let (_, mut peer) = raw::join(&mut node, addr);
-        assert_eq!(node.net().listeners().collect::<Vec<_>>(), [addr]);
-        let mut waiting = raw::dial(addr);
-        node.net().unlisten(addr).unwrap();
+        assert_eq!(node.net().listeners().collect::<Vec<_>>(), [listening]);
+        let mut waiting = raw::connect(addr);
+        node.net().close_listener(listening.id);
         let reset = waiting.read(&mut [0]).unwrap_err();
         assert_eq!(reset.kind(), ErrorKind::ConnectionReset);
         assert_eq!(node.net().listeners().count(), 0);
         let other = TcpListener::bind(addr).expect("the port is free");
-        let again = node.net().unlisten(addr).unwrap_err();
-        assert_eq!(again.kind(), ErrorKind::NotFound);
+        // The id is stale now.
+        node.net().close_listener(listening.id);
         peer.write_all(&frame(b"still there?")).unwrap();
         let mut answer = [0; 16];
         run_until([&mut node], |[node]| {
-            node.net().stats().messages_sent == 1 && node.net().metrics().queued == 0
+            node.net().traffic().messages_sent == 1 && node.net().metrics().queued_bytes == 0
         });
         peer.read_exact(&mut answer).unwrap();
         assert_eq!(answer[..], frame(b"still there?"));
         // What comes in now is the other's.
-        let _theirs = raw::dial(addr);
+        let _theirs = raw::connect(addr);
         other.accept().unwrap();
         run_for(Duration::from_millis(5), [&mut node]);
         assert_eq!(node.handler().connected().len(), 1);
@@ -258,18 +260,24 @@ mod listening_for_peers {
 
     #[test]
     fn one_of_several_listeners_can_go() {
-        let (mut node, first) = listening(Config::default(), Recorder::default());
-        let second = node.net().listen("127.0.0.1:0").unwrap();
-        node.net().unlisten(first).unwrap();
+        let mut node = node(Config::default(), Recorder::default());
+        let mut listen = || node.net().listen("127.0.0.1:0").unwrap();
+        let (first, second) = (listen(), listen());
+        node.net().close_listener(first.id);
         let third = node.net().listen("127.0.0.1:0").unwrap();
-        let mut listeners: Vec<SocketAddr> = node.net().listeners().collect();
-        listeners.sort();
+        // The id of a closed listener is not given out again.
+        node.net().close_listener(first.id);
+        let mut listeners: Vec<Listening> = node.net().listeners().collect();
+        listeners.sort_by_key(|listening| listening.addr);
         let mut expected = [second, third];
-        expected.sort();
+        expected.sort_by_key(|listening| listening.addr);
         assert_eq!(listeners, expected);
-        raw::join(&mut node, second);
-        raw::join(&mut node, third);
-        TcpStream::connect(first).unwrap_err();
+        for listening in [second, third] {
+            let (conn, _peer) = raw::join(&mut node, listening.addr);
+            let conn = node.net().connection(conn).unwrap();
+            assert_eq!(conn.listener(), Some(listening.id));
+        }
+        TcpStream::connect(first.addr).unwrap_err();
     }
 
     #[test]
@@ -280,34 +288,28 @@ mod listening_for_peers {
         let error = node.net().listen(taken.1).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let addr = node.net().listen(&[taken.1, any][..]).unwrap();
-        assert_ne!(addr, taken.1);
+        let listening = node.net().listen(&[taken.1, any][..]).unwrap();
+        assert_ne!(listening.addr, taken.1);
         let error = node.net().listen(&[][..] as &[SocketAddr]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
-        assert_eq!(node.net().listeners().collect::<Vec<_>>(), [addr]);
+        assert_eq!(node.net().listeners().collect::<Vec<_>>(), [listening]);
     }
 
     #[test]
     fn an_option_that_cannot_work_is_named() {
         let mut node = node(Config::default(), Recorder::default());
-        let none = ListenOptions::default();
-        let cases = [
-            (
-                "max_frame",
-                ListenOptions {
-                    max_frame: Some(0),
-                    ..none.clone()
-                },
-            ),
-            (
-                "framing",
-                ListenOptions {
-                    framing: Some(Framing::Fixed(0)),
-                    ..none
-                },
-            ),
+        type Change = fn(&mut ConnectionConfig);
+        let cases: [(&str, Change); 2] = [
+            ("max_message_len", |connection| {
+                connection.max_message_len = 0
+            }),
+            ("framing", |connection| {
+                connection.framing = Framing::Fixed(0)
+            }),
         ];
-        for (field, options) in cases {
+        for (field, change) in cases {
+            let mut options = node.net().listen_options();
+            change(options.connection_mut());
             let error = node.net().listen_with("127.0.0.1:0", options).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             assert!(error.to_string().contains(field), "{error}");
@@ -317,16 +319,16 @@ mod listening_for_peers {
 
     #[test]
     fn nodes_share_a_port_when_they_say_so() {
-        let sharing = || ListenOptions {
-            reuse_port: true,
-            ..ListenOptions::default()
-        };
         let mut first = node(Config::default(), Recorder::default());
         let mut second = node(Config::default(), Recorder::default());
-        let addr = first.net().listen_with("127.0.0.1:0", sharing()).unwrap();
+        let mut sharing = first.net().listen_options();
+        sharing.reuse_port = true;
+        let listening = first.net().listen_with("127.0.0.1:0", sharing.clone());
+        let addr = listening.unwrap().addr;
         second.net().listen(addr).unwrap_err();
-        assert_eq!(second.net().listen_with(addr, sharing()).unwrap(), addr);
-        let peers: Vec<TcpStream> = (0..8).map(|_| raw::dial(addr)).collect();
+        let listening = second.net().listen_with(addr, sharing).unwrap();
+        assert_eq!(listening.addr, addr);
+        let peers: Vec<TcpStream> = (0..8).map(|_| raw::connect(addr)).collect();
         run_until([&mut first, &mut second], |[first, second]| {
             let (first, second) = (first.handler().connected(), second.handler().connected());
             first.len() + second.len() == peers.len()
@@ -336,11 +338,9 @@ mod listening_for_peers {
     #[test]
     fn a_listener_has_limits_of_its_own() {
         let mut node = node(Config::default(), Recorder::default());
-        let options = ListenOptions {
-            max_frame: Some(4),
-            ..ListenOptions::default()
-        };
-        let addr = node.net().listen_with("127.0.0.1:0", options).unwrap();
+        let mut options = node.net().listen_options();
+        options.connection_mut().max_message_len = 4;
+        let addr = node.net().listen_with("127.0.0.1:0", options).unwrap().addr;
         let (conn, mut peer) = raw::join(&mut node, addr);
         let error = node.net().send(conn, b"hello").unwrap_err();
         assert_eq!(error, peerloop::SendError::TooLarge);
@@ -361,9 +361,9 @@ mod listening_for_peers {
     }
 
     impl Handler for Doorman {
-        fn on_accept(&mut self, net: &mut Net, addr: SocketAddr) -> Admission {
-            self.others += usize::from(net.find(addr).is_some());
-            if self.banned.contains(&addr.ip()) {
+        fn on_accept(&mut self, net: &mut Net, info: &ConnInfo) -> Admission {
+            self.others += usize::from(net.find(info.addr).is_some());
+            if self.banned.contains(&info.addr.ip()) {
                 self.turned_away += 1;
                 return Admission::Refuse;
             }
@@ -390,7 +390,7 @@ mod listening_for_peers {
             ..Doorman::default()
         };
         let mut node = Node::new(Config::default(), doorman).unwrap();
-        let addr = node.net().listen("127.0.0.1:0").unwrap();
+        let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
         let banned = bound([127, 0, 0, 66]);
         banned.connect(&addr.into()).unwrap();
         let mut banned = TcpStream::from(banned);
@@ -399,7 +399,7 @@ mod listening_for_peers {
         assert_eq!(node.handler().others, 0);
         assert_eq!(node.net().metrics().refused_by_handler, 1);
         assert_eq!(node.net().connection_count(), 0);
-        let _welcome = raw::dial(addr);
+        let _welcome = raw::connect(addr);
         run_until_seen(&mut node, |doorman| doorman.others == 1);
         assert_eq!(node.net().connection_count(), 1);
     }
@@ -411,14 +411,12 @@ mod listening_for_peers {
     }
 
     impl Handler for Replacer {
-        fn on_accept(&mut self, net: &mut Net, _: SocketAddr) -> Admission {
+        fn on_accept(&mut self, net: &mut Net, _: &ConnInfo) -> Admission {
             if !std::mem::replace(&mut self.lines, true) {
-                let addr = net.listeners().next().expect("it has accepted");
-                net.unlisten(addr).expect("it is there");
-                let options = ListenOptions {
-                    framing: Some(Framing::Delimited(b'\n')),
-                    ..ListenOptions::default()
-                };
+                let listening = net.listeners().next().expect("it has accepted");
+                net.close_listener(listening.id);
+                let mut options = net.listen_options();
+                options.connection_mut().framing = Framing::Delimited(b'\n');
                 net.listen_with("127.0.0.1:0", options).expect("a port");
             }
             Admission::Admit
@@ -436,8 +434,8 @@ mod listening_for_peers {
             messages: Vec::new(),
         };
         let mut node = Node::new(Config::default(), handler).unwrap();
-        let addr = node.net().listen("127.0.0.1:0").unwrap();
-        let mut peer = raw::dial(addr);
+        let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
+        let mut peer = raw::connect(addr);
         peer.write_all(b"\0\0\0\x04two\n").unwrap();
         // It is admitted on its own terms, or not at all.
         let end = Instant::now() + util::PATIENCE;
@@ -462,10 +460,12 @@ mod listening_for_peers {
     }
 }
 
-mod dialling {
+mod connecting {
     use std::io::ErrorKind;
 
-    use peerloop::{ConnectOptions, Direction, Framing, PeerState, Timeouts};
+    use peerloop::config::Timeouts;
+    use peerloop::framing::Framing;
+    use peerloop::{ConnectOptions, ConnectionState, Direction};
 
     use super::*;
 
@@ -484,116 +484,96 @@ mod dialling {
     #[test]
     fn with_a_socket_bound_by_the_caller() {
         let (mut listener, addr) = listening(Config::default(), Recorder::default());
-        let mut dialler = node(Config::default(), Recorder::default());
+        let mut connector = node(Config::default(), Recorder::default());
         let socket = bound([127, 0, 0, 77]);
         let source = local_addr(&socket);
-        let options = ConnectOptions {
-            socket: Some(socket),
-            ..ConnectOptions::default()
-        };
-        let conn = dialler.net().connect_with(addr, options).unwrap();
-        run_until([&mut dialler, &mut listener], |[dialler, listener]| {
-            dialler.handler().connected() == [conn] && !listener.handler().connected().is_empty()
+        let mut options = connector.net().connect_options();
+        options.bound_socket = Some(socket.into());
+        let conn = connector.net().connect_with(addr, options).unwrap();
+        run_until([&mut connector, &mut listener], |[connector, listener]| {
+            connector.handler().connected() == [conn] && !listener.handler().connected().is_empty()
         });
         let here = listener.handler().connected()[0];
-        assert_eq!(listener.net().connection(here).unwrap().addr(), source);
-        let peer = dialler.net().connection(conn).unwrap();
-        assert_eq!(peer.local_addr(), Some(source));
-        assert_eq!((peer.addr(), peer.direction()), (addr, Direction::Outbound));
+        assert_eq!(listener.net().connection(here).unwrap().info().addr, source);
+        let info = connector.net().connection(conn).unwrap().info();
+        assert_eq!(info.local_addr, Some(source));
+        assert_eq!((info.addr, info.direction), (addr, Direction::Outbound));
+        assert_eq!(info.listener, None);
     }
 
     #[test]
     fn from_a_source_address() {
         let (mut listener, addr) = listening(Config::default(), Recorder::default());
-        let mut dialler = node(Config::default(), Recorder::default());
-        let options = ConnectOptions {
-            source: Some(SocketAddr::from(([127, 0, 0, 77], 0))),
-            ..ConnectOptions::default()
-        };
-        let conn = dialler.net().connect_with(addr, options).unwrap();
-        assert_eq!(dialler.net().connection(conn).unwrap().local_addr(), None);
-        run_until([&mut dialler, &mut listener], |[dialler, listener]| {
-            dialler.handler().connected() == [conn] && !listener.handler().connected().is_empty()
+        let mut connector = node(Config::default(), Recorder::default());
+        let mut options = connector.net().connect_options();
+        options.source = Some(SocketAddr::from(([127, 0, 0, 77], 0)));
+        let conn = connector.net().connect_with(addr, options).unwrap();
+        let info = connector.net().connection(conn).unwrap().info();
+        assert_eq!(info.local_addr, None);
+        run_until([&mut connector, &mut listener], |[connector, listener]| {
+            connector.handler().connected() == [conn] && !listener.handler().connected().is_empty()
         });
         let here = listener.handler().connected()[0];
-        let seen = listener.net().connection(here).unwrap().addr();
+        let seen = listener.net().connection(here).unwrap().info().addr;
         assert_eq!(seen.ip().to_string(), "127.0.0.77");
-        assert_eq!(
-            dialler.net().connection(conn).unwrap().local_addr(),
-            Some(seen)
-        );
+        let info = connector.net().connection(conn).unwrap().info();
+        assert_eq!(info.local_addr, Some(seen));
     }
 
     #[test]
     fn from_an_address_that_is_not_ours_fails_later() {
         let mut node = node(Config::default(), Recorder::default());
-        let options = ConnectOptions {
-            source: Some(SocketAddr::from(([192, 0, 2, 1], 0))),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.source = Some(SocketAddr::from(([192, 0, 2, 1], 0)));
         let addr = SocketAddr::from(([127, 0, 0, 1], 9));
         let conn = node.net().connect_with(addr, options).unwrap();
         let error = until_failed(&mut node, conn);
-        assert_eq!(error, ConnectError::Io(ErrorKind::AddrNotAvailable));
+        assert_eq!(error, ConnectError::Io(ErrorKind::AddrNotAvailable.into()));
     }
 
     #[test]
-    fn what_cannot_be_dialled_is_refused_at_once_and_nothing_follows() {
+    fn what_cannot_be_connected_is_refused_at_once_and_nothing_follows() {
         let config = Config {
-            max_connections: 1,
+            limits: Limits {
+                max_connections: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut node = node(config, Recorder::default());
         let addr = SocketAddr::from(([127, 0, 0, 1], 9));
-        let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0));
-        let none = ConnectOptions::default;
-        let timeouts = Timeouts {
-            connect: Some(Duration::ZERO),
-            ..Timeouts::default()
-        };
-        let both = ConnectOptions {
-            socket: Some(bound([127, 0, 0, 1])),
-            source: Some(SocketAddr::from(([127, 0, 0, 1], 0))),
-            ..none()
-        };
-        let cases = [
-            ("source", both),
-            (
-                "source",
-                ConnectOptions {
-                    source: Some(v6),
-                    ..none()
-                },
-            ),
-            (
-                "max_frame",
-                ConnectOptions {
-                    max_frame: Some(0),
-                    ..none()
-                },
-            ),
-            (
-                "framing",
-                ConnectOptions {
-                    framing: Some(Framing::Fixed(0)),
-                    ..none()
-                },
-            ),
-            (
-                "timeouts.connect",
-                ConnectOptions {
-                    timeouts: Some(timeouts),
-                    ..none()
-                },
-            ),
+        type Change = fn(&mut ConnectOptions);
+        let cases: [(&str, Change); 5] = [
+            ("source", |options| {
+                options.bound_socket = Some(bound([127, 0, 0, 1]).into());
+                options.source = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+            }),
+            ("source", |options| {
+                options.source = Some(SocketAddr::from((Ipv6Addr::LOCALHOST, 0)));
+            }),
+            ("max_message_len", |options| {
+                options.connection_mut().max_message_len = 0;
+            }),
+            ("framing", |options| {
+                options.connection_mut().framing = Framing::Fixed(0);
+            }),
+            ("timeouts.connect", |options| {
+                options.connection_mut().timeouts.connect = Some(Duration::ZERO);
+            }),
         ];
-        for (field, options) in cases {
+        for (field, change) in cases {
+            let mut options = node.net().connect_options();
+            change(&mut options);
             let error = node.net().connect_with(addr, options).unwrap_err();
             assert_eq!(error, ConnectError::InvalidOption(field));
         }
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let error = node.net().connect(nowhere).unwrap_err();
         assert_eq!(error, ConnectError::InvalidAddress);
+        for text in ["localhost:9", "127.0.0.1", "127.0.0.1:0"] {
+            let error = node.net().connect(text).unwrap_err();
+            assert_eq!(error, ConnectError::InvalidAddress, "{text}");
+        }
         assert_eq!(node.net().metrics().connects_started, 0);
         assert_eq!(node.net().connecting_count(), 0);
         node.net().connect(addr).expect("the only one");
@@ -615,16 +595,22 @@ mod dialling {
             ..Timeouts::default()
         };
         let config = Config {
-            timeouts,
+            connection: ConnectionConfig {
+                timeouts,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut node = node(config, Recorder::default());
         let begun = Instant::now();
         let conn = node.net().connect(addr).unwrap();
-        assert_eq!(node.net().connecting().collect::<Vec<_>>(), [conn]);
+        assert_eq!(
+            node.net().connecting().map(|c| c.id()).collect::<Vec<_>>(),
+            [conn]
+        );
         assert_eq!(
             node.net().connection(conn).unwrap().state(),
-            PeerState::Connecting
+            ConnectionState::Connecting
         );
         let error = until_failed(&mut node, conn);
         assert_eq!(error, ConnectError::TimedOut);
@@ -635,18 +621,12 @@ mod dialling {
     }
 
     #[test]
-    fn a_dial_has_a_timeout_of_its_own() {
+    fn a_connect_has_a_timeout_of_its_own() {
         let (_listener, addr, _crowd) = saturated();
         let mut node = node(Config::default(), Recorder::default());
-        let timeouts = Timeouts {
-            connect: Some(Duration::from_millis(20)),
-            ..Timeouts::default()
-        };
-        let options = ConnectOptions {
-            timeouts: Some(timeouts),
-            duplicates: Some(Permission::Allowed),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.connection_mut().timeouts.connect = Some(Duration::from_millis(20));
+        options.allow_duplicate = true;
         let patient = node.net().connect(addr).unwrap();
         assert_eq!(
             node.net().connect(addr),
@@ -683,15 +663,13 @@ mod dialling {
     }
 
     #[test]
-    fn a_dial_has_a_framing_and_a_limit_of_its_own() {
+    fn a_connect_has_a_framing_and_a_limit_of_its_own() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let mut node = node(Config::default(), Recorder::default());
-        let options = ConnectOptions {
-            framing: Some(Framing::Delimited(b'\n')),
-            max_frame: Some(8),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.connection_mut().framing = Framing::Delimited(b'\n');
+        options.connection_mut().max_message_len = 8;
         let conn = node.net().connect_with(addr, options).unwrap();
         run_until([&mut node], |[node]| node.handler().connected() == [conn]);
         let (mut peer, _) = listener.accept().unwrap();
@@ -709,7 +687,30 @@ mod dialling {
     }
 
     #[test]
-    fn sends_to_a_dial_under_way_are_refused() {
+    fn one_that_is_paused_while_it_connects_gets_its_messages_after_the_pause() {
+        for begun in [false, true] {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut node = node(Config::default(), Recorder::default());
+            let conn = node.net().connect(listener.local_addr().unwrap()).unwrap();
+            if begun {
+                let _ = node.turn(Some(Duration::ZERO)).unwrap();
+                assert_eq!(node.net().connecting_count(), 1);
+            }
+            node.net().pause(conn);
+            run_until([&mut node], |[node]| node.handler().connected() == [conn]);
+            let (mut peer, _) = listener.accept().unwrap();
+            std::io::Write::write_all(&mut peer, &frame(b"early")).unwrap();
+            run_for(Duration::from_millis(5), [&mut node]);
+            assert!(node.handler().messages(conn).is_empty());
+            node.net().resume(conn);
+            run_until([&mut node], |[node]| {
+                node.handler().messages(conn) == [b"early"]
+            });
+        }
+    }
+
+    #[test]
+    fn sends_to_a_connect_under_way_are_refused() {
         let (_listener, addr, _crowd) = saturated();
         let mut node = node(Config::default(), Recorder::default());
         let conn = node.net().connect(addr).unwrap();
@@ -726,19 +727,22 @@ mod sending {
     use std::io::{IoSlice, Read, Write};
     use std::thread::{JoinHandle, spawn};
 
-    use peerloop::{Body, Broadcast, Bytes, Framing, LengthPrefix, ListenOptions, SendError};
-    use peerloop::{SendOutcome, Traffic};
+    use peerloop::framing::{Framing, LengthPrefix};
+    use peerloop::{Body, BroadcastOutcome, Bytes, SendError, SendOutcome, Traffic};
 
     use super::*;
 
     /// A peer that does not read, and a small buffer on both sides: what does not fit stays in the queue.
     fn narrow(config: Config, handler: Recorder) -> (TestNode, ConnId, TcpStream) {
         let config = Config {
-            send_buffer: Some(4096),
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(4096),
+                ..config.sockets
+            },
             ..config
         };
         let (mut node, addr) = listening(config, handler);
-        let peer = raw::dial_narrow(addr);
+        let peer = raw::connect_narrow(addr);
         let conn = raw::accepted(&mut node);
         (node, conn, peer)
     }
@@ -750,12 +754,16 @@ mod sending {
             while !enough(node.net(), conn) && node.net().send(conn, &[9; 1000]).is_ok() {
                 sent += 1004;
             }
-            let queued = node.net().queued(conn);
+            let before = queued_bytes(node.net(), conn);
             raw::settle(node);
-            if node.net().queued(conn) == queued {
+            if queued_bytes(node.net(), conn) == before {
                 return sent;
             }
         }
+    }
+
+    fn queued_bytes(net: &Net, conn: ConnId) -> usize {
+        net.connection(conn).map_or(0, |conn| conn.queued_bytes())
     }
 
     fn above_the_mark(net: &mut Net, conn: ConnId) -> bool {
@@ -781,10 +789,19 @@ mod sending {
 
     fn config() -> Config {
         Config {
-            queue_high: 64 * 1024,
-            queue_low: 16 * 1024,
-            queue_max: 128 * 1024,
-            loop_queue_max: 1024 * 1024,
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    high_bytes: 64 * 1024,
+                    low_bytes: 16 * 1024,
+                    max_bytes: 128 * 1024,
+                    ..Default::default()
+                },
+                ..Default::default()
+            },
+            limits: Limits {
+                loop_send_bytes: 1024 * 1024,
+                ..Default::default()
+            },
             ..Config::default()
         }
     }
@@ -794,7 +811,7 @@ mod sending {
         let (notes, queued_at_drain) = notebook::<Vec<_>>();
         let handler = Recorder::reacting(move |net, event| {
             if let Event::Drain(conn) = event {
-                notes.lock().unwrap().push(net.queued(*conn));
+                notes.lock().unwrap().push(queued_bytes(net, *conn));
             }
         });
         let (mut node, conn, mut peer) = narrow(config(), handler);
@@ -809,7 +826,7 @@ mod sending {
             run_for(Duration::from_millis(5), [&mut node]);
             assert_eq!(drains(&node), expected - 1, "nothing has left yet");
             let reader = read_away(peer, sent);
-            run_until([&mut node], |[node]| node.net().queued(conn) == 0);
+            run_until([&mut node], |[node]| queued_bytes(node.net(), conn) == 0);
             peer = reader.join().unwrap();
             assert_eq!(drains(&node), expected);
             assert!(node.net().is_writable(conn));
@@ -831,21 +848,19 @@ mod sending {
             node.net().send(conn, &[9; 1000]).unwrap();
         }
         let reader = read_away(peer, 20 * 1004);
-        run_until([&mut node], |[node]| node.net().queued(conn) == 0);
+        run_until([&mut node], |[node]| queued_bytes(node.net(), conn) == 0);
         reader.join().unwrap();
         assert_eq!(drains(&node), 0);
     }
 
     #[test]
     fn all_queues_together_have_a_cap_and_those_refused_hear_when_there_is_room() {
-        let config = Config {
-            loop_queue_max: 150 * 1024,
-            send_buffer: Some(4096),
-            ..config()
-        };
+        let mut config = config();
+        config.limits.loop_send_bytes = 150 * 1024;
+        config.sockets.send_buffer_bytes = Some(4096);
         let (mut node, addr) = listening(config, Recorder::default());
         let peers = [(); 3].map(|()| {
-            let peer = raw::dial_narrow(addr);
+            let peer = raw::connect_narrow(addr);
             (raw::accepted(&mut node), peer)
         });
         let [
@@ -855,10 +870,11 @@ mod sending {
         ] = peers;
         let sent = fill(&mut node, first, never);
         fill(&mut node, second, never);
-        assert!(node.net().metrics().queued <= 150 * 1024);
-        // Its own queue is empty, and still there is no room.
-        assert_eq!(node.net().queued(third), 0);
+        assert!(node.net().metrics().queued_bytes <= 150 * 1024);
+        // Its own queue is empty, and still there is no room. `is_writable` looks at that queue only.
+        assert_eq!(queued_bytes(node.net(), third), 0);
         assert_eq!(node.net().send(third, &[9; 2000]), Err(SendError::Full));
+        assert!(node.net().is_writable(third));
         raw::settle(&mut node);
         assert_eq!(drains(&node), 0);
         let reader = read_away(first_peer, sent);
@@ -866,18 +882,16 @@ mod sending {
             node.handler().events.contains(&Event::Drain(third))
         });
         node.net().send(third, &[9; 2000]).unwrap();
-        run_until([&mut node], |[node]| node.net().queued(first) == 0);
+        run_until([&mut node], |[node]| queued_bytes(node.net(), first) == 0);
         reader.join().unwrap();
     }
 
     /// Fills the loop's queue for one peer, and then ends that one, at the end of a chain of connections each of which
     /// is ended by the end of the one before it.
     fn ends_in_a_chain(length: usize) {
-        let config = Config {
-            queue_max: 128 * 1024,
-            loop_queue_max: 128 * 1024,
-            ..config()
-        };
+        let mut config = config();
+        config.connection.send_queue.max_bytes = 128 * 1024;
+        config.limits.loop_send_bytes = 128 * 1024;
         let (chain, filled) = notebook::<Vec<ConnId>>();
         let handler = Recorder::reacting(move |net, event| {
             if let Event::Disconnect(..) = event {
@@ -887,7 +901,7 @@ mod sending {
             }
         });
         let (mut node, full, _full_peer) = narrow(config, handler);
-        let addr = node.net().listeners().next().unwrap();
+        let addr = node.net().listeners().next().unwrap().addr;
         let (other, _other_peer) = raw::join(&mut node, addr);
         let links: Vec<(ConnId, TcpStream)> =
             (1..length).map(|_| raw::join(&mut node, addr)).collect();
@@ -900,7 +914,7 @@ mod sending {
         node.net().abort(first);
         // Until the node says that it waits for events.
         raw::settle(&mut node);
-        assert_eq!(node.net().metrics().queued, 0);
+        assert_eq!(node.net().metrics().queued_bytes, 0);
         let announced = node.handler().events.contains(&Event::Drain(other));
         assert!(announced, "after a chain of {length}");
     }
@@ -913,7 +927,13 @@ mod sending {
     #[test]
     fn a_body_in_any_form_and_of_any_length_arrives_as_one_message() {
         let config = Config {
-            queue_max: 64 << 20,
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    max_bytes: 64 << 20,
+                    ..Default::default()
+                },
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut a, to_b, mut b, to_a) = pair(config, Recorder::default(), Recorder::default());
@@ -925,16 +945,16 @@ mod sending {
             let forms: [Body<'_>; 3] = [
                 body.as_slice().into(),
                 Bytes::from(body.clone()).into(),
-                parts.as_slice().into(),
+                Body::parts(&parts),
             ];
             let net = a.net();
             net.send(to_b, &body).unwrap();
-            net.send_bytes(to_b, Bytes::from(body.clone())).unwrap();
-            net.send_parts(to_b, &parts).unwrap();
+            net.send(to_b, Bytes::from(body.clone())).unwrap();
+            net.send(to_b, Body::parts(&parts)).unwrap();
             for (token, form) in forms.into_iter().enumerate() {
                 net.send_tracked(to_b, form, token as u64).unwrap();
             }
-            assert_eq!(net.broadcast([to_b], body.as_slice()).sent, 1);
+            assert_eq!(net.broadcast([to_b], body.as_slice()).queued, 1);
             expected.extend(std::iter::repeat_n(body, 7));
             run_until([&mut a, &mut b], |[_, b]| {
                 b.handler().messages(to_a).len() == expected.len()
@@ -963,9 +983,10 @@ mod sending {
         let (notes, queued) = notebook::<Vec<_>>();
         let handler = Recorder::reacting(move |net, event| {
             if let Event::Message(conn, message) = event {
-                let other = net.connections().find(|other| other != conn);
+                let other = net.connections().find(|other| other.id() != *conn);
                 let other = other.expect("there are two");
-                notes.lock().unwrap().push(net.queued(other));
+                notes.lock().unwrap().push(other.queued_bytes());
+                let other = other.id();
                 net.send(other, b"x").expect("there is room");
                 if message == b"at once" {
                     net.flush(other);
@@ -973,7 +994,7 @@ mod sending {
             }
         });
         let (mut node, _, mut from) = raw::wire(Config::default(), handler);
-        let addr = node.net().listeners().next().unwrap();
+        let addr = node.net().listeners().next().unwrap().addr;
         let (_, _to) = raw::join(&mut node, addr);
         let messages: [&[u8]; 4] = [b"at once", b"at once", b"later", b"later"];
         // All four are delivered from one read, in one turn.
@@ -984,17 +1005,14 @@ mod sending {
 
     #[test]
     fn a_broadcast_counts_what_became_of_it_and_speaks_everybodys_framing() {
-        let config = Config {
-            send_buffer: Some(4096),
-            ..config()
-        };
+        let mut config = config();
+        config.sockets.send_buffer_bytes = Some(4096);
         let (mut node, plain) = listening(config, Recorder::default());
         let mut with = |framing| {
-            let options = ListenOptions {
-                framing: Some(framing),
-                ..ListenOptions::default()
-            };
-            node.net().listen_with("127.0.0.1:0", options).unwrap()
+            let mut options = node.net().listen_options();
+            options.connection_mut().framing = framing;
+            let listening = node.net().listen_with("127.0.0.1:0", options);
+            listening.unwrap().addr
         };
         let lines = with(Framing::Delimited(b'\n'));
         let fives = with(Framing::Fixed(5));
@@ -1002,7 +1020,7 @@ mod sending {
         let mut peers: Vec<(ConnId, TcpStream)> = [plain, plain, lines, fives, short, plain]
             .map(|addr| raw::join(&mut node, addr))
             .into();
-        let full_peer = raw::dial_narrow(plain);
+        let full_peer = raw::connect_narrow(plain);
         let full = raw::accepted(&mut node);
         fill(&mut node, full, never);
         while node.net().send(full, b"").is_ok() {}
@@ -1012,19 +1030,18 @@ mod sending {
         let mut everybody: Vec<ConnId> = peers.iter().map(|(conn, _)| *conn).collect();
         everybody.insert(1, gone);
         everybody.insert(3, full);
-        let counts = |sent, unfit| Broadcast {
-            sent,
-            full: 1,
-            closed: 1,
-            unfit,
+        // Queued, full, closed, unsendable.
+        let counts = |outcome: BroadcastOutcome| {
+            let BroadcastOutcome { queued, full, .. } = outcome;
+            [queued, full, outcome.closed, outcome.unsendable]
         };
         let hello = node.net().broadcast(everybody.clone(), b"hello");
-        assert_eq!(hello, counts(6, 0));
+        assert_eq!(counts(hello), [6, 1, 1, 0]);
         // Neither a line nor five bytes; then longer than one byte can say as well.
         let odd = node.net().broadcast(everybody.clone(), b"li\nnes");
-        assert_eq!(odd, counts(4, 2));
-        let long = Bytes::from(vec![b'x'; 20_000]);
-        assert_eq!(node.net().broadcast(everybody, long), counts(4, 2));
+        assert_eq!(counts(odd), [4, 1, 1, 2]);
+        let long = node.net().broadcast(everybody, vec![b'x'; 20_000]);
+        assert_eq!(counts(long), [4, 1, 1, 2]);
         let plainly = [frame(b"hello"), frame(b"li\nnes"), frame(&[b'x'; 20_000])].concat();
         let in_lines = [b"hello\n".as_slice(), &[b'x'; 20_000], b"\n"].concat();
         let expected: [&[u8]; 6] = [
@@ -1036,7 +1053,7 @@ mod sending {
             &plainly,
         ];
         for (conn, _) in &peers {
-            node.net().shutdown_write(*conn);
+            node.net().close_write(*conn);
         }
         let readers: Vec<_> = peers
             .drain(..)
@@ -1053,6 +1070,25 @@ mod sending {
             assert!(reader.join().unwrap() == expected);
         }
         drop(full_peer);
+    }
+
+    #[test]
+    fn a_broadcast_to_all_reaches_all_but_one_and_none_that_is_closing() {
+        let (mut node, addr) = listening(Config::default(), Recorder::default());
+        let peers = [(); 4].map(|()| raw::join(&mut node, addr));
+        let (except, closing) = (peers[1].0, peers[2].0);
+        node.net().close(closing);
+        assert_eq!(node.net().broadcast_all(b"one", Some(except)).queued, 2);
+        assert_eq!(node.net().broadcast_all(b"two", None).queued, 3);
+        node.net().shutdown(Duration::from_secs(3600));
+        raw::settle(&mut node);
+        let both = [frame(b"one"), frame(b"two")].concat();
+        let expected = [both.clone(), frame(b"two"), Vec::new(), both];
+        for ((_, mut peer), expected) in peers.into_iter().zip(expected) {
+            let mut received = Vec::new();
+            peer.read_to_end(&mut received).expect("an end");
+            assert_eq!(received, expected);
+        }
     }
 
     #[test]
@@ -1078,12 +1114,11 @@ mod sending {
             expected.messages_received = 1;
             expected.bytes_received = 4 + 3;
             b.net().send(to_a, b"one").unwrap();
-            let mirrored = Traffic {
-                messages_sent: expected.messages_received,
-                bytes_sent: expected.bytes_received,
-                messages_received: expected.messages_sent,
-                bytes_received: expected.bytes_sent,
-            };
+            let mut mirrored = Traffic::default();
+            mirrored.messages_sent = expected.messages_received;
+            mirrored.bytes_sent = expected.bytes_received;
+            mirrored.messages_received = expected.messages_sent;
+            mirrored.bytes_received = expected.bytes_sent;
             run_until([&mut a, &mut b], |[a, b]| {
                 a.handler().messages(to_b).len() == 1
                     && b.handler().messages(to_a).len() == messages
@@ -1095,28 +1130,91 @@ mod sending {
                 a.handler().ended(to_b).is_some() && b.handler().ended(to_a).is_some()
             });
             total += expected;
-            assert_eq!(a.net().stats(), total);
+            assert_eq!(a.net().traffic(), total);
         }
-        assert_eq!(b.net().stats().bytes_received, total.bytes_sent);
-        assert_eq!(b.net().stats().messages_received, 2 + 17 + 64);
+        assert_eq!(b.net().traffic().bytes_received, total.bytes_sent);
+        assert_eq!(b.net().traffic().messages_received, 2 + 17 + 64);
     }
 
     #[test]
     fn what_is_lost_with_a_connection_is_counted() {
         let (mut node, conn, _peer) = narrow(config(), Recorder::default());
         fill(&mut node, conn, never);
-        let queued = node.net().queued(conn);
+        let queued = queued_bytes(node.net(), conn);
         assert!(queued > 100_000);
         node.net().abort(conn);
         raw::settle(&mut node);
         let metrics = node.net().metrics();
-        assert_eq!((metrics.bytes_lost, metrics.queued), (queued as u64, 0));
-        assert!(metrics.queued_max >= queued && metrics.sends_refused > 0);
+        assert_eq!(
+            (metrics.bytes_lost, metrics.queued_bytes),
+            (queued as u64, 0)
+        );
+        assert!(metrics.max_queued_bytes >= queued && metrics.sends_refused > 0);
+    }
+}
+
+mod transports {
+    use std::io::Read;
+
+    use peerloop::error::TransportError;
+
+    use super::*;
+
+    /// A raw peer and a connection to a raw listener, for a node whose `transport` gives neither what it needs.
+    fn assert_fails_closed(mut node: TestNode, expected: TransportError) {
+        let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
+        let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut inbound = raw::connect(addr);
+        let outbound = node.net().connect(other.local_addr().unwrap()).unwrap();
+        run_until([&mut node], |[node]| node.handler().events.len() == 3);
+        let (mut accepted, _) = other.accept().unwrap();
+        run_for(Duration::from_millis(5), [&mut node]);
+        let error = ConnectError::Transport(expected);
+        let failed = |event: &Event| match event {
+            Event::ConnectFailed(conn, which) if *which == error => Some(*conn),
+            _ => None,
+        };
+        let failed: Vec<ConnId> = node.handler().events[1..]
+            .iter()
+            .filter_map(failed)
+            .collect();
+        assert_eq!(failed.len(), 2, "{:?}", node.handler().events);
+        assert!(failed[0] != failed[1] && failed.contains(&outbound));
+        for peer in [&mut inbound, &mut accepted] {
+            let mut received = Vec::new();
+            let _ = peer.read_to_end(&mut received);
+            assert_eq!(received, b"", "no plaintext");
+        }
+        assert_eq!(node.net().connection_count(), 0);
+        assert_eq!(node.net().connecting_count(), 0);
+    }
+
+    #[test]
+    fn plain_ones_are_refused_where_a_session_is_required() {
+        let config = Config {
+            connection: ConnectionConfig {
+                require_session: true,
+                ..Default::default()
+            },
+            ..Config::default()
+        };
+        let node = node(config, Recorder::default());
+        assert_fails_closed(node, TransportError::SessionRequired);
+    }
+
+    #[test]
+    fn those_that_the_handler_could_not_make_end_the_connection() {
+        let handler = Recorder {
+            sessions: Box::new(|_, _| Err(std::io::Error::other("no key"))),
+            ..Recorder::default()
+        };
+        let node = node(Config::default(), handler);
+        assert_fails_closed(node, TransportError::Handler);
     }
 }
 
 mod looking_around {
-    use peerloop::{ConnMap, Direction, PeerState};
+    use peerloop::{ConnMap, ConnectionState, Direction};
 
     use super::*;
 
@@ -1124,7 +1222,7 @@ mod looking_around {
     fn assert_consistent(node: &mut TestNode, peers: &[(ConnId, TcpStream)]) {
         let net = node.net();
         assert_eq!(net.connection_count(), peers.len());
-        let mut listed: Vec<ConnId> = net.connections().collect();
+        let mut listed: Vec<ConnId> = net.connections().map(|c| c.id()).collect();
         listed.sort();
         let mut expected: Vec<ConnId> = peers.iter().map(|(conn, _)| *conn).collect();
         expected.sort();
@@ -1132,9 +1230,13 @@ mod looking_around {
         for (conn, theirs) in peers {
             let peer = net.connection(*conn).expect("it is one of them");
             let (addr, local_addr) = (theirs.local_addr().unwrap(), theirs.peer_addr().unwrap());
-            assert_eq!((peer.addr(), peer.local_addr()), (addr, Some(local_addr)));
-            assert_eq!((peer.id(), peer.direction()), (*conn, Direction::Inbound));
-            assert_eq!((peer.state(), peer.queued()), (PeerState::Connected, 0));
+            let info = peer.info();
+            assert_eq!((info.addr, info.local_addr), (addr, Some(local_addr)));
+            assert_eq!((peer.id(), info.direction), (*conn, Direction::Inbound));
+            assert_eq!(
+                (peer.state(), peer.queued_bytes()),
+                (ConnectionState::Connected, 0)
+            );
             assert!(peer.since() <= net.now());
             assert_eq!(net.find(addr), Some(*conn));
         }
@@ -1168,7 +1270,7 @@ mod looking_around {
         assert_eq!(node.net().connections().count(), 0);
         assert_eq!(node.net().connection_count(), 0);
         let state = node.net().connection(conn).map(|peer| peer.state());
-        assert_eq!(state, Some(PeerState::Closing));
+        assert_eq!(state, Some(ConnectionState::Closing));
     }
 
     #[test]
@@ -1177,7 +1279,9 @@ mod looking_around {
         let handler = Recorder::reacting(move |net, event| {
             if let Event::Disconnect(conn, _) = event {
                 let refused = net.send(*conn, b"too late").is_err();
-                let known = net.connection(*conn).map(|peer| (peer.addr(), refused));
+                let known = net
+                    .connection(*conn)
+                    .map(|peer| (peer.info().addr, refused));
                 notes.lock().unwrap().push((known, net.connection_count()));
             }
         });
@@ -1215,10 +1319,10 @@ mod looking_around {
     fn a_map_by_connection_follows_them_through_reused_slots() {
         use std::io::Write;
         let mut node = Node::new(Config::default(), Tally::default()).unwrap();
-        let addr = node.net().listen("127.0.0.1:0").unwrap();
+        let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
         for round in 1..=3 {
             let peers = [1, 2, 3].map(|count| {
-                let mut peer = raw::dial(addr);
+                let mut peer = raw::connect(addr);
                 peer.write_all(&frame(b"x").repeat(count)).unwrap();
                 peer
             });
@@ -1238,7 +1342,9 @@ mod looking_around {
 mod settings {
     use std::io::ErrorKind;
 
-    use peerloop::{ConfigError, Framing, Timeouts};
+    use peerloop::config::Timeouts;
+    use peerloop::error::ConfigError;
+    use peerloop::framing::Framing;
 
     use super::*;
 
@@ -1246,39 +1352,57 @@ mod settings {
     fn one_that_cannot_work_is_named_before_anything_is_started() {
         type Change = fn(&mut Config);
         let cases: [(&str, Change); 20] = [
-            ("max_frame", |config| config.max_frame = 0),
-            ("max_connections", |config| config.max_connections = 0),
-            ("queue_high", |config| config.queue_high = 0),
-            ("queue_low", |config| {
-                config.queue_low = config.queue_high + 1
+            ("max_message_len", |config| {
+                config.connection.max_message_len = 0
             }),
-            ("queue_max", |config| {
-                config.queue_max = config.queue_high - 1
+            ("limits.max_connections", |config| {
+                config.limits.max_connections = 0
             }),
-            ("loop_queue_max", |config| config.loop_queue_max = 1),
-            ("read_buffer", |config| config.read_buffer = 4095),
-            ("read_budget", |config| config.read_budget = 0),
-            ("write_budget", |config| config.write_budget = 0),
-            ("accept_budget", |config| config.accept_budget = 0),
-            ("command_budget", |config| config.command_budget = 0),
-            ("command_queue", |config| config.command_queue = 0),
+            ("send_queue.high_bytes", |config| {
+                config.connection.send_queue.high_bytes = 0
+            }),
+            ("send_queue.low_bytes", |config| {
+                config.connection.send_queue.low_bytes = config.connection.send_queue.high_bytes + 1
+            }),
+            ("send_queue.max_bytes", |config| {
+                config.connection.send_queue.max_bytes = config.connection.send_queue.high_bytes - 1
+            }),
+            ("limits.loop_send_bytes", |config| {
+                config.limits.loop_send_bytes = 1
+            }),
+            ("read_buffer_bytes", |config| {
+                config.read_buffer_bytes = 4095
+            }),
+            ("budget.read_bytes", |config| config.budget.read_bytes = 0),
+            ("budget.write_bytes", |config| config.budget.write_bytes = 0),
+            ("budget.accepts", |config| config.budget.accepts = 0),
+            ("budget.commands", |config| config.budget.commands = 0),
+            ("commands.max_commands", |config| {
+                config.commands.max_commands = 0
+            }),
             ("accept_backoff", |config| {
                 config.accept_backoff = Duration::ZERO
             }),
-            ("send_buffer", |config| config.send_buffer = Some(0)),
-            ("receive_buffer", |config| config.receive_buffer = Some(0)),
-            ("keepalive", |config| {
-                config.keepalive = Some(Duration::ZERO)
+            ("sockets.send_buffer_bytes", |config| {
+                config.sockets.send_buffer_bytes = Some(0)
             }),
-            ("framing", |config| config.framing = Framing::Fixed(0)),
+            ("sockets.receive_buffer_bytes", |config| {
+                config.sockets.receive_buffer_bytes = Some(0)
+            }),
+            ("sockets.keepalive", |config| {
+                config.sockets.keepalive = Some(Duration::ZERO)
+            }),
             ("framing", |config| {
-                config.framing = Framing::Fixed(config.max_frame + 1);
+                config.connection.framing = Framing::Fixed(0)
+            }),
+            ("framing", |config| {
+                config.connection.framing = Framing::Fixed(config.connection.max_message_len + 1);
             }),
             ("timeouts.connect", |config| {
-                config.timeouts.connect = Some(Duration::ZERO);
+                config.connection.timeouts.connect = Some(Duration::ZERO);
             }),
             ("timeouts.linger", |config| {
-                config.timeouts.linger = Some(Duration::ZERO);
+                config.connection.timeouts.linger = Some(Duration::ZERO);
             }),
         ];
         for (field, change) in cases {
@@ -1297,18 +1421,24 @@ mod settings {
     fn those_that_were_made_are_those_that_are_read() {
         let config = Config {
             name: "Ada".to_owned(),
-            max_connections: 7,
-            timeouts: Timeouts {
-                connect: None,
-                linger: None,
-                ..Timeouts::default()
+            limits: Limits {
+                max_connections: 7,
+                ..Default::default()
+            },
+            connection: ConnectionConfig {
+                timeouts: Timeouts {
+                    connect: None,
+                    linger: None,
+                    ..Timeouts::default()
+                },
+                ..Default::default()
             },
             ..Config::default()
         };
         let mut named = node(config, Recorder::default());
         assert_eq!(named.net().name(), "Ada");
-        assert_eq!(named.net().config().max_connections, 7);
-        assert_eq!(named.net().config().timeouts.connect, None);
+        assert_eq!(named.net().config().limits.max_connections, 7);
+        assert_eq!(named.net().config().connection.timeouts.connect, None);
         let names = [(); 2].map(|()| {
             let mut unnamed = node(Config::default(), Recorder::default());
             let name = unnamed.net().name().to_owned();
@@ -1323,19 +1453,20 @@ mod settings {
         let handed_in = bound([127, 0, 0, 1]);
         let watched = Socket::from(handed_in.as_fd().try_clone_to_owned().unwrap());
         let config = Config {
-            nodelay: true,
-            keepalive: Some(Duration::from_secs(77)),
+            sockets: SocketConfig {
+                nodelay: true,
+                keepalive: Some(Duration::from_secs(77)),
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut listener, addr) = listening(Config::default(), Recorder::default());
-        let mut dialler = node(config, Recorder::default());
-        let options = peerloop::ConnectOptions {
-            socket: Some(handed_in),
-            ..peerloop::ConnectOptions::default()
-        };
-        let conn = dialler.net().connect_with(addr, options).unwrap();
-        run_until([&mut dialler, &mut listener], |[dialler, _]| {
-            dialler.handler().connected() == [conn]
+        let mut connector = node(config, Recorder::default());
+        let mut options = connector.net().connect_options();
+        options.bound_socket = Some(handed_in.into());
+        let conn = connector.net().connect_with(addr, options).unwrap();
+        run_until([&mut connector, &mut listener], |[connector, _]| {
+            connector.handler().connected() == [conn]
         });
         assert!(watched.tcp_nodelay().unwrap() && watched.keepalive().unwrap());
         let time = watched.tcp_keepalive_time().unwrap();
@@ -1353,7 +1484,7 @@ mod shutting_down {
     /// Like `Node::run`, with a bound.
     fn run(node: &mut TestNode) {
         let end = Instant::now() + util::PATIENCE;
-        while node.turn(Some(Duration::from_millis(1))).unwrap() != Turn::Stopped {
+        while util::turn(node, Some(Duration::from_millis(1))) != Turn::Stopped {
             assert!(Instant::now() < end, "it does not stop");
         }
         node.run().expect("it has stopped for good");
@@ -1362,9 +1493,12 @@ mod shutting_down {
     /// Only the grace ends a connection whose peer does nothing.
     fn without_linger() -> Config {
         Config {
-            timeouts: Timeouts {
-                linger: None,
-                ..Timeouts::default()
+            connection: ConnectionConfig {
+                timeouts: Timeouts {
+                    linger: None,
+                    ..Timeouts::default()
+                },
+                ..Default::default()
             },
             ..Config::default()
         }
@@ -1373,7 +1507,7 @@ mod shutting_down {
     #[test]
     fn gracefully_lets_everything_leave_that_was_queued() {
         let (mut node, conn, mut peer) = raw::wire(Config::default(), Recorder::default());
-        let addr = node.net().listeners().next().unwrap();
+        let addr = node.net().listeners().next().unwrap().addr;
         for _ in 0..30 {
             node.net().send(conn, &[7; 100_000]).unwrap();
         }
@@ -1391,14 +1525,10 @@ mod shutting_down {
 
     #[test]
     fn ends_what_is_left_when_the_grace_is_over_and_not_earlier() {
-        let (mut node, conn, _peer) = raw::wire(
-            Config {
-                send_buffer: Some(4096),
-                queue_max: 32 << 20,
-                ..without_linger()
-            },
-            Recorder::default(),
-        );
+        let mut config = without_linger();
+        config.sockets.send_buffer_bytes = Some(4096);
+        config.connection.send_queue.max_bytes = 32 << 20;
+        let (mut node, conn, _peer) = raw::wire(config, Recorder::default());
         node.net().send(conn, &[7; 8 << 20]).unwrap();
         let begun = Instant::now();
         node.net().shutdown(Duration::from_millis(60));
@@ -1406,7 +1536,7 @@ mod shutting_down {
         assert!(begun.elapsed() >= Duration::from_millis(60));
         assert_eq!(node.handler().ended(conn), Some(DisconnectReason::Shutdown));
         assert!(node.net().metrics().bytes_lost > 0);
-        assert_eq!(node.net().metrics().queued, 0);
+        assert_eq!(node.net().metrics().queued_bytes, 0);
     }
 
     #[test]
@@ -1418,7 +1548,7 @@ mod shutting_down {
         }
         run(&mut node);
         node.net().shutdown(Duration::ZERO);
-        assert_eq!(node.turn(None).unwrap(), Turn::Stopped);
+        assert_eq!(util::turn(&mut node, None), Turn::Stopped);
         let ends = |event: &Event| matches!(event, Event::Disconnect(..));
         assert_eq!(node.handler().count(ends), 1);
         assert!(node.handler().ended(conn).is_some());
@@ -1436,7 +1566,7 @@ mod shutting_down {
     }
 
     #[test]
-    fn dials_under_way_fail_with_that_reason_and_are_never_disconnected() {
+    fn connects_under_way_fail_with_that_reason_and_are_never_disconnected() {
         for grace in [Duration::ZERO, Duration::from_secs(3600)] {
             for begun in [false, true] {
                 let (_listener, addr, _crowd) = saturated();
@@ -1460,9 +1590,9 @@ mod shutting_down {
             if let Event::Message(..) = event {
                 net.shutdown(Duration::ZERO);
                 let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
-                let dial = net.connect(nowhere).map(|_| ());
+                let connect = net.connect(nowhere).map(|_| ());
                 let listen = net.listen("127.0.0.1:0").map_err(|error| error.kind());
-                notes.lock().unwrap().push((dial, listen));
+                notes.lock().unwrap().push((connect, listen));
             }
         });
         let (mut node, _, mut peer) = raw::wire(Config::default(), handler);
@@ -1488,7 +1618,7 @@ mod shutting_down {
         let mut idle = node(Config::default(), Recorder::default());
         idle.net().shutdown(Duration::from_secs(3600));
         idle.run().unwrap();
-        assert_eq!(idle.turn(None).unwrap(), Turn::Stopped);
+        assert_eq!(util::turn(&mut idle, None), Turn::Stopped);
         assert_eq!(idle.handler().events, [Event::Start]);
     }
 
@@ -1499,7 +1629,7 @@ mod shutting_down {
         a.net().send(to_b, b"last words").unwrap();
         a.net().shutdown(Duration::from_secs(3600));
         run_until([&mut a, &mut b], |[a, b]| {
-            b.handler().ended(to_a).is_some() && a.turn(None).unwrap() == Turn::Stopped
+            b.handler().ended(to_a).is_some() && util::turn(a, None) == Turn::Stopped
         });
         assert_eq!(b.handler().messages(to_a), [b"last words"]);
         assert_eq!(b.handler().ended(to_a), Some(DisconnectReason::PeerClosed));
@@ -1515,11 +1645,14 @@ mod shutting_down {
             }
         });
         let (mut node, conn, mut peer) = raw::wire(Config::default(), handler);
-        let addr = node.net().listeners().next().unwrap();
+        let addr = node.net().listeners().next().unwrap().addr;
+        let (_, mut idle) = raw::join(&mut node, addr);
         node.net().send(conn, b"never sent").unwrap();
         drop(node);
         let mut received = Vec::new();
-        peer.read_to_end(&mut received).unwrap();
+        let cut = peer.read_to_end(&mut received).unwrap_err();
+        assert_eq!(cut.kind(), std::io::ErrorKind::ConnectionReset);
+        idle.read_to_end(&mut received).expect("a clean end");
         assert_eq!(received, b"");
         TcpListener::bind(addr).expect("the port is free");
         assert_eq!(called.lock().unwrap().len(), 0);
@@ -1530,6 +1663,7 @@ mod embedding {
     use std::io::{Read, Write};
     use std::thread;
 
+    #[cfg(not(mio_unsupported_force_poll_poll))]
     use mio::{Events, Interest, Poll, Token};
     use peerloop::Handle;
 
@@ -1549,7 +1683,7 @@ mod embedding {
             let mut node = node;
             node.run().map(|()| node)
         });
-        let mut peer = raw::dial(addr);
+        let mut peer = raw::connect(addr);
         peer.write_all(&frame(b"over there")).unwrap();
         let mut answer = [0; 14];
         peer.read_exact(&mut answer).unwrap();
@@ -1581,7 +1715,10 @@ mod embedding {
             ..Timeouts::default()
         };
         let config = Config {
-            timeouts,
+            connection: ConnectionConfig {
+                timeouts,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::default());
@@ -1614,12 +1751,14 @@ mod embedding {
     }
 
     /// A poll loop of somebody else's, that watches a node's descriptor.
+    #[cfg(not(mio_unsupported_force_poll_poll))]
     struct ForeignLoop {
         poll: Poll,
         events: Events,
         _watched: mio::net::TcpStream,
     }
 
+    #[cfg(not(mio_unsupported_force_poll_poll))]
     impl ForeignLoop {
         fn watching(node: &TestNode) -> Self {
             let poll = Poll::new().unwrap();
@@ -1644,6 +1783,7 @@ mod embedding {
         }
     }
 
+    #[cfg(not(mio_unsupported_force_poll_poll))]
     #[test]
     fn the_descriptor_is_readable_when_a_turn_is_due() {
         let (mut node, addr) = listening(Config::default(), Recorder::default());
@@ -1651,8 +1791,8 @@ mod embedding {
         raw::settle(&mut node);
         outside.wait(Some(Duration::ZERO));
         assert!(!outside.wait(Some(Duration::ZERO)), "nothing is due");
-        let mut peer = raw::dial(addr);
-        assert!(outside.wait(Some(util::PATIENCE)), "somebody dials");
+        let mut peer = raw::connect(addr);
+        assert!(outside.wait(Some(util::PATIENCE)), "somebody connects");
         raw::settle(&mut node);
         assert_eq!(node.handler().connected().len(), 1);
         peer.write_all(&frame(b"x")).unwrap();
@@ -1666,6 +1806,7 @@ mod embedding {
         assert!(outside.wait(Some(util::PATIENCE)), "a command comes");
     }
 
+    #[cfg(not(mio_unsupported_force_poll_poll))]
     #[test]
     fn nested_in_another_loop_nothing_is_missed() {
         let handler = Recorder::reacting(|net, event| match event {
@@ -1678,14 +1819,14 @@ mod embedding {
             }
             Event::Timer(_, key) => {
                 let conn = net.connections().next().expect("there is one");
-                net.send(conn, &[*key as u8]).expect("there is room");
+                net.send(conn.id(), &[*key as u8]).expect("there is room");
             }
             _ => {}
         });
         let (mut node, addr) = listening(Config::default(), handler);
         let mut outside = ForeignLoop::watching(&node);
         let peer = thread::spawn(move || {
-            let mut peer = raw::dial(addr);
+            let mut peer = raw::connect(addr);
             for number in 0..200 {
                 peer.write_all(&frame(&[number])).expect("room");
                 let mut answer = [0; 5];

@@ -1,4 +1,4 @@
-//! Faults of the user's own code, and what else a connection survives or ends by: panics, slow callbacks, overflowing
+//! Faults of the user's own code, and what else a connection survives or ends by: panics, slow turns, overflowing
 //! queues, half-open connections, paused peers that hang up, and a full queue of commands.
 
 mod util;
@@ -10,14 +10,16 @@ use std::sync::Once;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use peerloop::config::{CommandQueueConfig, ConnectionConfig, OnFull, OnPanic, SendQueueConfig};
+use peerloop::error::FramingError;
+use peerloop::framing::{Decoded, Framer, Framing};
 use peerloop::{
-    Admission, Bytes, Config, ConnId, ConnectError, ConnectOptions, Decoded, DisconnectReason,
-    Framer, Framing, FramingError, HalfOpen, Handler, ListenOptions, Net, Node, Overflow, Panics,
+    Admission, Bytes, Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node,
     SendError, SendOutcome, TimerId,
 };
 use socket2::{Domain, Socket, Type};
 use util::PATIENCE;
-use util::raw::{dial, reset};
+use util::raw::{connect, reset};
 
 /// What every panic of these tests says.
 const ON_PURPOSE: &str = "on purpose";
@@ -44,7 +46,7 @@ enum Callback {
     Message,
     Drain,
     Sent,
-    Finished,
+    ReadClosed,
     ConnectFailed,
     Disconnect,
     Timer,
@@ -104,7 +106,7 @@ impl Handler for Clumsy {
         self.enter(Callback::Start, None);
     }
 
-    fn on_accept(&mut self, _: &mut Net, _: SocketAddr) -> Admission {
+    fn on_accept(&mut self, _: &mut Net, _: &ConnInfo) -> Admission {
         self.enter(Callback::Accept, None);
         Admission::Admit
     }
@@ -128,11 +130,11 @@ impl Handler for Clumsy {
         self.enter(Callback::Sent, Some(conn));
     }
 
-    fn on_finished(&mut self, _: &mut Net, conn: ConnId) {
-        self.enter(Callback::Finished, Some(conn));
+    fn on_read_closed(&mut self, _: &mut Net, conn: ConnId) {
+        self.enter(Callback::ReadClosed, Some(conn));
     }
 
-    fn on_connect_failed(&mut self, _: &mut Net, conn: ConnId, _: SocketAddr, _: ConnectError) {
+    fn on_connect_failed(&mut self, _: &mut Net, conn: ConnId, _: &ConnInfo, _: ConnectError) {
         self.enter(Callback::ConnectFailed, Some(conn));
     }
 
@@ -154,7 +156,7 @@ type ClumsyNode = Node<Clumsy>;
 
 fn listening(config: Config) -> (ClumsyNode, SocketAddr) {
     let mut node = Node::new(config, Clumsy::default()).unwrap();
-    let addr = node.net().listen("127.0.0.1:0").unwrap();
+    let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
     (node, addr)
 }
 
@@ -175,7 +177,7 @@ fn run_for(node: &mut ClumsyNode, time: Duration) {
 
 fn join(node: &mut ClumsyNode, addr: SocketAddr) -> (ConnId, TcpStream) {
     let before = node.handler().connected().len();
-    let peer = dial(addr);
+    let peer = connect(addr);
     run_until(node, |node| node.handler().connected().len() > before);
     (node.handler().connected()[before], peer)
 }
@@ -225,9 +227,15 @@ mod a_panic {
 
     fn config() -> Config {
         Config {
-            queue_low: 512,
-            queue_high: 1024,
-            half_open: HalfOpen::Allowed,
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    low_bytes: 512,
+                    high_bytes: 1024,
+                    ..Default::default()
+                },
+                allow_half_open: true,
+                ..Default::default()
+            },
             ..Config::default()
         }
     }
@@ -294,7 +302,7 @@ mod a_panic {
     fn in_on_accept_turns_the_newcomer_away() {
         ends_nothing(Callback::Accept, |node, addr| {
             let before = node.handler().connected().len();
-            let mut peer = dial(addr);
+            let mut peer = connect(addr);
             run_until(node, |node| node.handler().panics_in.is_none());
             assert!(is_closed(&mut peer));
             assert_eq!(node.handler().connected().len(), before);
@@ -306,7 +314,7 @@ mod a_panic {
         let (mut node, addr, mut honest) = with_honest_peer();
         for times in 1..=2 {
             node.handler_mut().panics_in = Some(Callback::Connect);
-            let mut peer = dial(addr);
+            let mut peer = connect(addr);
             peer.write_all(&frame(b"too late")).unwrap();
             run_until(&mut node, |node| node.handler().ends.len() == times);
             let (conn, reason) = node.handler().ends[times - 1];
@@ -320,7 +328,7 @@ mod a_panic {
     }
 
     #[test]
-    fn in_on_connect_of_a_dial_ends_it_as_a_connection() {
+    fn in_on_connect_of_a_connect_ends_it_as_a_connection() {
         let (mut node, _, mut honest) = with_honest_peer();
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         for times in 1..=2 {
@@ -372,8 +380,8 @@ mod a_panic {
     }
 
     #[test]
-    fn in_on_finished_ends_the_connection() {
-        ends_its_connection(Callback::Finished, |_, _, peer| {
+    fn in_on_read_closed_ends_the_connection() {
+        ends_its_connection(Callback::ReadClosed, |_, _, peer| {
             peer.shutdown(Shutdown::Write).unwrap();
         });
     }
@@ -392,8 +400,8 @@ mod a_panic {
         assert_served(&mut node, &mut honest);
     }
 
-    /// A dial to where nobody listens.
-    fn dial_nobody(node: &mut ClumsyNode, _: SocketAddr) {
+    /// A connect to an address without a listener.
+    fn connect_nobody(node: &mut ClumsyNode, _: SocketAddr) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         socket.bind(&any.into()).unwrap();
@@ -404,7 +412,7 @@ mod a_panic {
 
     #[test]
     fn in_on_connect_failed_ends_nothing() {
-        ends_nothing(Callback::ConnectFailed, dial_nobody);
+        ends_nothing(Callback::ConnectFailed, connect_nobody);
     }
 
     #[test]
@@ -418,7 +426,11 @@ mod a_panic {
             assert_eq!(until_ended(node, conn), DisconnectReason::Local);
             run_for(node, Duration::from_millis(5));
             let calls = node.handler().calls_for(conn);
-            let all = [Callback::Connect, Callback::Finished, Callback::Disconnect];
+            let all = [
+                Callback::Connect,
+                Callback::ReadClosed,
+                Callback::Disconnect,
+            ];
             assert_eq!(calls, all);
         });
     }
@@ -455,10 +467,8 @@ mod a_panic {
     #[test]
     fn is_contained_whichever_half_of_a_framer_it_comes_from() {
         for body in [b"decode", b"encode"] {
-            let config = Config {
-                framing: Framing::Custom(Box::new(ClumsyFramer)),
-                ..config()
-            };
+            let mut config = config();
+            config.connection.framing = Framing::custom(|| ClumsyFramer);
             let (mut node, addr) = listening(config);
             let (honest, mut honest_peer) = join(&mut node, addr);
             for times in 1..=2 {
@@ -481,10 +491,8 @@ mod a_panic {
     /// It belongs to one connection; who sends may serve another one, or be another thread.
     #[test]
     fn in_a_framers_encode_ends_its_own_connection_whoever_sends() {
-        let config = Config {
-            framing: Framing::Custom(Box::new(ClumsyFramer)),
-            ..config()
-        };
+        let mut config = config();
+        config.connection.framing = Framing::custom(|| ClumsyFramer);
         let (mut node, addr) = listening(config);
         let (honest, mut honest_peer) = join(&mut node, addr);
         let handle = node.handle();
@@ -534,10 +542,6 @@ mod a_panic {
             wire.extend_from_slice(body);
             Ok(())
         }
-
-        fn fresh(&self) -> Box<dyn Framer> {
-            Box::new(Self)
-        }
     }
 
     #[test]
@@ -557,7 +561,7 @@ mod a_panic {
         ];
         for (callback, provoke) in provocations {
             let config = Config {
-                panics: Panics::Unwind,
+                on_panic: OnPanic::Unwind,
                 ..config()
             };
             let (mut node, conn, mut peer) = wire(config);
@@ -572,50 +576,81 @@ mod a_panic {
     }
 }
 
-mod a_slow_callback {
+mod a_slow_turn {
     use super::*;
 
-    /// How many were counted after a call that takes this long.
-    fn counted(slow_callback: Option<Duration>, takes: Duration) -> u64 {
+    /// How many were counted after so many calls, each of which takes this long.
+    fn counted(slow_turn: Option<Duration>, calls: u64, takes: Duration) -> u64 {
         let config = Config {
-            slow_callback,
+            slow_turn,
             ..Config::default()
         };
         let (mut node, _) = listening(config);
         let handle = node.handle();
         let before = node.net().metrics();
-        handle.post(move |_, _| thread::sleep(takes)).unwrap();
-        run_until(&mut node, |node| node.net().metrics().commands == 1);
-        node.net().metrics().slow_callbacks - before.slow_callbacks
+        for _ in 0..calls {
+            handle.post(move |_, _| thread::sleep(takes)).unwrap();
+        }
+        run_until(&mut node, |node| node.net().metrics().commands == calls);
+        node.net().metrics().slow_turns - before.slow_turns
     }
 
     #[test]
     fn is_counted() {
         // Others may be slow too while this machine has other things to do.
         let limit = Duration::from_millis(1);
-        assert!(counted(Some(limit), Duration::from_millis(5)) >= 1);
+        assert!(counted(Some(limit), 1, Duration::from_millis(5)) >= 1);
+    }
+
+    #[test]
+    fn is_what_many_short_callbacks_make() {
+        let limit = Duration::from_millis(40);
+        assert!(counted(Some(limit), 10, Duration::from_millis(5)) >= 1);
+    }
+
+    /// The time for which a turn waits for events is not its work.
+    #[test]
+    fn is_not_one_that_waits_for_events() {
+        let config = Config {
+            slow_turn: Some(Duration::from_millis(40)),
+            ..Config::default()
+        };
+        let (mut node, _) = listening(config);
+        run_for(&mut node, Duration::from_millis(5));
+        let mut is_slow = || {
+            let before = node.net().metrics().slow_turns;
+            let _ = node.turn(Some(Duration::from_millis(50))).unwrap();
+            node.net().metrics().slow_turns > before
+        };
+        // Any of them may be slow while this machine has other things to do, but not all.
+        assert!((0..10).any(|_| !is_slow()));
     }
 
     #[test]
     fn is_one_that_takes_longer_than_the_limit() {
-        assert_eq!(counted(Some(PATIENCE), Duration::from_millis(5)), 0);
+        assert_eq!(counted(Some(PATIENCE), 1, Duration::from_millis(5)), 0);
     }
 
     #[test]
     fn is_not_counted_when_nobody_asks() {
-        assert_eq!(counted(None, Duration::from_millis(5)), 0);
+        assert_eq!(counted(None, 1, Duration::from_millis(5)), 0);
     }
 }
 
 mod an_overflowing_queue {
     use super::*;
 
-    fn config(overflow: Overflow) -> Config {
+    fn config(on_full: OnFull) -> Config {
         Config {
-            queue_low: 1024,
-            queue_high: 4096,
-            queue_max: 8192,
-            overflow,
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    low_bytes: 1024,
+                    high_bytes: 4096,
+                    max_bytes: 8192,
+                    on_full,
+                },
+                ..Default::default()
+            },
             ..Config::default()
         }
     }
@@ -629,9 +664,9 @@ mod an_overflowing_queue {
 
     #[test]
     fn ends_the_connection_once_where_that_is_wanted() {
-        let (mut node, conn, mut peer) = wire(config(Overflow::Close));
+        let (mut node, conn, mut peer) = wire(config(OnFull::Disconnect));
         let (other, mut other_peer) = {
-            let addr = node.net().listeners().next().unwrap();
+            let addr = node.net().listeners().next().unwrap().addr;
             join(&mut node, addr)
         };
         let errors = overflow(node.net(), conn);
@@ -649,7 +684,7 @@ mod an_overflowing_queue {
             (metrics.send_queue_overflows, metrics.sends_refused),
             (1, 1)
         );
-        assert_eq!(metrics.queued, 0);
+        assert_eq!(metrics.queued_bytes, 0);
         assert!(metrics.bytes_lost > 0);
         assert_served(&mut node, &mut other_peer);
         assert_eq!(node.handler().ended(other), None);
@@ -657,7 +692,7 @@ mod an_overflowing_queue {
 
     #[test]
     fn ends_a_connection_that_a_broadcast_overflows() {
-        let (mut node, conn, _peer) = wire(config(Overflow::Close));
+        let (mut node, conn, _peer) = wire(config(OnFull::Disconnect));
         for _ in 0..100 {
             let _ = node.net().broadcast([conn], &[7; 1000]);
         }
@@ -668,16 +703,18 @@ mod an_overflowing_queue {
 
     #[test]
     fn is_not_what_one_long_message_makes() {
-        let (mut node, conn, mut peer) = wire(config(Overflow::Close));
+        let (mut node, conn, mut peer) = wire(config(OnFull::Disconnect));
         node.net().send(conn, &[7; 20_000]).unwrap();
-        run_until(&mut node, |node| node.net().queued(conn) == 0);
+        run_until(&mut node, |node| {
+            node.net().connection(conn).unwrap().queued_bytes() == 0
+        });
         peer.read_exact(&mut [0; 20_004]).unwrap();
         assert_served(&mut node, &mut peer);
     }
 
     #[test]
     fn is_only_refused_by_default() {
-        let (mut node, conn, mut peer) = wire(config(Overflow::Refuse));
+        let (mut node, conn, mut peer) = wire(config(OnFull::Refuse));
         assert_eq!(overflow(node.net(), conn), [SendError::Full; 3]);
         run_until(&mut node, |node| node.handler().count(Callback::Drain) == 1);
         let sent = node.net().connection(conn).unwrap().traffic().bytes_sent;
@@ -687,25 +724,21 @@ mod an_overflowing_queue {
     }
 
     #[test]
-    fn is_judged_by_what_the_listener_or_the_dial_says() {
-        let (mut node, _) = listening(config(Overflow::Refuse));
-        let options = ListenOptions {
-            overflow: Some(Overflow::Close),
-            ..ListenOptions::default()
-        };
-        let strict = node.net().listen_with("127.0.0.1:0", options).unwrap();
+    fn is_judged_by_what_the_listener_or_the_connect_says() {
+        let (mut node, _) = listening(config(OnFull::Refuse));
+        let mut options = node.net().listen_options();
+        options.connection_mut().send_queue.on_full = OnFull::Disconnect;
+        let strict = node.net().listen_with("127.0.0.1:0", options).unwrap().addr;
         let (accepted, _peer) = join(&mut node, strict);
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = ConnectOptions {
-            overflow: Some(Overflow::Close),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.connection_mut().send_queue.on_full = OnFull::Disconnect;
         let to = other.local_addr().unwrap();
-        let dialled = node.net().connect_with(to, options).unwrap();
+        let connected = node.net().connect_with(to, options).unwrap();
         run_until(&mut node, |node| {
-            node.handler().connected().contains(&dialled)
+            node.handler().connected().contains(&connected)
         });
-        for conn in [accepted, dialled] {
+        for conn in [accepted, connected] {
             overflow(node.net(), conn);
             let reason = until_ended(&mut node, conn);
             assert_eq!(reason, DisconnectReason::SendQueueFull);
@@ -718,7 +751,10 @@ mod a_half_open_connection {
 
     fn allowing() -> Config {
         Config {
-            half_open: HalfOpen::Allowed,
+            connection: ConnectionConfig {
+                allow_half_open: true,
+                ..Default::default()
+            },
             ..Config::default()
         }
     }
@@ -729,7 +765,7 @@ mod a_half_open_connection {
         peer.write_all(&frame(b"last")).unwrap();
         peer.shutdown(Shutdown::Write).unwrap();
         run_until(&mut node, |node| {
-            node.handler().count(Callback::Finished) > 0
+            node.handler().count(Callback::ReadClosed) > 0
         });
         assert_eq!(node.handler().messages, [(conn, b"last".to_vec())]);
         peer.read_exact(&mut [0; 8]).unwrap();
@@ -739,15 +775,16 @@ mod a_half_open_connection {
     #[test]
     fn is_announced_once_and_sends_on_until_it_is_closed() {
         let (mut node, conn, mut peer) = half_open();
+        // More than the sockets hold, so that the socket is reported ready again and again.
+        let body = vec![7; 1 << 20];
         for _ in 0..10 {
-            // More than the sockets hold, so that the socket is reported ready again and again.
-            node.net().send(conn, &vec![7; 1 << 20]).unwrap();
+            node.net().send(conn, &body).unwrap();
             let mut reader = peer.try_clone().unwrap();
             let reading = thread::spawn(move || reader.read_exact(&mut vec![0; 4 + (1 << 20)]));
             run_until(&mut node, |_| reading.is_finished());
             reading.join().unwrap().unwrap();
         }
-        assert_eq!(node.handler().count(Callback::Finished), 1);
+        assert_eq!(node.handler().count(Callback::ReadClosed), 1);
         assert_eq!(node.handler().ended(conn), None);
         node.net().send(conn, b"bye").unwrap();
         node.net().close(conn);
@@ -762,7 +799,7 @@ mod a_half_open_connection {
     fn ends_when_its_other_half_is_ended_too() {
         let (mut node, conn, mut peer) = half_open();
         node.net().send(conn, b"bye").unwrap();
-        node.net().shutdown_write(conn);
+        node.net().close_write(conn);
         assert_eq!(until_ended(&mut node, conn), DisconnectReason::PeerClosed);
         let mut rest = Vec::new();
         peer.read_to_end(&mut rest).unwrap();
@@ -772,7 +809,7 @@ mod a_half_open_connection {
     #[test]
     fn of_our_own_making_ends_with_the_peers_end() {
         let (mut node, conn, mut peer) = wire(allowing());
-        node.net().shutdown_write(conn);
+        node.net().close_write(conn);
         run_for(&mut node, Duration::from_millis(5));
         assert_eq!(peer.read(&mut [0]).unwrap(), 0);
         peer.write_all(&frame(b"still here")).unwrap();
@@ -805,7 +842,7 @@ mod a_half_open_connection {
         peer.shutdown(Shutdown::Write).unwrap();
         let reason = until_ended(&mut node, conn);
         assert_eq!(reason, DisconnectReason::Truncated { bytes: 6 });
-        assert_eq!(node.handler().count(Callback::Finished), 0);
+        assert_eq!(node.handler().count(Callback::ReadClosed), 0);
     }
 
     #[test]
@@ -822,33 +859,29 @@ mod a_half_open_connection {
     }
 
     #[test]
-    fn is_what_a_listener_or_a_dial_may_allow() {
+    fn is_what_a_listener_or_a_connect_may_allow() {
         let (mut node, _) = listening(Config::default());
-        let options = ListenOptions {
-            half_open: Some(HalfOpen::Allowed),
-            ..ListenOptions::default()
-        };
-        let tolerant = node.net().listen_with("127.0.0.1:0", options).unwrap();
+        let mut options = node.net().listen_options();
+        options.connection_mut().allow_half_open = true;
+        let tolerant = node.net().listen_with("127.0.0.1:0", options).unwrap().addr;
         let (accepted, peer) = join(&mut node, tolerant);
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
-        let options = ConnectOptions {
-            half_open: Some(HalfOpen::Allowed),
-            ..ConnectOptions::default()
-        };
+        let mut options = node.net().connect_options();
+        options.connection_mut().allow_half_open = true;
         let to = other.local_addr().unwrap();
-        let dialled = node.net().connect_with(to, options).unwrap();
+        let connected = node.net().connect_with(to, options).unwrap();
         run_until(&mut node, |node| {
-            node.handler().connected().contains(&dialled)
+            node.handler().connected().contains(&connected)
         });
         let (other_peer, _) = other.accept().unwrap();
         for peer in [&peer, &other_peer] {
             peer.shutdown(Shutdown::Write).unwrap();
         }
         run_until(&mut node, |node| {
-            node.handler().count(Callback::Finished) == 2
+            node.handler().count(Callback::ReadClosed) == 2
         });
         assert_eq!(node.handler().ended(accepted), None);
-        assert_eq!(node.handler().ended(dialled), None);
+        assert_eq!(node.handler().ended(connected), None);
     }
 }
 
@@ -908,8 +941,10 @@ mod the_bytes_of_commands {
 
     fn config() -> Config {
         Config {
-            command_queue: 3,
-            command_queue_bytes: 1000,
+            commands: CommandQueueConfig {
+                max_commands: 3,
+                max_bytes: 1000,
+            },
             ..Config::default()
         }
     }

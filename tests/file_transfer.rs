@@ -302,7 +302,10 @@ fn a_server_that_lies_is_found_out_and_leaves_no_file() {
     let lies = [
         (vec![], "went away without an offer: "),
         (vec![0; 4], "sent nothing"),
-        (too_long.to_vec(), "a frame of 131074 bytes"),
+        (
+            too_long.to_vec(),
+            "a message of 131074 bytes where 131073 are allowed",
+        ),
         (frame(3, b"early"), "type 3 out of turn"),
         (frame(99, b""), "type 99 out of turn"),
         (frame(2, b"short"), "offer is malformed"),

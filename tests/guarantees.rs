@@ -2,10 +2,11 @@
 
 mod util;
 
-use std::net::TcpStream;
+use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig, SocketConfig, TurnBudget};
+use peerloop::{Config, ConnId, ConnInfo};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use peerloop::{Config, ConnId};
 use util::{Event, Recorder, TestNode, listening, raw, run_until};
 
 /// One frame of the default framing.
@@ -13,6 +14,18 @@ fn frame(body: &[u8]) -> Vec<u8> {
     let mut frame = (body.len() as u32).to_be_bytes().to_vec();
     frame.extend_from_slice(body);
     frame
+}
+
+/// Where a node listens.
+fn own_addr(node: &mut TestNode) -> SocketAddr {
+    let listening = node.net().listeners().next();
+    listening.expect("it listens").addr
+}
+
+/// What is queued on a connection.
+fn queued(node: &mut TestNode, conn: ConnId) -> usize {
+    let connection = node.net().connection(conn);
+    connection.map_or(0, |connection| connection.queued_bytes())
 }
 
 /// SplitMix64: the same seed gives the same numbers.
@@ -59,15 +72,15 @@ impl Drop for Seed {
 
 /// A handler that makes every call there is from every callback, and notices what must not be.
 mod every_call {
+    use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig};
+    use peerloop::{
+        Admission, Body, Bytes, Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler,
+        Net, Node, SendOutcome, TimerId, Turn,
+    };
     use std::collections::{BTreeMap, BTreeSet};
     use std::io::IoSlice;
     use std::net::SocketAddr;
     use std::time::{Duration, Instant};
-
-    use peerloop::{
-        Admission, Bytes, Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, Handler,
-        ListenOptions, Net, Node, SendOutcome, TimerId, Turn,
-    };
 
     use crate::util::PATIENCE;
 
@@ -86,22 +99,29 @@ mod every_call {
     ];
 
     /// Calls after which a connection is no longer what it was; made now and then.
-    const ENDINGS: [&str; 3] = ["close", "abort", "shutdown_write"];
+    const ENDINGS: [&str; 5] = [
+        "close",
+        "abort",
+        "close_write",
+        "send_and_close",
+        "abort_with_reason",
+    ];
 
     /// All other calls, but for `shutdown`, which is the last.
-    const CALLS: [&str; 14] = [
+    const CALLS: [&str; 15] = [
         "send",
-        "send_bytes",
-        "send_parts",
+        "send shared bytes",
+        "send parts",
         "send_tracked",
         "broadcast",
+        "broadcast_all",
         "flush",
         "pause",
         "resume",
         "connect",
         "connect_with",
         "listen",
-        "unlisten",
+        "close_listener",
         "set_timer",
         "cancel_timer",
     ];
@@ -132,8 +152,8 @@ mod every_call {
             *entered += 1;
             let turn_for_an_ending = *entered % 8 == 0 || callback == "on_start";
             let ending = ENDINGS[*entered / 8 % ENDINGS.len()];
-            let conn = conn.or_else(|| net.connections().next());
-            let conn = conn.or_else(|| net.connecting().next());
+            let conn = conn.or_else(|| net.connections().next().map(|c| c.id()));
+            let conn = conn.or_else(|| net.connecting().next().map(|c| c.id()));
             if let Some(conn) = conn {
                 self.talk(callback, net, conn);
                 if turn_for_an_ending {
@@ -164,13 +184,18 @@ mod every_call {
             let parts = [IoSlice::new(b"head"), IoSlice::new(&[7; 300])];
             let _ = self.make(callback, "send", || net.send(conn, &[1; 100]));
             let large = Bytes::from_static(&[2; 20_000]);
-            let _ = self.make(callback, "send_bytes", || net.send_bytes(conn, large));
-            let _ = self.make(callback, "send_parts", || net.send_parts(conn, &parts));
+            let _ = self.make(callback, "send shared bytes", || net.send(conn, large));
+            let _ = self.make(callback, "send parts", || {
+                net.send(conn, Body::parts(&parts))
+            });
             let _ = self.make(callback, "send_tracked", || {
                 net.send_tracked(conn, b"tracked", 1)
             });
-            let all: Vec<ConnId> = net.connections().collect();
+            let all: Vec<ConnId> = net.connections().map(|c| c.id()).collect();
             let _ = self.make(callback, "broadcast", || net.broadcast(all, b"to all"));
+            let _ = self.make(callback, "broadcast_all", || {
+                net.broadcast_all(b"to the others", Some(conn))
+            });
             self.make(callback, "flush", || net.flush(conn));
             self.make(callback, "pause", || net.pause(conn));
             self.make(callback, "resume", || net.resume(conn));
@@ -186,25 +211,30 @@ mod every_call {
             self.make(callback, ending, || match ending {
                 "close" => net.close(conn),
                 "abort" => net.abort(conn),
-                _ => net.shutdown_write(conn),
+                "close_write" => net.close_write(conn),
+                "send_and_close" => drop(net.send_and_close(conn, b"the last")),
+                "abort_with_reason" => net.abort_with_reason(conn, "a test"),
+                _ => unreachable!("{ending} is none of them"),
             });
         }
 
         fn look_around(&mut self, callback: &'static str, net: &mut Net) {
-            // More dials would only meet the limit on both sides; a port of zero is refused at once.
+            // More connects would only meet the limit on both sides; a port of zero is refused at once.
             let free = net.connecting_count() == 0 && net.connection_count() < 3;
             let nobody = SocketAddr::from(([127, 0, 0, 1], u16::from(free)));
             let other = self.other.filter(|_| free).unwrap_or(nobody);
             let _ = self.make(callback, "connect", || net.connect(other));
             let _ = self.make(callback, "connect_with", || {
-                net.connect_with(nobody, ConnectOptions::default())
+                net.connect_with(nobody, net.connect_options())
             });
-            let options = ListenOptions::default();
-            let listener = self.make(callback, "listen", || {
+            let options = net.listen_options();
+            let listening = self.make(callback, "listen", || {
                 net.listen_with("127.0.0.1:0", options)
             });
-            if let Ok(addr) = listener {
-                let _ = self.make(callback, "unlisten", || net.unlisten(addr));
+            if let Ok(listening) = listening {
+                self.make(callback, "close_listener", || {
+                    net.close_listener(listening.id);
+                });
             }
             let timer = self.make(callback, "set_timer", || net.set_timer(Duration::ZERO, 1));
             if let Some(old) = self.timer.replace(timer) {
@@ -230,7 +260,7 @@ mod every_call {
             self.enter("on_start", net, None);
         }
 
-        fn on_accept(&mut self, net: &mut Net, _: SocketAddr) -> Admission {
+        fn on_accept(&mut self, net: &mut Net, _: &ConnInfo) -> Admission {
             self.enter("on_accept", net, None);
             Admission::Admit
         }
@@ -255,7 +285,7 @@ mod every_call {
             &mut self,
             net: &mut Net,
             conn: ConnId,
-            _: SocketAddr,
+            _: &ConnInfo,
             _: ConnectError,
         ) {
             self.enter("on_connect_failed", net, Some(conn));
@@ -277,17 +307,26 @@ mod every_call {
     /// Two nodes that do all this to each other.
     pub(crate) fn two_nodes() -> [Node<EveryCall>; 2] {
         let config = Config {
-            max_connections: 8,
-            queue_high: 20_000,
-            queue_low: 10_000,
-            queue_max: 50_000,
+            limits: Limits {
+                max_connections: 8,
+                ..Default::default()
+            },
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    high_bytes: 20_000,
+                    low_bytes: 10_000,
+                    max_bytes: 50_000,
+                    ..Default::default()
+                },
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut nodes =
             [(); 2].map(|()| Node::new(config.clone(), EveryCall::default()).expect("a node"));
         let addrs = nodes
             .each_mut()
-            .map(|node| node.net().listen("127.0.0.1:0").expect("a listener"));
+            .map(|node| node.net().listen("127.0.0.1:0").expect("a listener").addr);
         nodes[0].handler_mut().other = Some(addrs[1]);
         nodes[1].handler_mut().other = Some(addrs[0]);
         nodes
@@ -439,7 +478,8 @@ mod nothing_after_a_close {
             let handler = Recorder::reacting(move |net, event| {
                 seen += 1;
                 if let Event::Message(conn, _) = event {
-                    let other = net.connections().find(|other| other != conn);
+                    let mut ids = net.connections().map(|c| c.id());
+                    let other = ids.find(|other| other != conn);
                     let mut ended = shared.lock().unwrap();
                     if let (Some(other), true) = (other, ended.0.is_empty()) {
                         end(net, other);
@@ -449,7 +489,7 @@ mod nothing_after_a_close {
                 }
             });
             let (mut node, first, mut first_peer) = raw::wire(Config::default(), handler);
-            let addr = node.net().listeners().next().unwrap();
+            let addr = own_addr(&mut node);
             let (second, mut second_peer) = raw::join(&mut node, addr);
             // Both are readable in the same turn.
             first_peer.write_all(&frame(b"x").repeat(100)).unwrap();
@@ -503,7 +543,7 @@ mod stale_ids {
     use std::io::{IoSlice, Read, Write};
     use std::sync::{Arc, Mutex};
 
-    use peerloop::{Broadcast, Bytes, Permission, SendError};
+    use peerloop::{Body, BroadcastOutcome, Bytes, SendError};
 
     use super::*;
 
@@ -519,7 +559,7 @@ mod stale_ids {
         let (mut node, stale, peer) = raw::wire(Config::default(), Recorder::default());
         drop(peer);
         raw::until_ended(&mut node, stale);
-        let addr = node.net().listeners().next().unwrap();
+        let addr = own_addr(&mut node);
         let (fresh, peer) = raw::join(&mut node, addr);
         assert_eq!(slot(stale), slot(fresh), "the slot is used again");
         assert_ne!(stale, fresh);
@@ -533,21 +573,21 @@ mod stale_ids {
         let parts = [IoSlice::new(b"no"), IoSlice::new(b"body")];
         assert_eq!(net.send(stale, b"no"), Err(SendError::Closed));
         let large = Bytes::from(vec![0; 100_000]);
-        assert_eq!(net.send_bytes(stale, large), Err(SendError::Closed));
-        assert_eq!(net.send_parts(stale, &parts), Err(SendError::Closed));
+        assert_eq!(net.send(stale, large), Err(SendError::Closed));
+        let body = Body::parts(&parts);
+        assert_eq!(net.send(stale, body), Err(SendError::Closed));
+        assert_eq!(net.send_and_close(stale, b"no"), Err(SendError::Closed));
         assert_eq!(net.send_tracked(stale, b"no", 1), Err(SendError::Closed));
-        let closed = Broadcast {
-            closed: 1,
-            ..Broadcast::default()
-        };
+        let mut closed = BroadcastOutcome::default();
+        closed.closed = 1;
         assert_eq!(net.broadcast([stale], b"no"), closed);
         net.flush(stale);
         net.pause(stale);
-        net.shutdown_write(stale);
+        net.close_write(stale);
         net.close(stale);
         net.abort(stale);
+        net.abort_with_reason(stale, "no");
         assert!(net.connection(stale).is_none() && !net.is_writable(stale));
-        assert_eq!(net.queued(stale), 0);
         node.handle()
             .send(stale, Bytes::from_static(b"no"))
             .unwrap();
@@ -585,27 +625,27 @@ mod stale_ids {
     #[test]
     fn a_slot_is_not_used_again_in_the_turn_in_which_it_was_freed() {
         let (_other, addr) = listening(Config::default(), Recorder::default());
-        let dialled = Arc::new(Mutex::new(Vec::new()));
-        let shared = Arc::clone(&dialled);
+        let connected = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&connected);
         let handler = Recorder::reacting(move |net, event| {
             if let Event::Disconnect(..) | Event::ConnectFailed(..) = event {
-                let mut dialled = shared.lock().unwrap();
-                if dialled.len() < 8 {
+                let mut connected = shared.lock().unwrap();
+                if connected.len() < 8 {
                     let conn = net.connect(addr).expect("there is room");
                     // Half of them end in this very turn too.
-                    if dialled.len() % 2 == 0 {
+                    if connected.len() % 2 == 0 {
                         net.close(conn);
                     }
-                    dialled.push(conn);
+                    connected.push(conn);
                 }
             }
         });
         let config = Config {
-            duplicates: Permission::Allowed,
+            allow_duplicates: true,
             ..Config::default()
         };
         let (mut node, first, _first_peer) = raw::wire(config, handler);
-        let own = node.net().listeners().next().unwrap();
+        let own = own_addr(&mut node);
         let (second, _second_peer) = raw::join(&mut node, own);
         let (third, _third_peer) = raw::join(&mut node, own);
         let ended = [first, second, third];
@@ -613,10 +653,14 @@ mod stale_ids {
             node.net().abort(conn);
         }
         let _ = node.turn(Some(Duration::ZERO)).unwrap();
-        let dialled = dialled.lock().unwrap();
-        assert!(dialled.len() > 3, "in the same turn");
-        let slots: BTreeSet<String> = ended.iter().chain(&*dialled).map(|id| slot(*id)).collect();
-        assert_eq!(slots.len(), ended.len() + dialled.len());
+        let connected = connected.lock().unwrap();
+        assert!(connected.len() > 3, "in the same turn");
+        let slots: BTreeSet<String> = ended
+            .iter()
+            .chain(&*connected)
+            .map(|id| slot(*id))
+            .collect();
+        assert_eq!(slots.len(), ended.len() + connected.len());
     }
 }
 
@@ -626,16 +670,17 @@ mod order_and_exactly_once {
     use std::net::SocketAddr;
     use std::time::Instant;
 
+    use peerloop::config::Timeouts;
     use peerloop::{
-        Admission, Bytes, ConnectError, DisconnectReason, Handler, Net, Node, PeerState, SendError,
-        SendOutcome, Timeouts, TimerId, Turn,
+        Admission, Bytes, ConnectError, ConnectionState, DisconnectReason, Handler, Net, Node,
+        SendError, SendOutcome, TimerId, Turn,
     };
 
     use super::*;
 
     #[derive(Clone, Copy, PartialEq, Debug)]
-    enum TimeoutKind {
-        Dialled,
+    enum Phase {
+        Connecting,
         Open,
         Over,
     }
@@ -643,7 +688,7 @@ mod order_and_exactly_once {
     /// What must be true of one connection.
     #[derive(Debug)]
     struct Expected {
-        phase: TimeoutKind,
+        phase: Phase,
         /// This end closed or aborted it: no message may come.
         silent: bool,
         paused: bool,
@@ -660,7 +705,7 @@ mod order_and_exactly_once {
     }
 
     impl Expected {
-        fn new(phase: TimeoutKind) -> Self {
+        fn new(phase: Phase) -> Self {
             Self {
                 phase,
                 silent: false,
@@ -710,7 +755,7 @@ mod order_and_exactly_once {
         }
 
         /// A callback for a connection that is to be in this phase.
-        fn in_phase(&mut self, conn: ConnId, phase: TimeoutKind, callback: &str) -> &mut Expected {
+        fn in_phase(&mut self, conn: ConnId, phase: Phase, callback: &str) -> &mut Expected {
             let found = self.expected.get(&conn).map(|expected| expected.phase);
             self.check(found == Some(phase), conn, callback);
             self.expected
@@ -733,15 +778,15 @@ mod order_and_exactly_once {
             }
             self.calls_left -= 1;
             let Some(conn) = self.any().filter(|_| self.random.below(12) > 0) else {
-                return self.dial(net);
+                return self.connect(net);
             };
             let now_or_later = Duration::from_millis(self.random.below(3) as u64);
             let expected = self.expected.get_mut(&conn).expect("it is one of them");
-            let live = expected.phase != TimeoutKind::Over;
-            let state = net.connection(conn).map(|peer| peer.state());
-            // A dial that has failed already, and has not been told of yet, is not given up any more.
+            let live = expected.phase != Phase::Over;
+            let state = net.connection(conn).map(|c| c.state());
+            // A connect that has failed already, and has not been told of yet, is not given up any more.
             let ends = live
-                && (expected.phase == TimeoutKind::Open || state == Some(PeerState::Connecting));
+                && (expected.phase == Phase::Open || state == Some(ConnectionState::Connecting));
             match self.random.below(40) {
                 0 => {
                     expected.silent |= ends;
@@ -752,8 +797,8 @@ mod order_and_exactly_once {
                     net.abort(conn);
                 }
                 2 => {
-                    expected.send_shut |= state == Some(PeerState::Connected);
-                    net.shutdown_write(conn);
+                    expected.send_shut |= state == Some(ConnectionState::Connected);
+                    net.close_write(conn);
                 }
                 3..6 => {
                     expected.paused = live;
@@ -771,12 +816,10 @@ mod order_and_exactly_once {
             }
         }
 
-        fn dial(&mut self, net: &mut Net) {
+        fn connect(&mut self, net: &mut Net) {
             let target = self.targets[self.random.below(self.targets.len())];
             if let Ok(conn) = net.connect(target) {
-                let before = self
-                    .expected
-                    .insert(conn, Expected::new(TimeoutKind::Dialled));
+                let before = self.expected.insert(conn, Expected::new(Phase::Connecting));
                 self.check(before.is_none(), conn, "an id was given twice");
                 self.ids.push(conn);
             }
@@ -790,15 +833,14 @@ mod order_and_exactly_once {
             body.resize(body.len() + self.random.below(size + 1), b'.');
             let (connected, token) = (
                 net.connection(conn)
-                    .is_some_and(|peer| peer.state() == PeerState::Connected),
+                    .is_some_and(|c| c.state() == ConnectionState::Connected),
                 expected.sent,
             );
-            let may =
-                expected.phase == TimeoutKind::Open && !expected.silent && !expected.send_shut;
+            let may = expected.phase == Phase::Open && !expected.silent && !expected.send_shut;
             let way = self.random.below(3);
             let result = match way {
                 0 => net.send(conn, &body),
-                1 => net.send_bytes(conn, Bytes::from(body)),
+                1 => net.send(conn, Bytes::from(body)),
                 _ => net.send_tracked(conn, Bytes::from(body), token),
             };
             let is_closed = result == Err(SendError::Closed);
@@ -814,24 +856,24 @@ mod order_and_exactly_once {
 
         /// What the views say must be what the callbacks said.
         fn check_views(&mut self, net: &Net) {
-            let open: Vec<ConnId> = net.connections().collect();
-            let dialled: Vec<ConnId> = net.connecting().collect();
+            let open: Vec<ConnId> = net.connections().map(|c| c.id()).collect();
+            let connecting: Vec<ConnId> = net.connecting().map(|c| c.id()).collect();
             let counts = (net.connection_count(), net.connecting_count());
-            if counts != (open.len(), dialled.len()) {
-                let violation = format!("{counts:?} for {open:?} and {dialled:?}");
+            if counts != (open.len(), connecting.len()) {
+                let violation = format!("{counts:?} for {open:?} and {connecting:?}");
                 self.violations.push(violation);
             }
             for conn in open {
-                let expected = self.in_phase(conn, TimeoutKind::Open, "listed as open");
+                let expected = self.in_phase(conn, Phase::Open, "listed as open");
                 let silent = expected.silent;
                 self.check(!silent, conn, "listed after a close");
             }
-            for conn in dialled {
-                self.in_phase(conn, TimeoutKind::Dialled, "listed as a dial");
+            for conn in connecting {
+                self.in_phase(conn, Phase::Connecting, "listed as connecting");
             }
             let stale: Vec<ConnId> = self.ids.iter().rev().take(20).copied().collect();
             for conn in stale {
-                let over = self.expected[&conn].phase == TimeoutKind::Over;
+                let over = self.expected[&conn].phase == Phase::Over;
                 let known = net.connection(conn).is_some();
                 self.check(known != over, conn, "known exactly while it lives");
             }
@@ -839,7 +881,7 @@ mod order_and_exactly_once {
     }
 
     impl Handler for Model {
-        fn on_accept(&mut self, net: &mut Net, _: SocketAddr) -> Admission {
+        fn on_accept(&mut self, net: &mut Net, _: &ConnInfo) -> Admission {
             self.act(net);
             if self.random.below(10) == 0 {
                 Admission::Refuse
@@ -851,18 +893,17 @@ mod order_and_exactly_once {
         fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
             if !self.ids.contains(&conn) {
                 self.ids.push(conn);
-                self.expected
-                    .insert(conn, Expected::new(TimeoutKind::Dialled));
+                self.expected.insert(conn, Expected::new(Phase::Connecting));
             }
-            let expected = self.in_phase(conn, TimeoutKind::Dialled, "on_connect");
-            expected.phase = TimeoutKind::Open;
+            let expected = self.in_phase(conn, Phase::Connecting, "on_connect");
+            expected.phase = Phase::Open;
             let silent = expected.silent;
             self.check(!silent, conn, "connected after it was given up");
             self.act(net);
         }
 
         fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-            let expected = self.in_phase(conn, TimeoutKind::Open, "on_message");
+            let expected = self.in_phase(conn, Phase::Open, "on_message");
             let quiet = expected.silent || expected.paused;
             let text = String::from_utf8_lossy(message);
             let mut words = text.split('|');
@@ -880,14 +921,14 @@ mod order_and_exactly_once {
         }
 
         fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
-            let expected = self.in_phase(conn, TimeoutKind::Open, "on_drain");
+            let expected = self.in_phase(conn, Phase::Open, "on_drain");
             let closed = expected.silent || expected.send_shut;
             self.check(!closed, conn, "a drain after a close");
             self.act(net);
         }
 
         fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
-            let expected = self.in_phase(conn, TimeoutKind::Open, "on_sent");
+            let expected = self.in_phase(conn, Phase::Open, "on_sent");
             let in_order = expected.tracked.pop_front() == Some(token);
             let turned = expected.lost && outcome == SendOutcome::HandedOver;
             expected.lost |= outcome == SendOutcome::Lost;
@@ -900,11 +941,11 @@ mod order_and_exactly_once {
             &mut self,
             net: &mut Net,
             conn: ConnId,
-            _: SocketAddr,
+            _: &ConnInfo,
             error: ConnectError,
         ) {
-            let expected = self.in_phase(conn, TimeoutKind::Dialled, "on_connect_failed");
-            expected.phase = TimeoutKind::Over;
+            let expected = self.in_phase(conn, Phase::Connecting, "on_connect_failed");
+            expected.phase = Phase::Over;
             let cancelled = expected.silent;
             let says_so = error == ConnectError::Cancelled;
             self.check(cancelled == says_so, conn, &format!("failed with {error}"));
@@ -918,8 +959,8 @@ mod order_and_exactly_once {
         }
 
         fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
-            let expected = self.in_phase(conn, TimeoutKind::Open, "on_disconnect");
-            expected.phase = TimeoutKind::Over;
+            let expected = self.in_phase(conn, Phase::Open, "on_disconnect");
+            expected.phase = Phase::Over;
             expected.reason = Some(reason);
             let answered = expected.tracked.is_empty();
             self.check(answered, conn, "tracked sends without an answer");
@@ -937,19 +978,34 @@ mod order_and_exactly_once {
 
     fn config() -> Config {
         Config {
-            max_connections: 12,
-            queue_high: 8_000,
-            queue_low: 2_000,
-            queue_max: 30_000,
-            loop_queue_max: 60_000,
-            read_budget: 700,
-            write_budget: 500,
-            accept_budget: 1,
-            send_buffer: Some(4096),
-            receive_buffer: Some(4096),
-            timeouts: Timeouts {
-                linger: Some(Duration::from_millis(100)),
-                ..Timeouts::default()
+            limits: Limits {
+                max_connections: 12,
+                loop_send_bytes: 60_000,
+                ..Default::default()
+            },
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    high_bytes: 8_000,
+                    low_bytes: 2_000,
+                    max_bytes: 30_000,
+                    ..Default::default()
+                },
+                timeouts: Timeouts {
+                    linger: Some(Duration::from_millis(100)),
+                    ..Timeouts::default()
+                },
+                ..Default::default()
+            },
+            budget: TurnBudget {
+                read_bytes: 700,
+                write_bytes: 500,
+                accepts: 1,
+                ..Default::default()
+            },
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(4096),
+                receive_buffer_bytes: Some(4096),
+                ..Default::default()
             },
             ..Config::default()
         }
@@ -960,11 +1016,11 @@ mod order_and_exactly_once {
         let mut nodes = [0, 1, 2].map(make);
         let mut targets: Vec<SocketAddr> = nodes
             .iter_mut()
-            .map(|node| node.net().listen("127.0.0.1:0").expect("a listener"))
+            .map(|node| node.net().listen("127.0.0.1:0").expect("a listener").addr)
             .collect();
         targets.push(SocketAddr::from(([127, 0, 0, 1], 1)));
         for node in &mut nodes {
-            let own = node.net().listeners().next();
+            let own = node.net().listeners().next().map(|own| own.addr);
             let others = targets.iter().copied().filter(|addr| Some(*addr) != own);
             node.handler_mut().targets = others.collect();
         }
@@ -978,7 +1034,7 @@ mod order_and_exactly_once {
         let mut stopping = false;
         loop {
             let node = &mut nodes[order.below(3)];
-            let turn = node.turn(Some(Duration::ZERO)).expect("a turn");
+            let turn = util::turn(node, Some(Duration::ZERO));
             if turn != Turn::Stopped {
                 // The handler is lent what it works with by the node, so it is called as a command.
                 let act = |model: &mut Model, net: &mut Net| {
@@ -993,9 +1049,8 @@ mod order_and_exactly_once {
                     node.net().shutdown(Duration::from_millis(50));
                 }
             }
-            let stopped = |node: &mut Node<Model>| {
-                node.turn(Some(Duration::ZERO)).expect("a turn") == Turn::Stopped
-            };
+            let stopped =
+                |node: &mut Node<Model>| util::turn(node, Some(Duration::ZERO)) == Turn::Stopped;
             if stopping && nodes.iter_mut().all(stopped) {
                 return;
             }
@@ -1037,7 +1092,7 @@ mod order_and_exactly_once {
             for node in &mut nodes {
                 let (counts, queued) = (
                     (node.net().connection_count(), node.net().connecting_count()),
-                    node.net().metrics().queued,
+                    node.net().metrics().queued_bytes,
                 );
                 assert_eq!((counts, queued), ((0, 0), 0));
                 let model = node.handler();
@@ -1045,7 +1100,7 @@ mod order_and_exactly_once {
                 let open = model
                     .expected
                     .iter()
-                    .filter(|(_, end)| end.phase != TimeoutKind::Over);
+                    .filter(|(_, end)| end.phase != Phase::Over);
                 assert_eq!(open.count(), 0, "connections without an end");
             }
             assert!(check_deliveries(&nodes) > 0, "nothing was compared");
@@ -1101,7 +1156,10 @@ mod one_hot_peer {
     #[test]
     fn that_floods_does_not_delay_a_small_message() {
         let config = Config {
-            read_budget: BUDGET,
+            budget: TurnBudget {
+                read_bytes: BUDGET,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::default());
@@ -1138,8 +1196,17 @@ mod one_hot_peer {
     #[test]
     fn with_a_long_queue_does_not_delay_a_write_to_another() {
         let config = Config {
-            write_budget: BUDGET,
-            queue_max: 64 << 20,
+            budget: TurnBudget {
+                write_bytes: BUDGET,
+                ..Default::default()
+            },
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    max_bytes: 64 << 20,
+                    ..Default::default()
+                },
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::default());
@@ -1148,16 +1215,16 @@ mod one_hot_peer {
         hot_peer.set_nonblocking(true).unwrap();
         let body = Bytes::from(vec![1; 1 << 20]);
         for _ in 0..4 {
-            node.net().send_bytes(hot, body.clone()).unwrap();
+            node.net().send(hot, body.clone()).unwrap();
             node.net().send(hot, &body).unwrap();
         }
         let mut drunk = 0;
-        while node.net().queued(hot) > 0 {
+        while queued(&mut node, hot) > 0 {
             node.net().send(quiet, b"excuse me").unwrap();
-            let before = node.net().queued(hot);
+            let before = queued(&mut node, hot);
             let _ = node.turn(Some(Duration::ZERO)).unwrap();
-            assert!(before - node.net().queued(hot) <= BUDGET);
-            assert_eq!(node.net().queued(quiet), 0, "it left in the same turn");
+            assert!(before - queued(&mut node, hot) <= BUDGET);
+            assert_eq!(queued(&mut node, quiet), 0, "it left in the same turn");
             let mut received = [0; 13];
             quiet_peer.read_exact(&mut received).unwrap();
             assert_eq!(received[..], frame(b"excuse me"));
@@ -1172,7 +1239,10 @@ mod one_hot_peer {
     #[test]
     fn that_has_every_answer_flushed_at_once_keeps_to_its_budget_all_the_same() {
         let config = Config {
-            write_budget: BUDGET,
+            budget: TurnBudget {
+                write_bytes: BUDGET,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let handler = Recorder::reacting(|net, event| {
@@ -1190,7 +1260,7 @@ mod one_hot_peer {
             assert!(Instant::now() < end, "{drunk} bytes came");
             let _ = node.turn(Some(Duration::from_millis(1))).unwrap();
             drunk += drink(&peer);
-            let so_far = node.net().stats().bytes_sent as usize - node.net().queued(conn);
+            let so_far = node.net().traffic().bytes_sent as usize - queued(&mut node, conn);
             assert!(so_far - left <= BUDGET, "{} in one turn", so_far - left);
             left = so_far;
         }
@@ -1199,12 +1269,15 @@ mod one_hot_peer {
     #[test]
     fn that_is_accepted_in_crowds_does_not_delay_a_small_message() {
         let config = Config {
-            accept_budget: 2,
+            budget: TurnBudget {
+                accepts: 2,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::default());
         let (quiet, mut quiet_peer) = raw::join(&mut node, addr);
-        let crowd: Vec<TcpStream> = (0..40).map(|_| raw::dial(addr)).collect();
+        let crowd: Vec<TcpStream> = (0..40).map(|_| raw::connect(addr)).collect();
         quiet_peer.write_all(&frame(b"excuse me")).unwrap();
         let mut turns = 0;
         while node.handler().messages(quiet).is_empty() {
@@ -1264,7 +1337,10 @@ mod stopping_early {
     fn for_want_of_a_read_budget_loses_nothing() {
         for read_budget in [1, 2, 3, 7, 100, 4096] {
             let config = Config {
-                read_budget,
+                budget: TurnBudget {
+                    read_bytes: read_budget,
+                    ..Default::default()
+                },
                 ..Config::default()
             };
             receives_everything(config, Recorder::default());
@@ -1275,7 +1351,10 @@ mod stopping_early {
     fn for_want_of_a_write_budget_loses_nothing() {
         for write_budget in [1, 2, 3, 7, 100, 4096] {
             let config = Config {
-                write_budget,
+                budget: TurnBudget {
+                    write_bytes: write_budget,
+                    ..Default::default()
+                },
                 ..Config::default()
             };
             let (mut node, conn, mut peer) = raw::wire(config, Recorder::default());
@@ -1285,8 +1364,8 @@ mod stopping_early {
             }
             node.net().close(conn);
             // No event is needed: as long as there is something to write, the node says so.
-            while node.turn(Some(Duration::ZERO)).unwrap() == Turn::Busy {}
-            assert_eq!(node.net().queued(conn), 0);
+            while node.turn(Some(Duration::ZERO)).unwrap() == Turn::MoreWork {}
+            assert_eq!(queued(&mut node, conn), 0);
             raw::settle(&mut node);
             let mut received = Vec::new();
             peer.read_to_end(&mut received).unwrap();
@@ -1311,7 +1390,7 @@ mod stopping_early {
                 }
             }
             Event::Timer(..) => {
-                let all: Vec<ConnId> = net.connections().collect();
+                let all: Vec<ConnId> = net.connections().map(|c| c.id()).collect();
                 all.into_iter().for_each(|conn| net.resume(conn));
             }
             _ => {}
@@ -1324,7 +1403,10 @@ mod stopping_early {
         Seed::each(5, |seed| {
             let mut random = Random(seed);
             let config = Config {
-                read_budget: 1 + random.below(1000),
+                budget: TurnBudget {
+                    read_bytes: 1 + random.below(1000),
+                    ..Default::default()
+                },
                 ..Config::default()
             };
             let (mut node, conn, mut peer) = raw::wire(config, Recorder::default());
@@ -1374,11 +1456,14 @@ mod stopping_early {
     #[test]
     fn for_want_of_an_accept_budget_loses_no_connection() {
         let config = Config {
-            accept_budget: 1,
+            budget: TurnBudget {
+                accepts: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::default());
-        let peers: Vec<TcpStream> = (0..50).map(|_| raw::dial(addr)).collect();
+        let peers: Vec<TcpStream> = (0..50).map(|_| raw::connect(addr)).collect();
         for accepted in 1..=50 {
             run_until([&mut node], |[node]| {
                 node.handler().connected().len() >= accepted
@@ -1392,7 +1477,10 @@ mod stopping_early {
     #[test]
     fn for_want_of_a_command_budget_loses_no_command() {
         let config = Config {
-            command_budget: 1,
+            budget: TurnBudget {
+                commands: 1,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut node = util::node(config, Recorder::default());
@@ -1405,7 +1493,7 @@ mod stopping_early {
             node.handle().post(call).unwrap();
         }
         for turn in 1..500 {
-            assert_eq!(node.turn(None).unwrap(), Turn::Busy);
+            assert_eq!(node.turn(None).unwrap(), Turn::MoreWork);
             assert_eq!(called.load(Ordering::Relaxed), turn);
         }
         assert_eq!(node.turn(None).unwrap(), Turn::Waiting);
@@ -1447,7 +1535,7 @@ mod stopping_early {
 
         /// Tells it to stop, and hears whether it has found everything as it should be.
         fn stop(mut self) {
-            raw::dial(self.addr).write_all(&frame(b"stop")).unwrap();
+            raw::connect(self.addr).write_all(&frame(b"stop")).unwrap();
             assert!(self.child.wait().unwrap().success());
         }
     }
@@ -1503,7 +1591,7 @@ mod stopping_early {
             return;
         }
         let limited = Limited::run("stopping_early::for_want_of_descriptors_loses_no_connection");
-        let peers: Vec<TcpStream> = (0..60).map(|_| raw::dial(limited.addr)).collect();
+        let peers: Vec<TcpStream> = (0..60).map(|_| raw::connect(limited.addr)).collect();
         for (number, mut peer) in peers.iter().enumerate() {
             peer.write_all(&frame(number.to_string().as_bytes()))
                 .unwrap();
@@ -1534,7 +1622,7 @@ mod stopping_early {
             return;
         }
         let limited = Limited::run("stopping_early::for_want_of_descriptors_ends_by_itself");
-        let peers = [(); 3].map(|()| raw::dial(limited.addr));
+        let peers = [(); 3].map(|()| raw::connect(limited.addr));
         for mut peer in &peers {
             peer.write_all(&frame(b"anybody?")).unwrap();
         }
@@ -1550,7 +1638,9 @@ mod every_end_releases_everything {
     use std::io::Write;
     use std::net::SocketAddr;
 
-    use peerloop::{ConnectError, DisconnectReason, Net, Permission, TimeoutKind, Timeouts};
+    use peerloop::config::Timeouts;
+    use peerloop::error::TimeoutKind;
+    use peerloop::{ConnectError, DisconnectReason, Net};
     use socket2::{Domain, Socket, Type};
 
     use super::*;
@@ -1559,14 +1649,23 @@ mod every_end_releases_everything {
 
     fn config(linger: Duration) -> Config {
         Config {
-            max_connections: LIMIT,
-            duplicates: Permission::Allowed,
-            // Small, so that something is still queued when the end comes.
-            send_buffer: Some(4096),
-            timeouts: Timeouts {
-                connect: Some(Duration::from_millis(50)),
-                linger: Some(linger),
-                ..Timeouts::default()
+            limits: Limits {
+                max_connections: LIMIT,
+                ..Default::default()
+            },
+            allow_duplicates: true,
+            sockets: SocketConfig {
+                // Small, so that something is still queued when the end comes.
+                send_buffer_bytes: Some(4096),
+                ..Default::default()
+            },
+            connection: ConnectionConfig {
+                timeouts: Timeouts {
+                    connect: Some(Duration::from_millis(50)),
+                    linger: Some(linger),
+                    ..Timeouts::default()
+                },
+                ..Default::default()
             },
             ..Config::default()
         }
@@ -1581,7 +1680,7 @@ mod every_end_releases_everything {
         let net = node.net();
         assert_eq!((net.connection_count(), net.connecting_count()), (0, 0));
         assert_eq!(net.connections().count() + net.connecting().count(), 0);
-        assert_eq!(net.metrics().queued, 0);
+        assert_eq!(net.metrics().queued_bytes, 0);
         assert_eq!(node.timeout(), None, "a deadline was left behind");
     }
 
@@ -1590,7 +1689,7 @@ mod every_end_releases_everything {
         let (mut node, addr) = listening(config(linger), Recorder::default());
         let peers: Vec<(ConnId, TcpStream)> = (0..LIMIT)
             .map(|_| {
-                let peer = raw::dial_narrow(addr);
+                let peer = raw::connect_narrow(addr);
                 (raw::accepted(&mut node), peer)
             })
             .collect();
@@ -1600,7 +1699,7 @@ mod every_end_releases_everything {
             node.net().send_tracked(*conn, b"small", 8).unwrap();
         }
         raw::settle(&mut node);
-        assert!(node.net().metrics().queued > LIMIT * 20_000);
+        assert!(node.net().metrics().queued_bytes > LIMIT * 20_000);
         (node, addr, peers)
     }
 
@@ -1629,7 +1728,7 @@ mod every_end_releases_everything {
 
     fn comes_in_again(node: &mut TestNode, addr: SocketAddr) {
         let refused = node.net().metrics().refused_by_total;
-        let peers: Vec<TcpStream> = (0..LIMIT + 3).map(|_| raw::dial(addr)).collect();
+        let peers: Vec<TcpStream> = (0..LIMIT + 3).map(|_| raw::connect(addr)).collect();
         run_until([node], |[node]| {
             node.net().metrics().refused_by_total == refused + 3
         });
@@ -1707,7 +1806,10 @@ mod every_end_releases_everything {
 
     #[test]
     fn a_peer_that_breaks_the_framing() {
-        let (len, max) = (u64::from(u32::MAX), Config::default().max_frame);
+        let (len, max) = (
+            u64::from(u32::MAX),
+            Config::default().connection.max_message_len,
+        );
         let reason = DisconnectReason::MessageTooLarge { len, max };
         after(reason, |_, mut peers| {
             for (_, peer) in &mut peers {
@@ -1724,24 +1826,24 @@ mod every_end_releases_everything {
             node.net().shutdown(grace);
             node.run().unwrap();
             assert_eq!(node.handler().count(is_end), LIMIT);
-            assert_eq!(node.net().metrics().queued, 0);
+            assert_eq!(node.net().metrics().queued_bytes, 0);
             assert_eq!(node.net().connection_count(), 0);
             std::net::TcpListener::bind(addr).expect("the port is free");
             drop(peers);
         }
     }
 
-    /// Dials as often as the limit allows, twice, after the first round has come to nothing.
-    fn after_dials(addr: SocketAddr, end: impl Fn(&mut TestNode, &[ConnId])) {
+    /// Connects as often as the limit allows, twice, after the first round has come to nothing.
+    fn after_connects(addr: SocketAddr, end: impl Fn(&mut TestNode, &[ConnId])) {
         let mut node = util::node(config(util::PATIENCE), Recorder::default());
         for round in 1..=2 {
-            let dials: Vec<ConnId> = (0..LIMIT)
+            let connects: Vec<ConnId> = (0..LIMIT)
                 .map(|_| node.net().connect(addr).expect("there is room"))
                 .collect();
             let error = node.net().connect(addr).expect_err("there is no more");
             assert_eq!(error, ConnectError::TooManyConnections);
             assert_eq!(node.net().connecting_count(), LIMIT);
-            end(&mut node, &dials);
+            end(&mut node, &connects);
             run_until([&mut node], |[node]| {
                 node.handler().count(is_end) == round * LIMIT
             });
@@ -1760,16 +1862,16 @@ mod every_end_releases_everything {
     }
 
     #[test]
-    fn a_dial_that_is_refused() {
+    fn a_connect_that_is_refused() {
         let (_bound, addr) = nobody();
-        after_dials(addr, |_, _| {});
+        after_connects(addr, |_, _| {});
     }
 
     #[test]
-    fn a_dial_that_is_cancelled() {
+    fn a_connect_that_is_cancelled() {
         let (_listener, addr) = listening(Config::default(), Recorder::default());
-        after_dials(addr, |node, dials| {
-            for (number, conn) in dials.iter().enumerate() {
+        after_connects(addr, |node, connects| {
+            for (number, conn) in connects.iter().enumerate() {
                 match number % 2 {
                     0 => node.net().close(*conn),
                     _ => node.net().abort(*conn),

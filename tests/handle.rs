@@ -2,6 +2,7 @@
 
 mod util;
 
+use peerloop::config::{CommandQueueConfig, TurnBudget};
 use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,8 +46,11 @@ fn eventually(mut condition: impl FnMut() -> bool) {
 
 fn small_queue() -> Config {
     Config {
-        command_queue: 3,
-        read_buffer: 4096,
+        commands: CommandQueueConfig {
+            max_commands: 3,
+            ..Default::default()
+        },
+        read_buffer_bytes: 4096,
         ..Config::default()
     }
 }
@@ -58,33 +62,39 @@ fn kind<T>(result: io::Result<T>) -> Result<(), ErrorKind> {
 }
 
 #[test]
-fn several_threads_listen_dial_send_and_stop() {
+fn several_threads_listen_connect_send_and_stop() {
     let (listener, listener_stopped) = running(node(Config::default(), Recorder::echo()));
-    let (dialler, dialler_stopped) = running(node(Config::default(), Recorder::default()));
+    let (connector, connector_stopped) = running(node(Config::default(), Recorder::default()));
     let addr = listener
         .ask(|_, net| net.listen("127.0.0.1:0"))
         .unwrap()
-        .unwrap();
-    let conn = dialler
+        .unwrap()
+        .addr;
+    let conn = connector
         .ask(move |_, net| net.connect(addr))
         .unwrap()
         .unwrap();
-    eventually(|| dialler.ask(|handler, _| handler.connected().len()).unwrap() == 1);
+    eventually(|| {
+        connector
+            .ask(|handler, _| handler.connected().len())
+            .unwrap()
+            == 1
+    });
     let senders: Vec<JoinHandle<()>> = (0..4)
         .map(|_| {
-            let dialler = dialler.clone();
-            thread::spawn(move || dialler.send(conn, Bytes::from_static(b"hello")).unwrap())
+            let connector = connector.clone();
+            thread::spawn(move || connector.send(conn, Bytes::from_static(b"hello")).unwrap())
         })
         .collect();
     for sender in senders {
         sender.join().unwrap();
     }
     let messages = move |handler: &mut Recorder, _: &mut Net| handler.messages(conn).len();
-    eventually(|| dialler.ask(messages).unwrap() == 4);
+    eventually(|| connector.ask(messages).unwrap() == 4);
     let stop = listener.clone();
     thread::spawn(move || stop.shutdown(util::PATIENCE));
-    dialler.shutdown(util::PATIENCE);
-    let mut node = stopped(&dialler_stopped);
+    connector.shutdown(util::PATIENCE);
+    let mut node = stopped(&connector_stopped);
     stopped(&listener_stopped);
     assert_eq!(node.handler().messages(conn), [b"hello"; 4]);
     assert_eq!(node.net().metrics().commands_lost, 0);
@@ -106,7 +116,7 @@ fn a_full_queue_is_an_error_and_not_a_wait() {
     handle.post(nothing).unwrap();
 }
 
-/// The id of a dial that is over.
+/// The id of a connect that is over.
 fn some_id(node: &mut TestNode) -> ConnId {
     let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
     let conn = node.net().connect(nowhere).unwrap();
@@ -170,7 +180,7 @@ fn to_ask_from_inside_a_callback_is_a_deadlock_and_says_so() {
         notes.lock().unwrap().push(kind(handle.ask(nothing)));
     };
     node.handle().post(from_a_command).unwrap();
-    let addr = node.net().listeners().next().unwrap();
+    let addr = node.net().listeners().next().unwrap().addr;
     let (conn, peer) = raw::join(&mut node, addr);
     drop(peer);
     raw::until_ended(&mut node, conn);
@@ -213,8 +223,8 @@ fn a_command_given_in_a_command_waits_for_the_next_look() {
     // A turn takes no more of them than its budget, even if each asks for another.
     let _ = node.turn(None).unwrap();
     let in_one_turn = done.load(Ordering::Relaxed);
-    assert!(in_one_turn <= node.net().config().command_budget);
-    while node.turn(Some(Duration::ZERO)).unwrap() == Turn::Busy {}
+    assert!(in_one_turn <= node.net().config().budget.commands);
+    while node.turn(Some(Duration::ZERO)).unwrap() == Turn::MoreWork {}
     assert_eq!(done.load(Ordering::Relaxed), 5000);
 }
 
@@ -248,8 +258,14 @@ fn a_hundred_thousand_commands_arrive_once_each_and_in_each_threads_order() {
     const THREADS: usize = 4;
     const EACH: usize = 25_000;
     let config = Config {
-        command_queue: 100,
-        command_budget: 30,
+        commands: CommandQueueConfig {
+            max_commands: 100,
+            ..Default::default()
+        },
+        budget: TurnBudget {
+            commands: 30,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let (handle, node) = running(node(config, Recorder::default()));
@@ -281,9 +297,9 @@ fn a_hundred_thousand_commands_arrive_once_each_and_in_each_threads_order() {
 fn messages_and_calls_of_one_thread_keep_their_order() {
     let (node, addr) = listening(Config::default(), Recorder::default());
     let (handle, node) = running(node);
-    let mut peer: TcpStream = raw::dial(addr);
+    let mut peer: TcpStream = raw::connect(addr);
     eventually(|| handle.ask(|_, net| net.connection_count()).unwrap() == 1);
-    let find = |_: &mut Recorder, net: &mut Net| net.connections().next();
+    let find = |_: &mut Recorder, net: &mut Net| net.connections().next().map(|c| c.id());
     let conn = handle.ask(find).unwrap().unwrap();
     let mut expected = Vec::new();
     for number in 0..300_u16 {
@@ -360,7 +376,7 @@ fn shutdown_is_never_refused_by_a_full_queue() {
     node.run().unwrap();
     assert_eq!(node.handler().ended(conn), Some(DisconnectReason::Shutdown));
     handle.shutdown(Duration::ZERO);
-    assert_eq!(node.turn(None).unwrap(), Turn::Stopped);
+    assert_eq!(kind(node.turn(None)), Err(ErrorKind::BrokenPipe));
 }
 
 #[test]

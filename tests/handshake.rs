@@ -10,8 +10,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use example::{Handshake, Hello, MemberNode, is_settled, member};
-use peerloop::{Config, ConnectError, DisconnectReason, Peer, PeerState, Permission, SessionError};
-use util::{Event, PATIENCE, Recorder, listening, node, raw, run_until};
+use peerloop::error::SessionError;
+use peerloop::{Config, ConnectError, ConnectionState, DisconnectReason};
+use util::{Event, PATIENCE, Recorder, TestNode, listening, node, raw, run_until};
 
 #[test]
 fn the_example_shows_every_refusal_and_ends() {
@@ -19,11 +20,13 @@ fn the_example_shows_every_refusal_and_ends() {
     example::run(&mut told).unwrap();
     let told = String::from_utf8(told).unwrap();
     for line in [
-        "the stranger is refused",
-        "node 3: a dial failed: handshake: the peer was refused: another network",
-        "node 1: a dial failed: handshake: the peer was refused: this node itself",
-        "one connection remains: Some(Initiator)",
-        "one connection remains: Some(Responder)",
+        "the HTTP client is refused",
+        "node 3: cannot connect: handshake: the peer was refused: another network",
+        "node 1: an inbound connection fails: handshake: the peer was refused: another network",
+        "node 1: cannot connect: handshake: the peer was refused: this node itself",
+        "node 1: an inbound connection fails: handshake: the peer was refused: this node itself",
+        "one connection remains: Some(Outbound)",
+        "one connection remains: Some(Inbound)",
         "node 1: node 2 says \"good day\"",
         "node 2: node 1 says \"good day\"",
     ] {
@@ -47,7 +50,7 @@ fn run_members(nodes: [&mut MemberNode; 2], mut head_start: usize) {
 }
 
 #[test]
-fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
+fn two_nodes_that_connect_to_each_other_at_once_keep_the_same_connection() {
     for (first, second) in [(1, 2), (2, 1)] {
         for head_start in 0..8 {
             let (mut a, addr_of_a) = member(Hello::new(7, first)).unwrap();
@@ -57,20 +60,19 @@ fn two_nodes_that_dial_each_other_at_once_keep_the_same_connection() {
             run_members([&mut a, &mut b], head_start);
             let at_a = a.handler().link(second).expect("a connection");
             let at_b = b.handler().link(first).expect("a connection");
-            let (at_a, at_b) = (
-                a.net().connection(at_a).unwrap(),
-                b.net().connection(at_b).unwrap(),
-            );
-            assert_eq!(at_a.state(), PeerState::Connected);
-            assert_eq!(at_b.state(), PeerState::Connected);
+            let at_a = a.net().connection(at_a).unwrap();
+            let at_b = b.net().connection(at_b).unwrap();
+            assert_eq!(at_a.state(), ConnectionState::Connected);
+            assert_eq!(at_b.state(), ConnectionState::Connected);
+            let (at_a, at_b) = (at_a.info(), at_b.info());
             assert_eq!(
-                Some(at_a.addr()),
-                at_b.local_addr(),
+                Some(at_a.addr),
+                at_b.local_addr,
                 "two ends of one connection"
             );
             assert_eq!(
-                at_a.local_addr(),
-                Some(at_b.addr()),
+                at_a.local_addr,
+                Some(at_b.addr),
                 "two ends of one connection"
             );
         }
@@ -83,7 +85,7 @@ fn of_two_connections_the_smaller_id_keeps_the_newest_and_the_larger_waits() {
     for (theirs, order) in [(1, [0, 1]), (1, [1, 0]), (3, [0, 1]), (3, [1, 0])] {
         let (mut node, addr) = member(Hello::new(7, 2)).unwrap();
         let hello = Hello::new(7, theirs).encode();
-        let mut peers = vec![raw::dial(addr), raw::dial(addr)];
+        let mut peers = vec![raw::connect(addr), raw::connect(addr)];
         run_members_until(&mut node, |node| node.net().connecting_count() == 2);
         for (left, which) in [1, 0].into_iter().zip(order) {
             peers[which].write_all(&hello).unwrap();
@@ -100,7 +102,7 @@ fn of_two_connections_the_smaller_id_keeps_the_newest_and_the_larger_waits() {
         peers.retain(|peer| peer.local_addr().unwrap() != surplus);
         run_members_until(&mut node, is_settled);
         let link = node.handler().link(theirs).expect("a connection");
-        let kept = node.net().connection(link).map(Peer::addr);
+        let kept = node.net().connection(link).map(|it| it.info().addr);
         assert_eq!(kept, Some(if theirs == 1 { older } else { newer }));
     }
 }
@@ -118,7 +120,7 @@ fn who_comes_back_replaces_the_connection_that_it_lost() {
     for (first, second) in [(1, 2), (2, 1)] {
         let (mut a, _) = member(Hello::new(7, first)).unwrap();
         let (mut b, addr) = member(Hello::new(7, second)).unwrap();
-        let other_addr = b.net().listen("127.0.0.1:0").unwrap();
+        let other_addr = b.net().listen("127.0.0.1:0").unwrap().addr;
         let old = a.net().connect(addr).unwrap();
         let end = Instant::now() + PATIENCE;
         let mut new = None;
@@ -146,6 +148,15 @@ fn saying(hello: Hello) -> Recorder {
     }
 }
 
+/// The error of the one connection that a node ever had.
+fn only_failure(node: &mut TestNode) -> ConnectError {
+    assert_eq!(node.net().metrics().handshakes_failed, 1);
+    match node.handler().events[..] {
+        [Event::Start, Event::ConnectFailed(_, error)] => error,
+        ref events => panic!("{events:?}"),
+    }
+}
+
 #[test]
 fn each_refusal_has_its_reason() {
     let ours = Hello::new(7, 1);
@@ -164,18 +175,18 @@ fn each_refusal_has_its_reason() {
         let (mut b, addr) = listening(Config::default(), saying(theirs));
         let conn = a.net().connect(addr).unwrap();
         run_until([&mut a, &mut b], |[a, b]| {
-            a.handler().events.len() == 2 && b.net().metrics().handshakes_failed == 1
+            a.handler().events.len() == 2 && b.handler().events.len() == 2
         });
         let error = ConnectError::Session(SessionError::Refused(why));
         assert_eq!(a.handler().events[1], Event::ConnectFailed(conn, error));
-        assert_eq!(b.handler().events, [Event::Start]);
+        assert_eq!(only_failure(&mut b), error);
     }
 }
 
 #[test]
 fn a_node_that_reaches_itself_notices() {
     let config = Config {
-        self_connections: Permission::Allowed,
+        allow_self_connections: true,
         ..Config::default()
     };
     let (mut node, addr) = listening(config, saying(Hello::new(7, 1)));
@@ -183,21 +194,32 @@ fn a_node_that_reaches_itself_notices() {
     run_until([&mut node], |[node]| {
         node.net().metrics().handshakes_failed == 2
     });
-    let error = ConnectError::Session(SessionError::Refused("this node itself"));
-    run_until([&mut node], |[node]| node.handler().events.len() == 2);
-    assert_eq!(node.handler().events[1], Event::ConnectFailed(conn, error));
+    run_until([&mut node], |[node]| node.handler().events.len() == 3);
+    let refused = ConnectError::Session(SessionError::Refused("this node itself"));
+    let mut failed = Vec::new();
+    for event in &node.handler().events[1..] {
+        match *event {
+            Event::ConnectFailed(conn, error) if error == refused => failed.push(conn),
+            _ => panic!("{event:?}"),
+        }
+    }
+    assert!(failed[0] != failed[1] && failed.contains(&conn));
 }
 
 #[test]
 fn a_stranger_is_refused_at_the_first_wrong_byte() {
     for bytes in [&b"x"[..], b"lo0", b"GET / HTTP/1.1\r\n"] {
         let (mut node, addr) = listening(Config::default(), saying(Hello::new(7, 1)));
-        let mut stranger = raw::dial(addr);
+        let mut stranger = raw::connect(addr);
         stranger.write_all(bytes).unwrap();
         run_until([&mut node], |[node]| {
             node.net().metrics().handshakes_failed == 1
         });
-        assert_eq!(node.handler().events, [Event::Start]);
+        // Its end is awaited before the failure is reported.
+        drop(stranger);
+        run_until([&mut node], |[node]| node.handler().events.len() == 2);
+        let refused = ConnectError::Session(SessionError::Refused("another protocol"));
+        assert_eq!(only_failure(&mut node), refused);
     }
 }
 
@@ -207,13 +229,12 @@ fn a_hello_that_stops_after_any_byte_is_one_failed_handshake() {
     assert_eq!(said.len(), Hello::LEN);
     for stop in 0..said.len() {
         let (mut node, addr) = listening(Config::default(), saying(Hello::new(7, 1)));
-        let mut peer = raw::dial(addr);
+        let mut peer = raw::connect(addr);
         peer.write_all(&said[..stop]).unwrap();
         peer.shutdown(std::net::Shutdown::Write).unwrap();
-        run_until([&mut node], |[node]| {
-            node.net().metrics().handshakes_failed == 1
-        });
-        assert_eq!(node.handler().events, [Event::Start]);
+        run_until([&mut node], |[node]| node.handler().events.len() == 2);
+        let ended = ConnectError::Io(ErrorKind::UnexpectedEof.into());
+        assert_eq!(only_failure(&mut node), ended);
         let mut heard = Vec::new();
         if let Err(error) = peer.read_to_end(&mut heard) {
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -228,18 +249,15 @@ fn what_comes_with_the_hello_is_delivered_and_answered_plainly() {
     recorder.sessions = Box::new(move |_, _| Ok(Some(Box::new(Handshake::new(ours)))));
     let (mut node, addr) = listening(Config::default(), recorder);
     let theirs = Hello::new(7, 2);
-    let mut peer = raw::dial(addr);
+    let mut peer = raw::connect(addr);
     let bytes = [&theirs.encode()[..], b"\0\0\0\x05plain"].concat();
     peer.write_all(&bytes).unwrap();
     run_until([&mut node], |[node]| node.handler().events.len() == 3);
     let conn = node.handler().connected()[0];
     assert_eq!(node.handler().messages(conn), [b"plain"]);
-    let identity = node
-        .net()
-        .connection(conn)
-        .and_then(Peer::identity)
-        .cloned();
-    assert_eq!(identity.unwrap().payload, theirs.encode());
+    let connection = node.net().connection(conn).unwrap();
+    let identity = connection.identity().unwrap();
+    assert_eq!(identity.payload, theirs.encode());
     let mut heard = [0; Hello::LEN + 9];
     raw::settle(&mut node);
     peer.read_exact(&mut heard).unwrap();

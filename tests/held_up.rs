@@ -2,14 +2,15 @@
 
 mod util;
 
+use peerloop::config::{ConnectionConfig, Timeouts, TurnBudget};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peerloop::{Bytes, Config, ConnId, Handler, Net, Node, Timeouts, Turn};
-use util::raw::{dial, feed, settle, wire};
+use peerloop::{Bytes, Config, ConnId, Handler, Net, Node, Turn};
+use util::raw::{connect, feed, settle, wire};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, node, run_until};
 
 /// More peers than one wait of the poller reports.
@@ -25,21 +26,22 @@ fn hold_up(time: Duration) {
 
 fn with_timeouts(timeouts: Timeouts) -> Config {
     Config {
-        timeouts,
+        connection: ConnectionConfig {
+            timeouts,
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
 
 /// A node with a crowd of peers, about all of which everything that the poller had to say was said.
 fn crowd(config: Config, handler: Recorder) -> (TestNode, Vec<TcpStream>) {
-    let config = Config {
-        max_connections_per_ip: CROWD,
-        ..config
-    };
+    let mut config = config;
+    config.limits.max_connections_per_address = CROWD;
     let (mut node, addr) = listening(config, handler);
     let mut peers = Vec::with_capacity(CROWD);
     while peers.len() < CROWD {
-        peers.extend((0..100).map(|_| dial(addr)));
+        peers.extend((0..100).map(|_| connect(addr)));
         run_until([&mut node], |[node]| {
             node.net().connection_count() == peers.len()
         });
@@ -98,13 +100,11 @@ fn a_crowd_that_spoke_in_time_is_heard_before_anybody_is_called_idle() {
 fn a_message_that_came_in_time_is_not_called_partial_while_it_waits_for_our_read_budget() {
     const LEN: usize = 64 * 1024;
     let partial_message = Duration::from_millis(500);
-    let config = Config {
-        read_budget: LEN / 4,
-        ..with_timeouts(Timeouts {
-            partial_message: Some(partial_message),
-            ..Timeouts::default()
-        })
-    };
+    let mut config = with_timeouts(Timeouts {
+        partial_message: Some(partial_message),
+        ..Timeouts::default()
+    });
+    config.budget.read_bytes = LEN / 4;
     let (mut node, conn, mut peer) = wire(config, Recorder::default());
     feed(&mut node, &mut peer, &(LEN as u32).to_be_bytes());
     peer.write_all(&[7; LEN]).unwrap();
@@ -115,7 +115,7 @@ fn a_message_that_came_in_time_is_not_called_partial_while_it_waits_for_our_read
 }
 
 #[test]
-fn a_dial_that_was_asked_for_long_before_the_loop_ran_has_all_its_time() {
+fn a_connect_that_was_asked_for_long_before_the_loop_ran_has_all_its_time() {
     let connect = Duration::from_millis(300);
     let config = with_timeouts(Timeouts {
         connect: Some(connect),
@@ -135,7 +135,7 @@ fn a_dial_that_was_asked_for_long_before_the_loop_ran_has_all_its_time() {
 
 // Run by another loop.
 
-#[cfg(unix)]
+#[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
 #[test]
 fn an_edge_triggered_loop_around_the_node_is_not_left_waiting_for_the_rest_of_a_crowd() {
     use mio::{Events, Interest, Poll, Token};
@@ -185,8 +185,8 @@ impl Handler for Broadcaster {
 #[test]
 fn a_flush_asked_for_in_on_turn_is_done_in_that_turn() {
     let mut node = Node::new(Config::default(), Broadcaster::default()).unwrap();
-    let addr = node.net().listen("127.0.0.1:0").unwrap();
-    let _peer = dial(addr);
+    let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
+    let _peer = connect(addr);
     let end = Instant::now() + PATIENCE;
     while node.handler().conn.is_none() {
         assert!(Instant::now() < end, "it does not connect");
@@ -202,7 +202,7 @@ fn a_flush_asked_for_in_on_turn_is_done_in_that_turn() {
 /// What a peer hears of a handler that answers a message and shuts the node down without any grace.
 fn last_words<H: Handler>(handler: H) -> Vec<u8> {
     let mut node = Node::new(Config::default(), handler).unwrap();
-    let mut peer = dial(node.net().listen("127.0.0.1:0").unwrap());
+    let mut peer = connect(node.net().listen("127.0.0.1:0").unwrap().addr);
     peer.write_all(FRAME).unwrap();
     run_to_the_end(&mut node);
     let mut heard = Vec::new();
@@ -247,7 +247,10 @@ fn a_shutdown_without_grace_lets_the_turn_send_what_it_had_to_say() {
 fn messages_given_to_a_handle_before_its_shutdown_are_all_sent() {
     const COUNT: usize = 100;
     let config = Config {
-        command_budget: COUNT / 10,
+        budget: TurnBudget {
+            commands: COUNT / 10,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let (mut node, conn, mut peer) = wire(config, Recorder::default());
@@ -266,13 +269,13 @@ fn messages_given_to_a_handle_before_its_shutdown_are_all_sent() {
 }
 
 #[test]
-fn a_call_posted_before_a_handles_shutdown_may_still_dial() {
+fn a_call_posted_before_a_handles_shutdown_may_still_connect() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let mut node = node(Config::default(), Recorder::default());
-    let (handle, (dialled, outcome)) = (node.handle(), mpsc::channel());
+    let (handle, (connected, outcome)) = (node.handle(), mpsc::channel());
     let call = move |_: &mut Recorder, net: &mut Net| {
-        let _ = dialled.send(net.connect(addr).map(|_| ()));
+        let _ = connected.send(net.connect(addr).map(|_| ()));
     };
     handle.post(call).unwrap();
     handle.shutdown(PATIENCE);

@@ -1,23 +1,25 @@
-//! From dial to disconnect, on real sockets.
+//! From connect to disconnect, on real sockets.
 
 mod util;
 
-use std::io::{Read, Write};
+use peerloop::config::SocketConfig;
+use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::time::Duration;
 
-use peerloop::{Config, ConnectError, Direction, DisconnectReason, PeerState, Topology};
+use peerloop::topology::Topology;
+use peerloop::{Config, ConnectError, ConnectionState, Direction, DisconnectReason};
 use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_until};
 
 #[test]
 fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
     let (mut a, to_b, mut b, to_a) = pair(Config::default(), Recorder::default(), Recorder::echo());
     assert_eq!(
-        a.net().connection(to_b).unwrap().direction(),
+        a.net().connection(to_b).unwrap().info().direction,
         Direction::Outbound
     );
     assert_eq!(
-        b.net().connection(to_a).unwrap().direction(),
+        b.net().connection(to_a).unwrap().info().direction,
         Direction::Inbound
     );
     a.net().send(to_b, b"hello").unwrap();
@@ -27,7 +29,7 @@ fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
     a.net().close(to_b);
     assert_eq!(
         a.net().connection(to_b).unwrap().state(),
-        PeerState::Closing
+        ConnectionState::Closing
     );
     run_until([&mut a, &mut b], |[a, b]| {
         a.handler().ended(to_b).is_some() && b.handler().ended(to_a).is_some()
@@ -52,14 +54,15 @@ fn a_connection_begins_talks_and_ends_in_order_on_both_sides() {
 }
 
 #[test]
-fn a_refused_dial_fails_once_and_never_connects() {
+fn a_refused_connect_fails_once_and_never_connects() {
     let mut a = node(Config::default(), Recorder::default());
     let (mut b, addr) = listening(Config::default(), Recorder::default());
-    b.net().unlisten(addr).unwrap();
+    let listening = b.net().listeners().next().unwrap();
+    b.net().close_listener(listening.id);
     let conn = a.net().connect(addr).unwrap();
     run_until([&mut a], |[a]| a.handler().events.len() == 2);
     util::run_for(Duration::from_millis(50), [&mut a]);
-    let refused = ConnectError::Io(std::io::ErrorKind::ConnectionRefused);
+    let refused = ConnectError::Io(ErrorKind::ConnectionRefused.into());
     assert_eq!(
         a.handler().events,
         [Event::Start, Event::ConnectFailed(conn, refused)]
@@ -82,7 +85,7 @@ fn on_start_is_called_once_and_before_everything_else() {
 }
 
 #[test]
-fn two_nodes_that_dial_each_other_have_two_connections() {
+fn two_nodes_that_connect_to_each_other_have_two_connections() {
     let (mut a, addr_of_a) = listening(Config::default(), Recorder::echo());
     let (mut b, addr_of_b) = listening(Config::default(), Recorder::default());
     let from_a = a.net().connect(addr_of_b).unwrap();
@@ -90,14 +93,17 @@ fn two_nodes_that_dial_each_other_have_two_connections() {
     run_until([&mut a, &mut b], |[a, b]| {
         a.handler().connected().len() == 2 && b.handler().connected().len() == 2
     });
-    let side = |node: &mut TestNode, conn| node.net().connection(conn).map(|peer| peer.direction());
+    let direction = |node: &mut TestNode, conn| {
+        let connection = node.net().connection(conn);
+        connection.map(|connection| connection.info().direction)
+    };
     for conn in b.handler().connected() {
         let expected = if conn == from_b {
             Direction::Outbound
         } else {
             Direction::Inbound
         };
-        assert_eq!(side(&mut b, conn), Some(expected));
+        assert_eq!(direction(&mut b, conn), Some(expected));
         b.net().send(conn, conn.to_string().as_bytes()).unwrap();
     }
     run_until([&mut a, &mut b], |[_, b]| {
@@ -121,7 +127,7 @@ fn two_nodes_that_dial_each_other_have_two_connections() {
 }
 
 #[test]
-fn a_connection_dialled_again_from_its_end_is_a_new_one() {
+fn a_connection_connected_again_from_its_end_is_a_new_one() {
     let (mut b, addr) = listening(Config::default(), Recorder::default());
     let handler = Recorder::reacting(move |net, event| match event {
         Event::Disconnect(..) => {
@@ -168,8 +174,11 @@ fn source(count: usize) -> Recorder {
 #[test]
 fn two_nodes_that_only_send_do_not_wait_for_each_other() {
     let config = Config {
-        send_buffer: Some(8192),
-        receive_buffer: Some(8192),
+        sockets: SocketConfig {
+            send_buffer_bytes: Some(8192),
+            receive_buffer_bytes: Some(8192),
+            ..Default::default()
+        },
         ..Config::default()
     };
     let count = 5000;
@@ -209,7 +218,7 @@ fn every_topology_gives_its_connections() {
             std::array::from_fn(|_| node(Config::default(), Recorder::default()));
         let addrs = nodes
             .each_mut()
-            .map(|node| node.net().listen("127.0.0.1:0").unwrap());
+            .map(|node| node.net().listen("127.0.0.1:0").unwrap().addr);
         for (from, to) in topology.edges(nodes.len()).unwrap() {
             nodes[from].net().connect(addrs[to]).unwrap();
         }

@@ -3,6 +3,7 @@
 
 mod util;
 
+use peerloop::config::Limits;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -48,7 +49,7 @@ fn settle(node: &mut Node<Echo>) {
     let mut idle_turns = 0;
     while idle_turns < 20 {
         let turn = node.turn(Some(Duration::from_millis(1))).expect("a turn");
-        idle_turns = if turn == Turn::Busy {
+        idle_turns = if turn == Turn::MoreWork {
             0
         } else {
             idle_turns + 1
@@ -59,14 +60,17 @@ fn settle(node: &mut Node<Echo>) {
 /// A node with many peers, with each of which it has exchanged a message.
 fn crowd() -> (Node<Echo>, Vec<TcpStream>) {
     let config = Config {
-        max_connections_per_ip: CONNECTIONS,
+        limits: Limits {
+            max_connections_per_address: CONNECTIONS,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let mut node = Node::new(config, Echo::default()).expect("a node");
-    let addr = node.net().listen("127.0.0.1:0").expect("a listener");
+    let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
     let mut peers: Vec<TcpStream> = Vec::new();
     for number in 1..=CONNECTIONS {
-        let mut peer = raw::dial(addr);
+        let mut peer = raw::connect(addr);
         exchange(&mut node, &mut peer, b"hello");
         assert_eq!(node.net().connection_count(), number);
         peers.push(peer);

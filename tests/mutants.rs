@@ -1,5 +1,6 @@
-//! The simulator finds mistakes: each of those in `src/mutants.rs` makes some seed fail, and none of them is made, none
-//! does. Run as `.ci/run` does, with `RUSTFLAGS="--cfg peerloop_mutants"`; without that there is nothing to plant.
+//! The simulator finds mistakes: with each of the mutants in `src/mutants.rs` some seed
+//! fails, and without any of them none does. Run as `.ci/run` does, with
+//! `RUSTFLAGS="--cfg peerloop_mutants"`; without that there are no mutants.
 #![cfg(peerloop_mutants)]
 
 #[path = "util/sessions.rs"]
@@ -11,13 +12,13 @@ mod workload;
 use std::panic::{catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
-use peerloop::mutants::{Mistake, plant};
+use peerloop::mutants::{Mutant, activate};
 
 /// As many as CI runs.
 const SEEDS: u64 = 300;
 
-/// The first seed that fails with this mistake.
-fn found(mistake: Mistake) -> Option<u64> {
+/// The first seed that fails with this mutant.
+fn found(mutant: Mutant) -> Option<u64> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         // Every seed that fails would tell at length.
@@ -28,29 +29,29 @@ fn found(mistake: Mistake) -> Option<u64> {
             }
         }));
     });
-    plant(Some(mistake));
+    activate(Some(mutant));
     let fails = |seed: &u64| {
         let drips = catch_unwind(|| workload::drip(*seed)).is_err();
         drips || catch_unwind(|| workload::run(*seed)).is_err()
     };
     let found = (0..SEEDS).find(fails);
-    plant(None);
+    activate(None);
     found
 }
 
-macro_rules! mistakes {
-    ($($name:ident: $mistake:ident,)+) => {
+macro_rules! mutants {
+    ($($name:ident: $mutant:ident,)+) => {
         $(
             #[test]
             fn $name() {
-                let seed = found(Mistake::$mistake).expect("some seed fails");
-                println!("{:?} is found by the seed {seed}", Mistake::$mistake);
+                let seed = found(Mutant::$mutant).expect("some seed fails");
+                println!("{:?} is found by the seed {seed}", Mutant::$mutant);
             }
         )+
     };
 }
 
-mistakes! {
+mutants! {
     stopping_on_a_short_read_is_found: StopOnShortRead,
     freeing_a_slot_within_the_turn_is_found: FreeWithinTurn,
     forgetting_the_run_list_is_found: ForgetRunList,
@@ -62,12 +63,12 @@ mistakes! {
     forgetting_a_listener_is_found: ForgetListener,
     losing_a_writable_edge_is_found: LoseWritableEdge,
     forgetting_a_drain_is_found: ForgetDrain,
-    keeping_a_deadline_is_found: KeepDeadline,
+    keeping_a_timer_is_found: KeepTimer,
     dropping_what_comes_with_the_end_of_a_handshake_is_found: DropAfterHandshake,
     answering_twice_is_found: AnswerTwice,
     answering_in_disorder_is_found: AnswerInDisorder,
-    passing_the_cap_of_all_queues_is_found: PassLoopCap,
-    passing_the_cap_of_a_queue_is_found: PassQueueCap,
+    passing_the_cap_of_all_queues_is_found: ExceedLoopMaximum,
+    passing_the_cap_of_a_queue_is_found: ExceedQueueMaximum,
     delivering_twice_is_found: DeliverTwice,
     sealing_twice_is_found: SealTwice,
     holding_for_what_is_sealed_is_found: HoldForBatch,
@@ -75,5 +76,5 @@ mistakes! {
     swapping_what_was_kept_with_what_came_is_found: SwapWithPartialFrame,
     keeping_the_count_of_a_failed_handshake_is_found: KeepConnecting,
     keeping_the_count_of_a_network_is_found: KeepPrefix,
-    dialling_without_a_limit_is_found: DialWithoutLimit,
+    connecting_without_a_limit_is_found: ConnectWithoutLimit,
 }

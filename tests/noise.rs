@@ -10,14 +10,15 @@ mod snow_peer;
 #[path = "../examples/noise.rs"]
 mod example;
 
+use peerloop::config::ConnectionConfig;
 use std::io;
 use std::net::{Shutdown, TcpListener};
 use std::num::NonZeroU64;
 
+use peerloop::error::SessionError;
 use peerloop::noise::{Cipher, Hash, Noise, PAYLOAD_MAX, Pattern, Rekey, StaticKey};
-use peerloop::session::Identity;
-use peerloop::session::Role;
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SendError, SessionError};
+use peerloop::session::{Identity, Role};
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, SendError};
 use snow_peer::{Deal, SnowPeer, beside};
 use util::{Event, Recorder, TestNode, listening, node, raw, run_until};
 
@@ -97,8 +98,8 @@ fn expected(deal: &Deal, side: Role) -> Identity {
 }
 
 fn identity(node: &mut TestNode, conn: ConnId) -> Option<Identity> {
-    let peer = node.net().connection(conn).expect("it is open");
-    peer.identity().cloned()
+    let connection = node.net().connection(conn).expect("it is open");
+    connection.identity().cloned()
 }
 
 fn body(len: usize) -> Vec<u8> {
@@ -107,13 +108,13 @@ fn body(len: usize) -> Vec<u8> {
 
 const SIZES: [usize; 9] = [1, 2, 255, 4096, 65_514, 65_515, 65_516, 131_072, 1 << 20];
 
-/// Dials with a node; the connection, and a blocking peer that has accepted it.
-fn dial_snow(node: &mut TestNode, deal: &Deal) -> (ConnId, SnowPeer) {
+/// Connects with a node; the connection, and a blocking peer that has accepted it.
+fn connect_snow(node: &mut TestNode, deal: &Deal) -> (ConnId, SnowPeer) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let conn = node
         .net()
         .connect(listener.local_addr().unwrap())
-        .expect("a dial");
+        .expect("a connect");
     let deal = deal.clone();
     let peer = beside(node, move || {
         let (stream, _) = listener.accept().expect("a connection");
@@ -125,13 +126,13 @@ fn dial_snow(node: &mut TestNode, deal: &Deal) -> (ConnId, SnowPeer) {
     (conn, peer)
 }
 
-/// A blocking peer that has dialled a node.
+/// A blocking peer that has connected to a node.
 fn accept_snow(node: &mut TestNode, deal: &Deal) -> (ConnId, SnowPeer) {
-    let addr = node.net().listen("127.0.0.1:0").expect("a listener");
+    let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
     let before = node.handler().connected().len();
     let deal = deal.clone();
     let peer = beside(node, move || {
-        SnowPeer::shake(raw::dial(addr), &deal, Role::Initiator).expect("a handshake")
+        SnowPeer::shake(raw::connect(addr), &deal, Role::Initiator).expect("a handshake")
     });
     run_until([node], |[node]| node.handler().connected().len() > before);
     (node.handler().connected()[before], peer)
@@ -139,7 +140,7 @@ fn accept_snow(node: &mut TestNode, deal: &Deal) -> (ConnId, SnowPeer) {
 
 fn snow_pair(node: &mut TestNode, deal: &Deal, side: Role) -> (ConnId, SnowPeer) {
     match side {
-        Role::Initiator => dial_snow(node, deal),
+        Role::Initiator => connect_snow(node, deal),
         Role::Responder => accept_snow(node, deal),
     }
 }
@@ -181,8 +182,8 @@ fn messages_of_all_sizes_travel_both_ways() {
             speaking(&deal, Recorder::default()),
         );
         for size in SIZES {
-            a.net().send(there, &body(size)).unwrap();
-            b.net().send_bytes(here, body(size).into()).unwrap();
+            a.net().send(there, body(size)).unwrap();
+            b.net().send(here, body(size)).unwrap();
         }
         run_until([&mut a, &mut b], |nodes| {
             nodes[0].handler().messages(there).len() == SIZES.len()
@@ -226,9 +227,9 @@ fn a_program_that_uses_snow_gets_every_size_back() {
                     peer.say(&body(size));
                     assert!(peer.hear() == body(size), "{size} bytes");
                 }
-                peer.say_goodbye();
+                peer.send_close_notify();
                 peer.finish();
-                peer.hear_goodbye();
+                peer.expect_close_notify();
             });
             let reason = raw::until_ended(&mut node, conn);
             assert_eq!(reason, DisconnectReason::PeerClosed);
@@ -255,7 +256,7 @@ fn other_ciphers_and_hashes_are_spoken_too() {
         let ours = deal.clone();
         let mut recorder = Recorder::echo();
         recorder.sessions = Box::new(move |net, conn| {
-            let side = Role::from(net.connection(conn).expect("it is there").direction());
+            let side = Role::from(net.connection(conn).expect("it is there").info().direction);
             let noise = ours.noise(side).cipher(cipher).hash(hash);
             assert_eq!(noise.protocol_name(), name);
             Ok(Some(Box::new(noise.build()?)))
@@ -269,16 +270,15 @@ fn other_ciphers_and_hashes_are_spoken_too() {
     }
 }
 
-/// What becomes of a dial between two nodes that do not agree: the dialler's side of it.
-fn quarrel(dialling: Recorder, accepting: Recorder) -> (Vec<Event>, Vec<Event>) {
-    let mut a = node(Config::default(), dialling);
-    let (mut b, addr) = listening(Config::default(), accepting);
-    a.net().connect(addr).expect("a dial");
-    run_until([&mut a, &mut b], |[a, b]| {
-        let over = |event: &Event| {
-            matches!(event, Event::ConnectFailed(..)) || matches!(event, Event::Disconnect(..))
-        };
-        a.handler().count(over) == 1 && b.net().metrics().handshakes_failed == 1
+/// What becomes of a connection between two nodes that do not agree, on both sides.
+fn quarrel(connecting: &Deal, accepting: &Deal) -> (Vec<Event>, Vec<Event>) {
+    let mut a = node(Config::default(), speaking(connecting, Recorder::default()));
+    let (mut b, addr) = listening(Config::default(), speaking(accepting, Recorder::default()));
+    a.net().connect(addr).expect("a connect");
+    run_until([&mut a, &mut b], |nodes| {
+        let over =
+            |event: &Event| matches!(event, Event::ConnectFailed(..) | Event::Disconnect(..));
+        nodes.iter().all(|node| node.handler().count(over) == 1)
     });
     let rest = |node: &TestNode| {
         let events = node.handler().events.iter().cloned();
@@ -288,17 +288,17 @@ fn quarrel(dialling: Recorder, accepting: Recorder) -> (Vec<Event>, Vec<Event>) 
     (rest(&a), rest(&b))
 }
 
-/// The dialler cannot know more than that the peer has gone.
+/// A side cannot know more than that the peer has gone.
 #[track_caller]
 fn assert_left(events: &[Event]) {
     match events {
-        [Event::ConnectFailed(_, ConnectError::Io(kind))] => {
+        [Event::ConnectFailed(_, ConnectError::Io(error))] => {
             assert!(
                 matches!(
-                    kind,
+                    error.kind,
                     io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
                 ),
-                "{kind}"
+                "{error}"
             );
         }
         // Its own part of the handshake was over.
@@ -325,51 +325,48 @@ fn nodes_that_do_not_agree_do_not_connect() {
     other_prologue.prologue = b"another prologue";
     let mut other_key = Deal::ik();
     other_key.keys[Role::Responder as usize] = StaticKey::from_secret([7; 32]);
-    for (dialling, accepting) in [
+    for (connecting, accepting) in [
         (Deal::xx_psk3(), other_psk),
         (early_psk, other_early_psk),
         (Deal::ik(), other_key),
         (Deal::nn(), Deal::ik()),
         (Deal::xx_psk3(), Deal::xx()),
     ] {
-        let (dialled, accepted) = quarrel(
-            speaking(&dialling, Recorder::default()),
-            speaking(&accepting, Recorder::default()),
+        let (connected, accepted) = quarrel(&connecting, &accepting);
+        assert_left(&connected);
+        // The node that refuses is told once, and with the reason.
+        assert!(
+            matches!(
+                accepted[..],
+                [Event::ConnectFailed(
+                    _,
+                    ConnectError::Session(SessionError::Malformed(_))
+                )]
+            ),
+            "{} and {}: {accepted:?}",
+            connecting.name,
+            accepting.name
         );
-        assert_left(&dialled);
-        assert_eq!(accepted, [], "{} and {}", dialling.name, accepting.name);
     }
-    // In these it is the dialler that finds out.
-    for (dialling, accepting) in [
+    // In these it is the connector that finds out.
+    for (connecting, accepting) in [
         (Deal::xx(), other_prologue),
         (Deal::xx(), Deal::nn()),
         (Deal::ik(), Deal::nn()),
     ] {
-        let (dialled, _) = dialler_finds_out(&dialling, &accepting);
+        let (connected, accepted) = quarrel(&connecting, &accepting);
         assert!(
-            matches!(dialled, ConnectError::Session(SessionError::Malformed(_))),
-            "{dialled}"
+            matches!(
+                connected[..],
+                [Event::ConnectFailed(
+                    _,
+                    ConnectError::Session(SessionError::Malformed(_))
+                )]
+            ),
+            "{connected:?}"
         );
+        assert_left(&accepted);
     }
-}
-
-/// Why a dial failed that the dialler gave up itself, and the events of the other side.
-fn dialler_finds_out(dialling: &Deal, accepting: &Deal) -> (ConnectError, Vec<Event>) {
-    let mut a = node(Config::default(), speaking(dialling, Recorder::default()));
-    let (mut b, addr) = listening(Config::default(), speaking(accepting, Recorder::default()));
-    a.net().connect(addr).expect("a dial");
-    run_until([&mut a, &mut b], |[a, b]| {
-        a.handler()
-            .count(|event| matches!(event, Event::ConnectFailed(..)))
-            == 1
-            && b.net().connecting_count() + b.net().connection_count() == 0
-            && b.net().metrics().accepted == 1
-    });
-    let error = a.handler().events.iter().find_map(|event| match event {
-        Event::ConnectFailed(_, error) => Some(*error),
-        _ => None,
-    });
-    (error.expect("it failed"), b.handler().events.clone())
 }
 
 #[test]
@@ -390,7 +387,7 @@ fn a_peer_with_another_key_than_expected_is_refused_before_it_learns_ours() {
         let (stream, _) = listener.accept().unwrap();
         SnowPeer::shake(stream, &deal, Role::Responder).map(drop)
     });
-    // The third message, with the dialler's key, has not come.
+    // The third message, with the connector's key, has not come.
     assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     run_until([&mut a], |[a]| {
         a.handler().events.iter().any(|event| {
@@ -412,7 +409,7 @@ fn plaintext_is_split_at_65_519_bytes() {
     ] {
         let mut node = node(Config::default(), speaking(&deal, Recorder::default()));
         let (conn, mut peer) = accept_snow(&mut node, &deal);
-        node.net().send(conn, &body(len - 4)).unwrap();
+        node.net().send(conn, body(len - 4)).unwrap();
         let peer = beside(&mut node, move || {
             assert!(peer.hear() == body(len - 4));
             peer
@@ -476,8 +473,8 @@ fn keys_change_when_both_sides_count_to_it() {
             // Four Noise messages each way.
             peer.say(&body(200_000));
             assert!(peer.hear() == body(200_000));
-            peer.say_goodbye();
-            peer.hear_goodbye();
+            peer.send_close_notify();
+            peer.expect_close_notify();
         });
         let reason = raw::until_ended(&mut node, conn);
         assert_eq!(reason, DisconnectReason::PeerClosed);
@@ -521,7 +518,7 @@ fn nodes_that_rekey_understand_each_other_and_only_each_other() {
             speaking(&deal, Recorder::echo()),
         );
         for size in SIZES {
-            a.net().send(there, &body(size)).unwrap();
+            a.net().send(there, body(size)).unwrap();
         }
         run_until([&mut a, &mut b], |[a, _]| {
             a.handler().messages(there).len() == SIZES.len()
@@ -537,7 +534,7 @@ fn nodes_that_rekey_understand_each_other_and_only_each_other() {
             speaking(&other, Recorder::default()),
         );
         for _ in 0..4 {
-            a.net().send(there, &body(65_515)).unwrap();
+            a.net().send(there, body(65_515)).unwrap();
         }
         run_until([&mut a, &mut b], |[_, b]| b.handler().ended(here).is_some());
         assert!(
@@ -551,7 +548,7 @@ fn nodes_that_rekey_understand_each_other_and_only_each_other() {
 }
 
 #[test]
-fn a_close_says_goodbye_and_is_heard_as_one() {
+fn a_close_sends_close_notify_and_is_heard_as_one() {
     let deal = Deal::xx();
     let (mut a, there, mut b, here) = pair(
         speaking(&deal, Recorder::default()),
@@ -568,7 +565,7 @@ fn a_close_says_goodbye_and_is_heard_as_one() {
 }
 
 #[test]
-fn a_stream_without_a_goodbye_was_cut_off() {
+fn a_stream_without_a_close_notify_was_cut_off() {
     let deal = Deal::xx();
     for side in SIDES {
         let mut node = node(Config::default(), speaking(&deal, Recorder::default()));
@@ -582,10 +579,13 @@ fn a_stream_without_a_goodbye_was_cut_off() {
 }
 
 #[test]
-fn a_side_that_has_said_goodbye_can_still_listen() {
+fn a_side_that_has_sent_close_notify_can_still_listen() {
     let deal = Deal::xx();
     let config = Config {
-        half_open: HalfOpen::Allowed,
+        connection: ConnectionConfig {
+            allow_half_open: true,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let (mut a, there, mut b, here) = util::pair(
@@ -594,12 +594,12 @@ fn a_side_that_has_said_goodbye_can_still_listen() {
         speaking(&deal, Recorder::default()),
     );
     a.net().send(there, b"a question").unwrap();
-    a.net().shutdown_write(there);
+    a.net().close_write(there);
     run_until([&mut a, &mut b], |[_, b]| {
         b.handler().messages(here).len() == 1
     });
     assert_eq!(a.net().send(there, b"more"), Err(SendError::Closed));
-    b.net().send(here, &body(100_000)).unwrap();
+    b.net().send(here, body(100_000)).unwrap();
     run_until([&mut a, &mut b], |[a, _]| {
         a.handler().messages(there).len() == 1
     });
@@ -650,18 +650,18 @@ fn settings_that_cannot_work_are_not_built() {
     let psk = [1; 32];
     let new = |pattern| Noise::new(pattern, Role::Initiator);
     for (noise, problem) in [
-        (new(Pattern::XX), "needs a key of this side's own"),
-        (
-            new(Pattern::IK).local_key(&key),
-            "needs to know the peer's key",
-        ),
+        (new(Pattern::XX), "requires a key of this end"),
+        (new(Pattern::IK).local_key(&key), "requires the peer's key"),
         (
             new(Pattern::NN).remote_key(key.public()),
             "the peer has no key",
         ),
-        (new(Pattern::NN).psk(3, &psk), "no such place"),
-        (new(Pattern::NN).psk(200, &psk), "no such place"),
-        (new(Pattern::NN).psk(1, &psk).psk(1, &psk), "in one place"),
+        (new(Pattern::NN).psk(3, &psk), "no such position"),
+        (new(Pattern::NN).psk(200, &psk), "no such position"),
+        (
+            new(Pattern::NN).psk(1, &psk).psk(1, &psk),
+            "at one position",
+        ),
     ] {
         let error = noise.build().unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);

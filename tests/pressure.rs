@@ -3,6 +3,9 @@
 
 mod util;
 
+use peerloop::config::{
+    CommandQueueConfig, ConnectionConfig, Limits, OnFull, SendQueueConfig, SocketConfig, Timeouts,
+};
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -11,11 +14,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use peerloop::{
-    Bytes, Config, ConnId, ConnMap, ConnectOptions, Decoded, DisconnectReason, Framer, Framing,
-    FramingError, Handler, Net, Node, Overflow, SendError, TimeoutKind, Timeouts,
-};
-use util::raw::{accepted, dial, dial_narrow, feed, join, reset, settle, until_ended, wire};
+use peerloop::error::{FramingError, TimeoutKind};
+use peerloop::framing::{Decoded, Framer, Framing};
+use peerloop::{Bytes, Config, ConnId, ConnMap, DisconnectReason, Handler, Net, Node, SendError};
+use util::raw::{accepted, connect, connect_narrow, feed, join, reset, settle, until_ended, wire};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, node, run_until};
 
 const KIB: usize = 1024;
@@ -27,19 +29,37 @@ const TIME: Duration = Duration::from_millis(300);
 /// Sockets that take little, and a loop with room for what one connection may have queued.
 fn narrow_config() -> Config {
     Config {
-        send_buffer: Some(8 * KIB),
-        queue_low: 16 * KIB,
-        queue_high: 64 * KIB,
-        queue_max: MIB,
-        loop_queue_max: MIB,
+        sockets: SocketConfig {
+            send_buffer_bytes: Some(8 * KIB),
+            ..Default::default()
+        },
+        connection: ConnectionConfig {
+            send_queue: SendQueueConfig {
+                low_bytes: 16 * KIB,
+                high_bytes: 64 * KIB,
+                max_bytes: MIB,
+                ..Default::default()
+            },
+            ..Default::default()
+        },
+        limits: Limits {
+            loop_send_bytes: MIB,
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
 
 /// One more peer for which the kernel keeps little.
 fn join_narrow(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream) {
-    let peer = dial_narrow(addr);
+    let peer = connect_narrow(addr);
     (accepted(node), peer)
+}
+
+/// What is queued on a connection.
+fn queued(node: &mut TestNode, conn: ConnId) -> usize {
+    let connection = node.net().connection(conn);
+    connection.map_or(0, |connection| connection.queued_bytes())
 }
 
 // Peers that read slowly.
@@ -47,10 +67,13 @@ fn join_narrow(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream) {
 #[test]
 fn a_peer_that_takes_nothing_after_a_close_is_ended_for_its_stall() {
     let config = Config {
-        timeouts: Timeouts {
-            write_stall: Some(TIME),
-            linger: None,
-            ..Timeouts::default()
+        connection: ConnectionConfig {
+            timeouts: Timeouts {
+                write_stall: Some(TIME),
+                linger: None,
+                ..Timeouts::default()
+            },
+            ..narrow_config().connection
         },
         ..narrow_config()
     };
@@ -69,10 +92,16 @@ fn a_peer_that_takes_nothing_after_a_close_is_ended_for_its_stall() {
 #[test]
 fn a_peer_that_takes_less_than_the_poller_tells_of_is_not_ended_for_a_stall() {
     let config = Config {
-        queue_max: 64 * MIB,
-        timeouts: Timeouts {
-            write_stall: Some(TIME),
-            ..Timeouts::default()
+        connection: ConnectionConfig {
+            send_queue: SendQueueConfig {
+                max_bytes: 64 * MIB,
+                ..Default::default()
+            },
+            timeouts: Timeouts {
+                write_stall: Some(TIME),
+                ..Timeouts::default()
+            },
+            ..Default::default()
         },
         ..Config::default()
     };
@@ -83,11 +112,11 @@ fn a_peer_that_takes_less_than_the_poller_tells_of_is_not_ended_for_a_stall() {
     }
     settle(&mut node);
     for _ in 0..3 {
-        let before = node.net().queued(conn);
+        let before = queued(&mut node, conn);
         // Much less than a third of the node's socket.
         peer.read_exact(&mut [0; 256 * KIB]).unwrap();
         run_until([&mut node], |[node]| {
-            node.net().queued(conn) < before || node.handler().ended(conn).is_some()
+            queued(node, conn) < before || node.handler().ended(conn).is_some()
         });
         assert_eq!(node.handler().ended(conn), None);
     }
@@ -96,9 +125,12 @@ fn a_peer_that_takes_less_than_the_poller_tells_of_is_not_ended_for_a_stall() {
 #[test]
 fn a_resume_does_not_give_a_connection_that_is_closing_more_time() {
     let config = Config {
-        timeouts: Timeouts {
-            linger: Some(TIME),
-            ..Timeouts::default()
+        connection: ConnectionConfig {
+            timeouts: Timeouts {
+                linger: Some(TIME),
+                ..Timeouts::default()
+            },
+            ..Default::default()
         },
         ..Config::default()
     };
@@ -165,7 +197,7 @@ mod slow_readers {
         run_until([node], |[node]| {
             let mut are_done = true;
             for (conn, peer) in &mut *peers {
-                if node.net().queued(*conn) > 20_000 {
+                if queued(node, *conn) > 20_000 {
                     are_done = false;
                     // The socket may be empty until the node has been run again.
                     let _ = peer.read(&mut buffer);
@@ -178,8 +210,17 @@ mod slow_readers {
     fn measure_slow_readers() {
         const PEERS: usize = 100;
         let config = Config {
-            queue_high: 256 * KIB,
-            loop_queue_max: 256 * MIB,
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    high_bytes: 256 * KIB,
+                    ..narrow_config().connection.send_queue
+                },
+                ..narrow_config().connection
+            },
+            limits: Limits {
+                loop_send_bytes: 256 * MIB,
+                ..narrow_config().limits
+            },
             ..narrow_config()
         };
         let (mut node, addr) = listening(config, Recorder::default());
@@ -190,7 +231,7 @@ mod slow_readers {
         for some in peers.chunks_mut(5) {
             read_most(&mut node, some);
         }
-        let queued = node.net().metrics().queued;
+        let queued = node.net().metrics().queued_bytes;
         let used = memory().saturating_sub(before);
         assert!(used < 4 * queued + 8 * MIB, "{used} for {queued} bytes");
     }
@@ -202,8 +243,17 @@ mod slow_readers {
 fn who_was_refused_more_than_the_loop_has_room_for_hears_of_no_drain_until_it_fits() {
     const BODY: &[u8] = &[7; 6 * MIB];
     let config = Config {
-        queue_max: 8 * MIB,
-        loop_queue_max: 8 * MIB,
+        connection: ConnectionConfig {
+            send_queue: SendQueueConfig {
+                max_bytes: 8 * MIB,
+                ..narrow_config().connection.send_queue
+            },
+            ..narrow_config().connection
+        },
+        limits: Limits {
+            loop_send_bytes: 8 * MIB,
+            ..narrow_config().limits
+        },
         ..narrow_config()
     };
     let handler = Recorder::reacting(|net, event| {
@@ -226,30 +276,44 @@ fn who_was_refused_more_than_the_loop_has_room_for_hears_of_no_drain_until_it_fi
     run_until([&mut node], |[node]| {
         node.handler().events.contains(&Event::Drain(other))
     });
-    assert!(node.net().queued(other) > 0, "now it does");
+    assert!(queued(&mut node, other) > 0, "now it does");
 }
 
 #[test]
-fn a_connection_is_not_called_writable_while_the_loop_is_full() {
+fn a_full_loop_refuses_a_writable_connection_and_owes_it_a_drain() {
     let (mut node, addr) = listening(narrow_config(), Recorder::default());
     let (blocked, _blocked_peer) = join_narrow(&mut node, addr);
     let (other, _other_peer) = join_narrow(&mut node, addr);
-    assert!(node.net().is_writable(other));
+    let (silent, _silent_peer) = join_narrow(&mut node, addr);
     while node.net().send(blocked, &[7; 1000]).is_ok() {
         settle(&mut node);
     }
-    assert!(!node.net().is_writable(other));
-    node.net().abort(blocked);
-    run_until([&mut node], |[node]| {
-        node.handler().events.contains(&Event::Drain(other))
-    });
+    assert!(!node.net().is_writable(blocked));
+    // Their own queues are empty. To be asked owes them nothing, to be refused does.
+    assert!(node.net().is_writable(other) && node.net().is_writable(silent));
+    assert_eq!(node.net().send(other, &[7; 1000]), Err(SendError::Full));
     assert!(node.net().is_writable(other));
+    settle(&mut node);
+    assert_eq!(node.net().metrics().drains, 0, "it still does not fit");
+    node.net().abort(blocked);
+    let is_drain = |event: &Event| matches!(event, Event::Drain(_));
+    run_until([&mut node], |[node]| node.handler().count(is_drain) > 0);
+    node.net().send(other, &[7; 1000]).unwrap();
+    settle(&mut node);
+    assert!(node.handler().events.contains(&Event::Drain(other)));
+    assert_eq!(node.handler().count(is_drain), 1);
 }
 
 #[test]
 fn a_queue_that_overflows_is_ended_for_that_although_it_fills_the_loop_too() {
     let config = Config {
-        overflow: Overflow::Close,
+        connection: ConnectionConfig {
+            send_queue: SendQueueConfig {
+                on_full: OnFull::Disconnect,
+                ..narrow_config().connection.send_queue
+            },
+            ..narrow_config().connection
+        },
         ..narrow_config()
     };
     let (mut node, addr) = listening(config, Recorder::default());
@@ -268,7 +332,10 @@ fn a_queue_that_overflows_is_ended_for_that_although_it_fills_the_loop_too() {
 #[test]
 fn a_handle_to_a_node_that_is_gone_does_not_call_its_queue_full() {
     let config = Config {
-        command_queue_bytes: 10,
+        commands: CommandQueueConfig {
+            max_bytes: 10,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let node = node(config, Recorder::default());
@@ -331,12 +398,10 @@ fn a_late_value_for_a_stale_id_does_not_take_the_place_of_a_live_one() {
 
 // Framers that break.
 
-/// Makes one message of everything that was read, and no copy of itself once it is broken.
-struct Brittle {
-    is_broken: Arc<AtomicBool>,
-}
+/// Makes one message of everything that was read.
+struct OneMessage;
 
-impl Framer for Brittle {
+impl Framer for OneMessage {
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let len = bytes.len();
         Ok(Decoded::Frame {
@@ -349,34 +414,38 @@ impl Framer for Brittle {
         wire.extend_from_slice(body);
         Ok(())
     }
+}
 
-    fn fresh(&self) -> Box<dyn Framer> {
-        if self.is_broken.load(Ordering::Relaxed) {
+/// A framing that cannot make a framer once it is broken.
+fn brittle(is_broken: &Arc<AtomicBool>) -> Framing {
+    let is_broken = Arc::clone(is_broken);
+    Framing::custom(move || {
+        if is_broken.load(Ordering::Relaxed) {
             // Without the message and the trace, which belong to no failure.
             std::panic::resume_unwind(Box::new("on purpose"));
         }
-        let is_broken = Arc::clone(&self.is_broken);
-        Box::new(Self { is_broken })
-    }
-}
-
-fn brittle(is_broken: &Arc<AtomicBool>) -> Framing {
-    let is_broken = Arc::clone(is_broken);
-    Framing::Custom(Box::new(Brittle { is_broken }))
+        OneMessage
+    })
 }
 
 #[test]
 fn a_framer_that_panics_when_a_peer_is_accepted_costs_that_peer_only() {
     let is_broken = Arc::new(AtomicBool::new(false));
     let config = Config {
-        framing: brittle(&is_broken),
-        // A charge that is not given back keeps the next peer out.
-        max_connections_per_ip: 1,
+        connection: ConnectionConfig {
+            framing: brittle(&is_broken),
+            ..Default::default()
+        },
+        limits: Limits {
+            // A charge that is not given back keeps the next peer out.
+            max_connections_per_address: 1,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let (mut node, addr) = listening(config, Recorder::default());
     is_broken.store(true, Ordering::Relaxed);
-    let mut lost = dial(addr);
+    let mut lost = connect(addr);
     run_until([&mut node], |[node]| node.net().metrics().panics > 0);
     assert_eq!(lost.read(&mut [0]).ok(), Some(0));
     is_broken.store(false, Ordering::Relaxed);
@@ -386,17 +455,15 @@ fn a_framer_that_panics_when_a_peer_is_accepted_costs_that_peer_only() {
 }
 
 #[test]
-fn a_framer_that_panics_in_a_dial_leaves_nothing_of_that_dial() {
+fn a_framer_that_panics_in_a_connect_leaves_nothing_of_that_connect() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let is_broken = Arc::new(AtomicBool::new(false));
     let breaks = Arc::clone(&is_broken);
     let handler = Recorder::reacting(move |net, event| {
         if let Event::Start = event {
-            let options = ConnectOptions {
-                framing: Some(brittle(&breaks)),
-                ..ConnectOptions::default()
-            };
+            let mut options = net.connect_options();
+            options.connection_mut().framing = brittle(&breaks);
             breaks.store(true, Ordering::Relaxed);
             let _ = net.connect_with(addr, options);
         }

@@ -1,4 +1,4 @@
-//! What is shown in two places is the same in both.
+//! Programs that are shown in two places are the same in both.
 
 use std::fs;
 

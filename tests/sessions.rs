@@ -5,17 +5,18 @@ mod util;
 #[path = "util/sessions.rs"]
 mod toys;
 
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use peerloop::session::Sequence;
-use peerloop::{Config, ConnectError, Direction, DisconnectReason, PeerState, SendError, Timeouts};
+use peerloop::config::{ConnectionConfig, Limits, Timeouts};
+use peerloop::session::{Output, Sequence, Session};
+use peerloop::{Config, ConnectError, ConnectionState, Direction, DisconnectReason, SendError};
 use toys::{
     End, Greeting, HELLO_LEN, Kind, MAGIC, Manner, Script, Xor, frame, listen_to_end, listen_until,
-    with_sessions,
+    spoken, with_sessions,
 };
 use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_for, run_until};
 
@@ -25,7 +26,10 @@ fn greeting(recorder: Recorder) -> Recorder {
 
 fn both(recorder: Recorder) -> Recorder {
     with_sessions(recorder, |side| {
-        Sequence::new(Greeting::new(Manner::Agrees), Xor::new(side))
+        // Boxed, because a box of a session is one too.
+        let greeting: Box<dyn Session> = Box::new(Greeting::new(Manner::Agrees));
+        let cipher: Box<dyn Session> = Box::new(Xor::new(side));
+        Sequence::new(greeting, cipher)
     })
 }
 
@@ -33,12 +37,48 @@ fn sealed(recorder: Recorder) -> Recorder {
     with_sessions(recorder, Xor::new)
 }
 
+/// Everything that a session answers to every method, in order.
+fn answers<S: Session>(mut session: S) -> (Vec<u8>, Vec<u8>, String) {
+    let (mut plaintext, mut wire) = (Vec::new(), Vec::new());
+    let mut peer = Script::new(Direction::Inbound);
+    session.start(&mut wire).unwrap();
+    peer.hear(&wire).unwrap();
+    let mut arrived = spoken(|wire| {
+        wire.extend(b"xor");
+        wire.extend(b"accepted");
+    });
+    arrived.extend(peer.sealed_frame(b"hello"));
+    let taken = session
+        .receive(&mut arrived, &mut Output::new(&mut plaintext, &mut wire))
+        .unwrap();
+    session.seal(&[IoSlice::new(b"day")], &mut wire).unwrap();
+    session.close_notify(&mut wire);
+    let rest = (
+        taken,
+        session.stage(),
+        session.wire_ended(),
+        session.identity(),
+    );
+    (plaintext, wire, format!("{rest:?}"))
+}
+
+#[test]
+fn a_boxed_session_answers_like_the_session() {
+    let plain = answers(Xor::new(Direction::Outbound));
+    let boxed: Box<dyn Session> = Box::new(Xor::new(Direction::Outbound));
+    assert_eq!(answers(boxed), plain);
+    assert_eq!(plain.0, frame(b"hello"));
+}
+
 /// No handshake is overdue, whatever the machine does.
 fn patient() -> Config {
     Config {
-        timeouts: Timeouts {
-            handshake: None,
-            ..Timeouts::default()
+        connection: ConnectionConfig {
+            timeouts: Timeouts {
+                handshake: None,
+                ..Timeouts::default()
+            },
+            ..Default::default()
         },
         ..Config::default()
     }
@@ -50,29 +90,29 @@ mod before_and_after {
     #[test]
     fn a_connection_is_connecting_until_the_handshake_is_over_and_refuses_sends() {
         let (mut node, addr) = listening(patient(), greeting(Recorder::default()));
-        let mut peer = raw::dial(addr);
+        let mut peer = raw::connect(addr);
         run_until([&mut node], |[node]| node.net().connecting_count() == 1);
         raw::settle(&mut node);
-        let conn = node.net().connecting().next().unwrap();
         let net = node.net();
-        let view = net.connection(conn).unwrap();
-        assert_eq!(view.state(), PeerState::Connecting);
-        assert_eq!(view.direction(), Direction::Inbound);
-        assert_eq!(view.addr(), peer.local_addr().unwrap());
-        assert_eq!(view.local_addr(), Some(addr));
+        let view = net.connecting().next().unwrap();
+        let conn = view.id();
+        assert_eq!(view.state(), ConnectionState::Connecting);
+        assert_eq!(view.info().direction, Direction::Inbound);
+        assert_eq!(view.info().addr, peer.local_addr().unwrap());
+        assert_eq!(view.info().local_addr, Some(addr));
         assert_eq!(view.identity(), None);
         let asked = view.since();
         assert_eq!(net.send(conn, b"early"), Err(SendError::Closed));
         assert!(!net.is_writable(conn));
-        let early = net.broadcast([conn], &b"early"[..]);
-        assert_eq!((early.sent, early.closed), (0, 1));
+        let early = net.broadcast([conn], b"early");
+        assert_eq!((early.queued, early.closed), (0, 1));
         assert_eq!((net.connection_count(), net.connections().count()), (0, 0));
         assert_eq!(node.handler().connected(), []);
         peer.write_all(&MAGIC).unwrap();
         assert_eq!(raw::accepted(&mut node), conn);
         let net = node.net();
         let view = net.connection(conn).unwrap();
-        assert_eq!(view.state(), PeerState::Connected);
+        assert_eq!(view.state(), ConnectionState::Connected);
         assert!(view.since() > asked, "established later than accepted");
         assert_eq!((net.connection_count(), net.connecting_count()), (1, 0));
         net.send(conn, b"now").unwrap();
@@ -82,19 +122,22 @@ mod before_and_after {
     }
 
     #[test]
-    fn a_dial_is_connecting_until_the_handshake_is_over_and_keeps_its_place() {
+    fn a_connect_is_connecting_until_the_handshake_is_over_and_keeps_its_place() {
         let config = Config {
-            max_connecting_outbound: 1,
+            limits: Limits {
+                max_outbound_connecting: 1,
+                ..patient().limits
+            },
             ..patient()
         };
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut node = node(config, greeting(Recorder::default()));
         let conn = node.net().connect(server.local_addr().unwrap()).unwrap();
-        raw::settle(&mut node); // The dial begins at the end of a turn.
+        raw::settle(&mut node); // The connect begins at the end of a turn.
         let (mut peer, _) = server.accept().unwrap();
         let mut magic = [0; 4];
         listen_until(&mut node, &mut peer, |heard, _| heard == MAGIC);
-        assert_eq!(node.net().connecting().collect::<Vec<_>>(), [conn]);
+        assert!(node.net().connecting().map(|it| it.id()).eq([conn]));
         assert_eq!(node.net().send(conn, b"early"), Err(SendError::Closed));
         let elsewhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let second = node.net().connect(elsewhere.local_addr().unwrap());
@@ -128,32 +171,36 @@ mod before_and_after {
         keys.sort();
         assert_eq!(
             keys,
-            [Some(b"accepted".to_vec()), Some(b"dialling".to_vec())]
+            [Some(b"accepted".to_vec()), Some(b"outbound".to_vec())]
         );
     }
 
     #[test]
     fn a_handshake_on_one_side_only_connects_nobody() {
         let config = Config {
-            timeouts: Timeouts {
-                handshake: Some(Duration::from_millis(50)),
-                ..Timeouts::default()
+            connection: ConnectionConfig {
+                timeouts: Timeouts {
+                    handshake: Some(Duration::from_millis(50)),
+                    ..Timeouts::default()
+                },
+                ..Default::default()
             },
             ..Config::default()
         };
         // The plain side takes the other for connected, until it is told otherwise.
-        let mut dialler = node(config.clone(), sealed(Recorder::default()));
+        let mut connector = node(config.clone(), sealed(Recorder::default()));
         let (mut plain, addr) = listening(config, Recorder::default());
-        let conn = dialler.net().connect(addr).unwrap();
-        run_until([&mut dialler, &mut plain], |[dialler, plain]| {
-            plain.net().metrics().disconnected == 1 && dialler.net().metrics().connects_failed == 1
+        let conn = connector.net().connect(addr).unwrap();
+        run_until([&mut connector, &mut plain], |[connector, plain]| {
+            plain.net().metrics().disconnected == 1
+                && connector.net().metrics().connects_failed == 1
         });
-        assert_eq!(dialler.handler().connected(), []);
+        assert_eq!(connector.handler().connected(), []);
         let failed =
             |event: &Event| matches!(event, Event::ConnectFailed(which, _) if *which == conn);
-        assert_eq!(dialler.handler().count(failed), 1);
+        assert_eq!(connector.handler().count(failed), 1);
         assert_eq!(plain.net().connection_count(), 0);
-        assert_eq!(dialler.net().connecting_count(), 0);
+        assert_eq!(connector.net().connecting_count(), 0);
     }
 }
 
@@ -161,7 +208,7 @@ mod bursts {
     use super::*;
 
     fn greeting_burst(node: &mut TestNode, addr: std::net::SocketAddr) -> TcpStream {
-        let mut peer = raw::dial(addr);
+        let mut peer = raw::connect(addr);
         let bytes = [&MAGIC[..], &frame(b"one"), &frame(b"two")].concat();
         peer.write_all(&bytes).unwrap();
         run_until([node], |[node]| !node.handler().connected().is_empty());
@@ -174,7 +221,7 @@ mod bursts {
             let recorder = if is_sealed { sealed } else { greeting }(Recorder::default());
             let (mut node, addr) = listening(patient(), recorder);
             let _peer = if is_sealed {
-                let mut peer = raw::dial(addr);
+                let mut peer = raw::connect(addr);
                 let mut script = Script::new(Direction::Outbound).agreed();
                 let mut bytes = script.hello();
                 bytes.extend(script.sealed_frame(b"one"));
@@ -238,7 +285,7 @@ mod bursts {
     /// What a raw peer says to a greeting and then a cipher, in one piece or byte by byte.
     fn sequence(piece_len: usize) {
         let (mut node, addr) = listening(patient(), both(Recorder::echo()));
-        let mut peer = raw::dial(addr);
+        let mut peer = raw::connect(addr);
         run_until([&mut node], |[node]| node.net().connecting_count() == 1);
         raw::settle(&mut node);
         let mut script = Script::new(Direction::Outbound).agreed();
@@ -246,7 +293,7 @@ mod bursts {
             MAGIC.to_vec(),
             script.hello(),
             script.sealed_frame(b"hello"),
-            script.record(Kind::Goodbye, b""),
+            script.record(Kind::CloseNotify, b""),
         ]
         .concat();
         for piece in bytes.chunks(piece_len) {
@@ -280,13 +327,8 @@ mod bursts {
     fn a_sequence_between_nodes_proves_what_both_of_its_parts_prove() {
         let (mut a, to_b, mut b, to_a) =
             pair(patient(), both(Recorder::default()), both(Recorder::echo()));
-        let identity = a
-            .net()
-            .connection(to_b)
-            .unwrap()
-            .identity()
-            .cloned()
-            .unwrap();
+        let connection = a.net().connection(to_b).unwrap();
+        let identity = connection.identity().unwrap();
         assert_eq!(identity.public_key.as_deref(), Some(&b"accepted"[..]));
         assert_eq!(identity.protocol.as_deref(), Some(&MAGIC[..]));
         a.net().send(to_b, b"there and back").unwrap();
@@ -304,11 +346,14 @@ mod places {
     fn the_surplus_waits_in_the_backlog_and_is_served_however_the_others_end() {
         for limit in [1, 2, 7] {
             let config = Config {
-                max_connecting_inbound: limit,
+                limits: Limits {
+                    max_inbound_handshakes: limit,
+                    ..patient().limits
+                },
                 ..patient()
             };
             let (mut node, addr) = listening(config, greeting(Recorder::default()));
-            let mut peers: Vec<_> = (0..20).map(|_| raw::dial(addr)).collect();
+            let mut peers: Vec<_> = (0..20).map(|_| raw::connect(addr)).collect();
             for (number, mut peer) in peers.drain(..).enumerate() {
                 run_until([&mut node], |[node]| {
                     node.net().connecting_count() == limit.min(20 - number)
@@ -336,13 +381,16 @@ mod places {
     }
 
     #[test]
-    fn a_full_entrance_holds_no_dial_up() {
+    fn a_full_entrance_holds_no_connect_up() {
         let config = Config {
-            max_connecting_inbound: 1,
+            limits: Limits {
+                max_inbound_handshakes: 1,
+                ..patient().limits
+            },
             ..patient()
         };
         let (mut node, addr) = listening(config, greeting(Recorder::default()));
-        let _stalled = [raw::dial(addr), raw::dial(addr)];
+        let _stalled = [raw::connect(addr), raw::connect(addr)];
         run_until([&mut node], |[node]| node.net().connecting_count() == 1);
         let (mut other, elsewhere) = listening(patient(), greeting(Recorder::default()));
         let conn = node.net().connect(elsewhere).unwrap();
@@ -352,10 +400,13 @@ mod places {
     }
 
     #[test]
-    fn a_dial_whose_handshake_succeeded_or_failed_gives_its_place_back() {
+    fn a_connect_whose_handshake_succeeded_or_failed_gives_its_place_back() {
         for manner in [Manner::Agrees, Manner::Rejects] {
             let config = Config {
-                max_connecting_outbound: 1,
+                limits: Limits {
+                    max_outbound_connecting: 1,
+                    ..patient().limits
+                },
                 ..patient()
             };
             let mut client = node(config, greeting(Recorder::default()));
@@ -401,15 +452,18 @@ mod places {
             if std::mem::take(&mut is_first) {
                 return Ok(None);
             }
-            let mut session = Xor::new(net.connection(conn).expect("it is there").direction());
+            let mut session = Xor::new(net.connection(conn).expect("it is there").info().direction);
             session.receives = count.clone();
             Ok(Some(Box::new(session)))
         });
         let config = Config {
-            max_connections_per_ip: 2000,
+            limits: Limits {
+                max_connections_per_address: 2000,
+                ..patient().limits
+            },
             ..patient()
         };
-        let budget = config.handshake_budget;
+        let budget = config.budget.handshake_steps;
         let (mut node, addr) = listening(config, recorder);
         let (_, mut plain) = raw::join(&mut node, addr);
         plain.set_nonblocking(true).unwrap();
@@ -419,7 +473,7 @@ mod places {
         for _ in 0..10 {
             let crowd: Vec<_> = (0..100)
                 .map(|_| {
-                    let mut peer = raw::dial(addr);
+                    let mut peer = raw::connect(addr);
                     peer.write_all(b"xor").unwrap();
                     peer
                 })

@@ -11,11 +11,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use peerloop::config::{ConnectionConfig, SocketConfig, Timeouts};
+use peerloop::error::{SessionError, TimeoutKind};
+use peerloop::framing::Framing;
 use peerloop::session::Stage;
-use peerloop::{
-    Config, ConnId, Direction, DisconnectReason, Framing, HalfOpen, SendError, SendOutcome,
-    SessionError, TimeoutKind, Timeouts, Turn,
-};
+use peerloop::{Config, ConnId, Direction, DisconnectReason, SendError, SendOutcome, Turn};
 use socket2::SockRef;
 use toys::{
     End, HELLO_LEN, Kind, Script, SealFault, Xor, frame, listen_to_end, listen_until, with_sessions,
@@ -36,7 +36,7 @@ fn sealed_wire(config: Config, recorder: Recorder) -> (TestNode, ConnId, TcpStre
 }
 
 fn join(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream, Script) {
-    join_with(node, raw::dial(addr))
+    join_with(node, raw::connect(addr))
 }
 
 fn join_with(node: &mut TestNode, mut peer: TcpStream) -> (ConnId, TcpStream, Script) {
@@ -62,9 +62,17 @@ fn untimed() -> Timeouts {
     }
 }
 
+/// Bytes queued on a connection that has not ended.
+fn queued(node: &mut TestNode, conn: ConnId) -> usize {
+    node.net().connection(conn).unwrap().queued_bytes()
+}
+
 fn untimed_config() -> Config {
     Config {
-        timeouts: untimed(),
+        connection: ConnectionConfig {
+            timeouts: untimed(),
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
@@ -85,7 +93,7 @@ mod ending {
     use super::*;
 
     #[test]
-    fn a_close_flushes_says_goodbye_and_ends_the_stream_and_is_local() {
+    fn a_close_flushes_sends_close_notify_and_ends_the_stream_and_is_local() {
         let (mut node, conn, mut peer, mut script) =
             sealed_wire(untimed_config(), Recorder::default());
         node.net().send(conn, &[7; 100_000]).unwrap();
@@ -95,7 +103,8 @@ mod ending {
         assert_eq!((script.stage(), end), (Stage::Finished, End::Fin));
         assert_eq!(script.heard, frame(&[7; 100_000]));
         assert_eq!(node.handler().ended(conn), None, "the peer has not ended");
-        peer.write_all(&script.record(Kind::Goodbye, b"")).unwrap();
+        peer.write_all(&script.record(Kind::CloseNotify, b""))
+            .unwrap();
         drop(peer);
         assert_eq!(raw::until_ended(&mut node, conn), DisconnectReason::Local);
         assert_eq!(node.net().metrics().session_errors, 0);
@@ -135,7 +144,7 @@ mod ending {
     }
 
     #[test]
-    fn a_shutdown_says_goodbye_within_its_grace_and_has_that_reason() {
+    fn a_shutdown_sends_close_notify_within_its_grace_and_has_that_reason() {
         let (mut node, conn, mut peer, mut script) =
             sealed_wire(untimed_config(), Recorder::default());
         node.net().send(conn, b"last words").unwrap();
@@ -144,17 +153,18 @@ mod ending {
         script.hear(&bytes).unwrap();
         assert_eq!((script.stage(), end), (Stage::Finished, End::Fin));
         assert_eq!(script.heard, frame(b"last words"));
-        peer.write_all(&script.record(Kind::Goodbye, b"")).unwrap();
+        peer.write_all(&script.record(Kind::CloseNotify, b""))
+            .unwrap();
         drop(peer);
         assert_eq!(
             raw::until_ended(&mut node, conn),
             DisconnectReason::Shutdown
         );
-        assert_eq!(node.turn(None).unwrap(), Turn::Stopped);
+        assert_eq!(util::turn(&mut node, None), Turn::Stopped);
     }
 
     #[test]
-    fn an_abort_resets_without_a_goodbye() {
+    fn an_abort_resets_without_a_close_notify() {
         let (mut node, conn, mut peer, mut script) =
             sealed_wire(untimed_config(), Recorder::default());
         node.net().send_tracked(conn, &b"never"[..], 1).unwrap();
@@ -169,13 +179,13 @@ mod ending {
     }
 
     #[test]
-    fn the_peers_goodbye_is_its_close_with_and_without_a_fin_and_is_answered() {
+    fn the_peers_close_notify_is_its_close_with_and_without_a_fin_and_is_answered() {
         for fin in [true, false] {
             let (mut node, conn, mut peer, mut script) =
                 sealed_wire(untimed_config(), Recorder::default());
             let bytes = [
                 script.sealed_frame(b"one"),
-                script.record(Kind::Goodbye, b""),
+                script.record(Kind::CloseNotify, b""),
             ];
             peer.write_all(&bytes.concat()).unwrap();
             if fin {
@@ -194,7 +204,7 @@ mod ending {
     }
 
     #[test]
-    fn an_end_without_a_goodbye_is_cut_off_and_what_came_before_is_delivered() {
+    fn an_end_without_a_close_notify_is_cut_off_and_what_came_before_is_delivered() {
         let (mut node, conn, mut peer, mut script) =
             sealed_wire(untimed_config(), Recorder::default());
         let mut bytes = script.sealed_frame(b"one");
@@ -207,12 +217,13 @@ mod ending {
     }
 
     #[test]
-    fn a_goodbye_inside_a_frame_is_a_truncated_frame() {
+    fn a_close_notify_inside_a_frame_is_a_truncated_frame() {
         let (mut node, conn, mut peer, mut script) =
             sealed_wire(untimed_config(), Recorder::default());
         peer.write_all(&script.record(Kind::Data, &frame(b"one")[..6]))
             .unwrap();
-        peer.write_all(&script.record(Kind::Goodbye, b"")).unwrap();
+        peer.write_all(&script.record(Kind::CloseNotify, b""))
+            .unwrap();
         let reason = raw::until_ended(&mut node, conn);
         assert_eq!(reason, DisconnectReason::Truncated { bytes: 6 });
     }
@@ -225,13 +236,13 @@ mod ending {
     }
 
     #[test]
-    fn whatever_follows_the_goodbye_is_ignored_however_much_it_is() {
+    fn whatever_follows_the_close_notify_is_ignored_however_much_it_is() {
         for len in [1, 1000, 200_000] {
             let (mut node, conn, mut peer, mut script) =
                 sealed_wire(untimed_config(), Recorder::default());
             let bytes = [
                 script.sealed_frame(b"one"),
-                script.record(Kind::Goodbye, b""),
+                script.record(Kind::CloseNotify, b""),
                 vec![0xff; len],
             ];
             // All of it lies in the socket before the node looks.
@@ -247,19 +258,22 @@ mod ending {
     }
 
     #[test]
-    fn half_open_whatever_follows_the_goodbye_is_no_partial_frame() {
+    fn half_open_whatever_follows_the_close_notify_is_no_partial_frame() {
         let config = Config {
-            half_open: HalfOpen::Allowed,
-            timeouts: Timeouts {
-                partial_message: Some(Duration::from_millis(50)),
-                ..untimed()
+            connection: ConnectionConfig {
+                allow_half_open: true,
+                timeouts: Timeouts {
+                    partial_message: Some(Duration::from_millis(50)),
+                    ..untimed()
+                },
+                ..Default::default()
             },
             ..Config::default()
         };
         let (mut node, conn, mut peer, mut script) = sealed_wire(config, Recorder::default());
         let bytes = [
             script.sealed_frame(b"one"),
-            script.record(Kind::Goodbye, b""),
+            script.record(Kind::CloseNotify, b""),
             vec![0xff; 100],
         ];
         raw::feed(&mut node, &mut peer, &bytes.concat());
@@ -278,7 +292,7 @@ mod ending {
         let (mut node, conn, mut peer, mut script) =
             sealed_wire(untimed_config(), Recorder::default());
         node.net().send(conn, b"all").unwrap();
-        node.net().shutdown_write(conn);
+        node.net().close_write(conn);
         assert_eq!(node.net().send(conn, b"no"), Err(SendError::Closed));
         let (bytes, end) = listen_to_end(&mut node, &mut peer);
         script.hear(&bytes).unwrap();
@@ -291,7 +305,8 @@ mod ending {
             ];
             raw::feed(&mut node, &mut peer, &bytes.concat());
         }
-        peer.write_all(&script.record(Kind::Goodbye, b"")).unwrap();
+        peer.write_all(&script.record(Kind::CloseNotify, b""))
+            .unwrap();
         peer.shutdown(Shutdown::Write).unwrap();
         let reason = raw::until_ended(&mut node, conn);
         assert_eq!(node.handler().messages(conn), [[0], [1], [2]]);
@@ -301,7 +316,10 @@ mod ending {
     #[test]
     fn half_open_both_ways_everything_arrives_in_both_orders() {
         let config = Config {
-            half_open: HalfOpen::Allowed,
+            connection: ConnectionConfig {
+                allow_half_open: true,
+                ..untimed_config().connection
+            },
             ..untimed_config()
         };
         let (mut a, to_b, mut b, to_a) = pair(
@@ -310,7 +328,7 @@ mod ending {
             sealed(Recorder::default()),
         );
         a.net().send(to_b, b"question").unwrap();
-        a.net().shutdown_write(to_b);
+        a.net().close_write(to_b);
         run_until([&mut a, &mut b], |[_, b]| {
             b.handler().messages(to_a).len() == 1
         });
@@ -348,8 +366,8 @@ mod pausing {
     }
 
     #[test]
-    fn a_goodbye_waits_for_the_messages_that_a_pause_holds_back() {
-        let outcome = paused_before(|script| script.record(Kind::Goodbye, b""));
+    fn a_close_notify_waits_for_the_messages_that_a_pause_holds_back() {
+        let outcome = paused_before(|script| script.record(Kind::CloseNotify, b""));
         assert_eq!(outcome, (DisconnectReason::PeerClosed, 1, 3));
     }
 
@@ -366,11 +384,11 @@ mod pausing {
     }
 
     #[test]
-    fn a_goodbye_is_noticed_during_a_pause_when_nothing_is_held_back() {
+    fn a_close_notify_is_noticed_during_a_pause_when_nothing_is_held_back() {
         let (mut node, conn, mut peer, mut script) = sealed_wire(untimed_config(), pausing());
         let bytes = [
             script.sealed_frame(b"one"),
-            script.record(Kind::Goodbye, b""),
+            script.record(Kind::CloseNotify, b""),
         ];
         peer.write_all(&bytes.concat()).unwrap();
         assert_eq!(
@@ -388,9 +406,7 @@ mod pausing {
             sealed(pausing()),
         );
         for number in 0..1000_u32 {
-            a.net()
-                .send(to_b, &number.to_be_bytes().repeat(50))
-                .unwrap();
+            a.net().send(to_b, number.to_be_bytes().repeat(50)).unwrap();
         }
         run_for(Duration::from_millis(20), [&mut a, &mut b]);
         assert_eq!(b.handler().messages(to_a).len(), 1);
@@ -469,7 +485,7 @@ mod faults {
         let reason = raw::until_ended(&mut node, conn);
         let lost = Event::Sent(conn, 3, SendOutcome::Lost);
         assert_eq!(node.handler().count(|event| *event == lost), 1);
-        assert_eq!(node.net().metrics().queued, 0);
+        assert_eq!(node.net().metrics().queued_bytes, 0);
         (reason, heard, node.net().metrics().panics)
     }
 
@@ -502,9 +518,12 @@ mod faults {
     #[test]
     fn half_a_record_is_a_partial_frame() {
         let config = Config {
-            timeouts: Timeouts {
-                partial_message: Some(Duration::from_millis(50)),
-                ..untimed()
+            connection: ConnectionConfig {
+                timeouts: Timeouts {
+                    partial_message: Some(Duration::from_millis(50)),
+                    ..untimed()
+                },
+                ..Default::default()
             },
             ..Config::default()
         };
@@ -528,9 +547,12 @@ mod floods {
     /// takes no more from it; how many pings were sent, and what is left of one more.
     fn flooded() -> (TestNode, ConnId, TcpStream, Script, (usize, Vec<u8>)) {
         let config = Config {
-            read_buffer: 4096,
-            send_buffer: Some(4096),
-            receive_buffer: Some(4096),
+            read_buffer_bytes: 4096,
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(4096),
+                receive_buffer_bytes: Some(4096),
+                ..untimed_config().sockets
+            },
             ..untimed_config()
         };
         let recorder = with_sessions(Recorder::default(), |side| {
@@ -539,7 +561,7 @@ mod floods {
             session
         });
         let (mut node, addr) = listening(config, recorder);
-        let (conn, mut peer, mut script) = join_with(&mut node, raw::dial_narrow(addr));
+        let (conn, mut peer, mut script) = join_with(&mut node, raw::connect_narrow(addr));
         // Whatever the peer's kernel keeps, and it would keep MiB, has to be answered a hundredfold through a narrow pipe.
         SockRef::from(&peer).set_send_buffer_size(4096).unwrap();
         peer.set_nonblocking(true).unwrap();
@@ -654,7 +676,7 @@ mod sending {
                 }
             }
             Event::Timer(..) => {
-                let conn = net.connections().next();
+                let conn = net.connections().next().map(|it| it.id());
                 conn.into_iter().for_each(|conn| net.resume(conn));
             }
             _ => {}
@@ -664,7 +686,10 @@ mod sending {
     #[test]
     fn eight_mebibytes_each_way_at_once_arrive_whole_and_in_order() {
         let config = Config {
-            send_buffer: Some(16 * 1024),
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(16 * 1024),
+                ..untimed_config().sockets
+            },
             ..untimed_config()
         };
         let (ours, theirs) = (bodies(1), bodies(2));
@@ -694,8 +719,8 @@ mod sending {
                     _ => None,
                 });
             assert!(tokens.eq(0..count as u64), "each once and in order");
-            assert_eq!(node.net().queued(conn), 0);
-            assert_eq!(node.net().metrics().queued, 0);
+            assert_eq!(queued(node, conn), 0);
+            assert_eq!(node.net().metrics().queued_bytes, 0);
             assert!(node.net().metrics().drains > 0);
         }
     }
@@ -704,8 +729,11 @@ mod sending {
     #[test]
     fn two_whose_sockets_are_full_do_not_wait_for_each_other_however_long_what_they_seal_becomes() {
         let config = Config {
-            send_buffer: Some(4096),
-            receive_buffer: Some(4096),
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(4096),
+                receive_buffer_bytes: Some(4096),
+                ..untimed_config().sockets
+            },
             ..untimed_config()
         };
         let quiet = || {
@@ -729,11 +757,14 @@ mod sending {
     #[test]
     fn what_is_sealed_and_not_written_still_counts_as_queued_and_is_not_called_sent() {
         let config = Config {
-            send_buffer: Some(4096),
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(4096),
+                ..untimed_config().sockets
+            },
             ..untimed_config()
         };
         let (mut node, addr) = listening(config, sealed(Recorder::default()));
-        let (conn, mut peer, mut script) = join_with(&mut node, raw::dial_narrow(addr));
+        let (conn, mut peer, mut script) = join_with(&mut node, raw::connect_narrow(addr));
         for token in 0..8 {
             let body = vec![token as u8; 60_000];
             node.net().send_tracked(conn, &body[..], token).unwrap();
@@ -743,9 +774,9 @@ mod sending {
             node.handler()
                 .count(|event| matches!(event, Event::Sent(..)))
         };
-        let queued = node.net().queued(conn);
-        assert!(queued > 64 * 1024, "{queued}");
-        let (told, gone) = (sent(&node), (8 * 60_004 - queued) / 60_004);
+        let left = queued(&mut node, conn);
+        assert!(left > 64 * 1024, "{left}");
+        let (told, gone) = (sent(&node), (8 * 60_004 - left) / 60_004);
         assert_eq!(told, gone, "exactly those that left the queue");
         let (mut total, mut end) = (0, None);
         while total < 8 * 60_004 {
@@ -759,7 +790,7 @@ mod sending {
         }
         assert_eq!(end, None);
         run_until([&mut node], |[node]| sent(node) == 8);
-        assert_eq!(node.net().queued(conn), 0);
+        assert_eq!(queued(&mut node, conn), 0);
     }
 
     #[test]
@@ -785,7 +816,7 @@ mod sending {
         assert_eq!(bytes.len(), 5 * record_len);
         script.hear(&bytes).unwrap();
         assert_eq!(script.heard, wanted);
-        assert_eq!(node.net().queued(conn), 0);
+        assert_eq!(queued(&mut node, conn), 0);
     }
 
     #[test]
@@ -793,7 +824,7 @@ mod sending {
         let mut number = 0;
         let sessions: util::Sessions = Box::new(move |net, conn| {
             number += 1;
-            let side = net.connection(conn).expect("it is there").direction();
+            let side = net.connection(conn).expect("it is there").info().direction;
             Ok((number % 2 == 0).then(|| Box::new(Xor::new(side)) as _))
         });
         let recorder = Recorder {
@@ -804,9 +835,8 @@ mod sending {
         let (_, mut plain) = raw::join(&mut node, addr);
         let (_, mut peer, mut script) = join(&mut node, addr);
         for body in [vec![1; 10], vec![2; 100_000]] {
-            let all: Vec<ConnId> = node.net().connections().collect();
-            let outcome = node.net().broadcast(all, Bytes::from(body));
-            assert_eq!((outcome.sent, outcome.full, outcome.closed), (2, 0, 0));
+            let outcome = node.net().broadcast_all(Bytes::from(body), None);
+            assert_eq!((outcome.queued, outcome.full, outcome.closed), (2, 0, 0));
         }
         let wanted = [frame(&[1; 10]), frame(&[2; 100_000])].concat();
         let (bytes, _) = listen_until(&mut node, &mut plain, |heard, _| {
@@ -826,7 +856,10 @@ mod sending {
     #[test]
     fn raw_framing_carries_a_stream_through_a_session() {
         let config = Config {
-            framing: Framing::Raw,
+            connection: ConnectionConfig {
+                framing: Framing::Raw,
+                ..untimed_config().connection
+            },
             ..untimed_config()
         };
         let (mut a, to_b, mut b, to_a) = pair(

@@ -4,6 +4,9 @@
 mod sessions;
 mod util;
 
+use peerloop::config::{
+    CommandQueueConfig, ConnectionConfig, Limits, OnPanic, PrefixLimit, Timeouts,
+};
 use std::collections::HashSet;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,14 +14,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use peerloop::framing::{ByteOrder, Framing, LengthPrefix};
+use peerloop::shards::{Placement, ShardOptions, Shards, ShardsHandle};
 use peerloop::{
-    ByteOrder, Bytes, Config, ConnId, ConnectError, DisconnectReason, Framing, LengthPrefix,
-    ListenOptions, Net, Panics, Placement, PrefixLimit, SendError, ShardId, ShardOptions, Shards,
-    ShardsHandle, Timeouts,
+    Body, Bytes, Config, ConnId, ConnectError, DisconnectReason, Net, SendError, ShardId,
 };
 use sessions::{Greeting, MAGIC, Manner, frame, with_sessions};
 use socket2::{Domain, Socket, Type};
-use util::raw::{dial, dial_narrow, reset};
+use util::raw::{connect, connect_narrow, reset};
 use util::{Event, PATIENCE, Recorder};
 
 type TestShards = Shards<Recorder>;
@@ -38,7 +41,7 @@ fn listening(
     mut make: impl FnMut() -> Recorder,
 ) -> (TestShards, SocketAddr) {
     let shards = Shards::start(config, options, |_, _| make()).expect("shards");
-    let addr = shards.listen("127.0.0.1:0").expect("a listener");
+    let addr = shards.listen("127.0.0.1:0").expect("a listener").addr;
     (shards, addr)
 }
 
@@ -78,9 +81,8 @@ fn total(handle: &ShardsHandle<Recorder>) -> usize {
 /// All connections, by the addresses of their peers.
 fn connections(handle: &ShardsHandle<Recorder>) -> Vec<(SocketAddr, ConnId)> {
     let list = |_: &mut Recorder, net: &mut Net| {
-        let conns: Vec<ConnId> = net.connections().collect();
-        let addr = |conn| net.connection(conn).expect("it is there").addr();
-        conns.into_iter().map(|conn| (addr(conn), conn)).collect()
+        let named = net.connections().map(|c| (c.info().addr, c.id()));
+        named.collect()
     };
     let lists: Vec<Vec<_>> = handle.ask_all(list).unwrap();
     lists.into_iter().flatten().collect()
@@ -90,7 +92,7 @@ fn connections(handle: &ShardsHandle<Recorder>) -> Vec<(SocketAddr, ConnId)> {
 fn one_each(shards: &TestShards, addr: SocketAddr) -> (Vec<TcpStream>, Vec<ConnId>) {
     let handle = shards.handle();
     let before = total(&handle);
-    let peers: Vec<TcpStream> = handle.shards().map(|_| dial(addr)).collect();
+    let peers: Vec<TcpStream> = handle.shards().map(|_| connect(addr)).collect();
     eventually(|| total(&handle) == before + peers.len());
     let all = connections(&handle);
     let mut pairs: Vec<(ConnId, TcpStream)> = Vec::new();
@@ -142,8 +144,11 @@ fn join(shards: TestShards) -> io::Result<Vec<Recorder>> {
 
 fn crowd_config(connections: usize) -> Config {
     Config {
-        max_connections_per_ip: connections,
-        read_buffer: 16 * 1024,
+        limits: Limits {
+            max_connections_per_address: connections,
+            ..Default::default()
+        },
+        read_buffer_bytes: 16 * 1024,
         ..Config::default()
     }
 }
@@ -157,7 +162,7 @@ mod placement {
         let each = options(4, Placement::FewestConnections);
         let (shards, addr) = listening(crowd_config(1000), each, Recorder::default);
         let handle = shards.handle();
-        let _peers: Vec<TcpStream> = (0..1000).map(|_| dial(addr)).collect();
+        let _peers: Vec<TcpStream> = (0..1000).map(|_| connect(addr)).collect();
         eventually(|| total(&handle) == 1000);
         assert_eq!(counts(&handle), [250; 4]);
         stop(shards);
@@ -168,7 +173,7 @@ mod placement {
         let each = options(4, Placement::FewestConnections);
         let (shards, addr) = listening(crowd_config(1000), each, Recorder::default);
         let handle = shards.handle();
-        let peers: Vec<TcpStream> = (0..80).map(|_| dial(addr)).collect();
+        let peers: Vec<TcpStream> = (0..80).map(|_| connect(addr)).collect();
         eventually(|| total(&handle) == 80);
         assert_eq!(counts(&handle), [20; 4]);
         // Those of two shards go, and those who come are theirs, in whatever order.
@@ -184,7 +189,7 @@ mod placement {
         eventually(|| counts(&handle) == [20, 0, 0, 20]);
         let quiet = |_: &mut Recorder, net: &mut Net| net.now();
         handle.ask_all(quiet).unwrap();
-        let _more: Vec<TcpStream> = (0..40).map(|_| dial(addr)).collect();
+        let _more: Vec<TcpStream> = (0..40).map(|_| connect(addr)).collect();
         eventually(|| total(&handle) == 80);
         assert_eq!(counts(&handle), [20; 4]);
         drop(staying);
@@ -192,26 +197,23 @@ mod placement {
     }
 
     #[test]
-    fn dials_count_too_and_go_out_where_there_are_fewest() {
+    fn connects_count_too_and_go_out_where_there_are_fewest() {
         let each = options(3, Placement::FewestConnections);
         let (shards, addr) = listening(crowd_config(1000), each, Recorder::default);
         let handle = shards.handle();
         let (other, there) = listening(crowd_config(1000), in_turn(1), Recorder::default);
-        let there = [there, other.listen("127.0.0.1:0").unwrap()];
+        let another = || other.listen("127.0.0.1:0").unwrap().addr;
+        let there = [there, another()];
         for addr in there {
             // Both from the second shard.
             let conn = handle.ask(shard(1), move |_, net| net.connect(addr));
             assert_eq!(conn.unwrap().unwrap().shard(), shard(1));
         }
-        let _peers: Vec<TcpStream> = (0..4).map(|_| dial(addr)).collect();
+        let _peers: Vec<TcpStream> = (0..4).map(|_| connect(addr)).collect();
         eventually(|| counts(&handle) == [2, 2, 2]);
-        let conn = handle
-            .connect(other.listen("127.0.0.1:0").unwrap())
-            .unwrap();
+        let conn = handle.connect(another()).unwrap();
         assert_eq!(conn.shard(), ShardId::FIRST);
-        let conn = handle
-            .connect(other.listen("127.0.0.1:0").unwrap())
-            .unwrap();
+        let conn = handle.connect(another()).unwrap();
         assert_eq!(conn.shard(), shard(1));
         stop(shards);
         stop(other);
@@ -221,7 +223,7 @@ mod placement {
     fn in_turn_everybody_gets_as_many() {
         let (shards, addr) = listening(crowd_config(1000), in_turn(4), Recorder::default);
         let handle = shards.handle();
-        let peers: Vec<TcpStream> = (0..200).map(|_| dial(addr)).collect();
+        let peers: Vec<TcpStream> = (0..200).map(|_| connect(addr)).collect();
         eventually(|| total(&handle) == 200);
         assert_eq!(counts(&handle), [50; 4]);
         assert_eq!(handle.metrics().unwrap().accepted, 200);
@@ -236,14 +238,18 @@ mod placement {
         let (shards, addr) = listening(crowd_config(1000), each, Recorder::default);
         let handle = shards.handle();
         let listeners = handle.ask_all(|_, net| net.listeners().collect::<Vec<_>>());
-        assert_eq!(listeners.unwrap(), vec![vec![addr]; 4]);
-        let _peers: Vec<TcpStream> = (0..200).map(|_| dial(addr)).collect();
+        let listeners = listeners.unwrap().concat();
+        let listening = listeners[0];
+        assert_eq!(listening.addr, addr);
+        assert_eq!(listeners, [listening; 4]);
+        let _peers: Vec<TcpStream> = (0..200).map(|_| connect(addr)).collect();
         eventually(|| total(&handle) == 200);
         assert!(counts(&handle).iter().all(|count| *count > 0));
-        handle.unlisten(addr).unwrap();
-        let error = handle.unlisten(addr).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotFound);
+        handle.close_listener(listening.id).unwrap();
         TcpStream::connect(addr).unwrap_err();
+        // A stale id is an ordinary miss.
+        handle.close_listener(listening.id).unwrap();
+        assert_eq!(total(&handle), 200);
         stop(shards);
     }
 
@@ -252,8 +258,8 @@ mod placement {
         let (shards, _) = listening(crowd_config(1000), in_turn(3), Recorder::default);
         let handle = shards.handle();
         let listen = |_: &mut Recorder, net: &mut Net| net.listen("127.0.0.1:0");
-        let addr = handle.ask(shard(2), listen).unwrap().unwrap();
-        let _peers: Vec<TcpStream> = (0..30).map(|_| dial(addr)).collect();
+        let addr = handle.ask(shard(2), listen).unwrap().unwrap().addr;
+        let _peers: Vec<TcpStream> = (0..30).map(|_| connect(addr)).collect();
         eventually(|| total(&handle) == 30);
         assert_eq!(counts(&handle), [10; 3]);
         stop(shards);
@@ -263,13 +269,16 @@ mod placement {
     #[test]
     fn a_full_queue_is_passed_over() {
         let config = Config {
-            command_queue: 2,
+            commands: CommandQueueConfig {
+                max_commands: 2,
+                ..crowd_config(1000).commands
+            },
             ..crowd_config(1000)
         };
         let (shards, addr) = listening(config, in_turn(2), Recorder::default);
         let handle = shards.handle();
         let stuck = Stuck::new(&handle, shard(1));
-        let _peers: Vec<TcpStream> = (0..40).map(|_| dial(addr)).collect();
+        let _peers: Vec<TcpStream> = (0..40).map(|_| connect(addr)).collect();
         let count = |_: &mut Recorder, net: &mut Net| net.connection_count();
         eventually(|| handle.ask(ShardId::FIRST, count).unwrap() == 38);
         drop(stuck);
@@ -312,19 +321,19 @@ mod limits {
         each: usize,
         source: impl Fn(u8) -> Ipv4Addr + Copy + Send + 'static,
     ) -> Vec<TcpStream> {
-        let dial_all = move |thread: u8| {
+        let connect_all = move |thread: u8| {
             let from = SocketAddr::from((source(thread), 0));
-            let peers: Vec<TcpStream> = (0..each).map(|_| dial_from(from, addr)).collect();
+            let peers: Vec<TcpStream> = (0..each).map(|_| connect_from(from, addr)).collect();
             peers.into_iter().filter_map(admitted).collect()
         };
         let threads: Vec<_> = (0..THREADS)
-            .map(|thread| thread::spawn(move || dial_all(thread)))
+            .map(|thread| thread::spawn(move || connect_all(thread)))
             .collect();
         let peers: Vec<Vec<TcpStream>> = threads.into_iter().map(|t| t.join().unwrap()).collect();
         peers.into_iter().flatten().collect()
     }
 
-    fn dial_from(from: SocketAddr, addr: SocketAddr) -> TcpStream {
+    fn connect_from(from: SocketAddr, addr: SocketAddr) -> TcpStream {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&from.into()).unwrap();
         socket.connect(&addr.into()).unwrap();
@@ -398,7 +407,10 @@ mod limits {
     #[test]
     fn in_all() {
         let config = Config {
-            max_connections: 37,
+            limits: Limits {
+                max_connections: 37,
+                ..crowd_config(1000).limits
+            },
             ..crowd_config(1000)
         };
         let all = twice(config, localhost, |stayed| assert_eq!(stayed.len(), 37));
@@ -421,7 +433,7 @@ mod limits {
             }
         });
         for metrics in all {
-            assert_eq!((metrics.accepted, metrics.refused_by_ip), (42, 118));
+            assert_eq!((metrics.accepted, metrics.refused_by_address), (42, 118));
         }
     }
 
@@ -433,7 +445,10 @@ mod limits {
             ..PrefixLimit::default()
         };
         let config = Config {
-            max_connections_per_prefix: Some(limit),
+            limits: Limits {
+                max_connections_per_prefix: Some(limit),
+                ..crowd_config(1000).limits
+            },
             ..crowd_config(1000)
         };
         let source = |thread: u8| Ipv4Addr::new(127, 0, thread % 2, 1 + thread);
@@ -455,7 +470,10 @@ mod limits {
     #[test]
     fn after_much_coming_and_going() {
         let config = Config {
-            max_connections: 20,
+            limits: Limits {
+                max_connections: 20,
+                ..crowd_config(1000).limits
+            },
             ..crowd_config(1000)
         };
         let (shards, addr) = listening(
@@ -466,7 +484,7 @@ mod limits {
         let handle = shards.handle();
         let churn = move || {
             for round in 0..30 {
-                let peer = dial(addr);
+                let peer = connect(addr);
                 match round % 3 {
                     0 => drop(peer),
                     1 => reset(peer),
@@ -493,17 +511,23 @@ mod limits {
     fn of_handshakes_under_way() {
         for placement in placements() {
             let config = Config {
-                max_connecting_inbound: 3,
-                timeouts: Timeouts {
-                    handshake: None,
-                    ..Timeouts::default()
+                limits: Limits {
+                    max_inbound_handshakes: 3,
+                    ..crowd_config(1000).limits
+                },
+                connection: ConnectionConfig {
+                    timeouts: Timeouts {
+                        handshake: None,
+                        ..Timeouts::default()
+                    },
+                    ..crowd_config(1000).connection
                 },
                 ..crowd_config(1000)
             };
             let greet = || with_sessions(Recorder::default(), |_| Greeting::new(Manner::Agrees));
             let (shards, addr) = listening(config, options(4, placement), greet);
             let handle = shards.handle();
-            let mut outside: Vec<TcpStream> = (0..24).map(|_| dial(addr)).collect();
+            let mut outside: Vec<TcpStream> = (0..24).map(|_| connect(addr)).collect();
             let connecting = || -> usize {
                 let counts = handle.ask_all(|_, net| net.connecting_count());
                 counts.unwrap().iter().sum()
@@ -532,11 +556,14 @@ mod limits {
         is_greeted
     }
 
-    /// Dials under way count for all shards together as well.
+    /// Connects under way count for all shards together as well.
     #[test]
-    fn of_dials_under_way() {
+    fn of_connects_under_way() {
         let config = Config {
-            max_connecting_outbound: 3,
+            limits: Limits {
+                max_outbound_connecting: 3,
+                ..crowd_config(1000).limits
+            },
             ..crowd_config(1000)
         };
         let silent = || with_sessions(Recorder::default(), |_| Greeting::new(Manner::Silent));
@@ -545,25 +572,23 @@ mod limits {
             with_sessions(Recorder::default(), |_| Greeting::new(Manner::Silent))
         })
         .unwrap();
-        let dial = move |_: &mut Recorder, net: &mut Net| {
-            let again = peerloop::ConnectOptions {
-                duplicates: Some(peerloop::Permission::Allowed),
-                ..Default::default()
-            };
+        let connect = move |_: &mut Recorder, net: &mut Net| {
+            let mut again = net.connect_options();
+            again.allow_duplicate = true;
             net.connect_with(addr, again).err()
         };
         let handle = shards.handle();
-        assert_eq!(handle.ask_all(dial).unwrap(), [None; 3]);
-        let refused = handle.ask_all(dial).unwrap();
+        assert_eq!(handle.ask_all(connect).unwrap(), [None; 3]);
+        let refused = handle.ask_all(connect).unwrap();
         assert_eq!(refused, [Some(ConnectError::TooManyConnecting); 3]);
         let abort = |_: &mut Recorder, net: &mut Net| {
-            let conn = net.connecting().next().expect("its dial");
+            let conn = net.connecting().next().expect("its own").id();
             net.abort(conn);
         };
         handle.ask(shard(1), abort).unwrap();
-        assert_eq!(handle.ask(shard(2), dial).unwrap(), None);
+        assert_eq!(handle.ask(shard(2), connect).unwrap(), None);
         assert_eq!(
-            handle.ask(shard(1), dial).unwrap(),
+            handle.ask(shard(1), connect).unwrap(),
             Some(ConnectError::TooManyConnecting)
         );
         stop(shards);
@@ -571,14 +596,14 @@ mod limits {
     }
 
     #[test]
-    fn an_address_is_dialled_once_by_all_shards_together() {
+    fn an_address_is_connected_once_by_all_shards_together() {
         let (other, addr) = listening(crowd_config(1000), in_turn(1), Recorder::default);
         let shards = Shards::start(crowd_config(1000), in_turn(2), |_, _| Recorder::default());
         let shards = shards.unwrap();
         let handle = shards.handle();
-        let dial = move |_: &mut Recorder, net: &mut Net| net.connect(addr);
-        let conn = handle.ask(shard(0), dial).unwrap().unwrap();
-        let again = handle.ask(shard(1), dial).unwrap();
+        let connect = move |_: &mut Recorder, net: &mut Net| net.connect(addr);
+        let conn = handle.ask(shard(0), connect).unwrap().unwrap();
+        let again = handle.ask(shard(1), connect).unwrap();
         assert_eq!(again, Err(ConnectError::AlreadyConnected));
         assert_eq!(
             handle.connect(addr).unwrap_err().kind(),
@@ -590,29 +615,29 @@ mod limits {
             .unwrap();
         eventually(|| total(&handle) == 0);
         // It is another shard's now.
-        let conn = handle.ask(shard(1), dial).unwrap().unwrap();
+        let conn = handle.ask(shard(1), connect).unwrap().unwrap();
         assert_eq!(conn.shard(), shard(1));
         stop(shards);
         stop(other);
     }
 
-    /// Whichever shard dials and whichever accepts.
+    /// Whichever shard connects and whichever accepts.
     #[test]
     fn the_node_does_not_connect_with_itself() {
         for placement in placements() {
             let config = crowd_config(1000);
             let (shards, addr) = listening(config, options(3, placement), Recorder::default);
             let handle = shards.handle();
-            let mut dialled = 0;
+            let mut connected = 0;
             for round in 0..60 {
-                let dial = move |_: &mut Recorder, net: &mut Net| net.connect(addr);
+                let connect = move |_: &mut Recorder, net: &mut Net| net.connect(addr);
                 // The last one may not have come to its end.
-                let conn = eventually_some(|| handle.ask(shard(round % 3), dial).unwrap().ok());
-                dialled += 1;
+                let conn = eventually_some(|| handle.ask(shard(round % 3), connect).unwrap().ok());
+                connected += 1;
                 let is_over = move |recorder: &mut Recorder, _: &mut Net| over(recorder, conn);
                 eventually(|| handle.ask(conn.shard(), is_over).unwrap());
             }
-            eventually(|| handle.metrics().unwrap().self_connections == dialled);
+            eventually(|| handle.metrics().unwrap().self_connections == connected);
             let recorders = stop(shards);
             let conns = recorders.iter().flat_map(Recorder::connected);
             let peers = recorders.iter().flat_map(|recorder| &recorder.events);
@@ -629,7 +654,7 @@ mod limits {
         }
     }
 
-    /// Whether a dial has ended as one that reached its own node.
+    /// Whether a connect has ended as one that reached its own node.
     fn over(recorder: &Recorder, conn: ConnId) -> bool {
         let failed = Event::ConnectFailed(conn, ConnectError::SelfConnection);
         let ended = Event::Disconnect(conn, DisconnectReason::SelfConnection);
@@ -655,14 +680,15 @@ mod across {
                     let copy = body.clone();
                     let send = move |_: &mut Recorder, net: &mut Net| {
                         net.send(conn, &copy)?;
-                        net.send_bytes(conn, copy.clone().into())?;
+                        net.send(conn, copy.clone())?;
                         let (a, b) = copy.split_at(copy.len() / 3);
-                        net.send_parts(conn, &[io::IoSlice::new(a), io::IoSlice::new(b)])
+                        let parts = [io::IoSlice::new(a), io::IoSlice::new(b)];
+                        net.send(conn, Body::parts(&parts))
                     };
                     handle.ask(from, send).unwrap().unwrap();
-                    handle.send(conn, body.clone().into()).unwrap();
+                    handle.send(conn, body.clone()).unwrap();
                     let other = handle.shard(from).unwrap();
-                    other.send(conn, body.clone().into()).unwrap();
+                    other.send(conn, body.clone()).unwrap();
                     for _ in 0..5 {
                         assert_eq!(message(peer), body);
                     }
@@ -711,7 +737,7 @@ mod across {
             for number in 0..100u32 {
                 match number % 3 {
                     0 => net.send(conn, &number.to_be_bytes()).unwrap(),
-                    1 => assert_eq!(net.broadcast([conn], &number.to_be_bytes()).sent, 1),
+                    1 => assert_eq!(net.broadcast([conn], &number.to_be_bytes()).queued, 1),
                     _ => net.flush(conn),
                 }
             }
@@ -751,7 +777,7 @@ mod across {
         handle.ask(here, move |_, net| net.resume(conn)).unwrap();
         eventually(|| handle.ask(shard(1), heard).unwrap() == 1);
         handle
-            .ask(here, move |_, net| net.shutdown_write(conn))
+            .ask(here, move |_, net| net.close_write(conn))
             .unwrap();
         ends(&mut peers[1]);
         peers[1].write_all(&frame(b"two")).unwrap();
@@ -771,18 +797,12 @@ mod across {
         let look = move |_: &mut Recorder, net: &mut Net| {
             let tracked = net.send_tracked(conn, b"x", 7);
             let known = net.connection(conn).is_some() || net.is_writable(conn);
-            (
-                known,
-                net.queued(conn),
-                tracked,
-                net.shard(),
-                net.shards().count(),
-            )
+            (known, tracked, net.shard(), net.shards().count())
         };
         let elsewhere = handle.ask(shard(0), look).unwrap();
         let refused = Err(SendError::Closed);
-        assert_eq!(elsewhere, (false, 0, refused, shard(0), 2));
-        let (known, _, tracked, ..) = handle.ask(shard(1), look).unwrap();
+        assert_eq!(elsewhere, (false, refused, shard(0), 2));
+        let (known, tracked, ..) = handle.ask(shard(1), look).unwrap();
         assert_eq!((known, tracked), (true, Ok(())));
         stop(shards);
     }
@@ -793,20 +813,21 @@ mod across {
         const SIZES: [usize; 3] = [1, 300, 20_000];
         let (shards, addr) = listening(crowd_config(1000), in_turn(3), Recorder::default);
         let handle = shards.handle();
-        let with = |framing| ListenOptions {
-            framing: Some(framing),
-            ..ListenOptions::default()
+        let with = |framing| {
+            let mut options = handle.listen_options();
+            options.connection_mut().framing = framing;
+            options
         };
         let short = Framing::LengthDelimited(LengthPrefix::Two(ByteOrder::LittleEndian));
-        let two = shards.listen_with("127.0.0.1:0", with(short)).unwrap();
+        let two = shards.listen_with("127.0.0.1:0", with(short)).unwrap().addr;
         let line = with(Framing::Delimited(b'\n'));
-        let lines = shards.listen_with("127.0.0.1:0", line).unwrap();
+        let lines = shards.listen_with("127.0.0.1:0", line).unwrap().addr;
         // Three of each framing for each shard, which take turns.
         let addrs = [addr, two, lines];
         let mut peers: Vec<(usize, TcpStream)> = Vec::new();
         for round in 0..9 {
             for (kind, addr) in addrs.iter().enumerate().cycle().skip(round).take(3) {
-                peers.push((kind, dial(*addr)));
+                peers.push((kind, connect(*addr)));
                 eventually(|| total(&handle) == peers.len());
             }
         }
@@ -819,12 +840,15 @@ mod across {
             for number in 0..60u8 {
                 let body = vec![b'a' + number % 26; SIZES[usize::from(number) % 3]];
                 let outcome = net.broadcast(everybody.iter().copied(), &body);
-                assert_eq!(outcome.sent, everybody.len());
+                assert_eq!(outcome.queued, everybody.len());
             }
         };
         handle.ask(shard(1), tell).unwrap();
         let last = Bytes::from_static(b"that was all");
-        assert_eq!(handle.broadcast(all.iter().copied(), last).sent, all.len());
+        assert_eq!(
+            handle.broadcast(all.iter().copied(), last).queued,
+            all.len()
+        );
         for (kind, peer) in &mut peers {
             let bodies = (0..60u8).map(|n| vec![b'a' + n % 26; SIZES[usize::from(n) % 3]]);
             for body in bodies.chain([b"that was all".to_vec()]) {
@@ -891,7 +915,10 @@ mod across {
     #[test]
     fn a_full_queue_of_another_shard_is_an_error_and_never_a_wait() {
         let config = Config {
-            command_queue: 4,
+            commands: CommandQueueConfig {
+                max_commands: 4,
+                ..crowd_config(1000).commands
+            },
             ..crowd_config(1000)
         };
         let (shards, addr) = listening(config, in_turn(2), Recorder::default);
@@ -935,7 +962,10 @@ mod across {
     #[test]
     fn what_waits_for_room_is_passed_by_nothing_but_what_goes_elsewhere() {
         let config = Config {
-            command_queue: 4,
+            commands: CommandQueueConfig {
+                max_commands: 4,
+                ..crowd_config(1000).commands
+            },
             ..crowd_config(1000)
         };
         let (shards, addr) = listening(config, in_turn(3), Recorder::default);
@@ -949,7 +979,7 @@ mod across {
             for _ in 0..4 {
                 net.send(near, b"taken").unwrap();
             }
-            net.shutdown_write(near);
+            net.close_write(near);
             net.close(far);
             ends(&mut elsewhere);
             drop(stuck);
@@ -968,7 +998,10 @@ mod across {
     fn shards_that_flood_each_other_do_not_stop() {
         const MESSAGES: usize = 20_000;
         let config = Config {
-            command_queue: 16,
+            commands: CommandQueueConfig {
+                max_commands: 16,
+                ..crowd_config(1000).commands
+            },
             ..crowd_config(1000)
         };
         let (shards, addr) = listening(config, in_turn(2), Recorder::default);
@@ -1017,9 +1050,9 @@ mod across {
             .sum();
         // The queues may still be full.
         let metrics = eventually_some(|| handle.metrics().ok());
-        let stats = eventually_some(|| handle.stats().ok());
+        let traffic = eventually_some(|| handle.traffic().ok());
         let offered = 2 * MESSAGES as u64 * 20;
-        assert_eq!(stats.messages_received, 2 * MESSAGES as u64);
+        assert_eq!(traffic.messages_received, 2 * MESSAGES as u64);
         assert_eq!(
             heard as u64 + metrics.sends_refused + metrics.commands_lost,
             offered
@@ -1037,13 +1070,102 @@ mod across {
             let [a, b] = [0, 1].map(|i| inside.ask(shard(i), |_, _| ()).map_err(kind));
             let all = inside.metrics().map(|_| ()).map_err(kind);
             let listen = inside.listen("127.0.0.1:0").map(|_| ()).map_err(kind);
-            [a, b, all, listen]
+            let within = inside.ask_within(shard(1), PATIENCE, |_, _| ());
+            let connected = inside.connect_wait("127.0.0.1:1", PATIENCE);
+            let any = ConnId::from_bits(1 << 32).unwrap();
+            let sent = inside.send_wait(any, "x", PATIENCE);
+            let connected = connected.map(|_| ()).map_err(|error| kind(error.into()));
+            let waits = [within.map_err(kind), connected, sent.map_err(kind)];
+            ([a, b, all, listen], waits)
         };
         assert_eq!(
             handle.ask(shard(0), ask).unwrap(),
-            [Err(ErrorKind::Deadlock); 4]
+            ([Err(ErrorKind::Deadlock); 4], [Err(ErrorKind::Deadlock); 3])
         );
         let none = handle.ask(shard(7), |_, _| ()).unwrap_err();
+        assert_eq!(none.kind(), ErrorKind::NotFound);
+        stop(shards);
+    }
+}
+
+mod waiting {
+    use peerloop::config::SendQueueConfig;
+
+    use super::*;
+
+    #[test]
+    fn for_connections_that_the_least_loaded_shards_make() {
+        let (shards, addr) = listening(crowd_config(1000), in_turn(1), Recorder::default);
+        let config = Config {
+            allow_duplicates: true,
+            ..crowd_config(1000)
+        };
+        let others = Shards::start(config, in_turn(3), |_, _| Recorder::default());
+        let (others, mut made) = (others.unwrap(), HashSet::new());
+        let handle = others.handle();
+        for _ in 0..3 {
+            let conn = handle.connect_wait(addr, PATIENCE).unwrap();
+            let connected = handle.ask(conn.shard(), |handler, _| handler.connected());
+            assert_eq!(connected.unwrap(), [conn], "on_connect has been called");
+            made.insert(conn.shard());
+        }
+        assert_eq!(made.len(), 3);
+        stop(others);
+        stop(shards);
+    }
+
+    #[test]
+    fn for_room_in_the_queue_of_a_connection_of_any_shard() {
+        const BODY: usize = 8 * 1024;
+        let mut config = crowd_config(1000);
+        config.sockets.send_buffer_bytes = Some(BODY);
+        config.connection.send_queue = SendQueueConfig {
+            low_bytes: BODY,
+            high_bytes: 4 * BODY,
+            max_bytes: 4 * BODY,
+            ..Default::default()
+        };
+        let (shards, addr) = listening(config, in_turn(2), Recorder::default);
+        let handle = shards.handle();
+        let mut peers = [connect_narrow(addr), connect_narrow(addr)];
+        eventually(|| counts(&handle) == [1, 1]);
+        let all = connections(&handle);
+        for peer in &mut peers {
+            let local = peer.local_addr().unwrap();
+            let (_, conn) = *all.iter().find(|(of, _)| *of == local).unwrap();
+            let sender = handle.clone();
+            let sending = thread::spawn(move || {
+                (0..50).try_for_each(|it| sender.send_wait(conn, vec![it; BODY], PATIENCE))
+            });
+            for number in 0..50 {
+                assert_eq!(message(peer), vec![number; BODY]);
+            }
+            sending.join().unwrap().unwrap();
+        }
+        let metrics = handle.metrics().unwrap();
+        assert_eq!(metrics.commands_lost, 0);
+        stop(shards);
+    }
+
+    #[test]
+    fn for_an_answer_ends_in_time() {
+        let (shards, _) = listening(crowd_config(1000), in_turn(2), Recorder::default);
+        let handle = shards.handle();
+        let (go_on, wait) = mpsc::channel::<()>();
+        let busy = move |_: &mut Recorder, _: &mut Net| {
+            wait.recv_timeout(PATIENCE).expect("the test goes on");
+        };
+        handle.post(shard(1), busy).unwrap();
+        let short = Duration::from_millis(20);
+        let asked = handle.ask_within(shard(1), short, move |_, net| net.shutdown(short));
+        assert_eq!(asked.unwrap_err().kind(), ErrorKind::TimedOut);
+        handle.ask_within(shard(0), PATIENCE, |_, _| ()).unwrap();
+        go_on.send(()).unwrap();
+        assert_eq!(
+            handle.ask(shard(1), |_, net| net.shard()).unwrap(),
+            shard(1)
+        );
+        let none = handle.ask_within(shard(7), short, |_, _| ()).unwrap_err();
         assert_eq!(none.kind(), ErrorKind::NotFound);
         stop(shards);
     }
@@ -1106,14 +1228,14 @@ mod descriptors {
         let addr: SocketAddr = addr.expect("it listens").parse().unwrap();
         // Read on, so that the child never waits for a reader.
         thread::spawn(move || lines.count());
-        let peers = (0..PEERS).map(|_| dial(addr)).enumerate();
+        let peers = (0..PEERS).map(|_| connect(addr)).enumerate();
         // Those of the second shard go before anybody of the first, which accepts, does.
         let (second, first): (Vec<_>, Vec<_>) = peers.partition(|(number, _)| number % 2 == 1);
         for (_, mut peer) in second.into_iter().chain(first) {
             peer.write_all(&frame(b"?")).unwrap();
             assert_eq!(message(&mut peer), b"?");
         }
-        dial(addr).write_all(&frame(b"stop")).unwrap();
+        connect(addr).write_all(&frame(b"stop")).unwrap();
         assert!(child.wait().unwrap().success());
     }
 }
@@ -1133,15 +1255,15 @@ fn stats_and_metrics_are_the_sums_of_those_of_the_shards() {
     drop(peers);
     eventually(|| handle.metrics().unwrap().disconnected == 3);
     let each = handle
-        .ask_all(|_, net| net.stats().messages_received)
+        .ask_all(|_, net| net.traffic().messages_received)
         .unwrap();
     assert_eq!(each, [1, 2, 3]);
-    let sum = handle.stats().unwrap();
+    let sum = handle.traffic().unwrap();
     assert_eq!((sum.messages_received, sum.messages_sent), (6, 6));
     assert_eq!((sum.bytes_received, sum.bytes_sent), (54, 54));
     let metrics = handle.metrics().unwrap();
-    assert_eq!((metrics.accepted, metrics.queued), (3, 0));
-    assert!(metrics.queued_max >= 3 * 9 && metrics.turns > 3);
+    assert_eq!((metrics.accepted, metrics.queued_bytes), (3, 0));
+    assert!(metrics.max_queued_bytes >= 3 * 9 && metrics.turns > 3);
     stop(shards);
 }
 
@@ -1153,17 +1275,20 @@ mod ending {
     fn a_shutdown_sends_what_is_queued_and_gives_the_handlers_back() {
         // Who reads slowly has all the time there is.
         let config = Config {
-            timeouts: Timeouts {
-                linger: Some(PATIENCE),
-                write_stall: None,
-                ..Timeouts::default()
+            connection: ConnectionConfig {
+                timeouts: Timeouts {
+                    linger: Some(PATIENCE),
+                    write_stall: None,
+                    ..Timeouts::default()
+                },
+                ..crowd_config(1000).connection
             },
             ..crowd_config(1000)
         };
         let (shards, addr) = listening(config, in_turn(3), Recorder::default);
         let handle = shards.handle();
         let (mut peers, names) = one_each(&shards, addr);
-        let narrow: Vec<TcpStream> = (0..3).map(|_| dial_narrow(addr)).collect();
+        let narrow: Vec<TcpStream> = (0..3).map(|_| connect_narrow(addr)).collect();
         eventually(|| total(&handle) == 6);
         peers.extend(narrow);
         let body = Bytes::from(vec![b'x'; 10_000]);
@@ -1172,7 +1297,10 @@ mod ending {
             .map(|(_, conn)| conn)
             .collect();
         for _ in 0..30 {
-            assert_eq!(handle.broadcast(all.iter().copied(), body.clone()).sent, 6);
+            assert_eq!(
+                handle.broadcast(all.iter().copied(), body.clone()).queued,
+                6
+            );
         }
         // One of them is enough.
         handle
@@ -1230,7 +1358,7 @@ mod ending {
     #[test]
     fn a_panic_that_is_not_ends_all_and_is_told() {
         let config = Config {
-            panics: Panics::Unwind,
+            on_panic: OnPanic::Unwind,
             ..crowd_config(1000)
         };
         let (shards, addr) = listening(config, in_turn(3), panicking);
@@ -1287,7 +1415,10 @@ fn settings_that_cannot_work_are_named() {
         assert!(error.to_string().contains(says), "{error}");
     }
     let config = Config {
-        command_queue: 0,
+        commands: CommandQueueConfig {
+            max_commands: 0,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let started = Shards::start(config, in_turn(2), |_, _| Recorder::default());
@@ -1300,8 +1431,11 @@ fn settings_that_cannot_work_are_named() {
 #[test]
 fn the_most_shards_that_there_can_be_start_and_stop() {
     let config = Config {
-        read_buffer: 4096,
-        command_queue: 16,
+        read_buffer_bytes: 4096,
+        commands: CommandQueueConfig {
+            max_commands: 16,
+            ..crowd_config(1000).commands
+        },
         ..crowd_config(1000)
     };
     let (shards, addr) = listening(config, in_turn(256), Recorder::echo);

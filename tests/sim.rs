@@ -1,12 +1,14 @@
 //! The simulator itself: that it does what it says, that it is unkind enough, and that the library bears it.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use peerloop::config::{ConnectionConfig, Timeouts};
 use peerloop::sim::{Faults, Link, NodeId, World, for_each_seed};
 use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, Handler, Net, SendError, Timeouts, TimerId,
+    Config, ConnId, ConnInfo, ConnectError, ConnectOptions, DisconnectReason, Handler, Net,
+    SendError, TimerId,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -63,7 +65,7 @@ impl Handler for Plain {
         }
     }
 
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: &ConnInfo, error: ConnectError) {
         self.failed.push(error);
     }
 
@@ -249,7 +251,10 @@ fn patient() -> Config {
         ..Timeouts::default()
     };
     Config {
-        timeouts,
+        connection: ConnectionConfig {
+            timeouts,
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
@@ -324,7 +329,7 @@ fn timers_and_deadlines_are_exact() {
 }
 
 #[test]
-fn a_dial_is_refused_where_nobody_listens_and_times_out_where_nobody_is() {
+fn a_connect_is_refused_where_nobody_listens_and_times_out_where_nobody_is() {
     let mut world = calm(1);
     let (server, client) = pair(&mut world);
     let nobody = SocketAddr::new(world.ip(server), 1);
@@ -333,7 +338,7 @@ fn a_dial_is_refused_where_nobody_listens_and_times_out_where_nobody_is() {
         (
             nobody,
             Duration::from_millis(2),
-            ConnectError::Io(io::ErrorKind::ConnectionRefused),
+            ConnectError::Io(io::ErrorKind::ConnectionRefused.into()),
         ),
         (nowhere, Duration::from_secs(5), ConnectError::TimedOut),
     ] {
@@ -378,7 +383,7 @@ fn a_partition_keeps_back_what_its_end_brings() {
     });
 }
 
-/// Whether a dial from one to the other is answered.
+/// Whether a connect from one to the other is answered.
 fn reaches(world: &mut World, from: NodeId<Plain>, to: NodeId<Plain>) -> bool {
     let addr = world.addr(to);
     let conn = world
@@ -502,7 +507,7 @@ fn what_a_reset_destroys_is_not_missed_before_the_nodes_know_of_it() {
             world.run_for(Duration::from_micros(20));
         }
         assert_eq!(world.handler(client).ended.len(), 1);
-        assert_eq!(world.happened().resets, 1);
+        assert_eq!(world.fault_counts().resets, 1);
     });
 }
 
@@ -520,7 +525,7 @@ fn bandwidth_is_what_the_link_says() {
     );
     let begun = world.now();
     world
-        .with(client, |_, net| net.send(conn, &vec![1; 1_000_000]))
+        .with(client, |_, net| net.send(conn, &[1; 1_000_000]))
         .expect("there is room");
     world
         .run_until(MINUTE, |world| {
@@ -578,23 +583,23 @@ fn a_peer_that_does_not_read_costs_a_bounded_amount() {
     });
 }
 
+/// Options with this source address.
+fn from(net: &Net, source: SocketAddr) -> ConnectOptions {
+    let mut options = net.connect_options();
+    options.source = Some(source);
+    options
+}
+
 #[test]
-fn two_who_dial_each_other_meet_in_the_middle() {
+fn two_who_connect_to_each_other_meet_in_the_middle() {
     let mut world = calm(1);
     let (a, b) = pair(&mut world);
     world.link(a, b, Link::new(Duration::from_millis(10)));
     let ends = [a, b].map(|node| SocketAddr::new(world.ip(node), 5000));
-    let dial = |source| peerloop::ConnectOptions {
-        source: Some(source),
-        ..Default::default()
-    };
-    let (from_a, from_b) = (dial(ends[0]), dial(ends[1]));
-    world
-        .with(a, |_, net| net.connect_with(ends[1], from_a))
-        .expect("nothing forbids it");
-    world
-        .with(b, |_, net| net.connect_with(ends[0], from_b))
-        .expect("nothing forbids it");
+    for (node, source, addr) in [(a, ends[0], ends[1]), (b, ends[1], ends[0])] {
+        let connect = |_: &mut Plain, net: &mut Net| net.connect_with(addr, from(net, source));
+        world.with(node, connect).expect("nothing forbids it");
+    }
     world
         .run_until(MINUTE, |world| {
             [a, b]
@@ -602,7 +607,7 @@ fn two_who_dial_each_other_meet_in_the_middle() {
                 .all(|node| world.with(*node, |it, _| it.connected.len() == 1))
         })
         .expect("they meet");
-    assert_eq!(world.happened().simultaneous_opens, 1);
+    assert_eq!(world.fault_counts().simultaneous_opens, 1);
     let conn = world.with(b, |it, _| it.connected[0]);
     world
         .with(b, |_, net| net.send(conn, b"well met"))
@@ -613,16 +618,12 @@ fn two_who_dial_each_other_meet_in_the_middle() {
 }
 
 #[test]
-fn a_socket_that_dials_its_own_port_meets_itself() {
+fn a_socket_that_connects_its_own_port_meets_itself() {
     let mut world = calm(1);
     let node = world.node(Config::default(), Plain::default());
     let own = SocketAddr::new(world.ip(node), 5000);
-    let options = peerloop::ConnectOptions {
-        source: Some(own),
-        ..Default::default()
-    };
     world
-        .with(node, |_, net| net.connect_with(own, options))
+        .with(node, |_, net| net.connect_with(own, from(net, own)))
         .expect("nothing forbids it");
     world
         .run_until(MINUTE, |world| {
@@ -635,20 +636,20 @@ fn a_socket_that_dials_its_own_port_meets_itself() {
 }
 
 #[test]
-fn a_dial_with_a_socket_of_the_system_is_unsupported() {
+fn a_connect_with_a_socket_of_the_system_is_unsupported() {
     let mut world = calm(1);
     let (server, client) = pair(&mut world);
     let addr = world.addr(server);
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-    let options = peerloop::ConnectOptions {
-        socket: Some(socket.expect("a descriptor")),
-        ..Default::default()
+    let socket = TcpStream::from(socket.expect("a descriptor"));
+    let connect = |_: &mut Plain, net: &mut Net| {
+        let mut options = net.connect_options();
+        options.bound_socket = Some(socket);
+        net.connect_with(addr, options)
     };
-    world
-        .with(client, |_, net| net.connect_with(addr, options))
-        .expect("nothing forbids it");
+    world.with(client, connect).expect("nothing forbids it");
     world.run_for(Duration::from_secs(1));
-    let unsupported = ConnectError::Io(io::ErrorKind::Unsupported);
+    let unsupported = ConnectError::Io(io::ErrorKind::Unsupported.into());
     world.with(client, |it, _| assert_eq!(it.failed[0], unsupported));
 }
 
@@ -698,7 +699,7 @@ fn a_wire_resets_and_finishes() {
         world.run_for(Duration::from_millis(10));
         assert_eq!(world.write_wire(wire, b"\0\0").ok(), Some(2));
         if finish {
-            world.finish_wire(wire).expect("it is established");
+            world.shutdown_wire(wire).expect("it is established");
         } else {
             world.reset_wire(wire);
         }
@@ -710,7 +711,9 @@ fn a_wire_resets_and_finishes() {
         .with(client, |_, net| net.connect(listener.addr()))
         .expect("nothing forbids it");
     world.run_for(Duration::from_millis(10));
-    let wire = world.accept_wire(listener).expect("the client has dialled");
+    let wire = world
+        .accept_wire(listener)
+        .expect("the client has connected");
     assert!(world.is_wire_connected(wire));
     world.close_wire(wire);
     world.run_for(Duration::from_millis(10));
@@ -720,7 +723,7 @@ fn a_wire_resets_and_finishes() {
 }
 
 #[test]
-fn a_full_backlog_leaves_dials_without_an_answer() {
+fn a_full_backlog_leaves_connects_without_an_answer() {
     let mut world = calm(1);
     let listener = world.wire_listener(1);
     let clients: Vec<_> = (0..4)
@@ -737,7 +740,7 @@ fn a_full_backlog_leaves_dials_without_an_answer() {
         clients.iter().map(count).sum::<usize>()
     };
     assert_eq!(connected(&mut world), 2, "the backlog and one");
-    assert!(world.happened().full_backlogs >= 2);
+    assert!(world.fault_counts().full_backlogs >= 2);
     assert!(world.accept_wire(listener).is_some() && world.accept_wire(listener).is_some());
     world.run_for(Duration::from_secs(4));
     assert_eq!(connected(&mut world), 4, "the kernels have called again");
@@ -759,7 +762,7 @@ fn a_command_from_elsewhere_wakes_a_node() {
             world.with(server, |it, _| !it.timers.is_empty())
         })
         .expect("it is woken");
-    assert_eq!(world.happened().delayed_wakes, 1);
+    assert_eq!(world.fault_counts().delayed_wakes, 1);
 }
 
 #[test]
@@ -817,7 +820,9 @@ mod replayed {
         assert!(!failed.status.success());
         let told = String::from_utf8(failed.stderr).expect("text");
         assert!(
-            told.contains("a promise was broken, with the seed 103, at 60s: it has come to three"),
+            told.contains(
+                "an invariant is violated, with the seed 103, at 60s: it has come to three"
+            ),
             "{told}"
         );
         // By the world, and by what runs it with each seed; the world's own seed is another.
@@ -866,7 +871,7 @@ fn a_thousand_nodes_live_in_one_world() {
             assert_eq!((it.connected.len(), net.connection_count()), (6, 6));
         });
     }
-    assert_eq!(world.happened().established, 3000);
+    assert_eq!(world.fault_counts().established, 3000);
 }
 
 #[test]
@@ -884,7 +889,7 @@ fn every_hostile_behaviour_occurs() {
             if let Ok(conn) = world.with(*client, |_, net| net.connect(addr)) {
                 world.run_for(Duration::from_millis(200));
                 for size in [1, 300, 30_000] {
-                    let _ = world.with(*client, |_, net| net.send(conn, &vec![5; size]));
+                    let _ = world.with(*client, |_, net| net.send(conn, &vec![5; size][..]));
                 }
                 world.run_for(Duration::from_millis(200));
                 world.with(*client, |_, net| net.close(conn));
@@ -893,7 +898,7 @@ fn every_hostile_behaviour_occurs() {
         world.post(server, |_, _| ()).expect("the queue has room");
         world.run_for(Duration::from_secs(1));
     }
-    let happened = world.happened();
+    let happened = world.fault_counts();
     let counts = [
         ("fin_with_data", happened.fin_with_data),
         ("spurious_readiness", happened.spurious_readiness),
@@ -912,7 +917,7 @@ fn every_hostile_behaviour_occurs() {
         ("resets_discarding", happened.resets_discarding),
         ("refused", happened.refused),
         ("unreachable", happened.unreachable),
-        ("lost_dials", happened.lost_connects),
+        ("lost_connects", happened.lost_connects),
         ("no_descriptor", happened.no_descriptor),
         ("failed_registrations", happened.failed_registrations),
         ("aborted_accepts", happened.aborted_accepts),

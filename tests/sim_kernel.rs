@@ -4,10 +4,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use peerloop::config::{ConnectionConfig, Timeouts};
 use peerloop::sim::{Faults, NodeId, WireListener, World, for_each_seed};
-use peerloop::{
-    Config, ConnId, ConnectError, ConnectOptions, DisconnectReason, Handler, Net, Timeouts, TimerId,
-};
+use peerloop::{Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, TimerId};
 
 const SHORT: Duration = Duration::from_millis(50);
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,7 +32,7 @@ impl Handler for Told {
 
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: &ConnInfo, error: ConnectError) {
         self.failed.push(error);
     }
 
@@ -51,9 +50,12 @@ fn two(seed: u64) -> (World, [NodeId<Told>; 2], SocketAddr) {
     let mut world = World::new(seed);
     world.faults(Faults::calm());
     let config = Config {
-        timeouts: Timeouts {
-            idle: None,
-            ..Timeouts::default()
+        connection: ConnectionConfig {
+            timeouts: Timeouts {
+                idle: None,
+                ..Timeouts::default()
+            },
+            ..Default::default()
         },
         ..Config::default()
     };
@@ -63,7 +65,7 @@ fn two(seed: u64) -> (World, [NodeId<Told>; 2], SocketAddr) {
     (world, nodes, addr)
 }
 
-fn dial(world: &mut World, node: NodeId<Told>, addr: SocketAddr) -> ConnId {
+fn connect(world: &mut World, node: NodeId<Told>, addr: SocketAddr) -> ConnId {
     world
         .with(node, |_, net| net.connect(addr))
         .expect("nothing forbids it")
@@ -77,7 +79,7 @@ fn always(fault: impl Fn(&mut Faults) -> &mut f64) -> Faults {
 }
 
 #[test]
-fn a_dial_without_a_descriptor_a_way_or_a_place_in_the_poller_fails_and_the_next_does_not() {
+fn a_connect_without_a_descriptor_a_way_or_a_place_in_the_poller_fails_and_the_next_does_not() {
     for_each_seed(20, |seed| {
         for faults in [
             always(|faults| &mut faults.no_descriptor),
@@ -86,14 +88,14 @@ fn a_dial_without_a_descriptor_a_way_or_a_place_in_the_poller_fails_and_the_next
         ] {
             let (mut world, [a, b], addr) = two(seed);
             world.faults(faults);
-            dial(&mut world, a, addr);
+            connect(&mut world, a, addr);
             world.run_for(SHORT);
             world.with(a, |it, _| {
                 assert!(matches!(it.failed[..], [ConnectError::Io(_)]));
                 assert!(it.connected.is_empty());
             });
             world.faults(Faults::calm());
-            dial(&mut world, a, addr);
+            connect(&mut world, a, addr);
             world.run_for(SHORT);
             for node in [a, b] {
                 world.with(node, |it, _| assert_eq!(it.connected.len(), 1));
@@ -115,13 +117,13 @@ fn one_who_cannot_be_registered_is_let_go_and_counted() {
     });
 }
 
-/// Two nodes that have dialled a listener with one place, believe that they are connected, and have said hello.
+/// Two nodes that have connected to a listener with one place, believe that they are connected, and have said hello.
 fn overbooked() -> (World, [NodeId<Told>; 2], WireListener) {
     let (mut world, nodes, _) = two(1);
     world.faults(always(|faults| &mut faults.overbooked_backlog));
     let listener = world.wire_listener(0);
     for node in nodes {
-        dial(&mut world, node, listener.addr());
+        connect(&mut world, node, listener.addr());
     }
     world.run_for(SHORT);
     for node in nodes {
@@ -161,27 +163,27 @@ fn who_is_connected_at_its_own_end_only_is_reset_when_there_is_no_place_for_a_mi
 fn a_source_port_is_free_again_a_minute_after_this_end_has_ended_a_connection() {
     let (mut world, [a, _], addr) = two(1);
     let source = SocketAddr::new(world.ip(a), 5000);
-    let dial = |world: &mut World| {
-        let options = ConnectOptions {
-            source: Some(source),
-            ..ConnectOptions::default()
-        };
-        let dialled = world.with(a, |_, net| net.connect_with(addr, options));
+    let connect = |world: &mut World| {
+        let begun = world.with(a, |_, net| {
+            let mut options = net.connect_options();
+            options.source = Some(source);
+            net.connect_with(addr, options)
+        });
         world.run_for(SHORT);
-        dialled.expect("nothing forbids it")
+        begun.expect("nothing forbids it")
     };
-    let first = dial(&mut world);
+    let first = connect(&mut world);
     world.with(a, |it, net| {
         assert_eq!(it.connected, [first]);
         net.close(first);
     });
     world.run_for(SECOND);
     world.with(a, |it, _| assert_eq!(it.ended.len(), 1));
-    dial(&mut world);
-    let in_use = ConnectError::Io(ErrorKind::AddrInUse);
+    connect(&mut world);
+    let in_use = ConnectError::Io(ErrorKind::AddrInUse.into());
     world.with(a, |it, _| assert_eq!(it.failed, [in_use]));
     world.run_for(61 * SECOND);
-    let third = dial(&mut world);
+    let third = connect(&mut world);
     world.with(a, |it, _| assert_eq!(it.connected, [first, third]));
 }
 
@@ -199,6 +201,6 @@ fn timers_are_never_early_and_late_by_what_the_system_keeps_from_them() {
             .expect("it comes");
         let late = world.now().checked_sub(due).expect("it is not early");
         assert!(late <= Duration::from_millis(11), "{late:?}");
-        assert!(world.happened().late_turns > 0);
+        assert!(world.fault_counts().late_turns > 0);
     });
 }

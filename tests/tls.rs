@@ -4,40 +4,43 @@ mod util;
 #[path = "util/tls.rs"]
 mod util_tls;
 
+use peerloop::config::ConnectionConfig;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use peerloop::error::SessionError;
 use peerloop::session::Identity;
 use peerloop::tls::rustls::client::WebPkiServerVerifier;
 use peerloop::tls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
+use peerloop::tls::rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use peerloop::tls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use peerloop::tls::rustls::{
     self, ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme,
     StreamOwned,
 };
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SessionError, tls};
-use util::raw::{dial, until_ended};
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, tls};
+use util::raw::{connect, until_ended};
 use util::{Event, Recorder, TestNode, listening, node, pair, run_until};
 use util_tls::{
-    Authority, Credentials, ONLY_12, ONLY_13, Versions, accepting, client_config, dialling,
-    known_client_config, server_config, server_name, strict_server_config,
+    Authority, Credentials, End, ONLY_12, ONLY_13, Versions, accepting, client_config, connecting,
+    known_client_config, server_config, server_name, strict_server_config, talk,
 };
 
 const NAME: &str = "peer.example";
 
-/// A recorder that dials by TLS.
+/// A recorder that connects by TLS.
 fn client(config: impl Into<Arc<ClientConfig>>) -> Recorder {
     Recorder {
-        sessions: dialling(config, NAME),
+        sessions: connecting(config, NAME),
         ..Recorder::default()
     }
 }
 
-/// A recorder that is dialled by TLS and answers every message with itself.
+/// A recorder that accepts TLS connections and answers every message with itself.
 fn server(config: impl Into<Arc<ServerConfig>>) -> Recorder {
     Recorder {
         sessions: accepting(config),
@@ -53,8 +56,9 @@ fn authority() -> (Authority, Credentials) {
 }
 
 fn identity(node: &mut TestNode, conn: ConnId) -> Identity {
-    let peer = node.net().connection(conn).expect("it is connected");
-    peer.identity().expect("something is proved").clone()
+    let connection = node.net().connection(conn).expect("it is connected");
+    let identity = connection.identity();
+    identity.expect("something is proved").clone()
 }
 
 mod messages {
@@ -105,7 +109,7 @@ mod messages {
         const MESSAGES: usize = 1000;
         let (authority, own) = authority();
         let (mut b, addr) = listening(Config::default(), server(server_config(&own, ONLY_13)));
-        let mut peer = Blocking::dial(&mut b, addr, client_config(&authority, ONLY_13));
+        let mut peer = Blocking::connect(&mut b, addr, client_config(&authority, ONLY_13));
         let to_peer = b.handler().connected()[0];
         for _ in 0..MESSAGES {
             b.net().send(to_peer, &[7; 28]).expect("there is room");
@@ -131,14 +135,13 @@ mod identities {
         let (mut a, to_b, mut b, to_a) = pair(Config::default(), client(there), server(here));
 
         let of_server = identity(&mut a, to_b);
-        assert_eq!(of_server.name.as_deref(), Some(NAME));
+        assert_eq!(of_server.requested_server_name.as_deref(), Some(NAME));
         assert_eq!(of_server.protocol.as_deref(), Some(&b"new"[..]));
         assert_eq!(of_server.certificates, [own.chain()[0].to_vec()]);
         assert_eq!(of_server.public_key, Some(own.public_key()));
 
         let of_client = identity(&mut b, to_a);
-        assert_eq!(of_client.name, None);
-        assert_eq!(of_client.requested_name.as_deref(), Some(NAME));
+        assert_eq!(of_client.requested_server_name.as_deref(), Some(NAME));
         assert_eq!(of_client.protocol.as_deref(), Some(&b"new"[..]));
         assert_eq!(of_client.certificates, [guest.chain()[0].to_vec()]);
         assert_eq!(of_client.public_key, Some(guest.public_key()));
@@ -166,7 +169,7 @@ mod identities {
             server(server_config(&pretender, ONLY_13)),
         );
         let of_pretender = identity(&mut a, to_b);
-        assert_eq!(of_pretender.name.as_deref(), Some(NAME));
+        assert_eq!(of_pretender.requested_server_name.as_deref(), Some(NAME));
         assert_eq!(of_pretender.public_key, Some(pretender.public_key()));
     }
 
@@ -179,8 +182,7 @@ mod identities {
             server(server_config(&own, ONLY_13)),
         );
         let of_client = identity(&mut b, to_a);
-        assert_eq!(of_client.name, None, "nothing was proved");
-        assert_eq!(of_client.requested_name.as_deref(), Some(NAME));
+        assert_eq!(of_client.requested_server_name.as_deref(), Some(NAME));
         assert_eq!(
             (of_client.public_key, of_client.certificates.len()),
             (None, 0)
@@ -197,8 +199,71 @@ mod identities {
             client(there),
             server(server_config(&own, ONLY_13)),
         );
-        let peer = b.net().connection(to_a).expect("it is connected");
-        assert_eq!(peer.identity(), None);
+        let connection = b.net().connection(to_a).expect("it is connected");
+        assert_eq!(connection.identity(), None);
+    }
+
+    /// Accepts every certificate, for whatever name.
+    #[derive(Debug)]
+    struct AnyCertificate;
+
+    impl ServerCertVerifier for AnyCertificate {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            _: UnixTime,
+        ) -> Result<ServerCertVerified, rustls::Error> {
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            let known = tls::provider().signature_verification_algorithms;
+            verify_tls12_signature(message, cert, dss, &known)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            cert: &CertificateDer<'_>,
+            dss: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, rustls::Error> {
+            let known = tls::provider().signature_verification_algorithms;
+            verify_tls13_signature(message, cert, dss, &known)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            let known = tls::provider().signature_verification_algorithms;
+            known.supported_schemes()
+        }
+    }
+
+    /// The library cannot know what a verifier checked. A name that was only asked for is in the field that says so, and in
+    /// no other one.
+    #[test]
+    fn have_the_name_only_as_requested() {
+        let own = Authority::new("unknown").issue("mallory.example");
+        let here = Arc::new(server_config(&own, ONLY_13));
+        let there = ClientConfig::builder_with_provider(tls::provider())
+            .with_protocol_versions(ONLY_13)
+            .expect("versions")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+            .with_no_client_auth();
+        let (mut a, mut b) = (End::client(&Arc::new(there), NAME), End::server(&here));
+        talk(&mut a, &mut b).expect("everything is accepted");
+        let mut expected = Identity::default();
+        expected.requested_server_name = Some(NAME.to_owned());
+        expected.public_key = Some(own.public_key());
+        expected.certificates = own.chain().iter().map(|der| der.to_vec()).collect();
+        assert_eq!(a.session.identity(), Some(expected));
     }
 }
 
@@ -268,7 +333,7 @@ mod resumption {
         let (mut b, addr) = listening(Config::default(), server(here));
 
         for round in 1..=3 {
-            let to_b = a.net().connect(addr).expect("a dial");
+            let to_b = a.net().connect(addr).expect("a connect");
             run_until([&mut a, &mut b], |[a, _]| {
                 a.handler().connected().contains(&to_b)
             });
@@ -323,11 +388,11 @@ struct Blocking {
 }
 
 impl Blocking {
-    /// Dials and shakes hands.
-    fn dial(node: &mut TestNode, addr: std::net::SocketAddr, config: ClientConfig) -> Self {
+    /// Connects and shakes hands.
+    fn connect(node: &mut TestNode, addr: std::net::SocketAddr, config: ClientConfig) -> Self {
         let connection =
             ClientConnection::new(Arc::new(config), server_name(NAME)).expect("a client");
-        let socket = dial(addr);
+        let socket = connect(addr);
         socket.set_nonblocking(true).expect("a socket");
         let mut peer = Self {
             tls: StreamOwned::new(connection, socket),
@@ -381,11 +446,11 @@ impl Blocking {
 mod ends {
     use super::*;
 
-    /// A node that answers, and a peer of rustls alone that has dialled it.
+    /// A node that answers, and a peer of rustls alone that has connected to it.
     fn node_and_peer(config: Config, versions: Versions) -> (TestNode, ConnId, Blocking) {
         let (authority, own) = authority();
         let (mut b, addr) = listening(config, server(server_config(&own, versions)));
-        let peer = Blocking::dial(&mut b, addr, client_config(&authority, versions));
+        let peer = Blocking::connect(&mut b, addr, client_config(&authority, versions));
         let to_peer = b.handler().connected()[0];
         (b, to_peer, peer)
     }
@@ -491,7 +556,10 @@ mod ends {
     #[test]
     fn one_half_alone_ends_with_a_close_notify() {
         let half_open = Config {
-            half_open: HalfOpen::Allowed,
+            connection: ConnectionConfig {
+                allow_half_open: true,
+                ..Default::default()
+            },
             ..Config::default()
         };
         for versions in [ONLY_12, ONLY_13] {
@@ -502,7 +570,7 @@ mod ends {
                 server(server_config(&own, versions)),
             );
             a.net().send(to_b, b"the question").expect("there is room");
-            a.net().shutdown_write(to_b);
+            a.net().close_write(to_b);
             run_until([&mut a, &mut b], |[a, _]| {
                 a.handler().messages(to_b).len() == 1
             });
@@ -523,29 +591,44 @@ mod ends {
 mod refusals {
     use super::*;
 
-    /// A dial that must fail; why it does, for the one who dialled.
+    /// A connect that must fail; why it does, for the client. The server is told of the other side of it.
     #[track_caller]
     fn refused(there: ClientConfig, here: ServerConfig) -> SessionError {
         let mut a = node(Config::default(), client(there));
         let (mut b, addr) = listening(Config::default(), server(here));
-        let dial = a.net().connect(addr).expect("a dial");
+        let connect = a.net().connect(addr).expect("a connect");
         let mut failure = None;
         run_until([&mut a, &mut b], |[a, b]| {
             failure = a.handler().events.iter().find_map(|event| match event {
-                Event::ConnectFailed(conn, ConnectError::Session(error)) if *conn == dial => {
+                Event::ConnectFailed(conn, ConnectError::Session(error)) if *conn == connect => {
                     Some(*error)
                 }
                 // The client of TLS 1.3 is done before the server has seen its certificate.
-                Event::Disconnect(conn, DisconnectReason::Session(error)) if *conn == dial => {
+                Event::Disconnect(conn, DisconnectReason::Session(error)) if *conn == connect => {
                     Some(*error)
                 }
                 _ => None,
             });
-            failure.is_some() && b.net().connections().count() + b.net().connecting().count() == 0
+            failure.is_some() && b.handler().events.len() > 1
         });
-        assert_eq!(b.handler().events, [Event::Start], "it hears of nothing");
+        let there = failure.expect("it failed");
+        assert_eq!(b.net().connection_count() + b.net().connecting_count(), 0);
         assert_eq!(b.net().metrics().handshakes_failed, 1);
-        failure.expect("it failed")
+        let events = &b.handler().events[..];
+        let [
+            Event::Start,
+            Event::ConnectFailed(_, ConnectError::Session(here)),
+        ] = events
+        else {
+            panic!("it is not told once: {events:?}");
+        };
+        use SessionError::{Refused, RefusedByPeer};
+        let agree = matches!(
+            (there, here),
+            (Refused(_), RefusedByPeer(_)) | (RefusedByPeer(_), Refused(_))
+        );
+        assert!(agree, "{there}, and {here}");
+        there
     }
 
     #[test]

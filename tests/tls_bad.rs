@@ -4,33 +4,34 @@ mod util;
 #[path = "util/tls.rs"]
 mod util_tls;
 
+use peerloop::config::{ConnectionConfig, Limits, Timeouts};
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use peerloop::error::{SessionError, TimeoutKind};
 use peerloop::session::Stage;
 use peerloop::tls::rustls::client::Resumption;
 use peerloop::tls::rustls::{ClientConfig, ClientConnection, ServerConfig};
-use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, HalfOpen, SessionError, TimeoutKind, Timeouts,
-};
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason};
 use proptest::prelude::{Strategy, any, prop, proptest};
-use util::raw::{dial, until_ended};
+use util::raw::{connect, until_ended};
 use util::{Event, Recorder, TestNode, listening, node, run_until};
 use util_tls::{
     Authority, End, Failures, ONLY_12, ONLY_13, Versions, accepting_and_noting, client_config,
-    dialling, server_config, server_name, talk,
+    connecting, server_config, server_name, talk,
 };
 
 const NAME: &str = "peer.example";
 
-const NO_RECORD: SessionError = SessionError::Malformed("no TLS record");
+const NO_RECORD: SessionError = SessionError::Malformed("not a TLS record");
 const LONG_RECORD: SessionError = SessionError::Malformed("a record that is too long");
 const LONG_MESSAGE: SessionError = SessionError::Malformed("a handshake message that is too long");
 const UNDECRYPTABLE: SessionError = SessionError::Malformed("a record that does not decrypt");
-const OUT_OF_TURN: SessionError = SessionError::Malformed("a TLS message out of turn");
-const NOT_ALLOWED: SessionError = SessionError::Malformed("TLS does not allow what the peer did");
+const OUT_OF_TURN: SessionError = SessionError::Malformed("a TLS message out of order");
+const NOT_ALLOWED: SessionError = SessionError::Malformed("a violation of the TLS protocol");
 
 /// Configurations that go together.
 struct Parties {
@@ -88,22 +89,28 @@ impl Target {
             ..Recorder::echo()
         };
         let config = Config {
-            max_connections_per_ip: 2000,
-            max_connecting_inbound: 2000,
-            half_open: HalfOpen::Allowed,
-            timeouts: Timeouts {
-                handshake: None,
-                ..Timeouts::default()
+            limits: Limits {
+                max_connections_per_address: 2000,
+                max_inbound_handshakes: 2000,
+                ..Default::default()
+            },
+            connection: ConnectionConfig {
+                allow_half_open: true,
+                timeouts: Timeouts {
+                    handshake: None,
+                    ..Timeouts::default()
+                },
+                ..Default::default()
             },
             ..Config::default()
         };
         let (mut node, addr) = listening(config, recorder);
         let recorder = Recorder {
-            sessions: dialling(parties.client.clone(), NAME),
+            sessions: connecting(parties.client.clone(), NAME),
             ..Recorder::default()
         };
         let mut honest = util::node(Config::default(), recorder);
-        let to_target = honest.net().connect(addr).expect("a dial");
+        let to_target = honest.net().connect(addr).expect("a connect");
         run_until([&mut node, &mut honest], |[node, honest]| {
             !node.handler().connected().is_empty() && !honest.handler().connected().is_empty()
         });
@@ -135,14 +142,25 @@ impl Target {
         );
     }
 
-    /// Runs the node until that many handshakes have failed.
+    /// Runs the node until that many handshakes have failed, of each of which the handler is told once. The errors.
     #[track_caller]
-    fn until_failed(&mut self, handshakes: u64) {
+    fn until_failed(&mut self, handshakes: usize) -> Vec<ConnectError> {
+        let is_failure = |event: &Event| matches!(event, Event::ConnectFailed(..));
         run_until([&mut self.node], |[node]| {
-            let failed = node.net().metrics().handshakes_failed;
+            let failed = node.net().metrics().handshakes_failed as usize;
             assert!(failed <= handshakes, "one connection, one end");
-            failed == handshakes && node.net().connecting().count() == 0
+            failed == handshakes && node.handler().count(is_failure) >= handshakes
         });
+        assert_eq!(self.node.net().connecting().count(), 0);
+        let events = self.node.handler().events.iter();
+        let failed = events.filter_map(|event| match event {
+            Event::ConnectFailed(conn, error) => Some((*conn, *error)),
+            _ => None,
+        });
+        let failed: Vec<(ConnId, ConnectError)> = failed.collect();
+        let ids: HashSet<ConnId> = failed.iter().map(|(conn, _)| *conn).collect();
+        assert_eq!((failed.len(), ids.len()), (handshakes, handshakes));
+        failed.into_iter().map(|(_, error)| error).collect()
     }
 }
 
@@ -157,7 +175,7 @@ struct Attacker {
 
 impl Attacker {
     fn new(parties: &Parties, addr: SocketAddr) -> Self {
-        let socket = dial(addr);
+        let socket = connect(addr);
         socket.set_nonblocking(true).expect("a socket");
         Self {
             end: parties.client(),
@@ -203,6 +221,11 @@ impl Attacker {
     fn send(&mut self, bytes: &[u8]) {
         self.socket.write_all(bytes).expect("there is room");
     }
+}
+
+/// What a handshake fails with that the peer cut off.
+fn stream_ended() -> ConnectError {
+    ConnectError::Io(ErrorKind::UnexpectedEof.into())
 }
 
 /// Bytes that no pattern of TLS explains.
@@ -327,7 +350,7 @@ mod after_the_handshake {
                 let mut target = Target::new(&parties);
                 let (mut attacker, conn) = Attacker::established(&parties, &mut target);
                 let mut bytes = attacker.end.seal(&frame(b"last"));
-                bytes.extend(attacker.end.goodbye());
+                bytes.extend(attacker.end.close_notify());
                 bytes.extend(late);
                 attacker.send(&bytes);
                 attacker
@@ -354,7 +377,7 @@ mod after_the_handshake {
             let parties = Parties::new(versions);
             let mut target = Target::new(&parties);
             let (mut attacker, conn) = Attacker::established(&parties, &mut target);
-            target.node.net().shutdown_write(conn);
+            target.node.net().close_write(conn);
             run_until([&mut target.node], |_| {
                 attacker.listen();
                 attacker.at_end
@@ -383,10 +406,13 @@ mod after_the_handshake {
             let parties = Parties::new(versions);
             let (sessions, failures) = accepting_and_noting(parties.server.clone());
             let config = Config {
-                timeouts: Timeouts {
-                    partial_message: Some(Duration::from_millis(100)),
-                    idle: None,
-                    ..Timeouts::default()
+                connection: ConnectionConfig {
+                    timeouts: Timeouts {
+                        partial_message: Some(Duration::from_millis(100)),
+                        idle: None,
+                        ..Timeouts::default()
+                    },
+                    ..Default::default()
                 },
                 ..Config::default()
             };
@@ -503,7 +529,7 @@ mod in_the_handshake {
                 }
             }
             let sealed = client.seal(&[7; 40_000]);
-            for byte in sealed.into_iter().chain(client.goodbye()) {
+            for byte in sealed.into_iter().chain(client.close_notify()) {
                 assert_eq!(server.stage(), Stage::Established);
                 server.hear(&[byte]).expect("honest records");
             }
@@ -512,7 +538,7 @@ mod in_the_handshake {
         }
     }
 
-    /// As when the last flight, the first messages and the goodbye arrive in one read.
+    /// As when the last flight, the first messages and the close notification arrive in one read.
     #[test]
     fn everything_that_comes_with_its_end_is_understood() {
         for versions in [ONLY_12, ONLY_13] {
@@ -529,7 +555,7 @@ mod in_the_handshake {
             }
             if versions == ONLY_13 {
                 last.extend(client.seal(b"the first message"));
-                last.extend(client.goodbye());
+                last.extend(client.close_notify());
                 server.hear(&last).expect("honest records");
                 assert_eq!(server.plaintext, b"the first message");
                 assert_eq!(server.stage(), Stage::Finished);
@@ -549,7 +575,6 @@ mod in_the_handshake {
             let mut target = Target::new(&parties);
             let flights = recorded(&parties);
             let own: usize = flights.iter().step_by(2).map(Vec::len).sum();
-            let mut failed = 0;
             // One handshake is not as long as the other: their signatures are not.
             for stop in 0..own - 8 {
                 let mut attacker = Attacker::new(&parties, target.addr);
@@ -566,8 +591,8 @@ mod in_the_handshake {
                     .socket
                     .shutdown(Shutdown::Write)
                     .expect("a connection");
-                failed += 1;
-                target.until_failed(failed);
+                let errors = target.until_failed(stop + 1);
+                assert_eq!(errors.last(), Some(&stream_ended()), "after {stop} bytes");
             }
             assert!(
                 target.failures.lock().expect("no panic").is_empty(),
@@ -588,15 +613,15 @@ mod in_the_handshake {
             let addr = listener.local_addr().expect("it has one");
             let first = recorded(&parties)[1].len();
             let recorder = Recorder {
-                sessions: dialling(parties.client.clone(), NAME),
+                sessions: connecting(parties.client.clone(), NAME),
                 ..Recorder::default()
             };
-            let mut dialler = node(Config::default(), recorder);
+            let mut connector = node(Config::default(), recorder);
             for stop in 0..first - 8 {
-                let dial = dialler.net().connect(addr).expect("a dial");
+                let connect = connector.net().connect(addr).expect("a connect");
                 let mut server = parties.server();
                 let (mut socket, mut bytes) = (None, [0; 4096]);
-                run_until([&mut dialler], |_| {
+                run_until([&mut connector], |_| {
                     let Some(socket) = &mut socket else {
                         socket = listener.accept().ok().map(|(socket, _)| {
                             socket.set_nonblocking(true).expect("a socket");
@@ -609,18 +634,17 @@ mod in_the_handshake {
                     }
                     server.wire.len() >= stop
                 });
-                let mut socket = socket.expect("it dialled");
+                let mut socket = socket.expect("it connected");
                 socket
                     .write_all(&server.wire[..stop])
                     .expect("there is room");
                 socket.shutdown(Shutdown::Write).expect("a connection");
-                let gone = ConnectError::Io(ErrorKind::UnexpectedEof);
-                let expected = Event::ConnectFailed(dial, gone);
-                run_until([&mut dialler], |[dialler]| {
-                    dialler.handler().events.len() == stop + 2
+                let expected = Event::ConnectFailed(connect, stream_ended());
+                run_until([&mut connector], |[connector]| {
+                    connector.handler().events.len() == stop + 2
                 });
                 assert_eq!(
-                    dialler.handler().events.last(),
+                    connector.handler().events.last(),
                     Some(&expected),
                     "after {stop} bytes"
                 );
@@ -639,7 +663,7 @@ mod in_the_handshake {
             attacker.at_end
         });
         drop(attacker);
-        target.until_failed(1);
+        assert_eq!(target.until_failed(1), [ConnectError::Session(expected)]);
         assert_eq!(*target.failures.lock().expect("no panic"), [expected]);
         assert_eq!(target.node.handler().connected().len(), 1, "the honest one");
         target.lives_on();
@@ -789,7 +813,7 @@ fn a_thousand_half_handshakes_disturb_nobody() {
     let hello = parties.client().said();
     let mut attackers = Vec::new();
     for number in 0..ATTACKERS {
-        let mut socket = dial(target.addr);
+        let mut socket = connect(target.addr);
         // Some say half of the first message, some all of it and then nothing.
         let part = if number % 2 == 0 {
             hello.len() / 2
@@ -807,7 +831,11 @@ fn a_thousand_half_handshakes_disturb_nobody() {
     });
     target.lives_on();
     drop(attackers);
-    target.until_failed(ATTACKERS as u64);
+    for error in target.until_failed(ATTACKERS) {
+        // Those that did not read the answer reset the connection.
+        let reset = ConnectError::Io(ErrorKind::ConnectionReset.into());
+        assert!([stream_ended(), reset].contains(&error), "{error}");
+    }
     target.lives_on();
     assert!(target.failures.lock().expect("no panic").is_empty());
 }

@@ -18,15 +18,20 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
+use peerloop::config::ConnectionConfig;
+use peerloop::error::SessionError;
+use peerloop::framing::Framing;
+use peerloop::session::Identity;
 use peerloop::tls::rustls::{
     ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned,
 };
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Framing, SessionError};
-use util::raw::{dial, until_ended};
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason};
+use util::raw::{connect, until_ended};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, node, run_until};
 use util_tls::{
     Authority, Credentials, Failures, ONLY_12, ONLY_13, Versions, accepting_and_noting,
-    client_config, dialling, known_client_config, server_config, server_name, strict_server_config,
+    client_config, connecting, known_client_config, server_config, server_name,
+    strict_server_config,
 };
 
 const NAME: &str = "peer.example";
@@ -34,7 +39,10 @@ const NAME: &str = "peer.example";
 /// OpenSSL's programs speak in lines.
 fn lines() -> Config {
     Config {
-        framing: Framing::Delimited(b'\n'),
+        connection: ConnectionConfig {
+            framing: Framing::Delimited(b'\n'),
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
@@ -159,7 +167,7 @@ impl Openssl {
         }
     }
 
-    /// `s_client`, dialling a node, with its checks on.
+    /// `s_client`, connecting to a node, with its checks on.
     fn client(addr: SocketAddr, files: &Files, versions: Versions, more: &[&str]) -> Self {
         let (addr, authority) = (addr.to_string(), files.path("authority.pem"));
         let mut args = vec!["s_client", "-connect", &addr, "-CAfile", &authority];
@@ -253,13 +261,30 @@ fn serving(config: ServerConfig) -> (TestNode, SocketAddr, Failures) {
     (node, addr, failures)
 }
 
-/// A node that dials by TLS.
-fn dialler(config: ClientConfig) -> TestNode {
+/// The handler was told of one failed handshake, with this error, and of nothing else.
+#[track_caller]
+fn assert_failed_once(node: &TestNode, expected: SessionError) {
+    let events = &node.handler().events[..];
+    let [Event::Start, Event::ConnectFailed(_, error)] = events else {
+        panic!("not one failure: {events:?}");
+    };
+    assert_eq!(*error, ConnectError::Session(expected));
+}
+
+/// A node that connects by TLS.
+fn connector(config: ClientConfig) -> TestNode {
     let recorder = Recorder {
-        sessions: dialling(config, NAME),
+        sessions: connecting(config, NAME),
         ..Recorder::default()
     };
     node(lines(), recorder)
+}
+
+/// What the handshake of a connection told about the peer.
+fn identity(node: &mut TestNode, conn: ConnId) -> Identity {
+    let connection = node.net().connection(conn).expect("it is connected");
+    let identity = connection.identity();
+    identity.expect("something is proved").clone()
 }
 
 mod openssl_client {
@@ -285,12 +310,8 @@ mod openssl_client {
         run_until([&mut node], |_| client.has_said("hello"));
 
         let conn = connected(&mut node);
-        let identity = node
-            .net()
-            .connection(conn)
-            .and_then(|peer| peer.identity())
-            .expect("a name");
-        assert_eq!(identity.requested_name.as_deref(), Some(NAME));
+        let identity = identity(&mut node, conn);
+        assert_eq!(identity.requested_server_name.as_deref(), Some(NAME));
         assert_eq!(identity.protocol.as_deref(), Some(&b"lines"[..]));
 
         client.stdin = None;
@@ -385,11 +406,7 @@ mod openssl_client {
             client.say("hello\n");
             run_until([&mut node], |_| client.has_said("hello"));
             let conn = connected(&mut node);
-            let identity = node
-                .net()
-                .connection(conn)
-                .and_then(|peer| peer.identity())
-                .expect("proved");
+            let identity = identity(&mut node, conn);
             assert_eq!(identity.public_key, Some(guest.public_key()));
         }
     }
@@ -409,16 +426,11 @@ mod openssl_client {
         });
         let content = client.finish(&mut node);
         assert!(!content, "it knows that it failed: {:?}", client.log);
-        run_until([&mut node], |[node]| {
-            node.net().metrics().handshakes_failed == 1
-        });
-        assert_eq!(
-            node.handler().events,
-            [Event::Start],
-            "no handler hears of it"
-        );
+        run_until([&mut node], |[node]| node.handler().events.len() > 1);
+        assert_eq!(node.net().metrics().handshakes_failed, 1);
         let failures = failures.lock().expect("no panic").clone();
         assert_eq!(failures.len(), 1);
+        assert_failed_once(&node, failures[0]);
         (failures[0], client.log.clone())
     }
 
@@ -587,16 +599,12 @@ mod openssl_server {
         let mut config = client_config(&files.authority, versions);
         config.alpn_protocols = vec![b"lines".to_vec()];
         let (mut server, addr) = Openssl::server(&files, versions, &own, &["-alpn", "lines"]);
-        let mut node = dialler(config);
-        let conn = node.net().connect(addr).expect("a dial");
+        let mut node = connector(config);
+        let conn = node.net().connect(addr).expect("a connect");
         run_until([&mut node], |[node]| node.handler().connected() == [conn]);
 
-        let identity = node
-            .net()
-            .connection(conn)
-            .and_then(|peer| peer.identity())
-            .expect("proved");
-        assert_eq!(identity.name.as_deref(), Some(NAME));
+        let identity = identity(&mut node, conn);
+        assert_eq!(identity.requested_server_name.as_deref(), Some(NAME));
         assert_eq!(identity.protocol.as_deref(), Some(&b"lines"[..]));
         assert_eq!(identity.public_key, Some(own.public_key()));
         assert_eq!(identity.certificates, [own.chain()[0].to_vec()]);
@@ -605,7 +613,7 @@ mod openssl_server {
         run_until([&mut node], |[node]| {
             node.handler().messages(conn) == [b"reward"]
         });
-        // It says goodbye when it is told to.
+        // It sends its close notification when it is told to.
         node.net().send(conn, b"CLOSE").expect("there is room");
         assert_eq!(until_ended(&mut node, conn), DisconnectReason::PeerClosed);
         run_until([&mut node], |_| server.has_said("CONNECTION CLOSED"));
@@ -629,8 +637,8 @@ mod openssl_server {
             };
             let own = files.authority.issue(NAME);
             let (mut server, addr) = Openssl::server(&files, versions, &own, &[]);
-            let mut node = dialler(client_config(&files.authority, versions));
-            let conn = node.net().connect(addr).expect("a dial");
+            let mut node = connector(client_config(&files.authority, versions));
+            let conn = node.net().connect(addr).expect("a connect");
             node_hears_back(&mut node, conn);
             server.child.kill().expect("it runs");
             let reason = until_ended(&mut node, conn);
@@ -646,8 +654,8 @@ mod openssl_server {
         };
         let own = files.authority.issue(NAME);
         let (mut server, addr) = Openssl::obedient_server(&files, ONLY_12, &own, &[]);
-        let mut node = dialler(client_config(&files.authority, ONLY_12));
-        let conn = node.net().connect(addr).expect("a dial");
+        let mut node = connector(client_config(&files.authority, ONLY_12));
+        let conn = node.net().connect(addr).expect("a connect");
         run_until([&mut node], |[node]| node.handler().connected() == [conn]);
         server.say("hello\n");
         run_until([&mut node], |[node]| {
@@ -687,26 +695,26 @@ mod openssl_server {
                 &authority,
             ];
             let (mut server, addr) = Openssl::server(&files, versions, &own, &more);
-            let mut node = dialler(known_client_config(&files.authority, versions, &guest));
-            let conn = node.net().connect(addr).expect("a dial");
+            let mut node = connector(known_client_config(&files.authority, versions, &guest));
+            let conn = node.net().connect(addr).expect("a connect");
             node_hears_back(&mut node, conn);
             // It says whose certificate it saw.
             run_until([&mut node], |_| server.has_said("guest.example"));
         }
     }
 
-    /// A dial that must fail, and why.
+    /// A connect that must fail, and why.
     #[track_caller]
     fn failure(node: &mut TestNode, addr: SocketAddr) -> SessionError {
-        let dial = node.net().connect(addr).expect("a dial");
+        let connect = node.net().connect(addr).expect("a connect");
         let mut failure = None;
         run_until([node], |[node]| {
             failure = node.handler().events.iter().find_map(|event| match event {
-                Event::ConnectFailed(conn, ConnectError::Session(error)) if *conn == dial => {
+                Event::ConnectFailed(conn, ConnectError::Session(error)) if *conn == connect => {
                     Some(*error)
                 }
                 // The client of TLS 1.3 is done before the server has seen its certificate.
-                Event::Disconnect(conn, DisconnectReason::Session(error)) if *conn == dial => {
+                Event::Disconnect(conn, DisconnectReason::Session(error)) if *conn == connect => {
                     Some(*error)
                 }
                 _ => None,
@@ -724,7 +732,7 @@ mod openssl_server {
             };
             let own = files.authority.issue(NAME);
             let (_server, addr) = Openssl::server(&files, versions, &own, &["-Verify", "1"]);
-            let mut node = dialler(client_config(&files.authority, versions));
+            let mut node = connector(client_config(&files.authority, versions));
             let error = failure(&mut node, addr);
             let why = if versions == ONLY_12 {
                 "handshake failure"
@@ -754,7 +762,7 @@ mod openssl_server {
                 (authority.issue_expired(NAME), "its certificate has expired"),
             ] {
                 let (mut server, addr) = Openssl::server(&files, versions, &own, &[]);
-                let mut node = dialler(client_config(authority, versions));
+                let mut node = connector(client_config(authority, versions));
                 assert_eq!(failure(&mut node, addr), SessionError::Refused(why));
                 // The alert has left: the server says which.
                 run_until([&mut node], |_| server.has_said("alert"));
@@ -770,7 +778,7 @@ mod openssl_server {
         let own = files.authority.issue(NAME);
         for (here, there) in [(ONLY_12, ONLY_13), (ONLY_13, ONLY_12)] {
             let (_server, addr) = Openssl::server(&files, there, &own, &[]);
-            let mut node = dialler(client_config(&files.authority, here));
+            let mut node = connector(client_config(&files.authority, here));
             let error = failure(&mut node, addr);
             assert_eq!(
                 error,
@@ -786,17 +794,17 @@ mod openssl_server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let addr = listener.local_addr().expect("it has one");
         let serving = thread::spawn(move || {
-            let (mut socket, _) = listener.accept().expect("somebody dials");
+            let (mut socket, _) = listener.accept().expect("somebody connects");
             socket
                 .write_all(b"220 mail.example at your service\r\n")
                 .expect("there is room");
             let mut heard = Vec::new();
             let _ = socket.read_to_end(&mut heard);
         });
-        let mut node = dialler(client_config(&authority, ONLY_13));
+        let mut node = connector(client_config(&authority, ONLY_13));
         assert_eq!(
             failure(&mut node, addr),
-            SessionError::Malformed("no TLS record")
+            SessionError::Malformed("not a TLS record")
         );
         serving.join().expect("no panic");
     }
@@ -809,7 +817,7 @@ mod a_client_without_tls {
     fn gets_an_alert_and_a_fin() {
         let authority = Authority::new("the authority");
         let (mut node, addr, failures) = serving(server_config(&authority.issue(NAME), ONLY_13));
-        let mut peer = dial(addr);
+        let mut peer = connect(addr);
         peer.write_all(b"GET / HTTP/1.1\r\nHost: peer.example\r\n\r\n")
             .expect("there is room");
         run_until([&mut node], |[node]| {
@@ -822,11 +830,11 @@ mod a_client_without_tls {
             matches!(answer[..], [21, 3, _, 0, 2, 2, _]),
             "a fatal alert: {answer:?}"
         );
-        assert_eq!(
-            *failures.lock().expect("no panic"),
-            [SessionError::Malformed("no TLS record")]
-        );
-        assert_eq!(node.handler().events, [Event::Start]);
+        let expected = SessionError::Malformed("not a TLS record");
+        assert_eq!(*failures.lock().expect("no panic"), [expected]);
+        drop(peer);
+        run_until([&mut node], |[node]| node.handler().events.len() > 1);
+        assert_failed_once(&node, expected);
     }
 }
 
@@ -887,7 +895,7 @@ mod blocking_rustls {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             let addr = listener.local_addr().expect("it has one");
             let answering = thread::spawn(move || {
-                let (socket, _) = listener.accept().expect("the node dials");
+                let (socket, _) = listener.accept().expect("the node connects");
                 bounded(&socket);
                 let connection = ServerConnection::new(config).expect("a server");
                 let mut tls = BufReader::new(StreamOwned::new(connection, socket));
@@ -899,11 +907,11 @@ mod blocking_rustls {
                 tls.get_mut().conn.send_close_notify();
                 tls.get_mut().flush().expect("the node waits for this");
             });
-            let mut node = dialler(client_config(&authority, versions));
-            let conn = node.net().connect(addr).expect("a dial");
+            let mut node = connector(client_config(&authority, versions));
+            let conn = node.net().connect(addr).expect("a connect");
             run_until([&mut node], |[node]| node.handler().connected() == [conn]);
             for (at, len) in LENS.into_iter().enumerate() {
-                node.net().send(conn, &line(len)).expect("there is room");
+                node.net().send(conn, line(len)).expect("there is room");
                 run_until([&mut node], |[node]| {
                     node.handler().messages(conn).len() > at
                 });

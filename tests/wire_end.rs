@@ -8,30 +8,37 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use peerloop::config::{ConnectionConfig, SendQueueConfig, Timeouts};
+use peerloop::error::TimeoutKind;
 use peerloop::{
-    Bytes, Config, ConnId, DisconnectReason, HalfOpen, Handler, Net, Node, PeerState, SendError,
-    SendOutcome, TimeoutKind, Timeouts, Turn,
+    Bytes, Config, ConnId, ConnectionState, DisconnectReason, Handler, Net, Node, SendError,
+    SendOutcome, Turn,
 };
-use util::raw::{accepted, dial, dial_narrow, feed, reset, settle, until_ended, wire};
+use util::raw::{accepted, connect, connect_narrow, feed, reset, settle, until_ended, wire};
 use util::{Event, PATIENCE, Recorder, TestNode, listening, run_for, run_until};
 
 const KIB: usize = 1024;
 
 /// Queues small enough to fill, and sockets that take little.
 fn narrow_config() -> Config {
-    Config {
-        queue_low: 16 * KIB,
-        queue_high: 64 * KIB,
-        queue_max: 256 * KIB,
-        send_buffer: Some(4 * KIB),
-        ..patient_config()
-    }
+    let mut config = patient_config();
+    config.connection.send_queue = SendQueueConfig {
+        low_bytes: 16 * KIB,
+        high_bytes: 64 * KIB,
+        max_bytes: 256 * KIB,
+        ..Default::default()
+    };
+    config.sockets.send_buffer_bytes = Some(4 * KIB);
+    config
 }
 
 /// A close that is not over when a test's own patience is: no deadline stands in for what should have come about.
 fn patient_config() -> Config {
     Config {
-        timeouts: lingering(2 * PATIENCE),
+        connection: ConnectionConfig {
+            timeouts: lingering(2 * PATIENCE),
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
@@ -47,7 +54,7 @@ fn lingering(linger: Duration) -> Timeouts {
 /// A node and a peer between which the kernel keeps little.
 fn narrow_wire(config: Config, handler: Recorder) -> (TestNode, ConnId, TcpStream) {
     let (mut node, addr) = listening(config, handler);
-    let peer = dial_narrow(addr);
+    let peer = connect_narrow(addr);
     let conn = accepted(&mut node);
     (node, conn, peer)
 }
@@ -96,6 +103,11 @@ fn read_exactly(node: &mut TestNode, mut peer: TcpStream, count: usize) -> (Vec<
     run_with(node, reader).unwrap()
 }
 
+/// What is queued for a connection; nothing for one that has ended.
+fn queued_bytes(net: &Net, conn: ConnId) -> usize {
+    net.connection(conn).map_or(0, |conn| conn.queued_bytes())
+}
+
 fn drains(node: &TestNode) -> usize {
     node.handler()
         .count(|event| matches!(event, Event::Drain(_)))
@@ -131,7 +143,7 @@ fn assert_same(arrived: &[u8], sent: &[u8]) {
 fn fill(node: &mut TestNode, conn: ConnId, mut next: usize, len: usize) -> usize {
     let mut refused = 0;
     while refused < 20 {
-        match node.net().send(conn, &body(next, len)) {
+        match node.net().send(conn, &body(next, len)[..]) {
             Ok(()) => (next, refused) = (next + 1, 0),
             Err(error) => {
                 assert_eq!(error, SendError::Full);
@@ -139,7 +151,10 @@ fn fill(node: &mut TestNode, conn: ConnId, mut next: usize, len: usize) -> usize
                 settle(node);
             }
         }
-        let (queued, cap) = (node.net().metrics().queued, node.net().config().queue_max);
+        let (queued, cap) = (
+            node.net().metrics().queued_bytes,
+            node.net().config().connection.send_queue.max_bytes,
+        );
         assert!(queued <= cap, "{queued} bytes are queued");
     }
     next
@@ -153,7 +168,7 @@ fn a_peer_that_does_not_read_fills_the_queue_to_its_cap_and_gets_all_of_it_later
     for cycle in 1..=3 {
         let first = next;
         next = fill(&mut node, conn, first, LEN);
-        let queued = node.net().queued(conn);
+        let queued = queued_bytes(node.net(), conn);
         assert!(
             queued > 256 * KIB - 2000,
             "{queued} bytes are not up to the cap"
@@ -163,19 +178,19 @@ fn a_peer_that_does_not_read_fills_the_queue_to_its_cap_and_gets_all_of_it_later
         let (arrived, reader) = read_exactly(&mut node, peer, sent.len());
         peer = reader;
         assert_same(&arrived, &sent);
-        run_until([&mut node], |[node]| node.net().queued(conn) == 0);
+        run_until([&mut node], |[node]| queued_bytes(node.net(), conn) == 0);
         run_for(Duration::from_millis(5), [&mut node]);
         assert_eq!(drains(&node), cycle, "one for each time it was full");
-        assert_eq!(node.net().metrics().queued, 0);
+        assert_eq!(node.net().metrics().queued_bytes, 0);
     }
     let metrics = node.net().metrics();
-    assert!(metrics.queued_max <= 256 * KIB);
+    assert!(metrics.max_queued_bytes <= 256 * KIB);
     assert!(metrics.sends_refused >= 60, "{metrics:?}");
     assert_eq!(metrics.drains, 3);
     let sent = (next, next * (LEN + 4));
-    let stats = node.net().stats();
+    let traffic = node.net().traffic();
     assert_eq!(
-        (stats.messages_sent as usize, stats.bytes_sent as usize),
+        (traffic.messages_sent as usize, traffic.bytes_sent as usize),
         sent
     );
     assert_eq!(ends(&node), 0);
@@ -189,20 +204,20 @@ fn shared_bodies_for_a_peer_that_does_not_read_are_bounded_and_arrive_in_order()
     loop {
         // Copied and shared bodies in turns, so that the queue is a chain of both.
         let len = if count % 2 == 0 { LEN } else { 100 };
-        match node.net().send_bytes(conn, Bytes::from(body(count, len))) {
+        match node.net().send(conn, Bytes::from(body(count, len))) {
             Ok(()) => count += 1,
             Err(error) => break assert_eq!(error, SendError::Full),
         }
         settle(&mut node);
     }
-    assert!(node.net().metrics().queued <= 256 * KIB);
+    assert!(node.net().metrics().queued_bytes <= 256 * KIB);
     let sent: Vec<_> = (0..count)
         .map(|number| frame(&body(number, if number % 2 == 0 { LEN } else { 100 })))
         .collect();
     let (arrived, _peer) = read_exactly(&mut node, peer, sent.concat().len());
     assert_same(&arrived, &sent.concat());
-    run_until([&mut node], |[node]| node.net().queued(conn) == 0);
-    assert_eq!((drains(&node), node.net().metrics().queued), (1, 0));
+    run_until([&mut node], |[node]| queued_bytes(node.net(), conn) == 0);
+    assert_eq!((drains(&node), node.net().metrics().queued_bytes), (1, 0));
 }
 
 #[test]
@@ -213,13 +228,13 @@ fn a_drain_is_announced_after_the_high_watermark_was_passed_and_not_before_the_l
         let seen = Arc::clone(&queued_at_drain);
         let handler = Recorder::reacting(move |net, event| {
             if let Event::Drain(conn) = event {
-                seen.lock().unwrap().push(net.queued(*conn));
+                seen.lock().unwrap().push(queued_bytes(net, *conn));
             }
         });
         let (mut node, conn, peer) = narrow_wire(narrow_config(), handler);
         let mut count = 0;
         while count < 66 || asking && node.net().is_writable(conn) {
-            node.net().send(conn, &body(count, 996)).unwrap();
+            node.net().send(conn, &body(count, 996)[..]).unwrap();
             count += 1;
         }
         assert_eq!(count, 66, "the high watermark lies at 64 KiB");
@@ -227,7 +242,7 @@ fn a_drain_is_announced_after_the_high_watermark_was_passed_and_not_before_the_l
         assert_eq!(drains(&node), 0);
         let (arrived, _peer) = read_exactly(&mut node, peer, count * 1000);
         assert_same(&arrived, &frames(0..count, 996));
-        run_until([&mut node], |[node]| node.net().queued(conn) == 0);
+        run_until([&mut node], |[node]| queued_bytes(node.net(), conn) == 0);
         let queued = queued_at_drain.lock().unwrap();
         assert!(
             matches!(queued[..], [queued] if queued <= 16 * KIB),
@@ -244,18 +259,21 @@ fn a_message_that_needs_the_whole_queue_is_not_announced_before_it_fits() {
     let handler = Recorder::reacting(move |net, event| {
         let mut tries = seen.lock().unwrap();
         if let (Event::Drain(conn), false) = (event, tries.contains(&Ok(()))) {
-            tries.push(net.send(*conn, &body(7, large)));
+            tries.push(net.send(*conn, &body(7, large)[..]));
         }
     });
     let (mut node, conn, peer) = narrow_wire(narrow_config(), handler);
     let mut count = 0;
     // Until the socket is full and a little is left behind: less than the low watermark.
-    while node.net().queued(conn) < 8000 {
-        node.net().send(conn, &body(count, 996)).unwrap();
+    while queued_bytes(node.net(), conn) < 8000 {
+        node.net().send(conn, &body(count, 996)[..]).unwrap();
         count += 1;
         settle(&mut node);
     }
-    assert_eq!(node.net().send(conn, &body(7, large)), Err(SendError::Full));
+    assert_eq!(
+        node.net().send(conn, &body(7, large)[..]),
+        Err(SendError::Full)
+    );
     for _ in 0..20 {
         settle(&mut node);
     }
@@ -275,23 +293,21 @@ fn a_message_that_needs_the_whole_queue_is_not_announced_before_it_fits() {
 
 #[test]
 fn a_connection_that_was_refused_because_of_another_is_told_when_the_loop_has_room() {
-    let config = Config {
-        loop_queue_max: 256 * KIB,
-        ..narrow_config()
-    };
+    let mut config = narrow_config();
+    config.limits.loop_send_bytes = 256 * KIB;
     let (mut node, addr) = listening(config, Recorder::default());
-    let hog_peer = dial_narrow(addr);
+    let hog_peer = connect_narrow(addr);
     let hog = accepted(&mut node);
-    let other_peer = dial_narrow(addr);
+    let other_peer = connect_narrow(addr);
     let other = accepted(&mut node);
     // Enough to pass the high watermark: two drains are owed to this one in the end, and announced as one.
     for number in 0..70 {
-        node.net().send(other, &body(number, 996)).unwrap();
+        node.net().send(other, &body(number, 996)[..]).unwrap();
     }
     let count = fill(&mut node, hog, 0, 996);
     assert_eq!(node.net().send(other, &[0; 2000]), Err(SendError::Full));
     let (_, _other_peer) = read_exactly(&mut node, other_peer, 70 * 1000);
-    run_until([&mut node], |[node]| node.net().queued(other) == 0);
+    run_until([&mut node], |[node]| queued_bytes(node.net(), other) == 0);
     run_for(Duration::from_millis(5), [&mut node]);
     assert_eq!(drains(&node), 0, "more than half of the loop is taken");
     let (arrived, _hog_peer) = read_exactly(&mut node, hog_peer, count * 1000);
@@ -347,7 +363,7 @@ fn tracked_sends_are_answered_once_and_in_order_while_the_peer_reads() {
     let (_, peer) = read_exactly(&mut node, peer, count * 1000);
     run_until([&mut node], |[node]| outcomes(node).len() == count);
     assert_eq!(assert_answered(&node, count), (count, 0));
-    assert_eq!(node.net().metrics().queued, 0);
+    assert_eq!(node.net().metrics().queued_bytes, 0);
     drop(peer);
     until_ended(&mut node, conn);
     assert_eq!(assert_answered(&node, count), (count, 0));
@@ -361,7 +377,7 @@ fn tracked_sends_that_were_answered_cost_nothing_while_the_queue_never_empties()
     let mut sent = count;
     for _ in 0..20 {
         (_, peer) = read_exactly(&mut node, peer, 100 * (LEN + 4));
-        let room = |net: &mut Net| net.queued(conn) < 200 * (LEN + 4);
+        let room = |net: &mut Net| queued_bytes(net, conn) < 200 * (LEN + 4);
         while room(node.net()) {
             let body = body(sent, LEN);
             let outcome = node.net().send_tracked(conn, body.as_slice(), sent as u64);
@@ -371,7 +387,7 @@ fn tracked_sends_that_were_answered_cost_nothing_while_the_queue_never_empties()
         settle(&mut node);
     }
     let waiting = sent - outcomes(&node).len();
-    let overhead = node.net().metrics().queued - node.net().queued(conn);
+    let overhead = node.net().metrics().queued_bytes - queued_bytes(node.net(), conn);
     // Some for each token that waits, and for the blocks of the queue.
     assert!(overhead <= 32 * waiting + 1000, "{overhead} for {waiting}");
 }
@@ -388,7 +404,7 @@ fn tracked_sends_to_a_peer_that_reads_half_and_resets_are_split_where_it_happene
     assert!(handed_over >= count / 2, "the peer has seen more");
     assert!(lost > 0, "the sockets cannot hold the rest");
     let metrics = node.net().metrics();
-    assert_eq!(metrics.queued, 0);
+    assert_eq!(metrics.queued_bytes, 0);
     let lost_bytes = metrics.bytes_lost as usize;
     // The first of the lost may have left in part.
     assert!((lost - 1) * 1000 < lost_bytes && lost_bytes <= lost * 1000);
@@ -405,7 +421,7 @@ fn tracked_sends_of_an_aborted_connection_are_lost_and_what_they_cost_is_given_b
     assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
     assert_eq!(assert_answered(&node, 100), (0, 100));
     let metrics = node.net().metrics();
-    assert_eq!((metrics.queued, metrics.bytes_lost), (0, 900));
+    assert_eq!((metrics.queued_bytes, metrics.bytes_lost), (0, 900));
     let error = peer.read_to_end(&mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
 }
@@ -438,15 +454,13 @@ fn a_peer_that_ends_its_half_behind_a_request_gets_the_whole_answer() {
     for len in [10, 70 * KIB, 3 * KIB * KIB] {
         let handler = Recorder::reacting(move |net, event| {
             if let Event::Message(conn, _) = event {
-                net.send(*conn, &body(1, len)).unwrap();
+                net.send(*conn, &body(1, len)[..]).unwrap();
                 net.send(*conn, b"end").unwrap();
             }
         });
-        let config = Config {
-            send_buffer: Some(16 * KIB),
-            write_budget: 5000,
-            ..patient_config()
-        };
+        let mut config = patient_config();
+        config.sockets.send_buffer_bytes = Some(16 * KIB);
+        config.budget.write_bytes = 5000;
         let (mut node, conn, mut peer) = wire(config, handler);
         peer.write_all(&frame(b"request")).unwrap();
         peer.shutdown(Shutdown::Write).unwrap();
@@ -468,17 +482,15 @@ fn a_peer_that_ends_its_half_behind_a_request_gets_the_whole_answer() {
 }
 
 #[test]
-fn after_shutdown_write_the_peer_sees_the_end_behind_all_data_and_is_still_heard() {
-    let config = Config {
-        send_buffer: Some(16 * KIB),
-        ..patient_config()
-    };
+fn after_close_write_the_peer_sees_the_end_behind_all_data_and_is_still_heard() {
+    let mut config = patient_config();
+    config.sockets.send_buffer_bytes = Some(16 * KIB);
     let (mut node, conn, peer) = wire(config, Recorder::default());
     let count = 1000;
     for number in 0..count {
-        node.net().send(conn, &body(number, 1000)).unwrap();
+        node.net().send(conn, &body(number, 1000)[..]).unwrap();
     }
-    node.net().shutdown_write(conn);
+    node.net().close_write(conn);
     assert_eq!(node.net().send(conn, b"late"), Err(SendError::Closed));
     let reader = read_to_end(peer);
     let (arrived, outcome, mut peer) = run_with(&mut node, reader);
@@ -486,7 +498,7 @@ fn after_shutdown_write_the_peer_sees_the_end_behind_all_data_and_is_still_heard
     assert_same(&arrived, &frames(0..count, 1000));
     assert_eq!(
         node.net().connection(conn).unwrap().state(),
-        PeerState::Connected
+        ConnectionState::Connected
     );
     for number in 0..10 {
         feed(&mut node, &mut peer, &frame(&body(number, 100)));
@@ -500,10 +512,10 @@ fn after_shutdown_write_the_peer_sees_the_end_behind_all_data_and_is_still_heard
 }
 
 #[test]
-fn a_close_after_shutdown_write_waits_for_the_peer_and_hears_it_no_more() {
+fn a_close_after_close_write_waits_for_the_peer_and_hears_it_no_more() {
     let (mut node, conn, mut peer) = wire(patient_config(), Recorder::default());
     node.net().send(conn, b"last").unwrap();
-    node.net().shutdown_write(conn);
+    node.net().close_write(conn);
     settle(&mut node);
     node.net().close(conn);
     feed(&mut node, &mut peer, &frame(b"unheard"));
@@ -517,10 +529,9 @@ fn a_close_after_shutdown_write_waits_for_the_peer_and_hears_it_no_more() {
 }
 
 fn half_open_config() -> Config {
-    Config {
-        half_open: HalfOpen::Allowed,
-        ..patient_config()
-    }
+    let mut config = patient_config();
+    config.connection.allow_half_open = true;
+    config
 }
 
 /// Answers a request with more than a queue takes, as fast as the peer takes it, and then closes.
@@ -556,8 +567,8 @@ impl Handler for Source {
         self.pump(net, conn);
     }
 
-    fn on_finished(&mut self, _: &mut Net, _: ConnId) {
-        self.story.push("finished");
+    fn on_read_closed(&mut self, _: &mut Net, _: ConnId) {
+        self.story.push("read closed");
     }
 
     fn on_disconnect(&mut self, _: &mut Net, _: ConnId, reason: DisconnectReason) {
@@ -569,8 +580,8 @@ impl Handler for Source {
 #[test]
 fn a_half_open_connection_is_told_of_the_peers_end_once_and_answers_more_than_a_queue_takes() {
     let mut node = Node::new(half_open_config(), Source::default()).unwrap();
-    let addr = node.net().listen("127.0.0.1:0").unwrap();
-    let mut peer = dial(addr);
+    let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
+    let mut peer = connect(addr);
     peer.write_all(&frame(b"request")).unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
     let reader = read_to_end(peer);
@@ -583,11 +594,11 @@ fn a_half_open_connection_is_told_of_the_peers_end_once_and_answers_more_than_a_
     outcome.expect("a clean end");
     assert_same(&arrived, &frames(0..Source::COUNT, Source::LEN));
     settle_any(&mut node);
-    assert_eq!(node.handler().story, ["message", "finished", "end"]);
+    assert_eq!(node.handler().story, ["message", "read closed", "end"]);
 }
 
 fn settle_any<H: Handler>(node: &mut Node<H>) {
-    while node.turn(Some(Duration::ZERO)).unwrap() == Turn::Busy {}
+    while node.turn(Some(Duration::ZERO)).unwrap() == Turn::MoreWork {}
 }
 
 #[test]
@@ -595,7 +606,7 @@ fn a_half_open_connection_ends_when_both_halves_have_in_either_order() {
     for ours_first in [true, false] {
         let (mut node, conn, mut peer) = wire(half_open_config(), Recorder::default());
         if ours_first {
-            node.net().shutdown_write(conn);
+            node.net().close_write(conn);
             settle(&mut node);
             feed(&mut node, &mut peer, &frame(b"last"));
             peer.shutdown(Shutdown::Write).unwrap();
@@ -605,7 +616,7 @@ fn a_half_open_connection_ends_when_both_halves_have_in_either_order() {
             run_for(Duration::from_millis(5), [&mut node]);
             assert_eq!(node.handler().ended(conn), None);
             node.net().send(conn, b"answer").unwrap();
-            node.net().shutdown_write(conn);
+            node.net().close_write(conn);
         }
         assert_eq!(until_ended(&mut node, conn), DisconnectReason::PeerClosed);
         assert_eq!(node.handler().messages(conn), [b"last"]);
@@ -633,10 +644,8 @@ fn an_end_in_the_middle_of_a_frame_is_none_that_a_half_open_connection_survives(
 #[test]
 fn a_peer_that_resets_the_half_that_was_left_open_is_noticed() {
     for queued in [true, false] {
-        let config = Config {
-            half_open: HalfOpen::Allowed,
-            ..narrow_config()
-        };
+        let mut config = narrow_config();
+        config.connection.allow_half_open = true;
         let (mut node, conn, peer) = narrow_wire(config, Recorder::default());
         // Shown if the test fails.
         println!("with a queue: {queued}");
@@ -707,16 +716,14 @@ fn a_close_sends_all_that_was_queued_and_a_clean_end_to_a_peer_that_never_stops_
             if let Event::Message(conn, _) = event {
                 heard += 1;
                 if heard == 10 {
-                    net.send(*conn, &body(1, LEN)).unwrap();
+                    net.send(*conn, &body(1, LEN)[..]).unwrap();
                     net.close(*conn);
                 }
             }
         })
     };
-    let config = Config {
-        send_buffer: Some(16 * KIB),
-        ..patient_config()
-    };
+    let mut config = patient_config();
+    config.sockets.send_buffer_bytes = Some(16 * KIB);
     let (mut node, conn, peer) = wire(config, handler);
     let mut sending = peer.try_clone().unwrap();
     let chatter = thread::spawn(move || {
@@ -749,7 +756,7 @@ fn a_close_with_nothing_queued_sends_the_end_at_once_and_waits_for_the_peers() {
     assert_eq!(node.handler().ended(conn), None);
     assert_eq!(
         node.net().connection(conn).unwrap().state(),
-        PeerState::Closing
+        ConnectionState::Closing
     );
     assert_eq!(node.net().connection_count(), 0);
     drop(peer);
@@ -766,7 +773,7 @@ fn what_arrives_after_a_close_is_thrown_away_even_if_it_is_no_frame() {
     drop(peer);
     assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
     assert!(node.handler().messages(conn).is_empty());
-    assert_eq!(node.net().metrics().frame_errors, 0);
+    assert_eq!(node.net().metrics().framing_errors, 0);
 }
 
 #[test]
@@ -774,9 +781,8 @@ fn a_close_of_a_paused_connection_still_sees_the_end_of_the_peer() {
     for ended_before in [true, false] {
         let (mut node, conn, mut peer) = wire(patient_config(), Recorder::default());
         node.net().pause(conn);
-        for _ in 0..3 {
-            feed(&mut node, &mut peer, &frame(b"unheard"));
-        }
+        // At once: with poll(2) what is not read brings no second event.
+        feed(&mut node, &mut peer, &frame(b"unheard").repeat(3));
         if ended_before {
             // No edge is left that could bring the loop back to this connection.
             peer.shutdown(Shutdown::Write).unwrap();
@@ -817,7 +823,7 @@ fn an_abort_resets_the_peer_and_is_reported_once() {
         |net, conn| net.send(conn, &[1; 1000]).unwrap(),
         |net, conn| net.close(conn),
         |net, conn| net.pause(conn),
-        |net, conn| net.shutdown_write(conn),
+        |net, conn| net.close_write(conn),
     ];
     for (index, act) in before.into_iter().enumerate() {
         for turn_between in [false, true] {
@@ -846,12 +852,48 @@ fn an_abort_resets_the_peer_and_is_reported_once() {
 }
 
 #[test]
+fn an_abort_with_a_reason_reports_it_and_resets_the_peer() {
+    for closing in [false, true] {
+        let (mut node, conn, mut peer) = wire(Config::default(), Recorder::default());
+        if closing {
+            node.net().send(conn, b"never sent").unwrap();
+            node.net().close(conn);
+        }
+        node.net().abort_with_reason(conn, "an empty request");
+        let reason = DisconnectReason::Application("an empty request");
+        assert_eq!(until_ended(&mut node, conn), reason, "closing: {closing}");
+        let error = peer.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        assert_eq!(ends(&node), 1);
+    }
+}
+
+#[test]
+fn send_and_close_sends_the_message_before_the_end_and_does_not_close_when_it_is_refused() {
+    let (mut node, conn, mut peer) = wire(patient_config(), Recorder::default());
+    let too_long = vec![0; node.net().config().connection.max_message_len + 1];
+    assert_eq!(
+        node.net().send_and_close(conn, &too_long),
+        Err(SendError::TooLarge)
+    );
+    node.net().send(conn, b"first").unwrap();
+    node.net().send_and_close(conn, b"last").unwrap();
+    assert_eq!(node.net().send(conn, b"late"), Err(SendError::Closed));
+    settle(&mut node);
+    let mut arrived = Vec::new();
+    peer.read_to_end(&mut arrived).unwrap();
+    assert_same(&arrived, &[frame(b"first"), frame(b"last")].concat());
+    drop(peer);
+    assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
+}
+
+#[test]
 fn an_abort_and_a_shutdown_without_grace_in_one_turn_end_a_connection_once() {
     let (mut node, conn, _peer) = wire(Config::default(), Recorder::default());
     node.net().abort(conn);
     node.net().shutdown(Duration::ZERO);
     run_until([&mut node], |[node]| {
-        node.turn(Some(Duration::ZERO)).unwrap() == Turn::Stopped
+        util::turn(node, Some(Duration::ZERO)) == Turn::Stopped
     });
     assert_eq!(node.handler().ended(conn), Some(DisconnectReason::Local));
     assert_eq!((ends(&node), node.net().metrics().disconnected), (1, 1));
@@ -863,17 +905,20 @@ fn an_abort_drops_what_a_full_socket_has_not_taken_and_says_how_much() {
     let seen = Arc::clone(&lost);
     let handler = Recorder::reacting(move |net, event| {
         if let Event::Disconnect(conn, _) = event {
-            seen.lock().unwrap().push(net.queued(*conn));
+            seen.lock().unwrap().push(queued_bytes(net, *conn));
         }
     });
     let (mut node, conn, peer) = narrow_wire(narrow_config(), handler);
     let count = fill(&mut node, conn, 0, 996);
-    let queued = node.net().queued(conn);
+    let queued = queued_bytes(node.net(), conn);
     node.net().abort(conn);
     assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
     assert_eq!(*lost.lock().unwrap(), [queued]);
     let metrics = node.net().metrics();
-    assert_eq!((metrics.queued, metrics.bytes_lost), (0, queued as u64));
+    assert_eq!(
+        (metrics.queued_bytes, metrics.bytes_lost),
+        (0, queued as u64)
+    );
     let reader = read_to_end(peer);
     let (arrived, outcome, _) = run_with(&mut node, reader);
     assert_eq!(outcome.unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -901,7 +946,7 @@ fn reset_within_callback(act: fn(&mut Net, ConnId)) -> (TestNode, ConnId) {
 
 #[test]
 fn a_peer_that_resets_while_we_close_is_reported_as_a_reset_and_not_as_an_error_of_ours() {
-    let verbs: [fn(&mut Net, ConnId); 3] = [Net::close, Net::shutdown_write, |net, conn| {
+    let verbs: [fn(&mut Net, ConnId); 3] = [Net::close, Net::close_write, |net, conn| {
         net.send(conn, b"late").unwrap()
     }];
     let reasons = verbs.map(|verb| {
@@ -974,7 +1019,7 @@ fn a_pause_at_the_last_message_before_the_end_keeps_neither_the_end_nor_the_answ
     let handler = Recorder::reacting(|net, event| {
         if let Event::Message(conn, _) = event {
             net.pause(*conn);
-            net.send(*conn, &body(1, LEN)).unwrap();
+            net.send(*conn, &body(1, LEN)[..]).unwrap();
         }
     });
     let (mut node, conn, mut peer) = wire(patient_config(), handler);
@@ -994,10 +1039,8 @@ fn a_pause_at_the_last_message_before_the_end_keeps_neither_the_end_nor_the_answ
 fn a_close_gives_up_after_the_linger_time_and_says_whether_bytes_were_left() {
     let linger = Duration::from_millis(200);
     for left in [true, false] {
-        let config = Config {
-            timeouts: lingering(linger),
-            ..narrow_config()
-        };
+        let mut config = narrow_config();
+        config.connection.timeouts = lingering(linger);
         let (mut node, conn, mut peer) = narrow_wire(config, Recorder::default());
         match left {
             true => assert!(fill(&mut node, conn, 0, 996) > 0),
@@ -1019,17 +1062,15 @@ fn a_close_gives_up_after_the_linger_time_and_says_whether_bytes_were_left() {
             assert_same(&arrived, &frame(b"last"));
         }
         assert_eq!(metrics.linger_timeouts, u64::from(left));
-        assert_eq!((metrics.queued, ends(&node)), (0, 1));
+        assert_eq!((metrics.queued_bytes, ends(&node)), (0, 1));
     }
 }
 
 #[test]
 fn a_peer_that_has_ended_its_half_and_does_not_take_the_answer_is_given_up_too() {
     let linger = Duration::from_millis(200);
-    let config = Config {
-        timeouts: lingering(linger),
-        ..narrow_config()
-    };
+    let mut config = narrow_config();
+    config.connection.timeouts = lingering(linger);
     let (mut node, conn, peer) = narrow_wire(config, Recorder::default());
     let count = fill_tracked(&mut node, conn, 996);
     let begun = Instant::now();
@@ -1039,14 +1080,17 @@ fn a_peer_that_has_ended_its_half_and_does_not_take_the_answer_is_given_up_too()
     assert_eq!(reason, DisconnectReason::Timeout(TimeoutKind::Linger));
     let (_, lost) = assert_answered(&node, count);
     assert!(lost > 0);
-    assert_eq!(node.net().metrics().queued, 0);
+    assert_eq!(node.net().metrics().queued_bytes, 0);
 }
 
 #[test]
 fn a_peer_that_sends_for_ever_after_our_close_is_given_up_with_everything_sent() {
     let linger = Duration::from_millis(200);
     let config = Config {
-        timeouts: lingering(linger),
+        connection: ConnectionConfig {
+            timeouts: lingering(linger),
+            ..Default::default()
+        },
         ..Config::default()
     };
     let (mut node, conn, mut peer) = wire(config, Recorder::default());

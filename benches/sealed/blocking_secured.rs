@@ -1,4 +1,5 @@
-//! The limits to compare with: two blocking threads with rustls, and two with snow, the same framing, no loop.
+//! The limits to compare with: two blocking threads with rustls, and two with
+//! snow, the same framing, no loop.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -33,8 +34,8 @@ pub struct NoiseStream {
     start: usize,
 }
 
-/// Dials and goes through the handshake.
-pub fn dial(security: &Security, addr: SocketAddr) -> io::Result<Sealed> {
+/// Connects and completes the handshake.
+pub fn connect(security: &Security, addr: SocketAddr) -> io::Result<Sealed> {
     let mut stream = TcpStream::connect(addr)?;
     stream.set_nodelay(true)?;
     match security {
@@ -56,7 +57,7 @@ pub fn dial(security: &Security, addr: SocketAddr) -> io::Result<Sealed> {
     }
 }
 
-/// Accepts and goes through the handshake.
+/// Accepts and completes the handshake.
 pub fn accept(security: &Security, listener: &TcpListener) -> io::Result<Sealed> {
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
@@ -197,7 +198,8 @@ impl NoiseStream {
     }
 }
 
-/// A sealed connection whose other end, in a thread of its own, answers with one byte after every `messages` frames.
+/// A sealed connection whose other end, in another thread, answers with one byte
+/// after every `messages` frames.
 pub struct SealedPair {
     stream: Sealed,
     reader: Option<thread::JoinHandle<io::Result<()>>>,
@@ -210,7 +212,7 @@ impl SealedPair {
         let theirs = security.clone();
         let reader = thread::spawn(move || receive(accept(&theirs, &listener)?, messages));
         Ok(Self {
-            stream: dial(security, addr)?,
+            stream: connect(security, addr)?,
             reader: Some(reader),
         })
     }

@@ -1,4 +1,4 @@
-//! What the benchmark of sessions needs beside the nodes.
+//! The parts of the benchmark of sessions beside the nodes.
 
 #![allow(unreachable_pub, reason = "a module of a benchmark is no library")]
 

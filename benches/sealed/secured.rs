@@ -1,9 +1,7 @@
 //! Nodes of the benchmarks with a session on every connection.
 
-use std::io;
-
-use peerloop::session::Session;
-use peerloop::{ConnId, Direction, DisconnectReason, Handler, Net, Peer};
+use peerloop::{ConnId, ConnInfo, DisconnectReason, Handler, Net, Transport};
+use std::error::Error;
 
 use super::security::Security;
 
@@ -26,11 +24,16 @@ impl<H> Secured<H> {
 }
 
 impl<H: Handler> Handler for Secured<H> {
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .map_or(Direction::Inbound, Peer::direction);
-        self.security.session(side)
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(match self.security.session(info.direction)? {
+            Some(session) => Transport::Session(session),
+            None => Transport::Plain,
+        })
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {

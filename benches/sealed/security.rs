@@ -1,4 +1,5 @@
-//! What stands between the wire and the messages in a benchmark: nothing, TLS 1.3 or Noise.
+//! The layer between the wire and the messages in a benchmark: none, TLS 1.3 or
+//! Noise.
 
 use std::io;
 use std::sync::Arc;

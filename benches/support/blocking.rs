@@ -7,7 +7,8 @@ use std::thread::{self, JoinHandle};
 
 const BLOCK: usize = 256 * 1024;
 
-/// A connection whose other end, in a thread of its own, answers with one byte after every `messages` frames.
+/// A connection whose other end, in another thread, answers with one byte after
+/// every `messages` frames.
 pub struct BlockingPair {
     stream: TcpStream,
     reader: Option<JoinHandle<io::Result<()>>>,
@@ -56,7 +57,8 @@ pub fn send(stream: &mut (impl Read + Write), messages: u64, body: &[u8]) -> io:
     stream.read_exact(&mut [0])
 }
 
-/// Splits frames in place, and answers after every so many; what is left of one moves to the front of the block.
+/// Splits frames in place, and answers after every so many. An incomplete frame
+/// moves to the front of the block.
 pub fn receive(mut stream: impl Read + Write, messages: u64) -> io::Result<()> {
     let mut block = vec![0; BLOCK];
     let (mut filled, mut count) = (0, 0);

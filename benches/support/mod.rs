@@ -1,4 +1,5 @@
-//! What the benchmarks measure and what they measure against.
+//! The nodes that the benchmarks measure, and the limit that they are compared
+//! with.
 
 #![allow(
     dead_code,

@@ -1,12 +1,13 @@
-//! Nodes for the benchmarks: sources, sinks and echoes, each in a thread of its own.
+//! Nodes for the benchmarks: sources, sinks and echoes, each in its own thread.
 
+use peerloop::config::Limits;
 use std::hint::black_box;
 use std::io;
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use peerloop::{Config, ConnId, Handle, Handler, Net, Node, Permission, TimerId};
+use peerloop::{Config, ConnId, Handle, Handler, Net, Node, TimerId};
 
 /// Answers with an empty message after every so many messages, over all its connections together.
 pub struct Sink {
@@ -43,7 +44,8 @@ impl Handler for Echo {
     }
 }
 
-/// Sends a number of equal messages on all its connections in turn, as fast as they leave.
+/// Sends a number of equal messages on all its connections in turn, as fast as
+/// possible.
 #[derive(Default)]
 pub struct Source {
     pub conns: Vec<ConnId>,
@@ -158,7 +160,7 @@ pub struct Running<H> {
 impl<H: Handler + Send + 'static> Running<H> {
     pub fn new(handler: H) -> io::Result<Self> {
         let mut node = Node::new(config(), handler)?;
-        let addr = node.net().listen("127.0.0.1:0")?;
+        let addr = node.net().listen("127.0.0.1:0")?.addr;
         let handle = node.handle();
         let thread = Some(thread::spawn(move || node.run()));
         Ok(Self {
@@ -181,14 +183,17 @@ impl<H> Drop for Running<H> {
 /// Many connections from one address to another, which is what benchmarks on one machine are.
 pub fn config() -> Config {
     Config {
-        max_connections_per_ip: 10_000,
-        max_connecting_outbound: 10_000,
-        duplicates: Permission::Allowed,
+        limits: Limits {
+            max_connections_per_address: 10_000,
+            max_outbound_connecting: 10_000,
+            ..Default::default()
+        },
+        allow_duplicates: true,
         ..Config::default()
     }
 }
 
-/// A source in this thread that has dialled `addr` so many times and is connected.
+/// A source in this thread with this many connections to `addr`.
 pub fn source(addr: SocketAddr, connections: usize) -> io::Result<Node<Source>> {
     let mut node = Node::new(config(), Source::default())?;
     for _ in 0..connections {
@@ -200,7 +205,8 @@ pub fn source(addr: SocketAddr, connections: usize) -> io::Result<Node<Source>> 
     Ok(node)
 }
 
-/// Has the source send that many messages, over all its connections together, and waits for the one answer.
+/// Has the source send that many messages, over all its connections together, and
+/// waits for the one answer.
 pub fn transfer(node: &mut Node<Source>, messages: u64, body: &[u8]) -> io::Result<()> {
     let mut source = std::mem::take(node.handler_mut());
     source.begin(node.net(), messages, body);
@@ -211,14 +217,15 @@ pub fn transfer(node: &mut Node<Source>, messages: u64, body: &[u8]) -> io::Resu
     Ok(())
 }
 
-/// Has the source send that many messages to each of its connections, and waits for the one answer. The queues take
-/// all of them, so that what is measured is the way in and out of them and not the waiting.
+/// Has the source send that many messages to each of its connections, and waits for
+/// the one answer. The queues take all of them, so that the way in and out of them
+/// is measured, and not the waiting.
 pub fn broadcast(node: &mut Node<Source>, messages: u64, body: &[u8]) -> io::Result<()> {
     node.handler_mut().answers = 0;
     let conns = node.handler().conns.clone();
     for _ in 0..messages {
         let outcome = node.net().broadcast(conns.iter().copied(), body);
-        assert_eq!(outcome.sent, conns.len(), "the queues take a whole batch");
+        assert_eq!(outcome.queued, conns.len(), "the queues take a whole batch");
     }
     while node.handler().answers == 0 {
         let _ = node.turn(None)?;

@@ -1,18 +1,19 @@
-//! Bytes of one connection that were read and are not delivered yet.
+//! Received bytes of one connection that are not delivered.
 
 use crate::mutants::mutant;
 
-/// A stash up to this many bytes is short.
+/// The maximum length that counts as short, in bytes.
 const SHORT_MAX: usize = 64 * 1024;
 
-/// The bytes of one connection that have been read and are not delivered: the beginning of a frame, or what was left
-/// of a batch when the handler paused.
+/// The received bytes of one connection that are not delivered: the beginning
+/// of a frame, or the rest of a batch that a pause interrupted.
 ///
-/// Grows with the bytes that arrived, at most twofold, and never to the length that a header announces.
+/// The capacity is at most twice the bytes that arrived, whatever length a
+/// header announces.
 #[derive(Debug, Default)]
 pub(crate) struct PartialFrame {
     bytes: Vec<u8>,
-    /// Not worth a look until this many bytes are there; zero when that is not known.
+    /// The number of bytes from which decoding can continue; zero if unknown.
     need: usize,
 }
 
@@ -29,12 +30,17 @@ impl PartialFrame {
         &self.bytes
     }
 
-    /// Whether it is short enough to be copied before what follows it.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// Returns whether copying the bytes in front of the following ones is
+    /// cheap.
     pub(crate) fn is_short(&self) -> bool {
         self.bytes.len() <= SHORT_MAX && self.need <= 4 * SHORT_MAX
     }
 
-    /// Keeps `bytes` in place of what was kept so far.
+    /// Replaces the kept bytes.
     pub(crate) fn replace(&mut self, bytes: &[u8], need: usize) {
         self.need = need;
         self.bytes.clear();
@@ -44,15 +50,12 @@ impl PartialFrame {
         self.append(bytes);
     }
 
-    /// Keeps `bytes` behind what is kept.
+    /// Appends to the kept bytes.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
-        if mutant!(SwapWithPartialFrame) {
-            self.bytes.splice(0..0, bytes.iter().copied());
-            return;
-        }
+        mutant!(SwapWithPartialFrame => return drop(self.bytes.splice(0..0, bytes.to_vec())));
         let (len, capacity) = (self.bytes.len() + bytes.len(), self.bytes.capacity());
         if len > capacity {
-            // What is needed may be no more than "another byte", again and again.
+            // A custom framer may need only one more byte each time.
             let doubled = if self.need > len {
                 self.need.min(2 * capacity)
             } else {
@@ -64,7 +67,7 @@ impl PartialFrame {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Drops the first `count` bytes, which have been delivered.
+    /// Drops the first `count` bytes, which were delivered.
     pub(crate) fn consume(&mut self, count: usize, need: usize) {
         self.need = need;
         if count == 0 {
@@ -82,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stash_holds_what_came_and_at_most_twice_that() {
+    fn capacity_is_at_most_twice_the_length() {
         let mut partial = PartialFrame::default();
         partial.replace(b"x", 8 << 20);
         for _ in 0..3000 {
@@ -95,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stash_never_grows_beyond_its_frame_by_doubling() {
+    fn doubling_never_exceeds_the_frame() {
         let mut partial = PartialFrame::default();
         partial.replace(&[0; 600], 1000);
         partial.append(&[0; 100]);
@@ -103,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stash_that_is_told_of_one_byte_more_each_time_is_seldom_moved() {
+    fn one_byte_needed_each_time_moves_it_rarely() {
         let mut partial = PartialFrame::default();
         partial.replace(&[0; 200_000], 200_001);
         let mut moves = 0;
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn an_emptied_stash_owns_nothing() {
+    fn an_empty_partial_frame_owns_no_memory() {
         let mut partial = PartialFrame::default();
         partial.append(&[1; 1000]);
         partial.consume(1000, 0);
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_consumed_is_the_front() {
+    fn consume_drops_the_front() {
         let mut partial = PartialFrame::default();
         partial.append(b"abcdef");
         partial.consume(2, 9);

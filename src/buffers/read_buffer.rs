@@ -1,7 +1,7 @@
 //! The buffer into which all sockets of a loop are read.
 //!
-//! Whole frames are delivered where they lie. What is left of an incomplete frame
-//! is copied into the connection's own [`PartialFrame`], which an idle connection
+//! Complete frames are delivered from it without a copy. An incomplete frame is
+//! copied into the [`PartialFrame`] of its connection, which an idle connection
 //! does not have.
 
 use super::PartialFrame;
@@ -10,7 +10,7 @@ use super::PartialFrame;
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     bytes: Box<[u8]>,
-    /// Memory for what a session makes of the bytes.
+    /// Memory for decrypted bytes.
     plaintext: Vec<u8>,
 }
 
@@ -22,23 +22,25 @@ impl ReadBuffer {
         }
     }
 
-    /// Makes it at least this large.
+    /// Grows to at least this size.
     pub(crate) fn grow(&mut self, size: usize) {
         if size > self.bytes.len() {
             *self = Self::new(size);
         }
     }
 
-    /// Lends room to read into. A stash that fits comes first, so that its frame is whole and in one place:
+    /// Returns room to read into. A partial frame that fits is copied in front
+    /// of the room, so that its frame becomes contiguous:
     ///
     /// ```text
     ///   ┌────────────┬──────────────────────────────┐
-    ///   │ partial      │ room                         │   front = the partial's length
+    ///   │ partial    │ room                         │   front = the partial's length
     ///   └────────────┴──────────────────────────────┘
     /// ```
     ///
-    /// A stash that is too long, or whose frame is, stays where it is and `front` is zero: what is read must then be
-    /// appended to it.
+    /// A partial frame that is too long, or that belongs to a frame that is too
+    /// long, is not copied, and `front` is zero. Then the read must be appended
+    /// to it.
     pub(crate) fn lend(&mut self, partial: &PartialFrame) -> (usize, &mut [u8]) {
         let fits = partial.len() <= self.bytes.len() / 2 && partial.need() <= self.bytes.len();
         let front = if fits { partial.len() } else { 0 };
@@ -47,17 +49,18 @@ impl ReadBuffer {
         (front, room)
     }
 
-    /// The first `len` bytes.
+    /// Returns the first `len` bytes.
     pub(crate) fn filled(&self, len: usize) -> &[u8] {
         &self.bytes[..len]
     }
 
-    /// The first `len` bytes, and memory for what a session makes of them; to be given back.
-    pub(crate) fn filled_and_plaintext(&mut self, len: usize) -> (&[u8], Vec<u8>) {
-        (&self.bytes[..len], std::mem::take(&mut self.plaintext))
+    /// Returns the first `len` bytes, for a session that may decrypt in place,
+    /// and memory for the plaintext, which must be returned.
+    pub(crate) fn filled_and_plaintext(&mut self, len: usize) -> (&mut [u8], Vec<u8>) {
+        (&mut self.bytes[..len], std::mem::take(&mut self.plaintext))
     }
 
-    /// Takes the memory back.
+    /// Takes the memory for plaintext back.
     pub(crate) fn put_plaintext(&mut self, mut plaintext: Vec<u8>) {
         plaintext.clear();
         if plaintext.capacity() <= 2 * self.bytes.len() {
@@ -71,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fitting_stash_comes_before_the_room() {
+    fn a_fitting_partial_frame_precedes_the_room() {
         let mut buffer = ReadBuffer::new(8);
         let mut partial = PartialFrame::default();
         partial.replace(b"abc", 6);
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stash_that_cannot_become_whole_in_the_buffer_stays() {
+    fn a_partial_frame_that_cannot_fit_stays() {
         let mut buffer = ReadBuffer::new(8);
         let mut partial = PartialFrame::default();
         partial.replace(b"abc", 9);

@@ -1,8 +1,9 @@
-//! What waits to leave, for one connection.
+//! The send queue of one connection.
 //!
-//! Small frames are copied into the tail, a block that grows up to [`BLOCK`] bytes; large bodies are chained without
-//! a copy. Everything leaves in one gathered write. An idle connection has no queue at all: queues and blocks come
-//! from the loop's [`BlockPool`] and go back there once they are empty.
+//! Small frames are copied into the tail, a block that grows up to [`BLOCK`]
+//! bytes. Large bodies are chained without a copy. One gathered write sends all
+//! of it. An idle connection has no queue: queues and blocks come from the
+//! loop's [`BlockPool`] and are returned once they are empty.
 //!
 //! ```text
 //!          chain, oldest first                          tail
@@ -20,45 +21,53 @@ use bytes::Bytes;
 use super::BlockPool;
 use crate::framing::FrameHeader;
 
-/// The size of a full block: a whole write budget in one slice. With 64 KiB, five slices a write, the stream of
-/// 4,096-byte messages was an eighth slower (`cargo bench --bench throughput -- stream`, two cores, 2026-11-22).
+/// The size of a full block: a whole write budget in one slice. With 64 KiB,
+/// and so five slices per write, the stream of 4,096-byte messages was an
+/// eighth slower (`cargo bench --bench throughput -- stream`, two cores,
+/// 2026-11-22).
 pub(crate) const BLOCK: usize = 256 * 1024;
 
-/// The size of a first block, for connections that say little.
+/// The size of a first block, for connections with little traffic.
 pub(super) const BLOCK_MIN: usize = 1024;
 
-/// Shared bodies of at least this many bytes are chained, shorter ones copied: below it a copy is cheaper than one
-/// more slice in the gathered write and the reference count.
+/// The minimum length of a shared body that is chained and not copied. Below
+/// it, a copy is cheaper than one more slice in the gathered write and the
+/// reference count.
 pub(crate) const CHAIN_MIN: usize = 16 * 1024;
 
-/// What an entry of the chain costs beside its bytes, and what a tracked send costs.
+/// The cost of an entry of the chain, and of a tracked send, beside its bytes.
 const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
 const TRACKED_OVERHEAD: usize = size_of::<Tracked>();
 
-/// What a message of so many bytes can add to that at most: the block before it, its header, its body and as many full blocks
-/// as that is copied into, and its token.
+/// Returns the maximum overhead of a message of this length: the block before
+/// it, its header, its body or the full blocks that this is copied into, and
+/// its token.
 pub(crate) fn overhead_max(message: usize) -> usize {
     (4 + message / BLOCK) * CHUNK_OVERHEAD + TRACKED_OVERHEAD
 }
 
-/// Slices in one gathered write at most. Linux takes 1,024 (IOV_MAX); 64 fill a write budget with frames that are
-/// worth chaining and fit on the stack.
+/// The maximum number of slices in one gathered write. Linux takes 1,024
+/// (IOV_MAX). 64 fill a write budget with bodies that are worth chaining, and
+/// fit on the stack.
 pub(crate) const SLICES_MAX: usize = 64;
 
 /// The queue of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     pub(super) chain: VecDeque<Chunk>,
-    /// Initialised memory; `..filled` is queued, behind the chain.
+    /// Initialised memory, of which `..filled` is queued after the chain.
     pub(super) tail: Vec<u8>,
     pub(super) filled: usize,
-    /// Bytes already written of the first chunk, or of the tail when the chain is empty.
+    /// The written bytes of the first chunk, or of the tail when the chain is
+    /// empty.
     pub(super) written: usize,
-    /// Bytes queued and not written.
+    /// The number of queued bytes that are not written.
     pub(super) len: usize,
-    /// What the entries of the chain and of `tracked` cost beside their bytes.
+    /// The cost of the entries of the chain and of `tracked`, beside their
+    /// bytes.
     pub(super) overhead: usize,
-    /// Bytes written since the queue was last empty-handed; tracked sends are measured on this scale.
+    /// The number of bytes written since the queue was taken from the pool.
+    /// Tracked sends are measured on this scale.
     pub(super) position: u64,
     pub(super) tracked: VecDeque<Tracked>,
 }
@@ -88,19 +97,20 @@ impl Chunk {
 
 #[derive(Debug)]
 pub(super) struct Tracked {
-    /// Where its last byte ends, on the scale of `position`.
+    /// The end of its frame, on the scale of `position`.
     end: u64,
     token: u64,
 }
 
 impl SendQueue {
-    /// Bytes that wait.
+    /// Returns the number of queued bytes.
     #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Bytes that wait and what it costs to keep them, for comparison with the caps.
+    /// Returns the queued bytes and the cost of keeping them, for comparison
+    /// with the limits.
     #[inline]
     pub(crate) fn cost(&self) -> usize {
         self.len + self.overhead
@@ -111,10 +121,10 @@ impl SendQueue {
         self.len == 0
     }
 
-    /// Appends a frame with a 4-byte big-endian length if it fits into the tail as it is; `None` if it does not, and
-    /// then nothing is appended.
+    /// Appends a frame with a 4-byte big-endian length if the tail has room for
+    /// it. Otherwise appends nothing and returns `None`.
     #[inline]
-    pub(crate) fn push_quickly(&mut self, body: &[u8]) -> Option<()> {
+    pub(crate) fn push_fast(&mut self, body: &[u8]) -> Option<()> {
         let end = self.filled + 4 + body.len();
         let (header, room) = self
             .tail
@@ -127,7 +137,8 @@ impl SendQueue {
         Some(())
     }
 
-    /// Appends a frame by copying it: its header, its body, and the delimiter if the framing has one.
+    /// Appends a frame by copying it: its header, its body, and the delimiter
+    /// if the framing has one.
     #[inline(always)]
     pub(crate) fn push(
         &mut self,
@@ -136,7 +147,8 @@ impl SendQueue {
         end: Option<u8>,
         pool: &mut BlockPool,
     ) {
-        // The header is stored as a whole block and the body written over what it does not need:
+        // The header is stored as a whole block, whose unused part the body
+        // overwrites:
         //
         //   filled   + head.len()        + body.len()   + 1
         //     ├─ header ──┼──── body ─────────┼─ delimiter ┤
@@ -158,7 +170,8 @@ impl SendQueue {
         self.len += added;
     }
 
-    /// Appends a frame whose body is in several parts, and any frame that does not fit into the tail as it is.
+    /// Appends a frame whose body has several parts, or any frame for which the
+    /// tail has no room.
     #[inline(never)]
     pub(crate) fn push_in_parts(
         &mut self,
@@ -182,49 +195,51 @@ impl SendQueue {
         end: Option<u8>,
         pool: &mut BlockPool,
     ) {
-        self.seal(pool);
+        self.chain_tail(pool);
         self.len += header.len() + body.len();
         if header.len() > 0 {
-            self.chain_up(Chunk::FrameHeader {
+            self.push_chunk(Chunk::FrameHeader {
                 block: header.block(),
                 len: header.len(),
             });
         }
-        self.chain_up(Chunk::Shared(body));
+        self.push_chunk(Chunk::Shared(body));
         self.append(end.as_slice(), pool);
     }
 
-    /// Remembers to tell of the frame just pushed when its last byte has been written.
+    /// Tracks the frame that was just pushed, until its last byte is written.
     pub(crate) fn track(&mut self, token: u64) {
         let end = self.position + self.len as u64;
         self.overhead += TRACKED_OVERHEAD;
         self.tracked.push_back(Tracked { end, token });
     }
 
-    /// The tokens of tracked sends that are waiting for their answer, in their order.
+    /// Returns the tokens of tracked sends that are not reported, in their
+    /// order.
     #[cfg(feature = "sim")]
     pub(crate) fn tracked(&self) -> impl Iterator<Item = u64> + '_ {
         self.tracked.iter().map(|tracked| tracked.token)
     }
 
-    /// The token of a tracked send whose frame has been written in full.
-    pub(crate) fn pop_sent(&mut self) -> Option<u64> {
+    /// Returns the token of a tracked send whose whole frame was written.
+    pub(crate) fn pop_sent_token(&mut self) -> Option<u64> {
         let first = self.tracked.front()?;
         if first.end > self.position {
             None
         } else {
-            self.pop_lost()
+            self.pop_token()
         }
     }
 
-    /// The token of a tracked send that will not be written any more.
-    pub(crate) fn pop_lost(&mut self) -> Option<u64> {
+    /// Returns the token of the first tracked send, written or not.
+    pub(crate) fn pop_token(&mut self) -> Option<u64> {
         let tracked = self.tracked.pop_front()?;
         self.overhead -= TRACKED_OVERHEAD;
         Some(tracked.token)
     }
 
-    /// Borrows what comes first, up to `budget` bytes; how many slices and bytes that is.
+    /// Borrows the first bytes, up to `budget`. Returns the number of slices
+    /// and of bytes.
     pub(crate) fn gather<'a>(
         &'a self,
         slices: &mut [IoSlice<'a>; SLICES_MAX],
@@ -251,7 +266,7 @@ impl SendQueue {
         (count, total)
     }
 
-    /// Forgets the first `count` bytes: they have been written.
+    /// Drops the first `count` bytes, which were written.
     pub(crate) fn advance(&mut self, count: usize, pool: &mut BlockPool) {
         debug_assert!(count <= self.len);
         self.position += count as u64;
@@ -274,11 +289,14 @@ impl SendQueue {
         }
     }
 
-    /// Gives back the memory that a connection does not need while it waits for a full socket: what is kept is at
-    /// most twice what is queued. While few connections wait that is not worth the copy, and nothing is done: with it a
-    /// stream of 256-byte messages took 146 instructions a message, and 113 without (callgrind, 2026-11-25).
+    /// Returns memory that a blocked connection does not need. The memory that
+    /// it keeps is at most twice the queued bytes.
+    ///
+    /// Nothing is done while few connections are blocked, because the copy does
+    /// not pay then: with it a stream of 256-byte messages took 146
+    /// instructions per message, and 113 without (callgrind, 2026-11-25).
     pub(crate) fn shrink(&mut self, pool: &mut BlockPool) {
-        if !pool.are_short() {
+        if !pool.should_shrink() {
             return;
         }
         if let Some(Chunk::Block { bytes, filled }) = self.chain.front_mut() {
@@ -289,16 +307,16 @@ impl SendQueue {
                 pool.put_block(std::mem::replace(bytes, kept));
             }
         }
-        // Without a chain what is written is the front of the tail.
-        let gone = if self.chain.is_empty() {
+        // Without a chain, the written bytes are at the front of the tail.
+        let done = if self.chain.is_empty() {
             self.written
         } else {
             0
         };
-        if self.tail.len() > BLOCK_MIN && self.filled - gone < self.tail.len() / 2 {
-            let kept = pool.copy_out(&self.tail[gone..self.filled]);
-            self.filled -= gone;
-            self.written -= gone;
+        if self.tail.len() > BLOCK_MIN && self.filled - done < self.tail.len() / 2 {
+            let kept = pool.copy_out(&self.tail[done..self.filled]);
+            self.filled -= done;
+            self.written -= done;
             pool.put_block(std::mem::replace(&mut self.tail, kept));
         }
     }
@@ -317,14 +335,16 @@ impl SendQueue {
         }
     }
 
-    /// Makes the tail longer, or seals a full one and begins another.
+    /// Makes room in the tail: grows it, or chains a full one and starts
+    /// another.
     fn make_room(&mut self, wanted: usize, pool: &mut BlockPool) {
-        // Behind a chain the connection is most likely blocked, and a few bytes are not to hold a whole block.
+        // A connection with a chain is most likely blocked. Then a few bytes
+        // should not take a whole block.
         if self.tail.is_empty() && self.chain.is_empty() {
             self.tail = pool.take_block();
         }
         if self.filled == BLOCK {
-            self.seal(pool);
+            self.chain_tail(pool);
         }
         if self.filled == self.tail.len() {
             let size = (self.filled + wanted)
@@ -335,9 +355,10 @@ impl SendQueue {
         }
     }
 
-    /// Moves the frames of the tail to the end of the chain. A tail that is nearly empty is copied, so that a few
-    /// bytes between two chained bodies do not hold a whole block.
-    fn seal(&mut self, pool: &mut BlockPool) {
+    /// Moves the tail to the end of the chain. A tail that is nearly empty is
+    /// copied, so that a few bytes between two chained bodies do not hold a
+    /// whole block.
+    fn chain_tail(&mut self, pool: &mut BlockPool) {
         if self.filled == 0 {
             return;
         }
@@ -347,10 +368,10 @@ impl SendQueue {
         } else {
             pool.copy_out(&self.tail[..filled])
         };
-        self.chain_up(Chunk::Block { bytes, filled });
+        self.push_chunk(Chunk::Block { bytes, filled });
     }
 
-    fn chain_up(&mut self, chunk: Chunk) {
+    fn push_chunk(&mut self, chunk: Chunk) {
         self.overhead += CHUNK_OVERHEAD;
         self.chain.push_back(chunk);
     }

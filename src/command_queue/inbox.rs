@@ -7,31 +7,36 @@ use std::time::Duration;
 
 use super::{Command, CommandSender, NO_SHUTDOWN, QueueState};
 use crate::config::Config;
-use crate::cross_shard::ShardSignal;
+use crate::cross_shard::{ShardCommand, ShardSignal};
+use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::sys::Wake;
 
 thread_local! {
-    /// Which nodes' turns this thread is in, one inside the other.
+    /// The loops that this thread is turning, by their number, the innermost last.
     static RUNNING: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The number of the next node.
-static NEXT_NODE: AtomicU64 = AtomicU64::new(0);
+/// The next number.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Whether this thread is in a turn of this node.
-pub(crate) fn is_in_turn(node: u64) -> bool {
-    RUNNING.with_borrow(|running| running.contains(&node))
+/// Whether this thread is turning a loop with this number.
+pub(crate) fn is_in_turn(loops: u64) -> bool {
+    // The destructor of another thread-local may call this after the end of the list.
+    let contains = |running: &RefCell<Vec<u64>>| running.borrow().contains(&loops);
+    RUNNING.try_with(contains).unwrap_or(false)
 }
 
-/// A number for a node, by which its loop is known while it runs.
+/// A number for loops that cannot wait for each other: a node, or its shards, or the
+/// members of a group.
 pub(crate) fn number() -> u64 {
-    NEXT_NODE.fetch_add(1, Ordering::Relaxed)
+    NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Notes that this thread is in a turn of this node, until the guard is dropped.
-pub(crate) fn enter(node: u64) -> Running {
-    RUNNING.with_borrow_mut(|running| running.push(node));
+/// Notes that this thread is turning a loop with this number, until the guard is
+/// dropped.
+pub(crate) fn enter(loops: u64) -> Running {
+    let _ = RUNNING.try_with(|running| running.borrow_mut().push(loops));
     Running
 }
 
@@ -47,17 +52,19 @@ impl<H> Drop for Inbox<H> {
 }
 
 impl<H> Inbox<H> {
-    /// The queue of the node with this number, or of one of its shards.
-    pub(crate) fn new(node: u64, wake: Wake, config: &Config) -> Self {
-        let (commands, leftovers) = crossbeam_channel::bounded(config.command_queue);
+    /// The queue of a loop with this number.
+    pub(crate) fn new(loops: u64, wake: Wake, config: &Config) -> Self {
+        let (commands, leftovers) = crossbeam_channel::bounded(config.commands.max_commands);
         let shared = Arc::new(QueueState {
             wake,
-            node,
+            connection: Arc::new(config.connection.clone()),
+            allow_duplicates: config.allow_duplicates,
+            loops,
             closed: AtomicBool::new(false),
             woken: AtomicBool::new(false),
-            news: AtomicU8::new(0),
+            signals: AtomicU8::new(0),
             bytes: AtomicUsize::new(0),
-            bytes_max: config.command_queue_bytes,
+            bytes_max: config.commands.max_bytes,
             wakes_sent: AtomicU64::new(0),
             wakes_saved: AtomicU64::new(0),
             shutdown: AtomicU64::new(NO_SHUTDOWN),
@@ -75,9 +82,14 @@ impl<H> Inbox<H> {
         self.sender.clone()
     }
 
-    /// Whether commands are waiting that no wake will announce, because the last turn's budget ended before them.
+    /// Whether commands wait that the last turn's budget ended before, or the loop
+    /// was woken since it last looked.
+    ///
+    /// The wake alone does not do: with poll(2) mio takes it back when the loop
+    /// registers or deregisters a socket or a call returns `WouldBlock` (mio 1.2,
+    /// `SelectorState::modify_fds`), and the next poll would sleep.
     pub(crate) fn has_work(&self) -> bool {
-        !self.sender.leftovers.is_empty()
+        !self.sender.leftovers.is_empty() || self.sender.shared.woken.load(Ordering::SeqCst)
     }
 
     /// How many commands wait.
@@ -85,8 +97,8 @@ impl<H> Inbox<H> {
         self.sender.leftovers.len()
     }
 
-    /// From here on a new command wakes the loop again. Whatever was asked before is found by the looks that follow,
-    /// so this comes first.
+    /// From here on a new command wakes the loop again. This comes before the queue and the
+    /// signals are looked at, so that no command is missed.
     pub(crate) fn rearm(&self) {
         self.sender.shared.woken.swap(false, Ordering::SeqCst);
     }
@@ -101,14 +113,14 @@ impl<H> Inbox<H> {
             .inspect(|command| shared.release_bytes(command.cost()))
     }
 
-    /// Whether another shard has told this since the last look.
-    pub(crate) fn take_signal(&self, news: ShardSignal) -> bool {
-        let bit = news as u8;
-        let all = &self.sender.shared.news;
+    /// Whether this signal was given since the last look.
+    pub(crate) fn take_signal(&self, signal: ShardSignal) -> bool {
+        let bit = signal as u8;
+        let all = &self.sender.shared.signals;
         all.load(Ordering::SeqCst) & bit != 0 && all.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
-    /// Tells how often the loop was woken.
+    /// Reports how often the loop was woken.
     pub(crate) fn report_wakes(&self, metrics: &mut Metrics) {
         metrics.wakes_sent = self.sender.shared.wakes_sent.load(Ordering::Relaxed);
         metrics.wakes_saved = self.sender.shared.wakes_saved.load(Ordering::Relaxed);
@@ -127,15 +139,30 @@ impl<H> Inbox<H> {
         }
     }
 
-    /// Refuses commands from now on and clears the queue, so that nobody waits for an answer that will not come.
+    /// Refuses commands from now on and clears the queue, so that no thread waits for an
+    /// answer that will not come.
     pub(crate) fn close(&self) {
-        self.sender.shared.closed.store(true, Ordering::SeqCst);
-        self.sender.leftovers.try_iter().for_each(drop);
+        self.close_with(|_| ());
     }
 
-    /// Notes that this thread is in a turn of this node, until the guard is dropped.
+    /// As [`Inbox::close`], and reports the connections that a message in the queue was
+    /// for.
+    pub(crate) fn close_with(&self, mut lost: impl FnMut(ConnId)) {
+        self.sender.shared.closed.store(true, Ordering::SeqCst);
+        for command in self.sender.leftovers.try_iter() {
+            match command {
+                Command::ShardCommand(ShardCommand::Send(conn, _)) => lost(conn),
+                Command::ShardCommand(ShardCommand::Broadcast(broadcast)) => {
+                    broadcast.conns.iter().copied().for_each(&mut lost);
+                }
+                Command::ShardCommand(_) | Command::Call(_) => {}
+            }
+        }
+    }
+
+    /// Notes that this thread is turning this loop, until the guard is dropped.
     pub(crate) fn enter(&self) -> Running {
-        enter(self.sender.shared.node)
+        enter(self.sender.shared.loops)
     }
 }
 
@@ -144,6 +171,6 @@ pub(crate) struct Running;
 
 impl Drop for Running {
     fn drop(&mut self) {
-        RUNNING.with_borrow_mut(Vec::pop);
+        let _ = RUNNING.try_with(|running| running.borrow_mut().pop());
     }
 }

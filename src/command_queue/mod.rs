@@ -9,54 +9,59 @@ mod inbox;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
 pub(crate) use self::inbox::{Inbox, enter, is_in_turn, number};
+use crate::config::{ConnectOptions, ConnectionConfig, ListenOptions};
 use crate::cross_shard::{Mailbox, RefusedCommand, ShardCommand, ShardSignal};
 use crate::error::SendError;
 use crate::net::Net;
 use crate::sys::Wake;
 
-/// What another thread asks of a node. The queue holds [`Config::command_queue`](crate::Config::command_queue) of them.
+/// A command from another thread to a loop.
 pub(crate) enum Command<H> {
     ShardCommand(ShardCommand),
     Call(Call<H>),
 }
 
 impl<H> Command<H> {
-    /// How much of the queue's bytes it takes.
+    /// The number of bytes that count against the bound of the queue.
     fn cost(&self) -> usize {
         match self {
-            Self::ShardCommand(order) => order.cost(),
+            Self::ShardCommand(command) => command.cost(),
             Self::Call(_) => 0,
         }
     }
 }
 
 /// A function for the loop to call.
-type Call<H> = Box<dyn FnOnce(&mut H, &mut Net) + Send>;
+pub(crate) type Call<H> = Box<dyn FnOnce(&mut H, &mut Net) + Send>;
 
-/// What handles and the loop share beside the queue.
+/// The state that handles and the loop share beside the queue.
 #[derive(Debug)]
 struct QueueState {
     wake: Wake,
-    /// Which node it is; all of its shards have the same number.
-    node: u64,
-    /// The node has stopped or was dropped: nothing that is in the queue will be carried out.
+    /// For the options that handles give out.
+    connection: Arc<ConnectionConfig>,
+    allow_duplicates: bool,
+    /// The number that says which loops wait for each other: the shards of a node have
+    /// the same one, and so have the members of a group.
+    loops: u64,
+    /// The node has stopped or was dropped: the commands in the queue are not carried out.
     closed: AtomicBool,
     /// A wake is under way, so that a thousand commands cost one system call.
     woken: AtomicBool,
     /// The [`ShardSignal`] since the last look, each a bit.
-    news: AtomicU8,
+    signals: AtomicU8,
     /// Bytes of messages in the queue.
     bytes: AtomicUsize,
     bytes_max: usize,
     wakes_sent: AtomicU64,
     wakes_saved: AtomicU64,
-    /// The shortest grace asked for, in milliseconds; `u64::MAX` while nobody asked. Apart from the queue, so that a
-    /// full queue cannot keep a node from ending.
+    /// The shortest grace of a shutdown, in milliseconds; `u64::MAX` without one. It is not
+    /// in the queue, so that a full queue cannot keep a node from stopping.
     shutdown: AtomicU64,
 }
 
@@ -64,13 +69,17 @@ const NO_SHUTDOWN: u64 = u64::MAX;
 
 impl QueueState {
     fn wake(&self) {
+        if self.closed.load(Ordering::SeqCst) {
+            // Nothing takes the wake back any more.
+            return;
+        }
         if self.woken.swap(true, Ordering::SeqCst) {
             self.wakes_saved.fetch_add(1, Ordering::Relaxed);
             return;
         }
         self.wakes_sent.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.wake.wake() {
-            // Nobody will come; the next command has to try again.
+            // The next command has to try again.
             self.woken.store(false, Ordering::SeqCst);
             log::warn!(target: "peerloop", "waking a loop: {error}");
         }
@@ -120,9 +129,20 @@ impl<H> fmt::Debug for CommandSender<H> {
 }
 
 impl<H> CommandSender<H> {
-    /// The number of the node that the queue belongs to.
-    pub(crate) fn node(&self) -> u64 {
-        self.shared.node
+    /// The number of the loops among which a wait would not end.
+    pub(crate) fn loops(&self) -> u64 {
+        self.shared.loops
+    }
+
+    /// Options filled from the node's settings.
+    pub(crate) fn listen_options(&self) -> ListenOptions {
+        ListenOptions::new(Arc::clone(&self.shared.connection))
+    }
+
+    /// Options filled from the node's settings.
+    pub(crate) fn connect_options(&self) -> ConnectOptions {
+        let connection = Arc::clone(&self.shared.connection);
+        ConnectOptions::new(connection, self.shared.allow_duplicates)
     }
 
     /// Asks for a shutdown. The shortest grace counts.
@@ -134,10 +154,16 @@ impl<H> CommandSender<H> {
         self.shared.wake();
     }
 
+    /// Returns whether the loop has stopped or was dropped.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::SeqCst)
+    }
+
     /// Queues a command and wakes the loop.
     pub(crate) fn push(&self, command: Command<H>) -> Result<(), RefusedCommand<Command<H>>> {
         let refused = |error, command| RefusedCommand { error, command };
-        // What was in the queue of a node that is gone still counts there, and would be said to fill it for ever.
+        // The commands that were in the queue of a stopped node still count there, so that
+        // it would seem to be full.
         if self.shared.closed.load(Ordering::SeqCst) {
             return Err(refused(SendError::Closed, Some(command)));
         }
@@ -152,10 +178,39 @@ impl<H> CommandSender<H> {
                 TrySendError::Disconnected(command) => refused(SendError::Closed, Some(command)),
             }
         })?;
+        self.pushed().map_err(|error| refused(error, None))
+    }
+
+    /// Queues a call, and waits for room until `deadline`; without one, for as long as
+    /// it takes. [`SendError::Full`] means that there was none.
+    pub(crate) fn push_until(
+        &self,
+        call: Call<H>,
+        deadline: Option<Instant>,
+    ) -> Result<(), SendError> {
         if self.shared.closed.load(Ordering::SeqCst) {
-            // The node went in between, and may have cleared the queue before the command was in it.
+            return Err(SendError::Closed);
+        }
+        let command = Command::Call(call);
+        let sent = match deadline {
+            Some(deadline) => self.commands.send_deadline(command, deadline),
+            None => (self.commands.send(command))
+                .map_err(|error| SendTimeoutError::Disconnected(error.into_inner())),
+        };
+        sent.map_err(|error| match error {
+            SendTimeoutError::Timeout(_) => SendError::Full,
+            SendTimeoutError::Disconnected(_) => SendError::Closed,
+        })?;
+        self.pushed()
+    }
+
+    /// Wakes the loop for a command that is in the queue.
+    fn pushed(&self) -> Result<(), SendError> {
+        if self.shared.closed.load(Ordering::SeqCst) {
+            // The node stopped in between, and may have cleared the queue before the
+            // command was in it.
             self.leftovers.try_iter().for_each(drop);
-            return Err(refused(SendError::Closed, None));
+            return Err(SendError::Closed);
         }
         self.shared.wake();
         Ok(())
@@ -163,19 +218,19 @@ impl<H> CommandSender<H> {
 }
 
 impl<H> Mailbox for CommandSender<H> {
-    fn pass(&self, order: ShardCommand) -> Result<(), RefusedCommand<ShardCommand>> {
-        self.push(Command::ShardCommand(order))
+    fn pass(&self, command: ShardCommand) -> Result<(), RefusedCommand<ShardCommand>> {
+        self.push(Command::ShardCommand(command))
             .map_err(|refused| RefusedCommand {
                 error: refused.error,
                 command: match refused.command {
-                    Some(Command::ShardCommand(order)) => Some(order),
+                    Some(Command::ShardCommand(command)) => Some(command),
                     Some(Command::Call(_)) | None => None,
                 },
             })
     }
 
-    fn tell(&self, news: ShardSignal) {
-        self.shared.news.fetch_or(news as u8, Ordering::SeqCst);
+    fn signal(&self, signal: ShardSignal) {
+        self.shared.signals.fetch_or(signal as u8, Ordering::SeqCst);
         self.shared.wake();
     }
 

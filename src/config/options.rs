@@ -1,68 +1,126 @@
-//! How one listener or one dial differs from its node.
+//! Options of one listener and of one outbound connection.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::{HalfOpen, Overflow, Permission, Timeouts};
-use crate::framing::Framing;
+use super::ConnectionConfig;
 
-/// How one listener differs from the node's [`Config`](crate::Config); see [`Net::listen_with`](crate::Net::listen_with).
+/// Options of a listener; see [`Net::listen_with`](crate::Net::listen_with).
+///
+/// Made by [`Net::listen_options`](crate::Net::listen_options), which fills it from
+/// the node's settings, and by the methods of the same name of
+/// [`Handle`](crate::Handle) and [`ShardsHandle`](crate::node::ShardsHandle).
+///
+/// ```
+/// # use peerloop::{ConnId, Handler, Net};
+/// # struct Server;
+/// impl Handler for Server {
+///     fn on_start(&mut self, net: &mut Net) {
+///         let mut options = net.listen_options();
+///         options.connection_mut().max_message_len = 64 * 1024;
+///         let listening = net.listen_with("127.0.0.1:0", options);
+/// #       assert!(listening.is_ok());
+///     }
+/// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
-    /// Connections that may wait in the kernel until they are accepted (`listen(2)`; Linux caps it at
-    /// `net.core.somaxconn`). Default: 1,024.
+    connection: Arc<ConnectionConfig>,
+    /// Maximum number of connections that wait in the kernel until they are
+    /// accepted (`listen(2)`). Linux caps it at `net.core.somaxconn`.
+    ///
+    /// Default: 1,024.
     pub backlog: u32,
-    /// Sets SO_REUSEPORT (Unix), so that several listeners share one port. Default: false.
+    /// Sets SO_REUSEPORT (Unix), so that several listeners share one port.
+    ///
+    /// Default: false.
     pub reuse_port: bool,
-    /// Sets IPV6_V6ONLY to this. Default: `None`, as the system has it.
-    pub v6_only: Option<bool>,
-    /// Framing of the accepted connections. Default: `None`, as [`Config::framing`](crate::Config::framing).
-    pub framing: Option<Framing>,
-    /// Longest message of the accepted connections. Default: `None`, as [`Config::max_frame`](crate::Config::max_frame).
-    pub max_frame: Option<usize>,
-    /// Deadlines of the accepted connections. Default: `None`, as [`Config::timeouts`](crate::Config::timeouts).
-    pub timeouts: Option<Timeouts>,
-    /// What happens when a queue of theirs is full. Default: `None`, as [`Config::overflow`](crate::Config::overflow).
-    pub overflow: Option<Overflow>,
-    /// Whether they live on when the peer ends its side. Default: `None`, as [`Config::half_open`](crate::Config::half_open).
-    pub half_open: Option<HalfOpen>,
+    /// Whether an IPv6 listener accepts IPv6 connections only (IPV6_V6ONLY).
+    ///
+    /// Default: false, `[::]` accepts IPv4 connections too. Their addresses are
+    /// reported as IPv4 addresses.
+    pub v6_only: bool,
 }
 
-impl Default for ListenOptions {
-    fn default() -> Self {
+impl ListenOptions {
+    pub(crate) fn new(connection: Arc<ConnectionConfig>) -> Self {
         Self {
+            connection,
             backlog: 1024,
             reuse_port: false,
-            v6_only: None,
-            framing: None,
-            max_frame: None,
-            timeouts: None,
-            overflow: None,
-            half_open: None,
+            v6_only: false,
         }
+    }
+
+    /// The settings of the accepted connections.
+    pub fn connection(&self) -> &ConnectionConfig {
+        &self.connection
+    }
+
+    /// The settings of the accepted connections, to be changed.
+    pub fn connection_mut(&mut self) -> &mut ConnectionConfig {
+        Arc::make_mut(&mut self.connection)
+    }
+
+    pub(crate) fn shared_connection(&self) -> &Arc<ConnectionConfig> {
+        &self.connection
     }
 }
 
-/// How one dial differs from the node's [`Config`](crate::Config); see [`Net::connect_with`](crate::Net::connect_with).
-#[derive(Debug, Default)]
+/// Options of an outbound connection; see
+/// [`Net::connect_with`](crate::Net::connect_with).
+///
+/// Made by [`Net::connect_options`](crate::Net::connect_options), which fills it
+/// from the node's settings, and by the methods of the same name of
+/// [`Handle`](crate::Handle) and [`ShardsHandle`](crate::node::ShardsHandle). A
+/// thousand connects share one [`ConnectionConfig`], unless it is changed.
+#[derive(Debug)]
 pub struct ConnectOptions {
-    /// A socket to dial with, bound and set up as the caller likes (hole punching, source ports, devices). It is
-    /// made non-blocking. Default: `None`, a new one.
-    pub socket: Option<socket2::Socket>,
-    /// The local address to dial from; port 0 lets the system choose. Not together with `socket`. Default: `None`.
+    connection: Arc<ConnectionConfig>,
+    /// A socket to connect, bound and set up by the caller (hole punching, source
+    /// ports, devices). It must not be connected yet, and is made non-blocking. Not
+    /// together with `source`.
     ///
-    /// After a connection that this node has ended first, the system keeps a port for a minute or more (TIME-WAIT; RFC 9293,
-    /// 3.6.1), and the next dial from it fails with `AddrInUse`.
+    /// Default: `None`, a new socket.
+    pub bound_socket: Option<std::net::TcpStream>,
+    /// The local address to connect from. With port 0 the system chooses a port.
+    /// Not together with `bound_socket`.
+    ///
+    /// After a connection that this node closed first, the system keeps its port
+    /// for a minute or more (TIME-WAIT; RFC 9293, 3.6.1), and the next connect from
+    /// that port fails with `AddrInUse`.
+    ///
+    /// Default: `None`, the system chooses.
     pub source: Option<SocketAddr>,
-    /// Framing of the connection. Default: `None`, as [`Config::framing`](crate::Config::framing).
-    pub framing: Option<Framing>,
-    /// Longest message of the connection. Default: `None`, as [`Config::max_frame`](crate::Config::max_frame).
-    pub max_frame: Option<usize>,
-    /// Deadlines of the connection. Default: `None`, as [`Config::timeouts`](crate::Config::timeouts).
-    pub timeouts: Option<Timeouts>,
-    /// What happens when its queue is full. Default: `None`, as [`Config::overflow`](crate::Config::overflow).
-    pub overflow: Option<Overflow>,
-    /// Whether it lives on when the peer ends its side. Default: `None`, as [`Config::half_open`](crate::Config::half_open).
-    pub half_open: Option<HalfOpen>,
-    /// Whether to dial an address that is connected or being dialled. Default: `None`, as [`Config::duplicates`](crate::Config::duplicates).
-    pub duplicates: Option<Permission>,
+    /// Whether the address may be connected to while there is a connection with it,
+    /// or an attempt.
+    ///
+    /// Default: [`Config::allow_duplicates`](crate::Config::allow_duplicates).
+    pub allow_duplicate: bool,
+}
+
+impl ConnectOptions {
+    pub(crate) fn new(connection: Arc<ConnectionConfig>, allow_duplicate: bool) -> Self {
+        Self {
+            connection,
+            bound_socket: None,
+            source: None,
+            allow_duplicate,
+        }
+    }
+
+    /// The settings of the connection.
+    pub fn connection(&self) -> &ConnectionConfig {
+        &self.connection
+    }
+
+    /// The settings of the connection, to be changed.
+    pub fn connection_mut(&mut self) -> &mut ConnectionConfig {
+        Arc::make_mut(&mut self.connection)
+    }
+
+    pub(crate) fn shared_connection(&self) -> &Arc<ConnectionConfig> {
+        &self.connection
+    }
 }

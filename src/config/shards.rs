@@ -1,14 +1,15 @@
-//! How a node is spread over cores.
+//! Settings of a node on several threads.
 
 use std::thread;
 
-use super::check;
+use super::check::check;
 use crate::error::ConfigError;
 
-/// How many [`Shards`](crate::Shards) a node has, and which of them gets a connection.
+/// The number of [`Shards`](crate::shards::Shards) of a node, and the assignment of inbound
+/// connections to them.
 ///
 /// ```
-/// use peerloop::{Placement, ShardOptions};
+/// use peerloop::config::{Placement, ShardOptions};
 ///
 /// let options = ShardOptions {
 ///     placement: Placement::RoundRobin,
@@ -18,10 +19,13 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ShardOptions {
-    /// How many shards there are, each with a thread: from 1 to 256. Default: as many as
-    /// [`std::thread::available_parallelism`] says that threads run at once, and 1 where it does not know.
+    /// Number of shards, each with a thread, from 1 to 256.
+    ///
+    /// Default: [`std::thread::available_parallelism`], or 1 where it is not known.
     pub shards: usize,
-    /// Which shard gets a connection that is accepted. Default: the one with the fewest.
+    /// The shard to which an inbound connection is assigned.
+    ///
+    /// Default: [`Placement::FewestConnections`].
     pub placement: Placement,
 }
 
@@ -43,21 +47,23 @@ impl ShardOptions {
     }
 }
 
-/// What an id has room for.
+/// The number of shards that a connection id can name.
 const SHARDS_MAX: usize = 256;
 
-/// Which of a node's [`Shards`](crate::Shards) gets a connection that one of them accepts. A connection that is dialled
-/// belongs to the shard that dials.
+/// The shard to which an inbound connection is assigned. An outbound connection belongs to
+/// the shard that connects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Placement {
-    /// The one with the fewest connections, dials and connections that are being handed over included; of several the
-    /// one whose turn it is.
+    /// The one with the fewest connections, including those that are connecting or being
+    /// assigned. Of several the next in turn.
     FewestConnections,
-    /// Each in its turn, however many it has.
+    /// Each in turn.
     RoundRobin,
-    /// The one that the system chooses: every shard has a listener of its own on the same address (SO_REUSEPORT), and
-    /// keeps what it accepts. Nothing is handed over, at the price of an uneven spread: Linux chooses by a hash of the
-    /// addresses (socket(7)), whatever a shard has to do already. Other systems than Linux may give all connections to
-    /// one listener.
+    /// The one that the operating system chooses.
+    ///
+    /// Every shard has a listener on the same address (SO_REUSEPORT) and keeps what it
+    /// accepts. Nothing is passed between threads, but the spread is uneven, because Linux
+    /// chooses by a hash of the addresses (socket(7)). Other systems may give all connections
+    /// to one listener.
     ReusePort,
 }

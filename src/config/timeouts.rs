@@ -1,33 +1,47 @@
-//! The deadlines of a connection.
+//! Timeouts of a connection.
 
 use std::time::Duration;
 
-use super::check;
+use super::check::check;
 use crate::error::ConfigError;
 
-/// The deadlines of a connection; `None` switches one off.
+/// Timeouts of a connection. `None` switches one off.
 ///
-/// A deadline ends the connection without a word to the peer; to say something first, set a timer and a later deadline.
-///
-/// Copy [`Config::timeouts`](crate::Config::timeouts), change what differs, and give it to a listener or a dial.
+/// A timeout ends the connection without a message to the peer. To send one first,
+/// set a timer that fires earlier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// From the beginning of a dial, at the end of the turn in which it was asked for, to an established TCP connection.
+    /// From the start of a connect to an established TCP connection. The connect
+    /// starts at the end of the turn in which it was asked for.
+    ///
     /// Default: 5 s.
     pub connect: Option<Duration>,
-    /// From an established TCP connection to the end of the session's handshake; nothing where there is no session.
+    /// From an established TCP connection to the end of the session's handshake. A
+    /// connection without a session has none.
+    ///
     /// Default: 5 s.
     pub handshake: Option<Duration>,
-    /// Without a complete message in either direction. Bytes that make no whole message do not count, and neither does
-    /// the time while this node has paused the connection. Default: 60 s.
+    /// Without a complete message in either direction. Bytes of an incomplete
+    /// message do not count, nor does the time while this node has paused the
+    /// connection.
+    ///
+    /// Default: 60 s.
     pub idle: Option<Duration>,
-    /// From the first bytes of a message, or of a record of its session, to its last. Default: 30 s: 8 MiB at 280 KB a
-    /// second.
+    /// From the first byte of a message, or of a record of its session, to its
+    /// last. The time while this node has paused the connection does not count.
+    ///
+    /// Default: 30 s, which takes 280 KB a second for 8 MiB.
     pub partial_message: Option<Duration>,
-    /// With something to write and no byte taken by the kernel. Default: 10 s.
+    /// With bytes to write of which the kernel takes none, also while this node
+    /// has paused the connection.
+    ///
+    /// Default: 10 s.
     pub write_stall: Option<Duration>,
-    /// From [`Net::close`](crate::Net::close), or from the peer's end of stream, until the queue has left and the
-    /// peer has ended its side too; then the connection is ended with what is left. Default: 5 s.
+    /// From [`Net::close`](crate::Net::close), or from the peer's end of stream,
+    /// until the queue has been sent and the peer has closed its side too. Then the
+    /// connection is ended with what is left.
+    ///
+    /// Default: 5 s.
     pub linger: Option<Duration>,
 }
 
@@ -61,8 +75,8 @@ impl Timeouts {
         })
     }
 
-    /// How often an open connection is looked at: what has just begun cannot be overdue before this time is over, so
-    /// traffic need not move the deadline that is set.
+    /// How often an open connection is checked. A timeout that has just begun cannot
+    /// pass before this time, so traffic need not move the timer.
     pub(crate) fn shortest(&self) -> Option<Duration> {
         [self.idle, self.partial_message, self.write_stall]
             .into_iter()

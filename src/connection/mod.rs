@@ -1,14 +1,16 @@
-//! The state machine of one peer, as far as it does not need the socket. Pure: nothing here reads a clock or
-//! makes a system call.
+//! One connection: its state and its outbound half. Nothing here reads a clock
+//! or makes a system call.
 //!
 //! ```text
-//!   connect ──► Connecting ──► Handshaking ──► Open ──► Closing ──► Ended ──► Gone
-//!                │  accept ──►  │             │                    ▲
-//!                └── failed ────┴─ failed ────┴─ abort, error, deadline
+//!   connect ─► Connecting ──► Handshaking ──► Open ──► Closing ──► Ended ──► Released
+//!                  │  accept ──►  │             │                    ▲
+//!                  └── failed ────┴─ failed ────┴─ abort, error, timeout
 //! ```
 //!
-//! A plain connection passes through `Handshaking` within one call. In `Closing` no message is delivered any more; what is
-//! queued leaves, then FIN, then the peer's end is awaited.
+//! `net/close.rs` has the table of all transitions. A plain connection passes
+//! through `Handshaking` within one call. In `Closing` no message is delivered:
+//! the queued messages are sent, then FIN, then the peer's end of stream is
+//! awaited.
 
 mod send_state;
 mod state;
@@ -16,16 +18,15 @@ mod table;
 mod timeouts;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::addr::CompactAddr;
+use crate::addr::{CompactAddr, ConnInfo};
 use crate::buffers::SendQueue;
-use crate::config::Profile;
+use crate::config::ConnectionConfig;
 use crate::framing::Codec;
-use crate::id::{ConnId, Direction, Named};
+use crate::id::{ConnId, Direction, HasId, ListenerId};
 use crate::session::Identity;
+use crate::sys::Stream;
 use crate::time::Timestamp;
 use crate::traffic::Traffic;
 
@@ -33,70 +34,82 @@ pub(crate) use send_state::AfterFlush;
 use send_state::NO_DRAIN;
 use state::{ConnectionExtra, LifecycleTag};
 pub(crate) use state::{Ending, Lifecycle};
-pub(crate) use table::Table;
+pub(crate) use table::{Entries, Table};
 
-/// What a node knows about one connection; see [`Net::entry`](crate::Net::connection).
-pub struct ConnEntry {
+/// The state of one connection, without its inbound half.
+pub(crate) struct ConnEntry {
     id: ConnId,
     addr: CompactAddr,
     local_addr: Option<CompactAddr>,
     direction: Direction,
+    listener: Option<ListenerId>,
     since: Timestamp,
     pub(crate) traffic: Traffic,
     tag: LifecycleTag,
     extra: Option<Box<ConnectionExtra>>,
     pub(crate) codec: Codec,
-    /// Bodies shorter than this may take the short way into the queue; see [`ConnEntry::update_quick`].
-    quick: u32,
-    pub(crate) profile: Arc<Profile>,
+    /// Bodies shorter than this may take the fast path into the queue; see
+    /// [`ConnEntry::update_fast_path_end`].
+    fast_path_end: u32,
+    pub(crate) config: Arc<ConnectionConfig>,
+    /// The socket, once there is one. Only the event loop makes system calls
+    /// with it.
+    pub(crate) stream: Option<Stream>,
     /// Present while something is queued.
     pub(crate) queue: Option<Box<SendQueue>>,
-    /// The slot of the deadline that is set, and one; zero if none is.
+    /// The slot of the armed deadline plus one; zero without a deadline.
     deadline: u32,
-    /// A drain is to be announced once the queue costs no more than this: a send was refused, or the high watermark
-    /// passed. [`NO_DRAIN`] if none is.
+    /// A drain is reported once the queue costs no more than this, because a
+    /// send was refused or the high watermark was exceeded. [`NO_DRAIN`] if no
+    /// drain is owed.
     drain_at: usize,
-    /// When the last complete message came or the queue last emptied; when closing began, once it has.
+    /// The time of the last complete message or of the last time the queue
+    /// became empty. In `Closing`, the time at which closing started.
     activity: Timestamp,
-    /// Since when there is a message that is not complete.
+    /// The start of an incomplete message.
     partial_since: Option<Timestamp>,
-    /// Since when nothing that is queued has left.
+    /// The start of the time in which no queued byte was written.
     stalled_since: Option<Timestamp>,
-    /// Bytes written in the turn `turn`, of which the lower half is kept.
+    /// The bytes written in turn number `turn`, of which the lower half is
+    /// stored.
     pub(crate) written: u32,
     turn: u32,
-    /// On the list of what is to be flushed.
+    /// The connection is on the list of those to flush.
     pub(crate) dirty: bool,
-    /// The socket took all it could: wait for an edge before writing on.
+    /// The socket is full. An edge follows when it has room.
     pub(crate) blocked: bool,
-    /// A send was refused because of the loop's cap: a drain is to be announced when the loop has room.
+    /// A send was refused because of the loop's limit. A drain is reported when
+    /// the loop has room.
     pub(crate) waiting_for_quota: bool,
     pub(crate) paused: bool,
-    /// `shutdown_write` was asked for.
-    send_shut: bool,
+    /// `close_write` was called.
+    write_closed: bool,
     pub(crate) fin_sent: bool,
-    /// The peer has ended its side.
-    pub(crate) peer_finished: bool,
-    /// Close with a reset.
+    /// The peer closed its sending side.
+    pub(crate) read_closed: bool,
+    /// The socket is closed with a reset.
     pub(crate) reset: bool,
-    /// The session has something to say that is in no queue.
+    /// The session has unwritten output that is in no queue.
     pub(crate) session_has_output: bool,
-    /// The session has failed: what is queued will never leave.
+    /// The session has failed, so the queued messages are never written.
     pub(crate) sealing_failed: bool,
 }
 
-/// Where a connection stands; see [`ConnEntry::state`].
+/// The state of a connection; see
+/// [`Connection::state`](crate::Connection::state).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum ConnectionState {
-    /// Dialled and not connected yet, or its handshake is not over.
+    /// Connecting, or handshaking.
     Connecting,
-    /// Established: messages arrive and can be sent.
+    /// Established. Messages arrive and can be sent.
     Connected,
-    /// Ending: no message arrives any more, what was queued is leaving.
+    /// Closing. Messages are no longer delivered, and the queued ones are being
+    /// sent.
     Closing,
 }
 
-impl Named for ConnEntry {
+impl HasId for ConnEntry {
     #[inline]
     fn id(&self) -> ConnId {
         self.id
@@ -106,29 +119,29 @@ impl Named for ConnEntry {
 impl ConnEntry {
     pub(crate) fn new(
         id: ConnId,
-        addr: SocketAddr,
-        direction: Direction,
-        now: Instant,
-        profile: Arc<Profile>,
+        info: &ConnInfo,
+        now: Timestamp,
+        config: Arc<ConnectionConfig>,
         codec: Codec,
     ) -> Self {
-        let moment = Timestamp::new(now, profile.epoch);
         Self {
             id,
-            addr: addr.into(),
+            addr: info.addr.into(),
             local_addr: None,
-            direction,
-            since: moment,
+            direction: info.direction,
+            listener: info.listener,
+            since: now,
             traffic: Traffic::default(),
             tag: LifecycleTag::Connecting,
             extra: None,
             codec,
-            quick: 0,
-            profile,
+            fast_path_end: 0,
+            config,
+            stream: None,
             queue: None,
             deadline: 0,
             drain_at: NO_DRAIN,
-            activity: moment,
+            activity: now,
             partial_since: None,
             stalled_since: None,
             written: 0,
@@ -137,53 +150,59 @@ impl ConnEntry {
             blocked: false,
             waiting_for_quota: false,
             paused: false,
-            send_shut: false,
+            write_closed: false,
             fin_sent: false,
-            peer_finished: false,
+            read_closed: false,
             reset: false,
             session_has_output: false,
             sealing_failed: false,
         }
     }
 
-    /// The connection's id.
-    pub fn id(&self) -> ConnId {
+    #[inline]
+    pub(crate) fn id(&self) -> ConnId {
         self.id
     }
 
-    /// The address of the other end: the one dialled, or the one the peer dialled from.
-    pub fn addr(&self) -> SocketAddr {
+    pub(crate) fn info(&self) -> ConnInfo {
+        ConnInfo {
+            direction: self.direction,
+            addr: self.addr.into(),
+            local_addr: self.local_addr.map(Into::into),
+            listener: self.listener,
+        }
+    }
+
+    /// Takes the socket out to close it, and returns whether to reset it.
+    ///
+    /// A stream with output left is reset, because a peer must not take its end
+    /// for a close. The queue behind a failed session does not count: its peer
+    /// sees that the stream was cut, and a reset could overtake what the session
+    /// has sent.
+    pub(crate) fn take_stream(&mut self) -> Option<(Stream, bool)> {
+        let reset = self.reset || self.has_output();
+        Some((self.stream.take()?, reset))
+    }
+
+    pub(crate) fn addr(&self) -> std::net::SocketAddr {
         self.addr.into()
     }
 
-    /// The address of this end; `None` until the TCP connection is made.
-    pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.local_addr.map(SocketAddr::from)
-    }
-
-    /// The role of **this** node: [`Direction::Outbound`] when it dialled.
-    pub fn direction(&self) -> Direction {
+    pub(crate) fn direction(&self) -> Direction {
         self.direction
     }
 
-    /// When the connection was established; before, when its present stage began: the dial, or the handshake.
-    pub fn since(&self) -> Instant {
-        self.instant(self.since)
+    /// Returns when the connection was established. Before that, returns when
+    /// its present state began.
+    pub(crate) fn since(&self) -> Timestamp {
+        self.since
     }
 
-    /// What the handshake proved about the peer; `None` on plain connections, before the handshake is over, and where
-    /// it proves nothing.
-    pub fn identity(&self) -> Option<&Identity> {
+    pub(crate) fn identity(&self) -> Option<&Identity> {
         self.extra.as_ref()?.identity.as_ref()
     }
 
-    /// Messages and bytes in both directions so far.
-    pub fn traffic(&self) -> Traffic {
-        self.traffic
-    }
-
-    /// Where the connection stands.
-    pub fn state(&self) -> ConnectionState {
+    pub(crate) fn state(&self) -> ConnectionState {
         match self.tag {
             LifecycleTag::Connecting | LifecycleTag::Handshaking => ConnectionState::Connecting,
             LifecycleTag::Open => ConnectionState::Connected,
@@ -193,12 +212,13 @@ impl ConnEntry {
         }
     }
 
-    /// Bytes queued and not yet handed to the kernel.
-    pub fn queued(&self) -> usize {
+    /// Returns the number of bytes that are queued and not yet handed to the
+    /// kernel.
+    pub(crate) fn queued_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }
 
-    /// The slot of the deadline that is set, if one is.
+    /// Returns the slot of the armed deadline.
     pub(crate) fn deadline(&self) -> Option<u32> {
         self.deadline.checked_sub(1)
     }
@@ -206,24 +226,16 @@ impl ConnEntry {
     pub(crate) fn set_deadline(&mut self, slot: Option<u32>) {
         self.deadline = slot.map_or(0, |slot| slot + 1);
     }
-
-    fn moment(&self, at: Instant) -> Timestamp {
-        Timestamp::new(at, self.profile.epoch)
-    }
-
-    fn instant(&self, moment: Timestamp) -> Instant {
-        moment.instant(self.profile.epoch)
-    }
 }
 
 impl fmt::Debug for ConnEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Peer")
+        f.debug_struct("ConnEntry")
             .field("id", &self.id)
             .field("addr", &self.addr())
-            .field("side", &self.direction)
+            .field("direction", &self.direction)
             .field("state", &self.lifecycle())
-            .field("queued", &self.queued())
+            .field("queued_bytes", &self.queued_bytes())
             .field("traffic", &self.traffic)
             .finish_non_exhaustive()
     }

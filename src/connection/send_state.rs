@@ -1,14 +1,15 @@
-//! What a connection has to send: its queue, the drains that it is owed, and what comes after the last byte.
+//! The outbound half of a connection: its queue, the drains that are owed, and
+//! the actions after the last byte.
 
 use super::ConnEntry;
 use super::state::{Ending, Lifecycle, LifecycleTag};
 use crate::error::DisconnectReason;
 use crate::mutants::mutant;
 
-/// No queue costs so much.
+/// More than any queue costs.
 pub(super) const NO_DRAIN: usize = usize::MAX;
 
-/// What is to be done with the socket once everything queued has left.
+/// The action on the socket once the queue is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AfterFlush {
     Nothing,
@@ -17,36 +18,41 @@ pub(crate) enum AfterFlush {
 }
 
 impl ConnEntry {
-    /// The same with what it costs to keep them, for comparison with the caps.
+    /// Returns the queued bytes and the cost of keeping them, for comparison
+    /// with the limits.
     #[inline]
     pub(crate) fn queue_cost(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.cost())
     }
 
-    /// Whether `need` more bytes fit. One frame on an empty queue always, so that every legal message can be sent.
+    /// Returns whether `need` more bytes fit. An empty queue takes any message,
+    /// so that every legal message can be sent.
     #[inline]
     pub(crate) fn has_room(&self, need: usize) -> bool {
+        mutant!(ExceedQueueMaximum => return true);
         let cost = self.queue_cost();
-        cost == 0 || cost + need <= self.profile.queue_max || mutant!(PassQueueCap)
+        cost == 0 || cost + need <= self.config.send_queue.max_bytes
     }
 
-    /// Notes that a drain is to be announced. A frame may be refused by a queue that is low already, because of its
-    /// own size; it is welcome when there is nothing left.
+    /// Records that a drain is owed. A queue that is already low may refuse a
+    /// message because of the message's size; then the drain is reported when
+    /// the queue is empty.
     pub(crate) fn request_drain(&mut self) {
-        let low = self.profile.queue_low;
+        let low = self.config.send_queue.low_bytes;
         let at = if self.queue_cost() > low { low } else { 0 };
         self.drain_at = self.drain_at.min(at);
     }
 
-    /// Whether a drain is overdue; for the checks of a simulated world.
+    /// Returns whether a drain is overdue, for the checks of the simulator.
     #[cfg(feature = "sim")]
     pub(crate) fn is_owed_a_drain(&self) -> bool {
         !self.waiting_for_quota && self.drain_is_due()
     }
 
-    /// Whether the drain that is owed is to be announced now; then it is owed no more.
+    /// Returns whether an owed drain is due. If it is, it is no longer owed.
     pub(crate) fn take_drain(&mut self) -> bool {
-        let due = !mutant!(ForgetDrain) && !self.waiting_for_quota && self.drain_is_due();
+        mutant!(ForgetDrain => return false);
+        let due = !self.waiting_for_quota && self.drain_is_due();
         if due {
             self.drain_at = NO_DRAIN;
         }
@@ -57,12 +63,12 @@ impl ConnEntry {
         self.drain_at != NO_DRAIN && self.queue_cost() <= self.drain_at
     }
 
-    /// How much of a budget of so many bytes for each turn is left in this one.
+    /// Returns the rest of a budget per turn in this turn.
     pub(crate) fn write_budget(&mut self, budget: usize, turn: u64) -> usize {
         if self.turn != turn as u32 {
             (self.turn, self.written) = (turn as u32, 0);
         }
-        // No more than can be counted.
+        // `written` cannot count more.
         budget
             .min(u32::MAX as usize)
             .saturating_sub(self.written as usize)
@@ -70,54 +76,55 @@ impl ConnEntry {
 
     #[inline]
     pub(crate) fn can_send(&self) -> bool {
-        self.tag == LifecycleTag::Open && !self.send_shut
+        self.tag == LifecycleTag::Open && !self.write_closed
     }
 
-    /// No frame is accepted for sending any more.
-    pub(crate) fn shut_send(&mut self) {
-        self.send_shut = true;
-        self.update_quick();
+    /// Refuses further sends.
+    pub(crate) fn close_sending(&mut self) {
+        self.write_closed = true;
+        self.update_fast_path_end();
     }
 
-    /// Brings together in one number what would otherwise be asked for every message: whether the connection is open
-    /// for sending, has the default framing, and how long a body may be. Zero sends everybody the long way.
-    pub(super) fn update_quick(&mut self) {
+    /// Combines into one number what the fast path checks for every message:
+    /// whether the connection is open for sending, whether it has the default
+    /// framing, and how long a body may be. Zero disables the fast path.
+    pub(super) fn update_fast_path_end(&mut self) {
         let quick = self.can_send() && self.codec.is_default();
-        self.quick = if quick {
-            u32::try_from(self.profile.max_frame).map_or(u32::MAX, |max| max.saturating_add(1))
+        self.fast_path_end = if quick {
+            u32::try_from(self.config.max_message_len).map_or(u32::MAX, |max| max.saturating_add(1))
         } else {
             0
         };
     }
 
     #[inline]
-    pub(crate) fn quick(&self) -> usize {
-        self.quick as usize
+    pub(crate) fn fast_path_end(&self) -> usize {
+        self.fast_path_end as usize
     }
 
-    /// Whether something is still to be written.
+    /// Returns whether anything is still to be written.
     pub(crate) fn has_output(&self) -> bool {
         self.session_has_output || (self.queue.is_some() && !self.sealing_failed)
     }
 
-    /// Whether nothing will be queued behind what is queued now.
+    /// Returns whether nothing can be queued after what is queued now.
     pub(crate) fn is_last_flush(&self) -> bool {
-        self.send_shut || self.tag == LifecycleTag::Closing
+        self.write_closed || self.tag == LifecycleTag::Closing
     }
 
-    /// What to do now that this much of the queue has left.
+    /// Returns the action after a write.
     pub(crate) fn after_flush(&self) -> AfterFlush {
         if self.has_output() {
             return AfterFlush::Nothing;
         }
         match self.lifecycle() {
-            Lifecycle::Closing(ending) if self.peer_finished => AfterFlush::End(ending),
+            Lifecycle::Closing(ending) if self.read_closed => AfterFlush::End(ending),
             Lifecycle::Closing(_) if !self.fin_sent => AfterFlush::SendFin,
-            // Half open, and now the other half has ended too.
-            Lifecycle::Open if self.send_shut && self.peer_finished => {
+            // The connection was half open, and now both sides are closed.
+            Lifecycle::Open if self.write_closed && self.read_closed => {
                 AfterFlush::End(Ending::Disconnected(DisconnectReason::PeerClosed))
             }
-            Lifecycle::Open if self.send_shut && !self.fin_sent => AfterFlush::SendFin,
+            Lifecycle::Open if self.write_closed && !self.fin_sent => AfterFlush::SendFin,
             _ => AfterFlush::Nothing,
         }
     }

@@ -1,20 +1,23 @@
-//! Where a connection stands, and how it ends.
+//! The lifecycle of a connection and how it ends.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::ConnEntry;
+use crate::addr::to_canonical;
 use crate::error::{ConnectError, DisconnectReason, TimeoutKind};
 use crate::session::Identity;
+use crate::time::Timestamp;
 
-/// What few connections have.
+/// State that few connections have.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionExtra {
     /// Present in [`LifecycleTag::Closing`] and [`LifecycleTag::Ended`].
     ending: Option<Ending>,
-    /// A write failed; reported once everything that had arrived is delivered.
-    failure: Option<DisconnectReason>,
+    /// A write failed. Reported once everything that had arrived is delivered.
+    write_failure: Option<DisconnectReason>,
     pub(super) identity: Option<Identity>,
+    /// The keys and slots of the timers of the connection.
+    timers: Vec<(u64, u32)>,
 }
 
 /// The part of a [`Lifecycle`] that every connection has.
@@ -28,21 +31,21 @@ pub(super) enum LifecycleTag {
     Released,
 }
 
-/// Where a connection stands inside.
+/// The state of a connection inside the library.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lifecycle {
-    /// Dialled, and there is no TCP connection yet.
+    /// There is no TCP connection yet.
     Connecting,
-    /// The TCP connection is made, the handshake not over.
+    /// The TCP connection is established, and the handshake is not complete.
     Handshaking,
     Open,
     Closing(Ending),
     Ended(Ending),
-    /// The last callback was made; the slot is kept to the end of the turn.
+    /// The last callback was made. The slot is kept until the end of the turn.
     Released,
 }
 
-/// How it ended, and so which callback is owed.
+/// How a connection ended, which determines its last callback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ending {
     Failed(ConnectError),
@@ -50,7 +53,7 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Whether it is for what a peer did not say in time.
+    /// Returns whether the peer sent nothing, or not enough, in time.
     pub(crate) fn is_for_silence(self) -> bool {
         matches!(
             self,
@@ -63,17 +66,42 @@ impl Ending {
 }
 
 impl ConnEntry {
-    /// Why writing failed, if it has.
-    pub(crate) fn failure(&self) -> Option<DisconnectReason> {
-        self.extra.as_ref()?.failure
+    /// Returns why writing failed.
+    pub(crate) fn write_failure(&self) -> Option<DisconnectReason> {
+        self.extra.as_ref()?.write_failure
     }
 
-    pub(crate) fn note_failure(&mut self, reason: DisconnectReason) {
-        self.extra().failure = Some(reason);
+    pub(crate) fn note_write_failure(&mut self, reason: DisconnectReason) {
+        self.extra().write_failure = Some(reason);
     }
 
     fn extra(&mut self) -> &mut ConnectionExtra {
         self.extra.get_or_insert_default()
+    }
+
+    /// Returns the slot of the timer with this key.
+    pub(crate) fn timer(&self, key: u64) -> Option<u32> {
+        let timers = &self.extra.as_ref()?.timers;
+        let (_, slot) = timers.iter().find(|(other, _)| *other == key)?;
+        Some(*slot)
+    }
+
+    pub(crate) fn add_timer(&mut self, key: u64, slot: u32) {
+        self.extra().timers.push((key, slot));
+    }
+
+    /// Removes a timer and returns its slot.
+    pub(crate) fn remove_timer(&mut self, key: u64) -> Option<u32> {
+        let timers = &mut self.extra.as_mut()?.timers;
+        let index = timers.iter().position(|(other, _)| *other == key)?;
+        Some(timers.swap_remove(index).1)
+    }
+
+    /// Removes all timers and returns their slots.
+    pub(crate) fn take_timers(&mut self) -> impl Iterator<Item = u32> + use<> {
+        let timers = self.extra.as_mut().map(|extra| &mut extra.timers);
+        let timers = timers.map(std::mem::take).unwrap_or_default();
+        timers.into_iter().map(|(_, slot)| slot)
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -86,13 +114,13 @@ impl ConnEntry {
             LifecycleTag::Connecting => Lifecycle::Connecting,
             LifecycleTag::Handshaking => Lifecycle::Handshaking,
             LifecycleTag::Open => Lifecycle::Open,
-            LifecycleTag::Closing => self.ending_as(Lifecycle::Closing),
-            LifecycleTag::Ended => self.ending_as(Lifecycle::Ended),
+            LifecycleTag::Closing => self.with_ending(Lifecycle::Closing),
+            LifecycleTag::Ended => self.with_ending(Lifecycle::Ended),
             LifecycleTag::Released => Lifecycle::Released,
         }
     }
 
-    fn ending_as(&self, state: impl Fn(Ending) -> Lifecycle) -> Lifecycle {
+    fn with_ending(&self, state: impl Fn(Ending) -> Lifecycle) -> Lifecycle {
         let ending = self.extra.as_ref().and_then(|extra| extra.ending);
         debug_assert!(ending.is_some(), "`set_state` keeps it");
         ending.map_or(Lifecycle::Released, state)
@@ -113,10 +141,10 @@ impl ConnEntry {
             }
             Lifecycle::Released => LifecycleTag::Released,
         };
-        self.update_quick();
+        self.update_fast_path_end();
     }
 
-    /// Whether no handler has heard of the connection yet.
+    /// Returns whether `on_connect` was not called yet.
     pub(crate) fn is_unopened(&self) -> bool {
         matches!(
             self.tag,
@@ -124,16 +152,16 @@ impl ConnEntry {
         )
     }
 
-    /// The dial has begun.
-    pub(crate) fn start_connect(&mut self, now: Instant) {
-        self.since = self.moment(now);
+    /// Restarts the connect timeout.
+    pub(crate) fn restart_connect_timeout(&mut self, now: Timestamp) {
+        self.since = now;
     }
 
-    /// The TCP connection is made.
-    pub(crate) fn begin_handshake(&mut self, local_addr: SocketAddr, now: Instant) {
+    /// The TCP connection is established.
+    pub(crate) fn set_handshaking(&mut self, local_addr: SocketAddr, now: Timestamp) {
         self.set_state(Lifecycle::Handshaking);
-        self.local_addr = Some(local_addr.into());
-        self.since = self.moment(now);
+        self.local_addr = Some(to_canonical(local_addr).into());
+        self.since = now;
     }
 
     pub(crate) fn set_identity(&mut self, identity: Option<Identity>) {
@@ -142,16 +170,16 @@ impl ConnEntry {
         }
     }
 
-    /// The handshake is over.
-    pub(crate) fn open(&mut self, now: Instant) {
+    /// The handshake is complete.
+    pub(crate) fn set_open(&mut self, now: Timestamp) {
         self.set_state(Lifecycle::Open);
-        self.since = self.moment(now);
+        self.since = now;
         self.activity = self.since;
     }
 
-    /// How the connection ends if this is the cause: as a failed dial if no handler has heard of it, also when that was
-    /// said before.
-    pub(crate) fn ending(&self, cause: Ending) -> Ending {
+    /// Returns how the connection ends for this cause: as a failed connect if
+    /// it never was `Open`.
+    pub(crate) fn ending_for(&self, cause: Ending) -> Ending {
         match (self.lifecycle(), cause) {
             (Lifecycle::Connecting | Lifecycle::Handshaking, Ending::Disconnected(reason)) => {
                 Ending::Failed(reason.into())
@@ -161,16 +189,17 @@ impl ConnEntry {
         }
     }
 
-    /// Begins to end.
-    pub(crate) fn begin_closing(&mut self, ending: Ending, now: Instant) {
+    /// Starts closing. The ending is reported later.
+    pub(crate) fn set_closing(&mut self, ending: Ending, now: Timestamp) {
         self.set_state(Lifecycle::Closing(ending));
-        self.activity = self.moment(now);
+        self.activity = now;
     }
 
-    /// The peer has ended its side, `partial` bytes into a frame.
-    pub(crate) fn finish(&mut self, partial: usize) -> DisconnectReason {
-        self.peer_finished = true;
-        match (self.lifecycle(), self.failure(), partial) {
+    /// Records that the peer closed its sending side, with `partial` bytes of
+    /// an incomplete message, and returns the reason for the end.
+    pub(crate) fn note_read_closed(&mut self, partial: usize) -> DisconnectReason {
+        self.read_closed = true;
+        match (self.lifecycle(), self.write_failure(), partial) {
             (Lifecycle::Closing(Ending::Disconnected(reason)), _, _) | (_, Some(reason), _) => {
                 reason
             }
@@ -179,16 +208,16 @@ impl ConnEntry {
         }
     }
 
-    /// The reason to give when the connection is broken by `error`: none of the error's business any more once we
-    /// had closed and everything had left.
-    pub(crate) fn broken_by(&self, error: DisconnectReason) -> DisconnectReason {
+    /// Returns the reason to report when `error` breaks the connection. After a
+    /// close that sent everything, the reason of the close is kept.
+    pub(crate) fn break_reason(&self, error: DisconnectReason) -> DisconnectReason {
         match self.lifecycle() {
             Lifecycle::Closing(Ending::Disconnected(reason))
                 if !self.has_output() && self.fin_sent =>
             {
                 reason
             }
-            _ => self.failure().unwrap_or(error),
+            _ => self.write_failure().unwrap_or(error),
         }
     }
 }

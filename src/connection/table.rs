@@ -1,22 +1,22 @@
-//! The slots of a node's connections.
+//! The slots of connections.
 
 use slab::Slab;
 
-use crate::id::{ConnId, Named, ShardId};
+use crate::id::{ConnId, HasId, ShardId};
 
-/// What the node knows by connection id. A stale id misses, always: every slot counts its occupants, and a slot that
-/// has counted to the end is never used again.
+/// A table by connection id. A stale id finds nothing: every slot counts its
+/// occupants, and a slot whose counter is at its maximum is not reused.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     shard: ShardId,
     slots: Slab<Option<T>>,
-    /// By slot: how often it was given out.
+    /// By slot: the number of ids that were given out.
     generations: Vec<u32>,
     len: usize,
 }
 
-impl<T: Named> Table<T> {
-    /// A table whose ids are those of this shard.
+impl<T: HasId> Table<T> {
+    /// Makes a table whose ids belong to this shard.
     pub(crate) fn new(shard: ShardId) -> Self {
         Self {
             shard,
@@ -26,12 +26,12 @@ impl<T: Named> Table<T> {
         }
     }
 
-    /// Occupied slots.
+    /// Returns the number of occupied slots.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// Which shard's ids these are.
+    /// Returns the shard of the ids.
     pub(crate) fn shard(&self) -> ShardId {
         self.shard
     }
@@ -40,7 +40,7 @@ impl<T: Named> Table<T> {
         let entry = loop {
             let entry = self.slots.vacant_entry();
             match self.generations.get(entry.key()) {
-                // A slot that ran out of generations is kept, empty, for ever.
+                // A slot without further generations stays occupied and empty.
                 Some(&u32::MAX) => entry.insert(None),
                 Some(_) => break entry,
                 None => {
@@ -81,10 +81,35 @@ impl<T: Named> Table<T> {
         self.slots.remove(id.slot())
     }
 
+    /// Returns the occupied slots, in no particular order.
+    pub(crate) fn entries(&self) -> Entries<'_, T> {
+        Entries(self.slots.iter())
+    }
+
+    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|(_, slot)| slot.as_mut())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
-        self.slots
-            .iter()
-            .filter_map(|(_, slot)| slot.as_ref().map(|value| (value.id(), value)))
+        self.entries().map(|value| (value.id(), value))
+    }
+}
+
+/// An iterator over the occupied slots of a [`Table`].
+#[derive(Debug)]
+pub(crate) struct Entries<'a, T>(slab::Iter<'a, Option<T>>);
+
+impl<T> Clone for Entries<'_, T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<'a, T> Iterator for Entries<'a, T> {
+    type Item = &'a T;
+
+    fn next(&mut self) -> Option<&'a T> {
+        self.0.by_ref().find_map(|(_, slot)| slot.as_ref())
     }
 }
 
@@ -93,9 +118,9 @@ mod tests {
     use super::*;
 
     #[derive(PartialEq, Eq, Debug)]
-    struct Guest(ConnId, &'static str);
+    struct Row(ConnId, &'static str);
 
-    impl Named for Guest {
+    impl HasId for Row {
         fn id(&self) -> ConnId {
             self.0
         }
@@ -104,27 +129,27 @@ mod tests {
     #[test]
     fn a_stale_id_misses_the_next_occupant() {
         let mut table = Table::new(ShardId::FIRST);
-        let first = table.insert(|id| Guest(id, "first"));
-        assert_eq!(table.remove(first), Some(Guest(first, "first")));
-        let second = table.insert(|id| Guest(id, "second"));
+        let first = table.insert(|id| Row(id, "first"));
+        assert_eq!(table.remove(first), Some(Row(first, "first")));
+        let second = table.insert(|id| Row(id, "second"));
         assert_eq!(first.slot(), second.slot(), "the slot is used again");
         assert_eq!(table.get(first), None);
         assert_eq!(table.get_mut(first), None);
         assert_eq!(table.remove(first), None);
-        assert_eq!(table.get(second), Some(&Guest(second, "second")));
+        assert_eq!(table.get(second), Some(&Row(second, "second")));
         assert_eq!(table.len(), 1);
     }
 
     #[test]
     fn a_slot_out_of_generations_is_retired() {
         let mut table = Table::new(ShardId::FIRST);
-        let id = table.insert(|id| Guest(id, ""));
+        let id = table.insert(|id| Row(id, ""));
         table.remove(id);
         table.generations[0] = u32::MAX - 1;
-        let last = table.insert(|id| Guest(id, ""));
+        let last = table.insert(|id| Row(id, ""));
         assert_eq!(last, ConnId::new(ShardId::FIRST, 0, u32::MAX));
         table.remove(last);
-        let next = table.insert(|id| Guest(id, ""));
+        let next = table.insert(|id| Row(id, ""));
         assert_eq!(next.slot(), 1);
         assert_eq!(table.get(last), None);
         assert_eq!(table.iter().count(), 1);

@@ -1,6 +1,7 @@
-//! When a connection is overdue. Traffic stores instants and moves no deadline.
+//! Timeouts of a connection. Traffic stores timestamps and does not move the
+//! deadline.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{ConnEntry, Ending, LifecycleTag};
 use crate::error::{ConnectError, DisconnectReason, TimeoutKind};
@@ -8,10 +9,11 @@ use crate::mutants::mutant;
 use crate::time::Timestamp;
 
 impl ConnEntry {
-    /// Notes what a read brought: whole messages or none, and whether the beginning of another is left.
-    pub(crate) fn note_read(&mut self, messages: u64, partial: bool, now: Instant) {
-        let now = self.moment(now);
-        if messages > 0 || mutant!(RefreshIdleOnAnyByte) {
+    /// Records a read: the number of complete messages, and whether an
+    /// incomplete one is kept.
+    pub(crate) fn note_read(&mut self, messages: u64, partial: bool, now: Timestamp) {
+        mutant!(RefreshIdleOnAnyByte => self.activity = now);
+        if messages > 0 {
             self.activity = now;
             self.partial_since = None;
         }
@@ -22,9 +24,8 @@ impl ConnEntry {
         };
     }
 
-    /// Notes what a write achieved.
-    pub(crate) fn note_write(&mut self, written: usize, now: Instant) {
-        let now = self.moment(now);
+    /// Records a write.
+    pub(crate) fn note_write(&mut self, written: usize, now: Timestamp) {
         if self.has_output() {
             let progress = if written > 0 {
                 None
@@ -40,28 +41,28 @@ impl ConnEntry {
         }
     }
 
-    /// Pauses or resumes. The peer is not to blame for the time that it was paused.
-    pub(crate) fn resume(&mut self, now: Instant) {
-        self.paused = false;
-        let now = self.moment(now);
+    /// Restarts the timeouts after a pause, because the peer did not cause the
+    /// pause.
+    pub(crate) fn restart_timeouts(&mut self, now: Timestamp) {
         self.activity = now;
         self.partial_since = self.partial_since.and(Some(now));
     }
 
-    /// Whether nothing that is queued has left for too long, as far as is known.
-    pub(crate) fn is_stalled(&self, now: Instant) -> bool {
-        let stall = self.profile.timeouts.write_stall;
+    /// Returns whether no queued byte was written for too long, as far as is
+    /// known.
+    pub(crate) fn is_stalled(&self, now: Timestamp) -> bool {
+        let stall = self.config.timeouts.write_stall;
         let at = self
             .stalled_since
-            .and_then(|since| self.instant(since).checked_add(stall?));
-        self.blocked && self.failure().is_none() && at.is_some_and(|at| at <= now)
+            .and_then(|since| since.checked_add(stall?));
+        self.blocked && self.write_failure().is_none() && at.is_some_and(|at| at <= now)
     }
 
-    /// When the connection will be overdue if nothing happens until then, and how it ends in that case.
-    pub(crate) fn due(&self) -> Option<(Instant, Ending)> {
-        let timeouts = &self.profile.timeouts;
-        let after =
-            |since: Timestamp, timeout: Option<Duration>| self.instant(since).checked_add(timeout?);
+    /// Returns when the connection is overdue if nothing happens until then,
+    /// and how it ends in that case.
+    pub(crate) fn due(&self) -> Option<(Timestamp, Ending)> {
+        let timeouts = &self.config.timeouts;
+        let after = |since: Timestamp, timeout: Option<Duration>| since.checked_add(timeout?);
         if self.tag == LifecycleTag::Connecting {
             let at = after(self.since, timeouts.connect)?;
             return Some((at, Ending::Failed(ConnectError::TimedOut)));
@@ -94,20 +95,21 @@ impl ConnEntry {
                 TimeoutKind::Linger,
             ),
         ];
-        let timed = all.into_iter().filter_map(|(at, phase)| Some((at?, phase)));
-        let (at, phase) = timed.min_by_key(|(at, _)| *at)?;
+        let timed = all.into_iter().filter_map(|(at, kind)| Some((at?, kind)));
+        let (at, kind) = timed.min_by_key(|(at, _)| *at)?;
         Some((
             at,
-            Ending::Disconnected(self.broken_by(DisconnectReason::Timeout(phase))),
+            Ending::Disconnected(self.break_reason(DisconnectReason::Timeout(kind))),
         ))
     }
 
-    /// When to look at the connection next: when it will be overdue, or so early that nothing which begins meanwhile
-    /// can be overdue before.
-    pub(crate) fn next_look(&self, now: Instant) -> Option<Instant> {
+    /// Returns when to check the connection next: when it is overdue, or after
+    /// the shortest timeout, because nothing that starts meanwhile can be
+    /// overdue before.
+    pub(crate) fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
         let due = self.due().map(|(at, _)| at);
         let shortest = self
-            .profile
+            .config
             .timeouts
             .shortest()
             .filter(|_| matches!(self.tag, LifecycleTag::Open | LifecycleTag::Closing));

@@ -1,7 +1,8 @@
-//! What the shards of a node know of each other.
+//! Communication between the shards of a node.
 //!
-//! A shard reaches another through its [`Mailbox`], which takes orders, refuses when it is full, and never waits. No lock is
-//! held while that happens.
+//! A shard reaches another one through its [`Mailbox`]. A mailbox takes
+//! commands, refuses them when it is full, and never waits. No lock is held
+//! meanwhile.
 
 mod waiting;
 
@@ -15,40 +16,46 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{Placement, Profile};
-use crate::error::SendError;
+use crate::addr::to_canonical_target;
+use crate::config::{ConnectionConfig, Placement};
+use crate::error::{DisconnectReason, SendError};
 use crate::framing::Codec;
-use crate::id::{ConnId, Direction, ShardId};
-use crate::limits::{SharedLimits, canonical};
+use crate::id::{ConnId, Direction, ListenerId, ShardId};
+use crate::limits::SharedLimits;
 use crate::sys::Stream;
 
-/// What one shard asks of another, or another thread of a shard.
+/// A command from one shard, or from another thread, to a shard.
 pub(crate) enum ShardCommand {
     Send(ConnId, Bytes),
-    BroadcastOutcome(Box<RemoteBroadcast>),
+    Broadcast(Box<RemoteBroadcast>),
     ConnCommand(ConnId, ConnCommand),
     Adopt(Box<AcceptedSocket>),
-    /// The other end of this dial was accepted, and is closed only when the dial has been ended.
+    CloseListener(ListenerId),
+    /// Ends an outbound connection whose other end was accepted. The accepted
+    /// stream is closed after it.
     EndSelfConnection(ConnId, Stream),
 }
 
 impl ShardCommand {
-    /// How much of the command queue's bytes it takes.
+    /// Returns the bytes that the command takes in the command queue.
     pub(crate) fn cost(&self) -> usize {
         match self {
             Self::Send(_, body) => body.len(),
-            Self::BroadcastOutcome(broadcast) => broadcast.cost(),
-            Self::ConnCommand(..) | Self::Adopt(_) | Self::EndSelfConnection(..) => 0,
+            Self::Broadcast(broadcast) => broadcast.cost(),
+            Self::ConnCommand(..)
+            | Self::Adopt(_)
+            | Self::CloseListener(_)
+            | Self::EndSelfConnection(..) => 0,
         }
     }
 }
 
-/// What is wanted of a connection that another shard has.
+/// A command for a connection of another shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum ConnCommand {
     Close,
-    ShutdownWrite,
-    Abort,
+    CloseWrite,
+    Abort(DisconnectReason),
     Pause,
     Resume,
     Flush,
@@ -58,14 +65,15 @@ pub(crate) enum ConnCommand {
 pub(crate) struct RemoteBroadcast {
     pub(crate) conns: Vec<ConnId>,
     pub(crate) body: Bytes,
-    /// The message as most of them frame it, presumably.
+    /// The message in the default framing of the node, which most connections
+    /// have.
     pub(crate) framed: Option<FramedBody>,
 }
 
 impl RemoteBroadcast {
     fn cost(&self) -> usize {
         let message = match &self.framed {
-            // The body is a part of it.
+            // The frame shares its memory with the body.
             Some(framed) => framed.frame.len(),
             None => self.body.len(),
         };
@@ -73,58 +81,64 @@ impl RemoteBroadcast {
     }
 }
 
-/// A message as a framing without a state frames it.
+/// A message as a framing without state encodes it.
 pub(crate) struct FramedBody {
     pub(crate) codec: Codec,
     pub(crate) frame: Bytes,
 }
 
-/// A connection that was accepted, for which there is a place, and nothing more yet.
+/// An accepted connection that has a handshake place and no id yet.
 pub(crate) struct AcceptedSocket {
     pub(crate) stream: Stream,
+    /// The socket options are set.
+    pub(crate) has_options: bool,
     pub(crate) addr: SocketAddr,
-    pub(crate) profile: Arc<Profile>,
+    pub(crate) listener: ListenerId,
+    pub(crate) config: Arc<ConnectionConfig>,
 }
 
 /// A command that was not taken.
 pub(crate) struct RefusedCommand<C> {
     pub(crate) error: SendError,
-    /// Not there if it was lost with the shard.
+    /// `None` if the command was lost with the shard.
     pub(crate) command: Option<C>,
 }
 
-/// What a shard is told by a flag and not by an order, so that a full queue cannot stop it.
+/// A fact that a shard is told by a flag. A full command queue cannot stop it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum ShardSignal {
-    /// There is a place again for a connection whose handshake is not over.
-    Place = 1,
-    /// There is a descriptor again.
+    /// A handshake place is free.
+    HandshakePlace = 1,
+    /// A file descriptor is free.
     Descriptor = 2,
+    /// A thread does not wait any more for what it asked for.
+    Abandoned = 4,
 }
 
-/// How a shard is reached from other threads.
+/// The way to a shard from other threads.
 pub(crate) trait Mailbox: Send + Sync {
-    /// Has the shard carry an order out. `Ok` means that it will try.
-    fn pass(&self, order: ShardCommand) -> Result<(), RefusedCommand<ShardCommand>>;
+    /// Passes a command. `Ok` means that the shard will try to carry it out.
+    fn pass(&self, command: ShardCommand) -> Result<(), RefusedCommand<ShardCommand>>;
 
-    fn tell(&self, news: ShardSignal);
+    fn signal(&self, signal: ShardSignal);
 
     fn shut_down(&self, grace: Duration);
 }
 
-/// What the shards of a node share.
+/// State that the shards of a node share.
 pub(crate) struct ShardSet {
     mailboxes: Vec<Box<dyn Mailbox>>,
     limits: SharedLimits,
     placement: Placement,
-    /// By shard: its connections and dials, and the connections on their way to it.
+    /// By shard: its connections, and the connections on their way to it.
     loads: Vec<AtomicUsize>,
-    /// By shard: a listener of it rests for want of a descriptor.
-    resting: Vec<AtomicBool>,
-    /// How often a descriptor was given back.
-    given_back: AtomicUsize,
-    /// The two ends of every dial, the other one first.
+    /// By shard: a listener is paused because of file-descriptor exhaustion.
+    has_paused_listener: Vec<AtomicBool>,
+    /// The number of file descriptors that were closed.
+    freed_descriptors: AtomicUsize,
+    /// The addresses of outbound connections: that of the peer, then the local
+    /// one.
     connects: Mutex<HashMap<ConnId, (SocketAddr, SocketAddr)>>,
 }
 
@@ -136,8 +150,8 @@ impl ShardSet {
     ) -> Self {
         Self {
             loads: mailboxes.iter().map(|_| AtomicUsize::new(0)).collect(),
-            resting: mailboxes.iter().map(|_| AtomicBool::new(false)).collect(),
-            given_back: AtomicUsize::new(0),
+            has_paused_listener: mailboxes.iter().map(|_| AtomicBool::new(false)).collect(),
+            freed_descriptors: AtomicUsize::new(0),
             mailboxes,
             limits,
             placement,
@@ -153,22 +167,22 @@ impl ShardSet {
         (0..self.mailboxes.len()).filter_map(ShardId::new)
     }
 
-    /// The shard with the fewest connections; of several the first.
+    /// Returns the first of the shards with the fewest connections.
     pub(crate) fn least_loaded(&self) -> ShardId {
         self.shards()
             .min_by_key(|shard| self.load(*shard).load(Ordering::Relaxed))
             .unwrap_or(ShardId::FIRST)
     }
 
-    /// Passes an order to a shard.
+    /// Passes a command to a shard.
     pub(crate) fn pass(
         &self,
         shard: ShardId,
-        order: ShardCommand,
+        command: ShardCommand,
     ) -> Result<(), RefusedCommand<ShardCommand>> {
         match self.mailboxes.get(shard.index()) {
-            Some(mailbox) => mailbox.pass(order),
-            // An id that nobody has given.
+            Some(mailbox) => mailbox.pass(command),
+            // The id was never given out.
             None => Err(RefusedCommand {
                 error: SendError::Closed,
                 command: None,
@@ -181,24 +195,25 @@ impl ShardSet {
     }
 
     fn connects(&self) -> MutexGuard<'_, HashMap<ConnId, (SocketAddr, SocketAddr)>> {
-        // Nothing is left half done here that a panic could interrupt.
+        // No panic can leave the map inconsistent.
         self.connects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What one shard knows of the others.
+/// The other shards, as one shard sees them.
 pub(crate) struct ShardRouter {
     own: ShardId,
     shards: Arc<ShardSet>,
-    /// Whose turn it is to get a connection.
-    next: usize,
-    /// Memory for the shards in the order in which they are offered one.
-    order: Vec<(usize, usize)>,
-    /// [`ShardSet::given_back`] before the last try to accept.
-    given_back: usize,
-    /// By shard: orders for which its queue had no room, in their order.
+    /// The shard that is offered the next connection first.
+    next_shard: usize,
+    /// Memory for the shards in the order in which they are offered a
+    /// connection.
+    candidates: Vec<(usize, usize)>,
+    /// [`ShardSet::freed_descriptors`] before the last accept.
+    freed_descriptors: usize,
+    /// By shard: commands that its full queue refused, in their order.
     waiting: Vec<VecDeque<ShardCommand>>,
-    /// A deadline is set at which they are passed on again.
+    /// A timer is set at which the waiting commands are passed again.
     pub(crate) retry_is_armed: bool,
 }
 
@@ -206,9 +221,9 @@ impl ShardRouter {
     pub(crate) fn new(own: ShardId, shards: Arc<ShardSet>) -> Self {
         Self {
             own,
-            next: 0,
-            order: Vec::new(),
-            given_back: 0,
+            next_shard: 0,
+            candidates: Vec::new(),
+            freed_descriptors: 0,
             waiting: shards.mailboxes.iter().map(|_| VecDeque::new()).collect(),
             retry_is_armed: false,
             shards,
@@ -227,13 +242,13 @@ impl ShardRouter {
         self.shards.limits.clone()
     }
 
-    pub(crate) fn tell(&self, shard: ShardId, news: ShardSignal) {
+    pub(crate) fn signal(&self, shard: ShardId, signal: ShardSignal) {
         if let Some(mailbox) = self.shards.mailboxes.get(shard.index()) {
-            mailbox.tell(news);
+            mailbox.signal(signal);
         }
     }
 
-    /// Shuts all others down.
+    /// Shuts all other shards down.
     pub(crate) fn shut_down(&self, grace: Duration) {
         for (index, mailbox) in self.shards.mailboxes.iter().enumerate() {
             if index != self.own.index() {
@@ -242,84 +257,90 @@ impl ShardRouter {
         }
     }
 
-    /// Gives an accepted connection to the shard that gets it, the next one if that is full, and so on; back if this one
-    /// does, which never is. It counts as the shard's from now on.
+    /// Offers an accepted connection to the shards in their order, and counts
+    /// it there. Returns it if this shard takes it, which never refuses.
     pub(crate) fn assign(&mut self, accepted: AcceptedSocket) -> Option<AcceptedSocket> {
-        self.order_candidates();
-        let mut order = ShardCommand::Adopt(Box::new(accepted));
-        for &(_, index) in &self.order {
+        self.sort_candidates();
+        let mut command = ShardCommand::Adopt(Box::new(accepted));
+        for &(_, index) in &self.candidates {
             let load = &self.shards.loads[index];
             load.fetch_add(1, Ordering::Relaxed);
             if index == self.own.index() {
                 break;
             }
-            let Err(refused) = self.shards.mailboxes[index].pass(order) else {
+            let Err(refused) = self.shards.mailboxes[index].pass(command) else {
                 return None;
             };
             load.fetch_sub(1, Ordering::Relaxed);
-            // Lost with a shard that has just gone, and with it all of them go.
-            order = refused.command?;
+            // The shard has stopped. The whole node stops with it.
+            command = refused.command?;
         }
-        match order {
+        match command {
             ShardCommand::Adopt(accepted) => Some(*accepted),
             _ => None,
         }
     }
 
-    /// Puts the shards in the order in which they are offered a connection.
-    fn order_candidates(&mut self) {
+    /// Sorts the shards into the order in which they are offered a connection.
+    fn sort_candidates(&mut self) {
         let shards = self.shards.mailboxes.len();
-        self.order.clear();
+        self.candidates.clear();
         if self.shards.placement == Placement::ReusePort {
-            return self.order.push((0, self.own.index()));
+            return self.candidates.push((0, self.own.index()));
         }
-        let in_turn = (0..shards).map(|i| (self.next + i) % shards);
+        let in_turn = (0..shards).map(|i| (self.next_shard + i) % shards);
         let load = |index: usize| match self.shards.placement {
             Placement::FewestConnections => self.shards.loads[index].load(Ordering::Relaxed),
             Placement::RoundRobin | Placement::ReusePort => 0,
         };
-        self.order.extend(in_turn.map(|index| (load(index), index)));
-        self.order.sort_by_key(|(load, _)| *load);
-        self.next = (self.next + 1) % shards;
+        self.candidates
+            .extend(in_turn.map(|index| (load(index), index)));
+        self.candidates.sort_by_key(|(load, _)| *load);
+        self.next_shard = (self.next_shard + 1) % shards;
     }
 
-    /// A dial of this shard has its slot.
-    pub(crate) fn connects_started(&self) {
+    /// Counts a connection of this shard that got a slot.
+    pub(crate) fn add_connection(&self) {
         self.shards.load(self.own).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection that was handed over was not admitted, and its descriptor given back.
-    pub(crate) fn accepted_rejected(&self) {
+    /// Uncounts a connection that this shard was given and did not admit. Its
+    /// file descriptor is free.
+    pub(crate) fn remove_rejected(&self) {
         self.shards.load(self.own).fetch_sub(1, Ordering::Relaxed);
-        self.wake_resting();
+        self.signal_free_descriptor();
     }
 
-    /// A connection or a dial of this shard has ended.
-    pub(crate) fn ended(&self, conn: ConnId, direction: Direction) {
+    /// Uncounts a connection of this shard that has ended.
+    pub(crate) fn remove_connection(&self, conn: ConnId, direction: Direction) {
         self.shards.load(self.own).fetch_sub(1, Ordering::Relaxed);
         if direction == Direction::Outbound {
             self.shards.connects().remove(&conn);
         }
     }
 
-    /// Begins a dial, and notes both of its ends before another shard can have accepted the other one and looked.
-    pub(crate) fn connecting(
+    /// Connects, and records both addresses before another shard can accept the
+    /// other end and look them up.
+    pub(crate) fn connect(
         &self,
         conn: ConnId,
         addr: SocketAddr,
-        connect: impl FnOnce() -> io::Result<Stream>,
+        open: impl FnOnce() -> io::Result<Stream>,
     ) -> io::Result<Stream> {
         let mut connects = self.shards.connects();
-        let stream = connect()?;
+        let stream = open()?;
         if let Ok(local_addr) = stream.local_addr() {
-            connects.insert(conn, (canonical(addr), canonical(local_addr)));
+            connects.insert(
+                conn,
+                (to_canonical_target(addr), to_canonical_target(local_addr)),
+            );
         }
         Ok(stream)
     }
 
-    /// Another shard's dial between these two addresses.
+    /// Returns another shard's outbound connection between these two addresses.
     pub(crate) fn find_connect(&self, from: SocketAddr, to: SocketAddr) -> Option<ConnId> {
-        let ends = (canonical(to), canonical(from));
+        let ends = (to_canonical_target(to), to_canonical_target(from));
         let connects = self.shards.connects();
         let mut others = connects.iter().filter(|(conn, _)| conn.shard() != self.own);
         others
@@ -327,25 +348,26 @@ impl ShardRouter {
             .map(|(conn, _)| *conn)
     }
 
-    /// This shard is about to accept.
-    pub(crate) fn begin_accept(&mut self) {
-        self.given_back = self.shards.given_back.load(Ordering::SeqCst);
+    /// Records the number of free descriptors before an accept.
+    pub(crate) fn note_accept_start(&mut self) {
+        self.freed_descriptors = self.shards.freed_descriptors.load(Ordering::SeqCst);
     }
 
-    /// A listener of this shard is to rest for want of a descriptor. Whether one was given back since the shard tried; who did
-    /// may not have seen that anybody wants it.
-    pub(crate) fn note_resting(&self) -> bool {
-        self.shards.resting[self.own.index()].store(true, Ordering::SeqCst);
-        self.shards.given_back.load(Ordering::SeqCst) != self.given_back
+    /// Records that a listener of this shard is paused because of
+    /// file-descriptor exhaustion. Returns whether a descriptor was freed since
+    /// the accept, because the shard that freed it may not have seen the pause.
+    pub(crate) fn note_listener_paused(&self) -> bool {
+        self.shards.has_paused_listener[self.own.index()].store(true, Ordering::SeqCst);
+        self.shards.freed_descriptors.load(Ordering::SeqCst) != self.freed_descriptors
     }
 
-    /// A descriptor is free: tells those whose listeners rest.
-    pub(crate) fn wake_resting(&self) {
-        self.shards.given_back.fetch_add(1, Ordering::SeqCst);
+    /// Signals a free file descriptor to shards with paused listeners.
+    pub(crate) fn signal_free_descriptor(&self) {
+        self.shards.freed_descriptors.fetch_add(1, Ordering::SeqCst);
         for shard in self.shards().filter(|shard| *shard != self.own) {
-            let resting = &self.shards.resting[shard.index()];
-            if resting.load(Ordering::SeqCst) && resting.swap(false, Ordering::SeqCst) {
-                self.tell(shard, ShardSignal::Descriptor);
+            let paused = &self.shards.has_paused_listener[shard.index()];
+            if paused.load(Ordering::SeqCst) && paused.swap(false, Ordering::SeqCst) {
+                self.signal(shard, ShardSignal::Descriptor);
             }
         }
     }

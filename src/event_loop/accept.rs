@@ -2,49 +2,51 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::EventLoop;
-use crate::config::Permission;
+use crate::addr::{ConnInfo, to_canonical, to_canonical_target};
+use crate::config::ConnectionConfig;
 use crate::cross_shard::AcceptedSocket;
 use crate::framing::Codec;
 use crate::handler::{Admission, Handler};
 use crate::id::{ConnId, Direction};
-use crate::limits::canonical;
 use crate::mutants::mutant;
-use crate::sys::{AcceptError, Listener};
+use crate::sys::{AcceptError, Listener, Stream};
 
 impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn run_listeners(&mut self) {
         let listeners = std::mem::take(&mut self.net.work.listeners);
         for index in listeners {
             if let Some(listener) = self.net.listeners.get_mut(index) {
-                listener.queued = false;
+                listener.scheduled = false;
                 self.accept_from(index);
             }
         }
     }
 
-    /// Accepts up to the budget. The listener stays ready until the kernel says that nobody waits. While too many
-    /// handshakes are under way, the limits remember this shard.
+    /// Accepts up to the budget. The listener stays ready until the kernel says
+    /// that no connection waits. While all handshake places are taken, the
+    /// limits remember this shard.
     fn accept_from(&mut self, index: usize) {
-        let budget = self.net.config.accept_budget;
-        let mut lost_in_a_row = 0;
+        let budget = self.net.config.budget.accepts;
+        let mut failed_in_a_row = 0;
         for _ in 0..budget {
             let Some(listener) = self.net.listeners.get(index) else {
                 return;
             };
-            if !listener.ready || listener.pause.is_some() || !self.net.take_place() {
+            if !listener.ready || listener.pause.is_some() || !self.net.take_handshake_place() {
                 return;
             }
             let error = match self.net.accept(index) {
                 Ok(accepted) => {
-                    lost_in_a_row = 0;
-                    self.place(accepted);
+                    failed_in_a_row = 0;
+                    self.assign_to_shard(accepted);
                     continue;
                 }
                 Err(error) => error,
             };
-            self.net.give_place_back();
+            self.net.return_handshake_place();
             match Listener::classify(&error) {
                 AcceptError::Empty => {
                     self.net.listeners[index].ready = false;
@@ -53,37 +55,41 @@ impl<H: Handler> EventLoop<'_, H> {
                 AcceptError::OneConnection => {
                     let name = &self.net.config.name;
                     log::debug!(target: "peerloop", "{name}: accept: {error}");
-                    lost_in_a_row += 1;
-                    // Nothing else all the time is no accident: a filter of the system's may forbid it.
-                    if lost_in_a_row == budget {
-                        return self.accept_failed(index, AcceptError::Other, &error);
+                    failed_in_a_row += 1;
+                    // A whole budget of such errors is permanent. A packet
+                    // filter may cause it.
+                    if failed_in_a_row == budget {
+                        return self.pause_after_error(index, AcceptError::Other, &error);
                     }
                 }
-                kind => return self.accept_failed(index, kind, &error),
+                kind => return self.pause_after_error(index, kind, &error),
             }
         }
-        if !mutant!(ForgetListener) {
-            self.net.revisit_listener(index);
-        }
+        mutant!(ForgetListener => return);
+        self.net.schedule_listener(index);
     }
 
-    /// The process is at its end, and the listener rests. A short want of descriptors costs nobody anything: those who
-    /// wait are let in as soon as a connection ends. When it lasts, they are told no, with the descriptor in reserve.
-    fn accept_failed(&mut self, index: usize, kind: AcceptError, error: &io::Error) {
+    /// Pauses a listener after an error. After a short file-descriptor
+    /// exhaustion the waiting connections are accepted as soon as a connection
+    /// ends. After a lasting one they are closed, with the descriptor in
+    /// reserve.
+    fn pause_after_error(&mut self, index: usize, kind: AcceptError, error: &io::Error) {
         let net = &mut *self.net;
         net.metrics.accept_errors += 1;
         log::debug!(target: "peerloop", "{}: accept: {error}; pausing", net.config.name);
         let listener = &net.listeners[index];
         let lasting = listener.next_pause >= net.config.max_accept_backoff();
         if lasting && kind == AcceptError::NoDescriptor {
-            let shed = net.reserve.shed(&listener.socket, net.config.accept_budget);
-            net.metrics.shed += shed as u64;
+            let shed = net
+                .reserve
+                .close_waiting(&listener.socket, net.config.budget.accepts);
+            net.metrics.shed_connections += shed as u64;
         }
         net.pause_listener(index);
     }
 
-    /// Gives an accepted connection to the shard that it belongs on.
-    fn place(&mut self, accepted: AcceptedSocket) {
+    /// Gives an accepted connection to the shard that it belongs to.
+    fn assign_to_shard(&mut self, accepted: AcceptedSocket) {
         match &mut self.net.router {
             None => self.admit(accepted),
             Some(router) => {
@@ -94,27 +100,31 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Gives an accepted connection an id, or what it holds back.
+    /// Gives an accepted connection an id, or returns its handshake place.
     pub(super) fn admit(&mut self, accepted: AcceptedSocket) {
-        if !self.accepted(accepted) {
+        if !self.try_admit(accepted) {
             self.net.reject_accepted();
         }
     }
 
-    /// Whether an accepted connection got an id.
-    fn accepted(&mut self, accepted: AcceptedSocket) -> bool {
+    /// Returns whether an accepted connection got an id.
+    fn try_admit(&mut self, accepted: AcceptedSocket) -> bool {
         let AcceptedSocket {
             stream,
+            has_options,
             addr,
-            profile,
+            listener,
+            config,
         } = accepted;
-        let local_addr = match stream
-            .set_up_inbound(&self.net.sockets)
-            .and_then(|()| stream.local_addr())
-        {
+        let set_up = if has_options {
+            Ok(())
+        } else {
+            stream.set_options(&self.net.sockets)
+        };
+        let local_addr = match set_up.and_then(|()| stream.local_addr()) {
             Ok(local_addr) => local_addr,
             Err(error) => {
-                self.lost_before_connected(addr, &error);
+                self.count_accept_error(addr, &error);
                 return false;
             }
         };
@@ -122,59 +132,86 @@ impl<H: Handler> EventLoop<'_, H> {
             self.net.end_own_connect(conn, stream);
             return false;
         }
+        let info = ConnInfo {
+            direction: Direction::Inbound,
+            addr: to_canonical(addr),
+            local_addr: Some(to_canonical(local_addr)),
+            listener: Some(listener),
+        };
+        let Some(codecs) = self.check_admission(&info, &config) else {
+            return false;
+        };
+        self.start_accepted(&info, stream, config, codecs);
+        true
+    }
+
+    /// Asks the handler and the limits. Returns the codecs of the connection if
+    /// both admit it.
+    fn check_admission(
+        &mut self,
+        info: &ConnInfo,
+        config: &ConnectionConfig,
+    ) -> Option<(Codec, Codec)> {
         let admission = self.call("on_accept", None, |handler, net| {
-            handler.on_accept(net, addr)
+            handler.on_accept(net, info)
         });
         if admission != Some(Admission::Admit) {
             self.net.metrics.refused_by_handler += 1;
-            return false;
+            return None;
         }
-        // A user's framer may panic here: nothing is charged yet.
-        let codecs = self.call("a framer's fresh", None, |_, _| {
-            (Codec::new(&profile.framing), Codec::new(&profile.framing))
-        });
-        let Some((decoder, encoder)) = codecs else {
-            return false;
-        };
-        let charged = self.net.limits.lock().charge(addr);
+        // A custom framer may panic here, before anything is charged.
+        let codecs = self.call("a framer's constructor", None, |_, _| {
+            (Codec::new(&config.framing), Codec::new(&config.framing))
+        })?;
+        let charged = self.net.limits.lock().charge(info.addr);
         if let Err(limit) = charged {
-            log::debug!(target: "peerloop", "{}: {addr} refused: {limit}", self.net.config.name);
+            let (name, addr) = (&self.net.config.name, info.addr);
+            log::debug!(target: "peerloop", "{name}: {addr} refused: {limit}");
             self.net.metrics.count_refusal(limit);
-            return false;
+            return None;
         }
-        let conn = self.net.insert_inbound(addr, profile, encoder);
-        match self.adopt(conn, stream, decoder) {
-            Ok(()) => {
+        Some(codecs)
+    }
+
+    fn start_accepted(
+        &mut self,
+        info: &ConnInfo,
+        stream: Stream,
+        config: Arc<ConnectionConfig>,
+        (decoder, encoder): (Codec, Codec),
+    ) {
+        let conn = self.net.insert_accepted(info, config, encoder);
+        match (self.register(conn, stream, decoder), info.local_addr) {
+            (Ok(()), Some(local_addr)) => {
                 self.net.metrics.accepted += 1;
-                self.connected(conn, local_addr);
+                self.start_transport(conn, local_addr);
             }
-            Err(error) => {
-                self.lost_before_connected(addr, &error);
+            (Ok(()), None) => {}
+            (Err(error), _) => {
+                self.count_accept_error(info.addr, &error);
                 self.net.discard(conn);
                 self.state.slots_to_free.push(conn);
             }
         }
-        true
     }
 
-    /// The dial of ours whose other end is a connection just accepted, if there is one: both ends' addresses tell, on
-    /// whatever interface.
+    /// Returns the outbound connection of this node whose other end was just
+    /// accepted. The addresses of both ends identify it on every interface.
     fn find_own_connect(&self, addr: SocketAddr, local_addr: SocketAddr) -> Option<ConnId> {
-        // Whoever reached itself has dialled the address that the connection came in by.
-        if self.net.config.self_connections == Permission::Allowed
-            || !self.net.limits.lock().knows(local_addr)
+        // A node that connects to itself connects to the address of the
+        // accepted socket.
+        if self.net.config.allow_self_connections || !self.net.limits.lock().has_address(local_addr)
         {
             return None;
         }
-        let same = |a, b| canonical(a) == canonical(b);
+        let same = |a, b| to_canonical_target(a) == to_canonical_target(b);
         let mut connects = self.net.conns.iter().filter(|(_, entry)| {
-            entry.direction() == Direction::Outbound
-                && entry.is_live()
-                && same(entry.addr(), local_addr)
+            let is_outbound = entry.direction() == Direction::Outbound;
+            is_outbound && entry.is_live() && same(entry.addr(), local_addr)
         });
         let ends_here = |conn: &ConnId| {
-            let inbound = self.state.inbound.get(conn.slot()).and_then(Option::as_ref);
-            let end = inbound.and_then(|inbound| inbound.stream.local_addr().ok());
+            let end = self.net.stream(*conn);
+            let end = end.and_then(|stream| stream.local_addr().ok());
             end.is_some_and(|end| same(end, addr))
         };
         connects
@@ -182,17 +219,18 @@ impl<H: Handler> EventLoop<'_, H> {
             .or_else(|| self.net.find_remote_connect(addr, local_addr))
     }
 
-    /// A connection that was accepted and was gone, or could not be kept, before anything began.
-    fn lost_before_connected(&mut self, addr: SocketAddr, error: &io::Error) {
+    /// Counts a connection that was accepted and then failed before it got an
+    /// id.
+    fn count_accept_error(&mut self, addr: SocketAddr, error: &io::Error) {
         self.net.metrics.accept_errors += 1;
         log::debug!(target: "peerloop", "{}: {addr}: {error}", self.net.config.name);
     }
 
-    /// Ends the rest of a listener.
-    pub(super) fn end_pause(&mut self, index: usize) {
+    /// Ends the pause of a listener.
+    pub(super) fn resume_listener(&mut self, index: usize) {
         if let Some(listener) = self.net.listeners.get_mut(index) {
             listener.pause = None;
-            self.net.revisit_listener(index);
+            self.net.schedule_listener(index);
         }
     }
 }

@@ -1,13 +1,14 @@
-//! Calling the handler: the one place where its code runs, but for the messages of a batch.
+//! Calling the handler. Its code runs here, except for a batch of messages.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::config::Panics;
+use crate::config::OnPanic;
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::net::Net;
 
-/// Runs a callback, contains its panic if that is wanted, and measures it if that is wanted. `None` if it panicked.
+/// Runs a callback and contains its panic if `OnPanic` says so. Returns `None`
+/// if it panicked.
 pub(super) fn call_handler<H: Handler, R>(
     net: &mut Net,
     handler: &mut H,
@@ -15,25 +16,15 @@ pub(super) fn call_handler<H: Handler, R>(
     conn: Option<ConnId>,
     call: impl FnOnce(&mut H, &mut Net) -> R,
 ) -> Option<R> {
-    let begun = net
-        .config
-        .slow_callback
-        .map(|limit| (limit, net.registrar.now()));
-    let result = match net.config.panics {
-        Panics::Unwind => Some(call(handler, net)),
-        // The handler's own state may be torn; that is the bargain that `Panics` describes. The loop's is not: it
-        // is only changed by calls of `Net`, which have returned or not begun.
-        Panics::Contain => catch_unwind(AssertUnwindSafe(|| call(handler, net))).ok(),
+    let result = match net.config.on_panic {
+        OnPanic::Unwind => Some(call(handler, net)),
+        // The state of the handler may be inconsistent after a panic; the docs
+        // of `OnPanic` say so. The state of the loop is not, because only calls
+        // of `Net` change it, and each of them has returned or has not started.
+        OnPanic::Contain => catch_unwind(AssertUnwindSafe(|| call(handler, net))).ok(),
     };
-    if let Some((limit, begun)) = begun {
-        let took = net.registrar.now().saturating_duration_since(begun);
-        if took > limit {
-            net.metrics.slow_callbacks += 1;
-            log::warn!(target: "peerloop", "{}: {callback} took {took:?}", net.config.name);
-        }
-    }
     if result.is_none() {
-        net.panicked(callback, conn);
+        net.handle_panic(callback, conn);
     }
     result
 }

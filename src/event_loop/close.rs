@@ -1,24 +1,28 @@
-//! The last callback of a connection, and giving back what it held.
+//! The last callback of a connection. `net/close.rs` has the states and the
+//! release of resources.
 
 use super::EventLoop;
-use crate::connection::{Ending, Lifecycle};
+use crate::connection::{ConnEntry, Ending, Lifecycle};
 use crate::handler::{Handler, SendOutcome};
-use crate::id::{ConnId, Direction};
+use crate::id::ConnId;
 use crate::mutants::mutant;
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Reports every connection that has ended, and releases it.
+    /// Makes the last callback of every connection that has ended, and releases
+    /// its resources.
     pub(super) fn report_ends(&mut self) {
         for conn in std::mem::take(&mut self.net.work.ended) {
-            self.report_sends(conn);
+            self.report_tracked_sends(conn);
             self.report_end(conn);
+            if !self.net.waiters.is_empty() {
+                self.answer_waiters(conn);
+            }
             self.release(conn);
-            self.flush_urgent();
         }
     }
 
-    /// Answers the tracked sends of a connection that has ended.
-    fn report_sends(&mut self, conn: ConnId) {
+    /// Reports the outcome of the tracked sends of a connection that has ended.
+    fn report_tracked_sends(&mut self, conn: ConnId) {
         let sent = std::mem::take(&mut self.state.sent);
         let (handed_over, others) = sent.into_iter().partition(|(sender, _)| *sender == conn);
         self.state.sent = others;
@@ -26,12 +30,12 @@ impl<H: Handler> EventLoop<'_, H> {
         for (conn, token) in handed_over {
             self.report_send(conn, token, SendOutcome::HandedOver);
         }
-        while let Some(token) = self.net.pop_lost(conn) {
+        while let Some(token) = self.net.pop_lost_token(conn) {
             self.report_send(conn, token, SendOutcome::Lost);
         }
     }
 
-    fn report_send(&mut self, conn: ConnId, token: u64, outcome: SendOutcome) {
+    pub(super) fn report_send(&mut self, conn: ConnId, token: u64, outcome: SendOutcome) {
         self.call("on_sent", Some(conn), |handler, net| {
             handler.on_sent(net, conn, token, outcome)
         });
@@ -41,21 +45,19 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(entry) = self.net.conns.get(conn) else {
             return;
         };
-        let (addr, name) = (entry.addr(), &self.net.config.name);
+        let (info, name) = (entry.info(), &self.net.config.name);
+        let addr = info.addr;
         match entry.lifecycle() {
-            Lifecycle::Ended(Ending::Failed(error)) if entry.direction() == Direction::Inbound => {
-                log::debug!(target: "peerloop", "{name}: {conn}: {addr}: {error}");
-            }
             Lifecycle::Ended(Ending::Failed(error)) => {
-                log::debug!(target: "peerloop", "{name}: {conn}: dialling {addr}: {error}");
+                log::debug!(target: "peerloop", "{name}: {conn}: {addr} not connected: {error}");
                 self.call("on_connect_failed", None, |handler, net| {
-                    handler.on_connect_failed(net, conn, addr, error);
+                    handler.on_connect_failed(net, conn, &info, error);
                 });
             }
             Lifecycle::Ended(Ending::Disconnected(reason)) => {
                 log::debug!(target: "peerloop", "{name}: {conn}: {addr} disconnected: {reason}");
                 self.call("on_disconnect", None, |handler, net| {
-                    handler.on_disconnect(net, conn, reason)
+                    handler.on_disconnect(net, conn, reason);
                 });
             }
             Lifecycle::Connecting
@@ -66,29 +68,26 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Closes the socket and gives everything back. The slot itself is kept until the end of the turn, so that no
-    /// other connection takes the id's place while this turn's events may still name it.
+    /// Answers the threads that wait for a connection that has ended.
+    #[cold]
+    fn answer_waiters(&mut self, conn: ConnId) {
+        let lifecycle = self.net.conns.get(conn).map(ConnEntry::lifecycle);
+        if let Some(Lifecycle::Ended(Ending::Failed(error))) = lifecycle {
+            self.net.answer_connect(conn, Err(error));
+        }
+        self.net.retry_waiting_sends(conn);
+    }
+
+    /// Closes the socket and releases the resources of a connection. The slot
+    /// is kept until the end of the turn, because events of this turn may still
+    /// name the id.
     fn release(&mut self, conn: ConnId) {
-        let reset = self.net.conns.get(conn).is_some_and(|entry| entry.reset);
-        let slot = self.state.inbound.get_mut(conn.slot());
-        if let Some(mut inbound) = slot.and_then(|slot| slot.take_if(|inbound| inbound.id == conn))
-        {
-            if reset {
-                // A socket that is broken already cannot be reset; then there is no need to.
-                let _ = inbound.stream.reset_on_close();
-            }
-            if let Err(error) = self.net.registrar.remove_stream(&mut inbound.stream) {
-                log::debug!(target: "peerloop", "{}: {conn}: deregistering: {error}", self.net.config.name);
-            }
+        if let Some(slot) = self.state.inbound.get_mut(conn.slot()) {
+            slot.take_if(|inbound| inbound.id == conn);
         }
+        self.net.close_socket(conn);
         self.net.release(conn);
-        self.net.wake_listeners();
-        if let Some(router) = &self.net.router {
-            router.wake_resting();
-        }
-        if mutant!(FreeWithinTurn) {
-            return self.net.free(conn);
-        }
+        mutant!(FreeWithinTurn => return self.net.free_slot(conn));
         self.state.slots_to_free.push(conn);
     }
 }

@@ -1,4 +1,4 @@
-//! What other threads ask for, among them those of other shards.
+//! Commands from other threads and from other shards.
 
 use super::EventLoop;
 use crate::command_queue::{Command, Inbox};
@@ -9,25 +9,29 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn run_commands(&mut self, inbox: &Inbox<H>) {
         inbox.rearm();
         self.state
-            .note_pending_shutdown(inbox.shutdown_asked(), inbox.len());
-        if inbox.take_signal(ShardSignal::Place) {
-            self.net.admit_waiting();
+            .add_pending_shutdown(inbox.shutdown_asked(), inbox.len());
+        if inbox.take_signal(ShardSignal::HandshakePlace) {
+            self.net.schedule_waiting_listeners();
         }
         if inbox.take_signal(ShardSignal::Descriptor) {
-            self.net.wake_listeners();
+            self.net.resume_listeners();
         }
-        for command in inbox.take(self.net.config.command_budget) {
+        if !self.net.waiters.is_empty() && inbox.take_signal(ShardSignal::Abandoned) {
+            self.net.drop_abandoned();
+        }
+        for command in inbox.take(self.net.config.budget.commands) {
             self.net.metrics.commands += 1;
             self.state.commands_before_shutdown =
                 self.state.commands_before_shutdown.saturating_sub(1);
             match command {
-                Command::ShardCommand(order) => self.obey(order),
+                Command::ShardCommand(command) => self.run_shard_command(command),
                 Command::Call(call) => {
                     self.call("a posted call", None, call);
                 }
             }
-            self.flush_urgent();
         }
+        // A flush that another shard asked for belongs to no callback.
+        self.flush_urgent();
         inbox.report_wakes(&mut self.net.metrics);
         if self.state.commands_before_shutdown == 0 {
             if let Some(grace) = self.state.pending_shutdown.take() {
@@ -36,25 +40,26 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    fn obey(&mut self, order: ShardCommand) {
-        match order {
+    fn run_shard_command(&mut self, command: ShardCommand) {
+        match command {
             ShardCommand::Send(conn, body) => {
-                if let Err(error) = self.net.send_bytes(conn, body) {
+                if let Err(error) = self.net.send(conn, body) {
                     self.net.metrics.commands_lost += 1;
                     let name = &self.net.config.name;
                     log::debug!(target: "peerloop", "{name}: {conn}: a message from another thread: {error}");
                 }
             }
-            ShardCommand::BroadcastOutcome(broadcast) => {
-                let lost = self.net.announce(*broadcast);
+            ShardCommand::Broadcast(broadcast) => {
+                let lost = self.net.send_broadcast(*broadcast);
                 self.net.metrics.commands_lost += lost as u64;
             }
-            ShardCommand::ConnCommand(conn, verb) => self.net.apply_command(conn, verb),
-            // Nobody new, once everybody was shown out.
+            ShardCommand::ConnCommand(conn, command) => self.net.apply_command(conn, command),
+            // The shutdown has closed the other connections already.
             ShardCommand::Adopt(_) if self.net.stopping.is_some_and(|stopping| stopping.begun) => {
                 self.net.reject_accepted();
             }
             ShardCommand::Adopt(accepted) => self.admit(*accepted),
+            ShardCommand::CloseListener(listener) => self.net.close_own_listener(listener),
             ShardCommand::EndSelfConnection(conn, stream) => {
                 self.net.end_self_connection(conn);
                 drop(stream);

@@ -1,23 +1,22 @@
-//! Outbound connects.
+//! Outbound connects and adopted streams.
 
 use std::io;
 
-use super::{EventLoop, InboundHalf};
-use crate::buffers::PartialFrame;
+use super::EventLoop;
 use crate::connection::ConnEntry;
 use crate::error::ConnectError;
 use crate::framing::Codec;
 use crate::handler::Handler;
 use crate::id::ConnId;
-use crate::net::PendingConnect;
+use crate::net::{PendingConnect, PendingSocket};
 use crate::sys::Stream;
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Begins the connects that were asked for.
+    /// Starts the connects that were requested.
     pub(super) fn start_connects(&mut self) {
         let connects = std::mem::take(&mut self.net.work.connects);
         for pending in connects {
-            // It may have been given up since.
+            // The handler may have closed it since.
             if !self
                 .net
                 .conns
@@ -27,73 +26,67 @@ impl<H: Handler> EventLoop<'_, H> {
                 continue;
             }
             let conn = pending.conn;
-            self.net.connect_started(conn);
+            self.net.restart_connect_timeout(conn);
             if let Err(error) = self.start_connect(pending) {
-                self.net.fail(conn, ConnectError::Io(error.kind()));
+                self.net
+                    .fail_connection(conn, ConnectError::Io((&error).into()));
             }
         }
     }
 
     fn start_connect(&mut self, pending: PendingConnect) -> io::Result<()> {
-        let (conn, addr) = (pending.conn, pending.addr);
+        let conn = pending.conn;
+        let (addr, bound_socket, source) = match pending.socket {
+            PendingSocket::Connect {
+                addr,
+                bound_socket,
+                source,
+            } => (addr, bound_socket, source),
+            PendingSocket::Adopt(stream) => {
+                return self.start_adopted(conn, stream, pending.decoder);
+            }
+        };
         let net = &*self.net;
         let connect = || {
-            net.registrar
-                .connect(addr, pending.socket, pending.source, &net.sockets)
+            let sockets = &net.sockets;
+            net.registrar.connect(addr, bound_socket, source, sockets)
         };
         let stream = match &net.router {
             None => connect()?,
-            Some(router) => router.connecting(conn, addr, connect)?,
+            Some(router) => router.connect(conn, addr, connect)?,
         };
-        self.adopt(conn, stream, pending.decoder)
+        self.register(conn, stream, pending.decoder)
     }
 
-    /// An outbound socket was reported ready: it is connected, or has failed, or
-    /// neither yet.
-    pub(super) fn finish_connect(&mut self, conn: ConnId) {
-        let Some(inbound) = self.state.inbound(conn) else {
+    /// Starts a connection whose stream is connected already.
+    fn start_adopted(&mut self, conn: ConnId, stream: Stream, decoder: Codec) -> io::Result<()> {
+        let local_addr = stream.local_addr()?;
+        self.register(conn, stream, decoder)?;
+        self.start_transport(conn, local_addr);
+        Ok(())
+    }
+
+    /// Handles readiness of a connecting socket: it is connected, has failed,
+    /// or is still connecting.
+    pub(super) fn complete_connect(&mut self, conn: ConnId) {
+        let Some(stream) = self.net.stream(conn) else {
             return;
         };
-        let outcome = inbound.stream.connected().and_then(|local_addr| {
-            local_addr
-                .map(|addr| {
-                    inbound
-                        .stream
-                        .set_up_outbound(&self.net.sockets)
-                        .map(|()| addr)
-                })
-                .transpose()
+        let outcome = stream.connected().and_then(|local_addr| {
+            let set_up = |addr| stream.set_options(&self.net.sockets).map(|()| addr);
+            local_addr.map(set_up).transpose()
         });
         match outcome {
-            // TCP lets a socket meet itself when it dials the port that it was given (RFC 9293, 3.5).
-            Ok(Some(local_addr)) if self.net.is_own_address(conn, local_addr) => {
+            // TCP connects a socket to itself when the destination is its own
+            // port (RFC 9293, 3.5).
+            Ok(Some(local_addr)) if self.net.is_self_connect(conn, local_addr) => {
                 self.net.end_self_connection(conn)
             }
-            Ok(Some(local_addr)) => self.connected(conn, local_addr),
+            Ok(Some(local_addr)) => self.start_transport(conn, local_addr),
             Ok(None) => {}
-            Err(error) => self.net.fail(conn, ConnectError::Io(error.kind())),
+            Err(error) => self
+                .net
+                .fail_connection(conn, ConnectError::Io((&error).into())),
         }
-    }
-
-    /// Registers a socket and gives it an inbound half.
-    pub(super) fn adopt(
-        &mut self,
-        conn: ConnId,
-        mut stream: Stream,
-        codec: Codec,
-    ) -> io::Result<()> {
-        self.net.registrar.add_stream(&mut stream, conn.token())?;
-        self.state.insert(InboundHalf {
-            id: conn,
-            stream,
-            codec,
-            partial: PartialFrame::default(),
-            secure: None,
-            readable: false,
-            writable: false,
-            finished: false,
-            queued: false,
-        });
-        Ok(())
     }
 }

@@ -1,37 +1,40 @@
-//! What the checks of a simulated world look at.
+//! Access for the checks of the simulator.
 
 use super::LoopState;
 use crate::id::ConnId;
+use crate::net::Net;
 use crate::session::REPLIES_MAX;
 
-/// The inbound half of a simulated connection, as far as its world's checks need it.
+/// The inbound half of a simulated connection, as the checks see it.
 pub(crate) struct InboundInspection<'a> {
     pub(crate) socket: crate::sys::sim::SocketId,
-    /// Bytes of messages that are not delivered yet.
+    /// Received bytes that were not delivered.
     pub(crate) partial: &'a [u8],
-    /// A whole message may be among them, that nobody has looked at.
+    /// `partial` may contain a complete message that was not decoded.
     pub(crate) is_unseen: bool,
-    /// Bytes that its session has sealed and that are still in the queue; `None` where none stands between any more.
+    /// The number of queued bytes that the session has sealed; `None` without a
+    /// session.
     pub(crate) batch: Option<usize>,
-    /// Its session has answered more than may wait, and has to be heard before more is received.
+    /// Reading waits until the answers of the session have been written.
     pub(crate) is_held: bool,
 }
 
 impl LoopState {
-    pub(crate) fn view(&self, conn: ConnId) -> Option<InboundInspection<'_>> {
+    pub(crate) fn view(&self, net: &Net, conn: ConnId) -> Option<InboundInspection<'_>> {
         let inbound = self.inbound.get(conn.slot())?.as_ref()?;
-        let socket = inbound.stream.sim_id().filter(|_| inbound.id == conn)?;
-        let secure = inbound.secure.as_ref();
+        let socket = net.stream(conn)?.sim_id().filter(|_| inbound.id == conn)?;
+        let channel = inbound.channel.as_ref();
         Some(InboundInspection {
             socket,
             partial: inbound.partial.as_slice(),
             is_unseen: inbound.partial.len() >= inbound.partial.need().max(1),
-            batch: secure.map(|secure| secure.batch()),
-            is_held: secure.is_some_and(|secure| secure.answers() > REPLIES_MAX),
+            batch: channel.map(|channel| channel.batch()),
+            is_held: channel.is_some_and(|channel| channel.answers() > REPLIES_MAX),
         })
     }
 
-    /// Tracked sends that were written and not answered yet, in their order.
+    /// Returns the tracked sends that were written and not reported yet, in
+    /// their order.
     pub(crate) fn answers_owed(&self) -> &[(ConnId, u64)] {
         &self.sent
     }

@@ -1,119 +1,80 @@
-//! One turn of the loop, in its order.
+//! One turn of the event loop.
 
 mod accept;
 mod call;
 mod close;
 mod commands;
 mod connect;
+mod inbound;
 #[cfg(feature = "sim")]
 mod inspect;
 mod read;
+mod read_close;
 mod seal;
 mod session;
 mod shutdown;
 mod timeouts;
 mod write;
+mod write_once;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use self::call::call_handler;
+use self::inbound::InboundHalf;
 #[cfg(feature = "sim")]
 pub(crate) use self::inspect::InboundInspection;
-use crate::buffers::{PartialFrame, ReadBuffer};
+use crate::buffers::ReadBuffer;
 use crate::command_queue::Inbox;
 use crate::connection::Lifecycle;
-use crate::framing::Codec;
 use crate::handler::Handler;
 use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
-use crate::net::Net;
-use crate::session::SessionChannel;
-use crate::sys::{Readiness, Stream};
+use crate::net::{Net, TurnCounts};
+use crate::sys::Readiness;
 
-/// How often a turn flushes and makes the callbacks that follow from it before it leaves the rest to the next turn.
+/// The maximum number of rounds of flushes and callbacks at the end of a turn.
+/// The next turn does the rest.
 const ROUNDS_MAX: usize = 4;
 
-/// What belongs to the loop and no handler ever sees.
+/// The state of the loop that no handler sees.
 #[derive(Debug)]
 pub(crate) struct LoopState {
-    /// The inbound half of every connection, by slot; `None` for a dial that has not begun and for free slots.
+    /// The inbound halves by slot. `None` for free slots and for connects that
+    /// have not started.
     inbound: Vec<Option<InboundHalf>>,
-    /// Connections to be looked at in this turn or the next, each once. Whoever stops before `WouldBlock` leaves the
-    /// connection here: the poller reports edges, and there will be no further one.
-    run: Vec<ConnId>,
-    /// Of those, the ones that have a step of their handshake to do: so many of them are taken a turn as the budget says.
-    handshakes: VecDeque<ConnId>,
-    /// Connections that used up their write budget: they are flushed at the end of the next turn.
-    unwritten: Vec<ConnId>,
-    /// Callbacks owed after a flush.
+    /// Connections to visit in this turn or the next, each once. A connection
+    /// that stops before `WouldBlock` stays here, because the poller reports
+    /// edges and no further one follows.
+    run_list: Vec<ConnId>,
+    /// Connections of the run list with a step of their handshake to do. The
+    /// budget limits how many are visited per turn.
+    handshake_list: VecDeque<ConnId>,
+    /// Connections that used up their write budget. They are flushed at the end
+    /// of the next turn.
+    over_write_budget: Vec<ConnId>,
+    /// Tracked sends that were written: `on_sent` is owed.
     sent: Vec<(ConnId, u64)>,
     drained: Vec<ConnId>,
-    /// Connections that are overdue and have something to be read.
+    /// Overdue connections with unread input.
     overdue_unread: Vec<ConnId>,
-    /// Ids whose slots are free at the end of the turn.
+    /// Ids whose slots are freed at the end of the turn.
     slots_to_free: Vec<ConnId>,
-    /// A shutdown that another thread has asked for, and how many commands were asked for before it.
+    /// A shutdown that another thread requested, and the number of commands to
+    /// run before it.
     pending_shutdown: Option<Duration>,
     commands_before_shutdown: usize,
-    /// Memory of the lists while they are worked off.
+    /// The memory of a list that is being processed, for reuse.
     scratch: Vec<ConnId>,
     pub(crate) started: bool,
-}
-
-/// The inbound half of a connection.
-pub(crate) struct InboundHalf {
-    id: ConnId,
-    stream: Stream,
-    codec: Codec,
-    partial: PartialFrame,
-    /// What stands between the wire and the framing; `None` for plain TCP.
-    secure: Option<Box<SessionChannel>>,
-    /// There may be something to read: set by an edge, cleared by a read that shows there is not.
-    readable: bool,
-    writable: bool,
-    /// The peer ended its side: read on to the end, no further edge will come.
-    finished: bool,
-    /// On the run list.
-    queued: bool,
-}
-
-impl InboundHalf {
-    /// Whether the beginning of a message, or of a record, waits for the rest.
-    fn has_partial(&self) -> bool {
-        let untaken = self.secure.as_ref().map_or(0, |secure| secure.wire.len());
-        self.partial.len() + untaken > 0
-    }
-
-    /// Whether nothing is to be received before the session's answers have left.
-    fn is_held(&self) -> bool {
-        self.secure
-            .as_ref()
-            .is_some_and(|secure| secure.is_behind())
-    }
-
-    /// The session's answers will never leave.
-    fn discard_answers(&mut self) {
-        if let Some(secure) = &mut self.secure {
-            secure.discard_answers();
-        }
-    }
-}
-
-impl std::fmt::Debug for InboundHalf {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inbound")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
 }
 
 impl LoopState {
     pub(crate) fn new() -> Self {
         Self {
             inbound: Vec::new(),
-            run: Vec::new(),
-            handshakes: VecDeque::new(),
-            unwritten: Vec::new(),
+            run_list: Vec::new(),
+            handshake_list: VecDeque::new(),
+            over_write_budget: Vec::new(),
             sent: Vec::new(),
             drained: Vec::new(),
             overdue_unread: Vec::new(),
@@ -125,19 +86,20 @@ impl LoopState {
         }
     }
 
-    /// Whether there is work that waits for no event and no deadline.
+    /// Returns whether there is work that needs no event and no deadline.
     pub(crate) fn has_work(&self) -> bool {
         !self.started
-            || !self.run.is_empty()
-            || !self.handshakes.is_empty()
-            || !self.unwritten.is_empty()
+            || !self.run_list.is_empty()
+            || !self.handshake_list.is_empty()
+            || !self.over_write_budget.is_empty()
             || !self.sent.is_empty()
             || !self.drained.is_empty()
     }
 
-    /// Notes a shutdown that is to follow the commands which wait now. Of several the first says after which, and the
-    /// shortest grace counts.
-    fn note_pending_shutdown(&mut self, asked: Option<Duration>, waiting: usize) {
+    /// Adds a shutdown that runs after the commands that wait now. With
+    /// several, the first one determines the number of commands, and the
+    /// shortest grace applies.
+    fn add_pending_shutdown(&mut self, asked: Option<Duration>, waiting: usize) {
         let Some(grace) = asked else { return };
         if self.pending_shutdown.is_none() {
             self.commands_before_shutdown = waiting;
@@ -148,23 +110,9 @@ impl LoopState {
         );
     }
 
-    fn inbound(&mut self, conn: ConnId) -> Option<&mut InboundHalf> {
-        self.inbound
-            .get_mut(conn.slot())?
-            .as_mut()
-            .filter(|inbound| inbound.id == conn)
-    }
-
-    fn insert(&mut self, inbound: InboundHalf) {
-        let slot = inbound.id.slot();
-        if slot >= self.inbound.len() {
-            self.inbound.resize_with(slot + 1, || None);
-        }
-        self.inbound[slot] = Some(inbound);
-    }
-
-    /// Writes an event down. Nothing is done about it here, so the order of events does not matter.
-    pub(crate) fn note(&mut self, net: &mut Net, ready: Readiness) {
+    /// Records an event. Nothing else happens here, so the order of events does
+    /// not matter.
+    pub(crate) fn note_event(&mut self, net: &mut Net, ready: Readiness) {
         if ready.token == WAKER_TOKEN {
             return;
         }
@@ -175,15 +123,15 @@ impl LoopState {
                 Some(listener) => listener.ready = true,
                 None => net.metrics.stale_events += 1,
             }
-            return net.revisit_listener(index);
+            return net.schedule_listener(index);
         }
         match self.inbound.get_mut(slot).and_then(Option::as_mut) {
             Some(inbound) if inbound.id.token() == ready.token => {
                 inbound.readable |= ready.readable || ready.finished;
                 inbound.writable |= ready.writable;
-                inbound.finished |= ready.finished;
-                if !std::mem::replace(&mut inbound.queued, true) {
-                    self.run.push(inbound.id);
+                inbound.read_closed_seen |= ready.finished;
+                if !std::mem::replace(&mut inbound.scheduled, true) {
+                    self.run_list.push(inbound.id);
                 }
             }
             _ => net.metrics.stale_events += 1,
@@ -191,16 +139,16 @@ impl LoopState {
     }
 
     /// Puts a connection on the run list, once.
-    fn enqueue(&mut self, conn: ConnId) {
+    fn schedule_visit(&mut self, conn: ConnId) {
         if let Some(inbound) = self.inbound(conn) {
-            if !std::mem::replace(&mut inbound.queued, true) {
-                self.run.push(conn);
+            if !std::mem::replace(&mut inbound.scheduled, true) {
+                self.run_list.push(conn);
             }
         }
     }
 }
 
-/// The loop at work: the parts of a node, borrowed side by side for one turn.
+/// The parts of a node, borrowed for one turn.
 pub(crate) struct EventLoop<'a, H> {
     pub(crate) state: &'a mut LoopState,
     pub(crate) buffer: &'a mut ReadBuffer,
@@ -209,61 +157,92 @@ pub(crate) struct EventLoop<'a, H> {
 }
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Everything a turn does after it has waited.
+    /// Runs a turn, after the poller has waited.
     pub(crate) fn turn(&mut self, inbox: &Inbox<H>) {
         self.net.metrics.turns += 1;
+        self.net.turn_counts = TurnCounts::default();
+        let commands = self.net.metrics.commands;
         if !std::mem::replace(&mut self.state.started, true) {
             self.call("on_start", None, H::on_start);
         }
-        self.carry_over();
+        self.resume_deferred_work();
         self.run_listeners();
         self.run_connections();
         self.run_commands(inbox);
-        self.run_deadlines();
+        self.run_timers();
         self.call("on_turn", None, H::on_turn);
-        self.flush_urgent();
-        self.begin_shutdown();
-        self.finish();
-        self.end_shutdown();
-        self.free();
+        self.start_shutdown();
+        self.flush_and_report();
+        self.complete_shutdown();
+        self.free_slots();
+        self.count_slow_turn(self.net.metrics.commands - commands);
     }
 
-    /// Takes up what the last turn left, and what was asked for since.
-    fn carry_over(&mut self) {
-        // Before the deadlines: one that was asked for long before the loop ran has not failed yet.
+    /// Counts and logs a turn that took longer than the configured time.
+    fn count_slow_turn(&mut self, commands: u64) {
+        let Some(limit) = self.net.config.slow_turn else {
+            return;
+        };
+        let now = self.net.registrar.now();
+        let took = now.saturating_duration_since(self.net.now);
+        if took <= limit {
+            return;
+        }
+        self.net.metrics.slow_turns += 1;
+        let (name, counts) = (&self.net.config.name, self.net.turn_counts);
+        let (messages, largest) = (counts.messages, counts.largest_batch);
+        let (batch, conn) = largest.map_or((0, String::new()), |(batch, conn)| {
+            (batch, format!(" on {conn}"))
+        });
+        log::debug!(
+            target: "peerloop",
+            "{name}: a turn took {took:?}: {messages} messages, {commands} commands, \
+             largest batch {batch}{conn}"
+        );
+    }
+
+    /// Continues what the last turn left, and starts the connects that were
+    /// requested since.
+    fn resume_deferred_work(&mut self) {
+        // Before the timers, because the connect timeout starts here and not
+        // with the request.
         self.start_connects();
-        self.net.work.dirty.append(&mut self.state.unwritten);
+        self.net
+            .work
+            .dirty
+            .append(&mut self.state.over_write_budget);
         self.flush_urgent();
     }
 
-    /// Looks at every connection that is on the run list now; those that are put there meanwhile wait for the next
-    /// turn.
+    /// Visits every connection that is on the run list now. A connection that
+    /// is added meanwhile waits for the next turn.
     fn run_connections(&mut self) {
-        self.revisit();
-        let mut run =
-            std::mem::replace(&mut self.state.run, std::mem::take(&mut self.state.scratch));
+        self.schedule_requested_visits();
+        let mut run = std::mem::replace(
+            &mut self.state.run_list,
+            std::mem::take(&mut self.state.scratch),
+        );
         for conn in run.drain(..) {
             if self.is_handshaking(conn) {
-                self.state.handshakes.push_back(conn);
+                self.state.handshake_list.push_back(conn);
             } else {
                 self.visit(conn);
             }
         }
         self.state.scratch = run;
-        for _ in 0..self.net.config.handshake_budget {
-            let Some(conn) = self.state.handshakes.pop_front() else {
+        for _ in 0..self.net.config.budget.handshake_steps {
+            let Some(conn) = self.state.handshake_list.pop_front() else {
                 break;
             };
             self.visit(conn);
         }
     }
 
-    /// Looks at a connection that was on the run list.
+    /// Visits a connection that was on the run list.
     fn visit(&mut self, conn: ConnId) {
         if let Some(inbound) = self.state.inbound(conn) {
-            inbound.queued = false;
+            inbound.scheduled = false;
             self.run_connection(conn);
-            self.flush_urgent();
         }
     }
 
@@ -272,31 +251,35 @@ impl<H: Handler> EventLoop<'_, H> {
         entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking)
     }
 
-    fn revisit(&mut self) {
-        while let Some(conn) = self.net.work.revisit.pop() {
-            self.state.enqueue(conn);
+    fn schedule_requested_visits(&mut self) {
+        while let Some(conn) = self.net.work.visits.pop() {
+            self.state.schedule_visit(conn);
         }
     }
 
-    /// Calls the handler. A panic ends the connection that it was called for, and a long call is counted, as the
-    /// configuration says. `None` if it panicked.
+    /// Calls the handler. Returns `None` if it panicked; then the connection
+    /// that it was called for has ended, or the panic is propagated, as the
+    /// configuration says.
     fn call<R>(
         &mut self,
         callback: &'static str,
         conn: Option<ConnId>,
         call: impl FnOnce(&mut H, &mut Net) -> R,
     ) -> Option<R> {
-        call_handler(self.net, self.handler, callback, conn, call)
+        let result = call_handler(self.net, self.handler, callback, conn, call);
+        self.flush_urgent();
+        result
     }
 
-    /// Flushes, reports what came of it, and goes on for as long as that leads to more, within bounds.
-    fn finish(&mut self) {
+    /// Flushes, makes the callbacks that follow, and repeats while that leads
+    /// to more work, up to [`ROUNDS_MAX`] times.
+    fn flush_and_report(&mut self) {
         for _ in 0..ROUNDS_MAX {
             self.start_connects();
             self.flush();
             self.report_flushed();
             self.report_ends();
-            // What ended may have left room in the queues for those that were refused.
+            // A connection that ended may have made room in the loop's limit.
             self.grant_quota();
             if self.net.work.connects.is_empty()
                 && self.net.work.dirty.is_empty()
@@ -306,12 +289,12 @@ impl<H: Handler> EventLoop<'_, H> {
                 break;
             }
         }
-        self.revisit();
+        self.schedule_requested_visits();
     }
 
-    fn free(&mut self) {
+    fn free_slots(&mut self) {
         for conn in self.state.slots_to_free.drain(..) {
-            self.net.free(conn);
+            self.net.free_slot(conn);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! From the socket to the handler.
+//! Reading plain connections and delivering messages.
 
 use std::io;
 
 use super::{EventLoop, LoopState, call_handler};
-use crate::config::HalfOpen;
-use crate::connection::{ConnEntry, Ending, Lifecycle};
+use crate::buffers::PartialFrame;
+use crate::connection::{Ending, Lifecycle};
 use crate::error::{DisconnectReason, FramingError};
 use crate::framing::{Flow, Outcome};
 use crate::handler::Handler;
@@ -12,38 +12,40 @@ use crate::id::ConnId;
 use crate::mutants::mutant;
 use crate::net::Net;
 
-/// What to do after one read.
+/// The next step after one read.
 #[derive(PartialEq, Eq)]
-enum Next {
-    /// There may be more to read.
+enum ReadStep {
+    /// More may be readable. The number of bytes counts against the budget.
     Read(usize),
-    /// Nothing is left, or nothing more is wanted now.
+    /// Nothing more is read in this visit.
     Stop,
 }
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Does for one connection whatever its readiness allows.
+    /// Handles the readiness of one connection.
     pub(super) fn run_connection(&mut self, conn: ConnId) {
         let Some(entry) = self.net.conns.get(conn) else {
             return;
         };
         if entry.lifecycle() == Lifecycle::Connecting {
-            self.finish_connect(conn);
+            self.complete_connect(conn);
             if self.is_handshaking(conn) {
-                // What arrived together with the connection is for a turn that has the budget.
-                return self.state.enqueue(conn);
+                // Bytes that arrived with the connection are read in a turn
+                // that has the budget.
+                return self.state.schedule_visit(conn);
             }
         }
-        // Output first: what leaves makes room, and a handler that answers would only queue behind it.
-        self.write_blocked(conn);
-        if self.deliver_stash(conn) {
-            self.conclude(conn);
+        // Writing comes first. It makes room in the queue, and a handler that
+        // answers would only append to it.
+        self.resume_write(conn);
+        if self.deliver_after_pause(conn) {
+            self.apply_session_end(conn);
             self.read(conn);
         }
     }
 
-    /// Delivers what a pause left behind. Whether to read on.
-    fn deliver_stash(&mut self, conn: ConnId) -> bool {
+    /// Delivers messages that a pause left. Returns whether to read on.
+    fn deliver_after_pause(&mut self, conn: ConnId) -> bool {
         if !self.wants_messages(conn) {
             return true;
         }
@@ -53,10 +55,10 @@ impl<H: Handler> EventLoop<'_, H> {
         if inbound.partial.len() < inbound.partial.need().max(1) {
             return true;
         }
-        self.deliver_from_stash(conn)
+        self.deliver_partial(conn)
     }
 
-    /// Whether messages of this connection may be delivered now.
+    /// Returns whether messages of this connection may be delivered now.
     pub(super) fn wants_messages(&self, conn: ConnId) -> bool {
         self.net
             .conns
@@ -64,95 +66,104 @@ impl<H: Handler> EventLoop<'_, H> {
             .is_some_and(|entry| entry.lifecycle() == Lifecycle::Open && !entry.paused)
     }
 
-    /// Reads until the socket is empty or the budget is used up, and delivers.
+    /// Reads and delivers until the socket is empty or the budget is used up.
     fn read(&mut self, conn: ConnId) {
-        let mut budget = self.net.config.read_budget;
+        let mut budget = self.net.config.budget.read_bytes;
         loop {
             let Some(entry) = self.net.conns.get(conn) else {
                 return;
             };
             let is_closing = matches!(entry.lifecycle(), Lifecycle::Closing(_));
-            let is_broken = entry.failure().is_some();
+            let is_broken = entry.write_failure().is_some();
             match entry.lifecycle() {
-                Lifecycle::Open if entry.paused => return self.look_for_end(conn),
+                Lifecycle::Open if entry.paused => return self.check_end_while_paused(conn),
                 Lifecycle::Handshaking | Lifecycle::Open | Lifecycle::Closing(_) => {}
                 Lifecycle::Connecting | Lifecycle::Ended(_) | Lifecycle::Released => return,
             }
             let Some(inbound) = self.state.inbound(conn) else {
                 return;
             };
-            // When what a session has to say has left, the write looks here again.
+            // The write that sends the session's answers schedules the next
+            // visit.
             if !inbound.readable {
                 return;
             }
-            if !is_closing && inbound.is_held() {
+            if !is_closing && inbound.defers_reads() {
                 if !is_broken {
                     return;
                 }
-                // It would wait for ever: nothing leaves any more.
+                // After a write failure the answers cannot be written any more.
                 inbound.discard_answers();
             }
             if budget == 0 {
                 self.net.metrics.read_budget_hits += 1;
-                if mutant!(ForgetRunList) {
-                    return;
-                }
-                return self.state.enqueue(conn);
+                mutant!(ForgetRunList => return);
+                return self.state.schedule_visit(conn);
             }
             match self.read_once(conn, budget) {
-                Next::Read(count) => budget = budget.saturating_sub(count),
-                Next::Stop => return,
+                ReadStep::Read(count) => budget = budget.saturating_sub(count),
+                ReadStep::Stop => return,
             }
         }
     }
 
-    fn read_once(&mut self, conn: ConnId, budget: usize) -> Next {
-        let Self { state, buffer, .. } = self;
-        let Some(inbound) = state.inbound(conn) else {
-            return Next::Stop;
+    fn read_once(&mut self, conn: ConnId, budget: usize) -> ReadStep {
+        let Self {
+            state, buffer, net, ..
+        } = self;
+        let entry = net.conns.get_mut(conn);
+        let stream = entry.and_then(|entry| entry.stream.as_mut());
+        let (Some(inbound), Some(stream)) = (state.inbound(conn), stream) else {
+            return ReadStep::Stop;
         };
-        let partial = match &inbound.secure {
+        let partial = match &inbound.channel {
             None => &inbound.partial,
-            Some(secure) => &secure.wire,
+            Some(channel) => &channel.wire,
         };
         let (front, room) = buffer.lend(partial);
         let room_len = room.len().min(budget);
-        match inbound.stream.read(&mut room[..room_len]) {
+        match stream.read(&mut room[..room_len]) {
             Ok(0) => {
                 inbound.readable = false;
                 self.stream_ended(conn);
-                Next::Stop
+                ReadStep::Stop
             }
             Ok(count) => {
-                // A short read shows that the socket is empty, and spares the read that would say so; but an end of
-                // stream that was signalled together with the data gives no second edge.
-                if count < room_len && (!inbound.finished || mutant!(StopOnShortRead)) {
+                // Where a short read shows that the socket is empty, it saves
+                // the read that would return `WouldBlock`. Elsewhere only that
+                // read re-arms the event. An end of stream that was reported
+                // with the data gives no second event.
+                let is_short = count < room_len && stream.short_read_is_empty();
+                if is_short && !inbound.read_closed_seen {
                     inbound.readable = false;
                 }
-                if inbound.secure.is_none() {
-                    self.received(conn, front, count);
+                mutant!(StopOnShortRead => inbound.readable &= count == room_len);
+                if inbound.channel.is_none() {
+                    self.deliver_received(conn, front, count);
                 } else {
-                    self.received_sealed(conn, front, count);
+                    self.receive_sealed(conn, front, count);
                 }
-                // What lay before it counts too: otherwise every full read would be followed by a tiny one.
-                Next::Read(front + count)
+                // The kept bytes count too. Otherwise every full read would be
+                // followed by a tiny one.
+                ReadStep::Read(front + count)
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Next::Read(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => ReadStep::Read(0),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 inbound.readable = false;
-                self.would_block(conn);
-                Next::Stop
+                self.handle_empty_socket(conn);
+                ReadStep::Stop
             }
             Err(error) => {
                 inbound.readable = false;
-                self.broken(conn, DisconnectReason::from_io(&error));
-                Next::Stop
+                self.end_broken(conn, DisconnectReason::from_io(&error));
+                ReadStep::Stop
             }
         }
     }
 
-    /// Delivers the frames of what was just read; `front` bytes of the stash lie before it.
-    fn received(&mut self, conn: ConnId, front: usize, count: usize) {
+    /// Delivers the messages of a read. The first `front` bytes of the buffer
+    /// are the kept partial message.
+    fn deliver_received(&mut self, conn: ConnId, front: usize, count: usize) {
         if !self.wants_messages(conn) {
             return;
         }
@@ -168,20 +179,21 @@ impl<H: Handler> EventLoop<'_, H> {
         if front < inbound.partial.len() {
             inbound.partial.append(buffer.filled(count));
             if inbound.partial.len() >= inbound.partial.need() {
-                self.deliver_from_stash(conn);
+                self.deliver_partial(conn);
             }
             return;
         }
         let (bytes, need) = (buffer.filled(front + count), inbound.partial.need());
         let (consumed, outcome) = deliver(state, net, *handler, conn, bytes, need);
-        match keep(state, conn, &bytes[consumed..], outcome) {
-            Some(error) => self.refuse(conn, error.into()),
+        match keep_rest(state, conn, &bytes[consumed..], outcome) {
+            Some(error) => self.end_malformed(conn, error.into()),
             None => self.note_read(conn, consumed),
         }
     }
 
-    /// Delivers the frames of the stash, in place. Whether to read on.
-    pub(super) fn deliver_from_stash(&mut self, conn: ConnId) -> bool {
+    /// Delivers the messages in the kept bytes, in place. Returns whether to
+    /// read on.
+    pub(super) fn deliver_partial(&mut self, conn: ConnId) -> bool {
         let Self {
             state,
             net,
@@ -191,29 +203,30 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(inbound) = state.inbound(conn) else {
             return false;
         };
-        // Taken out for the time being: the handler may have this very connection flushed.
+        // Taken out during the callbacks, because the handler may have this
+        // connection flushed.
         let mut partial = std::mem::take(&mut inbound.partial);
         let (bytes, need) = (partial.as_slice(), partial.need());
         let (consumed, outcome) = deliver(state, net, *handler, conn, bytes, need);
         match outcome {
             Outcome::Incomplete { need } => partial.consume(consumed, need),
-            Outcome::Stopped if mutant!(DeliverTwice) => partial.consume(0, 0),
-            Outcome::Stopped => partial.consume(consumed, 0),
+            Outcome::Stopped => {
+                mutant!(DeliverTwice => return restore_partial(state, conn, partial));
+                partial.consume(consumed, 0);
+            }
             Outcome::Bad(error) => {
-                self.refuse(conn, error.into());
+                self.end_malformed(conn, error.into());
                 return false;
             }
         }
-        if let Some(inbound) = state.inbound(conn) {
-            inbound.partial = partial;
-        }
+        restore_partial(state, conn, partial);
         self.note_read(conn, consumed);
         true
     }
 
-    /// Notes for the deadlines what a read brought.
+    /// Records for the timeouts what a read delivered.
     pub(super) fn note_read(&mut self, conn: ConnId, delivered: usize) {
-        let now = self.net.now;
+        let now = self.net.timestamp();
         let partial = self
             .state
             .inbound(conn)
@@ -223,90 +236,23 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// The peer sent what is no frame.
-    pub(super) fn refuse(&mut self, conn: ConnId, reason: DisconnectReason) {
+    /// Ends a connection whose peer sent a malformed frame.
+    pub(super) fn end_malformed(&mut self, conn: ConnId, reason: DisconnectReason) {
         log::debug!(target: "peerloop", "{}: {conn}: {reason}", self.net.config.name);
-        self.net.end(conn, Ending::Disconnected(reason));
-    }
-
-    /// The peer has ended its side, and everything that had arrived is delivered.
-    /// `cut_off` says that it was not allowed to.
-    pub(super) fn peer_finished(&mut self, conn: ConnId, cut_off: Option<DisconnectReason>) {
-        let (partial, is_secure) = self.state.inbound(conn).map_or((0, false), |inbound| {
-            (inbound.partial.len(), inbound.secure.is_some())
-        });
-        let Some(entry) = self.net.conns.get_mut(conn) else {
-            return;
-        };
-        let known = entry.peer_finished;
-        let reason = entry.finish(partial);
-        let reason = cut_off.unwrap_or(reason);
-        // A session's goodbye has left when the FIN has.
-        let nothing_left = !entry.has_output() && (!is_secure || entry.fin_sent);
-        let broken = entry.failure().is_some();
-        let is_clean = partial == 0 && cut_off.is_none() && !broken;
-        let half_open = entry.profile.half_open == HalfOpen::Allowed && is_clean;
-        match entry.lifecycle() {
-            Lifecycle::Open if half_open && known => self.look_for_reset(conn),
-            Lifecycle::Open if half_open && !entry.fin_sent => {
-                self.call("on_finished", Some(conn), |handler, net| {
-                    handler.on_finished(net, conn)
-                });
-                // The end and a reset after it may have come as one edge; then this is the only look there will be.
-                self.look_for_reset(conn);
-            }
-            Lifecycle::Open if !nothing_left && !broken => self.net.begin_closing(conn, reason),
-            Lifecycle::Closing(_) if !nothing_left => {}
-            _ => self.net.end(conn, Ending::Disconnected(reason)),
-        }
-    }
-
-    /// The peer had ended its side before, and something else has happened to it.
-    fn look_for_reset(&mut self, conn: ConnId) {
-        let error = self
-            .state
-            .inbound(conn)
-            .and_then(|inbound| inbound.stream.broken());
-        if let Some(error) = error {
-            self.broken(conn, DisconnectReason::from_io(&error));
-        }
-    }
-
-    /// A paused connection was reported ready. What it sent stays where it is; but when it has ended and nothing is
-    /// left to deliver, that is noticed.
-    fn look_for_end(&mut self, conn: ConnId) {
-        let Some(inbound) = self.state.inbound(conn) else {
-            return;
-        };
-        let partial = &inbound.partial;
-        if !inbound.finished || (partial.len() > 0 && partial.len() >= partial.need()) {
-            return;
-        }
-        match inbound.stream.is_at_end() {
-            Ok(true) => self.stream_ended(conn),
-            Ok(false) => {}
-            Err(error) => self.broken(conn, DisconnectReason::from_io(&error)),
-        }
-    }
-
-    fn broken(&mut self, conn: ConnId, error: DisconnectReason) {
-        let Some(entry) = self.net.conns.get(conn) else {
-            return;
-        };
-        let reason = entry.broken_by(error);
-        self.net.end(conn, Ending::Disconnected(reason));
-    }
-
-    /// The socket is empty. If a write has failed, that was all that had arrived.
-    fn would_block(&mut self, conn: ConnId) {
-        if let Some(failure) = self.net.conns.get(conn).and_then(ConnEntry::failure) {
-            self.net.end(conn, Ending::Disconnected(failure));
-        }
+        self.net.end_connection(conn, Ending::Disconnected(reason));
     }
 }
 
-/// Keeps what a batch left. The error, if that is no frame.
-pub(super) fn keep(
+/// Restores the bytes that were taken out for delivery. Always returns true.
+fn restore_partial(state: &mut LoopState, conn: ConnId, partial: PartialFrame) -> bool {
+    if let Some(inbound) = state.inbound(conn) {
+        inbound.partial = partial;
+    }
+    true
+}
+
+/// Keeps the bytes that a batch left. Returns the error of a malformed frame.
+pub(super) fn keep_rest(
     state: &mut LoopState,
     conn: ConnId,
     rest: &[u8],
@@ -321,7 +267,8 @@ pub(super) fn keep(
     None
 }
 
-/// Hands the frames at the start of `bytes` to the handler, for as long as it wants them; how many bytes they took.
+/// Delivers the messages at the start of `bytes` until the handler interrupts.
+/// Returns how many bytes they took.
 pub(super) fn deliver<H: Handler>(
     state: &mut LoopState,
     net: &mut Net,
@@ -333,45 +280,49 @@ pub(super) fn deliver<H: Handler>(
     let max = net
         .conns
         .get(conn)
-        .map_or(0, |entry| entry.profile.max_frame);
+        .map_or(0, |entry| entry.config.max_message_len);
     let mut consumed = 0;
     loop {
         let Some(inbound) = state.inbound(conn) else {
             return (consumed, Outcome::Stopped);
         };
-        net.work.current = Some(conn);
+        net.work.batch.conn = Some(conn);
         net.work.interrupt = false;
-        // One call for the whole batch: neither the clock nor the guard against panics is paid for per message.
+        // One guarded call for the whole batch: the clock is not read and no
+        // panic guard is set up for each message.
         let batch = call_handler(net, handler, "on_message", Some(conn), |handler, net| {
             inbound
                 .codec
-                .decode(&bytes[consumed..], need, max, |frame| {
-                    handler.on_message(net, conn, frame);
-                    if net.work.interrupt && !mutant!(DeliverAfterClose) {
+                .decode(&bytes[consumed..], need, max, |message, end| {
+                    net.work.batch.messages += 1;
+                    net.work.batch.bytes = end;
+                    handler.on_message(net, conn, message);
+                    mutant!(DeliverAfterClose => net.work.interrupt = false);
+                    if net.work.interrupt {
                         Flow::Stop
                     } else {
                         Flow::Continue
                     }
                 })
         });
-        net.work.current = None;
-        // After a panic the connection has ended, and what is left of it is nobody's any more.
+        net.end_batch();
+        // The panic ended the connection. The rest of its bytes is discarded.
         let Some(batch) = batch else {
             return (bytes.len(), Outcome::Stopped);
         };
-        net.count_received(conn, batch.frames, batch.consumed);
         consumed += batch.consumed;
         if batch.outcome != Outcome::Stopped {
             return (consumed, batch.outcome);
         }
         state.flush_urgent(net);
         match net.conns.get(conn) {
-            // Only a flush was asked for.
+            // The batch was interrupted for a flush only.
             Some(entry) if entry.lifecycle() == Lifecycle::Open && !entry.paused => need = 0,
             Some(entry) if entry.lifecycle() == Lifecycle::Open => {
                 return (consumed, Outcome::Stopped);
             }
-            // Closed in the meantime: what is left is nobody's any more.
+            // The handler closed the connection. The rest of its bytes is
+            // discarded.
             _ => return (bytes.len(), Outcome::Stopped),
         }
     }

@@ -1,17 +1,17 @@
-//! From a queue through the session to the socket.
+//! Writing connections with a session.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 
 use super::InboundHalf;
-use super::write::Flushed;
+use super::write_once::{Flushed, write_once};
 use crate::buffers::BlockPool;
 use crate::connection::ConnEntry;
-use crate::error::{DisconnectReason, SessionError};
+use crate::error::SessionError;
 use crate::metrics::Metrics;
 use crate::session::SessionChannel;
-use crate::sys::Stream;
 
-/// Writes until nothing is left to seal and to say, the socket is full, or the budget is used up.
+/// Seals and writes until the queue and the session's output are empty, the
+/// socket is full, or the budget is used up.
 pub(super) fn write_sealed(
     entry: &mut ConnEntry,
     inbound: &mut InboundHalf,
@@ -19,69 +19,68 @@ pub(super) fn write_sealed(
     metrics: &mut Metrics,
     pool: &mut BlockPool,
 ) -> Flushed {
-    let InboundHalf { secure, stream, .. } = inbound;
-    let Some(secure) = secure else {
+    let Some(channel) = &mut inbound.channel else {
         return Flushed::All;
     };
     let mut budget = budget;
     let flushed = loop {
-        match write_out(entry, secure, stream, &mut budget, metrics) {
-            Flushed::All => secure.settle(entry.queue.as_deref_mut(), pool),
+        match write_sealed_bytes(entry, channel, &mut budget, metrics) {
+            Flushed::All => channel.settle(entry.queue.as_deref_mut(), pool),
             other => break other,
         }
-        match prepare(entry, secure, pool) {
+        match seal_next(entry, channel, pool) {
             Ok(true) => {}
             Ok(false) => break Flushed::All,
-            Err(error) => break Flushed::Unsealed(error),
+            Err(error) => break Flushed::SealFailed(error),
         }
     };
-    entry.session_has_output = !secure.unwritten().is_empty();
+    entry.session_has_output = !channel.unwritten().is_empty();
     flushed
 }
 
-/// Writes what has been sealed already.
-fn write_out(
+/// Writes the session's output.
+fn write_sealed_bytes(
     entry: &mut ConnEntry,
-    secure: &mut SessionChannel,
-    stream: &mut Stream,
+    channel: &mut SessionChannel,
     budget: &mut usize,
     metrics: &mut Metrics,
 ) -> Flushed {
-    while !secure.unwritten().is_empty() {
+    let Some(stream) = &mut entry.stream else {
+        return Flushed::Blocked;
+    };
+    while !channel.unwritten().is_empty() {
         if *budget == 0 {
-            return Flushed::Budget;
+            return Flushed::OverBudget;
         }
-        let bytes = secure.unwritten();
+        let bytes = channel.unwritten();
         let offered = bytes.len().min(*budget);
-        match stream.write(&[IoSlice::new(&bytes[..offered])]) {
-            Ok(0) => return Flushed::Failed(DisconnectReason::Io(io::ErrorKind::WriteZero)),
+        let slices = [IoSlice::new(&bytes[..offered])];
+        match write_once(stream, &slices, offered, metrics) {
             Ok(written) => {
-                metrics.partial_writes += u64::from(written < offered);
                 entry.written += written as u32;
                 *budget -= written;
-                secure.advance(written);
+                channel.advance(written);
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Flushed::Failed(DisconnectReason::from_io(&error)),
+            Err(stopped) => return stopped,
         }
     }
     Flushed::All
 }
 
-/// Has the session prepare what comes next; whether there is anything.
-fn prepare(
+/// Has the session seal the next batch or append its close notification.
+/// Returns whether there is anything to write.
+fn seal_next(
     entry: &ConnEntry,
-    secure: &mut SessionChannel,
+    channel: &mut SessionChannel,
     pool: &mut BlockPool,
 ) -> Result<bool, SessionError> {
-    if secure.has_failed() || entry.is_unopened() {
+    if channel.has_failed() || entry.is_unopened() {
         return Ok(false);
     }
     match &entry.queue {
-        Some(queue) if !queue.is_empty() => secure.seal(queue, pool)?,
-        _ if entry.is_last_flush() => secure.say_goodbye(),
+        Some(queue) if !queue.is_empty() => channel.seal(queue, pool)?,
+        _ if entry.is_last_flush() => channel.close_notify(),
         _ => {}
     }
-    Ok(!secure.unwritten().is_empty())
+    Ok(!channel.unwritten().is_empty())
 }

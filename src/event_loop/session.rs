@@ -1,161 +1,184 @@
-//! From the wire through the session to the handler.
+//! The transport of a new connection, and reading connections with a session.
 
 use std::net::SocketAddr;
 
-use super::read::{deliver, keep};
+use super::read::{deliver, keep_rest};
 use super::{EventLoop, InboundHalf};
 use crate::buffers::PartialFrame;
-use crate::connection::Lifecycle;
-use crate::error::{ConnectError, DisconnectReason};
+use crate::connection::{ConnEntry, Ending, Lifecycle};
+use crate::error::{ConnectError, TransportError};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::mutants::mutant;
-use crate::session::SessionChannel;
-use crate::session::Stage;
+use crate::session::{SessionChannel, Stage, Transport};
 
-/// What a step of the session brought.
+/// The plaintext of one call of the session.
 #[derive(Default)]
-struct Step {
-    /// The first `lead` bytes are what was left of earlier messages.
+struct Received {
+    /// The first `partial_len` bytes are the kept part of an incomplete
+    /// message.
     plaintext: Vec<u8>,
-    lead: usize,
+    partial_len: usize,
 }
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// The TCP connection is made: asks for a session, and opens the connection if there is none.
-    pub(super) fn connected(&mut self, conn: ConnId, local_addr: SocketAddr) {
-        self.net.begin_handshake(conn, local_addr);
-        let session = self.call("session", Some(conn), |handler, net| {
-            handler.session(net, conn)
+    /// Asks the handler for the transport of a TCP connection that is
+    /// established. Opens the connection if it is plain.
+    pub(super) fn start_transport(&mut self, conn: ConnId, local_addr: SocketAddr) {
+        self.net.start_handshake(conn, local_addr);
+        let Some(entry) = self.net.conns.get(conn) else {
+            return;
+        };
+        let (info, require_session) = (entry.info(), entry.config.require_session);
+        let transport = self.call("transport", Some(conn), |handler, net| {
+            handler.transport(net, conn, &info)
         });
-        // The handler may have given the connection up, or panicked.
+        // The handler may have closed the connection, or panicked.
         if !self.is_handshaking(conn) {
             return;
         }
-        match session {
-            Some(Ok(Some(session))) => {
-                self.start_session(conn, SessionChannel::new(session, self.net.config.panics))
+        let error = match transport {
+            Some(Ok(Transport::Session(session))) => {
+                let channel = SessionChannel::new(session, self.net.config.on_panic);
+                return self.start_session(conn, channel);
             }
-            Some(Ok(None)) => self.opened(conn),
-            Some(Err(error)) => self.net.fail(conn, ConnectError::Io(error.kind())),
-            None => {}
-        }
+            Some(Ok(Transport::Plain)) if require_session => TransportError::SessionRequired,
+            Some(Ok(Transport::Plain)) => return self.report_connect(conn),
+            Some(Err(error)) => {
+                let name = &self.net.config.name;
+                log::debug!(target: "peerloop", "{name}: {conn}: transport: {error}");
+                TransportError::Handler
+            }
+            None => return,
+        };
+        self.net
+            .fail_connection(conn, ConnectError::Transport(error));
     }
 
-    fn start_session(&mut self, conn: ConnId, mut secure: SessionChannel) {
-        // An error is found with the session, below.
-        let _ = secure.start();
+    fn start_session(&mut self, conn: ConnId, mut channel: SessionChannel) {
+        // The channel keeps the error, and the step below handles it.
+        let _ = channel.start();
         if let Some(inbound) = self.state.inbound(conn) {
-            inbound.secure = Some(Box::new(secure));
+            inbound.channel = Some(Box::new(channel));
         }
-        self.net.arm(conn);
-        self.follow(conn, &Step::default());
+        self.net.arm_deadline(conn);
+        self.apply_session_step(conn, &Received::default());
     }
 
-    /// Passes what was just read through the session; `front` bytes that it had not taken lie before it.
-    pub(super) fn received_sealed(&mut self, conn: ConnId, front: usize, count: usize) {
+    /// Passes a read through the session. The session had not taken the first
+    /// `front` bytes of the buffer before.
+    pub(super) fn receive_sealed(&mut self, conn: ConnId, front: usize, count: usize) {
         if !self.is_handshaking(conn) && !self.is_open(conn) {
             return;
         }
         let (bytes, plaintext) = self.buffer.filled_and_plaintext(front + count);
-        let step = match self.state.inbound(conn) {
+        let received = match self.state.inbound(conn) {
             Some(inbound) => unseal(inbound, bytes, front, plaintext),
             None => return,
         };
-        self.follow(conn, &step);
-        self.buffer.put_plaintext(step.plaintext);
+        self.apply_session_step(conn, &received);
+        self.buffer.put_plaintext(received.plaintext);
     }
 
-    /// Does what follows from a step of the session, in the order in which it happened: the end of the handshake,
-    /// messages, the peer's goodbye, a failure.
-    fn follow(&mut self, conn: ConnId, step: &Step) {
-        let Some(secure) = self.state.inbound(conn).and_then(|i| i.secure.as_ref()) else {
+    /// Applies a step of the session in its order: the end of the handshake,
+    /// messages, the peer's close notification, a failure.
+    fn apply_session_step(&mut self, conn: ConnId, received: &Received) {
+        let Some(channel) = self.state.inbound(conn).and_then(|i| i.channel.as_ref()) else {
             return;
         };
-        let (stage, has_failed) = (secure.stage(), secure.has_failed());
+        let (stage, has_failed) = (channel.stage(), channel.has_failed());
         self.net
-            .note_session_output(conn, !secure.unwritten().is_empty());
-        let is_agreed = match stage {
+            .note_session_output(conn, !channel.unwritten().is_empty());
+        let is_complete = match stage {
             Stage::Handshaking => false,
             Stage::Transparent => !has_failed,
-            // An error came after the end of the handshake, which it only happened to arrive with.
+            // An error after the end of the handshake does not undo it, even if
+            // both arrived together.
             Stage::Established | Stage::Finished => true,
         };
-        if is_agreed && self.is_handshaking(conn) {
-            self.establish(conn, stage);
+        if is_complete && self.is_handshaking(conn) {
+            self.complete_handshake(conn, stage);
         }
-        self.deliver_plaintext(conn, step);
-        self.conclude(conn);
+        self.deliver_plaintext(conn, received);
+        self.apply_session_end(conn);
     }
 
-    /// Ends the connection if its session has come to an end, by a failure or by the peer's goodbye. What a pause holds back
-    /// is delivered before that.
-    pub(super) fn conclude(&mut self, conn: ConnId) {
+    /// Ends the connection if its session has failed, or if the peer's close
+    /// notification has arrived. Messages that a pause holds back are delivered
+    /// first.
+    pub(super) fn apply_session_end(&mut self, conn: ConnId) {
         let Some(inbound) = self.state.inbound(conn) else {
             return;
         };
-        let Some(secure) = &inbound.secure else {
+        let Some(channel) = &inbound.channel else {
             return;
         };
         let Some(entry) = self.net.conns.get_mut(conn) else {
             return;
         };
-        let (error, stage) = (secure.error(), secure.stage());
+        let (error, stage) = (channel.error(), channel.stage());
         if entry.paused && inbound.partial.len() > 0 && entry.lifecycle() == Lifecycle::Open {
             entry.sealing_failed |= error.is_some();
             return;
         }
-        let is_news = entry.lifecycle() == Lifecycle::Open && !entry.peer_finished;
+        let is_first = entry.lifecycle() == Lifecycle::Open && !entry.read_closed;
         if let Some(error) = error {
             log::debug!(target: "peerloop", "{}: {conn}: session: {error}", self.net.config.name);
             self.net.fail_session(conn, error);
-        } else if stage == Stage::Finished && is_news {
-            self.peer_finished(conn, None);
+        } else if stage == Stage::Finished && is_first {
+            self.handle_read_closed(conn, None);
         }
     }
 
-    /// The handshake is over. A session that stands in nobody's way any more goes; what it has still to say is sent
-    /// before everything else.
-    fn establish(&mut self, conn: ConnId, stage: Stage) {
+    /// Completes the handshake. A transparent session is removed, and its last
+    /// output is sent before any message.
+    fn complete_handshake(&mut self, conn: ConnId, stage: Stage) {
         let Some(inbound) = self.state.inbound(conn) else {
             return;
         };
-        let identity = match inbound.secure.as_mut().map(|secure| secure.identity()) {
+        let identity = match inbound.channel.as_mut().map(|channel| channel.identity()) {
             Some(Ok(identity)) => identity,
             Some(Err(error)) => return self.net.fail_session(conn, error),
             None => None,
         };
-        let over = inbound.secure.take_if(|_| stage == Stage::Transparent);
-        if let Some(secure) = over {
+        let removed = inbound.channel.take_if(|_| stage == Stage::Transparent);
+        if let Some(channel) = removed {
             self.net.note_session_output(conn, false);
-            self.net.queue_bytes(conn, secure.unwritten());
+            self.net.queue_session_output(conn, channel.unwritten());
         }
         if let Some(entry) = self.net.conns.get_mut(conn) {
             entry.set_identity(identity);
         }
-        self.opened(conn);
+        self.report_connect(conn);
     }
 
-    fn opened(&mut self, conn: ConnId) {
-        self.net.open(conn);
+    fn report_connect(&mut self, conn: ConnId) {
+        self.net.open_connection(conn);
         self.call("on_connect", Some(conn), |handler, net| {
             handler.on_connect(net, conn)
         });
-        self.flush_urgent();
+        if !self.net.waiters.is_empty() {
+            let lifecycle = self.net.conns.get(conn).map(ConnEntry::lifecycle);
+            let outcome = match lifecycle {
+                Some(Lifecycle::Ended(Ending::Disconnected(reason))) => Err(reason.into()),
+                _ => Ok(conn),
+            };
+            self.net.answer_connect(conn, outcome);
+        }
     }
 
-    fn is_open(&self, conn: ConnId) -> bool {
+    pub(super) fn is_open(&self, conn: ConnId) -> bool {
         let entry = self.net.conns.get(conn);
         entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Open)
     }
 
-    fn deliver_plaintext(&mut self, conn: ConnId, step: &Step) {
-        let fresh = &step.plaintext[step.lead..];
+    fn deliver_plaintext(&mut self, conn: ConnId, received: &Received) {
+        let new_bytes = &received.plaintext[received.partial_len..];
         if !self.is_open(conn) {
             return;
         }
-        if fresh.is_empty() {
-            // The beginning of a record is the beginning of a message.
+        if new_bytes.is_empty() {
+            // An incomplete record counts as an incomplete message.
             return self.note_read(conn, 0);
         }
         let wants_messages = self.wants_messages(conn);
@@ -168,75 +191,68 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(inbound) = state.inbound(conn) else {
             return;
         };
-        if !wants_messages || step.lead < inbound.partial.len() {
-            inbound.partial.append(fresh);
+        if !wants_messages || received.partial_len < inbound.partial.len() {
+            inbound.partial.append(new_bytes);
             if wants_messages && inbound.partial.len() >= inbound.partial.need() {
-                self.deliver_from_stash(conn);
+                self.deliver_partial(conn);
             }
             return;
         }
         let need = inbound.partial.need();
-        let (consumed, outcome) = deliver(state, net, *handler, conn, &step.plaintext, need);
-        match keep(state, conn, &step.plaintext[consumed..], outcome) {
-            Some(error) => self.refuse(conn, error.into()),
+        let (consumed, outcome) = deliver(state, net, *handler, conn, &received.plaintext, need);
+        match keep_rest(state, conn, &received.plaintext[consumed..], outcome) {
+            Some(error) => self.end_malformed(conn, error.into()),
             None => self.note_read(conn, consumed),
         }
     }
-
-    /// The stream has ended; whether it was allowed to, the session knows.
-    pub(super) fn stream_ended(&mut self, conn: ConnId) {
-        // Once this node closes, the session sees nothing of what arrives, a goodbye included.
-        // After a failed write, that it was reset says more than that it ended.
-        let entry = self.net.conns.get(conn);
-        let is_broken = entry.is_some_and(|entry| entry.failure().is_some());
-        let asks = !is_broken && (self.is_handshaking(conn) || self.is_open(conn));
-        let secure = self.state.inbound(conn).and_then(|i| i.secure.as_mut());
-        let secure = secure.filter(|_| asks);
-        let cut_off = secure.and_then(|secure| secure.wire_ended().err());
-        // It has failed and seals nothing any more: what is queued will not leave.
-        if let (Some(_), Some(entry)) = (cut_off, self.net.conns.get_mut(conn)) {
-            entry.sealing_failed = true;
-        }
-        self.peer_finished(conn, cut_off.map(DisconnectReason::Session));
-    }
 }
 
-/// Has the session take what it can of `bytes`; `front` of them are what it had left.
-fn unseal(inbound: &mut InboundHalf, bytes: &[u8], front: usize, mut plaintext: Vec<u8>) -> Step {
-    let lead = if inbound.partial.is_short() {
+/// Passes `bytes` to the session, of which it had not taken the first `front`.
+fn unseal(
+    inbound: &mut InboundHalf,
+    bytes: &mut [u8],
+    front: usize,
+    mut plaintext: Vec<u8>,
+) -> Received {
+    let partial_len = if inbound.partial.is_short() {
         plaintext.extend_from_slice(inbound.partial.as_slice());
         plaintext.len()
     } else {
         0
     };
-    let mut step = Step { plaintext, lead };
-    let Some(secure) = &mut inbound.secure else {
-        return step;
+    let mut received = Received {
+        plaintext,
+        partial_len,
     };
-    if secure.has_failed() || secure.stage() == Stage::Finished {
-        return step;
+    let Some(channel) = &mut inbound.channel else {
+        return received;
+    };
+    if channel.has_failed() || channel.stage() == Stage::Finished {
+        return received;
     }
-    let kept: PartialFrame;
+    let mut kept: PartialFrame;
     let mut bytes = bytes;
-    if front < secure.wire.len() {
-        secure.wire.append(bytes);
-        kept = std::mem::take(&mut secure.wire);
-        bytes = kept.as_slice();
+    if front < channel.wire.len() {
+        channel.wire.append(bytes);
+        kept = std::mem::take(&mut channel.wire);
+        bytes = kept.as_mut_slice();
     }
-    let rest = match secure.receive(bytes, &mut step.plaintext) {
+    let rest: &[u8] = match channel.receive(bytes, &mut received.plaintext) {
         Ok(taken) => &bytes[taken..],
         Err(_) => &[],
     };
-    match secure.stage() {
-        Stage::Transparent if mutant!(DropAfterHandshake) => {}
-        Stage::Transparent => step.plaintext.extend_from_slice(rest),
-        // What follows a goodbye is nobody's.
+    match channel.stage() {
+        Stage::Transparent => {
+            received.plaintext.extend_from_slice(rest);
+            mutant!(DropAfterHandshake => received.plaintext.truncate(received.plaintext.len() - rest.len()));
+        }
+        // Bytes after the close notification are discarded.
         Stage::Finished => {}
         Stage::Handshaking | Stage::Established => {
-            secure.wire.replace(rest, 0);
-            return step;
+            channel.wire.replace(rest, 0);
+            return received;
         }
     }
-    secure.wire = PartialFrame::default();
-    step
+    channel.wire = PartialFrame::default();
+    received
 }

@@ -1,4 +1,4 @@
-//! The end of a node that was asked for: its beginning, and what is left when the grace is over.
+//! Shutdown of a node: closing everything, and ending the rest after the grace.
 
 use super::EventLoop;
 use crate::connection::{Ending, Lifecycle};
@@ -7,8 +7,8 @@ use crate::handler::Handler;
 use crate::id::ConnId;
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Carries out a shutdown that was asked for: nobody new, and everybody out.
-    pub(super) fn begin_shutdown(&mut self) {
+    /// Starts a requested shutdown: closes the listeners and all connections.
+    pub(super) fn start_shutdown(&mut self) {
         let Some(stopping) = &mut self.net.stopping else {
             return;
         };
@@ -18,7 +18,7 @@ impl<H: Handler> EventLoop<'_, H> {
         let listeners: Vec<usize> = self.net.listeners.iter().map(|(index, _)| index).collect();
         listeners
             .into_iter()
-            .for_each(|index| self.net.drop_listener(index));
+            .for_each(|index| self.net.remove_listener(index));
         let conns: Vec<_> = self
             .net
             .conns
@@ -28,24 +28,25 @@ impl<H: Handler> EventLoop<'_, H> {
         for (conn, state) in conns {
             match state {
                 Lifecycle::Connecting | Lifecycle::Handshaking => {
-                    self.net.fail(conn, ConnectError::ShuttingDown);
+                    self.net.fail_connection(conn, ConnectError::ShuttingDown);
                 }
-                Lifecycle::Open => self.net.begin_closing(conn, DisconnectReason::Shutdown),
+                Lifecycle::Open => self.net.start_closing(conn, DisconnectReason::Shutdown),
                 Lifecycle::Closing(_) | Lifecycle::Ended(_) | Lifecycle::Released => {}
             }
         }
     }
 
-    /// When the grace is over, ends what is left. Everything has had its flush by then, even with a grace of zero.
-    pub(super) fn end_shutdown(&mut self) {
+    /// Ends the remaining connections when the grace is over. Each has been
+    /// flushed by then, even with a grace of zero.
+    pub(super) fn complete_shutdown(&mut self) {
         let (stopping, now) = (self.net.stopping, self.net.now);
         if !stopping.is_some_and(|stopping| stopping.begun && stopping.by <= now) {
             return;
         }
-        let left: Vec<ConnId> = self.net.conns.iter().map(|(conn, _)| conn).collect();
-        for conn in left {
+        let remaining: Vec<ConnId> = self.net.conns.iter().map(|(conn, _)| conn).collect();
+        for conn in remaining {
             self.net
-                .end(conn, Ending::Disconnected(DisconnectReason::Shutdown));
+                .end_connection(conn, Ending::Disconnected(DisconnectReason::Shutdown));
         }
         self.report_ends();
     }

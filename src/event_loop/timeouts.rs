@@ -1,6 +1,4 @@
-//! Timers, and connections that are overdue.
-
-use std::time::Instant;
+//! Timers and connections that are overdue.
 
 use super::EventLoop;
 use crate::connection::ConnEntry;
@@ -9,54 +7,75 @@ use crate::id::{ConnId, TimerId};
 use crate::net::Due;
 
 impl<H: Handler> EventLoop<'_, H> {
-    pub(super) fn run_deadlines(&mut self) {
-        let (now, mark) = (self.net.now, self.net.deadlines.mark());
-        while let Some((slot, serial, due)) = self.net.deadlines.pop_due(now, mark) {
+    pub(super) fn run_timers(&mut self) {
+        let (now, mark) = (self.net.now, self.net.timers.mark());
+        let next_due = |due: &Due, at| due.next_due(at, now);
+        while let Some((slot, serial, due)) = self.net.timers.pop_due(now, mark, next_due) {
             match due {
-                Due::Timer(key) => {
-                    let timer = TimerId { slot, serial };
-                    self.call("on_timer", None, |handler, net| {
-                        handler.on_timer(net, timer, key)
-                    });
-                    self.flush_urgent();
+                Due::Timer(key) => self.fire_timer(TimerId { slot, serial }, key),
+                Due::Interval(interval) => {
+                    let serial = interval.serial;
+                    self.fire_timer(TimerId { slot, serial }, interval.key);
                 }
-                Due::Connection(conn) => self.look_at(conn, now),
-                Due::Listener(index) => self.end_pause(index),
-                // The wait is over; the end of the turn does the rest.
+                Due::ConnTimer(conn, key) => self.fire_conn_timer(conn, key),
+                Due::Connection(conn) => self.check_timeouts(conn),
+                Due::Listener(index) => self.resume_listener(index),
+                // `complete_shutdown` acts on it at the end of the turn.
                 Due::Shutdown => {}
-                Due::Retry => self.net.retry(),
+                Due::CommandRetry => self.net.retry_commands(),
             }
         }
-        // Only now: a deadline that is over would hide all others from the loop above.
+        // Armed after the loop above. A deadline in the past would come before
+        // all others in it.
         while let Some(conn) = self.state.overdue_unread.pop() {
-            self.net.arm(conn);
+            self.net.arm_deadline(conn);
         }
     }
 
-    /// Ends a connection that is overdue. Mostly it is not: traffic moves no deadline, so what comes up is looked at
-    /// and put back.
-    fn look_at(&mut self, conn: ConnId, now: Instant) {
+    fn fire_timer(&mut self, timer: TimerId, key: u64) {
+        self.call("on_timer", None, |handler, net| {
+            handler.on_timer(net, timer, key);
+        });
+    }
+
+    fn fire_conn_timer(&mut self, conn: ConnId, key: u64) {
+        let Some(entry) = self.net.conns.get_mut(conn) else {
+            return;
+        };
+        entry.remove_timer(key);
+        self.call("on_conn_timer", Some(conn), |handler, net| {
+            handler.on_conn_timer(net, conn, key);
+        });
+    }
+
+    /// Ends a connection if it is overdue. Usually it is not, because traffic
+    /// does not move the deadline. Then the deadline is armed again.
+    fn check_timeouts(&mut self, conn: ConnId) {
+        let now = self.net.timestamp();
         let Some(entry) = self.net.conns.get_mut(conn) else {
             return;
         };
         entry.set_deadline(None);
         if entry.is_stalled(now) {
-            // Linux tells of room only once a third of the socket's buffer is free (tcp_sock.h, sk_stream_is_writeable):
-            // who reads slowly may have taken much without an edge, so the socket is asked before it is judged.
+            // Linux reports writability only once a third of the socket's
+            // buffer is free (tcp_sock.h, sk_stream_is_writeable). A slow
+            // reader may have made room without an edge, so a write is tried
+            // before the connection is ended.
             entry.blocked = false;
             self.state.write(self.net, conn);
         }
         let is_unread = self
             .state
             .inbound(conn)
-            .is_some_and(|inbound| inbound.queued);
+            .is_some_and(|inbound| inbound.scheduled);
         match self.net.conns.get(conn).and_then(ConnEntry::due) {
-            // What it has sent may be waiting for a budget of ours; it is judged when that has been read.
+            // Its input may wait for the read budget. It is checked again after
+            // that is read.
             Some((at, ending)) if at <= now && is_unread && ending.is_for_silence() => {
                 self.state.overdue_unread.push(conn);
             }
-            Some((at, ending)) if at <= now => self.net.end(conn, ending),
-            _ => self.net.arm(conn),
+            Some((at, ending)) if at <= now => self.net.end_connection(conn, ending),
+            _ => self.net.arm_deadline(conn),
         }
     }
 }

@@ -1,9 +1,10 @@
-//! From the queues to the sockets.
+//! Writing queues to sockets.
 
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 
 use super::seal::write_sealed;
-use super::{EventLoop, InboundHalf, LoopState};
+use super::write_once::{Flushed, write_once};
+use super::{EventLoop, LoopState};
 use crate::buffers::{BlockPool, SLICES_MAX};
 use crate::connection::{AfterFlush, ConnEntry, Ending, Lifecycle};
 use crate::error::{DisconnectReason, SessionError};
@@ -13,21 +14,8 @@ use crate::metrics::Metrics;
 use crate::mutants::mutant;
 use crate::net::Net;
 
-/// How a flush of one connection ended.
-pub(super) enum Flushed {
-    /// Nothing is queued any more.
-    All,
-    /// The socket takes no more; an edge will come.
-    Blocked,
-    /// The budget is used up, the socket may take more.
-    Budget,
-    Failed(DisconnectReason),
-    /// The session could not seal what is queued.
-    Unsealed(SessionError),
-}
-
 impl<H: Handler> EventLoop<'_, H> {
-    /// Writes to every connection that has something to say, each once.
+    /// Writes every dirty connection once.
     pub(super) fn flush(&mut self) {
         let scratch = std::mem::take(&mut self.state.scratch);
         let mut dirty = std::mem::replace(&mut self.net.work.dirty, scratch);
@@ -47,29 +35,31 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Writes on where the socket was full and has room again.
-    pub(super) fn write_blocked(&mut self, conn: ConnId) {
+    /// Continues to write where the socket was full and has room again.
+    pub(super) fn resume_write(&mut self, conn: ConnId) {
         let Some(inbound) = self.state.inbound(conn) else {
             return;
         };
-        let writable = std::mem::take(&mut inbound.writable) && !mutant!(LoseWritableEdge);
+        let writable = std::mem::take(&mut inbound.writable);
+        mutant!(LoseWritableEdge => return);
         let Some(entry) = self.net.conns.get_mut(conn) else {
             return;
         };
-        if writable && entry.failure().is_none() && std::mem::take(&mut entry.blocked) {
+        if writable && entry.write_failure().is_none() && std::mem::take(&mut entry.blocked) {
             self.state.write(self.net, conn);
         }
     }
 
-    /// Announces a drain to those that were refused because of the loop's cap, once half of that is free and what was
-    /// refused would fit.
+    /// Collects the drains of connections that were refused because of the
+    /// loop's limit, once half of the limit is free and the refused message
+    /// would fit.
     pub(super) fn grant_quota(&mut self) {
         if self.net.work.waiting_for_quota.is_empty()
-            || self.net.metrics.queued > self.net.config.loop_queue_max / 2
+            || self.net.metrics.queued_bytes > self.net.config.limits.loop_send_bytes / 2
         {
             return;
         }
-        let max = self.net.config.loop_queue_max;
+        let max = self.net.config.limits.loop_send_bytes;
         let Net {
             work,
             metrics,
@@ -83,51 +73,46 @@ impl<H: Handler> EventLoop<'_, H> {
             let fits = metrics.has_room(need, max);
             if fits {
                 entry.waiting_for_quota = false;
-                note_drain(entry, &mut self.state.drained);
+                collect_drain(entry, &mut self.state.drained);
             }
             !fits
         });
     }
 
-    /// Makes the callbacks that follow from what was written.
+    /// Calls `on_sent` and `on_drain` for what was written.
     pub(super) fn report_flushed(&mut self) {
-        if mutant!(AnswerInDisorder) {
-            self.state.sent.reverse();
-        }
+        mutant!(AnswerInDisorder => self.state.sent.reverse());
         for (conn, token) in std::mem::take(&mut self.state.sent) {
             let outcome = SendOutcome::HandedOver;
-            self.call("on_sent", Some(conn), |handler, net| {
-                handler.on_sent(net, conn, token, outcome)
-            });
-            if mutant!(AnswerTwice) {
-                self.call("on_sent", Some(conn), |handler, net| {
-                    handler.on_sent(net, conn, token, outcome)
-                });
-            }
-            self.flush_urgent();
+            self.report_send(conn, token, outcome);
+            mutant!(AnswerTwice => self.report_send(conn, token, outcome));
         }
         for conn in std::mem::take(&mut self.state.drained) {
+            if !self.net.waiters.is_empty() {
+                self.net.retry_waiting_sends(conn);
+            }
             if self.net.conns.get(conn).is_some_and(ConnEntry::can_send) {
                 self.net.metrics.drains += 1;
                 self.call("on_drain", Some(conn), |handler, net| {
                     handler.on_drain(net, conn)
                 });
-                self.flush_urgent();
             }
         }
     }
 }
 
 impl LoopState {
-    /// Writes to those connections for which the handler would not wait until the end of the turn.
+    /// Writes the connections for which the handler asked for a flush.
     pub(super) fn flush_urgent(&mut self, net: &mut Net) {
         while let Some(conn) = net.work.urgent.pop() {
             self.write(net, conn);
         }
     }
 
-    /// Writes what a connection has queued, up to its budget, and does what comes after that.
+    /// Writes the queue of a connection, up to its budget, and applies the
+    /// outcome.
     pub(super) fn write(&mut self, net: &mut Net, conn: ConnId) {
+        let now = net.timestamp();
         let Some(entry) = net.conns.get_mut(conn) else {
             return;
         };
@@ -137,147 +122,163 @@ impl LoopState {
         if entry.blocked || !entry.is_live() || entry.lifecycle() == Lifecycle::Connecting {
             return;
         }
-        let budget = entry.write_budget(net.config.write_budget, net.metrics.turns);
+        let budget = entry.write_budget(net.config.budget.write_bytes, net.metrics.turns);
         let (cost, before) = (entry.queue_cost(), entry.written);
-        net.metrics.note_peak();
-        let was_held = inbound.is_held();
-        let mut unsealed = None;
-        let write = if inbound.secure.is_none() {
-            write_queue
+        net.metrics.update_max_queued();
+        let deferred_reads = inbound.defers_reads();
+        let (metrics, pool) = (&mut net.metrics, &mut net.pool);
+        let flushed = if inbound.channel.is_none() {
+            write_queue(entry, budget, metrics, pool)
         } else {
-            write_sealed
+            write_sealed(entry, inbound, budget, metrics, pool)
         };
-        let flushed = write(entry, inbound, budget, &mut net.metrics, &mut net.pool);
         if let Some(queue) = &mut entry.queue {
-            while let Some(token) = queue.pop_sent() {
+            while let Some(token) = queue.pop_sent_token() {
                 self.sent.push((conn, token));
             }
         }
-        match flushed {
-            Flushed::All => {
-                // A session that has failed leaves something behind.
-                if let Some(queue) = entry.queue.take_if(|queue| queue.is_empty()) {
-                    net.pool.put_queue(queue);
-                }
-            }
-            Flushed::Blocked => {
-                entry.blocked = true;
-                if let Some(queue) = &mut entry.queue {
-                    queue.shrink(&mut net.pool);
-                }
-            }
-            Flushed::Budget => {
-                net.metrics.write_budget_hits += 1;
-                if !std::mem::replace(&mut entry.dirty, true) {
-                    self.unwritten.push(conn);
-                }
-            }
-            Flushed::Failed(reason) => entry.note_failure(reason),
-            Flushed::Unsealed(error) if entry.lifecycle() == Lifecycle::Open => {
-                unsealed = Some(error);
-            }
-            Flushed::Unsealed(error) => entry.note_failure(DisconnectReason::Session(error)),
+        let over_budget = &mut self.over_write_budget;
+        let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool);
+        entry.note_write((entry.written - before) as usize, now);
+        net.metrics.queued_bytes -= cost - entry.queue_cost();
+        collect_drain(entry, &mut self.drained);
+        // Reads that waited for the session's answers continue now, even if
+        // more is still to be written.
+        if deferred_reads && !inbound.defers_reads() && inbound.readable {
+            self.resume_reads(conn);
         }
-        entry.note_write((entry.written - before) as usize, net.now);
-        net.metrics.queued -= cost - entry.queue_cost();
-        note_drain(entry, &mut self.drained);
-        // What had to wait for the session's answers to leave is read now, whatever else is still to be written.
-        if was_held && !inbound.is_held() && inbound.readable && !mutant!(ForgetHeld) {
-            self.enqueue(conn);
-        }
-        if let Some(error) = unsealed {
+        if let Some(error) = seal_error {
             return net.fail_session(conn, error);
         }
         self.after_write(net, conn);
     }
 
-    /// Does what was to wait until everything had left.
+    /// Schedules the reads that waited for the session's answers.
+    fn resume_reads(&mut self, conn: ConnId) {
+        mutant!(ForgetHeld => return);
+        self.schedule_visit(conn);
+    }
+
+    /// Sends FIN or ends the connection if that waited for an empty queue.
     fn after_write(&mut self, net: &mut Net, conn: ConnId) {
         let Some(entry) = net.conns.get_mut(conn) else {
             return;
         };
-        if entry.failure().is_some() {
-            return self.write_failed(net, conn);
+        if entry.write_failure().is_some() {
+            return self.handle_write_failure(net, conn);
         }
         match entry.after_flush() {
             AfterFlush::Nothing => {}
-            AfterFlush::End(ending) => net.end(conn, ending),
+            AfterFlush::End(ending) => net.end_connection(conn, ending),
             AfterFlush::SendFin => {
-                let Some(inbound) = self.inbound(conn) else {
+                let Some(stream) = &entry.stream else {
                     return;
                 };
-                match inbound.stream.finish() {
+                match stream.shutdown_write() {
                     Ok(()) => entry.fin_sent = true,
                     Err(error) => {
-                        entry.note_failure(DisconnectReason::from_io(&error));
-                        self.write_failed(net, conn);
+                        entry.note_write_failure(DisconnectReason::from_io(&error));
+                        self.handle_write_failure(net, conn);
                     }
                 }
             }
         }
     }
 
-    /// Nothing can be written any more. What had arrived is delivered before that is reported, if it may be.
-    fn write_failed(&mut self, net: &mut Net, conn: ConnId) {
+    /// Handles a write failure. Received messages are delivered before the
+    /// failure is reported, unless the connection is closing.
+    fn handle_write_failure(&mut self, net: &mut Net, conn: ConnId) {
         let Some(entry) = net.conns.get_mut(conn) else {
             return;
         };
-        let Some(failure) = entry.failure() else {
+        let Some(failure) = entry.write_failure() else {
             return;
         };
         entry.blocked = true;
         if !matches!(entry.lifecycle(), Lifecycle::Handshaking | Lifecycle::Open) {
-            let reason = entry.broken_by(failure);
-            return net.end(conn, Ending::Disconnected(reason));
+            let reason = entry.break_reason(failure);
+            return net.end_connection(conn, Ending::Disconnected(reason));
         }
         if let Some(inbound) = self.inbound(conn) {
             inbound.readable = true;
-            inbound.finished = true;
+            inbound.read_closed_seen = true;
         }
-        self.enqueue(conn);
+        self.schedule_visit(conn);
     }
 }
 
-/// Writes until the queue is empty, the socket full, or the budget used up.
+/// Applies how a flush ended. Returns the error of a session that failed on an
+/// open connection.
+#[inline(always)]
+fn apply_flushed(
+    entry: &mut ConnEntry,
+    flushed: Flushed,
+    over_budget: &mut Vec<ConnId>,
+    metrics: &mut Metrics,
+    pool: &mut BlockPool,
+) -> Option<SessionError> {
+    match flushed {
+        Flushed::All => {
+            // A session that has failed leaves bytes in the queue.
+            if let Some(queue) = entry.queue.take_if(|queue| queue.is_empty()) {
+                pool.put_queue(queue);
+            }
+        }
+        Flushed::Blocked => {
+            entry.blocked = true;
+            if let Some(queue) = &mut entry.queue {
+                queue.shrink(pool);
+            }
+        }
+        Flushed::OverBudget => {
+            metrics.write_budget_hits += 1;
+            if !std::mem::replace(&mut entry.dirty, true) {
+                over_budget.push(entry.id());
+            }
+        }
+        Flushed::Failed(reason) => entry.note_write_failure(reason),
+        Flushed::SealFailed(error) if entry.lifecycle() == Lifecycle::Open => {
+            return Some(error);
+        }
+        Flushed::SealFailed(error) => {
+            entry.note_write_failure(DisconnectReason::Session(error));
+        }
+    }
+    None
+}
+
+/// Writes until the queue is empty, the socket is full, or the budget is used
+/// up.
 fn write_queue(
     entry: &mut ConnEntry,
-    inbound: &mut InboundHalf,
     mut budget: usize,
     metrics: &mut Metrics,
     pool: &mut BlockPool,
 ) -> Flushed {
-    let Some(queue) = &mut entry.queue else {
+    let (Some(queue), Some(stream)) = (&mut entry.queue, &mut entry.stream) else {
         return Flushed::All;
     };
     while !queue.is_empty() {
         if budget == 0 {
-            return Flushed::Budget;
+            return Flushed::OverBudget;
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let (count, offered) = queue.gather(&mut slices, budget);
-        match inbound.stream.write(&slices[..count]) {
-            Ok(0) => return Flushed::Failed(DisconnectReason::Io(io::ErrorKind::WriteZero)),
-            Ok(written) => {
-                metrics.partial_writes += u64::from(written < offered);
-                entry.written += written as u32;
-                budget -= written;
-                let slots_to_free = if mutant!(DropTailOfPartialWrite) {
-                    offered
-                } else {
-                    written
-                };
-                queue.advance(slots_to_free, pool);
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Flushed::Failed(DisconnectReason::from_io(&error)),
-        }
+        let written = match write_once(stream, &slices[..count], offered, metrics) {
+            Ok(0) => continue,
+            Ok(written) => written,
+            Err(stopped) => return stopped,
+        };
+        entry.written += written as u32;
+        budget -= written;
+        queue.advance(written, pool);
+        mutant!(DropTailOfPartialWrite => queue.advance(offered - written, pool));
     }
     Flushed::All
 }
 
-/// Announces a drain if one is owed and the queue is low.
-fn note_drain(entry: &mut ConnEntry, drained: &mut Vec<ConnId>) {
+/// Collects the drain of a connection if one is owed and the queue is low.
+fn collect_drain(entry: &mut ConnEntry, drained: &mut Vec<ConnId>) {
     if entry.take_drain() {
         drained.push(entry.id());
     }

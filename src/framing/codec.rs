@@ -1,4 +1,5 @@
-//! The loop over frames, compiled once for each kind of framing and chosen once for each batch of bytes.
+//! The loop over frames, compiled once for each kind of framing and chosen once
+//! for each batch of bytes.
 
 use super::Framing;
 use super::custom::{Decoded, Framer};
@@ -13,25 +14,24 @@ pub(crate) enum Flow {
     Stop,
 }
 
-/// What [`Codec::decode`] did with a batch of bytes.
+/// The result of [`Codec::decode`] for a batch of bytes.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Batch {
-    /// Bytes of the frames handed over, from the start of the batch. What follows is to be kept.
+    /// The length of the delivered frames, from the start of the batch. The bytes
+    /// after them must be kept.
     pub(crate) consumed: usize,
-    /// Frames handed over.
-    pub(crate) frames: u64,
     pub(crate) outcome: Outcome,
 }
 
 /// Why a batch ended.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// What is left is no whole frame; not worth another look until this many bytes of it are there. At least one
-    /// more than are left.
+    /// The rest is not a complete frame. It need not be decoded again before this
+    /// many bytes of it have arrived, at least one more than are left.
     Incomplete { need: usize },
-    /// The receiver said [`Flow::Stop`]; whole frames may be left.
+    /// The receiver returned [`Flow::Stop`]. Complete frames may be left.
     Stopped,
-    /// What is left is no frame.
+    /// The rest is malformed or too long.
     Bad(FramingError),
 }
 
@@ -41,7 +41,7 @@ pub(crate) enum Codec {
     Raw,
     Fixed(usize),
     Delimited(u8),
-    /// Boxed twice, so that the others take half as much room in every connection.
+    /// Boxed twice, so that a codec takes half as much memory in each connection.
     Custom(Box<Box<dyn Framer>>),
 }
 
@@ -54,33 +54,37 @@ impl std::fmt::Debug for Codec {
 impl Codec {
     const DEFAULT: LengthPrefix = LengthPrefix::Four(ByteOrder::BigEndian);
 
-    /// Whether it is the framing that has ways of its own through the hot paths.
+    /// Whether this is the default framing, which has special cases in the hot
+    /// paths.
     pub(crate) fn is_default(&self) -> bool {
         matches!(self, Self::Length(Self::DEFAULT))
     }
 
-    /// A codec for one direction of a new connection.
+    /// Returns a codec for one direction of a new connection. Calls code of the
+    /// user for a custom framing.
     pub(crate) fn new(framing: &Framing) -> Self {
         match framing {
             Framing::LengthDelimited(prefix) => Self::Length(*prefix),
             Framing::Raw => Self::Raw,
             Framing::Fixed(len) => Self::Fixed(*len),
             Framing::Delimited(byte) => Self::Delimited(*byte),
-            Framing::Custom(framer) => Self::Custom(Box::new(framer.fresh())),
+            Framing::Custom(custom) => Self::Custom(Box::new(custom.framer())),
         }
     }
 
-    /// Hands every whole frame at the start of `bytes` to `sink`, until it says stop.
+    /// Gives every whole frame at the start of `bytes` to `sink`, with the number of
+    /// bytes up to its end, until `sink` says stop.
     ///
-    /// `need` is what the last batch asked for when it ended as incomplete, and zero otherwise; a framing without a
-    /// length takes from it how much was searched already.
+    /// `need` is that of the last batch if it ended as incomplete, and zero
+    /// otherwise. A framing with a delimiter derives from it how many bytes were
+    /// searched already.
     #[inline]
     pub(crate) fn decode(
         &mut self,
         bytes: &[u8],
         need: usize,
         max: usize,
-        sink: impl FnMut(&[u8]) -> Flow,
+        sink: impl FnMut(&[u8], usize) -> Flow,
     ) -> Batch {
         match self {
             Self::Length(prefix) => {
@@ -102,14 +106,15 @@ impl Codec {
         }
     }
 
-    /// The header for a body of `len` bytes; none for `Custom`, whose framer makes it.
+    /// Returns the header for a body of `len` bytes. Empty for `Custom`, whose
+    /// framer makes it.
     #[inline]
     pub(crate) fn header(&self, len: usize, max: usize) -> Result<FrameHeader, SendError> {
         if len > max {
             return Err(SendError::TooLarge);
         }
         match self {
-            // The default goes first, and past the tables of a match over all of them.
+            // The default comes first, outside of the jump table of the others.
             Self::Length(Self::DEFAULT) if len <= u32::MAX as usize => Ok(
                 FrameHeader::little_endian(u64::from((len as u32).to_be()), 0, 4),
             ),
@@ -130,7 +135,7 @@ impl Codec {
         }
     }
 
-    /// Refuses a body that would read as something else on the other side.
+    /// Refuses a body that the peer would decode as something else.
     #[inline]
     pub(crate) fn check_body(&self, body: &[u8]) -> Result<(), SendError> {
         match self {
@@ -139,7 +144,7 @@ impl Codec {
         }
     }
 
-    /// What follows a body.
+    /// Returns the byte that follows a body.
     #[inline]
     pub(crate) fn tail(&self) -> Option<u8> {
         match self {
@@ -148,7 +153,7 @@ impl Codec {
         }
     }
 
-    /// The same framing once more, if it keeps no state.
+    /// Returns the same framing again, if it has no state.
     pub(crate) fn stateless(&self) -> Option<Self> {
         match self {
             Self::Length(prefix) => Some(Self::Length(*prefix)),
@@ -159,7 +164,7 @@ impl Codec {
         }
     }
 
-    /// Whether a frame made by one of these may be sent by the other.
+    /// Whether both encode a body in the same way.
     pub(crate) fn frames_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Length(a), Self::Length(b)) => a == b,
@@ -171,21 +176,16 @@ impl Codec {
     }
 }
 
-/// Where a loop over frames stands.
+/// The progress of a loop over frames.
 struct Progress<'a> {
     bytes: &'a [u8],
     consumed: usize,
-    frames: u64,
 }
 
 impl<'a> Progress<'a> {
     #[inline]
     fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            consumed: 0,
-            frames: 0,
-        }
+        Self { bytes, consumed: 0 }
     }
 
     #[inline]
@@ -196,14 +196,12 @@ impl<'a> Progress<'a> {
     #[inline]
     fn advance(&mut self, len: usize) {
         self.consumed += len;
-        self.frames += 1;
     }
 
     #[inline]
     fn end(self, outcome: Outcome) -> Batch {
         Batch {
             consumed: self.consumed,
-            frames: self.frames,
             outcome,
         }
     }
@@ -213,7 +211,7 @@ fn split_by_length<L: ReadLength>(
     reader: L,
     bytes: &[u8],
     max: usize,
-    mut sink: impl FnMut(&[u8]) -> Flow,
+    mut sink: impl FnMut(&[u8], usize) -> Flow,
 ) -> Batch {
     let mut progress = Progress::new(bytes);
     loop {
@@ -229,34 +227,35 @@ fn split_by_length<L: ReadLength>(
         if body > max as u64 {
             return progress.end(Outcome::Bad(FramingError::TooLarge { len: body, max }));
         }
-        // No overflow: `body` is at most `max`, which the configuration keeps below half the address space.
+        // No overflow: `body` is at most `max`, which the configuration keeps
+        // below half the address space.
         let end = header + body as usize;
         let Some(frame) = rest.get(header..end) else {
             return progress.end(Outcome::Incomplete { need: end });
         };
         progress.advance(end);
-        if sink(frame) == Flow::Stop {
+        if sink(frame, progress.consumed) == Flow::Stop {
             return progress.end(Outcome::Stopped);
         }
     }
 }
 
-fn split_raw(bytes: &[u8], max: usize, mut sink: impl FnMut(&[u8]) -> Flow) -> Batch {
+fn split_raw(bytes: &[u8], max: usize, mut sink: impl FnMut(&[u8], usize) -> Flow) -> Batch {
     let mut progress = Progress::new(bytes);
     for chunk in bytes.chunks(max) {
         progress.advance(chunk.len());
-        if sink(chunk) == Flow::Stop {
+        if sink(chunk, progress.consumed) == Flow::Stop {
             return progress.end(Outcome::Stopped);
         }
     }
     progress.end(Outcome::Incomplete { need: 1 })
 }
 
-fn split_fixed(len: usize, bytes: &[u8], mut sink: impl FnMut(&[u8]) -> Flow) -> Batch {
+fn split_fixed(len: usize, bytes: &[u8], mut sink: impl FnMut(&[u8], usize) -> Flow) -> Batch {
     let mut progress = Progress::new(bytes);
     for frame in bytes.chunks_exact(len) {
         progress.advance(len);
-        if sink(frame) == Flow::Stop {
+        if sink(frame, progress.consumed) == Flow::Stop {
             return progress.end(Outcome::Stopped);
         }
     }
@@ -268,7 +267,7 @@ fn split_by_delimiter(
     bytes: &[u8],
     mut searched: usize,
     max: usize,
-    mut sink: impl FnMut(&[u8]) -> Flow,
+    mut sink: impl FnMut(&[u8], usize) -> Flow,
 ) -> Batch {
     let mut progress = Progress::new(bytes);
     loop {
@@ -287,13 +286,14 @@ fn split_by_delimiter(
             return progress.end(Outcome::Incomplete { need: len + 1 });
         }
         progress.advance(len + 1);
-        if sink(&rest[..len]) == Flow::Stop {
+        if sink(&rest[..len], progress.consumed) == Flow::Stop {
             return progress.end(Outcome::Stopped);
         }
     }
 }
 
-/// The first place of `byte`. Whole blocks are tested first, since `contains` looks at many bytes at once.
+/// Returns the first position of `byte`. Tests whole blocks first, because
+/// `contains` compares many bytes at once.
 fn find(byte: u8, bytes: &[u8]) -> Option<usize> {
     const BLOCK: usize = 64;
     let blocks = bytes
@@ -310,7 +310,7 @@ fn split_by_framer(
     framer: &mut dyn Framer,
     bytes: &[u8],
     max: usize,
-    mut sink: impl FnMut(&[u8]) -> Flow,
+    mut sink: impl FnMut(&[u8], usize) -> Flow,
 ) -> Batch {
     let mut progress = Progress::new(bytes);
     loop {
@@ -333,7 +333,7 @@ fn split_by_framer(
             }
             Err(error) => return progress.end(Outcome::Bad(error)),
         };
-        // The framer is the user's; what it says of the bytes is checked like the bytes themselves.
+        // The framer is the user's: its answer is checked like input.
         let frame = match rest.get(body) {
             Some(frame) if (1..=rest.len()).contains(&consumed) => frame,
             _ => {
@@ -349,7 +349,7 @@ fn split_by_framer(
             return progress.end(Outcome::Bad(error));
         }
         progress.advance(consumed);
-        if sink(frame) == Flow::Stop {
+        if sink(frame, progress.consumed) == Flow::Stop {
             return progress.end(Outcome::Stopped);
         }
     }

@@ -1,6 +1,7 @@
 use super::*;
 
-/// Everything that `codec` makes of `stream` when it arrives in the given pieces, kept and joined as the loop does.
+/// Decodes a stream that arrives in these pieces, joining them as the loop does.
+/// Returns the frames, the rest and the error.
 fn receive(
     mut codec: Codec,
     max: usize,
@@ -14,17 +15,21 @@ fn receive(
         if kept.len() < need {
             continue;
         }
-        let batch = codec.decode(&kept, need, max, |frame| {
+        let mut ends = vec![0];
+        let batch = codec.decode(&kept, need, max, |frame, end| {
             frames.push(frame.to_vec());
+            ends.push(end);
             Flow::Continue
         });
+        assert!(ends.is_sorted_by(|a, b| a < b), "{ends:?}");
+        assert_eq!(ends.last(), Some(&batch.consumed));
         kept.drain(..batch.consumed);
         match batch.outcome {
             Outcome::Incomplete { need: more } => {
                 assert!(more > kept.len(), "asks for what is there already");
                 need = more;
             }
-            Outcome::Stopped => panic!("nobody said stop"),
+            Outcome::Stopped => panic!("the sink does not stop it"),
             Outcome::Bad(error) => return (frames, kept, Some(error)),
         }
     }
@@ -69,10 +74,6 @@ impl Framer for ByteFramer {
         wire.extend_from_slice(body);
         Ok(())
     }
-
-    fn fresh(&self) -> Box<dyn Framer> {
-        Box::new(Self)
-    }
 }
 
 fn framings() -> Vec<Framing> {
@@ -81,7 +82,7 @@ fn framings() -> Vec<Framing> {
         Framing::LengthDelimited(LengthPrefix::One),
         Framing::LengthDelimited(LengthPrefix::Varint),
         Framing::Delimited(b'\n'),
-        Framing::Custom(Box::new(ByteFramer)),
+        Framing::custom(|| ByteFramer),
     ];
     for order in [BigEndian, LittleEndian] {
         for prefix in [
@@ -134,14 +135,14 @@ fn fixed_frames_come_out_whole_at_every_split() {
 }
 
 #[test]
-fn raw_hands_over_what_came_in_pieces_of_at_most_max_frame() {
+fn raw_splits_a_read_at_the_maximum_length() {
     let (frames, kept, _) = receive(Codec::Raw, 4, &[b"abcdef", b"g"]);
     assert_eq!(frames, [&b"abcd"[..], b"ef", b"g"]);
     assert!(kept.is_empty());
 }
 
 #[test]
-fn a_length_over_the_limit_is_refused_on_the_header() {
+fn a_too_long_message_is_refused_on_its_header() {
     for framing in framings() {
         let Framing::LengthDelimited(prefix) = framing else {
             continue;
@@ -172,7 +173,7 @@ fn an_announced_length_never_overflows() {
 }
 
 #[test]
-fn a_line_that_does_not_end_is_refused_once_it_is_too_long() {
+fn a_line_without_an_end_is_refused() {
     let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"ab", b"cd"]);
     assert_eq!(error, None);
     let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"ab", b"cde"]);
@@ -182,7 +183,7 @@ fn a_line_that_does_not_end_is_refused_once_it_is_too_long() {
 }
 
 #[test]
-fn the_delimiter_is_found_in_every_place_of_a_long_line() {
+fn the_delimiter_is_found_at_every_position() {
     for at in 0..200 {
         let mut line = vec![b'x'; 200];
         line[at] = b'\n';
@@ -197,10 +198,14 @@ fn stop_leaves_the_frames_behind_it() {
         let mut codec = Codec::new(&framing);
         let first = encode(&mut codec, 100, b"one");
         let stream = [first.clone(), encode(&mut codec, 100, b"two")].concat();
-        let batch = codec.decode(&stream, 0, 100, |_| Flow::Stop);
+        let mut frames = Vec::new();
+        let batch = codec.decode(&stream, 0, 100, |frame, end| {
+            frames.push((frame.to_vec(), end));
+            Flow::Stop
+        });
+        assert_eq!(frames, [(b"one".to_vec(), first.len())], "{framing:?}");
         let expected = Batch {
             consumed: first.len(),
-            frames: 1,
             outcome: Outcome::Stopped,
         };
         assert_eq!(batch, expected, "{framing:?}");
@@ -208,7 +213,7 @@ fn stop_leaves_the_frames_behind_it() {
 }
 
 #[test]
-fn bodies_that_the_framing_cannot_carry_are_refused() {
+fn bodies_that_cannot_be_framed_are_refused() {
     assert_eq!(
         Codec::Fixed(4).header(3, 100).unwrap_err(),
         SendError::Unframable
@@ -240,14 +245,36 @@ impl Framer for Liar {
     fn encode(&mut self, _: &[u8], _: &mut Vec<u8>) -> Result<(), FramingError> {
         Err(FramingError::Malformed("never"))
     }
+}
 
-    fn fresh(&self) -> Box<dyn Framer> {
-        Box::new(Self(self.0.clone()))
+/// Encodes the number of the frame, and ignores the body.
+struct Numbered(u8);
+
+impl Framer for Numbered {
+    fn decode(&mut self, _: &[u8]) -> Result<Decoded, FramingError> {
+        Err(FramingError::Malformed("not part of the test"))
+    }
+
+    fn encode(&mut self, _: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
+        self.0 += 1;
+        wire.push(self.0);
+        Ok(())
     }
 }
 
 #[test]
-fn a_framer_that_lies_about_its_input_ends_its_connection() {
+fn every_codec_has_its_own_framer() {
+    let framing = Framing::custom(|| Numbered(0));
+    let mut codecs = [&framing, &framing, &framing.clone()].map(Codec::new);
+    for number in 1..=2 {
+        for codec in &mut codecs {
+            assert_eq!(encode(codec, 100, b"body"), [number]);
+        }
+    }
+}
+
+#[test]
+fn an_answer_outside_the_input_is_malformed() {
     #[allow(clippy::reversed_empty_ranges, reason = "that is the lie")]
     let lies = [
         Decoded::Frame {

@@ -1,20 +1,24 @@
-//! The seam for a user's own framing.
+//! The trait that a framing of the user implements.
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::FramingError;
 
-/// A framing of the user's own; see [`Framing::Custom`](crate::Framing::Custom).
+/// Decodes and encodes the frames of one connection.
 ///
-/// Two instances are made for every connection with [`Framer::fresh`], one that decodes and one that encodes, so
-/// both may keep state.
+/// [`Framing::custom`](crate::framing::Framing::custom) takes a function that returns a
+/// framer and calls it twice for every connection: one framer decodes, the
+/// other one encodes. Both may keep state.
 ///
 /// # Examples
 ///
-/// One byte of length, counted from 1 so that a frame is never empty:
+/// One byte of length, which counts from 1, so that a frame is never empty:
 ///
 /// ```
-/// use peerloop::{Decoded, FramingError, Framer, Framing};
+/// use peerloop::error::FramingError;
+/// use peerloop::framing::{Decoded, Framer, Framing};
 ///
 /// struct CountFromOne;
 ///
@@ -41,59 +45,96 @@ use crate::error::FramingError;
 ///             len => Err(FramingError::TooLarge { len: len as u64, max: 256 }),
 ///         }
 ///     }
-///
-///     fn fresh(&self) -> Box<dyn Framer> {
-///         Box::new(CountFromOne)
-///     }
 /// }
 ///
-/// let framing = Framing::Custom(Box::new(CountFromOne));
+/// let framing = Framing::custom(|| CountFromOne);
 /// # let _ = framing;
 /// ```
-pub trait Framer: Send + Sync {
+pub trait Framer: Send {
     /// Looks for one frame at the start of `bytes`.
     ///
-    /// Called again with the same bytes and more behind them after [`Decoded::Incomplete`], and with what follows
-    /// the frame after [`Decoded::Frame`]. A frame, its header included, may be as long as `max_frame`; the loop
-    /// ends the connection when more than that arrived without a frame, or is asked for.
+    /// After [`Decoded::Incomplete`] the next call gets the same bytes with
+    /// more behind them. After [`Decoded::Frame`] it gets the bytes that follow
+    /// the frame. A frame, its header included, may be as long as the maximum
+    /// message length of the connection. The connection ends when more bytes
+    /// than that have arrived without a frame, or when `at_least` exceeds it.
     ///
     /// # Errors
     ///
-    /// Any [`FramingError`] ends this connection with the reason that it names. It is the last call.
+    /// Any [`FramingError`] ends the connection, with the reason that it names.
+    /// No call follows it.
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError>;
 
-    /// Appends the frame that carries `body` to `wire`, which may hold earlier frames.
+    /// Appends the frame that carries `body` to `wire`, which may hold earlier
+    /// frames.
     ///
-    /// A frame that turns out longer than `max_frame` is taken back too, with
-    /// [`SendError::TooLarge`](crate::SendError::TooLarge). A framer that counts what it encodes has to know that limit
-    /// and refuse by itself, since nothing tells it.
+    /// A frame that is longer than the maximum message length of the connection
+    /// is removed again, and the send fails with
+    /// [`SendError::TooLarge`](crate::SendError::TooLarge). A framer whose
+    /// state changes with every frame must know that limit and return the error
+    /// itself, because it is not told of the removal.
     ///
     /// # Errors
     ///
-    /// [`FramingError::TooLarge`] becomes [`SendError::TooLarge`](crate::SendError::TooLarge) and
-    /// [`FramingError::Malformed`] becomes [`SendError::Unframable`](crate::SendError::Unframable); what was appended
-    /// is taken back, and the connection goes on. After a panic it does not, and the send answers
-    /// [`SendError::Closed`](crate::SendError::Closed); see [`Panics`](crate::Panics).
+    /// The connection goes on after an error, and what was appended is removed.
+    ///
+    /// - [`FramingError::TooLarge`]: the send fails with
+    ///   [`SendError::TooLarge`](crate::SendError::TooLarge).
+    /// - [`FramingError::Malformed`]: the send fails with
+    ///   [`SendError::Unframable`](crate::SendError::Unframable).
+    ///
+    /// # Panics
+    ///
+    /// A contained panic ends the connection, and the send fails with
+    /// [`SendError::Closed`](crate::SendError::Closed); see
+    /// [`OnPanic`](crate::config::OnPanic).
     fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError>;
-
-    /// Makes an instance for a new connection, in its initial state.
-    fn fresh(&self) -> Box<dyn Framer>;
 }
 
-/// What [`Framer::decode`] found.
+/// The framing that [`Framing::custom`](crate::framing::Framing::custom) returns.
+///
+/// A clone shares the function that makes the framers.
+#[derive(Clone)]
+pub struct CustomFraming {
+    make: Arc<dyn Fn() -> Box<dyn Framer> + Send + Sync>,
+}
+
+impl CustomFraming {
+    pub(super) fn new<F: Framer + 'static>(make: impl Fn() -> F + Send + Sync + 'static) -> Self {
+        Self {
+            make: Arc::new(move || Box::new(make())),
+        }
+    }
+
+    /// Returns a new framer, in its initial state.
+    pub(crate) fn framer(&self) -> Box<dyn Framer> {
+        (self.make)()
+    }
+}
+
+impl fmt::Debug for CustomFraming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CustomFraming").finish_non_exhaustive()
+    }
+}
+
+/// The result of [`Framer::decode`].
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Decoded {
-    /// A whole frame.
+    /// The bytes begin with a complete frame.
     Frame {
-        /// Where the message lies in the bytes given.
+        /// The position of the message in the bytes given.
         body: Range<usize>,
-        /// How many of the bytes given the frame takes, header and trailer included; at least one.
+        /// The length of the frame in bytes, header and trailer included. At
+        /// least one.
         consumed: usize,
     },
-    /// Not a whole frame yet.
+    /// The frame at the start of the bytes is not complete.
     Incomplete {
-        /// How many bytes must be there, from the start of the frame, before it is worth asking again. When in
-        /// doubt, one more than were given.
+        /// The number of bytes, from the start of the frame, that must have
+        /// arrived before the next call. When the length is not known yet, one
+        /// more than were given.
         at_least: usize,
     },
 }

@@ -1,7 +1,10 @@
 //! The header of a frame.
 
-/// The header of a frame, ten bytes at most. In two numbers and not in an array, so that it travels in registers: as
-/// an array it was written and read back in pieces, which took half of the time of a send.
+/// The header of a frame, of at most ten bytes.
+///
+/// Two numbers instead of an array, so that it is passed in registers. As an
+/// array it was written and read back in pieces, which took half of the time of
+/// a send.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameHeader {
     low: u64,
@@ -16,7 +19,7 @@ impl FrameHeader {
         len: 0,
     };
 
-    /// The header whose bytes are these, the lowest first.
+    /// Returns the header with these bytes, the lowest first.
     #[inline]
     pub(super) fn little_endian(low: u64, high: u16, len: usize) -> Self {
         debug_assert!(len <= 10);
@@ -32,8 +35,8 @@ impl FrameHeader {
         usize::from(self.len)
     }
 
-    /// The header and zeros behind it. Storing all of it and advancing by `len` is cheaper than a copy of variable
-    /// length.
+    /// Returns the header, followed by zeros. Storing all of it and advancing by
+    /// `len` is cheaper than a copy of variable length.
     #[inline]
     pub(crate) fn block(&self) -> [u8; Self::BLOCK] {
         let bits = u128::from(self.high) << 64 | u128::from(self.low);
@@ -42,7 +45,7 @@ impl FrameHeader {
 
     pub(crate) const BLOCK: usize = 16;
 
-    /// The header, in `block`.
+    /// Stores the header in `block` and returns it.
     pub(crate) fn as_slice<'a>(&self, block: &'a mut [u8; Self::BLOCK]) -> &'a [u8] {
         *block = self.block();
         &block[..self.len()]

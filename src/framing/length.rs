@@ -1,27 +1,29 @@
-//! Length prefixes: fixed widths in either byte order, and varints.
+//! Length prefixes of fixed width in either byte order, and varints.
 
 use super::header::FrameHeader;
 use crate::error::FramingError;
 
-/// The length in front of each frame. It counts the body alone, not itself.
+/// The length before each message. It counts the message alone, not itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum LengthPrefix {
-    /// One byte; bodies up to 255 bytes.
+    /// One byte, for messages of at most 255 bytes.
     One,
-    /// Two bytes; bodies up to 65,535 bytes.
+    /// Two bytes, for messages of at most 65,535 bytes.
     Two(ByteOrder),
-    /// Three bytes; bodies up to 16,777,215 bytes.
+    /// Three bytes, for messages of at most 16,777,215 bytes.
     Three(ByteOrder),
-    /// Four bytes; bodies up to 4,294,967,295 bytes.
+    /// Four bytes, for messages of at most 4,294,967,295 bytes.
     Four(ByteOrder),
     /// Eight bytes.
     Eight(ByteOrder),
-    /// An unsigned LEB128 number of one to ten bytes, seven bits a byte, the lowest first, as in Protocol Buffers.
-    /// Only the shortest form of a number is accepted.
+    /// An unsigned LEB128 number of one to ten bytes: seven bits in a byte, the
+    /// lowest first, as in Protocol Buffers. Only the shortest form of a number is
+    /// accepted.
     Varint,
 }
 
-/// Which byte of a number comes first on the wire.
+/// The order of the bytes of a number on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ByteOrder {
     /// The most significant byte first: network order.
@@ -31,7 +33,7 @@ pub enum ByteOrder {
 }
 
 impl LengthPrefix {
-    /// The longest body this prefix can announce.
+    /// Returns the longest body that this prefix can announce, in bytes.
     pub(crate) fn max_body(self) -> usize {
         let bytes = match self {
             Self::One => 1,
@@ -43,7 +45,7 @@ impl LengthPrefix {
         usize::try_from(u64::MAX >> (64 - 8 * bytes)).unwrap_or(usize::MAX)
     }
 
-    /// What reads this prefix.
+    /// Returns the reader of this prefix.
     #[inline]
     pub(super) fn reader(self) -> LengthReader {
         let (width, order) = match self {
@@ -58,7 +60,8 @@ impl LengthPrefix {
         LengthReader::FixedWidth(FixedWidth { width, order })
     }
 
-    /// The header of a body of this many bytes, which is not more than [`LengthPrefix::max_body`].
+    /// Returns the header of a body of this many bytes, at most
+    /// [`LengthPrefix::max_body`].
     pub(crate) fn header(self, body: usize) -> FrameHeader {
         let number = body as u64;
         match self {
@@ -67,7 +70,7 @@ impl LengthPrefix {
             Self::Three(order) => order.header(number, 3),
             Self::Four(order) => order.header(number, 4),
             Self::Eight(order) => order.header(number, 8),
-            Self::Varint => varint_head(number),
+            Self::Varint => varint_header(number),
         }
     }
 }
@@ -83,7 +86,7 @@ impl ByteOrder {
     }
 }
 
-fn varint_head(mut number: u64) -> FrameHeader {
+fn varint_header(mut number: u64) -> FrameHeader {
     let mut bits = 0u128;
     let mut width = 0;
     while number > 0x7f {
@@ -95,24 +98,28 @@ fn varint_head(mut number: u64) -> FrameHeader {
     FrameHeader::little_endian(bits as u64, (bits >> 64) as u16, width + 1)
 }
 
-/// Reads the number at the start of a frame. A trait, so that the loop over frames is compiled once for each
-/// implementation and decides nothing per frame that was known before.
+/// Reads the number at the start of a frame.
+///
+/// A trait, so that the loop over frames is compiled once for each implementation
+/// and has no branch on the kind of prefix.
 pub(super) trait ReadLength: Copy {
-    /// The prefix's own length and the body's; `None` while the prefix is incomplete.
+    /// Returns the lengths of the prefix and of the body, or `None` while the
+    /// prefix is incomplete.
     fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FramingError>;
 
-    /// How long a prefix is at the least: what to wait for when it is incomplete.
+    /// Returns the minimum length of a prefix, in bytes.
     fn width_min(self) -> usize;
 }
 
-/// The readers there are; matched once per batch of bytes.
+/// The reader of a prefix; matched once for each batch of bytes.
 pub(super) enum LengthReader {
     FourBigEndian(FourBigEndian),
     FixedWidth(FixedWidth),
     Varint(Varint),
 }
 
-/// The default, on its own so that it compiles to one load and one byte swap.
+/// The default prefix. A separate type, so that it compiles to one load and one
+/// byte swap.
 #[derive(Clone, Copy)]
 pub(super) struct FourBigEndian;
 
@@ -129,7 +136,7 @@ impl ReadLength for FourBigEndian {
     }
 }
 
-/// Any other fixed width, one to eight bytes.
+/// Any other fixed width, from one to eight bytes.
 #[derive(Clone, Copy)]
 pub(super) struct FixedWidth {
     pub(super) width: usize,
@@ -155,7 +162,7 @@ impl ReadLength for FixedWidth {
     }
 }
 
-/// LEB128, at most ten bytes, shortest form only.
+/// LEB128 of at most ten bytes, in the shortest form.
 #[derive(Clone, Copy)]
 pub(super) struct Varint;
 
@@ -164,7 +171,7 @@ impl ReadLength for Varint {
     fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FramingError> {
         let mut number = 0u64;
         for (index, &byte) in bytes.iter().take(10).enumerate() {
-            // Nine bytes hold 63 bits; of the tenth only the lowest bit is left.
+            // Nine bytes hold 63 bits, so the tenth one has a single bit.
             if index == 9 && byte > 1 {
                 return Err(FramingError::Malformed("a varint over 64 bits"));
             }
@@ -218,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn every_width_reads_back_what_it_wrote_and_waits_for_all_of_it() {
+    fn every_width_reads_back_what_it_wrote() {
         for width in [1, 2, 3, 4, 8] {
             for order in ORDERS {
                 for number in [0u64, 1, 127, 128, 255, 256, 65_535, 1 << 23, u64::MAX] {
@@ -237,10 +244,10 @@ mod tests {
     }
 
     #[test]
-    fn every_varint_length_reads_back_and_waits_for_all_of_it() {
+    fn every_varint_reads_back_what_it_wrote() {
         for shift in 0..64 {
             for number in [1u64 << shift, (1 << shift) - 1, u64::MAX >> (63 - shift)] {
-                let header = varint_head(number);
+                let header = varint_header(number);
                 let block = &mut [0; 16];
                 let bytes = header.as_slice(block);
                 assert_eq!(Varint.read(bytes), Ok(Some((bytes.len(), number))));
@@ -272,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_path_reads_what_the_general_one_reads() {
+    fn the_fast_path_reads_like_the_general_one() {
         let general = FixedWidth {
             width: 4,
             order: ByteOrder::BigEndian,

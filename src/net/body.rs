@@ -1,4 +1,4 @@
-//! The body of a message, in the forms that it comes in.
+//! The body of a message in its various forms.
 
 use std::borrow::Cow;
 use std::io::IoSlice;
@@ -9,11 +9,13 @@ use crate::buffers::{BlockPool, CHAIN_MIN, SendQueue};
 use crate::error::SendError;
 use crate::framing::{Codec, FrameHeader};
 
-/// The body of a message, in whatever form the caller has it: a slice, [`Bytes`] (large ones travel without a copy),
-/// or several slices that make one message.
+/// The body of a message.
 ///
-/// Made by `From`: where an `impl Into<Body>` is wanted, a `&[u8]`, a `&[u8; N]`, a `&str`, a `Vec<u8>` or a reference to
-/// one, a `Bytes` or a `&[IoSlice]` can be given.
+/// Made with `From`: where an `impl Into<Body>` is expected, pass a reference
+/// to bytes or text (`&[u8]`, `&[u8; N]`, `&str`, `&Vec<u8>`, `&Bytes` or
+/// anything else that is `AsRef<[u8]>`), which is copied into the queue, or a
+/// `Vec<u8>`, a `String` or a [`Bytes`]. These are queued without a copy from
+/// 16 KiB on. [`Body::parts`] makes one message of several slices.
 #[derive(Debug)]
 pub struct Body<'a>(pub(super) BodyKind<'a>);
 
@@ -22,33 +24,16 @@ pub(super) enum BodyKind<'a> {
     Slice(&'a [u8]),
     Parts(&'a [IoSlice<'a>]),
     Shared(Bytes),
-    /// A whole frame made before, for a body of this length.
+    /// A complete frame that was encoded before, for a body of this length.
     FramedBody(&'a Bytes, usize),
-    /// A whole frame as a user's framer made it.
+    /// A complete frame that a custom framer encoded.
     Encoded(&'a [u8]),
 }
 
-impl<'a> From<&'a [u8]> for Body<'a> {
-    fn from(bytes: &'a [u8]) -> Self {
-        Self(BodyKind::Slice(bytes))
-    }
-}
-
-impl<'a, const N: usize> From<&'a [u8; N]> for Body<'a> {
-    fn from(bytes: &'a [u8; N]) -> Self {
-        Self(BodyKind::Slice(bytes))
-    }
-}
-
-impl<'a> From<&'a str> for Body<'a> {
-    fn from(text: &'a str) -> Self {
-        Self(BodyKind::Slice(text.as_bytes()))
-    }
-}
-
-impl<'a> From<&'a Vec<u8>> for Body<'a> {
-    fn from(bytes: &'a Vec<u8>) -> Self {
-        Self(BodyKind::Slice(bytes))
+impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Body<'a> {
+    #[inline]
+    fn from(bytes: &'a T) -> Self {
+        Self(BodyKind::Slice(bytes.as_ref()))
     }
 }
 
@@ -58,14 +43,31 @@ impl From<Vec<u8>> for Body<'_> {
     }
 }
 
+impl From<String> for Body<'_> {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
 impl From<Bytes> for Body<'_> {
     fn from(bytes: Bytes) -> Self {
         Self(BodyKind::Shared(bytes))
     }
 }
 
-impl<'a> From<&'a [IoSlice<'a>]> for Body<'a> {
-    fn from(parts: &'a [IoSlice<'a>]) -> Self {
+impl<'a> Body<'a> {
+    /// Makes one message of several slices, such as a header and a payload.
+    ///
+    /// ```
+    /// use std::io::IoSlice;
+    /// use peerloop::{Body, ConnId, Net, SendError};
+    ///
+    /// fn reply(net: &mut Net, conn: ConnId, payload: &[u8]) -> Result<(), SendError> {
+    ///     let parts = [IoSlice::new(b"ok "), IoSlice::new(payload)];
+    ///     net.send(conn, Body::parts(&parts))
+    /// }
+    /// ```
+    pub fn parts(parts: &'a [IoSlice<'a>]) -> Self {
         Self(BodyKind::Parts(parts))
     }
 }
@@ -82,10 +84,14 @@ impl Body<'_> {
         }
     }
 
-    /// Whether the framing can carry it, and the header it needs.
+    /// Checks whether the framing can carry the body, and returns its header.
     #[inline(always)]
-    pub(super) fn header(&self, codec: &Codec, max_frame: usize) -> Result<FrameHeader, SendError> {
-        let header = codec.header(self.len(), max_frame)?;
+    pub(super) fn header(
+        &self,
+        codec: &Codec,
+        max_message_len: usize,
+    ) -> Result<FrameHeader, SendError> {
+        let header = codec.header(self.len(), max_message_len)?;
         match &self.0 {
             BodyKind::Slice(bytes) => codec.check_body(bytes)?,
             BodyKind::Shared(bytes) => codec.check_body(bytes)?,
@@ -120,7 +126,7 @@ impl Body<'_> {
         }
     }
 
-    /// The body in one piece, for a user's framer.
+    /// Returns the body in one piece, for a custom framer.
     pub(super) fn to_bytes(&self) -> Cow<'_, [u8]> {
         match &self.0 {
             BodyKind::Slice(bytes) | BodyKind::Encoded(bytes) => Cow::Borrowed(bytes),

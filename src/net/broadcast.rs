@@ -8,58 +8,61 @@ use crate::error::SendError;
 use crate::framing::{Codec, FrameHeader};
 use crate::id::ConnId;
 
-/// What became of a message for several peers; see [`Net::broadcast`].
+/// The outcome of a message for several connections; see [`Net::broadcast`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[must_use = "peers that were full or closed did not get the message"]
+#[must_use = "connections that were full or closed did not get the message"]
+#[non_exhaustive]
 pub struct BroadcastOutcome {
     /// Connections on which it was queued.
-    pub sent: usize,
+    pub queued: usize,
     /// Connections whose queue, or the loop's, was full.
     pub full: usize,
-    /// Ids that are stale, and connections not open for sending.
+    /// Stale ids, and connections that are not open for sending.
     pub closed: usize,
     /// Connections whose framing cannot carry it, or for which it is too large.
-    pub unfit: usize,
+    pub unsendable: usize,
 }
 
 impl BroadcastOutcome {
-    /// Counts what became of the message on some connections.
+    /// Counts the outcome on some connections.
     pub(crate) fn count(&mut self, result: Result<(), SendError>, conns: usize) {
         let count = match result {
-            Ok(()) => &mut self.sent,
+            Ok(()) => &mut self.queued,
             Err(SendError::Full) => &mut self.full,
             Err(SendError::Closed) => &mut self.closed,
-            Err(SendError::TooLarge | SendError::Unframable) => &mut self.unfit,
+            Err(SendError::TooLarge | SendError::Unframable) => &mut self.unsendable,
         };
         *count += conns;
     }
 }
 
 impl Net {
-    /// Queues one message for several connections, each as [`Net::send`] does. It is framed once for all those in a
-    /// row that frame alike; from 16 KiB on its bytes are shared and not copied. To everybody: collect
-    /// [`Net::connections`] into a `Vec` first.
+    /// Queues one message for several connections, each as [`Net::send`] does.
     ///
-    /// Connections of other [`Shards`](crate::Shards) get it in one command for each of these, with the frame that was made
-    /// here; they count as [`BroadcastOutcome::sent`] when that shard's command queue took it.
+    /// It is framed once for consecutive connections whose framing is the same.
+    /// From 16 KiB on its bytes are shared and not copied.
+    ///
+    /// Connections of other [shards](crate::shards) get it in one command per
+    /// shard. They count as [`BroadcastOutcome::queued`] when the command queue
+    /// of that shard took the command.
     ///
     /// # Examples
     ///
-    /// To everybody but the one who said it:
+    /// To the members of a room:
     ///
     /// ```
     /// use peerloop::{ConnId, ConnMap, Handler, Net};
     ///
     /// #[derive(Default)]
     /// struct Chat {
-    ///     people: ConnMap<String>,
+    ///     members: ConnMap<String>,
     /// }
     ///
     /// impl Handler for Chat {
     ///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-    ///         let others = self.people.keys().filter(|other| *other != conn);
+    ///         let others = self.members.keys().filter(|other| *other != conn);
     ///         let outcome = net.broadcast(others, message);
-    ///         println!("{} heard it", outcome.sent);
+    ///         println!("sent to {} members", outcome.queued);
     ///     }
     /// }
     /// ```
@@ -72,21 +75,50 @@ impl Net {
         let body = body.to_bytes();
         let mut outcome = BroadcastOutcome::default();
         let mut framed = None;
-        let (own, mut away) = (self.shard(), Vec::new());
+        let (own, mut remote) = (self.shard(), Vec::new());
         for conn in conns {
             if conn.shard() == own {
                 self.send_framed(conn, &body, &mut framed, &mut outcome);
             } else {
-                away.push(conn);
+                remote.push(conn);
             }
         }
-        if !away.is_empty() {
-            self.broadcast_remote(away, &body, framed, &mut outcome);
+        if !remote.is_empty() {
+            self.broadcast_remote(remote, &body, framed, &mut outcome);
         }
         outcome
     }
 
-    /// Sends one of several messages, framed as the last one if that will do.
+    /// Queues one message for all established connections of this loop, as
+    /// [`Net::broadcast`] does, except for one.
+    ///
+    /// [`ShardsHandle::broadcast_all`](crate::shards::ShardsHandle::broadcast_all)
+    /// reaches the connections of all shards.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use peerloop::{ConnId, Handler, Net};
+    /// # struct Relay;
+    /// impl Handler for Relay {
+    ///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+    ///         let outcome = net.broadcast_all(message, Some(conn));
+    ///         println!("relayed to {} peers", outcome.queued);
+    ///     }
+    /// }
+    /// ```
+    pub fn broadcast_all<'a>(
+        &mut self,
+        body: impl Into<Body<'a>>,
+        except: Option<ConnId>,
+    ) -> BroadcastOutcome {
+        let ids = self.connections().map(|connection| connection.id());
+        let ids: Vec<ConnId> = ids.filter(|conn| Some(*conn) != except).collect();
+        self.broadcast(ids, body)
+    }
+
+    /// Sends to one of several connections, and reuses the last frame if it
+    /// fits.
     pub(super) fn send_framed(
         &mut self,
         conn: ConnId,
@@ -94,9 +126,9 @@ impl Net {
         framed: &mut Option<FramedBody>,
         outcome: &mut BroadcastOutcome,
     ) {
-        // To write a header anew costs less than to find out whether the one that is made fits.
-        if body.len() < CHAIN_MIN && self.send_quickly(conn, body).is_some() {
-            outcome.sent += 1;
+        // Writing a new header costs less than comparing the framings.
+        if body.len() < CHAIN_MIN && self.try_send_fast(conn, body).is_some() {
+            outcome.queued += 1;
             return;
         }
         let entry = self.conns.get(conn);
@@ -115,7 +147,8 @@ impl Net {
 }
 
 impl FramedBody {
-    /// The whole frame for a body; `None` where it has to be made for each connection, or cannot.
+    /// Encodes the complete frame for a body. `None` if each connection needs
+    /// its own frame, or if the framing cannot carry the body.
     pub(super) fn new(codec: &Codec, body: &[u8]) -> Option<Self> {
         let codec = codec.stateless()?;
         let header = codec.header(body.len(), usize::MAX).ok()?;

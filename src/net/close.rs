@@ -1,4 +1,34 @@
-//! Closing, in three ways, and the one way to die.
+//! Closing connections, in the order in which it happens: the calls of the
+//! program, `Closing`, `Ended`, the release of resources, the free slot.
+//!
+//! ```text
+//! state        event                             next state   callback
+//! Connecting   TCP connected                     Handshaking  transport
+//! Connecting   registering failed, accepted      Released
+//! Handshaking  handshake complete                Open         on_connect
+//! Handshaking  session failed                    Closing
+//! Connecting,  close, abort, panic, error, end   Ended        on_connect_failed
+//! Handshaking  of stream, timeout, shutdown
+//! Open         end of stream, allow_half_open    Open         on_read_closed
+//! Open         end of stream, output left        Closing
+//! Open         close, session failed, shutdown   Closing
+//! Open         abort, panic, error, timeout      Ended        on_disconnect
+//! Open         end of stream, no output left     Ended        on_disconnect
+//! Open         both sides closed, all written    Ended        on_disconnect
+//! Closing      all written                       Closing      (FIN is sent)
+//! Closing      end of stream, all written        Ended        on_disconnect (1)
+//! Closing      abort, error, timeout             Ended        on_disconnect (1)
+//! these four   end of the grace of a shutdown    Ended        as above
+//! Ended        last callback made                Released
+//! Released     end of the turn                   slot free
+//! ```
+//!
+//! (1) `on_connect_failed` if the connection never was `Open`.
+//!
+//! After a write failure a connection stays in its state until the messages
+//! that had arrived are delivered; a close then ends it at once.
+//! `Net::end_connection` makes the transition to `Ended` and returns the
+//! limits. The callback follows at the end of the turn.
 
 use super::Net;
 use crate::connection::{ConnEntry, Ending, Lifecycle};
@@ -10,129 +40,175 @@ use crate::mutants::mutant;
 impl Net {
     /// Closes a connection gracefully.
     ///
-    /// From this call on no message of it is delivered, not even one already read, and sends are refused. What was
-    /// queued leaves, then FIN; then the peer's own end is awaited, while what still arrives is thrown away. At the
-    /// end, or after [`Timeouts::linger`](crate::Timeouts::linger) at the latest,
-    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) is called, with
-    /// [`DisconnectReason::Local`] if everything had left.
+    /// From this call on none of its messages is delivered, not even one that
+    /// was already read, and sends are refused. The queued messages are sent,
+    /// then FIN. After that the peer's end of stream is awaited, and everything
+    /// that still arrives is discarded. At the end, or after
+    /// [`Timeouts::linger`](crate::config::Timeouts::linger) at the latest,
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) is called,
+    /// with [`DisconnectReason::Local`] if everything was sent.
     ///
-    /// A dial that is not connected yet is given up with [`ConnectError::Cancelled`]. A stale id is none to close.
+    /// A connection that is not established yet ends with
+    /// [`ConnectError::Cancelled`]. Closing a stale id is a no-op.
     pub fn close(&mut self, conn: ConnId) {
-        match self.conns.get(conn).map(|entry| entry.lifecycle()) {
+        match self.conns.get(conn).map(ConnEntry::lifecycle) {
             Some(Lifecycle::Connecting | Lifecycle::Handshaking) => {
-                self.fail(conn, ConnectError::Cancelled);
+                self.fail_connection(conn, ConnectError::Cancelled);
             }
-            Some(Lifecycle::Open) => self.begin_closing(conn, DisconnectReason::Local),
+            Some(Lifecycle::Open) => self.start_closing(conn, DisconnectReason::Local),
             Some(_) => {}
-            None => self.forward(conn, ConnCommand::Close),
+            None => self.forward_command(conn, ConnCommand::Close),
         }
     }
 
-    /// Ends the sending half: what was queued leaves, then FIN. Messages still arrive until the peer ends its half.
+    /// Closes the sending side: the queued messages are sent, then FIN.
+    /// Messages still arrive until the peer closes its side.
     ///
-    /// From this call on sends are refused. Only an established connection has halves; for any other id nothing
-    /// happens.
-    pub fn shutdown_write(&mut self, conn: ConnId) {
+    /// From this call on sends are refused. A no-op for a connection that is
+    /// not established, and for a stale id.
+    pub fn close_write(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(conn) else {
-            return self.forward(conn, ConnCommand::ShutdownWrite);
+            return self.forward_command(conn, ConnCommand::CloseWrite);
         };
         if entry.lifecycle() == Lifecycle::Open {
-            entry.shut_send();
+            entry.close_sending();
             self.mark_dirty(conn);
         }
     }
 
-    /// Ends a connection now: what was queued is dropped, and the peer gets a reset (RST).
+    /// Ends a connection now. The queued messages are dropped, and the peer
+    /// gets a reset (RST).
     ///
-    /// From this call on no message of it is delivered. [`Handler::on_disconnect`](crate::Handler::on_disconnect)
-    /// follows in this turn or one of the next with [`DisconnectReason::Local`]; for a dial that is not connected yet,
-    /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed) with [`ConnectError::Cancelled`].
+    /// From this call on none of its messages is delivered.
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) follows in
+    /// this turn or one of the next with [`DisconnectReason::Local`]. For a
+    /// connection that is not established yet,
+    /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed)
+    /// follows with [`ConnectError::Cancelled`]. Aborting a stale id is a
+    /// no-op.
     pub fn abort(&mut self, conn: ConnId) {
+        self.abort_as(conn, DisconnectReason::Local);
+    }
+
+    /// Ends a connection now, as [`Net::abort`] does, with a reason of the
+    /// program.
+    ///
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) gets
+    /// [`DisconnectReason::Application`] with this text, which is also logged
+    /// at debug level. The text is not sent to the peer.
+    ///
+    /// ```
+    /// # use peerloop::{ConnId, Handler, Net};
+    /// # struct Server;
+    /// impl Handler for Server {
+    ///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+    ///         if message.is_empty() {
+    ///             net.abort_with_reason(conn, "an empty request");
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    pub fn abort_with_reason(&mut self, conn: ConnId, reason: &'static str) {
+        self.abort_as(conn, DisconnectReason::Application(reason));
+    }
+
+    pub(super) fn abort_as(&mut self, conn: ConnId, reason: DisconnectReason) {
         let Some(entry) = self.conns.get_mut(conn) else {
-            return self.forward(conn, ConnCommand::Abort);
+            return self.forward_command(conn, ConnCommand::Abort(reason));
         };
         match entry.lifecycle() {
             Lifecycle::Connecting | Lifecycle::Handshaking => {
-                self.fail(conn, ConnectError::Cancelled)
+                self.fail_connection(conn, ConnectError::Cancelled);
             }
             Lifecycle::Open | Lifecycle::Closing(_) => {
                 entry.reset = true;
-                self.end(conn, Ending::Disconnected(DisconnectReason::Local));
+                self.end_connection(conn, Ending::Disconnected(reason));
             }
             Lifecycle::Ended(_) | Lifecycle::Released => {}
         }
     }
 
-    /// Stops delivering a connection's messages, beginning with the next one. The peer is slowed down by TCP once
-    /// the kernel's buffers are full; at most one read buffer of what was read already, and the beginning of one more
-    /// message, are kept in memory.
+    /// Stops delivering the messages of a connection, beginning with the next
+    /// one.
     ///
-    /// That the peer is gone is noticed all the same once nothing is left to deliver; what is left is delivered after
+    /// TCP slows the peer down once the kernel's buffers are full. Bytes that
+    /// were already read are kept: at most one read buffer, and the beginning
+    /// of one more message. The idle and partial-message timeouts do not run
+    /// during a pause. The end of the connection is handled once nothing is
+    /// left to deliver. Messages that are left are delivered after
     /// [`Net::resume`], before the end is reported.
+    ///
+    /// Works in every state before the connection ends. A connection that is
+    /// paused while it connects gets its `on_connect`, and its messages after
+    /// [`Net::resume`].
     pub fn pause(&mut self, conn: ConnId) {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.paused = true;
-            self.interrupt(conn);
+            self.interrupt_batch(conn);
         } else {
-            self.forward(conn, ConnCommand::Pause);
+            self.forward_command(conn, ConnCommand::Pause);
         }
     }
 
-    /// Delivers a paused connection's messages again, from where they were left. Nothing is lost in between.
+    /// Delivers the messages of a paused connection again, beginning with the
+    /// first that was not delivered. A pause loses no message.
     pub fn resume(&mut self, conn: ConnId) {
-        let now = self.now;
+        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
-            return self.forward(conn, ConnCommand::Resume);
+            return self.forward_command(conn, ConnCommand::Resume);
         };
-        // Deadlines of one that is ending run on.
-        if entry.paused && entry.lifecycle() == Lifecycle::Open {
-            entry.resume(now);
-            self.arm(conn);
-            if !mutant!(LoseEdgeOnResume) {
-                self.revisit(conn);
-            }
+        if !std::mem::take(&mut entry.paused) || entry.lifecycle() != Lifecycle::Open {
+            return;
         }
+        entry.restart_timeouts(now);
+        self.arm_deadline(conn);
+        mutant!(LoseEdgeOnResume => return);
+        self.request_visit(conn);
     }
 
-    /// Stops delivering messages and begins to wait for what is to be sent to leave.
-    pub(crate) fn begin_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
-        let now = self.now;
+    /// Moves a connection to `Closing`: stops delivering messages and sends the
+    /// queued ones.
+    pub(crate) fn start_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
+        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
-        if let Some(failure) = entry.failure() {
-            // Nothing can leave any more.
-            return self.end(conn, Ending::Disconnected(failure));
+        if let Some(failure) = entry.write_failure() {
+            // Nothing can be written any more.
+            return self.end_connection(conn, Ending::Disconnected(failure));
         }
-        let ending = entry.ending(Ending::Disconnected(reason));
+        let ending = entry.ending_for(Ending::Disconnected(reason));
         let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
         debug_assert!(matches!(before, Lifecycle::Handshaking | Lifecycle::Open));
-        entry.begin_closing(ending, now);
-        self.left(before, direction);
-        // The address may be dialled again at once.
-        self.limits.lock().forget(addr);
-        self.arm(conn);
-        self.interrupt(conn);
+        entry.set_closing(ending, now);
+        self.uncount_state(before, direction);
+        // The address may be connected to again at once.
+        self.limits.lock().remove_address(addr);
+        self.arm_deadline(conn);
+        self.interrupt_batch(conn);
         self.mark_dirty(conn);
-        // What is in the socket is to be thrown away, paused or not, so that the peer's end is seen.
-        self.revisit(conn);
+        // Unread input is discarded, even during a pause, so that the end of
+        // the peer's stream is seen.
+        self.request_visit(conn);
     }
 
-    /// The session has failed: what is queued will not leave, what the session had to say about it does.
+    /// Closes a connection whose session has failed. Queued messages are
+    /// dropped, and the session's output is written.
     pub(crate) fn fail_session(&mut self, conn: ConnId, error: SessionError) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
         if matches!(entry.lifecycle(), Lifecycle::Handshaking | Lifecycle::Open) {
             entry.sealing_failed = true;
-            self.begin_closing(conn, DisconnectReason::Session(error));
+            self.start_closing(conn, DisconnectReason::Session(error));
         }
     }
 
-    /// The one way to die. Whoever ends a connection, for whatever reason, comes through here: its limits and its
-    /// deadline are released at once, so that it may be dialled again from its last callback; the loop makes that and
-    /// closes the socket at the end of the turn.
-    pub(crate) fn end(&mut self, conn: ConnId, cause: Ending) {
+    /// Ends a connection. Every end is made here. The limits and the timers are
+    /// returned at once, so that the last callback may connect to the address.
+    /// The loop makes that callback and closes the socket at the end of the
+    /// turn.
+    pub(crate) fn end_connection(&mut self, conn: ConnId, cause: Ending) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
@@ -140,47 +216,98 @@ impl Net {
         if matches!(before, Lifecycle::Ended(_) | Lifecycle::Released) {
             return;
         }
-        let ending = entry.ending(cause);
+        let ending = entry.ending_for(cause);
         entry.set_state(Lifecycle::Ended(ending));
-        self.left(before, direction);
+        self.uncount_state(before, direction);
         let mut limits = self.limits.lock();
         if !matches!(before, Lifecycle::Closing(_)) {
-            limits.forget(addr);
+            limits.remove_address(addr);
         }
-        limits.release(addr);
+        limits.discharge(addr);
         drop(limits);
-        if !mutant!(KeepDeadline) {
-            self.arm(conn);
-        }
-        self.interrupt(conn);
+        self.cancel_conn_timers(conn);
+        self.interrupt_batch(conn);
         self.work.ended.push(conn);
+        mutant!(KeepTimer => return);
+        self.arm_deadline(conn);
     }
 
-    /// Both ends of a connection are this node's.
+    /// Ends a connection that was not open.
+    pub(crate) fn fail_connection(&mut self, conn: ConnId, error: ConnectError) {
+        self.end_connection(conn, Ending::Failed(error));
+    }
+
+    /// Notes that a message was lost: if the node is dropped now, the connection
+    /// is reset.
+    pub(crate) fn mark_cut(&mut self, conn: ConnId) {
+        if let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.can_send()) {
+            entry.reset = true;
+        }
+    }
+
+    /// Resets every connection that has something to send, when the node is
+    /// dropped, because a peer must not take the end of a cut stream for a close.
+    pub(crate) fn reset_cut_off(&mut self) {
+        for (stream, reset) in self.conns.entries_mut().filter_map(ConnEntry::take_stream) {
+            if reset {
+                // A socket that is broken already cannot be reset, and need not be.
+                let _ = stream.reset_on_close();
+            }
+        }
+    }
+
+    /// Ends a connection whose both ends are of this node.
     pub(crate) fn end_self_connection(&mut self, conn: ConnId) {
         if self.conns.get(conn).is_some_and(ConnEntry::is_live) {
             self.metrics.self_connections += 1;
-            self.end(conn, Ending::Disconnected(DisconnectReason::SelfConnection));
+            self.end_connection(conn, Ending::Disconnected(DisconnectReason::SelfConnection));
         }
     }
 
-    /// A connection has left this state for good.
-    fn left(&mut self, state: Lifecycle, direction: Direction) {
+    /// Counts that a connection has left this state.
+    fn uncount_state(&mut self, state: Lifecycle, direction: Direction) {
         match state {
-            Lifecycle::Connecting => self.leave_connecting(direction),
+            Lifecycle::Connecting => self.remove_connecting(direction),
             Lifecycle::Handshaking => {
                 self.metrics.handshakes_failed += 1;
-                if mutant!(KeepConnecting) {
-                    return;
-                }
-                self.leave_connecting(direction);
+                mutant!(KeepConnecting => return);
+                self.remove_connecting(direction);
             }
-            Lifecycle::Open => self.connected -= 1,
+            Lifecycle::Open => self.open[direction as usize] -= 1,
             Lifecycle::Closing(_) | Lifecycle::Ended(_) | Lifecycle::Released => {}
         }
     }
 
-    /// Counts an end, and gives back what the connection held. Its slot is kept to the end of the turn.
+    /// Returns the token of a tracked send that was lost with its connection.
+    pub(crate) fn pop_lost_token(&mut self, conn: ConnId) -> Option<u64> {
+        let queue = self.conns.get_mut(conn)?.queue.as_mut()?;
+        let cost = queue.cost();
+        let token = queue.pop_token();
+        self.metrics.update_max_queued();
+        self.metrics.queued_bytes -= cost - queue.cost();
+        token
+    }
+
+    /// Closes the socket of a connection that has ended. [`Net::release`]
+    /// follows.
+    pub(crate) fn close_socket(&mut self, conn: ConnId) {
+        let entry = self.conns.get_mut(conn);
+        let Some((mut stream, reset)) = entry.and_then(ConnEntry::take_stream) else {
+            return;
+        };
+        if reset {
+            // A reset fails on a socket that is already broken, and is not
+            // needed there.
+            let _ = stream.reset_on_close();
+        }
+        if let Err(error) = self.registrar.remove_stream(&mut stream) {
+            let name = &self.config.name;
+            log::debug!(target: "peerloop", "{name}: {conn}: deregistering: {error}");
+        }
+    }
+
+    /// Counts an end and releases the resources of the connection. The slot is
+    /// kept until the end of the turn.
     pub(crate) fn release(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
@@ -189,7 +316,7 @@ impl Net {
             self.metrics.count_end(ending, entry.direction());
         }
         if let Some(router) = &self.router {
-            router.ended(conn, entry.direction());
+            router.remove_connection(conn, entry.direction());
         }
         entry.set_state(Lifecycle::Released);
         if std::mem::take(&mut entry.waiting_for_quota) {
@@ -199,24 +326,28 @@ impl Net {
         }
         self.ended_traffic += std::mem::take(&mut entry.traffic);
         if let Some(queue) = entry.queue.take() {
-            self.metrics.note_peak();
-            self.metrics.queued -= queue.cost();
+            self.metrics.update_max_queued();
+            self.metrics.queued_bytes -= queue.cost();
             self.metrics.bytes_lost += queue.len() as u64;
             self.pool.put_queue(queue);
         }
+        self.resume_listeners();
+        if let Some(router) = &self.router {
+            router.signal_free_descriptor();
+        }
     }
 
-    /// The token of a tracked send that was lost with its connection.
-    pub(crate) fn pop_lost(&mut self, conn: ConnId) -> Option<u64> {
-        let queue = self.conns.get_mut(conn)?.queue.as_mut()?;
-        let cost = queue.cost();
-        let token = queue.pop_lost();
-        self.metrics.note_peak();
-        self.metrics.queued -= cost - queue.cost();
-        token
+    /// Frees the slot of a released connection. Called at the end of a turn.
+    pub(crate) fn free_slot(&mut self, conn: ConnId) {
+        debug_assert!(
+            self.conns
+                .get(conn)
+                .is_some_and(|entry| entry.lifecycle() == Lifecycle::Released)
+        );
+        self.conns.remove(conn);
     }
 
-    /// Takes back a slot whose connection was lost before anybody heard of it.
+    /// Releases a connection that failed before its id was given out.
     pub(crate) fn discard(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
@@ -224,12 +355,12 @@ impl Net {
         debug_assert_eq!(entry.lifecycle(), Lifecycle::Connecting);
         entry.set_state(Lifecycle::Released);
         let (addr, direction) = (entry.addr(), entry.direction());
-        self.leave_connecting(direction);
+        self.remove_connecting(direction);
         if let Some(router) = &self.router {
-            router.ended(conn, direction);
+            router.remove_connection(conn, direction);
         }
         let mut limits = self.limits.lock();
-        limits.forget(addr);
-        limits.release(addr);
+        limits.remove_address(addr);
+        limits.discharge(addr);
     }
 }

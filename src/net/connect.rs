@@ -1,144 +1,315 @@
-//! Outbound connects, up to the socket.
+//! Outbound connects and adopted streams, before they have an inbound half.
 
-use std::net::SocketAddr;
-
-use socket2::Socket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use super::Net;
-use crate::config::{ConnectOptions, Overrides, Permission};
-use crate::connection::{ConnEntry, ConnectionState, Ending};
+use crate::addr::{ConnInfo, to_canonical};
+use crate::config::ConnectOptions;
+use crate::connection::{ConnEntry, ConnectionState};
 use crate::error::ConnectError;
 use crate::framing::Codec;
 use crate::id::{ConnId, Direction, SLOTS_MAX};
+use crate::sys::Stream;
 
-/// A dial that was asked for and that the loop has not begun.
+/// An address to connect to: a [`SocketAddr`], a pair such as
+/// `(Ipv4Addr::LOCALHOST, 80)`, or a numeric `&str` such as `"127.0.0.1:80"`.
+///
+/// This trait is sealed. Host names are not resolved by the loop, because that
+/// would block it; [`Handle::connect_wait`](crate::Handle::connect_wait)
+/// resolves them on the caller's thread.
+pub trait ConnectAddr: sealed::Sealed {
+    /// Returns the address, or `None` if it is not numeric.
+    fn to_socket_addr(&self) -> Option<SocketAddr>;
+}
+
+mod sealed {
+    #[allow(unnameable_types, reason = "this is what seals the trait")]
+    pub trait Sealed {}
+    impl Sealed for std::net::SocketAddr {}
+    impl Sealed for (std::net::IpAddr, u16) {}
+    impl Sealed for (std::net::Ipv4Addr, u16) {}
+    impl Sealed for (std::net::Ipv6Addr, u16) {}
+    impl Sealed for &str {}
+}
+
+impl ConnectAddr for SocketAddr {
+    fn to_socket_addr(&self) -> Option<SocketAddr> {
+        Some(*self)
+    }
+}
+
+impl ConnectAddr for (IpAddr, u16) {
+    fn to_socket_addr(&self) -> Option<SocketAddr> {
+        Some((*self).into())
+    }
+}
+
+impl ConnectAddr for (Ipv4Addr, u16) {
+    fn to_socket_addr(&self) -> Option<SocketAddr> {
+        Some((*self).into())
+    }
+}
+
+impl ConnectAddr for (Ipv6Addr, u16) {
+    fn to_socket_addr(&self) -> Option<SocketAddr> {
+        Some((*self).into())
+    }
+}
+
+impl ConnectAddr for &str {
+    fn to_socket_addr(&self) -> Option<SocketAddr> {
+        self.parse().ok()
+    }
+}
+
+/// A requested connection that the loop has not started.
 #[derive(Debug)]
 pub(crate) struct PendingConnect {
     pub(crate) conn: ConnId,
-    pub(crate) addr: SocketAddr,
-    pub(crate) socket: Option<Socket>,
-    pub(crate) source: Option<SocketAddr>,
+    pub(crate) socket: PendingSocket,
     pub(crate) decoder: Codec,
 }
 
+/// The source of the socket of a pending connection.
+#[derive(Debug)]
+pub(crate) enum PendingSocket {
+    Connect {
+        addr: SocketAddr,
+        bound_socket: Option<TcpStream>,
+        source: Option<SocketAddr>,
+    },
+    Adopt(Stream),
+}
+
 impl Net {
-    /// Dials `addr`. The id is there at once, the outcome follows: either
+    /// Returns options for [`Net::connect_with`], filled from the node's
+    /// settings.
+    pub fn connect_options(&self) -> ConnectOptions {
+        let connection = Arc::clone(&self.connection_config);
+        ConnectOptions::new(connection, self.config.allow_duplicates)
+    }
+
+    /// Connects to `addr` and returns the id of the connection at once.
+    ///
+    /// The outcome follows, exactly once: either
     /// [`Handler::on_connect`](crate::Handler::on_connect) or
-    /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed), exactly one of them, exactly once.
-    ///
-    /// Names are not resolved here, since that would block the loop: use `ToSocketAddrs` before, or in a thread.
-    ///
-    /// The dial begins at the end of this turn. Until it is connected, sends to the id are refused;
-    /// [`Net::close`] and [`Net::abort`] give it up.
+    /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed). The
+    /// connect starts at the end of this turn. Until `on_connect`, sends to the
+    /// id are refused. [`Net::close`] and [`Net::abort`] cancel the attempt.
     ///
     /// # Errors
     ///
-    /// Nothing was begun and no callback will follow when this returns
+    /// No connect was started and no callback follows when this returns
     /// - [`ConnectError::ShuttingDown`] after [`Net::shutdown`];
-    /// - [`ConnectError::InvalidAddress`] when the port is zero;
-    /// - [`ConnectError::AlreadyConnected`] or [`ConnectError::AlreadyConnecting`] when there is a connection with this
-    ///   address, or a dial, and [`Config::duplicates`](crate::Config::duplicates) are refused; of other
-    ///   [`Shards`](crate::Shards) the first is said of both;
-    /// - [`ConnectError::TooManyConnecting`], [`ConnectError::TooManyConnections`],
-    ///   [`ConnectError::TooManyFromAddress`] or [`ConnectError::TooManyFromPrefix`] at the limit of that name.
-    pub fn connect(&mut self, addr: SocketAddr) -> Result<ConnId, ConnectError> {
-        self.connect_with(addr, ConnectOptions::default())
+    /// - [`ConnectError::InvalidAddress`] when the port is zero or the text is
+    ///   no numeric address;
+    /// - [`ConnectError::AlreadyConnected`] or
+    ///   [`ConnectError::AlreadyConnecting`] when there is a connection with
+    ///   this address, or an attempt, and
+    ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is not
+    ///   set; for other [shards](crate::shards) it is always the first;
+    /// - [`ConnectError::TooManyConnecting`],
+    ///   [`ConnectError::TooManyConnections`],
+    ///   [`ConnectError::TooManyFromAddress`] or
+    ///   [`ConnectError::TooManyFromPrefix`] at the limit of that name.
+    pub fn connect(&mut self, addr: impl ConnectAddr) -> Result<ConnId, ConnectError> {
+        let options = self.connect_options();
+        self.connect_with(addr, options)
     }
 
-    /// Dials `addr` with a socket, a source address, a framing or deadlines of its own; see [`Net::connect`].
+    /// Connects to `addr` with options; see [`Net::connect`].
     ///
     /// # Errors
     ///
     /// Those of [`Net::connect`], and
-    /// - [`ConnectError::InvalidOption`] when an option cannot work; the field is named.
+    /// - [`ConnectError::InvalidOption`] when an option cannot work; the field
+    ///   is named.
     pub fn connect_with(
         &mut self,
-        addr: SocketAddr,
+        addr: impl ConnectAddr,
         options: ConnectOptions,
     ) -> Result<ConnId, ConnectError> {
         if self.stopping.is_some() {
             return Err(ConnectError::ShuttingDown);
         }
-        if addr.port() == 0 {
-            return Err(ConnectError::InvalidAddress);
-        }
-        if options.socket.is_some() && options.source.is_some() {
-            return Err(ConnectError::InvalidOption("source"));
-        }
-        if options
-            .source
-            .is_some_and(|source| source.is_ipv4() != addr.is_ipv4())
+        let addr = addr
+            .to_socket_addr()
+            .filter(|addr| addr.port() != 0)
+            .ok_or(ConnectError::InvalidAddress)?;
+        let foreign = |source: SocketAddr| source.is_ipv4() != addr.is_ipv4();
+        if options.source.is_some_and(foreign)
+            || (options.source.is_some() && options.bound_socket.is_some())
         {
             return Err(ConnectError::InvalidOption("source"));
         }
-        let overrides = Overrides {
-            framing: options.framing,
-            max_frame: options.max_frame,
-            timeouts: options.timeouts,
-            overflow: options.overflow,
-            half_open: options.half_open,
+        let info = ConnInfo {
+            direction: Direction::Outbound,
+            addr: to_canonical(addr),
+            local_addr: None,
+            listener: None,
         };
-        let profile = self
-            .profile
-            .with(overrides)
-            .map_err(|error| ConnectError::InvalidOption(error.field))?;
-        // Slots are free again only after the turn, so the limits alone do not keep a handler that dials and gives up, over and
-        // over in one turn, from ids that would be those of another shard.
-        if self.conns.len() >= SLOTS_MAX as usize {
-            return Err(ConnectError::TooManyConnections);
-        }
-        // A user's framer may panic here: nothing is charged yet.
-        let codecs = (Codec::new(&profile.framing), Codec::new(&profile.framing));
-        // Before the budgets: that there is a connection already must not be masked by a limit.
-        let duplicates = options.duplicates.unwrap_or(self.config.duplicates);
-        let mut limits = self.limits.lock();
-        if duplicates == Permission::Refused && limits.knows(addr) {
-            drop(limits);
-            return Err(self.duplicate_error(addr));
-        }
-        limits.check_outbound()?;
-        limits.charge(addr)?;
-        limits.start_connect();
-        drop(limits);
-        let now = self.now;
-        let (decoder, encoder) = codecs;
-        let make = |id| ConnEntry::new(id, addr, Direction::Outbound, now, profile, encoder);
-        let conn = self.conns.insert(make);
-        self.connecting += 1;
-        self.metrics.connects_started += 1;
-        if let Some(router) = &self.router {
-            router.connects_started();
-        }
-        self.arm(conn);
-        let (socket, source) = (options.socket, options.source);
+        let (conn, decoder) = self.insert_pending(&info, &options)?;
         self.work.connects.push(PendingConnect {
             conn,
-            addr,
-            socket,
-            source,
+            socket: PendingSocket::Connect {
+                addr,
+                bound_socket: options.bound_socket,
+                source: options.source,
+            },
             decoder,
         });
         Ok(conn)
     }
 
-    /// A dial begins only now: the time that the node was not run is not the peer's.
-    pub(crate) fn connect_started(&mut self, conn: ConnId) {
-        let now = self.now;
-        if let Some(entry) = self.conns.get_mut(conn) {
-            entry.start_connect(now);
-            self.arm(conn);
-        }
+    /// Takes over a connected stream, as if this node had accepted it or
+    /// connected it; see [`Net::connect`] for what follows.
+    ///
+    /// It is charged against the limits like others. There is no
+    /// [`Handler::on_accept`](crate::Handler::on_accept).
+    ///
+    /// ```
+    /// use std::net::{TcpListener, TcpStream};
+    /// use peerloop::{Config, ConnId, Direction, Handler, Net, Node};
+    ///
+    /// # struct Server;
+    /// # impl Handler for Server {
+    /// #     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let _client = TcpStream::connect(listener.local_addr()?)?;
+    /// let (stream, _) = listener.accept()?;
+    ///
+    /// let mut node = Node::new(Config::default(), Server)?;
+    /// let conn = node.net().adopt(stream, Direction::Inbound)?;
+    /// # assert!(node.net().connection(conn).is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Net::connect`] except for `InvalidAddress`, and
+    /// - [`ConnectError::Io`] when the stream is not connected, or cannot be
+    ///   made non-blocking; `Unsupported` in the simulator.
+    ///
+    /// An inbound stream takes a place of
+    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// instead of `max_outbound_connecting`.
+    pub fn adopt(
+        &mut self,
+        stream: TcpStream,
+        direction: Direction,
+    ) -> Result<ConnId, ConnectError> {
+        let options = self.connect_options();
+        self.adopt_with(stream, direction, options)
     }
 
-    /// A dial came to nothing.
-    pub(crate) fn fail(&mut self, conn: ConnId, error: ConnectError) {
-        self.end(conn, Ending::Failed(error));
+    /// Takes over a connected stream with options; see [`Net::adopt`].
+    /// `bound_socket` and `source` must not be set, and `allow_duplicate` is
+    /// for outbound streams.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Net::adopt`], and
+    /// - [`ConnectError::InvalidOption`] when an option cannot work; the field
+    ///   is named.
+    pub fn adopt_with(
+        &mut self,
+        stream: TcpStream,
+        direction: Direction,
+        options: ConnectOptions,
+    ) -> Result<ConnId, ConnectError> {
+        if self.stopping.is_some() {
+            return Err(ConnectError::ShuttingDown);
+        }
+        let set = [
+            ("bound_socket", options.bound_socket.is_some()),
+            ("source", options.source.is_some()),
+        ];
+        if let Some((field, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
+            return Err(ConnectError::InvalidOption(field));
+        }
+        let adopted = self.registrar.adopt(stream, &self.sockets);
+        let (stream, addr) = adopted.map_err(|error| ConnectError::Io((&error).into()))?;
+        let info = ConnInfo {
+            direction,
+            addr: to_canonical(addr),
+            local_addr: None,
+            listener: None,
+        };
+        let (conn, decoder) = self.insert_pending(&info, &options)?;
+        self.work.connects.push(PendingConnect {
+            conn,
+            socket: PendingSocket::Adopt(stream),
+            decoder,
+        });
+        Ok(conn)
+    }
+
+    /// Charges a connection that has no socket yet, and gives it a slot.
+    fn insert_pending(
+        &mut self,
+        info: &ConnInfo,
+        options: &ConnectOptions,
+    ) -> Result<(ConnId, Codec), ConnectError> {
+        let config = self
+            .validated(options.shared_connection())
+            .map_err(|error| ConnectError::InvalidOption(error.field))?;
+        // A slot is free again only after the turn. Therefore the limits alone
+        // do not bound the ids of a handler that connects and closes repeatedly
+        // in one turn, and the ids of the next shard would follow.
+        if self.conns.len() >= SLOTS_MAX as usize {
+            return Err(ConnectError::TooManyConnections);
+        }
+        // A custom framer may panic here, before anything is charged.
+        let (decoder, encoder) = (Codec::new(&config.framing), Codec::new(&config.framing));
+        // Duplicates are checked before the limits, because a limit must not
+        // hide that there is a connection.
+        let is_outbound = info.direction == Direction::Outbound;
+        let (shard, mut limits) = (self.conns.shard(), self.limits.lock());
+        if is_outbound && !options.allow_duplicate && limits.has_address(info.addr) {
+            drop(limits);
+            return Err(self.duplicate_error(info.addr));
+        }
+        if is_outbound {
+            limits.check_outbound()?;
+            limits.charge(info.addr)?;
+            limits.add_outbound_connecting();
+        } else {
+            limits.charge_inbound(info.addr, shard)?;
+        }
+        drop(limits);
+        let now = self.timestamp();
+        let make = |id| ConnEntry::new(id, info, now, config, encoder);
+        let conn = self.conns.insert(make);
+        self.connecting += 1;
+        match info.direction {
+            Direction::Outbound => self.metrics.connects_started += 1,
+            Direction::Inbound => self.metrics.accepted += 1,
+        }
+        if let Some(router) = &self.router {
+            router.add_connection();
+        }
+        self.arm_deadline(conn);
+        Ok((conn, decoder))
+    }
+
+    /// Restarts the connect timeout, because the time in which the node did not
+    /// run does not count.
+    pub(crate) fn restart_connect_timeout(&mut self, conn: ConnId) {
+        let now = self.timestamp();
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.restart_connect_timeout(now);
+            self.arm_deadline(conn);
+        }
     }
 
     fn duplicate_error(&self, addr: SocketAddr) -> ConnectError {
         let state = self
             .find(addr)
-            .and_then(|conn| self.connection(conn))
+            .and_then(|conn| self.conns.get(conn))
             .map(ConnEntry::state);
         match state {
             Some(ConnectionState::Connecting) => ConnectError::AlreadyConnecting,

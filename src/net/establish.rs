@@ -1,84 +1,87 @@
-//! From an accepted or connected socket to an open connection.
+//! State changes from an accepted or connected socket to an open connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Net;
-use crate::config::{Permission, Profile};
+use crate::addr::{ConnInfo, to_canonical_target};
+use crate::config::ConnectionConfig;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::cross_shard::ShardSignal;
 use crate::framing::Codec;
 use crate::id::{ConnId, Direction};
-use crate::limits::canonical;
 
 impl Net {
-    /// Gives a connection that was accepted, has a place and is charged for, a slot.
-    pub(crate) fn insert_inbound(
+    /// Gives a slot to an accepted connection that has a handshake place and is
+    /// charged.
+    pub(crate) fn insert_accepted(
         &mut self,
-        addr: SocketAddr,
-        profile: Arc<Profile>,
+        info: &ConnInfo,
+        config: Arc<ConnectionConfig>,
         encoder: Codec,
     ) -> ConnId {
-        let now = self.now;
-        let make = |id| ConnEntry::new(id, addr, Direction::Inbound, now, profile, encoder);
+        let now = self.timestamp();
+        let make = |id| ConnEntry::new(id, info, now, config, encoder);
         self.connecting += 1;
         self.conns.insert(make)
     }
 
-    /// The TCP connection is made.
-    pub(crate) fn begin_handshake(&mut self, conn: ConnId, local_addr: SocketAddr) {
-        let now = self.now;
+    /// Moves a connection to `Handshaking`: its TCP connection is established.
+    pub(crate) fn start_handshake(&mut self, conn: ConnId, local_addr: SocketAddr) {
+        let now = self.timestamp();
         if let Some(entry) = self.conns.get_mut(conn) {
             debug_assert_eq!(entry.lifecycle(), Lifecycle::Connecting);
-            entry.begin_handshake(local_addr, now);
+            entry.set_handshaking(local_addr, now);
         }
     }
 
-    /// The handshake is over.
-    pub(crate) fn open(&mut self, conn: ConnId) {
-        let now = self.now;
+    /// Moves a connection to `Open`: its handshake has completed.
+    pub(crate) fn open_connection(&mut self, conn: ConnId) {
+        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
         debug_assert_eq!(entry.lifecycle(), Lifecycle::Handshaking);
-        entry.open(now);
+        entry.set_open(now);
         let direction = entry.direction();
-        self.leave_connecting(direction);
-        self.connected += 1;
-        self.arm(conn);
+        self.remove_connecting(direction);
+        self.open[direction as usize] += 1;
+        self.arm_deadline(conn);
     }
 
-    /// A connection is no longer being made, whatever became of it.
-    pub(super) fn leave_connecting(&mut self, direction: Direction) {
+    /// Counts that a connection has left the states before `Open`.
+    pub(super) fn remove_connecting(&mut self, direction: Direction) {
         self.connecting -= 1;
-        self.end_connecting(direction);
+        self.return_place(direction);
     }
 
-    /// Takes the place for one connection more that is about to be accepted, if there is one.
-    pub(crate) fn take_place(&mut self) -> bool {
-        self.limits.lock().take_place(self.conns.shard())
+    /// Takes a handshake place for a connection that is about to be accepted.
+    /// Returns false if all are taken.
+    pub(crate) fn take_handshake_place(&mut self) -> bool {
+        self.limits.lock().take_handshake_place(self.conns.shard())
     }
 
-    /// Gives the place of one that was not accepted after all back.
-    pub(crate) fn give_place_back(&mut self) {
-        self.end_connecting(Direction::Inbound);
+    /// Returns the handshake place of a connection that was not accepted.
+    pub(crate) fn return_handshake_place(&mut self) {
+        self.return_place(Direction::Inbound);
     }
 
-    fn end_connecting(&mut self, direction: Direction) {
-        let held_up = self.limits.lock().end_connecting(direction);
-        for shard in held_up {
+    fn return_place(&mut self, direction: Direction) {
+        let waiting_shards = self.limits.lock().remove_connecting(direction);
+        for shard in waiting_shards {
             if shard == self.shard() {
-                self.admit_waiting();
+                self.schedule_waiting_listeners();
             } else if let Some(router) = &self.router {
-                router.tell(shard, ShardSignal::Place);
+                router.signal(shard, ShardSignal::HandshakePlace);
             }
         }
     }
 
-    /// Whether a dial that connected met its own socket, and may not.
-    pub(crate) fn is_own_address(&self, conn: ConnId, local_addr: SocketAddr) -> bool {
+    /// Returns whether an outbound socket is connected to itself and this is
+    /// not allowed.
+    pub(crate) fn is_self_connect(&self, conn: ConnId, local_addr: SocketAddr) -> bool {
         let addr = self.conns.get(conn).map(ConnEntry::addr);
-        self.config.self_connections == Permission::Refused
-            && addr.is_some_and(|addr| canonical(addr) == canonical(local_addr))
+        !self.config.allow_self_connections
+            && addr.is_some_and(|addr| to_canonical_target(addr) == to_canonical_target(local_addr))
     }
 }

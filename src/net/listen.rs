@@ -1,50 +1,77 @@
-//! Listening.
+//! Listeners.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Due, Net};
-use crate::config::{ListenOptions, Overrides, Profile};
+use crate::addr::Listening;
+use crate::config::{ConnectionConfig, ListenOptions};
 use crate::cross_shard::AcceptedSocket;
-use crate::id::listener_token;
+use crate::id::{ListenerId, listener_token};
 use crate::sys::Listener;
 
-/// A listener and what the loop remembers about it.
+/// A listener and its state in the loop.
 #[derive(Debug)]
 pub(crate) struct ListenerEntry {
     pub(crate) socket: Listener,
-    pub(crate) addr: SocketAddr,
-    pub(crate) profile: Arc<Profile>,
-    /// Connections may be waiting: set by an edge, cleared only by `WouldBlock`.
+    pub(crate) listening: Listening,
+    pub(crate) config: Arc<ConnectionConfig>,
+    /// Connections may be waiting. Set by an edge, cleared only by
+    /// `WouldBlock`.
     pub(crate) ready: bool,
-    /// On the list of listeners to be looked at.
-    pub(crate) queued: bool,
-    /// The deadline that ends a pause, if it rests.
+    /// The listener is on the list of those to visit.
+    pub(crate) scheduled: bool,
+    /// The slot of the timer that ends a pause.
     pub(crate) pause: Option<u32>,
-    /// How long it rests at the next failure.
+    /// The length of the next pause.
     pub(crate) next_pause: Duration,
 }
 
 impl Net {
-    /// Listens on `addr` and says on which address: with port 0 the system chooses one. There can be any number of
-    /// listeners.
+    /// Returns options for [`Net::listen_with`], filled from the node's
+    /// settings.
+    pub fn listen_options(&self) -> ListenOptions {
+        ListenOptions::new(Arc::clone(&self.connection_config))
+    }
+
+    /// Listens on `addr` and returns the id of the listener and its address.
+    /// With port 0 the system chooses the port.
     ///
-    /// A host name is resolved here and now, which may block; an address is not. Of several addresses the first
-    /// that works is taken. SO_REUSEADDR is set (Unix).
+    /// A host name is resolved here, which may block; an address is not. Of
+    /// several addresses the first that works is taken. SO_REUSEADDR is set
+    /// (Unix).
     ///
     /// # Errors
     ///
-    /// What the system says of `socket`, `bind` and `listen`, such as
+    /// The error of `socket`, `bind` or `listen`, such as
     /// - `AddrInUse` or `PermissionDenied`;
     /// - `InvalidInput` when `addr` resolves to nothing;
     /// - `Other` after [`Net::shutdown`].
-    pub fn listen(&mut self, addr: impl ToSocketAddrs) -> io::Result<SocketAddr> {
-        self.listen_with(addr, ListenOptions::default())
+    pub fn listen(&mut self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
+        let options = self.listen_options();
+        self.listen_with(addr, options)
     }
 
-    /// Listens with a backlog, a framing or deadlines of its own; see [`Net::listen`].
+    /// Listens on `addr` with options; see [`Net::listen`].
+    ///
+    /// ```
+    /// # use peerloop::{Config, ConnId, Handler, Net, Node};
+    /// # struct Server;
+    /// # impl Handler for Server {
+    /// #     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// # }
+    /// # fn main() -> std::io::Result<()> {
+    /// # let mut node = Node::new(Config::default(), Server)?;
+    /// let net = node.net();
+    /// let mut options = net.listen_options();
+    /// options.connection_mut().max_message_len = 64 * 1024;
+    /// let listening = net.listen_with("127.0.0.1:0", options)?;
+    /// println!("listening on {listening}");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -55,85 +82,134 @@ impl Net {
         &mut self,
         addr: impl ToSocketAddrs,
         options: ListenOptions,
-    ) -> io::Result<SocketAddr> {
-        if self.stopping.is_some() {
-            return Err(io::Error::other("the node is shutting down"));
-        }
-        let overrides = Overrides {
-            framing: options.framing.clone(),
-            max_frame: options.max_frame,
-            timeouts: options.timeouts,
-            overflow: options.overflow,
-            half_open: options.half_open,
-        };
-        let profile = self.profile.with(overrides)?;
-        self.reserve.fill();
+    ) -> io::Result<Listening> {
+        self.listen_as(None, addr, options)
+    }
+
+    /// Listens on a listening socket that was made elsewhere, such as one
+    /// inherited from a service manager. It is made non-blocking. Of the
+    /// options, `backlog`, `reuse_port` and `v6_only` are not used. If another
+    /// process has the socket too, closing the listener does not free its port.
+    ///
+    /// ```
+    /// # use peerloop::{Config, ConnId, Handler, Net, Node};
+    /// # struct Server;
+    /// # impl Handler for Server {
+    /// #     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// # }
+    /// # fn main() -> std::io::Result<()> {
+    /// # let mut node = Node::new(Config::default(), Server)?;
+    /// let inherited = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let options = node.listen_options();
+    /// let listening = node.net().listen_on(inherited, options)?;
+    /// # assert_ne!(listening.addr.port(), 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - The error of the system when the socket is no listener;
+    /// - `InvalidInput` when an option cannot work; the field is named;
+    /// - `Other` after [`Net::shutdown`];
+    /// - `Unsupported` in the simulator.
+    pub fn listen_on(
+        &mut self,
+        listener: TcpListener,
+        options: ListenOptions,
+    ) -> io::Result<Listening> {
+        let config = self.check_listen(&options)?;
+        let socket = self.registrar.adopt_listener(listener)?;
+        let id = self.given_or_new_id(None)?;
+        self.add_listener(id, socket, &config)
+    }
+
+    /// Listens with a given listener id, or with a new one.
+    pub(crate) fn listen_as(
+        &mut self,
+        id: Option<ListenerId>,
+        addr: impl ToSocketAddrs,
+        options: ListenOptions,
+    ) -> io::Result<Listening> {
+        let config = self.check_listen(&options)?;
+        let id = self.given_or_new_id(id)?;
         let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in addr.to_socket_addrs()? {
-            match self.listen_on(addr, &options, &profile) {
-                Ok(bound) => return Ok(bound),
+            let bound = self.registrar.bind(addr, &options, &self.sockets);
+            match bound.and_then(|socket| self.add_listener(id, socket, &config)) {
+                Ok(listening) => return Ok(listening),
                 Err(error) => failure = error,
             }
         }
         Err(failure)
     }
 
-    fn listen_on(
+    fn check_listen(&mut self, options: &ListenOptions) -> io::Result<Arc<ConnectionConfig>> {
+        if self.stopping.is_some() {
+            return Err(io::Error::other("the node is shutting down"));
+        }
+        self.reserve.fill();
+        Ok(self.validated(options.shared_connection())?)
+    }
+
+    fn given_or_new_id(&self, id: Option<ListenerId>) -> io::Result<ListenerId> {
+        id.or_else(|| self.limits.next_listener_id())
+            .ok_or_else(|| io::Error::other("the node has given out all listener ids"))
+    }
+
+    fn add_listener(
         &mut self,
-        addr: SocketAddr,
-        options: &ListenOptions,
-        profile: &Arc<Profile>,
-    ) -> io::Result<SocketAddr> {
-        let mut socket = self.registrar.bind(addr, options, &self.sockets)?;
+        id: ListenerId,
+        mut socket: Listener,
+        config: &Arc<ConnectionConfig>,
+    ) -> io::Result<Listening> {
         let addr = socket.local_addr()?;
+        let listening = Listening { id, addr };
         let entry = self.listeners.vacant_entry();
-        self.registrar
-            .add_listener(&mut socket, listener_token(entry.key()))?;
+        let token = listener_token(entry.key());
+        self.registrar.add_listener(&mut socket, token)?;
         entry.insert(ListenerEntry {
             socket,
-            addr,
-            profile: Arc::clone(profile),
+            listening,
+            config: Arc::clone(config),
             ready: false,
-            queued: false,
+            scheduled: false,
             pause: None,
             next_pause: self.config.accept_backoff,
         });
         log::info!(target: "peerloop", "{}: listening on {addr}", self.config.name);
-        Ok(addr)
+        Ok(listening)
     }
 
-    /// Stops listening on an address that [`Net::listen`] returned. The port is free when this returns; connections
-    /// accepted before are not touched, those still waiting in the kernel are reset by it.
-    ///
-    /// # Errors
-    ///
-    /// - `NotFound` when no listener of this node has that address.
-    pub fn unlisten(&mut self, addr: SocketAddr) -> io::Result<()> {
-        let found = self
-            .listeners
-            .iter()
-            .find(|(_, listener)| listener.addr == addr);
-        let Some((index, _)) = found else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "no listener has this address",
-            ));
-        };
-        self.drop_listener(index);
-        Ok(())
+    /// Closes a listener, on all [shards](crate::shards). On this one its port
+    /// is free when this returns. Accepted connections are not affected.
+    /// Connections that wait in the kernel are reset. Closing a stale id is a
+    /// no-op.
+    pub fn close_listener(&mut self, listener: ListenerId) {
+        self.close_own_listener(listener);
+        self.close_remote_listeners(listener);
     }
 
-    /// The addresses on which this node listens.
-    pub fn listeners(&self) -> impl Iterator<Item = SocketAddr> + '_ {
-        self.listeners.iter().map(|(_, listener)| listener.addr)
+    /// Closes the sockets of a listener on this shard.
+    pub(crate) fn close_own_listener(&mut self, listener: ListenerId) {
+        let mut listeners = self.listeners.iter();
+        while let Some((index, _)) = listeners.find(|(_, entry)| entry.listening.id == listener) {
+            self.remove_listener(index);
+            listeners = self.listeners.iter();
+        }
     }
 
-    pub(crate) fn drop_listener(&mut self, index: usize) {
+    /// Returns the listeners of this loop, in no particular order.
+    pub fn listeners(&self) -> impl Iterator<Item = Listening> + '_ {
+        self.listeners.iter().map(|(_, entry)| entry.listening)
+    }
+
+    pub(crate) fn remove_listener(&mut self, index: usize) {
         let Some(mut listener) = self.listeners.try_remove(index) else {
             return;
         };
         if let Some(slot) = listener.pause {
-            self.deadlines.remove(slot);
+            self.timers.remove(slot);
         }
         if let Err(error) = self.registrar.remove_listener(&mut listener.socket) {
             log::debug!(target: "peerloop", "{}: deregistering a listener: {error}", self.config.name);
@@ -143,65 +219,67 @@ impl Net {
     /// Accepts one connection.
     pub(crate) fn accept(&mut self, index: usize) -> io::Result<AcceptedSocket> {
         if let Some(router) = &mut self.router {
-            router.begin_accept();
+            router.note_accept_start();
         }
         let listener = &mut self.listeners[index];
         let (stream, addr) = listener.socket.accept()?;
         listener.next_pause = self.config.accept_backoff;
         Ok(AcceptedSocket {
+            has_options: listener.socket.passes_options_on(),
             stream,
             addr,
-            profile: Arc::clone(&listener.profile),
+            listener: listener.listening.id,
+            config: Arc::clone(&listener.config),
         })
     }
 
-    /// Puts a listener that may have connections waiting on the loop's list.
-    pub(crate) fn revisit_listener(&mut self, index: usize) {
+    /// Puts a listener on the list of those to visit, once.
+    pub(crate) fn schedule_listener(&mut self, index: usize) {
         if let Some(listener) = self.listeners.get_mut(index) {
-            if !std::mem::replace(&mut listener.queued, true) {
+            if !std::mem::replace(&mut listener.scheduled, true) {
                 self.work.listeners.push(index);
             }
         }
     }
 
-    /// Lets a listener rest: the process is out of descriptors or memory. That connections are waiting is remembered
-    /// in `ready`, since no further edge may come.
+    /// Pauses a listener after file-descriptor or memory exhaustion. `ready`
+    /// stays set, because no further edge may follow for the connections that
+    /// wait.
     pub(crate) fn pause_listener(&mut self, index: usize) {
         let Some(listener) = self.listeners.get(index) else {
             return;
         };
         let pause = listener.next_pause;
         let longest = self.config.max_accept_backoff();
-        let deadline = self
-            .deadlines
-            .insert(self.later(pause), Due::Listener(index))
-            .0;
+        let at = self.later(pause);
+        let (slot, _) = self.timers.insert(at, Due::Listener(index));
         let listener = &mut self.listeners[index];
-        listener.pause = Some(deadline);
+        listener.pause = Some(slot);
         listener.next_pause = pause.saturating_mul(2).min(longest);
         self.metrics.accept_backoffs += 1;
         let router = self.router.as_ref();
-        if router.is_some_and(|router| router.note_resting()) {
-            self.wake_listeners();
+        if router.is_some_and(|router| router.note_listener_paused()) {
+            self.resume_listeners();
         }
     }
 
-    /// There is room again for one whose handshake is not over: looks at every listener that may have somebody waiting.
-    pub(crate) fn admit_waiting(&mut self) {
+    /// Schedules every listener that may have a connection waiting, because a
+    /// handshake place is free.
+    pub(crate) fn schedule_waiting_listeners(&mut self) {
         for (index, listener) in &mut self.listeners {
             let waits = listener.ready && listener.pause.is_none();
-            if waits && !std::mem::replace(&mut listener.queued, true) {
+            if waits && !std::mem::replace(&mut listener.scheduled, true) {
                 self.work.listeners.push(index);
             }
         }
     }
 
-    /// Ends the rest of every listener: a connection has ended, so there is a descriptor again.
-    pub(crate) fn wake_listeners(&mut self) {
+    /// Ends the pause of every listener, because a file descriptor is free.
+    pub(crate) fn resume_listeners(&mut self) {
         for (index, listener) in &mut self.listeners {
             if let Some(slot) = listener.pause.take() {
-                self.deadlines.remove(slot);
-                if !std::mem::replace(&mut listener.queued, true) {
+                self.timers.remove(slot);
+                if !std::mem::replace(&mut listener.scheduled, true) {
                     self.work.listeners.push(index);
                 }
             }

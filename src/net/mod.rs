@@ -1,8 +1,9 @@
-//! What a handler may do.
+//! The interface of handlers.
 //!
-//! `Net` owns the outbound half of every connection: its queue, its state, what is known about the peer. The inbound
-//! half (socket, partial frame) belongs to the loop. That is why a message can be a slice of the loop's buffer while
-//! the handler that reads it sends to anybody: nothing here touches a socket that is being read.
+//! `Net` owns the outbound half of every connection: its queue, its state, its
+//! addresses and its identity. The inbound half (codec, partial frame) belongs
+//! to the loop. Therefore a message can be a slice of the loop's buffer while
+//! the handler that reads it sends to any connection.
 
 mod body;
 mod broadcast;
@@ -14,6 +15,7 @@ mod remote;
 mod send;
 mod timer;
 mod view;
+mod waiters;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,82 +23,99 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 
 use crate::buffers::BlockPool;
-use crate::config::{Config, Profile};
+use crate::config::{Config, ConnectionConfig};
 use crate::connection::Table;
-use crate::connection::{ConnEntry, Ending, Lifecycle};
+use crate::connection::{ConnEntry, Ending};
 use crate::cross_shard::ShardRouter;
-use crate::error::DisconnectReason;
+use crate::error::{ConfigError, DisconnectReason};
 use crate::framing::FrameHeader;
 use crate::id::{ConnId, ShardId};
 use crate::limits::SharedLimits;
 use crate::metrics::Metrics;
-use crate::sys::{Registrar, Reserve, SocketOptions};
+use crate::sys::{Registrar, Reserve, SocketOptions, Stream};
+use crate::time::Timestamp;
 use crate::timers::Timers;
 use crate::traffic::Traffic;
 
 pub use body::Body;
 pub use broadcast::BroadcastOutcome;
+pub use connect::ConnectAddr;
+pub use view::{Connection, Connections};
 
-pub(crate) use connect::PendingConnect;
+pub(crate) use connect::{PendingConnect, PendingSocket};
 pub(crate) use listen::ListenerEntry;
 pub(crate) use timer::Due;
+pub(crate) use waiters::{Connected, Waiters};
 
-/// What a [`Handler`](crate::Handler) may do: listen, dial, send, close, set timers, look around.
+/// The interface of a [`Handler`](crate::Handler): listen, connect, send,
+/// close, set timers, look at connections.
 ///
-/// Every callback gets a `&mut Net`; between turns [`Node::net`](crate::Node::net) lends it. No call of it ever calls
-/// the handler: what follows from a call is told later, by a callback of its own.
+/// Every callback gets a `&mut Net`; [`Node::net`](crate::Node::net) lends it
+/// between turns. None of its methods calls the handler. Consequences of a call
+/// are reported later, by a callback.
 ///
-/// Operations on a stale [`ConnId`] are ordinary misses. Those that give something back say so (`None`,
-/// [`SendError::Closed`](crate::SendError::Closed)); those that only want something to be over, like
-/// [`Net::close`], find that it is.
+/// An operation on a stale [`ConnId`] reaches no connection. A method with a
+/// result says so (`None`, false,
+/// [`SendError::Closed`](crate::SendError::Closed)); others, like
+/// [`Net::close`], are no-ops.
 ///
-/// Connections of the node's other [`Shards`](crate::Shards) can be sent to and closed as well; what differs is told there.
+/// Connections of other [shards](crate::shards) of the node can be sent to and
+/// closed as well; [`Shards`](crate::shards::Shards) describes the differences.
 #[derive(Debug)]
 pub struct Net {
     pub(crate) config: Config,
-    profile: Arc<Profile>,
+    /// The default settings of connections.
+    connection_config: Arc<ConnectionConfig>,
     pub(crate) sockets: SocketOptions,
     pub(crate) registrar: Registrar,
     pub(crate) now: Instant,
+    /// The origin of timestamps.
+    pub(crate) epoch: Instant,
     pub(crate) conns: Table<ConnEntry>,
     pub(crate) limits: SharedLimits,
-    /// Peers in [`Lifecycle::Connecting`] and in [`Lifecycle::Open`].
+    /// The number of connections before `Lifecycle::Open`.
     connecting: usize,
-    connected: usize,
+    /// The number of connections in `Lifecycle::Open`, by direction.
+    open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
-    pub(crate) deadlines: Timers<Due>,
+    pub(crate) timers: Timers<Due>,
     pub(crate) reserve: Reserve,
     pub(crate) pool: BlockPool,
     pub(crate) metrics: Metrics,
-    /// Of the connections that have ended.
+    /// The sum over the connections that have ended.
     ended_traffic: Traffic,
-    /// A frame in the making, for framers of the user's own.
+    /// Memory for frames of custom framers.
     scratch: Vec<u8>,
     pub(crate) work: PendingWork,
+    pub(crate) turn_counts: TurnCounts,
     pub(crate) stopping: Option<Stopping>,
-    /// The other shards, if this is one of several.
+    /// Threads that wait for a connection.
+    pub(crate) waiters: Waiters,
+    /// The other shards of the node.
     pub(crate) router: Option<Box<ShardRouter>>,
 }
 
-/// What the handler's calls leave for the loop to do. Each list is worked off within the turn or has the next turn
-/// begin at once.
+/// Work that the handler's calls leave for the loop. Each list is processed
+/// within the turn, or the next turn starts at once.
 #[derive(Debug, Default)]
 pub(crate) struct PendingWork {
     pub(crate) connects: Vec<PendingConnect>,
-    /// Connections with something to write, or a FIN to send.
+    /// Connections to flush: something to write, or a FIN to send.
     pub(crate) dirty: Vec<ConnId>,
-    /// Those of them that want it written before the turn's end.
+    /// Connections to flush when the present callback returns.
     pub(crate) urgent: Vec<ConnId>,
-    /// Connections to be looked at as if they were readable.
-    pub(crate) revisit: Vec<ConnId>,
+    /// Connections to visit as if they were readable.
+    pub(crate) visits: Vec<ConnId>,
     /// Listeners that may have connections waiting.
     pub(crate) listeners: Vec<usize>,
     pub(crate) ended: Vec<ConnId>,
-    /// Whose messages are being delivered.
-    pub(crate) current: Option<ConnId>,
-    /// Stop delivering after the present message: the current connection was paused or ended, or a flush asked for.
+    /// The batch of messages that is being delivered.
+    pub(crate) batch: BatchInProgress,
+    /// Stop delivering after the present message, because its connection was
+    /// paused or ended, or because a flush was asked for.
     pub(crate) interrupt: bool,
-    /// Connections that were refused because of the loop's cap, and the bytes that were.
+    /// Connections that were refused because of the loop's limit, and the bytes
+    /// of the refused message.
     pub(crate) waiting_for_quota: Vec<(ConnId, usize)>,
 }
 
@@ -105,17 +124,51 @@ impl PendingWork {
         self.connects.is_empty()
             && self.dirty.is_empty()
             && self.urgent.is_empty()
-            && self.revisit.is_empty()
+            && self.visits.is_empty()
             && self.listeners.is_empty()
             && self.ended.is_empty()
     }
 }
 
-/// A shutdown that was asked for.
+/// The messages that a batch has delivered so far, the present one included.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BatchInProgress {
+    pub(crate) conn: Option<ConnId>,
+    pub(crate) messages: u64,
+    pub(crate) bytes: usize,
+}
+
+impl BatchInProgress {
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            messages_received: self.messages,
+            bytes_received: self.bytes as u64,
+            ..Traffic::default()
+        }
+    }
+}
+
+/// The messages that a turn has delivered, for the log line of a slow turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct TurnCounts {
+    pub(crate) messages: u64,
+    /// The largest batch and its connection.
+    pub(crate) largest_batch: Option<(u64, ConnId)>,
+}
+
+impl TurnCounts {
+    fn add(&mut self, batch: &BatchInProgress) {
+        self.messages += batch.messages;
+        let batch = batch.conn.map(|conn| (batch.messages, conn));
+        self.largest_batch = self.largest_batch.max(batch);
+    }
+}
+
+/// A requested shutdown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopping {
     pub(crate) by: Instant,
-    /// Whether the loop has begun to carry it out.
+    /// The loop has started to close everything.
     pub(crate) begun: bool,
 }
 
@@ -129,16 +182,17 @@ impl Net {
         let limits = router.as_ref().map(ShardRouter::limits);
         let shard = router.as_ref().map_or(ShardId::FIRST, ShardRouter::own);
         Self {
-            profile: Arc::new(config.profile(now)),
+            connection_config: Arc::new(config.connection.clone()),
+            epoch: now,
             sockets: SocketOptions::new(&config),
             limits: limits.unwrap_or_else(|| SharedLimits::new(&config)),
             config,
             now,
             conns: Table::new(shard),
             connecting: 0,
-            connected: 0,
+            open: [0; 2],
             listeners: Slab::new(),
-            deadlines: Timers::new(now),
+            timers: Timers::new(now),
             reserve: registrar.reserve(),
             registrar,
             pool: BlockPool::default(),
@@ -146,19 +200,23 @@ impl Net {
             ended_traffic: Traffic::default(),
             scratch: Vec::new(),
             work: PendingWork::default(),
+            turn_counts: TurnCounts::default(),
             stopping: None,
+            waiters: Waiters::default(),
             router: router.map(Box::new),
         }
     }
 
-    /// Ends the whole node: gracefully at first, then for good.
+    /// Shuts the node down, gracefully at first.
     ///
-    /// At the end of this turn the listeners are closed, dials are cancelled, and every connection is closed as by
-    /// [`Net::close`], with the reason [`DisconnectReason::Shutdown`]. What is left
-    /// when `grace` is over is ended. Then [`Node::run`](crate::Node::run) returns. From this call on, dials and
-    /// listeners are refused.
+    /// At the end of this turn the listeners are closed, connects are
+    /// cancelled, and every connection is closed as by [`Net::close`], with the
+    /// reason [`DisconnectReason::Shutdown`]. Connections that remain after
+    /// `grace` are ended. Then [`Node::run`](crate::Node::run) returns. From
+    /// this call on, connects and listeners are refused.
     ///
-    /// May be called anywhere and more than once; the shortest grace counts. Of several [`Shards`](crate::Shards) all end.
+    /// It can be called anywhere and more than once; the shortest grace counts.
+    /// All [shards](crate::shards) of the node shut down.
     pub fn shutdown(&mut self, grace: Duration) {
         let by = self.later(grace);
         match &mut self.stopping {
@@ -166,13 +224,14 @@ impl Net {
             Some(stopping) => stopping.by = by,
             None => self.stopping = Some(Stopping { by, begun: false }),
         }
-        self.deadlines.insert(by, Due::Shutdown);
+        self.timers.insert(by, Due::Shutdown);
         if let Some(router) = &self.router {
             router.shut_down(grace);
         }
     }
 
-    /// This instant plus a time, or what is as good as never where that overflows.
+    /// Returns the time of this turn plus a duration, or a century later if
+    /// that overflows.
     pub(crate) fn later(&self, after: Duration) -> Instant {
         const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
         self.now
@@ -180,16 +239,16 @@ impl Net {
             .unwrap_or_else(|| self.now + CENTURY)
     }
 
-    /// Asks the loop to look at a connection again although no edge will come.
-    fn revisit(&mut self, conn: ConnId) {
-        self.work.revisit.push(conn);
+    /// Has the loop visit a connection although no edge will come.
+    fn request_visit(&mut self, conn: ConnId) {
+        self.work.visits.push(conn);
     }
 
-    fn interrupt(&mut self, conn: ConnId) {
-        self.work.interrupt |= self.work.current == Some(conn);
+    fn interrupt_batch(&mut self, conn: ConnId) {
+        self.work.interrupt |= self.work.batch.conn == Some(conn);
     }
 
-    /// Puts a connection on the list of what is to be flushed, once.
+    /// Puts a connection on the list of those to flush, once.
     fn mark_dirty(&mut self, conn: ConnId) {
         if let Some(entry) = self.conns.get_mut(conn) {
             if !entry.dirty && !entry.blocked {
@@ -199,87 +258,103 @@ impl Net {
         }
     }
 
-    /// Notes whether a session has something to say that is in no queue, and has it written.
-    pub(crate) fn note_session_output(&mut self, conn: ConnId, speaks: bool) {
+    /// Records whether a session has unwritten output, and has it written.
+    pub(crate) fn note_session_output(&mut self, conn: ConnId, has_output: bool) {
         if let Some(entry) = self.conns.get_mut(conn) {
-            entry.session_has_output = speaks;
-            if speaks {
+            entry.session_has_output = has_output;
+            if has_output {
                 self.mark_dirty(conn);
             }
         }
     }
 
-    /// Queues the last words of a session that goes, before any message.
-    pub(crate) fn queue_bytes(&mut self, conn: ConnId, bytes: &[u8]) {
+    /// Queues the last output of a transparent session, before any message.
+    pub(crate) fn queue_session_output(&mut self, conn: ConnId, bytes: &[u8]) {
         let Some(entry) = self.conns.get_mut(conn).filter(|_| !bytes.is_empty()) else {
             return;
         };
         debug_assert!(entry.queue.is_none());
         let queue = entry.queue.insert(self.pool.take_queue());
         queue.push(&FrameHeader::EMPTY, bytes, None, &mut self.pool);
-        self.metrics.queued += queue.cost();
+        self.metrics.queued_bytes += queue.cost();
         self.mark_dirty(conn);
     }
 
-    /// Sets, moves or removes the deadline of a connection, as its state demands. Not called by traffic.
-    pub(crate) fn arm(&mut self, conn: ConnId) {
-        let now = self.now;
+    /// Sets, moves or removes the timer of a connection, as its state requires.
+    /// Traffic does not call it.
+    pub(crate) fn arm_deadline(&mut self, conn: ConnId) {
+        let (now, epoch) = (self.timestamp(), self.epoch);
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
-        // Never in the past: there it would come before all that is due, and what is set within a turn waits for the next one.
-        let at = Some(&*entry).filter(|entry| entry.is_live());
-        let at = at
-            .and_then(|entry| entry.next_look(now))
-            .map(|at| at.max(now));
+        // Never in the past. A past deadline would come before all others that
+        // are due, and a deadline that is set within a turn waits for the next
+        // one.
+        let at = Some(&*entry)
+            .filter(|entry| entry.is_live())
+            .and_then(|entry| entry.next_check(now))
+            .map(|at| at.max(now).instant(epoch));
         match (entry.deadline(), at) {
-            (Some(slot), Some(at)) => self.deadlines.set(slot, at),
+            (Some(slot), Some(at)) => self.timers.set(slot, at),
             (Some(slot), None) => {
-                self.deadlines.remove(slot);
+                self.timers.remove(slot);
                 entry.set_deadline(None);
             }
             (None, Some(at)) => {
-                let (slot, _) = self.deadlines.insert(at, Due::Connection(conn));
+                let (slot, _) = self.timers.insert(at, Due::Connection(conn));
                 entry.set_deadline(Some(slot));
             }
             (None, None) => {}
         }
     }
 
-    /// Counts what a read delivered.
-    pub(crate) fn count_received(&mut self, conn: ConnId, messages: u64, bytes: usize) {
-        if let Some(entry) = self.conns.get_mut(conn) {
-            entry.traffic.messages_received += messages;
-            entry.traffic.bytes_received += bytes as u64;
+    /// Ends the batch in progress and counts what it delivered.
+    pub(crate) fn end_batch(&mut self) {
+        let batch = std::mem::take(&mut self.work.batch);
+        self.turn_counts.add(&batch);
+        if let Some(entry) = batch.conn.and_then(|conn| self.conns.get_mut(conn)) {
+            entry.traffic += batch.traffic();
         }
     }
 
-    /// Frees a slot whose last callback was made. Only at the end of a turn.
-    pub(crate) fn free(&mut self, conn: ConnId) {
-        debug_assert!(
-            self.conns
-                .get(conn)
-                .is_some_and(|entry| entry.lifecycle() == Lifecycle::Released)
-        );
-        self.conns.remove(conn);
+    /// Returns the socket of a connection.
+    pub(crate) fn stream(&self, conn: ConnId) -> Option<&Stream> {
+        self.conns.get(conn)?.stream.as_ref()
     }
 
-    /// A callback panicked, for this connection or for none. Ends the connection; the node goes on.
-    pub(crate) fn panicked(&mut self, callback: &str, conn: Option<ConnId>) {
-        self.work.current = None;
+    /// Returns the time of this turn as a timestamp.
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        Timestamp::new(self.now, self.epoch)
+    }
+
+    /// Checks the settings of options. The settings of the node were checked
+    /// when it was made.
+    fn validated(
+        &self,
+        config: &Arc<ConnectionConfig>,
+    ) -> Result<Arc<ConnectionConfig>, ConfigError> {
+        if !Arc::ptr_eq(config, &self.connection_config) {
+            config.validate()?;
+        }
+        Ok(Arc::clone(config))
+    }
+
+    /// Counts and logs a panic of a callback. Ends the connection that the
+    /// callback was for; the node goes on.
+    pub(crate) fn handle_panic(&mut self, callback: &str, conn: Option<ConnId>) {
         let Some(conn) = conn else {
             self.metrics.panics += 1;
             log::error!(target: "peerloop", "{}: {callback} panicked", self.config.name);
             return;
         };
-        self.end_panicked(callback, conn);
+        self.end_after_panic(callback, conn);
     }
 
-    /// Something of the user's panicked that serves this connection alone.
-    fn end_panicked(&mut self, what: &str, conn: ConnId) {
+    /// Ends a connection after a panic in code of the program that serves it.
+    fn end_after_panic(&mut self, what: &str, conn: ConnId) {
         self.metrics.panics += 1;
         log::error!(target: "peerloop", "{}: {conn}: {what} panicked", self.config.name);
-        self.end(
+        self.end_connection(
             conn,
             Ending::Disconnected(DisconnectReason::HandlerPanicked),
         );

@@ -1,4 +1,4 @@
-//! Connections that another shard has.
+//! Connections of other shards.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,19 +10,20 @@ use super::{BroadcastOutcome, Due, Net};
 use crate::cross_shard::{ConnCommand, FramedBody, RemoteBroadcast, ShardCommand};
 use crate::error::SendError;
 use crate::framing::Codec;
-use crate::id::{ConnId, ShardId};
+use crate::id::{ConnId, ListenerId, ShardId};
 use crate::sys::Stream;
 
-/// When verbs that a full queue has refused are passed on again.
-const RETRY: Duration = Duration::from_millis(1);
+/// The interval at which commands that a full queue refused are passed again.
+const COMMAND_RETRY: Duration = Duration::from_millis(1);
 
 impl Net {
-    /// Which of the node's [`Shards`](crate::Shards) this is; the first one in a node without.
+    /// Returns the [shard](crate::shards) of this loop; the first one in a node
+    /// without shards.
     pub fn shard(&self) -> ShardId {
         self.conns.shard()
     }
 
-    /// All [`Shards`](crate::Shards) of the node, this one included; only this one in a node without.
+    /// Returns all [shards](crate::shards) of the node, this one included.
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         let router = self.router.as_ref();
         let all = router.map(|router| router.shards());
@@ -30,8 +31,7 @@ impl Net {
         all.into_iter().flatten().chain(own)
     }
 
-    /// Has the shard of a connection that is not of this one send a message. In a node without shards there is no such
-    /// connection.
+    /// Has another shard send a message. `Closed` in a node without shards.
     #[cold]
     #[inline(never)]
     pub(super) fn send_remote(
@@ -45,17 +45,18 @@ impl Net {
             return Err(SendError::Closed);
         };
         if token.is_some() {
-            // The answer would go to another handler than the one that asked.
+            // `on_sent` would be called on the handler of the other shard.
             return Err(SendError::Closed);
         }
-        let order = ShardCommand::Send(conn, body.into_bytes());
+        let command = ShardCommand::Send(conn, body.into_bytes());
         router
-            .pass(conn.shard(), order)
-            .inspect_err(|error| self.metrics.count_refused(*error, 1))
+            .pass(conn.shard(), command)
+            .inspect_err(|error| self.metrics.count_refused_sends(*error, 1))
     }
 
-    /// Has the shards of other connections send one message. It is framed as a connection of this node does by default, unless
-    /// it has been framed already.
+    /// Has other shards send one message to their connections. The message is
+    /// framed with the default framing of the node, unless it is framed
+    /// already.
     #[cold]
     pub(super) fn broadcast_remote(
         &mut self,
@@ -64,12 +65,13 @@ impl Net {
         framed: Option<FramedBody>,
         outcome: &mut BroadcastOutcome,
     ) {
-        let framed = framed.or_else(|| FramedBody::new(&Codec::new(&self.profile.framing), body));
+        let framed =
+            framed.or_else(|| FramedBody::new(&Codec::new(&self.connection_config.framing), body));
         let shared = match &framed {
             Some(framed) => framed.body(body.len()),
             None => Bytes::copy_from_slice(body),
         };
-        // The order of those of one shard stays.
+        // The sort is stable, so the order within a shard is kept.
         conns.sort_by_key(|conn| conn.shard());
         for conns in conns.chunk_by(|a, b| a.shard() == b.shard()) {
             let broadcast = RemoteBroadcast {
@@ -77,20 +79,21 @@ impl Net {
                 body: shared.clone(),
                 framed: framed.as_ref().and_then(FramedBody::share),
             };
-            let order = ShardCommand::BroadcastOutcome(Box::new(broadcast));
+            let command = ShardCommand::Broadcast(Box::new(broadcast));
             let passed = match &mut self.router {
-                Some(router) => router.pass(conns[0].shard(), order),
+                Some(router) => router.pass(conns[0].shard(), command),
                 None => Err(SendError::Closed),
             };
             if let Err(error) = passed {
-                self.metrics.count_refused(error, conns.len());
+                self.metrics.count_refused_sends(error, conns.len());
             }
             outcome.count(passed, conns.len());
         }
     }
 
-    /// Sends what another shard wants sent to several connections; on how many it was not queued.
-    pub(crate) fn announce(&mut self, broadcast: RemoteBroadcast) -> usize {
+    /// Sends a broadcast of another shard to connections of this one. Returns
+    /// on how many it was not queued.
+    pub(crate) fn send_broadcast(&mut self, broadcast: RemoteBroadcast) -> usize {
         let RemoteBroadcast {
             conns,
             body,
@@ -100,84 +103,100 @@ impl Net {
         for conn in &conns {
             self.send_framed(*conn, &body, &mut framed, &mut outcome);
         }
-        conns.len() - outcome.sent
+        conns.len() - outcome.queued
     }
 
-    /// Has the shard of a connection that is not of this one do something about it.
+    /// Has another shard carry a command out on its connection.
     #[cold]
     #[inline(never)]
-    pub(super) fn forward(&mut self, conn: ConnId, verb: ConnCommand) {
+    pub(super) fn forward_command(&mut self, conn: ConnId, command: ConnCommand) {
         if self.is_remote(conn) {
-            self.give_order(conn, ShardCommand::ConnCommand(conn, verb));
+            self.send_command(conn, ShardCommand::ConnCommand(conn, command));
         }
     }
 
-    /// A connection just accepted is the other end of a dial of this node: ends the dial, and then this one.
+    /// Ends a connection of this node with itself. `conn` is its outbound end,
+    /// `stream` the accepted one, which is closed after it.
     pub(crate) fn end_own_connect(&mut self, conn: ConnId, stream: Stream) {
         if self.is_remote(conn) {
-            self.give_order(conn, ShardCommand::EndSelfConnection(conn, stream));
+            self.send_command(conn, ShardCommand::EndSelfConnection(conn, stream));
         } else {
             self.end_self_connection(conn);
         }
     }
 
-    /// Passes an order on to a connection's shard. If its queue is full the order waits here, as do those that come after it.
-    fn give_order(&mut self, conn: ConnId, order: ShardCommand) {
+    /// Passes a command to the shard of a connection. If its queue is full, the
+    /// command and all later ones for that shard wait here.
+    fn send_command(&mut self, conn: ConnId, command: ShardCommand) {
+        self.send_command_to(conn.shard(), command);
+    }
+
+    fn send_command_to(&mut self, shard: ShardId, command: ShardCommand) {
         let Some(router) = &mut self.router else {
             return;
         };
-        let passed = router.insist(conn.shard(), order, self.config.command_queue);
+        let passed = router.pass_or_queue(shard, command, self.config.commands.max_commands);
         if passed == Err(SendError::Full) {
             self.metrics.commands_lost += 1;
             let name = &self.config.name;
-            log::warn!(target: "peerloop", "{name}: {conn}: its shard takes no commands; one is lost");
+            log::debug!(target: "peerloop", "{name}: the command queue of shard {shard} is full");
         }
-        if !router.flush_waiting(conn.shard()) {
-            self.retry_later();
+        if !router.pass_waiting(shard) {
+            self.arm_command_retry();
         }
     }
 
-    fn retry_later(&mut self) {
-        let at = self.later(RETRY);
+    fn arm_command_retry(&mut self) {
+        let at = self.later(COMMAND_RETRY);
         if let Some(router) = &mut self.router {
             if !std::mem::replace(&mut router.retry_is_armed, true) {
-                self.deadlines.insert(at, Due::Retry);
+                self.timers.insert(at, Due::CommandRetry);
             }
         }
     }
 
-    /// The deadline for that has come.
-    pub(crate) fn retry(&mut self) {
+    /// Passes waiting commands again. Called by the retry timer.
+    pub(crate) fn retry_commands(&mut self) {
         let Some(router) = &mut self.router else {
             return;
         };
         router.retry_is_armed = false;
-        if !router.flush_all_waiting() {
-            self.retry_later();
+        if !router.pass_all_waiting() {
+            self.arm_command_retry();
         }
     }
 
-    /// Does what another shard, or another thread, wants done about a connection.
-    pub(crate) fn apply_command(&mut self, conn: ConnId, verb: ConnCommand) {
-        match verb {
+    /// Carries out a command of another shard or thread.
+    pub(crate) fn apply_command(&mut self, conn: ConnId, command: ConnCommand) {
+        match command {
             ConnCommand::Close => self.close(conn),
-            ConnCommand::ShutdownWrite => self.shutdown_write(conn),
-            ConnCommand::Abort => self.abort(conn),
+            ConnCommand::CloseWrite => self.close_write(conn),
+            ConnCommand::Abort(reason) => self.abort_as(conn, reason),
             ConnCommand::Pause => self.pause(conn),
             ConnCommand::Resume => self.resume(conn),
             ConnCommand::Flush => self.flush(conn),
         }
     }
 
-    /// A connection that was accepted and given to this shard did not become one of its own.
+    /// Returns the resources of a connection that was accepted for this shard
+    /// and did not get an id.
     pub(crate) fn reject_accepted(&mut self) {
-        self.give_place_back();
+        self.return_handshake_place();
         if let Some(router) = &self.router {
-            router.accepted_rejected();
+            router.remove_rejected();
         }
     }
 
-    /// Another shard's dial between these two addresses.
+    /// Has all other shards close their sockets of a listener.
+    pub(super) fn close_remote_listeners(&mut self, listener: ListenerId) {
+        let own = self.shard();
+        let others: Vec<ShardId> = self.shards().filter(|shard| *shard != own).collect();
+        for shard in others {
+            self.send_command_to(shard, ShardCommand::CloseListener(listener));
+        }
+    }
+
+    /// Returns another shard's outbound connection between these two addresses.
     pub(crate) fn find_remote_connect(&self, from: SocketAddr, to: SocketAddr) -> Option<ConnId> {
         self.router.as_ref()?.find_connect(from, to)
     }
@@ -197,13 +216,13 @@ impl Body<'_> {
 }
 
 impl FramedBody {
-    /// The body inside the frame.
+    /// Returns the body inside the frame.
     fn body(&self, len: usize) -> Bytes {
         let end = self.frame.len() - self.codec.tail().as_slice().len();
         self.frame.slice(end - len..end)
     }
 
-    /// The same frame, for another thread.
+    /// Returns the same frame, for another thread.
     fn share(&self) -> Option<Self> {
         Some(Self {
             codec: self.codec.stateless()?,

@@ -1,13 +1,10 @@
-//! Sending: everything up to the queue. Writing is the loop's.
+//! Sending, up to the queue. The event loop writes.
 
-use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use bytes::Bytes;
 
 use super::Net;
 use super::body::{Body, BodyKind};
-use crate::config::{Overflow, Panics};
+use crate::config::{OnFull, OnPanic};
 use crate::connection::Ending;
 use crate::cross_shard::ConnCommand;
 use crate::error::{DisconnectReason, FramingError, SendError};
@@ -15,20 +12,35 @@ use crate::framing::Codec;
 use crate::id::ConnId;
 
 impl Net {
-    /// Queues one message for `conn`; it leaves at the end of this turn, together with what else is queued.
+    /// Queues one message for `conn`. It is sent at the end of this turn,
+    /// together with all other queued messages.
     ///
-    /// The body is copied. `Ok` means queued, in order, and nothing more: TCP tells nobody what arrived. A queue takes
-    /// up to [`Config::queue_max`](crate::Config::queue_max) bytes, overhead counted, and an empty one takes any legal
-    /// message. To stay below the high watermark instead, ask [`Net::is_writable`] first.
+    /// `Ok` means that the message is queued, in order. It does not mean that
+    /// it arrived; TCP does not report that. A queue takes up to
+    /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes), and an empty
+    /// one takes any message up to
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len) for
+    /// which the loop has room. To stay below the high watermark, ask
+    /// [`Net::is_writable`] first. [`Bytes`] are not copied; each queue that
+    /// holds them is charged for their length.
+    ///
+    /// For a connection of another [shard](crate::shards), `Ok` means that the
+    /// other shard will try.
+    ///
+    /// [`Bytes`]: crate::Bytes
     ///
     /// # Errors
     ///
-    /// Nothing is queued, and the connection stays as it was, when this returns
-    /// - [`SendError::Closed`]: `conn` is unknown, not connected yet, closing or closed;
-    /// - [`SendError::Full`]: the queue is at its cap, or all queues of the loop together are at
-    ///   [`Config::loop_queue_max`](crate::Config::loop_queue_max);
-    ///   [`Handler::on_drain`](crate::Handler::on_drain) will be called when there is room again;
-    /// - [`SendError::TooLarge`]: the body is longer than `max_frame` or than the length prefix can say;
+    /// The message is not queued when this returns
+    /// - [`SendError::Closed`]: `conn` is unknown, not connected yet, closing
+    ///   or closed;
+    /// - [`SendError::Full`]: the queue is full, or all queues of the loop
+    ///   together hold
+    ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes).
+    ///   [`Handler::on_drain`](crate::Handler::on_drain) is called when there
+    ///   is room again. With [`OnFull::Disconnect`] the connection ends;
+    /// - [`SendError::TooLarge`]: the body is longer than `max_message_len` or
+    ///   than the length prefix can represent;
     /// - [`SendError::Unframable`]: the framing cannot carry this body.
     ///
     /// # Examples
@@ -49,62 +61,70 @@ impl Net {
     /// }
     /// ```
     #[inline]
-    pub fn send(&mut self, conn: ConnId, body: &[u8]) -> Result<(), SendError> {
-        match self.send_quickly(conn, body) {
+    pub fn send<'a>(&mut self, conn: ConnId, body: impl Into<Body<'a>>) -> Result<(), SendError> {
+        let body = body.into();
+        let BodyKind::Slice(slice) = body.0 else {
+            return self.send_body(conn, body);
+        };
+        match self.try_send_fast(conn, slice) {
             Some(()) => Ok(()),
-            None => self.send_slice(conn, body),
+            None => self.send_slice(conn, slice),
         }
     }
 
-    /// The short way for the common case: default framing, a queue that has something in it, far from any limit. It
-    /// takes about a third of the instructions of the long way, which leads to the same result.
+    /// Sends on the fast path: default framing, a queue that is not empty, far
+    /// from any limit. `None` if another path is needed. It takes about a third
+    /// of the instructions of the general path, with the same result.
     #[inline]
-    pub(super) fn send_quickly(&mut self, conn: ConnId, body: &[u8]) -> Option<()> {
+    pub(super) fn try_send_fast(&mut self, conn: ConnId, body: &[u8]) -> Option<()> {
         let entry = self.conns.get_mut(conn)?;
-        if body.len() >= entry.quick() {
+        if body.len() >= entry.fast_path_end() {
             return None;
         }
-        // A connection that has a queue is on the dirty list or blocked already.
+        // A connection with a queue is dirty or blocked already.
         let queue = entry.queue.as_mut()?;
         let need = 4 + body.len();
-        if queue.cost() + need >= entry.profile.queue_high
-            || self.metrics.queued + need > self.config.loop_queue_max
+        if queue.cost() + need >= entry.config.send_queue.high_bytes
+            || self.metrics.queued_bytes + need > self.config.limits.loop_send_bytes
         {
             return None;
         }
-        queue.push_quickly(body)?;
+        queue.push_fast(body)?;
         entry.traffic.messages_sent += 1;
         entry.traffic.bytes_sent += need as u64;
-        self.metrics.queued += need;
+        self.metrics.queued_bytes += need;
         Some(())
     }
 
     fn send_slice(&mut self, conn: ConnId, body: &[u8]) -> Result<(), SendError> {
-        self.enqueue(conn, body.into(), None)
+        self.enqueue(conn, Body(BodyKind::Slice(body)), None)
     }
 
-    /// Queues one message whose body is shared, as [`Net::send`] does. From 16 KiB on it is not copied; a reference
-    /// is held until it has left.
+    #[inline(never)]
+    fn send_body(&mut self, conn: ConnId, body: Body<'_>) -> Result<(), SendError> {
+        self.enqueue(conn, body, None)
+    }
+
+    /// Queues one message as [`Net::send`] does, and closes the connection as
+    /// [`Net::close`] does. The message is sent before the end of the stream.
     ///
     /// # Errors
     ///
-    /// Those of [`Net::send`].
-    pub fn send_bytes(&mut self, conn: ConnId, body: Bytes) -> Result<(), SendError> {
-        self.enqueue(conn, body.into(), None)
+    /// Those of [`Net::send`]. The connection is not closed then.
+    pub fn send_and_close<'a>(
+        &mut self,
+        conn: ConnId,
+        body: impl Into<Body<'a>>,
+    ) -> Result<(), SendError> {
+        self.send(conn, body)?;
+        self.close(conn);
+        Ok(())
     }
 
-    /// Queues one message whose body is in several parts, such as a header and a payload, as [`Net::send`] does.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Net::send`].
-    pub fn send_parts(&mut self, conn: ConnId, parts: &[IoSlice<'_>]) -> Result<(), SendError> {
-        self.enqueue(conn, Body(BodyKind::Parts(parts)), None)
-    }
-
-    /// Queues one message as [`Net::send`] does, and has [`Handler::on_sent`](crate::Handler::on_sent) called with
-    /// `token`, exactly once: when the kernel has taken all of it, or when that will never happen. The token may be
-    /// any number; it is not looked at.
+    /// Queues one message as [`Net::send`] does, and has
+    /// [`Handler::on_sent`](crate::Handler::on_sent) called with `token`,
+    /// exactly once: when the kernel has taken the whole message, or when the
+    /// message is lost. The token may be any number.
     ///
     /// # Errors
     ///
@@ -118,8 +138,9 @@ impl Net {
         self.enqueue(conn, body.into(), Some(token))
     }
 
-    /// Has what is queued for `conn` written as soon as the present callback returns, instead of at the end of the
-    /// turn: lower latency for this message, at the price of a system call of its own.
+    /// Writes the queue of `conn` as soon as the present callback returns,
+    /// instead of at the end of the turn. This lowers the latency of the
+    /// message and costs one more system call.
     pub fn flush(&mut self, conn: ConnId) {
         match self.conns.get(conn) {
             Some(entry) if entry.dirty => {
@@ -127,11 +148,12 @@ impl Net {
                 self.work.interrupt = true;
             }
             Some(_) => {}
-            None => self.forward(conn, ConnCommand::Flush),
+            None => self.forward_command(conn, ConnCommand::Flush),
         }
     }
 
-    /// Always inlined, so that each verb pays for its own kind of body alone.
+    /// Always inlined, so that each caller contains only the code for its kind
+    /// of body.
     #[inline(always)]
     pub(super) fn enqueue(
         &mut self,
@@ -142,15 +164,19 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.can_send()) else {
             return self.send_remote(conn, body, token);
         };
-        let header = body.header(&entry.codec, entry.profile.max_frame)?;
+        let header = body.header(&entry.codec, entry.config.max_message_len)?;
         let end = entry.codec.tail();
         let need = header.len() + body.len() + end.as_slice().len();
-        // What a user's framer has made is queued: its state says that it was.
+        // A frame of a custom framer is always queued, because the framer's
+        // state includes it.
         if !matches!(body.0, BodyKind::Encoded(_)) {
             if !entry.has_room(need) {
-                return self.refuse(conn);
+                return self.refuse_full(conn);
             }
-            if !self.metrics.has_room(need, self.config.loop_queue_max) {
+            if !self
+                .metrics
+                .has_room(need, self.config.limits.loop_send_bytes)
+            {
                 return self.refuse_for_quota(conn, need);
             }
             if let Codec::Custom(_) = entry.codec {
@@ -166,8 +192,8 @@ impl Net {
         }
         entry.traffic.messages_sent += 1;
         entry.traffic.bytes_sent += need as u64;
-        self.metrics.queued += queue.cost() - cost;
-        if queue.cost() >= entry.profile.queue_high {
+        self.metrics.queued_bytes += queue.cost() - cost;
+        if queue.cost() >= entry.config.send_queue.high_bytes {
             entry.request_drain();
         }
         if !entry.dirty && !entry.blocked {
@@ -177,7 +203,7 @@ impl Net {
         Ok(())
     }
 
-    /// A user's framer makes the whole frame, in memory that is used again.
+    /// Queues the frame that a custom framer encodes in reused memory.
     fn enqueue_custom(
         &mut self,
         conn: ConnId,
@@ -196,20 +222,21 @@ impl Net {
     }
 
     fn encode(&mut self, conn: ConnId, body: &[u8], frame: &mut Vec<u8>) -> Result<(), SendError> {
-        let panics = self.config.panics;
+        let on_panic = self.config.on_panic;
         let entry = self.conns.get_mut(conn).ok_or(SendError::Closed)?;
         let Codec::Custom(framer) = &mut entry.codec else {
             return Err(SendError::Unframable);
         };
         let mut encode = || framer.encode(body, frame);
-        let encoded = match panics {
-            Panics::Unwind => Ok(encode()),
-            // Here and not with the callback: whoever sends may serve another connection, or be another thread. The framer is not
-            // called again.
-            Panics::Contain => catch_unwind(AssertUnwindSafe(encode)),
+        let encoded = match on_panic {
+            OnPanic::Unwind => Ok(encode()),
+            // Contained here and not with the callback: the sender may be a
+            // callback for another connection, or another thread. The framer is
+            // not called again.
+            OnPanic::Contain => catch_unwind(AssertUnwindSafe(encode)),
         };
         let Ok(encoded) = encoded else {
-            self.end_panicked("a framer's encode", conn);
+            self.end_after_panic("a framer's encode", conn);
             return Err(SendError::Closed);
         };
         encoded.map_err(|error| match error {
@@ -223,21 +250,21 @@ impl Net {
         }
     }
 
-    /// Counts a refusal because the connection's queue is full.
+    /// Counts a send that was refused because the connection's queue is full.
     #[cold]
-    fn refuse(&mut self, conn: ConnId) -> Result<(), SendError> {
+    fn refuse_full(&mut self, conn: ConnId) -> Result<(), SendError> {
         self.metrics.sends_refused += 1;
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.request_drain();
-            if entry.profile.overflow == Overflow::Close {
-                self.end(conn, Ending::Disconnected(DisconnectReason::SendQueueFull));
+            if entry.config.send_queue.on_full == OnFull::Disconnect {
+                self.end_connection(conn, Ending::Disconnected(DisconnectReason::SendQueueFull));
             }
         }
         Err(SendError::Full)
     }
 
-    /// Counts a refusal because all queues together are full. This connection's own may be empty; then it is the
-    /// others' that have to fall.
+    /// Counts a send that was refused because of the loop's limit. The queue of
+    /// this connection may be empty; then a drain follows when others fall.
     #[cold]
     fn refuse_for_quota(&mut self, conn: ConnId, need: usize) -> Result<(), SendError> {
         self.metrics.sends_refused += 1;
@@ -245,7 +272,7 @@ impl Net {
         Err(SendError::Full)
     }
 
-    /// Owes a drain to a connection for when the loop has room for `need` bytes.
+    /// Requests a drain for when the loop has room for `need` bytes.
     pub(super) fn wait_for_quota(&mut self, conn: ConnId, need: usize) {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.request_drain();
@@ -256,5 +283,6 @@ impl Net {
     }
 }
 
-/// The scratch memory for a user's framer is kept up to this size.
+/// The maximum capacity of the memory for custom framers that is kept, in
+/// bytes.
 const SCRATCH_KEPT: usize = 64 * 1024;

@@ -1,114 +1,267 @@
-//! Looking around.
+//! Views of connections, and counters.
 
+use std::fmt;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::Net;
+use crate::addr::{ConnInfo, to_canonical_target};
 use crate::config::Config;
-use crate::connection::{ConnEntry, Lifecycle};
-use crate::id::ConnId;
-use crate::limits::canonical;
+use crate::connection::{ConnEntry, ConnectionState, Entries, Lifecycle};
+use crate::id::{ConnId, Direction, ListenerId};
 use crate::metrics::Metrics;
+use crate::session::Identity;
 use crate::traffic::Traffic;
 
+/// A view of a connection; see [`Net::connection`].
+///
+/// It borrows the [`Net`] and is `Copy`.
+#[derive(Clone, Copy)]
+pub struct Connection<'a> {
+    entry: &'a ConnEntry,
+    net: &'a Net,
+}
+
+impl<'a> Connection<'a> {
+    /// Returns the id of the connection.
+    pub fn id(&self) -> ConnId {
+        self.entry.id()
+    }
+
+    /// Returns the addresses, the direction and the listener.
+    pub fn info(&self) -> ConnInfo {
+        self.entry.info()
+    }
+
+    /// Returns the state of the connection.
+    pub fn state(&self) -> ConnectionState {
+        self.entry.state()
+    }
+
+    /// Returns when the connection was established. Before that, returns when
+    /// its present state began: the connect, or the handshake.
+    pub fn since(&self) -> Instant {
+        self.entry.since().instant(self.net.epoch)
+    }
+
+    /// Returns the identity that the session's handshake established for the
+    /// peer. `None` on plain connections, before the handshake has completed,
+    /// and for sessions without an identity.
+    pub fn identity(&self) -> Option<&'a Identity> {
+        self.entry.identity()
+    }
+
+    /// Returns the messages and bytes in both directions. Inside
+    /// [`Handler::on_message`](crate::Handler::on_message) the present message
+    /// is included.
+    pub fn traffic(&self) -> Traffic {
+        let mut traffic = self.entry.traffic;
+        if self.net.work.batch.conn == Some(self.id()) {
+            traffic += self.net.work.batch.traffic();
+        }
+        traffic
+    }
+
+    /// Returns the number of bytes that were accepted for sending and not
+    /// handed to the kernel yet, framing included. Inside
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) these bytes
+    /// were lost.
+    pub fn queued_bytes(&self) -> usize {
+        self.entry.queued_bytes()
+    }
+
+    /// Returns the listener that accepted the connection.
+    pub fn listener(&self) -> Option<ListenerId> {
+        self.entry.info().listener
+    }
+}
+
+impl fmt::Debug for Connection<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.entry.fmt(f)
+    }
+}
+
+/// An iterator over connections; see [`Net::connections`] and
+/// [`Net::connecting`].
+#[derive(Clone)]
+pub struct Connections<'a> {
+    entries: Entries<'a, ConnEntry>,
+    net: &'a Net,
+    is_wanted: fn(&ConnEntry) -> bool,
+}
+
+impl<'a> Iterator for Connections<'a> {
+    type Item = Connection<'a>;
+
+    fn next(&mut self) -> Option<Connection<'a>> {
+        let Self {
+            entries,
+            net,
+            is_wanted,
+        } = self;
+        let entry = entries.find(|entry| is_wanted(entry))?;
+        Some(Connection { entry, net })
+    }
+}
+
+impl fmt::Debug for Connections<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.clone()).finish()
+    }
+}
+
 impl Net {
-    /// What is known about a connection, from the call that dialled it to the end of its last callback.
-    pub fn connection(&self, conn: ConnId) -> Option<&ConnEntry> {
+    /// Returns a view of a connection, from the call that gave its id out to
+    /// the end of its last callback. `None` for a stale id, and for a
+    /// connection of another [shard](crate::shards).
+    pub fn connection(&self, conn: ConnId) -> Option<Connection<'_>> {
         self.conns
             .get(conn)
             .filter(|entry| entry.lifecycle() != Lifecycle::Released)
+            .map(|entry| Connection { entry, net: self })
     }
 
-    /// Bytes that were accepted for sending on this connection and not handed to the kernel yet, framing included.
-    /// Zero for a stale id. Inside [`Handler::on_disconnect`](crate::Handler::on_disconnect) it is what was lost.
-    pub fn queued(&self, conn: ConnId) -> usize {
-        self.connection(conn).map_or(0, ConnEntry::queued)
+    /// Returns the socket of a connection, for options that the library does
+    /// not wrap (Unix). `None` before there is one, for a stale id, and in the
+    /// simulator.
+    ///
+    /// Reading from it or writing to it breaks the connection.
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] mod linux {
+    /// use peerloop::{ConnId, Handler, Net};
+    /// use socket2::SockRef;
+    ///
+    /// # struct Server;
+    /// impl Handler for Server {
+    ///     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+    ///         if let Some(socket) = net.socket(conn) {
+    ///             let _ = SockRef::from(&socket).set_tcp_quickack(true);
+    ///         }
+    ///     }
+    /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// }
+    /// # }
+    /// ```
+    #[cfg(unix)]
+    pub fn socket(&self, conn: ConnId) -> Option<std::os::fd::BorrowedFd<'_>> {
+        self.stream(conn)?.as_fd()
     }
 
-    /// Whether now is a good time to send: the connection is open for sending, its queue below
-    /// [`Config::queue_high`], and all queues together that far below [`Config::loop_queue_max`]. When it is not,
-    /// [`Handler::on_drain`](crate::Handler::on_drain) says when it is again. A message of up to
-    /// `queue_max - queue_high` bytes, framing included, and no longer than `queue_high`, is taken then.
-    #[inline]
-    pub fn is_writable(&mut self, conn: ConnId) -> bool {
-        let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.can_send()) else {
-            return false;
-        };
-        let above = entry.queue_cost() >= entry.profile.queue_high;
-        if above {
-            entry.request_drain();
-            return false;
-        }
-        let need = entry.profile.queue_high;
-        let fits = self.metrics.has_room(need, self.config.loop_queue_max);
-        if !fits {
-            self.wait_for_quota(conn, need);
-        }
-        fits
+    /// Returns the socket of a connection, for options that the library does
+    /// not wrap (Windows). `None` before there is one, for a stale id, and in
+    /// the simulator.
+    #[cfg(windows)]
+    pub fn socket(&self, conn: ConnId) -> Option<std::os::windows::io::BorrowedSocket<'_>> {
+        self.stream(conn)?.as_socket()
     }
 
-    /// The established connections that are not closing, in no particular order.
-    pub fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.all_that(|entry| entry.lifecycle() == Lifecycle::Open)
+    /// Returns the established connections that are not closing, in no
+    /// particular order.
+    ///
+    /// ```
+    /// # use std::net::SocketAddr;
+    /// # use peerloop::{Net, SendError};
+    /// fn greet(net: &mut Net, addr: SocketAddr) -> Result<(), SendError> {
+    ///     if let Some(c) = net.connections().find(|c| c.info().addr == addr) {
+    ///         net.send(c.id(), b"hello")?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn connections(&self) -> Connections<'_> {
+        self.connections_that(|entry| entry.lifecycle() == Lifecycle::Open)
     }
 
-    /// The dials under way, and the accepted connections whose handshake is not over, in no particular order.
-    pub fn connecting(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.all_that(ConnEntry::is_unopened)
+    /// Returns the connections that are connecting or handshaking, in both
+    /// directions, in no particular order.
+    pub fn connecting(&self) -> Connections<'_> {
+        self.connections_that(ConnEntry::is_unopened)
     }
 
-    /// How many [`Net::connections`] there are; does not count them.
+    /// Returns the number of [`Net::connections`], without counting them.
     pub fn connection_count(&self) -> usize {
-        self.connected
+        self.open[0] + self.open[1]
     }
 
-    /// How many are [`Net::connecting`]; does not count them.
+    /// Returns the number of [`Net::connections`] that were opened in this
+    /// direction, without counting them.
+    pub fn connection_count_of(&self, direction: Direction) -> usize {
+        self.open[direction as usize]
+    }
+
+    /// Returns the number of [`Net::connecting`], without counting them.
     pub fn connecting_count(&self) -> usize {
         self.connecting
     }
 
-    /// A connection or dial to or from this address that is not ending. An IPv4-mapped IPv6 address is the IPv4 address,
-    /// and the unspecified one this host. Looks at all connections, but not at those of other [`Shards`](crate::Shards).
+    /// Returns a connection with this address that is not closing, connecting
+    /// ones included.
+    ///
+    /// The address is compared in its [canonical form](crate::to_canonical),
+    /// and the unspecified address counts as the loopback address. Looks at every
+    /// connection of this loop, and at none of other [shards](crate::shards).
     pub fn find(&self, addr: SocketAddr) -> Option<ConnId> {
-        let mut live = self
-            .conns
-            .iter()
-            .filter(|(_, entry)| entry.is_unopened() || entry.lifecycle() == Lifecycle::Open);
-        let addr = canonical(addr);
-        live.find(|(_, entry)| canonical(entry.addr()) == addr)
-            .map(|(conn, _)| conn)
-    }
-
-    /// Messages and bytes of all connections this node ever had. Adds up those that are there.
-    pub fn stats(&self) -> Traffic {
+        let addr = to_canonical_target(addr);
+        let is_live =
+            |entry: &&ConnEntry| entry.is_unopened() || entry.lifecycle() == Lifecycle::Open;
         self.conns
-            .iter()
-            .fold(self.ended_traffic, |mut sum, (_, entry)| {
-                sum += entry.traffic;
-                sum
-            })
+            .entries()
+            .filter(is_live)
+            .find(|entry| to_canonical_target(entry.addr()) == addr)
+            .map(|entry| entry.id())
     }
 
-    /// What this node has done so far.
+    /// Returns whether a message should be sent now: the connection is open for
+    /// sending, and its queue is below
+    /// [`high_bytes`](crate::config::SendQueueConfig::high_bytes).
+    ///
+    /// It becomes false because of a send on this connection, and then
+    /// [`Handler::on_drain`](crate::Handler::on_drain) is owed. A send may
+    /// still be refused with [`SendError::Full`](crate::SendError::Full),
+    /// because of the limit of the loop; then `on_drain` is owed too. False for
+    /// a stale id, and for a connection of another [shard](crate::shards).
+    #[inline]
+    pub fn is_writable(&self, conn: ConnId) -> bool {
+        self.conns.get(conn).is_some_and(|entry| {
+            entry.can_send() && entry.queue_cost() < entry.config.send_queue.high_bytes
+        })
+    }
+
+    /// Returns the messages and bytes of all connections that this node ever
+    /// had.
+    pub fn traffic(&self) -> Traffic {
+        let mut sum = self.ended_traffic;
+        for entry in self.conns.entries() {
+            sum += entry.traffic;
+        }
+        sum += self.work.batch.traffic();
+        sum
+    }
+
+    /// Returns the counters of this node.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics;
-        metrics.note_peak();
+        metrics.update_max_queued();
         metrics
     }
 
-    /// The settings that this node was made with.
+    /// Returns the settings that this node was made with.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// The node's name in log lines.
+    /// Returns the node's name in log lines.
     pub fn name(&self) -> &str {
         &self.config.name
     }
 
-    fn all_that(&self, is_wanted: impl Fn(&ConnEntry) -> bool) -> impl Iterator<Item = ConnId> {
-        self.conns
-            .iter()
-            .filter(move |(_, entry)| is_wanted(entry))
-            .map(|(conn, _)| conn)
+    fn connections_that(&self, is_wanted: fn(&ConnEntry) -> bool) -> Connections<'_> {
+        Connections {
+            entries: self.conns.entries(),
+            net: self,
+            is_wanted,
+        }
     }
 }

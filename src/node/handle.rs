@@ -5,21 +5,53 @@ use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
-use crossbeam_channel::Receiver;
 
+use crate::answer::{Answer, question};
 use crate::command_queue::{Command, CommandSender, is_in_turn};
+use crate::config::{ConnectOptions, ListenOptions};
 use crate::cross_shard::{Mailbox, ShardCommand};
-use crate::error::SendError;
+use crate::error::{ConnectError, SendError};
 use crate::id::ConnId;
-use crate::net::Net;
+use crate::net::{ConnectAddr, Net};
+use crate::node::wait::{ANSWER_TIMEOUT, deadline, no_answer, refusal};
 
-/// Reaches a node from any thread. Clone it as often as you like; it does not keep the node alive.
+/// Reaches a node from any thread.
 ///
-/// What is asked is carried out by the loop, in the order in which one thread asked it, when the loop comes round. The
-/// queue is bounded: full is an error, never a wait. Nothing is carried out while nobody runs the node.
+/// A handle can be cloned, sent to other threads and stored in handlers. It does
+/// not keep the node alive. The loop carries out the commands of one thread in
+/// the order in which they were given, in one of its next turns. The command
+/// queue is bounded; see
+/// [`CommandQueueConfig::max_commands`](crate::config::CommandQueueConfig::max_commands).
+///
+/// # What may be called where
+///
+/// [`send`](Handle::send), [`post`](Handle::post) and
+/// [`shutdown`](Handle::shutdown) never wait. They may be called everywhere,
+/// inside callbacks too.
+///
+/// [`ask`](Handle::ask), [`ask_within`](Handle::ask_within),
+/// [`connect`](Handle::connect), [`connect_wait`](Handle::connect_wait) and
+/// [`send_wait`](Handle::send_wait) wait for the loop. If the calling thread is
+/// turning that loop, the wait could not end: inside a callback of the node, of
+/// another shard of it, or of a member of the same [`Group`](crate::group::Group), also
+/// where another node is turned inside that callback, they return
+/// [`ErrorKind::Deadlock`](io::ErrorKind::Deadlock) or
+/// [`ConnectError::WouldDeadlock`] at once. The same holds inside
+/// [`Node::with`](crate::Node::with) and inside the conditions of `run_until`.
+///
+/// Two threads whose loops ask each other from their callbacks wait for each
+/// other until the timeout of one of them ends. Use [`post`](Handle::post) there.
+///
+/// With a full command queue `ask`, `ask_within` and `connect` return
+/// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) at once; `connect_wait` and
+/// `send_wait` wait for room in it.
+///
+/// Every wait has an end. Without a running loop it ends with
+/// [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut), and with
+/// [`ErrorKind::BrokenPipe`](io::ErrorKind::BrokenPipe) once the node has stopped
+/// or was dropped.
 ///
 /// ```
-/// use std::thread;
 /// use std::time::Duration;
 /// use peerloop::{Config, ConnId, Handler, Net, Node};
 ///
@@ -33,20 +65,20 @@ use crate::net::Net;
 /// }
 ///
 /// # fn main() -> std::io::Result<()> {
-/// let mut node = Node::new(Config::default(), Counter::default())?;
+/// let node = Node::new(Config::default(), Counter::default())?.spawn()?;
 /// let handle = node.handle();
-/// let looping = thread::spawn(move || node.run());
 ///
-/// let addr = handle.ask(|_, net| net.listen("127.0.0.1:0"))??;
-/// let seen = handle.ask(|counter, _| counter.0)?;
-/// println!("{addr} has seen {seen} messages");
+/// let listening = handle.ask(|_, net| net.listen("127.0.0.1:0"))??;
+/// let count = handle.ask(|counter, _| counter.0)?;
+/// println!("{listening} has received {count} messages");
 ///
 /// handle.shutdown(Duration::from_secs(1));
-/// looping.join().expect("the loop does not panic")
+/// node.join()?;
+/// # Ok(())
 /// # }
 /// ```
 pub struct Handle<H> {
-    commands: CommandSender<H>,
+    pub(super) commands: CommandSender<H>,
 }
 
 impl<H> Clone for Handle<H> {
@@ -68,57 +100,80 @@ impl<H> Handle<H> {
         Self { commands }
     }
 
-    /// Has the loop send one message, as by [`Net::send_bytes`].
+    /// Returns options for [`Net::listen_with`], filled from the node's settings.
+    pub fn listen_options(&self) -> ListenOptions {
+        self.commands.listen_options()
+    }
+
+    /// Returns options for [`Net::connect_with`], filled from the node's settings.
+    pub fn connect_options(&self) -> ConnectOptions {
+        self.commands.connect_options()
+    }
+
+    /// Sends one message on a connection, without waiting.
     ///
-    /// `Ok` means that the loop will try. If the connection does not take the message then, it is counted in
-    /// [`Metrics::commands_lost`](crate::Metrics::commands_lost); to hear of it, [`Handle::ask`] for the send.
+    /// `Ok` means that the loop will try. A message that the connection does not
+    /// take is counted in
+    /// [`Metrics::commands_lost`](crate::Metrics::commands_lost). To learn the
+    /// outcome, use [`Handle::send_wait`], or send inside [`Handle::ask`].
     ///
     /// # Errors
     ///
     /// - [`SendError::Full`]: the command queue is full, or would hold more than
-    ///   [`Config::command_queue_bytes`](crate::Config::command_queue_bytes);
-    /// - [`SendError::Closed`]: the node is gone.
-    pub fn send(&self, conn: ConnId, body: Bytes) -> Result<(), SendError> {
+    ///   [`CommandQueueConfig::max_bytes`](crate::config::CommandQueueConfig::max_bytes);
+    /// - [`SendError::Closed`]: the node has stopped or was dropped.
+    pub fn send(&self, conn: ConnId, body: impl Into<Bytes>) -> Result<(), SendError> {
         self.commands
-            .pass(ShardCommand::Send(conn, body))
+            .pass(ShardCommand::Send(conn, body.into()))
             .map_err(|refused| refused.error)
     }
 
-    /// Has the loop call a function with the handler and the net, and does not wait for it.
+    /// Has the loop call a function with the handler and the net, without waiting.
     ///
     /// # Errors
     ///
     /// - `WouldBlock`: the command queue is full;
-    /// - `BrokenPipe`: the node is gone.
+    /// - `BrokenPipe`: the node has stopped or was dropped.
     pub fn post(&self, call: impl FnOnce(&mut H, &mut Net) + Send + 'static) -> io::Result<()> {
         self.commands
             .push(Command::Call(Box::new(call)))
-            .map_err(|refused| match refused.error {
-                SendError::Full => {
-                    io::Error::new(io::ErrorKind::WouldBlock, "the command queue is full")
-                }
-                _ => io::Error::new(io::ErrorKind::BrokenPipe, "the node is gone"),
-            })
+            .map_err(|refused| refusal(refused.error))
     }
 
-    /// Has the loop call a function with the handler and the net, and waits for the answer: for as long as it takes
-    /// until somebody runs the node, and no longer than the node lives.
+    /// Has the loop call a function with the handler and the net, and waits up to
+    /// 10 s for what the function returns; see [`Handle::ask_within`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::post`], and
-    /// - `BrokenPipe` when the node goes away before it comes to the call, or the call panics;
-    /// - `Deadlock` from inside one of this node's own callbacks, which has `&mut Net` at hand, or from a callback of a
-    ///   node whose turn runs inside one. All [`Shards`](crate::Shards) of a node are that node.
-    ///
-    /// Only that is found out. Two threads whose loops ask each other from their callbacks wait for each other without
-    /// end; [`Handle::post`] does not wait.
+    /// Those of [`Handle::ask_within`].
     pub fn ask<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
     ) -> io::Result<R> {
+        self.ask_within(ANSWER_TIMEOUT, call)
+    }
+
+    /// Has the loop call a function with the handler and the net, and waits up to
+    /// `timeout` for what the function returns.
+    ///
+    /// # Errors
+    ///
+    /// - `WouldBlock`: the command queue is full;
+    /// - `BrokenPipe`: the node has stopped or was dropped, or the call panicked;
+    /// - `Deadlock`: the calling thread is turning the loop; see
+    ///   [`Handle`](Handle#what-may-be-called-where);
+    /// - `TimedOut`: there was no answer in time. A call that had not begun by then
+    ///   never runs. A call that had begun runs to its end, and what it returns is
+    ///   dropped.
+    pub fn ask_within<R: Send + 'static>(
+        &self,
+        timeout: Duration,
+        call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
+    ) -> io::Result<R> {
         self.check_outside()?;
-        self.begin_ask(call)?.wait()
+        let deadline = deadline(timeout);
+        let answer = self.begin_ask(call)?;
+        answer.wait(deadline).map_err(no_answer)
     }
 
     /// Asks, and does not wait yet.
@@ -126,40 +181,87 @@ impl<H> Handle<H> {
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
     ) -> io::Result<Answer<R>> {
-        let (answer, receive) = crossbeam_channel::bounded(1);
+        let (question, answer) = question();
         self.post(move |handler, net| {
-            // Nobody waits any more only if the asking thread has died.
-            let _ = answer.send(call(handler, net));
+            if question.begin() {
+                // If the thread has given up meanwhile, the value has no taker.
+                let _ = question.answer(call(handler, net));
+            }
         })?;
-        Ok(Answer(receive))
+        Ok(answer)
     }
 
-    /// Ends the node, as by [`Net::shutdown`]. Never refused, and safe to repeat: the shortest grace counts. When the
-    /// node is gone, nothing happens.
+    /// Begins to connect to `addr`, and returns the id of the attempt; see
+    /// [`Net::connect`]. Waits up to 10 s for the loop, but not for the connection.
+    ///
+    /// # Errors
+    ///
+    /// - Those of [`Net::connect`], with the [`ConnectError`] inside;
+    /// - those of [`Handle::ask_within`]. After `TimedOut` an attempt that had
+    ///   begun is aborted.
+    pub fn connect(&self, addr: impl ConnectAddr) -> io::Result<ConnId> {
+        self.connect_with(addr, self.connect_options())
+    }
+
+    /// Begins to connect with options; see [`Handle::connect`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Net::connect_with`] and of [`Handle::connect`].
+    pub fn connect_with(
+        &self,
+        addr: impl ConnectAddr,
+        options: ConnectOptions,
+    ) -> io::Result<ConnId> {
+        let addr = addr.to_socket_addr().ok_or(ConnectError::InvalidAddress)?;
+        let begun = self.ask_or_undo(
+            move |net| net.connect_with(addr, options),
+            |net, unwanted| {
+                if let Ok(conn) = unwanted {
+                    net.abort(conn);
+                }
+            },
+        )?;
+        Ok(begun?)
+    }
+
+    /// Asks as [`Handle::ask`] does. If the thread gives up while the call runs, the
+    /// result of the call is undone.
+    pub(super) fn ask_or_undo<R: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Net) -> R + Send + 'static,
+        undo: impl FnOnce(&mut Net, R) + Send + 'static,
+    ) -> io::Result<R> {
+        self.check_outside()?;
+        let (question, answer) = question();
+        self.post(move |_, net| {
+            if question.begin() {
+                if let Err(unwanted) = question.answer(call(net)) {
+                    undo(net, unwanted);
+                }
+            }
+        })?;
+        answer.wait(deadline(ANSWER_TIMEOUT)).map_err(no_answer)
+    }
+
+    /// Shuts the node down, as [`Net::shutdown`] does, without waiting.
+    ///
+    /// A full command queue does not refuse it. It may be repeated: the shortest
+    /// grace counts. After the node has stopped, nothing happens.
     pub fn shutdown(&self, grace: Duration) {
         self.commands.shutdown(grace);
     }
 
     /// # Errors
     ///
-    /// - `Deadlock` in a turn of this node.
+    /// - `Deadlock` if this thread is turning the loop.
     pub(crate) fn check_outside(&self) -> io::Result<()> {
-        if is_in_turn(self.commands.node()) {
+        if is_in_turn(self.commands.loops()) {
             return Err(io::Error::new(
                 io::ErrorKind::Deadlock,
-                "asked from inside the loop",
+                "waiting for a loop inside one of its callbacks",
             ));
         }
         Ok(())
-    }
-}
-
-/// An answer to be waited for.
-pub(crate) struct Answer<R>(Receiver<R>);
-
-impl<R> Answer<R> {
-    pub(crate) fn wait(self) -> io::Result<R> {
-        let slots_to_free = |_| io::Error::new(io::ErrorKind::BrokenPipe, "the node is gone");
-        self.0.recv().map_err(slots_to_free)
     }
 }

@@ -1,33 +1,46 @@
-//! How a program holds a node.
+//! The types by which a program holds a node.
 
 #[cfg(target_pointer_width = "64")]
 mod group;
 mod handle;
 mod inner;
+mod running;
 mod shards;
+mod turn;
+mod wait;
 
 use std::fmt;
 use std::io;
+use std::thread;
 use std::time::Duration;
 
 #[cfg(target_pointer_width = "64")]
-pub use self::group::{Group, MemberId};
+pub use self::group::{AnyMemberId, Group, MemberId};
 pub use self::handle::Handle;
-use self::inner::NodeInner;
+use self::inner::{NodeInner, give_name};
+pub use self::running::RunningNode;
 pub use self::shards::{Shards, ShardsHandle};
+pub use self::turn::{RunEnd, Turn};
+use self::turn::{STOPPED_PAUSE, stopped, time_left};
 use crate::buffers::ReadBuffer;
-use crate::command_queue::Inbox;
-use crate::config::Config;
+use crate::command_queue::{self, Inbox};
+use crate::config::{Config, ConnectOptions, ListenOptions};
 use crate::cross_shard::ShardRouter;
 use crate::handler::Handler;
 use crate::id::WAKER_TOKEN;
 use crate::net::Net;
-use crate::sys::{Poller, Registrar};
+use crate::sys::Poller;
 
-/// One peer-to-peer node: a poll loop, its sockets, and the [`Handler`] that says what to do with them.
+/// A peer-to-peer node: a poll loop, its sockets, and the [`Handler`] whose callbacks
+/// it makes.
 ///
-/// A node does nothing by itself. Either it gets a thread and [`Node::run`], or a program that has a loop of its own
-/// calls [`Node::turn`] from there. Dropping a node closes everything at once, without callbacks.
+/// A node does nothing until it is run. [`Node::run`] runs it on the calling thread,
+/// [`Node::spawn`] in a thread that it starts. A program that has a loop calls
+/// [`Node::turn`] from there.
+///
+/// Dropping a node closes all its sockets at once, without callbacks. A connection
+/// with something left to send is reset, so that the peer does not take what it has
+/// received for all there was.
 ///
 /// ```
 /// use peerloop::{Config, ConnId, Handler, Net, Node};
@@ -42,10 +55,56 @@ use crate::sys::{Poller, Registrar};
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let mut node = Node::new(Config::default(), Echo)?;
-/// let addr = node.net().listen("127.0.0.1:0")?;
-/// println!("listening on {addr}");
+/// let listening = node.net().listen("127.0.0.1:0")?;
+/// println!("listening on {listening}");
 /// # node.net().shutdown(std::time::Duration::ZERO);
 /// node.run()
+/// # }
+/// ```
+///
+/// # In tests
+///
+/// By default a panic in a callback is contained: it ends the connection that the
+/// callback was made for, and the node runs on. A failed assertion is such a panic,
+/// so a test does not fail by it. Set
+/// [`Config::on_panic`](crate::Config::on_panic) to
+/// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests, and
+/// [join](RunningNode::join) every node that has a thread.
+///
+/// ```
+/// use std::time::Duration;
+/// use peerloop::config::OnPanic;
+/// use peerloop::{Config, ConnId, Handler, Net, Node, RunEnd};
+///
+/// #[derive(Default)]
+/// struct Checker(usize);
+///
+/// impl Handler for Checker {
+///     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+///         net.send(conn, b"hello").expect("a new connection has room");
+///     }
+///
+///     fn on_message(&mut self, _: &mut Net, _: ConnId, message: &[u8]) {
+///         assert_eq!(message, b"hello");
+///         self.0 += 1;
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let config = Config { on_panic: OnPanic::Unwind, ..Config::default() };
+/// let mut other = Node::new(config.clone(), Checker::default())?;
+/// let addr = other.net().listen("127.0.0.1:0")?.addr;
+/// let other = other.spawn()?;
+///
+/// let mut node = Node::new(config, Checker::default())?;
+/// node.net().connect(addr)?;
+/// let end = node.run_until(Duration::from_secs(10), |checker, _| checker.0 == 1)?;
+/// assert_eq!(end, RunEnd::Done);
+///
+/// // A panic of the other thread is resumed here. Without `join` it is logged only.
+/// other.shutdown(Duration::ZERO);
+/// other.join()?;
+/// # Ok(())
 /// # }
 /// ```
 pub struct Node<H> {
@@ -53,20 +112,8 @@ pub struct Node<H> {
     inner: NodeInner<H>,
     buffer: ReadBuffer,
     poller: Poller,
-}
-
-/// What there is to do after a turn.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[must_use = "a node that has stopped needs no more turns"]
-pub enum Turn {
-    /// Nothing, until an event, a deadline or a command comes.
-    Waiting,
-    /// More, at once: a budget ended the turn. Peers that send without pause can keep it so; a loop with other work to
-    /// do bounds how many turns it takes in a row.
-    Busy,
-    /// Nothing, ever: the shutdown is complete. Every further turn says so at once; listening, dialling and commands
-    /// are refused.
-    Stopped,
+    /// `Turn::Stopped` has been returned.
+    stop_reported: bool,
 }
 
 impl<H: Handler> Node<H> {
@@ -74,44 +121,56 @@ impl<H: Handler> Node<H> {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::ConfigError) inside when a setting cannot work;
-    /// - what the system says when there is no descriptor left for the poller and its waker (it takes three).
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
+    ///   cannot work;
+    /// - the error of the operating system if there is no file descriptor left for the
+    ///   poller and its waker, which take three.
     pub fn new(config: Config, handler: H) -> io::Result<Self> {
         let poller = Poller::new(config.busy_poll)?;
         Self::with_poller(config, handler, poller)
     }
 
     /// Makes a node in the world that the poller belongs to.
-    pub(crate) fn with_poller(config: Config, handler: H, poller: Poller) -> io::Result<Self> {
-        let read_buffer = config.read_buffer;
-        let wake = |registrar: &Registrar| registrar.waker(WAKER_TOKEN);
-        Ok(Self {
-            inner: NodeInner::new(config, handler, poller.registrar(), wake)?,
-            buffer: ReadBuffer::new(read_buffer),
-            poller,
-        })
+    pub(crate) fn with_poller(mut config: Config, handler: H, poller: Poller) -> io::Result<Self> {
+        config.validate()?;
+        give_name(&mut config);
+        let wake = poller.registrar().waker(WAKER_TOKEN)?;
+        let inbox = Inbox::new(command_queue::number(), wake, &config);
+        Ok(Self::from_parts(config, handler, poller, inbox, None))
     }
 
-    /// Makes one of several shards, whose settings are valid.
-    pub(crate) fn with_siblings(
+    /// Makes a node, or one of several shards. The settings are valid and have a name.
+    pub(crate) fn from_parts(
         config: Config,
         handler: H,
         poller: Poller,
         inbox: Inbox<H>,
-        router: ShardRouter,
+        router: Option<ShardRouter>,
     ) -> Self {
-        let buffer = ReadBuffer::new(config.read_buffer);
+        let buffer = ReadBuffer::new(config.read_buffer_bytes);
         let registrar = poller.registrar();
         Self {
-            inner: NodeInner::with_inbox(config, handler, registrar, inbox, Some(router)),
+            inner: NodeInner::new(config, handler, registrar, inbox, router),
             buffer,
             poller,
+            stop_reported: false,
         }
     }
 
-    /// What the handler is given, for use between turns: to listen and dial before the loop runs, for instance.
+    /// The net that callbacks are given, for use between turns: to listen and to
+    /// connect before the node is run, for instance.
     pub fn net(&mut self) -> &mut Net {
         self.inner.net(self.poller.now())
+    }
+
+    /// Returns options for [`Net::listen_with`], filled from the node's settings.
+    pub fn listen_options(&self) -> ListenOptions {
+        self.inner.peek().listen_options()
+    }
+
+    /// Returns options for [`Net::connect_with`], filled from the node's settings.
+    pub fn connect_options(&self) -> ConnectOptions {
+        self.inner.peek().connect_options()
     }
 
     /// The handler.
@@ -124,7 +183,30 @@ impl<H: Handler> Node<H> {
         &mut self.inner.handler
     }
 
-    /// Closes everything at once, without callbacks, and gives the handler back.
+    /// Calls a function with the handler and the net, between turns.
+    ///
+    /// ```
+    /// # use peerloop::{Config, ConnId, Handler, Net, Node};
+    /// # #[derive(Default)]
+    /// # struct Chat { peers: Vec<ConnId> }
+    /// # impl Handler for Chat {
+    /// #     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// # }
+    /// # fn main() -> std::io::Result<()> {
+    /// # let mut node = Node::new(Config::default(), Chat::default())?;
+    /// node.with(|chat, net| {
+    ///     for conn in &chat.peers {
+    ///         let _ = net.send(*conn, b"hello");
+    ///     }
+    /// });
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with<R>(&mut self, call: impl FnOnce(&mut H, &mut Net) -> R) -> R {
+        self.inner.with(self.poller.now(), call)
+    }
+
+    /// Drops the node, and returns its handler. There are no further callbacks.
     pub fn into_handler(self) -> H {
         self.inner.handler
     }
@@ -134,19 +216,73 @@ impl<H: Handler> Node<H> {
         self.inner.handle()
     }
 
-    /// Runs until a [shutdown](Net::shutdown) is complete.
+    /// Runs the node until a [shutdown](Net::shutdown) is complete. If it is complete
+    /// already, this returns at once.
+    ///
+    /// A panic in a callback does not end the run unless
+    /// [`Config::on_panic`](crate::Config::on_panic) says so. That includes failed
+    /// assertions; see [In tests](Node#in-tests).
     ///
     /// # Errors
     ///
-    /// Only what makes it impossible to wait for events at all. What happens to a connection or a listener is never
-    /// an error here.
+    /// The error that makes it impossible to wait for events at all. Errors
+    /// of a connection or a listener are not returned here.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.turn(None)? != Turn::Stopped {}
+        while !self.stop_reported {
+            let _ = self.turn(None)?;
+        }
         Ok(())
     }
 
-    /// Runs one turn: waits for an event, a command or a deadline, for at most `timeout` (`None`: without limit, zero:
-    /// not at all), and does all there is to do then, within the budgets of the [`Config`].
+    /// Runs the node until a condition holds, for at most about `bound`.
+    ///
+    /// The condition is called with the handler and the net, before the first turn and
+    /// after each turn. It may change both. At least one turn is taken unless the
+    /// condition holds before, also with a bound of zero. After the node has stopped,
+    /// the condition is called once and no turn is taken.
+    ///
+    /// For tests, set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind): a failed assertion in
+    /// a callback is contained otherwise. See [In tests](Node#in-tests), which has an
+    /// example.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::run`].
+    pub fn run_until(
+        &mut self,
+        bound: Duration,
+        mut condition: impl FnMut(&mut H, &mut Net) -> bool,
+    ) -> io::Result<RunEnd> {
+        let end = self.poller.now().checked_add(bound);
+        let mut left = time_left(end, self.poller.now()).or(Some(Duration::ZERO));
+        loop {
+            if self.with(&mut condition) {
+                return Ok(RunEnd::Done);
+            }
+            if self.stop_reported {
+                return Ok(RunEnd::Stopped);
+            }
+            let Some(timeout) = left else {
+                return Ok(RunEnd::TimedOut);
+            };
+            let _ = self.turn(Some(timeout))?;
+            left = time_left(end, self.poller.now());
+        }
+    }
+
+    /// Runs the node for about `time`. Returns [`RunEnd::TimedOut`] after that, or
+    /// [`RunEnd::Stopped`] if a shutdown is complete before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Node::run`].
+    pub fn run_for(&mut self, time: Duration) -> io::Result<RunEnd> {
+        self.run_until(time, |_, _| false)
+    }
+
+    /// Runs one turn: waits for an event, a command or a deadline, and does all there is
+    /// to do then, within the budgets of the [`Config`]. The wait is at most `timeout`;
+    /// `None` is without limit, zero not at all.
     ///
     /// ```
     /// use std::time::Duration;
@@ -162,11 +298,12 @@ impl<H: Handler> Node<H> {
     /// # fn main() -> std::io::Result<()> {
     /// let mut node = Node::new(Config::default(), Game)?;
     /// while node.handler_mut().draw() {
-    ///     // Sixty frames a second, and the network in between: what is left after eight turns waits for the next
-    ///     // frame, so that peers who send without pause do not stop the game.
+    ///     // Sixty frames a second, and the network in between. The work that is left
+    ///     // after eight turns waits for the next frame, so that peers that send without
+    ///     // pause do not stop the game.
     ///     for _ in 0..8 {
     ///         match node.turn(Some(Duration::ZERO))? {
-    ///             Turn::Busy => {}
+    ///             Turn::MoreWork => {}
     ///             Turn::Waiting => break,
     ///             Turn::Stopped => return Ok(()),
     ///         }
@@ -178,11 +315,30 @@ impl<H: Handler> Node<H> {
     ///
     /// # Errors
     ///
-    /// As [`Node::run`].
+    /// - `BrokenPipe`: the node has stopped, and [`Turn::Stopped`] has been returned, or
+    ///   `run` or `run_until` have returned because of it. The call waits for `timeout`
+    ///   first, up to 10 ms, so that a loop that ignores the error does not keep a core
+    ///   busy;
+    /// - those of [`Node::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
-        if self.inner.has_stopped() {
-            return Ok(Turn::Stopped);
+        if self.stop_reported {
+            thread::sleep(timeout.unwrap_or(STOPPED_PAUSE).min(STOPPED_PAUSE));
+            return Err(stopped());
         }
+        if !self.inner.has_stopped() {
+            self.take_turn(timeout)?;
+        }
+        Ok(if self.inner.has_stopped() {
+            self.stop_reported = true;
+            Turn::Stopped
+        } else if self.has_work() {
+            Turn::MoreWork
+        } else {
+            Turn::Waiting
+        })
+    }
+
+    fn take_turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = if self.has_work() {
             Some(Duration::ZERO)
         } else {
@@ -192,17 +348,12 @@ impl<H: Handler> Node<H> {
         self.poller
             .wait(timeout, deadline, sockets, |ready| self.inner.note(ready))?;
         self.inner.turn(&mut self.buffer, self.poller.now());
-        Ok(if self.inner.has_stopped() {
-            Turn::Stopped
-        } else if self.has_work() {
-            Turn::Busy
-        } else {
-            Turn::Waiting
-        })
+        Ok(())
     }
 
-    /// How long a foreign loop may wait before it calls [`Node::turn`] again, unless [`Node::as_fd`] becomes readable
-    /// earlier: zero when there is work at once, `None` when there is no deadline or the node has stopped. It changes with every turn and
+    /// How long a foreign loop may wait before it calls [`Node::turn`] again, unless
+    /// [`Node::as_fd`] becomes readable earlier. Zero when there is work at once, `None`
+    /// when there is no deadline or the node has stopped. It changes with every turn and
     /// every call of [`Node::net`].
     pub fn timeout(&self) -> Option<Duration> {
         if self.inner.has_stopped() {
@@ -215,9 +366,10 @@ impl<H: Handler> Node<H> {
         Some(next.saturating_duration_since(self.poller.now()))
     }
 
-    /// The poller's descriptor (Unix only), for another poll loop to wait on: readable means that a turn is due, and so does the
-    /// end of [`Node::timeout`]. Call [`Node::turn`] with a timeout of zero then.
-    #[cfg(unix)]
+    /// The descriptor of the poller (Unix only), for another poll loop to wait on. When
+    /// it is readable, a turn is due, and also at the end of [`Node::timeout`]. Call
+    /// [`Node::turn`] with a timeout of zero then.
+    #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
     pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poller.as_fd()
     }
@@ -227,28 +379,10 @@ impl<H: Handler> Node<H> {
     }
 }
 
-#[cfg(feature = "sim")]
-impl<H: Handler> Node<H> {
-    /// What the world that the node lives in looks at.
-    pub(crate) fn parts(&self) -> (&crate::event_loop::LoopState, &Net, &H) {
-        self.inner.parts()
-    }
-
-    pub(crate) fn parts_mut(&mut self) -> (&mut H, &mut Net) {
-        self.inner.net.now = self.poller.now();
-        (&mut self.inner.handler, &mut self.inner.net)
-    }
-
-    /// Whether it wants another turn at once.
-    pub(crate) fn is_busy(&self) -> bool {
-        self.has_work()
-    }
-}
-
 impl<H> fmt::Debug for Node<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
-            .field("net", &self.inner.net)
+            .field("inner", &self.inner)
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What a session is to be like.
+//! The settings of a session.
 
 use std::fmt;
 use std::io;
@@ -13,11 +13,12 @@ use super::pattern::{Cipher, Hash, KEY_LEN, Pattern, Static};
 use super::{PAYLOAD_MAX, Rekey};
 use crate::session::Role;
 
-/// How a [`NoiseSession`] is to be: both sides must say the same but for their keys and payloads.
+/// The settings of a [`NoiseSession`], which both ends must have alike, except
+/// for their keys and payloads.
 ///
-/// `Debug` shows no secrets. See the [module](super) for what comes of each setting on the wire.
+/// `Debug` shows no secrets. The [module](super) describes the wire format.
 #[derive(Clone)]
-#[must_use = "nothing comes of it until it is built"]
+#[must_use = "a session exists only after `build`"]
 pub struct Noise<'a> {
     pattern: Pattern,
     role: Role,
@@ -32,12 +33,14 @@ pub struct Noise<'a> {
 }
 
 impl<'a> Noise<'a> {
-    /// A session with this pattern, for this side of the connection: [`ConnEntry::role`](crate::Peer::direction) tells which.
+    /// Returns the settings of a session with this pattern and role.
+    ///
+    /// The direction of the connection is the role, unless both ends opened it:
+    /// see [`Role`].
     pub fn new(pattern: Pattern, role: impl Into<Role>) -> Self {
-        let role = role.into();
         Self {
             pattern,
-            role,
+            role: role.into(),
             cipher: Cipher::default(),
             hash: Hash::default(),
             local_key: None,
@@ -49,67 +52,80 @@ impl<'a> Noise<'a> {
         }
     }
 
-    /// The cipher; ChaCha20-Poly1305 unless another is chosen.
+    /// Sets the cipher. Default: ChaCha20-Poly1305.
     pub fn cipher(mut self, cipher: Cipher) -> Self {
         self.cipher = cipher;
         self
     }
 
-    /// The hash; BLAKE2s unless another is chosen.
+    /// Sets the hash. Default: BLAKE2s.
     pub fn hash(mut self, hash: Hash) -> Self {
         self.hash = hash;
         self
     }
 
-    /// This node's own key. Not used by patterns in which this side has none.
+    /// Sets the static key of this node. Patterns in which this end has no key
+    /// ignore it.
     pub fn local_key(mut self, key: &'a StaticKey) -> Self {
         self.local_key = Some(key);
         self
     }
 
-    /// The public key that the peer must have. Patterns in which it is known beforehand cannot do without; in those in
-    /// which it is sent, a peer with another one is [refused](crate::SessionError::Refused) as soon as it has sent
-    /// it.
+    /// Sets the public key that the peer must have.
+    ///
+    /// Patterns in which the key is known beforehand require it. In patterns in
+    /// which the peer sends its key, a peer that sends another one is
+    /// [refused](crate::error::SessionError::Refused) at once.
     pub fn remote_key(mut self, key: &'a [u8; KEY_LEN]) -> Self {
         self.remote_key = Some(key);
         self
     }
 
-    /// A secret that both sides have, mixed in at this place: 0 is before the first message, 1 after the first one, up
-    /// to the number of messages. `Noise::new(Pattern::XX, role).psk(3, secret)` is XXpsk3.
-    pub fn psk(mut self, place: u8, secret: &'a [u8; KEY_LEN]) -> Self {
-        self.psks.push((place, secret));
+    /// Adds a pre-shared key at this position.
+    ///
+    /// Position 0 is before the first message, position n after the n-th one.
+    /// `Noise::new(Pattern::XX, role).psk(3, secret)` is XXpsk3.
+    pub fn psk(mut self, position: u8, secret: &'a [u8; KEY_LEN]) -> Self {
+        self.psks.push((position, secret));
         self
     }
 
-    /// What both sides must agree on without saying it: the name of the network, what was negotiated before. Empty unless
-    /// given, and of any length.
+    /// Sets the data that both ends must agree on and do not send: the name of
+    /// the network, or what was negotiated before. Of any length. Default:
+    /// empty.
     pub fn prologue(mut self, prologue: &'a [u8]) -> Self {
         self.prologue = prologue;
         self
     }
 
-    /// What this side says in its last message of the handshake, up to [`PAYLOAD_MAX`] bytes; the peer finds it in
-    /// [`Identity::payload`](crate::session::Identity::payload).
+    /// Sets the payload of this end's last handshake message, at most
+    /// [`PAYLOAD_MAX`] bytes. Default: empty.
     ///
-    /// Everybody can read what the side that dials says in NN, NX, KN, KX, IN, IX, NK1, KK1 and IK1, unless there is a
-    /// psk in place 0 or 1: it is in the first message then, before any secret is shared.
+    /// The peer finds it in
+    /// [`Identity::payload`](crate::session::Identity::payload). In NN, NX, KN,
+    /// KX, IN, IX, NK1, KK1 and IK1 the payload of the initiator is not
+    /// encrypted, because it is in the first message, before a secret is shared.
+    /// A psk at position 0 or 1 encrypts it.
     pub fn payload(mut self, payload: &'a [u8]) -> Self {
         self.payload = payload;
         self
     }
 
-    /// Changes keys as the connection goes on. Never, unless asked to.
+    /// Sets when keys are changed. Default: never.
     pub fn rekey(mut self, rekey: Rekey) -> Self {
         self.rekey = Some(rekey);
         self
     }
 
-    /// The name of the protocol, as in the specification; `Noise_XX_25519_ChaChaPoly_BLAKE2s`, for instance.
+    /// Returns the name of the protocol, as in the specification:
+    /// `Noise_XX_25519_ChaChaPoly_BLAKE2s`, for instance.
     pub fn protocol_name(&self) -> String {
-        let mut places: Vec<u8> = self.psks.iter().map(|(place, _)| *place).collect();
-        places.sort_unstable();
-        let psks: Vec<String> = places.iter().map(|place| format!("psk{place}")).collect();
+        let mut positions: Vec<u8> = self.psks.iter().map(|(position, _)| *position).collect();
+        positions.sort_unstable();
+        let psks: Vec<String> = positions
+            .iter()
+            .map(|position| format!("psk{position}"))
+            .collect();
         format!(
             "Noise_{}{}_25519_{}_{}",
             self.pattern.name(),
@@ -119,13 +135,14 @@ impl<'a> Noise<'a> {
         )
     }
 
-    /// The session.
+    /// Builds the session.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: a key is missing that the pattern needs, or one is expected of a peer that has none in this pattern;
-    ///   a psk is in a place that the pattern does not have, or two are in one; the payload is longer than
-    ///   [`PAYLOAD_MAX`].
+    /// - `InvalidInput`: the pattern requires a key that is missing; a key was
+    ///   set for a peer that has none in this pattern; a psk is at a position
+    ///   that the pattern does not have, or two are at the same one; the payload
+    ///   is longer than [`PAYLOAD_MAX`].
     pub fn build(self) -> io::Result<NoiseSession> {
         self.check()
             .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
@@ -143,8 +160,8 @@ impl<'a> Noise<'a> {
                 builder = builder.remote_public_key(key).map_err(refused)?;
             }
         }
-        for (place, secret) in &self.psks {
-            builder = builder.psk(*place, secret).map_err(refused)?;
+        for (position, secret) in &self.psks {
+            builder = builder.psk(*position, secret).map_err(refused)?;
         }
         let state = match self.role {
             Role::Initiator => builder.build_initiator(),
@@ -155,7 +172,7 @@ impl<'a> Noise<'a> {
             pattern: self.pattern,
             role: self.role,
             has_psk: !self.psks.is_empty(),
-            expected: self.remote_key.copied(),
+            expected_key: self.remote_key.copied(),
             payload: self.payload.to_vec(),
             next: 0,
             peer_payload: Vec::new(),
@@ -163,23 +180,26 @@ impl<'a> Noise<'a> {
         Ok(NoiseSession::new(handshake, self.rekey))
     }
 
-    /// What is wrong with the settings.
+    /// Returns what is wrong with the settings as an error.
     fn check(&self) -> Result<(), &'static str> {
         let own = self.pattern.static_key(self.role);
         if own != Static::None && self.local_key.is_none() {
-            return Err("this pattern needs a key of this side's own");
+            return Err("this pattern requires a key of this end");
         }
         match (self.pattern.static_key(!self.role), self.remote_key) {
-            (Static::Known, None) => return Err("this pattern needs to know the peer's key"),
+            (Static::Known, None) => return Err("this pattern requires the peer's key"),
             (Static::None, Some(_)) => return Err("in this pattern the peer has no key"),
             _ => {}
         }
-        for (number, (place, _)) in self.psks.iter().enumerate() {
-            if usize::from(*place) > self.pattern.message_count() {
-                return Err("this pattern has no such place for a psk");
+        for (number, (position, _)) in self.psks.iter().enumerate() {
+            if usize::from(*position) > self.pattern.message_count() {
+                return Err("this pattern has no such position for a psk");
             }
-            if self.psks[..number].iter().any(|(other, _)| other == place) {
-                return Err("two psks in one place");
+            if self.psks[..number]
+                .iter()
+                .any(|(other, _)| other == position)
+            {
+                return Err("two psks at one position");
             }
         }
         if self.payload.len() > PAYLOAD_MAX {
@@ -189,7 +209,7 @@ impl<'a> Noise<'a> {
     }
 }
 
-/// What snow does not accept.
+/// Returns an error for settings that snow does not accept.
 fn refused(error: snow::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }
@@ -198,7 +218,7 @@ impl fmt::Debug for Noise<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Noise")
             .field("protocol", &self.protocol_name())
-            .field("side", &self.role)
+            .field("role", &self.role)
             .field("local_key", &self.local_key)
             .field("remote_key", &self.remote_key)
             .field("rekey", &self.rekey)

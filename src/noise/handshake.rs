@@ -1,4 +1,4 @@
-//! The messages of a handshake, in turn.
+//! Reading and writing the messages of a handshake.
 
 use snow::{Error, HandshakeState, TransportState};
 
@@ -8,26 +8,26 @@ use crate::error::SessionError;
 use crate::session::Identity;
 use crate::session::Role;
 
-/// A handshake under way.
+/// A handshake that has not completed.
 pub(super) struct Handshake {
     pub(super) state: HandshakeState,
     pub(super) pattern: Pattern,
     pub(super) role: Role,
     pub(super) has_psk: bool,
-    /// The one key that the peer may have.
-    pub(super) expected: Option<[u8; KEY_LEN]>,
-    /// What this side says beside.
+    /// The static key that the peer must have.
+    pub(super) expected_key: Option<[u8; KEY_LEN]>,
+    /// The payload of this end.
     pub(super) payload: Vec<u8>,
-    /// The number of the message that comes next, from zero.
+    /// The number of the next message, from zero.
     pub(super) next: usize,
-    /// What the peer said beside.
+    /// The payload of the peer.
     pub(super) peer_payload: Vec<u8>,
 }
 
 impl Handshake {
-    /// Appends the next message, if it is this side's.
+    /// Appends the next message, if this end sends it.
     pub(super) fn write(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
-        if self.is_over() || !self.state.is_my_turn() {
+        if self.is_complete() || !self.state.is_my_turn() {
             return Ok(());
         }
         let payload = if self.next == self.pattern.last_message(self.role) {
@@ -37,7 +37,7 @@ impl Handshake {
         };
         let start = wire.len();
         let len = self.pattern.message_len(self.next, self.has_psk) + payload.len();
-        // snow wants room for a tag even where there is none.
+        // snow requires room for a tag even in a message without one.
         wire.resize(start + HEADER_LEN + len + TAG_LEN, 0);
         let (header, message) = wire[start..].split_at_mut(HEADER_LEN);
         let written = self.state.write_message(payload, message).map_err(failed)?;
@@ -48,12 +48,14 @@ impl Handshake {
         Ok(())
     }
 
-    /// Takes the peer's next message from the start of `bytes`; how long it was, or zero if it is not whole yet.
+    /// Takes the next message of the peer from the start of `bytes`. Returns its
+    /// length, or zero while it is incomplete.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<usize, SessionError> {
         let Some((len, body)) = split_header(bytes) else {
             return Ok(0);
         };
-        // Refused on its header: what is no handshake at all need not arrive whole to be told apart.
+        // Checked on the header, so that a peer of another protocol is refused
+        // before a whole message has arrived.
         let bare = self.pattern.message_len(self.next, self.has_psk);
         let has_payload = self.next == self.pattern.last_message(!self.role);
         if len < bare || (len > bare && !has_payload) {
@@ -65,8 +67,8 @@ impl Handshake {
             return Ok(0);
         };
         let mut payload = vec![0; len];
-        let said = self.state.read_message(message, &mut payload);
-        payload.truncate(said.map_err(failed)?);
+        let payload_len = self.state.read_message(message, &mut payload);
+        payload.truncate(payload_len.map_err(failed)?);
         self.check_key()?;
         if has_payload {
             self.peer_payload = payload;
@@ -75,10 +77,10 @@ impl Handshake {
         Ok(HEADER_LEN + len)
     }
 
-    /// Refuses a peer with another key than the expected one, before anything is said to it that only that key's
-    /// owner may know.
+    /// Refuses a peer with another key than the expected one, before anything is
+    /// sent that is meant for the owner of that key alone.
     fn check_key(&self) -> Result<(), SessionError> {
-        match (self.state.get_remote_static(), self.expected) {
+        match (self.state.get_remote_static(), self.expected_key) {
             (Some(key), Some(expected)) if key != expected => {
                 Err(SessionError::Refused("another static key than expected"))
             }
@@ -86,15 +88,15 @@ impl Handshake {
         }
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_complete(&self) -> bool {
         self.state.is_handshake_finished()
     }
 
-    /// What comes after the handshake, and what it has shown about the peer.
+    /// Returns the transport, and what is known about the peer.
     pub(super) fn finish(self) -> Result<(TransportState, Option<Identity>), SessionError> {
         let key = self.state.get_remote_static().map(<[u8]>::to_vec);
-        let shown = key.is_some() || !self.peer_payload.is_empty();
-        let identity = shown.then(|| Identity {
+        let is_known = key.is_some() || !self.peer_payload.is_empty();
+        let identity = is_known.then(|| Identity {
             public_key: key,
             payload: self.peer_payload,
             ..Identity::default()
@@ -104,13 +106,13 @@ impl Handshake {
     }
 }
 
-/// What an error of snow's means for the connection.
+/// Returns the error of the session for an error of snow.
 fn failed(error: Error) -> SessionError {
     match error {
         Error::Decrypt | Error::Dh | Error::Input => SessionError::Malformed(
             "a handshake message that is not authentic: another key, psk, prologue or pattern",
         ),
-        Error::Rng => SessionError::Failed("the system gives no randomness"),
-        _ => SessionError::Failed("the handshake came out of step"),
+        Error::Rng => SessionError::Failed("the system has no randomness"),
+        _ => SessionError::Failed("the handshake is out of step"),
     }
 }

@@ -8,9 +8,10 @@ use snow::resolvers::{CryptoResolver, DefaultResolver, RingResolver};
 
 use super::pattern::KEY_LEN;
 
-/// The lasting key of a node, by which others know it: a secret half and a public one, of Curve25519.
+/// The static key pair of a node, of Curve25519. Peers identify the node by its
+/// public half.
 ///
-/// `Debug` shows the public half alone. The memory is not wiped when it is dropped.
+/// `Debug` shows only the public half. The memory is not wiped on drop.
 ///
 /// ```
 /// use peerloop::noise::StaticKey;
@@ -29,11 +30,11 @@ pub struct StaticKey {
 }
 
 impl StaticKey {
-    /// A new key, from the system's randomness.
+    /// Generates a key from the randomness of the system.
     ///
     /// # Errors
     ///
-    /// - `Other`: the system has no randomness to give.
+    /// - `Other`: the system has no randomness.
     pub fn generate() -> io::Result<Self> {
         let mut secret = [0; KEY_LEN];
         let filled = RingResolver
@@ -41,11 +42,12 @@ impl StaticKey {
             .map(|mut rng| rng.try_fill_bytes(&mut secret));
         match filled {
             Some(Ok(())) => Ok(Self::from_secret(secret)),
-            _ => Err(io::Error::other("the system gives no randomness")),
+            _ => Err(io::Error::other("the system has no randomness")),
         }
     }
 
-    /// The key with this secret half: any 32 bytes that nobody can guess.
+    /// Returns the key with this secret half: any 32 bytes that cannot be
+    /// guessed.
     pub fn from_secret(secret: [u8; KEY_LEN]) -> Self {
         let mut curve = DefaultResolver
             .resolve_dh(&DHChoice::Curve25519)
@@ -56,12 +58,12 @@ impl StaticKey {
         Self { secret, public }
     }
 
-    /// The secret half, for keeping it somewhere safe.
+    /// Returns the secret half, to be stored in a safe place.
     pub fn secret(&self) -> &[u8; KEY_LEN] {
         &self.secret
     }
 
-    /// The public half, for telling others.
+    /// Returns the public half, to be given to peers.
     pub fn public(&self) -> &[u8; KEY_LEN] {
         &self.public
     }

@@ -1,35 +1,41 @@
-//! Secure sessions after the [Noise Protocol Framework](https://noiseprotocol.org/noise.html), revision 34, by
-//! means of [snow](https://docs.rs/snow); feature `noise`.
+//! Sessions of the [Noise Protocol Framework](https://noiseprotocol.org/noise.html),
+//! revision 34, by means of [snow](https://docs.rs/snow). Needs the feature
+//! `noise`.
 //!
-//! Peers know each other by static keys, not by certificates: no authority, no names, no expiry. A [`Noise`] says what the
-//! session of a connection is to be like, and builds it where [`Handler::session`](crate::Handler::session) asks for one:
+//! Peers identify each other by static keys instead of certificates: there are
+//! no authorities, names or expiry dates. A [`Noise`] holds the settings of a
+//! session and builds it in [`Handler::transport`](crate::Handler::transport):
 //!
 //! ```
-//! use std::io;
+//! use std::error::Error;
 //!
 //! use peerloop::noise::{Noise, Pattern, StaticKey};
-//! use peerloop::session::Session;
-//! use peerloop::{ConnId, Handler, Net, Direction, Peer};
+//! use peerloop::{ConnId, ConnInfo, Handler, Net, Transport};
 //!
 //! struct Chat {
 //!     key: StaticKey,
 //! }
 //!
 //! impl Handler for Chat {
-//!     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-//!         let side = net.connection(conn).map_or(Direction::Inbound, Peer::direction);
-//!         let noise = Noise::new(Pattern::XX, side)
+//!     fn transport(
+//!         &mut self,
+//!         _: &mut Net,
+//!         _: ConnId,
+//!         info: &ConnInfo,
+//!     ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+//!         let noise = Noise::new(Pattern::XX, info.direction)
 //!             .local_key(&self.key)
 //!             .prologue(b"chat/1")
 //!             .build()?;
-//!         Ok(Some(Box::new(noise)))
+//!         Ok(noise.into())
 //!     }
 //!
 //!     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-//!         let identity = net.connection(conn).and_then(ConnEntry::identity);
+//!         let identity = net.connection(conn).and_then(|c| c.identity());
 //!         let key = identity.and_then(|identity| identity.public_key.as_deref());
+//!         // Which keys are accepted is the decision of the handler.
 //!         if key.is_none_or(|key| key == self.key.public()) {
-//!             net.close(conn); // Whether a key is welcome is the handler's to say.
+//!             net.close(conn);
 //!         }
 //!     }
 //!
@@ -37,22 +43,31 @@
 //! }
 //! ```
 //!
-//! [`ConnEntry::identity`](crate::Peer::identity) has the peer's static key in `public_key`, where the pattern has one, and what
-//! it said beside in `payload`; where there is neither, there is no identity.
+//! # The identity of the peer
 //!
-//! # How much is proved when
+//! The [`Identity`](crate::session::Identity) of the connection has the peer's
+//! static key in `public_key`, if the pattern has one, and the peer's payload in
+//! `payload`. If there is neither, there is no identity.
 //!
-//! In [`Handler::on_connect`](crate::Handler::on_connect) everything is proved that the pattern proves, with one
-//! exception. Who **accepts** with a pattern of **two** messages (NN, NK, NX, KN, KK, KX, IN, IK, IX, NK1, KK1, IK1) has
-//! heard one message, which may be an old one that somebody else sends again, and in KN, KX, IN, IX, KK1 and IK1 a key
-//! that is only claimed. The first
-//! [`Handler::on_message`](crate::Handler::on_message) is proof: nobody but the owner of the key can have sent it. Act on
-//! the identity there, or take a pattern of three messages, such as XX.
+//! # What is proved, and when
 //!
-//! # On the wire
+//! In [`Handler::on_connect`](crate::Handler::on_connect) everything is proved
+//! that the pattern proves, with one exception: the **responder** of a pattern
+//! with **two** messages (NN, NK, NX, KN, KK, KX, IN, IK, IX, NK1, KK1, IK1).
 //!
-//! Everything is a row of Noise messages, each behind its length; a frame of the connection's
-//! [`Framing`](crate::Framing) is in no way tied to one.
+//! - It has received one message, which may be an old one that somebody else
+//!   sends again.
+//! - In KN, KX, IN, IX, KK1 and IK1 the initiator has only claimed its key.
+//!
+//! The first [`Handler::on_message`](crate::Handler::on_message) is the proof,
+//! because only the owner of the key can have sent it. Act on the identity
+//! there, or choose a pattern with three messages, such as XX.
+//!
+//! # The wire format
+//!
+//! Everything is a sequence of Noise messages, each with its length before it.
+//! A frame of the connection's [`Framing`](crate::framing::Framing) may begin and end
+//! anywhere in a Noise message.
 //!
 //! ```text
 //!    0        2                            2 + n
@@ -62,10 +77,13 @@
 //!     big-endian, unsigned
 //! ```
 //!
-//! **The handshake** is the two or three messages of the [`Pattern`], the first one from the side that dialled. Its name is
-//! [`Noise::protocol_name`], for instance `Noise_XX_25519_ChaChaPoly_BLAKE2s`. The payload of a side is the Noise payload of the
-//! last message that it sends; those of its earlier messages are empty. So the length of every message is known
-//! beforehand, but for the payload, and another length is refused as soon as it is read. In bytes, without payloads:
+//! **The handshake** consists of the two or three messages of the [`Pattern`];
+//! the initiator sends the first one. [`Noise::protocol_name`] returns its name,
+//! for instance `Noise_XX_25519_ChaChaPoly_BLAKE2s`. The payload of an end is
+//! the Noise payload of the last message that it sends; the payloads of its
+//! earlier messages are empty. The length of every message, without its payload,
+//! is therefore known beforehand, and another length is refused as soon as it
+//! is read. In bytes, without payloads:
 //!
 //! | | 1, `->` | 2, `<-` | 3, `->` |
 //! |---|---|---|---|
@@ -74,25 +92,32 @@
 //! | XX | 32 | 96 | 64 |
 //! | XXpsk3 | 48 | 96 | 64 |
 //!
-//! **After the handshake** each message seals 1 to 65,519 bytes of the stream that the framing makes, and is 16 bytes longer
-//! than that. Where it is cut means nothing. The nonce is the number of the message in its direction, from zero, as the
-//! specification has it; a message that was changed, dropped, repeated or moved ends the connection.
+//! **After the handshake** each message seals 1 to 65,519 bytes of the stream
+//! that the framing makes, and is 16 bytes longer than that. The positions at
+//! which the stream is cut have no meaning. The nonce is the number of the
+//! message in its direction, from zero, as in the specification. A message that
+//! was changed, dropped, repeated or reordered ends the connection.
 //!
-//! **The goodbye** is a message that seals nothing, so the bytes `00 10` and a tag of 16 bytes. Each side sends it last, before its
-//! FIN: after [`Net::close`](crate::Net::close), [`Net::shutdown_write`](crate::Net::shutdown_write) and a shutdown, but not after
-//! [`Net::abort`](crate::Net::abort) or an error. It means that nothing more comes from there; what comes nevertheless is
-//! not looked at. A stream that ends without it is [`SessionError::Truncated`](crate::SessionError::Truncated), whoever
-//! has cut it off.
+//! **The close notification** is a message that seals nothing: the bytes `00 10`
+//! and a tag of 16 bytes. Each end sends it last, before its FIN: after
+//! [`Net::close`](crate::Net::close),
+//! [`Net::close_write`](crate::Net::close_write) and a shutdown, but not
+//! after [`Net::abort`](crate::Net::abort) or an error. Bytes after it are
+//! discarded. A stream that ends without it is
+//! [`SessionError::Truncated`](crate::error::SessionError::Truncated).
 //!
-//! **Rekeying**, where [`Noise::rekey`] asks for it, happens in each direction for itself, at a point that both sides can
-//! count, without a message. See [`Rekey`].
+//! **Rekeying** is off unless [`Noise::rekey`] turns it on. Each direction
+//! changes its key at a point that both ends can count, without a message. See
+//! [`Rekey`].
 //!
-//! # What comes of errors
+//! # Failures
 //!
-//! Noise has no alerts. A peer that refuses ends the connection, and the other side learns no more than that: while it is
-//! in its own handshake as [`ConnectError::Io`](crate::ConnectError::Io) of `UnexpectedEof`, and, where the last message of the
-//! handshake was its own (XXpsk3 with a wrong psk, for instance), as a connection that ends at once with
-//! [`SessionError::Truncated`](crate::SessionError::Truncated).
+//! Noise has no alerts: an end that refuses the other one ends the connection.
+//! If the other end is still in its handshake, it reports
+//! [`ConnectError::Io`](crate::ConnectError::Io) with `UnexpectedEof`. If the
+//! last message of the handshake was its own (XXpsk3 with a wrong psk, for
+//! instance), its connection is established and ends at once with
+//! [`SessionError::Truncated`](crate::error::SessionError::Truncated).
 
 mod builder;
 mod handshake;
@@ -108,22 +133,32 @@ pub use key::StaticKey;
 pub use noise_session::NoiseSession;
 pub use pattern::{Cipher, Hash, Pattern};
 
-/// The longest payload of a handshake message, in bytes: what the longest keys and tags leave of 65,535.
+/// The maximum length of a handshake payload, in bytes: 65,535 without the
+/// longest keys and tags.
 pub const PAYLOAD_MAX: usize = 65_535 - 96;
 
-/// When a direction of a session changes its key, by `REKEY` of the specification (section 4.2): the new key is the first
-/// 32 bytes of 32 zeros sealed with the old key and the nonce 2⁶⁴ − 1. Nonces go on counting.
+/// When a direction of a session changes its key.
 ///
-/// Each direction counts its messages after the handshake, the goodbye among them. The message that completes the count
-/// is the last one with the old key, and the count begins again at zero. Both sides must have the same setting: with
-/// another, the first message after the first change is not authentic.
+/// The change is `REKEY` of the specification (section 4.2): the new key is the
+/// first 32 bytes of 32 zeros sealed with the old key and the nonce 2⁶⁴ − 1. The
+/// nonces continue.
 ///
-/// A key that is learned later does not open what was sent before the last change. One that is learned now opens all that
-/// comes: for that there are new connections.
+/// Each direction counts its own messages after the handshake, the close
+/// notification included. The message that completes the count is the last one
+/// with the old key, and the count begins again at zero. Both ends must have the
+/// same setting: otherwise the first message after the first change is not
+/// authentic.
+///
+/// A key that is learned later does not open what was sent before the last
+/// change. A key that is learned now opens everything that follows; only a new
+/// connection ends that.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Rekey {
-    /// After so many messages. How many there are to a byte is up to the sender's batches.
+    /// After this many messages. The number of bytes in a message depends on the
+    /// batches of the sender.
     Messages(NonZeroU64),
-    /// After the message with which so many bytes of plaintext, or more, were sealed since the last change.
+    /// After the message with which this many bytes of plaintext, or more, have
+    /// been sealed since the last change.
     Bytes(NonZeroU64),
 }

@@ -1,28 +1,29 @@
-//! A Noise handshake and what comes after it, as a session.
+//! A Noise handshake and the transport after it, as a session.
 
 use std::fmt;
 use std::io::IoSlice;
 
 use super::Rekey;
 use super::handshake::Handshake;
-use super::transport::Transport;
+use super::transport::NoiseTransport;
 use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 
-/// A [`Session`] that speaks Noise; made by [`Noise::build`](super::Noise::build).
+/// A [`Session`] of the Noise protocol; built by
+/// [`Noise::build`](super::Noise::build).
 pub struct NoiseSession {
     state: NoiseState,
     rekey: Option<Rekey>,
     identity: Option<Identity>,
 }
 
-/// Where it stands. The state of the handshake is large and goes when that is over.
+/// The state of a session. That of the handshake is large and dropped at its end.
 enum NoiseState {
     Handshaking(Box<Handshake>),
-    Established(Transport),
-    /// The peer has said goodbye.
-    Finished(Transport),
-    /// Only between two of the others.
+    Established(NoiseTransport),
+    /// The close notification of the peer has arrived.
+    Finished(NoiseTransport),
+    /// Only while one state is replaced by another.
     Between,
 }
 
@@ -35,8 +36,13 @@ impl NoiseSession {
         }
     }
 
-    /// Reads handshake messages, and answers them, for as long as there are any; how many bytes they took.
-    fn shake_hands(&mut self, bytes: &[u8], wire: &mut Vec<u8>) -> Result<usize, SessionError> {
+    /// Reads and answers handshake messages. Returns the number of bytes that
+    /// they took.
+    fn advance_handshake(
+        &mut self,
+        bytes: &[u8],
+        wire: &mut Vec<u8>,
+    ) -> Result<usize, SessionError> {
         let mut taken = 0;
         while let NoiseState::Handshaking(handshake) = &mut self.state {
             match handshake.read(&bytes[taken..])? {
@@ -49,12 +55,12 @@ impl NoiseSession {
         Ok(taken)
     }
 
-    /// Goes over to the transport if the handshake is over.
+    /// Begins the transport if the handshake has completed.
     fn establish(&mut self) -> Result<(), SessionError> {
         match std::mem::replace(&mut self.state, NoiseState::Between) {
-            NoiseState::Handshaking(handshake) if handshake.is_over() => {
+            NoiseState::Handshaking(handshake) if handshake.is_complete() => {
                 let (transport, identity) = handshake.finish()?;
-                self.state = NoiseState::Established(Transport::new(transport, self.rekey));
+                self.state = NoiseState::Established(NoiseTransport::new(transport, self.rekey));
                 self.identity = identity;
             }
             other => self.state = other,
@@ -69,7 +75,7 @@ impl NoiseSession {
         };
     }
 
-    fn transport(&mut self) -> Option<&mut Transport> {
+    fn transport(&mut self) -> Option<&mut NoiseTransport> {
         match &mut self.state {
             NoiseState::Established(transport) | NoiseState::Finished(transport) => Some(transport),
             NoiseState::Handshaking(_) | NoiseState::Between => None,
@@ -85,13 +91,13 @@ impl Session for NoiseSession {
         }
     }
 
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
-        let taken = self.shake_hands(bytes, output.wire)?;
+    fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
+        let taken = self.advance_handshake(wire, out.wire)?;
         let NoiseState::Established(transport) = &mut self.state else {
             return Ok(taken);
         };
-        let opened = transport.open(&bytes[taken..], output.plaintext)?;
-        if opened.is_over {
+        let opened = transport.open(&wire[taken..], out.plaintext)?;
+        if opened.is_finished {
             self.finish();
         }
         Ok(taken + opened.taken)
@@ -108,15 +114,15 @@ impl Session for NoiseSession {
     fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
         match self.transport() {
             Some(transport) => transport.seal(plaintext, wire),
-            None => Err(SessionError::Failed("the handshake is not over")),
+            None => Err(SessionError::Failed("the handshake has not completed")),
         }
     }
 
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
         let start = wire.len();
-        let said = self.transport().map(|transport| transport.goodbye(wire));
-        // After 2^64 messages there is no nonce left to say it with.
-        if let Some(Err(_)) = said {
+        let result = self.transport().map(|it| it.close_notify(wire));
+        // After 2^64 messages no nonce is left for it.
+        if let Some(Err(_)) = result {
             wire.truncate(start);
         }
     }

@@ -1,46 +1,59 @@
-//! Which messages a handshake consists of, and how long they are.
+//! The handshake patterns: their messages, and the lengths of these.
 
 use crate::session::Role;
 
-/// Length of a key of Curve25519, public or secret, in bytes.
+/// The length of a Curve25519 key, public or secret, in bytes.
 pub(super) const KEY_LEN: usize = 32;
 
-/// What the cipher adds to whatever it seals, in bytes.
+/// The length of the tag that the cipher adds, in bytes.
 pub(super) const TAG_LEN: usize = 16;
 
-/// The messages of a handshake: who sends which keys, and what is proved with them.
+/// The messages of a handshake: which keys each end sends, and what they prove.
 ///
-/// The first letter is about who dials, the second about who accepts: `N`, it has no static key; `K`, the other side knows
-/// its static key beforehand; `X`, it sends its static key, encrypted where that is possible; `I`, it sends it at once, in
-/// its first message. A `1` puts off a proof by one message. These are the interactive patterns of the Noise
-/// specification, revision 34, with two or three messages; the one-way ones have no answers and make no connection.
+/// The first letter of a name is for the initiator, the second one for the
+/// responder:
 ///
-/// In the notation of the specification, `->` is who dialled speaking, `e` a key made for this connection, `s` a static
-/// key; two letters are a Diffie-Hellman agreement, the first letter being the dialler's key.
+/// - `N`: it has no static key.
+/// - `K`: the other end knows its static key beforehand.
+/// - `X`: it sends its static key, encrypted where that is possible.
+/// - `I`: it sends its static key at once, in its first message.
+///
+/// A `1` after a letter defers a proof by one message. These are the interactive
+/// patterns of the Noise specification, revision 34, with two or three messages.
+/// Its one-way patterns have no answers and do not suit a connection.
+///
+/// In the notation of the specification `->` is a message of the initiator, `<-`
+/// one of the responder, `e` a key made for this connection, `s` a static key.
+/// Two letters are a Diffie-Hellman agreement, the first one being the key of
+/// the initiator.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Pattern {
-    /// `-> e`, `<- e, ee`. Nobody is who: safe from those who only listen.
+    /// `-> e`, `<- e, ee`. Nothing is proved: secure against a passive observer
+    /// only.
     NN,
-    /// `-> e, es`, `<- e, ee`. The key of who accepts is known.
+    /// `-> e, es`, `<- e, ee`. The key of the responder is known.
     NK,
-    /// `-> e`, `<- e, ee, s, es`. As TLS without client certificates.
+    /// `-> e`, `<- e, ee, s, es`. Like TLS without client certificates.
     NX,
     /// `-> e`, `<- e, ee`, `-> s, se`.
     XN,
     /// `-> e, es`, `<- e, ee`, `-> s, se`.
     XK,
-    /// `-> e`, `<- e, ee, s, es`, `-> s, se`. Both learn who the other is, and no listener does.
+    /// `-> e`, `<- e, ee, s, es`, `-> s, se`. Both ends prove their keys, and a
+    /// passive observer does not see them.
     #[default]
     XX,
     /// `-> e`, `<- e, ee, se`.
     KN,
-    /// `-> e, es, ss`, `<- e, ee, se`. Both know the other's key.
+    /// `-> e, es, ss`, `<- e, ee, se`. Both ends know each other's key.
     KK,
     /// `-> e`, `<- e, ee, se, s, es`.
     KX,
     /// `-> e, s`, `<- e, ee, se`.
     IN,
-    /// `-> e, es, s, ss`, `<- e, ee, se`. One round trip to somebody whose key is known.
+    /// `-> e, es, s, ss`, `<- e, ee, se`. One round trip to a responder whose key
+    /// is known.
     IK,
     /// `-> e, s`, `<- e, ee, se, s, es`.
     IX,
@@ -82,19 +95,19 @@ pub enum Pattern {
     I1X1,
 }
 
-/// What a pattern knows about the static key of a side.
+/// How a pattern treats the static key of an end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Static {
-    /// There is none.
+    /// The end has no static key.
     None,
-    /// The other side has it from elsewhere.
+    /// The other end knows it beforehand.
     Known,
-    /// It is sent.
+    /// It is sent in the handshake.
     Sent,
 }
 
 impl Pattern {
-    /// Its name in the specification, and the tokens of its messages.
+    /// Returns the name in the specification, and the tokens of the messages.
     fn row(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::NN => ("NN", &["e", "e ee"]),
@@ -130,17 +143,18 @@ impl Pattern {
         }
     }
 
-    /// Its name in the specification.
+    /// Returns the name in the specification.
     pub fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// How many messages there are: two or three. Who dialled sends the first.
+    /// Returns the number of messages, two or three. The initiator sends the first.
     pub(super) fn message_count(self) -> usize {
         self.row().1.len()
     }
 
-    /// The number of the last message of a side, from zero: the one that carries its payload.
+    /// Returns the number of the last message of an end, from zero. It carries the
+    /// payload.
     pub(super) fn last_message(self, role: Role) -> usize {
         match (role, self.message_count()) {
             (Role::Responder, _) => 1,
@@ -149,7 +163,7 @@ impl Pattern {
         }
     }
 
-    /// What it knows about the static key of a side.
+    /// Returns how the pattern treats the static key of an end.
     pub(super) fn static_key(self, role: Role) -> Static {
         let mut letters = self.name().chars().filter(|letter| *letter != '1');
         let letter = match role {
@@ -163,8 +177,9 @@ impl Pattern {
         }
     }
 
-    /// How long a message is without its payload, in bytes. From the first agreement on, and with a psk from the first key
-    /// on, static keys and payloads are sealed, each with a tag of its own.
+    /// Returns the length of a message without its payload, in bytes. From the
+    /// first agreement on, and with a psk from the first key on, static keys and
+    /// payloads are sealed, each with a tag.
     pub(super) fn message_len(self, number: usize, has_psk: bool) -> usize {
         let mut sealed = false;
         let mut len = 0;
@@ -186,14 +201,16 @@ impl Pattern {
     }
 }
 
-/// The cipher for everything from the first agreement on.
+/// The cipher of everything after the first agreement.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Cipher {
-    /// ChaCha20-Poly1305. Fast on every processor, and with a running time that says nothing about keys on all of them,
-    /// which is why it is the default.
+    /// ChaCha20-Poly1305. The default, because it is fast on every processor and
+    /// its running time does not depend on keys.
     #[default]
     ChaChaPoly,
-    /// AES-256 in Galois counter mode. Faster where the processor has instructions for it.
+    /// AES-256 in Galois/Counter Mode. Faster where the processor has instructions
+    /// for it.
     AesGcm,
 }
 
@@ -206,16 +223,17 @@ impl Cipher {
     }
 }
 
-/// The hash of the handshake. It matters to nothing that comes after.
+/// The hash of the handshake. It has no effect on the speed afterwards.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
 pub enum Hash {
-    /// BLAKE2s. Fast without special instructions, on small processors too, which is why it is the default; what
-    /// WireGuard uses.
+    /// BLAKE2s, as in WireGuard. The default, because it is fast without special
+    /// instructions, on small processors too.
     #[default]
     Blake2s,
     /// BLAKE2b.
     Blake2b,
-    /// SHA-256; what libp2p uses.
+    /// SHA-256, as in libp2p.
     Sha256,
     /// SHA-512.
     Sha512,
@@ -237,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_keys_of_a_pattern_are_what_its_messages_say() {
+    fn the_name_tells_the_keys_of_both_ends() {
         for (pattern, initiator, responder) in [
             (Pattern::NN, Static::None, Static::None),
             (Pattern::XX, Static::Sent, Static::Sent),

@@ -1,4 +1,4 @@
-//! After the handshake: messages that seal a stream of plaintext.
+//! Sealing and opening the messages after the handshake.
 
 use std::io::IoSlice;
 
@@ -8,39 +8,40 @@ use super::Rekey;
 use super::pattern::TAG_LEN;
 use crate::error::SessionError;
 
-/// The length before every Noise message on the wire, in bytes.
+/// The size of the length before every Noise message on the wire, in bytes.
 pub(super) const HEADER_LEN: usize = 2;
 
-/// The longest Noise message, in bytes.
+/// The maximum length of a Noise message, in bytes.
 const MESSAGE_MAX: usize = 65_535;
 
-/// The most plaintext that a message carries, in bytes.
+/// The maximum plaintext in a message, in bytes.
 pub(super) const PLAINTEXT_MAX: usize = MESSAGE_MAX - TAG_LEN;
 
 /// Both directions of an established session.
-pub(super) struct Transport {
+pub(super) struct NoiseTransport {
     state: TransportState,
-    sending: Meter,
-    receiving: Meter,
+    sending: RekeyCounter,
+    receiving: RekeyCounter,
 }
 
-/// What a piece of the wire brought.
+/// The result of [`NoiseTransport::open`].
 pub(super) struct Opened {
-    /// How many bytes of it are used up.
+    /// The number of bytes taken from the wire.
     pub(super) taken: usize,
-    pub(super) is_over: bool,
+    /// The close notification was among them.
+    pub(super) is_finished: bool,
 }
 
-impl Transport {
+impl NoiseTransport {
     pub(super) fn new(state: TransportState, rekey: Option<Rekey>) -> Self {
         Self {
             state,
-            sending: Meter::new(rekey),
-            receiving: Meter::new(rekey),
+            sending: RekeyCounter::new(rekey),
+            receiving: RekeyCounter::new(rekey),
         }
     }
 
-    /// Appends `plaintext` sealed, in as few messages as hold it.
+    /// Appends `plaintext`, sealed in as few messages as possible.
     pub(super) fn seal(
         &mut self,
         plaintext: &[IoSlice<'_>],
@@ -52,41 +53,41 @@ impl Transport {
             wire.resize(sealed.end, 0);
             return self.seal_into(whole, &mut wire[sealed]);
         }
-        // The parts are brought together behind the place of their sealed form: memory that is lent for the time being
-        // and not the connection's own.
+        // The parts are gathered behind the room for their sealed form, because
+        // `wire` is memory that the loop lends.
         wire.reserve(sealed.len() + len);
         wire.resize(sealed.end, 0);
         for part in plaintext {
             wire.extend_from_slice(part);
         }
-        let (place, gathered) = wire[sealed.start..].split_at_mut(sealed.len());
-        let result = self.seal_into(gathered, place);
+        let (room, gathered) = wire[sealed.start..].split_at_mut(sealed.len());
+        let result = self.seal_into(gathered, room);
         wire.truncate(sealed.end);
         result
     }
 
-    /// Appends the goodbye: the one message without plaintext.
-    pub(super) fn goodbye(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
+    /// Appends the close notification, the only message without plaintext.
+    pub(super) fn close_notify(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
         let start = wire.len();
         wire.resize(start + HEADER_LEN + TAG_LEN, 0);
         self.seal_message(&[], &mut wire[start..])
     }
 
-    /// Seals `plaintext` into a place of exactly the right size.
-    fn seal_into(&mut self, plaintext: &[u8], place: &mut [u8]) -> Result<(), SessionError> {
-        let places = place.chunks_mut(HEADER_LEN + MESSAGE_MAX);
-        for (piece, place) in plaintext.chunks(PLAINTEXT_MAX).zip(places) {
-            self.seal_message(piece, place)?;
+    /// Seals `plaintext` into room of exactly the right length.
+    fn seal_into(&mut self, plaintext: &[u8], room: &mut [u8]) -> Result<(), SessionError> {
+        let rooms = room.chunks_mut(HEADER_LEN + MESSAGE_MAX);
+        for (piece, room) in plaintext.chunks(PLAINTEXT_MAX).zip(rooms) {
+            self.seal_message(piece, room)?;
         }
         Ok(())
     }
 
-    fn seal_message(&mut self, plaintext: &[u8], place: &mut [u8]) -> Result<(), SessionError> {
-        let (header, message) = place.split_at_mut(HEADER_LEN);
+    fn seal_message(&mut self, plaintext: &[u8], room: &mut [u8]) -> Result<(), SessionError> {
+        let (header, message) = room.split_at_mut(HEADER_LEN);
         let len = self
             .state
             .write_message(plaintext, message)
-            .map_err(|_| SessionError::Failed("the cipher is used up"))?;
+            .map_err(|_| SessionError::Failed("the nonces of the cipher are exhausted"))?;
         debug_assert_eq!(len, message.len());
         header.copy_from_slice(&header_of(len));
         if self.sending.is_due_after(plaintext.len()) {
@@ -95,7 +96,8 @@ impl Transport {
         Ok(())
     }
 
-    /// Appends to `plaintext` what the whole messages at the start of `bytes` carry.
+    /// Opens the complete messages at the start of `bytes` and appends what they
+    /// carry to `plaintext`.
     pub(super) fn open(
         &mut self,
         bytes: &[u8],
@@ -112,27 +114,28 @@ impl Transport {
             };
             rest = &body[len..];
             if self.open_message(message, plaintext)? == 0 {
-                // What comes behind a goodbye is not looked at, however it arrives.
+                // What follows the close notification is discarded.
                 return Ok(Opened {
                     taken: bytes.len(),
-                    is_over: true,
+                    is_finished: true,
                 });
             }
         }
         Ok(Opened {
             taken: bytes.len() - rest.len(),
-            is_over: false,
+            is_finished: false,
         })
     }
 
-    /// Appends the plaintext of a message; how long it is.
+    /// Appends the plaintext of a message and returns its length.
     fn open_message(
         &mut self,
         message: &[u8],
         plaintext: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
         let start = plaintext.len();
-        // Room for the tag too: the cipher works in place there, and needs no memory of its own.
+        // With room for the tag snow needs no buffer between: it copies the
+        // message there and opens it in place.
         plaintext.resize(start + message.len(), 0);
         let opened = self.state.read_message(message, &mut plaintext[start..]);
         let len = *opened.as_ref().unwrap_or(&0);
@@ -149,36 +152,38 @@ impl Transport {
     }
 }
 
-/// How long so much plaintext becomes.
+/// Returns the sealed length of this much plaintext.
 fn sealed_len(len: usize) -> usize {
     len + len.div_ceil(PLAINTEXT_MAX) * (HEADER_LEN + TAG_LEN)
 }
 
-/// The header of a message of this length.
+/// Returns the header of a message of this length.
 pub(super) fn header_of(len: usize) -> [u8; HEADER_LEN] {
     debug_assert!(len <= MESSAGE_MAX);
     (len as u16).to_be_bytes()
 }
 
-/// The length of the message at the start of `bytes`, and what follows its header.
+/// Returns the length of the message at the start of `bytes`, and the bytes after
+/// its header.
 pub(super) fn split_header(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (header, rest) = bytes.split_first_chunk()?;
     Some((usize::from(u16::from_be_bytes(*header)), rest))
 }
 
-/// Tells when one direction is to change its key.
-struct Meter {
+/// Counts until one direction must change its key.
+struct RekeyCounter {
     rekey: Option<Rekey>,
-    /// Messages, or bytes of plaintext, since it last did.
+    /// Messages, or bytes of plaintext, since the last change.
     count: u64,
 }
 
-impl Meter {
+impl RekeyCounter {
     fn new(rekey: Option<Rekey>) -> Self {
         Self { rekey, count: 0 }
     }
 
-    /// Counts a message with so much plaintext.
+    /// Counts a message with this much plaintext. Whether the key must change
+    /// after it.
     fn is_due_after(&mut self, plaintext: usize) -> bool {
         let (step, limit) = match self.rekey {
             None => return false,

@@ -1,4 +1,4 @@
-//! A session at work on one connection, with what it has not understood yet and what it has to say.
+//! The session of one connection with its buffers.
 //!
 //! ```text
 //!   socket ─► wire ─► session ─► plaintext ─► framing ─► handler
@@ -6,61 +6,67 @@
 //!   socket ◄── out ◄─────┴────── batch ◄───── queue  ◄── handler
 //! ```
 //!
-//! A batch is the front of the queue that is sealed in `out`. It stays in the queue until `out` has been written, so that
-//! what counts as queued, and as handed over, is exact.
+//! A batch is the front of the queue, which is sealed in `out`. It stays in the
+//! queue until `out` has been written, so that the number of queued bytes and
+//! the outcome of tracked sends are exact.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::buffers::PartialFrame;
 use crate::buffers::{BlockPool, SLICES_MAX, SendQueue};
-use crate::config::Panics;
+use crate::config::OnPanic;
 use crate::error::SessionError;
 use crate::mutants::mutant;
 use crate::session::{Identity, Output, Session, Stage};
 
-/// Plaintext sealed at once, in bytes: four full TLS records, or one Noise message. What a blocked connection holds
-/// beside its queue is this much, what the sealing adds, and answers of the session.
+/// The maximum plaintext in a batch, in bytes: four full TLS records, or one
+/// Noise message. A blocked connection holds this much beside its queue, plus
+/// what the sealing adds and the answers of the session.
 const BATCH_MAX: usize = 64 * 1024;
 
-/// What a session may leave untaken of the wire, in bytes: two of the longest messages of TLS or Noise.
+/// The maximum number of bytes that a session may leave untaken: two of the
+/// longest messages of TLS or Noise.
 const UNTAKEN_MAX: usize = 128 * 1024;
 
-/// With more answers than this unwritten, in bytes, nothing further is received: a peer that asks and does not read would
-/// have them pile up. What was sealed does not count. Its amount is bounded already, and two peers that both have much
-/// to send, and both read only once that has left, would wait for each other for ever.
+/// With more unwritten answers than this, in bytes, nothing is received.
+///
+/// Otherwise the answers to a peer that asks and does not read would accumulate.
+/// Sealed bytes do not count: they are bounded by the batch, and two peers that
+/// both send much, and read only after it has left, would wait for each other.
 pub(crate) const REPLIES_MAX: usize = 64 * 1024;
 
 /// A session and its buffers.
 pub(crate) struct SessionChannel {
     session: Box<dyn Session>,
-    panics: Panics,
+    on_panic: OnPanic,
     stage: Stage,
-    /// What arrived and was not taken yet.
+    /// Bytes that arrived and that the session has not taken.
     pub(crate) wire: PartialFrame,
-    /// Sealed bytes and answers; `..written` are gone.
+    /// Sealed bytes and answers; `..written` have been written.
     out: Vec<u8>,
     written: usize,
-    /// How many bytes at the front of the queue are sealed in `out`.
+    /// The number of bytes at the front of the queue that are sealed in `out`.
     batch: usize,
-    /// `..sealed` of `out` is that batch; what follows are answers.
+    /// `..sealed` of `out` is that batch; answers follow it.
     sealed: usize,
-    said_goodbye: bool,
-    /// What ended it; it is not called again.
+    /// The close notification of this end is in `out`, or was written.
+    close_notified: bool,
+    /// The first error of the session, which is not called after it.
     error: Option<SessionError>,
 }
 
 impl SessionChannel {
-    pub(crate) fn new(session: Box<dyn Session>, panics: Panics) -> Self {
+    pub(crate) fn new(session: Box<dyn Session>, on_panic: OnPanic) -> Self {
         Self {
             session,
-            panics,
+            on_panic,
             stage: Stage::Handshaking,
             wire: PartialFrame::default(),
             out: Vec::new(),
             written: 0,
             batch: 0,
             sealed: 0,
-            said_goodbye: false,
+            close_notified: false,
             error: None,
         }
     }
@@ -69,16 +75,16 @@ impl SessionChannel {
         self.ask(|session, out| session.start(out))
     }
 
-    /// Offers bytes from the wire; how many were taken.
+    /// Passes bytes from the wire to the session and returns how many it took.
     pub(crate) fn receive(
         &mut self,
-        bytes: &[u8],
+        bytes: &mut [u8],
         plaintext: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
-        let said = self.out.len();
+        let before = self.out.len();
         let result = self.ask(|session, wire| {
-            let taken = session.receive(bytes, &mut Output { plaintext, wire })?;
-            // The session may be a user's; what it says of the bytes is checked like the bytes themselves.
+            let taken = session.receive(bytes, &mut Output::new(plaintext, wire))?;
+            // The session may be a user's: its count is checked like input.
             match bytes.len().checked_sub(taken) {
                 None => Err(SessionError::Failed("it took more than there was")),
                 Some(left) if left > UNTAKEN_MAX && wants_more(session.stage()) => {
@@ -87,9 +93,9 @@ impl SessionChannel {
                 Some(_) => Ok(taken),
             }
         });
-        if self.said_goodbye {
-            // After its last word it has no answers: the sending half is closed, or about to be.
-            self.out.truncate(said);
+        if self.close_notified {
+            // Nothing may follow the close notification.
+            self.out.truncate(before);
         }
         result
     }
@@ -109,7 +115,7 @@ impl SessionChannel {
         self.ask(|session, _| session.wire_ended())
     }
 
-    /// Whether it is good for nothing any more, but for what it has still to say.
+    /// Whether the session has failed. Bytes that it appended before are written.
     pub(crate) fn has_failed(&self) -> bool {
         self.error.is_some()
     }
@@ -122,52 +128,51 @@ impl SessionChannel {
         &self.out[self.written..]
     }
 
-    /// Bytes at the front of the queue that are sealed and still count as queued.
+    /// The number of bytes at the front of the queue that are sealed in `out`.
     #[cfg(feature = "sim")]
     pub(crate) fn batch(&self) -> usize {
         self.batch
     }
 
-    /// Unwritten bytes that the session said by itself: its handshake and its answers.
+    /// The number of unwritten bytes that are not sealed messages: the handshake
+    /// and answers.
     pub(crate) fn answers(&self) -> usize {
         self.out.len() - self.written.max(self.sealed)
     }
 
-    /// Whether to wait for the peer to read before more is received from it.
+    /// Whether nothing is received until the peer has read the answers.
     pub(crate) fn is_behind(&self) -> bool {
-        let waiting = if mutant!(HoldForBatch) {
-            self.unwritten().len()
-        } else {
-            self.answers()
-        };
-        waiting > REPLIES_MAX
+        mutant!(HoldForBatch => return self.unwritten().len() > REPLIES_MAX);
+        self.answers() > REPLIES_MAX
     }
 
-    /// The first `count` unwritten bytes have been written.
+    /// Notes that the first `count` unwritten bytes have been written.
     pub(crate) fn advance(&mut self, count: usize) {
         self.written += count;
         debug_assert!(self.written <= self.out.len());
     }
 
-    /// Nothing can be written any more: what was to be said goes unsaid.
+    /// Drops what is unwritten, because nothing can be written any more.
     pub(crate) fn discard_answers(&mut self) {
         (self.written, self.sealed) = (0, 0);
         self.out.clear();
     }
 
-    /// Everything has been written: the batch has left the queue, and the memory goes back.
+    /// Removes the batch from the queue and returns the memory, after everything
+    /// has been written.
     pub(crate) fn settle(&mut self, queue: Option<&mut SendQueue>, pool: &mut BlockPool) {
         debug_assert!(self.unwritten().is_empty());
         (self.written, self.sealed) = (0, 0);
         self.out.clear();
         pool.put_sealed(std::mem::take(&mut self.out));
         let batch = std::mem::take(&mut self.batch);
-        if let Some(queue) = queue.filter(|_| !mutant!(SealTwice)) {
+        mutant!(SealTwice => return);
+        if let Some(queue) = queue {
             queue.advance(batch, pool);
         }
     }
 
-    /// Seals the front of the queue, up to a batch.
+    /// Seals a batch from the front of the queue.
     pub(crate) fn seal(
         &mut self,
         queue: &SendQueue,
@@ -188,12 +193,13 @@ impl SessionChannel {
         Ok(())
     }
 
-    /// Has the session say its last word, if it has not yet.
-    pub(crate) fn say_goodbye(&mut self) {
-        if !self.has_failed() && !std::mem::replace(&mut self.said_goodbye, true) {
-            // One that fails to say goodbye has said none.
+    /// Appends the close notification, unless that was done or the session has
+    /// failed.
+    pub(crate) fn close_notify(&mut self) {
+        if !self.has_failed() && !std::mem::replace(&mut self.close_notified, true) {
+            // A panic is kept as the error, and there is no notification.
             let _ = self.ask(|session, out| {
-                session.goodbye(out);
+                session.close_notify(out);
                 Ok(())
             });
         }
@@ -205,7 +211,8 @@ impl SessionChannel {
         }
     }
 
-    /// Calls the session: the one place where its code runs. After an error it is not called again.
+    /// Calls the session. Its code runs nowhere else. Keeps the stage and the
+    /// first error.
     fn ask<T>(
         &mut self,
         call: impl FnOnce(&mut dyn Session, &mut Vec<u8>) -> Result<T, SessionError>,
@@ -215,10 +222,10 @@ impl SessionChannel {
             let result = call(session, out);
             (result, session.stage())
         };
-        let answer = match self.panics {
-            Panics::Unwind => Ok(ask()),
-            // Nothing of it is used after a panic but what it had appended.
-            Panics::Contain => catch_unwind(AssertUnwindSafe(ask)),
+        let answer = match self.on_panic {
+            OnPanic::Unwind => Ok(ask()),
+            // After a panic only what it had appended is used.
+            OnPanic::Contain => catch_unwind(AssertUnwindSafe(ask)),
         };
         let result = match answer {
             Ok((result, stage)) => {
@@ -232,7 +239,7 @@ impl SessionChannel {
     }
 }
 
-/// Whether a session at this stage still takes bytes from the wire.
+/// Whether a session at this stage takes further bytes from the wire.
 fn wants_more(stage: Stage) -> bool {
     matches!(stage, Stage::Handshaking | Stage::Established)
 }

@@ -5,10 +5,12 @@ mod channel;
 mod role;
 mod sequence;
 mod traits;
+mod transport;
 
 pub use role::Role;
 pub use sequence::Sequence;
 pub use traits::{Identity, Output, Session, Stage};
+pub use transport::Transport;
 
 #[cfg(feature = "sim")]
 pub(crate) use channel::REPLIES_MAX;

@@ -1,4 +1,4 @@
-//! One session after another on the same connection.
+//! One session after another one on the same connection.
 
 use std::fmt;
 use std::io::IoSlice;
@@ -6,51 +6,57 @@ use std::io::IoSlice;
 use super::{Identity, Output, Session, Stage};
 use crate::error::SessionError;
 
-/// Two sessions, one after the other: a version exchange, then a cipher. Longer rows are sequences of sequences.
+/// Two sessions, one after the other: for instance a version exchange and then a
+/// cipher.
 ///
-/// The first one has to become [`Stage::Transparent`]; from then on everything is the second one's, bytes included that came
-/// with the end of the first. [`ConnEntry::identity`](crate::Peer::identity) has what the second one proved, and what the first
-/// one did where the second is silent.
+/// The first session must become [`Stage::Transparent`]. The bytes that follow
+/// its handshake are passed to the second one, those included that arrived
+/// together with its end. More than two sessions are sequences of sequences.
 ///
-/// Both are made before anything is heard. Where the second one depends on what the first finds out, a key or a prologue for
-/// instance, write a [`Session`] that makes it when it is time, and hands everything on to it.
+/// Each field of the [`Identity`] is that of the second session, or that of the
+/// first one where the second leaves it empty.
+///
+/// Both sessions are created before anything has arrived. If the second one
+/// depends on the result of the first, on a key for instance, write a
+/// [`Session`] that creates it in time and forwards its methods.
 ///
 /// ```
 /// # use peerloop::session::{Output, Sequence, Session, Stage};
-/// # use peerloop::SessionError;
+/// # use peerloop::error::SessionError;
 /// # struct Version;
 /// # impl Session for Version {
-/// #     fn receive(&mut self, _: &[u8], _: &mut Output<'_>) -> Result<usize, SessionError> { Ok(0) }
+/// #     fn receive(&mut self, _: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> { Ok(0) }
 /// #     fn stage(&self) -> Stage { Stage::Transparent }
 /// # }
 /// # type Cipher = Version;
-/// fn session() -> Box<dyn Session> {
-///     Box::new(Sequence::new(Version, Cipher {}))
+/// fn session() -> impl Session {
+///     Sequence::new(Version, Cipher {})
 /// }
 /// # assert_eq!(session().stage(), Stage::Handshaking);
 /// ```
 pub struct Sequence<A, B> {
     first: A,
     second: B,
-    /// The first one is transparent and the second one has started.
-    turned: bool,
+    /// The first session is transparent, and the second one has started.
+    is_second: bool,
 }
 
 impl<A: Session, B: Session> Sequence<A, B> {
-    /// A session that is `first` until that is transparent, and then `second`.
+    /// Returns a session that is `first` until that is transparent, and then
+    /// `second`.
     pub fn new(first: A, second: B) -> Self {
         Self {
             first,
             second,
-            turned: false,
+            is_second: false,
         }
     }
 
-    /// Goes over to the second session once the first one has done its part.
-    fn turn(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
+    /// Starts the second session if the first one is transparent.
+    fn advance(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
         match self.first.stage() {
             Stage::Transparent => {
-                self.turned = true;
+                self.is_second = true;
                 self.second.start(wire)
             }
             Stage::Handshaking => Ok(()),
@@ -64,25 +70,26 @@ impl<A: Session, B: Session> Sequence<A, B> {
 impl<A: Session, B: Session> Session for Sequence<A, B> {
     fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
         self.first.start(wire)?;
-        self.turn(wire)
+        self.advance(wire)
     }
 
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+    fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
         let mut taken = 0;
-        if !self.turned {
-            taken = self.first.receive(bytes, output)?;
-            self.turn(output.wire)?;
+        if !self.is_second {
+            taken = self.first.receive(wire, out)?;
+            self.advance(out.wire)?;
         }
-        let rest = bytes.get(taken..).unwrap_or_default();
-        // What the second one would say to nothing at all, it has said in `start`.
-        if self.turned && !rest.is_empty() {
-            taken += self.second.receive(rest, output)?;
+        // A session that took more than there was is refused by the caller.
+        let rest = wire.get_mut(taken..).unwrap_or_default();
+        // Without bytes there is nothing to answer that `start` has not said.
+        if self.is_second && !rest.is_empty() {
+            taken += self.second.receive(rest, out)?;
         }
         Ok(taken)
     }
 
     fn stage(&self) -> Stage {
-        if self.turned {
+        if self.is_second {
             self.second.stage()
         } else {
             Stage::Handshaking
@@ -93,12 +100,12 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
         self.second.seal(plaintext, wire)
     }
 
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
-        self.second.goodbye(wire);
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
+        self.second.close_notify(wire);
     }
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {
-        if self.turned {
+        if self.is_second {
             self.second.wire_ended()
         } else {
             self.first.wire_ended()
@@ -116,8 +123,9 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
             } else {
                 later.certificates
             },
-            name: later.name.or(earlier.name),
-            requested_name: later.requested_name.or(earlier.requested_name),
+            requested_server_name: later
+                .requested_server_name
+                .or(earlier.requested_server_name),
             protocol: later.protocol.or(earlier.protocol),
             payload: if later.payload.is_empty() {
                 earlier.payload
@@ -131,7 +139,7 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
 impl<A, B> fmt::Debug for Sequence<A, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sequence")
-            .field("turned", &self.turned)
+            .field("is_second", &self.is_second)
             .finish_non_exhaustive()
     }
 }

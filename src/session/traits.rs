@@ -1,48 +1,67 @@
-//! What stands between the wire and the framing of one connection: a handshake, a cipher, or both.
+//! The trait of sessions, and the types of its methods.
 
 use std::io::IoSlice;
 
 use crate::error::SessionError;
 
-/// A handshake, a secure channel, or both, on one connection: wire bytes in, plaintext out, and back.
+/// A handshake, a cipher, or both, between the wire and the framing of one
+/// connection.
 ///
-/// A session does no input or output of its own, reads no clock and never blocks. The loop shows it what arrived and sends
-/// what it wrote. It is made by [`Handler::session`](crate::Handler::session), for connections dialled and accepted
-/// alike, and lives as long as its connection, unless it becomes [`Stage::Transparent`].
+/// A session turns the bytes of the wire into plaintext, and plaintext into the
+/// bytes of the wire. It does no input or output, reads no clock and never
+/// blocks: the loop passes it what was read, and writes what it appends.
+/// [`Handler::transport`](crate::Handler::transport) returns the session of a new
+/// connection, inbound or outbound. The session is dropped with its connection,
+/// or earlier, when it becomes [`Stage::Transparent`].
 ///
-/// # The life of a session
+/// # Stages
 ///
 /// ```text
-///                 start, receive ..        receive, seal ..              receive
-///   Handshaking ────────────────────► Established ─────────► Finished (the peer said goodbye)
+///                start, receive ..              receive, seal ..              receive
+///   Handshaking ──────────────────► Established ─────────────────► Finished
+///        │                                            the close notification of the peer
 ///        │
-///        └──────────────────────────► Transparent: the session is dropped, the connection is plain TCP
+///        └────────────────────────► Transparent
+///                                   the session is dropped, the connection is plain TCP
 /// ```
 ///
-/// While it is [`Stage::Handshaking`], the connection is connecting: sends to it are refused with
-/// [`SendError::Closed`](crate::SendError::Closed), [`Timeouts::handshake`](crate::Timeouts::handshake) runs, an accepted
-/// one counts against [`Config::max_connecting_inbound`](crate::Config::max_connecting_inbound), and so many calls of
-/// [`Session::receive`] are made in a turn as [`Config::handshake_budget`](crate::Config::handshake_budget) says, for all
-/// handshakes together. Then [`Handler::on_connect`](crate::Handler::on_connect) is called, and the messages that came
-/// together with the end of the handshake follow. A session without a handshake is [`Stage::Established`] from the start.
+/// The connection is not established while the session is
+/// [`Stage::Handshaking`]: a send fails with
+/// [`SendError::Closed`](crate::SendError::Closed), the handshake timeout runs,
+/// and an inbound connection counts towards the maximum number of inbound
+/// handshakes. The budget of handshake steps limits how often
+/// [`Session::receive`] is called in one turn, for all handshakes together.
 ///
-/// Once it is [`Stage::Finished`], nothing more is received: what comes after the peer's goodbye is thrown away.
+/// When the handshake has completed,
+/// [`Handler::on_connect`](crate::Handler::on_connect) is called. Messages that
+/// arrived together with the end of the handshake are delivered after it. A
+/// session without a handshake is [`Stage::Established`] from the start.
 ///
-/// An error ends the connection, after what the session wrote before it, an alert for instance, has left. It reaches
-/// the dialling handler as [`ConnectError::Session`](crate::ConnectError::Session) during the handshake and either handler
-/// as [`DisconnectReason::Session`](crate::DisconnectReason::Session) after it; an accepted connection whose handshake
-/// fails is counted in [`Metrics::handshakes_failed`](crate::Metrics::handshakes_failed), and no handler hears of it. No
-/// method but [`Session::identity`] is called after an error.
+/// Once the session is [`Stage::Finished`], [`Session::receive`] is not called
+/// again. Bytes after the close notification are discarded.
+///
+/// # Failure
+///
+/// An error of any method ends the connection. Bytes that the session appended
+/// before the error, such as an alert, are written first. During the handshake the
+/// reason is [`ConnectError::Session`](crate::ConnectError::Session), and
+/// [`Metrics::handshakes_failed`](crate::Metrics::handshakes_failed) counts it.
+/// Afterwards the reason is
+/// [`DisconnectReason::Session`](crate::DisconnectReason::Session). After an
+/// error no method but [`Session::identity`] is called.
 ///
 /// # Examples
 ///
 /// ## A handshake
 ///
-/// Both ends say a magic number, and then speak plainly:
+/// Both ends send a magic number. Then the connection is plain TCP.
 ///
 /// ```
+/// use std::error::Error;
+///
+/// use peerloop::error::SessionError;
 /// use peerloop::session::{Output, Session, Stage};
-/// use peerloop::{ConnId, Handler, Net, SessionError};
+/// use peerloop::{ConnId, ConnInfo, Handler, Net, Transport};
 ///
 /// const MAGIC: [u8; 4] = *b"game";
 ///
@@ -56,15 +75,15 @@ use crate::error::SessionError;
 ///         Ok(())
 ///     }
 ///
-///     fn receive(&mut self, bytes: &[u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
-///         let Some(theirs) = bytes.first_chunk() else {
-///             return Ok(0); // Nothing is used up: the same bytes come again with more behind them.
+///     fn receive(&mut self, wire: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+///         let Some(theirs) = wire.first_chunk() else {
+///             return Ok(0); // The same bytes come again, with more behind them.
 ///         };
 ///         if *theirs != MAGIC {
 ///             return Err(SessionError::Refused("another protocol"));
 ///         }
 ///         self.stage = Stage::Transparent;
-///         Ok(MAGIC.len()) // What follows is the framing's.
+///         Ok(MAGIC.len()) // What follows belongs to the framing.
 ///     }
 ///
 ///     fn stage(&self) -> Stage {
@@ -75,36 +94,42 @@ use crate::error::SessionError;
 /// struct Game;
 ///
 /// impl Handler for Game {
-///     fn session(&mut self, _: &mut Net, _: ConnId) -> std::io::Result<Option<Box<dyn Session>>> {
-///         Ok(Some(Box::new(Greeting { stage: Stage::Handshaking })))
+///     fn transport(
+///         &mut self,
+///         _: &mut Net,
+///         _: ConnId,
+///         _: &ConnInfo,
+///     ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+///         Ok(Greeting { stage: Stage::Handshaking }.into())
 ///     }
 ///
 ///     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 /// }
 /// ```
 ///
-/// The example `handshake` has one that says who is who.
+/// The example `handshake` exchanges versions and node ids.
 ///
-/// ## Records
+/// ## A record layer
 ///
-/// The stream goes in pieces, each with its length and a sum over it and its number; a piece of nothing is the goodbye. With
-/// a keyed hash in place of the sum, and a key that only the two ends have, it would keep forgers out. Behind a greeting,
-/// `Sequence::new(Greeting { .. }, Records::default())` is both; see [`Sequence`].
+/// The stream is cut into records. Each has a length, and a sum over its body
+/// and its number; an empty record is the close notification. A keyed hash in
+/// place of the sum, with a key that only the two ends have, would detect
+/// forged records. [`Sequence`](super::Sequence) puts a handshake before it.
 ///
 /// ```
 /// use std::io::IoSlice;
 ///
-/// use peerloop::SessionError;
+/// use peerloop::error::SessionError;
 /// use peerloop::session::{Output, Session, Stage};
 ///
 /// const HEADER_LEN: usize = 6;
-/// const PIECE_MAX: usize = 16 * 1024;
+/// const BODY_MAX: usize = 16 * 1024;
 ///
-/// /// Length and sum, both big-endian.
-/// fn header(number: u32, piece: &[u8]) -> [u8; HEADER_LEN] {
-///     let sum = piece.iter().fold(number, |sum, byte| sum.rotate_left(5) ^ u32::from(*byte));
+/// /// Returns the length and the sum of a record, both big-endian.
+/// fn header(number: u32, body: &[u8]) -> [u8; HEADER_LEN] {
+///     let sum = body.iter().fold(number, |sum, byte| sum.rotate_left(5) ^ u32::from(*byte));
 ///     let [a, b, c, d] = sum.to_be_bytes();
-///     let [high, low] = (piece.len() as u16).to_be_bytes();
+///     let [high, low] = (body.len() as u16).to_be_bytes();
 ///     [high, low, a, b, c, d]
 /// }
 ///
@@ -116,36 +141,36 @@ use crate::error::SessionError;
 /// }
 ///
 /// impl Records {
-///     fn say(&mut self, piece: &[u8], wire: &mut Vec<u8>) {
-///         wire.extend_from_slice(&header(self.sent, piece));
-///         wire.extend_from_slice(piece);
+///     fn write(&mut self, body: &[u8], wire: &mut Vec<u8>) {
+///         wire.extend_from_slice(&header(self.sent, body));
+///         wire.extend_from_slice(body);
 ///         self.sent = self.sent.wrapping_add(1);
 ///     }
 /// }
 ///
 /// impl Session for Records {
-///     fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
-///         let mut rest = bytes;
-///         while let Some((head, body)) = rest.split_first_chunk::<HEADER_LEN>() {
+///     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
+///         let mut rest = &wire[..];
+///         while let Some((head, bytes)) = rest.split_first_chunk::<HEADER_LEN>() {
 ///             let len = usize::from(u16::from_be_bytes([head[0], head[1]]));
-///             if len > PIECE_MAX {
-///                 return Err(SessionError::Malformed("a piece that is too long"));
+///             if len > BODY_MAX {
+///                 return Err(SessionError::Malformed("a record that is too long"));
 ///             }
-///             let Some(piece) = body.get(..len) else {
-///                 break; // The beginning of a piece stays untaken.
+///             let Some((body, after)) = bytes.split_at_checked(len) else {
+///                 break; // The beginning of a record is not taken.
 ///             };
-///             if *head != header(self.received, piece) {
+///             if *head != header(self.received, body) {
 ///                 return Err(SessionError::Malformed("a wrong sum"));
 ///             }
 ///             self.received = self.received.wrapping_add(1);
-///             output.plaintext.extend_from_slice(piece);
-///             rest = &body[len..];
+///             out.plaintext.extend_from_slice(body);
+///             rest = after;
 ///             if len == 0 {
 ///                 self.finished = true;
 ///                 break;
 ///             }
 ///         }
-///         Ok(bytes.len() - rest.len())
+///         Ok(wire.len() - rest.len())
 ///     }
 ///
 ///     fn stage(&self) -> Stage {
@@ -153,15 +178,15 @@ use crate::error::SessionError;
 ///     }
 ///
 ///     fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
-///         // Cut wherever it pleases: messages are told apart in the stream that the other end puts together.
-///         for piece in plaintext.iter().flat_map(|slice| slice.chunks(PIECE_MAX)) {
-///             self.say(piece, wire);
+///         // A record may end anywhere in the stream: the framing finds the messages again.
+///         for body in plaintext.iter().flat_map(|slice| slice.chunks(BODY_MAX)) {
+///             self.write(body, wire);
 ///         }
 ///         Ok(())
 ///     }
 ///
-///     fn goodbye(&mut self, wire: &mut Vec<u8>) {
-///         self.say(b"", wire);
+///     fn close_notify(&mut self, wire: &mut Vec<u8>) {
+///         self.write(b"", wire);
 ///     }
 ///
 ///     fn wire_ended(&mut self) -> Result<(), SessionError> {
@@ -169,19 +194,21 @@ use crate::error::SessionError;
 ///     }
 /// }
 ///
-/// // It can be tried without a network.
+/// // A session can be tried without a network.
 /// let (mut here, mut there) = (Records::default(), Records::default());
 /// let (mut wire, mut plaintext, mut answer) = (Vec::new(), Vec::new(), Vec::new());
 /// here.seal(&[IoSlice::new(b"good "), IoSlice::new(b"day")], &mut wire)?;
-/// here.goodbye(&mut wire);
-/// let taken = there.receive(&wire, &mut Output { plaintext: &mut plaintext, wire: &mut answer })?;
+/// here.close_notify(&mut wire);
+/// let taken = there.receive(&mut wire, &mut Output::new(&mut plaintext, &mut answer))?;
 /// assert_eq!((plaintext.as_slice(), there.stage()), (&b"good day"[..], Stage::Finished));
 /// # assert_eq!(taken, wire.len());
 /// # Ok::<_, SessionError>(())
 /// ```
 pub trait Session: Send {
-    /// The TCP connection is made. Called once, before anything else. Appends what this side says first to `wire`;
-    /// a side that waits for the other appends nothing.
+    /// Begins the handshake: appends the first bytes of this end to `wire`.
+    ///
+    /// Called once, when the TCP connection is established, before any other
+    /// method. An end that answers the first message appends nothing.
     ///
     /// # Errors
     ///
@@ -191,27 +218,42 @@ pub trait Session: Send {
         Ok(())
     }
 
-    /// Takes bytes from the wire, as many as it can use, and says how many that were. Appends to `output` the
-    /// plaintext that they carry and the answers that they ask for.
+    /// Takes bytes from the start of `wire` and returns how many it took.
     ///
-    /// The bytes not taken come again, with more behind them: at most 128 KiB may be left, or the connection ends with
-    /// [`SessionError::Malformed`]. They count as the beginning of a message, which
-    /// [`Timeouts::partial_message`](crate::Timeouts::partial_message) does not let last forever; a session that keeps such a
-    /// beginning to itself forgoes that. A session that has become [`Stage::Transparent`] leaves all that is not its own.
-    /// One call takes all it can: there is none before more bytes arrive. The plaintext should be of the order of the
-    /// bytes taken.
+    /// Appends to `out` the plaintext that they carry and the answers that they
+    /// require.
+    ///
+    /// - One call takes all bytes that it can use, because it is not called
+    ///   again before more have arrived.
+    /// - `wire` is mutable, so that a cipher can open it in place. The bytes
+    ///   that were taken may be overwritten.
+    /// - The bytes that were not taken must be unchanged. They come again, with
+    ///   more behind them. At most 128 KiB may be left, or the connection ends
+    ///   with [`SessionError::Malformed`]. They count as the beginning of a
+    ///   message, to which the timeout for incomplete messages applies. It does
+    ///   not apply to bytes that a session keeps inside.
+    /// - A session that has become [`Stage::Transparent`] leaves the bytes that
+    ///   follow its handshake: they are the first bytes of the plain stream.
+    /// - The plaintext should not be much longer than the bytes taken.
     ///
     /// # Errors
     ///
-    /// Any [`SessionError`] ends the connection; see [`Session`]. Plaintext appended before the error is delivered.
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError>;
+    /// Any [`SessionError`] ends the connection; see [`Session`]. Plaintext that
+    /// was appended before the error is delivered.
+    fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError>;
 
-    /// Where the session stands. Asked after [`Session::start`] and every [`Session::receive`].
+    /// Returns the stage of the session.
+    ///
+    /// Called after every call of another method.
     fn stage(&self) -> Stage;
 
-    /// Appends to `wire` the sealed form of `plaintext`: whole frames or parts of them, up to 64 KiB in all, in the order
-    /// in which they are to arrive. Something has to come of it. Called only while [`Stage::Established`] or [`Stage::Finished`]; a session that is
-    /// dropped after its handshake does not need it.
+    /// Appends the sealed form of `plaintext` to `wire`.
+    ///
+    /// The plaintext is at most 64 KiB, in the order in which it is to arrive;
+    /// it begins and ends anywhere in a frame. All of it must be sealed, and at
+    /// least one byte must be appended. Called only while the session is
+    /// [`Stage::Established`] or [`Stage::Finished`]; a session that becomes
+    /// [`Stage::Transparent`] does not need it.
     ///
     /// # Errors
     ///
@@ -221,68 +263,130 @@ pub trait Session: Send {
         Err(SessionError::Failed("this session seals nothing"))
     }
 
-    /// Appends the last word of this side to `wire`, TLS's close_notify for instance. Called once, when everything that was
-    /// queued is sealed and the sending half is about to be closed; not after an abort or an error, nor before the end of
-    /// the handshake.
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
+    /// Appends the close notification of this end to `wire`, such as the
+    /// close_notify alert of TLS.
+    ///
+    /// Called once, when everything that was queued is sealed and the FIN is
+    /// about to follow. Not called before the end of the handshake, nor after
+    /// an abort or an error.
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
         let _ = wire;
     }
 
-    /// The wire ended, and everything that had arrived was received, but for what the session has left untaken.
+    /// The peer ended the stream, and everything that arrived was received
+    /// except the bytes that the session has not taken.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Truncated`] where the protocol has a goodbye and the peer has not said it. It becomes the reason
-    /// of the end.
+    /// [`SessionError::Truncated`] if the protocol has a close notification
+    /// that has not arrived. The error is the reason for the end.
     fn wire_ended(&mut self) -> Result<(), SessionError> {
         Ok(())
     }
 
-    /// What the handshake proved about the peer; asked once, at its end, and kept in
-    /// [`ConnEntry::identity`](crate::Peer::identity).
+    /// Returns what the handshake established about the peer.
+    ///
+    /// Called once, at the end of the handshake. The loop keeps the result for
+    /// as long as the connection is known.
     fn identity(&self) -> Option<Identity> {
         None
     }
 }
 
-/// Where what a session makes goes.
+impl<S: Session + ?Sized> Session for Box<S> {
+    fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
+        (**self).start(wire)
+    }
+
+    fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
+        (**self).receive(wire, out)
+    }
+
+    fn stage(&self) -> Stage {
+        (**self).stage()
+    }
+
+    fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
+        (**self).seal(plaintext, wire)
+    }
+
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
+        (**self).close_notify(wire);
+    }
+
+    fn wire_ended(&mut self) -> Result<(), SessionError> {
+        (**self).wire_ended()
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        (**self).identity()
+    }
+}
+
+/// The buffers to which [`Session::receive`] appends.
+///
+/// A session appends and changes nothing that is there.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Output<'a> {
-    /// For the framing: append only.
+    /// Plaintext for the framing.
     pub plaintext: &'a mut Vec<u8>,
-    /// For the peer: append only.
+    /// Bytes for the peer.
     pub wire: &'a mut Vec<u8>,
 }
 
-/// Where a session stands.
+impl<'a> Output<'a> {
+    /// Returns an output with these buffers, for a session that another session
+    /// or a test calls.
+    pub fn new(plaintext: &'a mut Vec<u8>, wire: &'a mut Vec<u8>) -> Self {
+        Self { plaintext, wire }
+    }
+}
+
+/// The stage of a session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub enum Stage {
-    /// The two sides are not agreed yet.
+    /// The handshake has not completed.
     Handshaking,
-    /// They are: plaintext can be sealed and received.
+    /// The handshake has completed: plaintext can be sealed and received.
     Established,
-    /// They are, and nothing stands between the wire and the framing from here on.
+    /// The handshake has completed, and from here on the connection is plain
+    /// TCP.
     Transparent,
-    /// Established, and the peer said that nothing more will come from it.
+    /// The close notification of the peer has arrived. Plaintext can still be
+    /// sealed.
     Finished,
 }
 
-/// What a session proved about the peer, and what was agreed on with it. Which fields are set is the session's to say.
+/// The data about the peer that a session has after the handshake, and what both
+/// ends agreed on.
 ///
-/// A session of your own begins with [`Identity::default`], in which nothing is, and sets what it knows.
+/// The session decides which fields are set and what each of them proves. The
+/// library cannot know what a session or a certificate verifier has checked, so
+/// no field says that something was verified. The modules `noise` and `tls` say
+/// what their sessions prove, and when.
+///
+/// A session outside of this crate begins with [`Identity::default`], which is
+/// empty, and sets what it knows.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The peer's public key, as the protocol encodes it.
+    /// The public key that the peer presented, as the protocol encodes it: for
+    /// Noise the 32 bytes of its static key, for TLS a `SubjectPublicKeyInfo`
+    /// in DER.
     pub public_key: Option<Vec<u8>>,
-    /// The peer's certificates in DER, its own first.
+    /// The certificates that the peer presented, in DER, its own first.
     pub certificates: Vec<Vec<u8>>,
-    /// The name that the peer was verified to have.
-    pub name: Option<String>,
-    /// The name by which the peer called this node, such as TLS's SNI. It proves nothing about the peer.
-    pub requested_name: Option<String>,
-    /// The protocol that was agreed on, such as TLS's ALPN.
+    /// The server name that the client asked for: on the client the name that
+    /// it was created with, on the server the name that it received (TLS: SNI).
+    ///
+    /// It is the name that was asked for, not a name that the peer proved to
+    /// have. On the client, a verifier that checks names has compared the
+    /// certificate with it; on the server it proves nothing about the peer.
+    pub requested_server_name: Option<String>,
+    /// The application protocol that both ends agreed on (TLS: ALPN).
     pub protocol: Option<Vec<u8>>,
-    /// What the peer said beside in the handshake.
+    /// The payload that the peer sent in the handshake.
     pub payload: Vec<u8>,
 }

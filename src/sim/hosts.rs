@@ -1,4 +1,4 @@
-//! What lies between hosts: links, and cuts.
+//! Links between hosts, and partitions.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -7,10 +7,10 @@ use super::wire::{Wire, WireListener};
 use super::world::World;
 use crate::sys::sim::Link;
 
-/// One host or several, for [`World::partition`] and [`World::heal`]: a node, a scripted peer or an address, or an array, a
-/// slice or a vector of one of these.
+/// One host or several, for [`World::partition`] and [`World::heal`]: a node, a
+/// scripted peer or an address, or an array, slice or vector of these.
 pub trait Hosts {
-    /// Their addresses.
+    /// Returns their addresses.
     fn hosts(&self) -> Vec<IpAddr>;
 }
 
@@ -59,23 +59,28 @@ impl<T: Hosts + ?Sized> Hosts for &T {
 }
 
 impl World {
-    /// Cuts the links between two hosts, or between every host of one group and every one of the other: from now on nothing
-    /// arrives. Within a group, and with everybody else, all is as before. What is sent meanwhile, the kernels send again after
-    /// [`World::heal`], unless they have given up (after fifteen minutes; a reset is not repeated).
+    /// Cuts the links between two hosts, or between every host of one group and every
+    /// host of another: no segment arrives any more. Links within a group and to other
+    /// hosts stay as they are.
     ///
-    /// A host that is in both groups is cut from the others of each, and not from itself. Cutting what is cut changes nothing.
+    /// The kernels send segments again after [`World::heal`], unless they have given
+    /// up, which takes fifteen minutes. A reset is not repeated. A host that is in
+    /// both groups is cut from the other hosts of each. To cut a link twice has no
+    /// further effect.
     ///
     /// ```
     /// use peerloop::sim::World;
+    /// use peerloop::config::OnPanic;
     /// use peerloop::{Config, ConnId, Handler, Net};
     ///
-    /// struct Deaf;
-    /// # impl Handler for Deaf {
+    /// struct Silent;
+    /// # impl Handler for Silent {
     /// #     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
     /// # }
     ///
+    /// let config = Config { on_panic: OnPanic::Unwind, ..Config::default() };
     /// let mut world = World::new(7);
-    /// let nodes: Vec<_> = (0..5).map(|_| world.node(Config::default(), Deaf)).collect();
+    /// let nodes: Vec<_> = (0..5).map(|_| world.node(config.clone(), Silent)).collect();
     /// world.partition(nodes[0], nodes[1]);
     /// world.partition([nodes[0], nodes[1]], &nodes[2..]);
     /// world.heal(nodes[0], &nodes);
@@ -85,23 +90,24 @@ impl World {
         self.internet.lock().partition(&a.hosts(), &b.hosts());
     }
 
-    /// Mends the links between two hosts, or between every host of one group and every one of the other. What the kernels have
-    /// kept is sent again within half a second.
+    /// Restores the links between two hosts, or between every host of one group and
+    /// every host of another. The kernels send again what they have kept, within half
+    /// a second.
     pub fn heal(&mut self, a: impl Hosts, b: impl Hosts) {
         self.internet.lock().heal(&a.hosts(), &b.hosts());
     }
 
-    /// Mends every link that [`World::partition`] has cut. Machines without power stay without; see [`World::restart`].
+    /// Restores every link. Machines without power stay down; see [`World::restart`].
     pub fn heal_all(&mut self) {
         self.internet.lock().heal_all();
     }
 
-    /// Says how segments travel between two hosts from now on. Default: [`Link::default`].
+    /// Sets the link between two hosts. Default: [`Link::default`].
     pub fn link(&mut self, a: impl Into<IpAddr>, b: impl Into<IpAddr>, link: Link) {
         self.internet.lock().set_link(a.into(), b.into(), link);
     }
 
-    /// Says how segments travel where [`World::link`] has said nothing.
+    /// Sets the link between hosts for which [`World::link`] was not called.
     pub fn default_link(&mut self, link: Link) {
         self.internet.lock().set_default_link(link);
     }

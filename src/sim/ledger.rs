@@ -1,4 +1,4 @@
-//! What a node's callbacks have said so far, and what was wrong about it.
+//! The callbacks of a node so far, and the first one that was wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -8,29 +8,31 @@ use crate::id::{ConnId, Direction};
 /// By connection, the tokens of tracked sends, in their order.
 pub(super) type Tokens = BTreeMap<ConnId, Vec<u64>>;
 
-/// One for each node. Plain facts; `checks` compares them with what the node itself believes.
+/// The callbacks of one node. `checks` compares them with the state of the node.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Connections that were reported and whose end was not.
+    /// Connections whose beginning was reported and whose end was not.
     pub(super) live: BTreeSet<ConnId>,
-    /// Of those, the ones whose peer has ended its side.
+    /// Live connections whose peer has closed its sending side.
     finished: BTreeSet<ConnId>,
-    /// By slot, the last id whose end was reported, of a connection or of a dial.
+    /// By slot, the last id whose end was reported.
     ended: BTreeMap<usize, ConnId>,
     /// Ids whose end was reported in this turn.
     pub(super) ended_in_turn: Vec<ConnId>,
-    /// Dials that were connected, and that were not.
-    pub(super) connects_established: u64,
-    pub(super) connects_failed: u64,
-    /// Connections whose end was reported.
+    /// Connections that were established, and those that were not.
+    pub(super) connected: u64,
+    pub(super) failed: u64,
+    /// Those of the latter that were outbound.
+    pub(super) failed_outbound: u64,
+    /// Connections whose end was reported by `on_disconnect`.
     pub(super) disconnected: u64,
     /// Tracked sends that were answered.
     pub(super) answered: u64,
-    /// Those of them in this turn.
+    /// The answers of this turn.
     pub(super) answered_in_turn: Tokens,
-    /// Answers that were owed when the last turn was over.
+    /// The answers that were owed at the end of the last turn.
     pub(super) owed: Tokens,
-    /// The time of the present turn, as its first callback saw it, and that of the last one.
+    /// The time of this turn, as its first callback saw it, and of the last turn.
     now: Option<Instant>,
     before: Option<Instant>,
     /// The first thing that was wrong.
@@ -42,17 +44,17 @@ impl Ledger {
         self.violation.get_or_insert_with(what);
     }
 
-    /// All callbacks of a turn see the same time, and it never goes back.
-    pub(super) fn see_clock(&mut self, now: Instant) {
+    /// All callbacks of a turn see the same time, which never goes back.
+    pub(super) fn check_clock(&mut self, now: Instant) {
         if *self.now.get_or_insert(now) != now {
-            self.violate(|| "the time went on within a turn".to_owned());
+            self.violate(|| "the clock moved within a turn".to_owned());
         }
         if self.before.is_some_and(|before| before > now) {
-            self.violate(|| "the time went back".to_owned());
+            self.violate(|| "the clock went back".to_owned());
         }
     }
 
-    /// A turn is over, and these answers are still owed.
+    /// A turn is over, after which these answers are owed.
     pub(super) fn end_turn(&mut self, owed: Tokens) {
         self.ended_in_turn.clear();
         self.answered_in_turn.clear();
@@ -60,14 +62,14 @@ impl Ledger {
         self.before = self.now.take().or(self.before);
     }
 
-    pub(super) fn connected(&mut self, conn: ConnId, direction: Option<Direction>) {
+    pub(super) fn connected(&mut self, conn: ConnId) {
         if self.is_old(conn) {
             self.violate(|| format!("on_connect for {conn}, which has ended"));
         }
         if !self.live.insert(conn) {
             self.violate(|| format!("on_connect for {conn} twice"));
         }
-        self.connects_established += u64::from(direction == Some(Direction::Outbound));
+        self.connected += 1;
     }
 
     pub(super) fn answered(&mut self, conn: ConnId, token: u64) {
@@ -76,17 +78,17 @@ impl Ledger {
         self.answered_in_turn.entry(conn).or_default().push(token);
     }
 
-    pub(super) fn finished(&mut self, conn: ConnId) {
-        self.expect_live(conn, "on_finished");
+    pub(super) fn read_closed(&mut self, conn: ConnId) {
+        self.expect_live(conn, "on_read_closed");
         if !self.finished.insert(conn) {
-            self.violate(|| format!("on_finished for {conn} twice"));
+            self.violate(|| format!("on_read_closed for {conn} twice"));
         }
     }
 
     pub(super) fn message(&mut self, conn: ConnId) {
         self.expect_live(conn, "on_message");
         if self.finished.contains(&conn) {
-            self.violate(|| format!("on_message for {conn} after on_finished"));
+            self.violate(|| format!("on_message for {conn} after on_read_closed"));
         }
     }
 
@@ -100,23 +102,24 @@ impl Ledger {
         self.ended_in_turn.push(conn);
     }
 
-    pub(super) fn connect_failed(&mut self, conn: ConnId) {
+    pub(super) fn connect_failed(&mut self, conn: ConnId, direction: Direction) {
         if self.live.contains(&conn) || self.is_old(conn) {
             self.violate(|| format!("on_connect_failed for {conn}, which was connected or failed"));
         }
-        self.connects_failed += 1;
+        self.failed += 1;
+        self.failed_outbound += u64::from(direction == Direction::Outbound);
         self.ended.insert(conn.slot(), conn);
         self.ended_in_turn.push(conn);
     }
 
-    /// A callback that only a live connection may have.
+    /// Checks a callback that only a live connection may have.
     pub(super) fn expect_live(&mut self, conn: ConnId, callback: &str) {
         if !self.live.contains(&conn) {
             self.violate(|| format!("{callback} for {conn}, which is not connected"));
         }
     }
 
-    /// Whether this id, or a later one of its slot, has ended.
+    /// Returns whether this id, or a later one of its slot, has ended.
     fn is_old(&self, conn: ConnId) -> bool {
         self.ended
             .get(&conn.slot())

@@ -1,89 +1,107 @@
-//! Whole networks of nodes in one thread, on a virtual clock, replayable from a seed (feature `sim`).
+//! Networks of nodes in one thread, on a virtual clock, repeatable from a seed
+//! (feature `sim`).
 //!
-//! A [`World`] has any number of nodes: the same [`Handler`](crate::Handler), [`Config`](crate::Config), framing and deadlines as on a
-//! real network, and the same code, down to the system calls. Only these, the network and the clock are simulated, and
-//! simulated unkindly: each seed has [`Faults`] of its own, from none to all that a kernel may do. Whatever happens is drawn
-//! from the seed, so that a run can be repeated, byte for byte.
+//! A [`World`] has any number of nodes. They have the same
+//! [`Handler`](crate::Handler), [`Config`](crate::Config), framing and timeouts as on
+//! a real network, and the same code, down to the system calls. The calls, the
+//! network and the clock are simulated. Each seed has [`Faults`] of its kind, from
+//! none to all that a kernel may do. Everything random is drawn from the seed, so a
+//! run can be repeated, byte for byte.
 //!
-//! The [`guide`] leads from a handler of your own to tests of it, step by step.
+//! The [`guide`] leads from a handler to tests of it, step by step.
 //!
 //! ```
 //! use std::time::Duration;
-//! use peerloop::sim::World;
+//! use peerloop::sim::{Faults, World};
+//! use peerloop::config::OnPanic;
 //! use peerloop::{Config, ConnId, Handler, Net};
 //!
 //! #[derive(Default)]
 //! struct Echo {
-//!     heard: Vec<Vec<u8>>,
-//!     answers: bool,
+//!     received: Vec<Vec<u8>>,
+//!     is_server: bool,
 //! }
 //!
 //! impl Handler for Echo {
 //!     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-//!         if !self.answers {
-//!             net.send(conn, b"anybody there?").expect("a new connection has room");
+//!         if !self.is_server {
+//!             net.send(conn, b"hello").expect("a new connection has room");
 //!         }
 //!     }
 //!
 //!     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-//!         self.heard.push(message.to_vec());
-//!         if self.answers {
+//!         self.received.push(message.to_vec());
+//!         if self.is_server {
 //!             let _ = net.send(conn, message);
 //!         }
 //!     }
 //! }
 //!
+//! /// A failed assertion in a handler fails the test.
+//! fn config() -> Config {
+//!     Config { on_panic: OnPanic::Unwind, ..Config::default() }
+//! }
+//!
 //! let mut world = World::new(7);
-//! world.faults(peerloop::sim::Faults::hostile().lossless());
-//! let server = world.node(Config::default(), Echo { answers: true, ..Echo::default() });
-//! let client = world.node(Config::default(), Echo::default());
+//! world.faults(Faults::hostile().lossless());
+//! let server = world.node(config(), Echo { is_server: true, ..Echo::default() });
+//! let client = world.node(config(), Echo::default());
 //! world.with(server, |_, net| net.listen("0.0.0.0:7000")).expect("the port is free");
 //! let addr = world.addr(server);
-//! world.with(client, |_, net| net.connect(addr)).expect("nothing forbids it");
+//! world.with(client, |_, net| net.connect(addr)).expect("no limit is reached");
 //! world
-//!     .run_until(Duration::from_secs(60), |world| !world.handler(client).heard.is_empty())
+//!     .run_until(Duration::from_secs(60), |world| !world.handler(client).received.is_empty())
 //!     .expect("the answer comes");
 //! ```
 //!
 //! # What is checked
 //!
-//! After every turn of every node the world itself checks what the library promises: callbacks in their order and number,
-//! limits and queues against a recount, deadlines, bytes against the wire, and that no node has forgotten something that
-//! waits for it. A violated check panics, with the seed, the time, the last lines of the trace and how to replay it.
+//! After every turn of every node the world checks the guarantees of the library: the
+//! order and number of callbacks, limits and queues against a recount, timeouts, bytes
+//! against the wire, and that no node waits for an event that will not come. A violation
+//! panics. The message has the seed, the time, the last lines of the trace and the
+//! command that replays it.
 //!
-//! What your own protocol promises at all times, [`World::always`] has checked as often; what it promises to come about,
-//! [`World::run_until`] waits for, within a bound. A node contains a panic of its handler as it would outside
-//! ([`Panics::Contain`](crate::Panics::Contain)): set [`Config::panics`](crate::Config::panics) to `Unwind`, so that an assertion
-//! in a callback fails the test.
+//! [`World::always`] checks an invariant of your protocol as often.
+//! [`World::run_until`] waits within a bound for what holds in the end.
+//!
+//! **Set [`Config::on_panic`](crate::Config::on_panic) to
+//! [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests.** By default a panic of
+//! a handler ends one connection and the node goes on, in a world as elsewhere, so a
+//! failed assertion in a callback does not fail the test.
 //!
 //! # What is not simulated
 //!
-//! Other threads: a [`Handle`](crate::Handle) would work, but not the same way twice; [`World::post`] stands for it. A socket of the
-//! caller's own ([`ConnectOptions::socket`](crate::ConnectOptions::socket)): such a dial fails with `Unsupported`. IPv4 on IPv6 sockets. Names: give
-//! addresses.
+//! - Other threads. A [`Handle`](crate::Handle) works, but its effects are not
+//!   repeatable; use [`World::post`].
+//! - Sockets of the caller
+//!   ([`ConnectOptions::bound_socket`](crate::config::ConnectOptions::bound_socket)): a
+//!   connect with one fails with `Unsupported`.
+//! - IPv4 on IPv6 sockets.
+//! - Host names: use addresses.
 
 pub mod guide {
     #![doc = include_str!("guide.md")]
 }
 
+mod any_node;
 mod checks;
-mod hosted;
 mod hosts;
 mod ledger;
-mod look;
 mod node_id;
 mod observer;
+mod read_only;
 mod run;
 mod seeds;
 mod session_probe;
-mod stuck;
+mod timed_out;
 mod wire;
 mod world;
 
-pub use crate::sys::sim::{Faults, Happened, Link, Random, Trace};
+pub use crate::sys::sim::{FaultCounts, Faults, Link, Random, Trace};
 pub use hosts::Hosts;
 pub use node_id::NodeId;
 pub use seeds::{for_each_seed, seeds};
-pub use stuck::Stuck;
+pub use timed_out::TimedOut;
 pub use wire::{Wire, WireListener};
 pub use world::World;

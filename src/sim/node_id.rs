@@ -1,11 +1,12 @@
-//! Names of nodes.
+//! Handles of nodes.
 
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
-/// The name of a node of a [`World`](super::World), with the type of its handler, so that
-/// [`World::with`](super::World::with) knows it. As an address it is that of its host.
+/// Names a node of a [`World`](super::World). It has the type of the node's handler,
+/// which [`World::with`](super::World::with) needs. It converts to the address of the
+/// node's host.
 pub struct NodeId<H> {
     pub(super) index: usize,
     pub(super) ip: IpAddr,

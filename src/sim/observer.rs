@@ -1,16 +1,18 @@
-//! The handler between the node and the user's own: it writes down and passes on.
+//! The handler around the user's own: it records every callback and passes it on.
 
-use std::net::{IpAddr, SocketAddr};
+use std::error::Error;
+use std::net::IpAddr;
 
 use super::ledger::Ledger;
 use super::session_probe::SessionProbe;
+use crate::addr::ConnInfo;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::{Admission, Handler, SendOutcome};
 use crate::id::{ConnId, TimerId};
 use crate::net::Net;
-use crate::session::Session;
-use crate::sys::sim::{SharedInternet, SocketId, Source, Who, digest};
+use crate::session::Transport;
+use crate::sys::sim::{Actor, SharedInternet, SocketId, Source, digest};
 
 pub(crate) struct Observer<H> {
     pub(super) handler: H,
@@ -31,22 +33,22 @@ impl<H> Observer<H> {
         }
     }
 
-    /// Writes down that a callback is called.
+    /// Records a callback.
     fn note(&mut self, net: &Net, what: &'static str, subject: u64, detail: u64) {
-        self.ledger.see_clock(net.now());
+        self.ledger.check_clock(net.now());
         let mut internet = self.internet.lock();
-        internet.note(Who::Node(self.poller), what, subject, detail);
+        internet.note(Actor::Node(self.poller), what, subject, detail);
     }
 
     /// The socket of a connection.
     fn socket(&self, net: &Net, conn: ConnId) -> Option<SocketId> {
-        let entry = net.connection(conn)?;
-        let (local, remote) = (entry.local_addr()?, entry.addr());
+        let info = net.conns.get(conn)?.info();
+        let (local, remote) = (info.local_addr?, info.addr);
         let internet = self.internet.lock();
         internet.socket_between(self.host, local, remote)
     }
 
-    /// Compares a message with what has arrived.
+    /// Compares a message with the bytes that have arrived.
     fn compare(&mut self, net: &Net, conn: ConnId, message: &[u8]) {
         let Some(socket) = self.socket(net, conn) else {
             return;
@@ -66,40 +68,42 @@ impl<H: Handler> Handler for Observer<H> {
         self.handler.on_start(net);
     }
 
-    fn on_accept(&mut self, net: &mut Net, addr: SocketAddr) -> Admission {
-        self.note(net, "on_accept", u64::from(addr.port()), 0);
-        self.handler.on_accept(net, addr)
+    fn on_accept(&mut self, net: &mut Net, info: &ConnInfo) -> Admission {
+        self.note(net, "on_accept", u64::from(info.addr.port()), 0);
+        self.handler.on_accept(net, info)
     }
 
-    fn session(
+    fn transport(
         &mut self,
         net: &mut Net,
         conn: ConnId,
-    ) -> std::io::Result<Option<Box<dyn Session>>> {
-        self.note(net, "session", conn.to_bits(), 0);
-        let session = self.handler.session(net, conn)?;
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        self.note(net, "transport", conn.to_bits(), 0);
+        let transport = self.handler.transport(net, conn, info)?;
         let Some(entry) = net.conns.get(conn) else {
-            return Ok(session);
+            return Ok(transport);
         };
         let Some(socket) = self.socket(net, conn) else {
-            return Ok(session);
+            return Ok(transport);
         };
-        let source = match session {
-            None => Source::Wire,
-            Some(_) => Source::Session,
+        let source = match transport {
+            Transport::Plain => Source::Wire,
+            Transport::Session(_) => Source::Session,
         };
-        let framing = &entry.profile.framing;
+        let framing = &entry.config.framing;
         self.internet.lock().follow(socket, source, framing);
-        let witness = |session| -> Box<dyn Session> {
-            Box::new(SessionProbe::new(session, self.internet.clone(), socket))
-        };
-        Ok(session.map(witness))
+        Ok(match transport {
+            Transport::Plain => Transport::Plain,
+            Transport::Session(session) => {
+                SessionProbe::new(session, self.internet.clone(), socket).into()
+            }
+        })
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         self.note(net, "on_connect", conn.to_bits(), 0);
-        self.ledger
-            .connected(conn, net.connection(conn).map(ConnEntry::direction));
+        self.ledger.connected(conn);
         self.handler.on_connect(net, conn);
     }
 
@@ -107,12 +111,12 @@ impl<H: Handler> Handler for Observer<H> {
         self.note(net, "on_message", conn.to_bits(), digest(message));
         self.ledger.message(conn);
         self.compare(net, conn, message);
-        let state = net.connection(conn).map(ConnEntry::lifecycle);
+        let state = net.conns.get(conn).map(ConnEntry::lifecycle);
         if state != Some(Lifecycle::Open) {
             let violation = || format!("on_message for {conn}, which is {state:?}");
             self.ledger.violate(violation);
         }
-        if net.connection(conn).is_some_and(|entry| entry.paused) {
+        if net.conns.get(conn).is_some_and(|entry| entry.paused) {
             let violation = || format!("on_message for {conn}, which is paused");
             self.ledger.violate(violation);
         }
@@ -120,7 +124,7 @@ impl<H: Handler> Handler for Observer<H> {
     }
 
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
-        self.note(net, "on_drain", conn.to_bits(), net.queued(conn) as u64);
+        self.note(net, "on_drain", conn.to_bits(), queued_bytes(net, conn));
         self.ledger.expect_live(conn, "on_drain");
         self.handler.on_drain(net, conn);
     }
@@ -131,22 +135,22 @@ impl<H: Handler> Handler for Observer<H> {
         self.handler.on_sent(net, conn, token, outcome);
     }
 
-    fn on_finished(&mut self, net: &mut Net, conn: ConnId) {
-        self.note(net, "on_finished", conn.to_bits(), 0);
-        self.ledger.finished(conn);
-        self.handler.on_finished(net, conn);
+    fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
+        self.note(net, "on_read_closed", conn.to_bits(), 0);
+        self.ledger.read_closed(conn);
+        self.handler.on_read_closed(net, conn);
     }
 
     fn on_connect_failed(
         &mut self,
         net: &mut Net,
         conn: ConnId,
-        addr: SocketAddr,
+        info: &ConnInfo,
         error: ConnectError,
     ) {
         self.note(net, "on_connect_failed", conn.to_bits(), 0);
-        self.ledger.connect_failed(conn);
-        self.handler.on_connect_failed(net, conn, addr, error);
+        self.ledger.connect_failed(conn, info.direction);
+        self.handler.on_connect_failed(net, conn, info, error);
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
@@ -154,7 +158,7 @@ impl<H: Handler> Handler for Observer<H> {
             net,
             "on_disconnect",
             conn.to_bits(),
-            net.queued(conn) as u64,
+            queued_bytes(net, conn),
         );
         self.ledger.disconnected(conn);
         self.handler.on_disconnect(net, conn, reason);
@@ -165,8 +169,23 @@ impl<H: Handler> Handler for Observer<H> {
         self.handler.on_timer(net, timer, key);
     }
 
+    fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, key: u64) {
+        self.note(net, "on_conn_timer", conn.to_bits(), key);
+        let is_ending = net.conns.get(conn).is_none_or(|entry| !entry.is_live());
+        if is_ending {
+            let violation = || format!("on_conn_timer for {conn}, which has ended");
+            self.ledger.violate(violation);
+        }
+        self.handler.on_conn_timer(net, conn, key);
+    }
+
     fn on_turn(&mut self, net: &mut Net) {
-        self.ledger.see_clock(net.now());
+        self.ledger.check_clock(net.now());
         self.handler.on_turn(net);
     }
+}
+
+fn queued_bytes(net: &Net, conn: ConnId) -> u64 {
+    let entry = net.conns.get(conn);
+    entry.map_or(0, |entry| entry.queued_bytes() as u64)
 }

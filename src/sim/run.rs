@@ -1,39 +1,44 @@
-//! Letting time go on, and looking at what comes of it.
+//! Runs a world and checks it after every turn.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::checks::Connection;
+use super::checks::CheckedConnection;
 use super::seeds::replay;
-use super::stuck::Stuck;
+use super::timed_out::TimedOut;
 use super::world::World;
 use crate::node::Turn;
 
-/// Lines of the trace in the message of a violated check.
+/// Lines of the trace in the message of a failed check.
 const LINES: usize = 50;
 
 /// Nodes that a report describes.
 const DESCRIBED: usize = 20;
 
 impl World {
-    /// Lets the world go on for this much virtual time.
+    /// Runs the world for this much virtual time.
     ///
     /// # Panics
     ///
-    /// When a node breaks a promise of the library: with the seed, what was broken, and how to replay it.
+    /// When a node violates a guarantee of the library or a check of
+    /// [`World::always`] fails. The message has the seed, the violation and the
+    /// command that replays it.
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now() + time;
         while self.step(until) {}
         self.check_pairs();
     }
 
-    /// Lets the world go on until `condition` holds. It is asked before the first and after each turn of a node, which in a large
-    /// world is often: look at nodes with [`World::handler`].
+    /// Runs the world until `condition` holds.
+    ///
+    /// The condition is evaluated before the first turn and after each turn of a
+    /// node. Look at nodes with [`World::handler`] in it, which does not change the
+    /// run.
     ///
     /// # Errors
     ///
-    /// [`Stuck`] when it does not hold within the virtual time `bound`.
+    /// [`TimedOut`] when the condition does not hold within `bound` of virtual time.
     ///
     /// # Panics
     ///
@@ -42,12 +47,12 @@ impl World {
         &mut self,
         bound: Duration,
         mut condition: impl FnMut(&mut Self) -> bool,
-    ) -> Result<(), Stuck> {
+    ) -> Result<(), TimedOut> {
         let until = self.now() + bound;
         while !condition(self) {
             if !self.step(until) {
                 let is_quiet = self.internet.lock().is_quiet();
-                return Err(Stuck {
+                return Err(TimedOut {
                     seed: self.seed,
                     at: bound,
                     is_quiet,
@@ -59,29 +64,32 @@ impl World {
         Ok(())
     }
 
-    /// Has something checked after every turn of a node from now on: what a protocol promises at all times, as that no two nodes
-    /// hold the same lock. What comes about only in the end is for [`World::run_until`].
+    /// Adds an invariant, which is checked after every turn of a node: for example,
+    /// that no two nodes hold the same lock. For what holds only in the end there is
+    /// [`World::run_until`].
     ///
-    /// An error, which says what is wrong, makes the world panic, as a broken promise of the library does: with the seed, the
-    /// time, the last lines of the trace, and how to replay it.
+    /// An error makes the world panic. The message has the error, the seed, the time,
+    /// the last lines of the trace and the command that replays it.
     ///
     /// ```
     /// use std::time::Duration;
     /// use peerloop::sim::World;
+    /// use peerloop::config::OnPanic;
     /// use peerloop::{Config, ConnId, Handler, Net};
     ///
-    /// struct Ledger {
+    /// struct Account {
     ///     balance: i64,
     /// }
     ///
-    /// impl Handler for Ledger {
+    /// impl Handler for Account {
     ///     fn on_message(&mut self, _: &mut Net, _: ConnId, message: &[u8]) {
     ///         self.balance += message.len() as i64;
     ///     }
     /// }
     ///
     /// let mut world = World::new(7);
-    /// let node = world.node(Config::default(), Ledger { balance: 0 });
+    /// let config = Config { on_panic: OnPanic::Unwind, ..Config::default() };
+    /// let node = world.node(config, Account { balance: 0 });
     /// world.always(move |world| match world.handler(node).balance {
     ///     0.. => Ok(()),
     ///     debt => Err(format!("{node:?} owes {debt}")),
@@ -89,10 +97,11 @@ impl World {
     /// world.run_for(Duration::from_secs(1));
     /// ```
     pub fn always(&mut self, check: impl FnMut(&mut Self) -> Result<(), String> + 'static) {
-        self.promises.push(Box::new(check));
+        self.invariants.push(Box::new(check));
     }
 
-    /// One turn of the node that is due next, if one is until then.
+    /// Runs the turn of the node that is due next. Returns false if none is due until
+    /// then.
     fn step(&mut self, until: Duration) -> bool {
         let Some(poller) = self.internet.lock().advance(until) else {
             return false;
@@ -101,7 +110,7 @@ impl World {
         true
     }
 
-    /// Gives a node that has not run yet its first turn, now.
+    /// Gives a node its first turn now, unless it has had it.
     pub(super) fn start(&mut self, index: usize) {
         let slot = &self.slots[index];
         if slot.node.as_ref().is_some_and(|node| !node.has_started()) {
@@ -115,16 +124,16 @@ impl World {
         let slot = &mut self.slots[index];
         let Some(node) = &mut slot.node else { return };
         match node.turn() {
-            // Whatever is still reported to it, it does not look at any more.
+            // It takes no turn for what is reported from now on.
             Ok(Turn::Stopped) => self.internet.lock().remove_poller(slot.poller),
-            Ok(Turn::Waiting | Turn::Busy) => self.plan(index),
+            Ok(Turn::Waiting | Turn::MoreWork) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }
         self.check(index);
-        self.check_promises();
+        self.check_invariants();
     }
 
-    /// Wants a node's next turn for when it is due.
+    /// Plans the next turn of a node.
     pub(super) fn plan(&mut self, index: usize) {
         let slot = &self.slots[index];
         let Some(node) = &slot.node else { return };
@@ -145,22 +154,22 @@ impl World {
         }
     }
 
-    /// Checks what the test has said that always holds.
-    fn check_promises(&mut self) {
-        let mut promises = std::mem::take(&mut self.promises);
-        for promise in &mut promises {
-            if let Err(violation) = promise(self) {
-                self.give_up("a promise was broken", &violation);
+    /// Checks what [`World::always`] has added.
+    fn check_invariants(&mut self) {
+        let mut invariants = std::mem::take(&mut self.invariants);
+        for invariant in &mut invariants {
+            if let Err(violation) = invariant(self) {
+                self.fail_with("an invariant is violated", &violation);
             }
         }
-        // Those that were added meanwhile come after them.
-        promises.append(&mut self.promises);
-        self.promises = promises;
+        // Those added meanwhile come after them.
+        invariants.append(&mut self.invariants);
+        self.invariants = invariants;
     }
 
     /// Compares both ends of every connection between two nodes.
     fn check_pairs(&mut self) {
-        let mut ends: BTreeMap<u64, (usize, Connection)> = BTreeMap::new();
+        let mut ends: BTreeMap<u64, (usize, CheckedConnection)> = BTreeMap::new();
         for (index, slot) in self.slots.iter().enumerate() {
             let connections = slot.node.iter().flat_map(|node| node.connections());
             ends.extend(connections.map(|it| (it.socket, (index, it))));
@@ -179,20 +188,20 @@ impl World {
     }
 
     fn fail(&self, index: usize, violation: &str) -> ! {
-        self.give_up(&format!("node n{index} broke a promise"), violation)
+        self.fail_with(&format!("node n{index} violates a guarantee"), violation)
     }
 
-    fn give_up(&self, what: &str, violation: &str) -> ! {
+    fn fail_with(&self, what: &str, violation: &str) -> ! {
         let (seed, now) = (self.seed, self.now());
         let tail = self.internet.lock().trace().tail(LINES);
         panic!(
             "{what}, with the seed {seed}, at {now:?}: {violation}\n\
-             The last that happened:\n{tail}To replay: {}",
+             The end of the trace:\n{tail}To replay: {}",
             replay(seed)
         );
     }
 
-    /// What every node is doing, and what happened last.
+    /// Describes every node, with the end of the trace.
     fn report(&self) -> String {
         let mut report = String::new();
         for (index, slot) in self.slots.iter().take(DESCRIBED).enumerate() {
@@ -202,31 +211,35 @@ impl World {
         }
         let others = self.slots.len().saturating_sub(DESCRIBED);
         if others > 0 {
-            let _ = writeln!(report, "  and {others} others");
+            let _ = writeln!(report, "  and {others} more nodes");
         }
         let tail = self.internet.lock().trace().tail(LINES);
-        let _ = write!(report, "The last that happened:\n{tail}");
+        let _ = write!(report, "The end of the trace:\n{tail}");
         report
     }
 }
 
-/// What is wrong about the way from one end to the other, if something is; `in_between` bytes are in the kernels, unless the
-/// connection is broken.
-fn compare(from: &Connection, to: &Connection, in_between: Option<usize>) -> Option<String> {
+/// Compares what one end has sent with what the other has received. `in_between` bytes
+/// are in the kernels, unless the connection is broken. Returns what is wrong.
+fn compare(
+    from: &CheckedConnection,
+    to: &CheckedConnection,
+    in_between: Option<usize>,
+) -> Option<String> {
     let (sent, received) = (from.traffic, to.traffic);
-    let framed = match (&from.framing, &to.framing) {
+    let is_framed_alike = match (&from.framing, &to.framing) {
         (Some(a), Some(b)) => a.frames_like(b),
         _ => false,
     };
-    let too_many = framed && received.messages_received > sent.messages_sent;
-    if received.bytes_received > sent.bytes_sent || too_many {
-        return Some(format!("{}: more arrived than was sent", from.conn));
+    let is_beyond = is_framed_alike && received.messages_received > sent.messages_sent;
+    if received.bytes_received > sent.bytes_sent || is_beyond {
+        return Some(format!("{}: more was received than sent", from.conn));
     }
-    let waiting = in_between.map(|bytes| from.queued + bytes + to.stashed);
-    let settled = from.is_open && to.is_open && waiting == Some(0);
-    let missing = received.bytes_received != sent.bytes_sent
-        || (framed && received.messages_received != sent.messages_sent);
-    (settled && missing).then(|| {
+    let waiting = in_between.map(|bytes| from.queued + bytes + to.partial);
+    let is_settled = from.is_open && to.is_open && waiting == Some(0);
+    let is_missing = received.bytes_received != sent.bytes_sent
+        || (is_framed_alike && received.messages_received != sent.messages_sent);
+    (is_settled && is_missing).then(|| {
         let (conn, sent, received) = (from.conn, sent.messages_sent, received.messages_received);
         format!("{conn}: {sent} messages sent and {received} received, with nothing in between")
     })

@@ -1,15 +1,18 @@
-//! Which seeds a test runs with.
+//! The seeds that a test runs with.
 
 use std::cell::Cell;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// The seeds for a test: from 0, `default` of them; as many as the environment variable `SEEDS` says, if it does; and just
-/// the one in `SEED`, if that is set.
+/// Returns the seeds for a test.
+///
+/// - With the environment variable `SEED`, that seed alone.
+/// - Otherwise with `SEEDS`, as many as it says, from 0 upwards.
+/// - Otherwise `default` of them, from 0 upwards.
 ///
 /// # Panics
 ///
-/// When one of the variables is set and no number.
+/// When one of the variables is set and is not a number.
 pub fn seeds(default: u64) -> Range<u64> {
     match (number("SEED"), number("SEEDS")) {
         (Some(seed), _) => seed..seed.saturating_add(1),
@@ -22,12 +25,15 @@ fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     match text.parse() {
         Ok(number) => Some(number),
-        Err(_) => panic!("{variable} is `{text}`, which is no number"),
+        Err(_) => panic!("{variable} is `{text}`, which is not a number"),
     }
 }
 
-/// Runs a test with each of [`seeds`]. When it panics, the seed is printed, with the command that runs this test with this
-/// seed alone. (A user's own features are not in it: add those that the test needs.)
+/// Runs a test with each of [`seeds`].
+///
+/// When it panics, the seed is printed with the command that runs the test with this
+/// seed alone. The command does not name the features of your own crate: add those
+/// that the test needs.
 ///
 /// ```
 /// use peerloop::sim;
@@ -47,20 +53,21 @@ pub fn for_each_seed(default: u64, mut test: impl FnMut(u64)) {
 }
 
 thread_local! {
-    /// The seed that [`for_each_seed`] runs the present test with.
+    /// The seed that [`for_each_seed`] runs the current test with.
     static RUNNING: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// How to run the present test again, for the message of a world with this seed. A test may have made the world with another
-/// seed than its own.
+/// Says how to run the current test again, for the message of a world with this
+/// seed. A test may make worlds with other seeds than its own.
 pub(super) fn replay(seed: u64) -> String {
     let seed = RUNNING.get().unwrap_or(seed);
     let thread = std::thread::current();
-    // The test harness gives each test a thread of its name, with its modules. A program, or a documentation test, has `main`.
+    // The test harness names the thread of a test like the test, with its modules.
+    // In a program or a documentation test it is `main`.
     let Some(test) = thread.name().filter(|name| *name != "main") else {
         return format!("run it again with SEED={seed} in the environment");
     };
-    // Cargo tells the tests that it runs which package they are of.
+    // Cargo sets this to the package of the test.
     let package = match std::env::var("CARGO_PKG_NAME") {
         Ok(name) if name == env!("CARGO_PKG_NAME") => format!(" -p {name} --all-features"),
         Ok(name) => format!(" -p {name}"),

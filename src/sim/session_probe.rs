@@ -1,4 +1,4 @@
-//! The session between a connection and the user's own: it lets everything pass, and tells what did.
+//! The session around the user's own: it passes everything on and counts it.
 
 use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -7,7 +7,7 @@ use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 use crate::sys::sim::{SharedInternet, SocketId};
 
-/// What the world hears of a session's bytes.
+/// Tells the delivery check of a connection what its session does.
 pub(super) struct SessionProbe {
     session: Box<dyn Session>,
     internet: SharedInternet,
@@ -27,37 +27,41 @@ impl SessionProbe {
         }
     }
 
-    /// Has the session say something.
-    fn hear<R>(
+    /// Counts the bytes that a call puts on the wire.
+    fn count_wire<R>(
         &mut self,
         wire: &mut Vec<u8>,
         call: impl FnOnce(&mut dyn Session, &mut Vec<u8>) -> R,
     ) -> R {
         let before = wire.len();
         let result = call(&mut *self.session, wire);
-        let said = wire.len().saturating_sub(before);
-        self.internet.lock().sealed(self.socket, 0, said);
+        let written = wire.len().saturating_sub(before);
+        self.internet.lock().sealed(self.socket, 0, written);
         result
     }
 }
 
 impl Session for SessionProbe {
     fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
-        let result = self.hear(wire, |session, wire| session.start(wire));
+        let result = self.count_wire(wire, |session, wire| session.start(wire));
         if result.is_ok() && self.session.stage() == Stage::Transparent {
             self.internet.lock().opened(self.socket, &[], true);
         }
         result
     }
 
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        output: &mut Output<'_>,
+    ) -> Result<usize, SessionError> {
         let (plaintext, wire) = (output.plaintext.len(), output.wire.len());
-        // What was appended before a panic is delivered, too.
+        // Bytes appended before a panic are delivered as well.
         let result = catch_unwind(AssertUnwindSafe(|| self.session.receive(bytes, output)));
-        let said = output.wire.len().saturating_sub(wire);
+        let written = output.wire.len().saturating_sub(wire);
         let opened = output.plaintext.get(plaintext..).unwrap_or_default();
         let mut internet = self.internet.lock();
-        internet.sealed(self.socket, 0, said);
+        internet.sealed(self.socket, 0, written);
         internet.opened(self.socket, opened, false);
         let result = result.unwrap_or_else(|panic| {
             drop(internet);
@@ -75,14 +79,14 @@ impl Session for SessionProbe {
     }
 
     fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
-        self.hear(wire, |session, wire| session.seal(plaintext, wire))?;
+        self.count_wire(wire, |session, wire| session.seal(plaintext, wire))?;
         let len = plaintext.iter().map(|part| part.len()).sum();
         self.internet.lock().sealed(self.socket, len, 0);
         Ok(())
     }
 
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
-        self.hear(wire, |session, wire| session.goodbye(wire));
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
+        self.count_wire(wire, |session, wire| session.close_notify(wire));
     }
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {

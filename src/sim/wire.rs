@@ -1,4 +1,4 @@
-//! Scripted peers: ends of connections that no node has.
+//! Scripted peers: ends of connections without a node.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -6,8 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::World;
 use crate::sys::sim::SocketId;
 
-/// A scripted peer's end of a connection: it writes what the script says, when it says so, and no framing or handler is
-/// between. For peers that misbehave. As an address it is that of its host, of which it is the only inhabitant.
+/// A connection of a scripted peer: the test reads and writes its bytes, without a
+/// handler or framing in between. It stands for peers that misbehave.
+///
+/// Every scripted peer has a separate host, and converts to its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wire {
     id: SocketId,
@@ -20,7 +22,8 @@ impl From<Wire> for IpAddr {
     }
 }
 
-/// A scripted peer's listener. It accepts when the script says so.
+/// A listener of a scripted peer. It accepts when the test calls
+/// [`World::accept_wire`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WireListener {
     id: u64,
@@ -28,7 +31,7 @@ pub struct WireListener {
 }
 
 impl WireListener {
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -48,50 +51,56 @@ impl World {
         ip
     }
 
-    /// Dials an address as a scripted peer, from a host of its own (10.128.0.1 and upwards).
+    /// Connects to an address as a scripted peer, from a new host (10.128.0.1 and
+    /// upwards).
     ///
     /// # Errors
     ///
-    /// - `NetworkUnreachable` when it is an IPv6 address.
+    /// - `NetworkUnreachable` for an IPv6 address.
     pub fn wire(&mut self, addr: SocketAddr) -> io::Result<Wire> {
         let ip = self.wire_host();
         let id = self.internet.lock().connect_wire(ip, addr)?;
         Ok(Wire { id, ip })
     }
 
-    /// Listens as a scripted peer, on a host of its own; of those who dial, `backlog` and one may wait.
+    /// Listens as a scripted peer, on a new host. Up to `backlog + 1` connections wait
+    /// to be accepted.
     pub fn wire_listener(&mut self, backlog: u32) -> WireListener {
         let addr = SocketAddr::new(self.wire_host(), 7000);
         let id = self.internet.lock().listen_wire(addr, backlog);
-        // The host is new, so the port is free and the address its own.
-        let id = id.expect("a new host lets anybody listen");
+        // The host is new, so the port is free and the address is local.
+        let id = id.expect("the port of a new host is free");
         WireListener { id, addr }
     }
 
-    /// Accepts the first of those who wait at a scripted peer's listener.
+    /// Accepts the oldest connection that waits at the listener of a scripted peer.
     pub fn accept_wire(&mut self, listener: WireListener) -> Option<Wire> {
         let (id, _) = self.internet.lock().accept_wire(listener.id)?;
         let ip = listener.addr.ip();
         Some(Wire { id, ip })
     }
 
-    /// Whether a scripted peer's connection is established and not broken.
+    /// Returns whether the connection of a scripted peer is established and not
+    /// broken.
     pub fn is_wire_connected(&self, wire: Wire) -> bool {
         self.internet.lock().is_wire_established(wire.id)
     }
 
-    /// Writes to a scripted peer's connection; how much the kernel took.
+    /// Writes to the connection of a scripted peer. Returns how many bytes the kernel
+    /// took.
     ///
     /// # Errors
     ///
-    /// - `WouldBlock` when it has no room, or the connection is not established yet;
-    /// - `ConnectionReset` or `BrokenPipe` when it is broken, or its sending half ended;
+    /// - `WouldBlock` when there is no room, or the connection is not established yet;
+    /// - `ConnectionReset` or `BrokenPipe` when the connection is broken, or after
+    ///   [`World::shutdown_wire`];
     /// - `NotConnected` after [`World::close_wire`].
     pub fn write_wire(&mut self, wire: Wire, bytes: &[u8]) -> io::Result<usize> {
         self.internet.lock().write_wire(wire.id, bytes)
     }
 
-    /// Appends all that has arrived at a scripted peer; whether the stream ended after it.
+    /// Appends all bytes that have arrived at a scripted peer to `into`. Returns
+    /// whether the stream ended after them.
     ///
     /// # Errors
     ///
@@ -101,22 +110,22 @@ impl World {
         self.internet.lock().read_wire(wire.id, into)
     }
 
-    /// Ends a scripted peer's sending half (FIN).
+    /// Closes the sending side of a scripted peer (FIN).
     ///
     /// # Errors
     ///
-    /// - `NotConnected` when it is not established.
-    pub fn finish_wire(&mut self, wire: Wire) -> io::Result<()> {
-        self.internet.lock().finish_wire(wire.id)
+    /// - `NotConnected` when the connection is not established.
+    pub fn shutdown_wire(&mut self, wire: Wire) -> io::Result<()> {
+        self.internet.lock().shutdown_wire(wire.id)
     }
 
-    /// Closes a scripted peer's connection, as a process does that comes to its end: FIN after what was written, or RST
-    /// if something was not read.
+    /// Closes the connection of a scripted peer, like the end of its process: FIN
+    /// follows what was written, or RST if something was not read.
     pub fn close_wire(&mut self, wire: Wire) {
         self.internet.lock().close_wire(wire.id, false);
     }
 
-    /// Resets a scripted peer's connection (RST). What was written and not sent is lost.
+    /// Resets the connection of a scripted peer (RST). Unsent bytes are lost.
     pub fn reset_wire(&mut self, wire: Wire) {
         self.internet.lock().close_wire(wire.id, true);
     }

@@ -1,11 +1,11 @@
-//! A world: its nodes, and what is done to them.
+//! A world and its nodes.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::hosted::Hosted;
+use super::any_node::AnyNode;
 use super::node_id::NodeId;
 use super::observer::Observer;
 use crate::config::Config;
@@ -13,38 +13,39 @@ use crate::handler::Handler;
 use crate::net::Net;
 use crate::node::Node;
 use crate::sys::Poller;
-use crate::sys::sim::{self, Faults, Happened, Random, SharedInternet, Trace};
+use crate::sys::sim::{self, FaultCounts, Faults, Random, SharedInternet, Trace};
 
-/// A network of nodes in this thread, on a clock of its own; see [`sim`](super).
+/// A simulated network of nodes, which runs in this thread on a virtual clock; see
+/// [`sim`](super).
 ///
-/// Time goes on only in [`World::run_for`] and [`World::run_until`].
+/// The clock moves in [`World::run_for`] and [`World::run_until`] only.
 pub struct World {
     pub(super) seed: u64,
     pub(super) internet: SharedInternet,
     pub(super) slots: Vec<Slot>,
-    /// By poller, whose it is.
+    /// The node of each poller.
     pub(super) by_poller: Vec<usize>,
-    /// Scripted peers so far.
+    /// The number of scripted peers so far.
     pub(super) wires: u32,
     pub(super) steps: u64,
-    /// What always has to hold, as the test says.
-    pub(super) promises: Vec<Promise>,
+    /// What [`World::always`] has added.
+    pub(super) invariants: Vec<Invariant>,
 }
 
 /// See [`World::always`].
-pub(super) type Promise = Box<dyn FnMut(&mut World) -> Result<(), String>>;
+pub(super) type Invariant = Box<dyn FnMut(&mut World) -> Result<(), String>>;
 
-/// A node's place, whether it runs or has crashed.
+/// A node that runs or has crashed.
 pub(super) struct Slot {
     pub(super) ip: IpAddr,
     config: Config,
     pub(super) poller: usize,
-    pub(super) node: Option<Box<dyn Hosted>>,
+    pub(super) node: Option<Box<dyn AnyNode>>,
 }
 
 impl World {
-    /// A world without nodes, in which everything that is left to chance is drawn from `seed`. Its faults are
-    /// [`Faults::drawn`].
+    /// Creates a world without nodes. All that is left to chance is drawn from `seed`,
+    /// and its faults are [`Faults::drawn`].
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -53,20 +54,21 @@ impl World {
             by_poller: Vec::new(),
             wires: 0,
             steps: 0,
-            promises: Vec::new(),
+            invariants: Vec::new(),
         }
     }
 
-    /// The seed that it was made with.
+    /// Returns the seed of the world.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// Adds a node on a host of its own: 10.0.0.1, and so on upwards. A name that is empty becomes `n` with its number.
+    /// Adds a node on a new host: 10.0.0.1, then 10.0.0.2 and so on. If
+    /// [`Config::name`] is empty, the name is `n` and the number of the node.
     ///
     /// # Panics
     ///
-    /// When [`Config::validate`] would refuse the configuration.
+    /// When [`Config::validate`] returns an error.
     pub fn node<H: Handler + 'static>(&mut self, config: Config, handler: H) -> NodeId<H> {
         let mut ip = 0x0a00_0001 + self.slots.len() as u32;
         while self
@@ -79,11 +81,11 @@ impl World {
         self.node_at(Ipv4Addr::from_bits(ip).into(), config, handler)
     }
 
-    /// Adds a node on the host with this address. Several nodes on one host share its ports.
+    /// Adds a node on the host with this address. Nodes on one host share its ports.
     ///
     /// # Panics
     ///
-    /// When [`Config::validate`] would refuse the configuration.
+    /// When [`Config::validate`] returns an error.
     pub fn node_at<H: Handler + 'static>(
         &mut self,
         ip: IpAddr,
@@ -111,7 +113,7 @@ impl World {
         ip: IpAddr,
         config: &Config,
         handler: H,
-    ) -> (usize, Box<dyn Hosted>) {
+    ) -> (usize, Box<dyn AnyNode>) {
         let poller = sim::SimPoller::new(&self.internet, ip, index);
         let number = poller.index();
         self.by_poller.push(index);
@@ -122,20 +124,23 @@ impl World {
         }
     }
 
-    /// The address of a node's host.
+    /// Returns the address of a node's host.
     pub fn ip<H>(&self, node: NodeId<H>) -> IpAddr {
         node.ip
     }
 
-    /// The address under which others reach a node: its host's, with the port of its first listener. A node that does not listen
-    /// and has not had its first turn yet is given it now, without waiting for time to go on, so that one that listens in
-    /// [`Handler::on_start`] can be asked at once.
+    /// Returns the address under which others reach a node: that of its host, with
+    /// the port of its first listener.
+    ///
+    /// If the node does not listen and has not had its first turn, it gets that turn
+    /// now, without a change of the clock. So a node that listens in
+    /// [`Handler::on_start`] has an address at once.
     ///
     /// # Panics
     ///
-    /// When the node does not listen even so, or has crashed.
+    /// When the node does not listen, or has crashed.
     pub fn addr<H: Handler + 'static>(&mut self, node: NodeId<H>) -> SocketAddr {
-        let first = |_: &mut H, net: &mut Net| net.listeners().next();
+        let first = |_: &mut H, net: &mut Net| Some(net.listeners().next()?.addr);
         let mut listener = self.with(node, first);
         if listener.is_none() {
             self.start(node.index);
@@ -151,14 +156,17 @@ impl World {
         }
     }
 
-    /// Whether a node runs: it was not crashed, or was restarted since.
+    /// Returns whether a node runs: it has not crashed, or was restarted since.
     pub fn is_up<H>(&self, node: NodeId<H>) -> bool {
         self.slots[node.index].node.is_some()
     }
 
-    /// Does something with a node between its turns, as a program does through [`Node::net`](crate::Node::net) and
-    /// [`Node::handler_mut`](crate::Node::handler_mut). The node's next turn is planned anew, so this changes the run; to look
-    /// only, there are [`World::handler`] and [`World::net`].
+    /// Calls a function with a node between two turns, as a program does with
+    /// [`Node::net`](crate::Node::net) and
+    /// [`Node::handler_mut`](crate::Node::handler_mut).
+    ///
+    /// The next turn of the node is planned anew, which changes the run. To look at a
+    /// node, use [`World::handler`] and [`World::net`].
     ///
     /// # Panics
     ///
@@ -174,8 +182,9 @@ impl World {
         result
     }
 
-    /// Has a node's loop call a function, as another thread does through [`Handle::post`](crate::Handle::post): the loop is woken,
-    /// maybe late.
+    /// Makes the loop of a node call a function, as another thread does with
+    /// [`Handle::post`](crate::Handle::post). The wake of the loop may be delayed; see
+    /// [`Faults::delayed_wake`].
     ///
     /// # Errors
     ///
@@ -203,9 +212,11 @@ impl World {
         }
     }
 
-    /// Crashes a node: it is gone, without a callback. What others hear of it is drawn from the seed: its kernel ends its
-    /// connections properly, or resets them, or its machine has lost its power and says nothing at all. Its handler is given
-    /// back, for what it had on disk.
+    /// Crashes a node, without a callback. Returns its handler, for the state that was
+    /// on disk.
+    ///
+    /// The seed decides what the peers see. The kernel closes the connections, or
+    /// resets them, or the machine loses its power and sends nothing.
     ///
     /// # Panics
     ///
@@ -220,8 +231,7 @@ impl World {
         let is_alone = neighbours.count() == 1;
         let mut internet = self.internet.lock();
         let how = internet.draw_crash(is_alone);
-        internet.count_crash();
-        internet.note(sim::Who::Node(poller), "crash", 0, how as u64);
+        internet.note(sim::Actor::Node(poller), "crash", 0, how as u64);
         internet.crash(poller, ip, how);
         drop(internet);
         match hosted.into_any().downcast::<Node<Observer<H>>>() {
@@ -230,8 +240,8 @@ impl World {
         }
     }
 
-    /// Starts a crashed node again: the same address and configuration, nothing of its former connections, and
-    /// [`Handler::on_start`] to listen in.
+    /// Starts a crashed node again, with the same address and configuration and none
+    /// of its connections. [`Handler::on_start`] is called anew.
     ///
     /// # Panics
     ///
@@ -246,37 +256,37 @@ impl World {
         self.plan(node.index);
     }
 
-    /// Changes what the system and the network do to the nodes, from now on.
+    /// Sets the faults from now on.
     pub fn faults(&mut self, faults: Faults) {
         *self.internet.lock().faults_mut() = faults;
     }
 
-    /// What has happened so far.
-    pub fn happened(&self) -> Happened {
-        self.internet.lock().happened()
+    /// Returns how often each fault has happened so far.
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.internet.lock().counts()
     }
 
-    /// The virtual time since the world was made.
+    /// Returns the virtual time since the creation of the world.
     pub fn now(&self) -> Duration {
         self.internet.lock().now()
     }
 
-    /// Turns of nodes so far.
+    /// Returns the number of turns of all nodes so far.
     pub fn steps(&self) -> u64 {
         self.steps
     }
 
-    /// A generator for the test's own decisions, drawn from the seed too.
+    /// Returns a generator for the decisions of the test, seeded from the world.
     pub fn random(&mut self) -> Random {
         Random::new(self.internet.lock().random().next_u64())
     }
 
-    /// What happened so far; see [`World::keep_trace`].
+    /// Returns the trace so far; see [`World::keep_trace`].
     pub fn trace(&self) -> Trace {
         self.internet.lock().trace().clone()
     }
 
-    /// Keeps all lines of the trace from now on, not only the last few.
+    /// Keeps all lines of the trace from now on, instead of the last ones only.
     pub fn keep_trace(&mut self) {
         self.internet.lock().trace_mut().keep_all();
     }

@@ -1,23 +1,24 @@
-//! A listener, in whichever world.
+//! Listeners of both backends.
 
 use std::io;
 use std::net::SocketAddr;
 
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{Stream, os};
+use super::{Stream, dispatch, from_backends, os};
 
-/// What an error of `accept` speaks of.
+/// The cause of an error of `accept`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AcceptError {
-    /// Nobody waits.
+    /// No connection is waiting.
     Empty,
-    /// The connection that was to be accepted is gone, or its network is: the next call is worth making. Linux hands
-    /// out the pending network errors of the new socket here (accept(2)).
+    /// The connection that was to be accepted, or its network. The next call may
+    /// succeed. Linux returns pending network errors of the new socket here
+    /// (accept(2)).
     OneConnection,
-    /// The process, or the system, has no descriptor left.
+    /// The process or the system has no file descriptor left.
     NoDescriptor,
-    /// Anything else; memory, for instance.
+    /// Anything else, such as no memory.
     Other,
 }
 
@@ -29,10 +30,12 @@ pub(crate) enum Listener {
     Sim(sim::SimListener),
 }
 
+from_backends!(Listener: os::OsListener, sim::SimListener);
+
 impl Listener {
-    /// The number of a simulated one.
+    /// The number of a simulated listener.
     #[cfg(feature = "sim")]
-    pub(crate) fn sim_id(&self) -> Option<u64> {
+    pub(crate) fn sim_id(&self) -> Option<sim::SocketId> {
         match self {
             Self::Os(_) => None,
             Self::Sim(listener) => Some(listener.id()),
@@ -40,33 +43,31 @@ impl Listener {
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Os(listener) => listener.local_addr(),
-            #[cfg(feature = "sim")]
-            Self::Sim(listener) => listener.local_addr(),
-        }
+        dispatch!(self, listener => listener.local_addr())
+    }
+
+    /// Returns whether the options of an accepted connection are set already.
+    #[inline]
+    pub(crate) fn passes_options_on(&self) -> bool {
+        dispatch!(self, listener => listener.passes_options_on())
     }
 
     #[inline]
     pub(crate) fn accept(&self) -> io::Result<(Stream, SocketAddr)> {
-        match self {
-            Self::Os(listener) => listener
-                .accept()
-                .map(|(stream, addr)| (Stream::Os(stream), addr)),
-            #[cfg(feature = "sim")]
-            Self::Sim(listener) => listener
-                .accept()
-                .map(|(stream, addr)| (Stream::Sim(stream), addr)),
-        }
+        dispatch!(self, listener => {
+            let (stream, addr) = listener.accept()?;
+            Ok((stream.into(), addr))
+        })
     }
 
-    /// What an error of [`Listener::accept`] speaks of.
+    /// Returns the cause of an error of [`Listener::accept`].
     pub(crate) fn classify(error: &io::Error) -> AcceptError {
         os::OsListener::classify(error)
     }
 }
 
-/// A descriptor kept for the time when there is no other: with it, those who wait to be accepted can be told no.
+/// A file descriptor kept in reserve. When no other is left, waiting connections
+/// are accepted with it and closed, so that their peers are not left waiting.
 #[derive(Debug)]
 pub(crate) enum Reserve {
     Os(os::OsReserve),
@@ -74,24 +75,17 @@ pub(crate) enum Reserve {
     Sim(sim::SimReserve),
 }
 
+from_backends!(Reserve: os::OsReserve, sim::SimReserve);
+
 impl Reserve {
-    /// Takes a descriptor, if there is none in reserve.
+    /// Takes a descriptor unless there is one in reserve.
     pub(crate) fn fill(&mut self) {
-        match self {
-            Self::Os(reserve) => reserve.fill(),
-            #[cfg(feature = "sim")]
-            Self::Sim(_) => {}
-        }
+        dispatch!(self, reserve => reserve.fill());
     }
 
-    /// Accepts and closes up to `max` connections with the descriptor in reserve; how many.
-    pub(crate) fn shed(&mut self, listener: &Listener, max: usize) -> usize {
-        match (self, listener) {
-            (Self::Os(reserve), Listener::Os(listener)) => reserve.shed(listener, max),
-            #[cfg(feature = "sim")]
-            (Self::Sim(reserve), Listener::Sim(listener)) => reserve.shed(listener, max),
-            #[cfg(feature = "sim")]
-            _ => unreachable!("what belongs to one world is not given to another"),
-        }
+    /// Accepts and closes up to `max` connections with the descriptor in reserve.
+    /// Returns how many.
+    pub(crate) fn close_waiting(&mut self, listener: &Listener, max: usize) -> usize {
+        dispatch!(self, listener as Listener; (it, listener) => it.close_waiting(listener, max))
     }
 }

@@ -1,9 +1,12 @@
-//! The only place that knows mio and socket2. Everything above asks for readiness, bytes and the time here.
+//! Sockets, readiness and the clock. No other module calls mio or socket2.
 //!
-//! Each type is an enum over the worlds that there are, and its calls go straight through. Whatever makes something new
-//! is a call of the [`Registrar`], which knows the world that it belongs to; so nothing above this floor asks which
-//! one it lives in.
+//! There are two backends: [`os`] calls the operating system, and `sim`, with the
+//! feature of that name, a simulated kernel. Each type here is an enum over the
+//! two, which passes its calls on. New sockets come from a [`Registrar`], which
+//! knows its backend, so that no code outside this module asks which one it runs
+//! on.
 
+mod dispatch;
 mod listener;
 mod os;
 mod poller;
@@ -13,6 +16,7 @@ pub(crate) mod sim;
 mod stream;
 mod wake_list;
 
+use dispatch::{dispatch, from_backends};
 pub(crate) use listener::{AcceptError, Listener, Reserve};
 pub(crate) use os::SocketOptions;
 pub(crate) use poller::Poller;
@@ -20,16 +24,17 @@ pub(crate) use registrar::{Registrar, Wake};
 pub(crate) use stream::Stream;
 pub(crate) use wake_list::WakeList;
 
-/// Events taken from the system at once. What does not fit stays there and is reported by the next wait.
+/// Events taken from the system in one call. The system keeps the others and
+/// reports them in the next one.
 const EVENTS_MAX: usize = 1024;
 
-/// What the poller reports about one key. Hints, all of them: any may be spurious.
+/// An event of the poller for one token. Each flag is a hint and may be spurious.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Readiness {
     pub(crate) token: usize,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer has ended its side, or the connection is gone: reading on to the end is needed even after a short
-    /// read, since no further edge will come.
+    /// The peer closed its sending side, or the connection is broken. No further
+    /// event follows, so the socket is read to its end even after a short read.
     pub(crate) finished: bool,
 }

@@ -1,11 +1,11 @@
-//! Waiting, in whichever world.
+//! Pollers of both backends.
 
 use std::io;
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{EVENTS_MAX, Readiness, Registrar, os};
+use super::{EVENTS_MAX, Readiness, Registrar, dispatch, os};
 
 /// Waits for readiness, and has the clock.
 #[derive(Debug)]
@@ -16,53 +16,48 @@ pub(crate) enum Poller {
 }
 
 impl Poller {
-    /// A poller of the operating system that spins for as long as `busy_poll` says before it sleeps.
+    /// A poller of the operating system. It polls without sleeping for as long as
+    /// `busy_poll` says before it sleeps.
     pub(crate) fn new(busy_poll: Option<Duration>) -> io::Result<Self> {
         os::OsPoller::new(busy_poll).map(Self::Os)
     }
 
     pub(crate) fn registrar(&self) -> Registrar {
-        match self {
-            Self::Os(poller) => Registrar::Os(poller.registrar().clone()),
-            #[cfg(feature = "sim")]
-            Self::Sim(poller) => Registrar::Sim(poller.registrar().clone()),
-        }
+        dispatch!(self, poller => poller.registrar().clone().into())
     }
 
-    /// Waits until something is ready, the timeout is over or the deadline has come, and hands out all that is ready.
-    /// An interrupted wait is one without events.
+    /// Waits until a socket is ready, `timeout` is over or `deadline` has come, and
+    /// passes every event to `on_ready`. An interrupted wait has no events.
     ///
-    /// The system tells so much at a time; it is asked again for as long as there may be more, so that nobody is judged
-    /// by what a deadline says while what it sent is waiting. Each of the `sockets` is told of once, but for those to
-    /// which something happens meanwhile: that bounds how often.
+    /// The system returns up to [`EVENTS_MAX`] events in one call. It is asked again
+    /// while there may be more, so that no timeout is acted on while bytes of that
+    /// connection are waiting. Each of the `sockets` is reported once, unless new
+    /// events arrive meanwhile; that bounds the number of calls.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         deadline: Option<Instant>,
         sockets: usize,
-        mut note: impl FnMut(Readiness),
+        mut on_ready: impl FnMut(Readiness),
     ) -> io::Result<()> {
         self.wait_once(timeout, deadline)?;
-        self.for_each_ready(&mut note);
+        self.for_each_ready(&mut on_ready);
         for _ in 0..sockets / EVENTS_MAX {
             if !self.is_full() {
                 break;
             }
             self.wait_once(Some(Duration::ZERO), None)?;
-            self.for_each_ready(&mut note);
+            self.for_each_ready(&mut on_ready);
         }
         Ok(())
     }
 
-    /// Whether the last wait brought as much as one can, so that there may be more: the next one must not sleep, nor
-    /// may a foreign loop, for which no further edge comes.
+    /// Returns whether the last wait brought as many events as one can, so that
+    /// there may be more. Then the next wait must not sleep, nor may the loop of
+    /// another library, for which no further edge comes.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
-        match self {
-            Self::Os(poller) => poller.is_full(),
-            #[cfg(feature = "sim")]
-            Self::Sim(poller) => poller.is_full(),
-        }
+        dispatch!(self, poller => poller.is_full())
     }
 
     #[inline]
@@ -71,41 +66,26 @@ impl Poller {
         timeout: Option<Duration>,
         deadline: Option<Instant>,
     ) -> io::Result<()> {
-        match self {
-            Self::Os(poller) => poller.wait(timeout, deadline),
-            #[cfg(feature = "sim")]
-            Self::Sim(poller) => {
-                poller.wait();
-                Ok(())
-            }
-        }
+        dispatch!(self, poller => poller.wait(timeout, deadline))
     }
 
-    /// Hands out what the last wait brought.
+    /// Passes on the events of the last wait.
     #[inline]
-    fn for_each_ready(&self, note: impl FnMut(Readiness)) {
-        match self {
-            Self::Os(poller) => poller.ready().for_each(note),
-            #[cfg(feature = "sim")]
-            Self::Sim(poller) => poller.ready().for_each(note),
-        }
+    fn for_each_ready(&self, on_ready: impl FnMut(Readiness)) {
+        dispatch!(self, poller => poller.ready().for_each(on_ready));
     }
 
     #[inline]
     pub(crate) fn now(&self) -> Instant {
-        match self {
-            Self::Os(poller) => poller.now(),
-            #[cfg(feature = "sim")]
-            Self::Sim(poller) => poller.now(),
-        }
+        dispatch!(self, poller => poller.now())
     }
 
-    #[cfg(unix)]
+    #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
     pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         match self {
             Self::Os(poller) => poller.as_fd(),
             #[cfg(feature = "sim")]
-            Self::Sim(_) => unreachable!("a world keeps its nodes, and asks none for a descriptor"),
+            Self::Sim(_) => unreachable!("a world asks none of its nodes for a descriptor"),
         }
     }
 }

@@ -1,17 +1,16 @@
-//! Making and registering what belongs to a world.
+//! Makes and registers sockets of both backends.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use socket2::Socket;
-
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{Listener, Reserve, SocketOptions, Stream, WakeList, os};
+use super::{Listener, Reserve, SocketOptions, Stream, WakeList, dispatch, from_backends, os};
 use crate::config::ListenOptions;
 
-/// Where sockets are made and registered. Always for reading and writing at once.
+/// Makes sockets and registers them with a poller, for reading and writing at
+/// once.
 #[derive(Clone, Debug)]
 pub(crate) enum Registrar {
     Os(os::OsRegistrar),
@@ -19,23 +18,23 @@ pub(crate) enum Registrar {
     Sim(sim::SimRegistrar),
 }
 
+from_backends!(Registrar: os::OsRegistrar, sim::SimRegistrar);
+
 impl Registrar {
-    /// Begins to connect. The outcome follows as writability; see [`Stream::connected`].
+    /// Begins to connect. The outcome follows as writability; see
+    /// [`Stream::connected`].
     #[inline]
     pub(crate) fn connect(
         &self,
         addr: SocketAddr,
-        socket: Option<Socket>,
+        socket: Option<std::net::TcpStream>,
         source: Option<SocketAddr>,
         options: &SocketOptions,
     ) -> io::Result<Stream> {
         match self {
             Self::Os(_) => os::OsStream::connect(addr, socket, source, options).map(Stream::Os),
             #[cfg(feature = "sim")]
-            Self::Sim(_) if socket.is_some() => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                "a simulated node has no use for a socket of the system",
-            )),
+            Self::Sim(_) if socket.is_some() => Err(unsupported()),
             #[cfg(feature = "sim")]
             Self::Sim(registrar) => registrar.connect(addr, source, options).map(Stream::Sim),
         }
@@ -55,96 +54,87 @@ impl Registrar {
         }
     }
 
-    /// A reserve that is empty yet.
-    pub(crate) fn reserve(&self) -> Reserve {
+    /// Takes over a connected stream; it and the address of its other end.
+    pub(crate) fn adopt(
+        &self,
+        stream: std::net::TcpStream,
+        sockets: &SocketOptions,
+    ) -> io::Result<(Stream, SocketAddr)> {
         match self {
-            Self::Os(_) => Reserve::Os(os::OsReserve::default()),
+            Self::Os(_) => {
+                let (stream, addr) = os::OsStream::adopt(stream, sockets)?;
+                Ok((Stream::Os(stream), addr))
+            }
             #[cfg(feature = "sim")]
-            Self::Sim(_) => Reserve::Sim(sim::SimReserve),
+            Self::Sim(_) => Err(unsupported()),
         }
     }
 
-    /// The clock of the loop, for those who measure; handlers see it once a turn.
+    /// Takes over a listening socket.
+    pub(crate) fn adopt_listener(&self, listener: std::net::TcpListener) -> io::Result<Listener> {
+        match self {
+            Self::Os(_) => os::OsListener::adopt(listener).map(Listener::Os),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
+    }
+
+    /// A reserve that is empty yet.
+    pub(crate) fn reserve(&self) -> Reserve {
+        match self {
+            Self::Os(_) => os::OsReserve::default().into(),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => sim::SimReserve.into(),
+        }
+    }
+
+    /// The clock of the loop, for measurements. Handlers see it once a turn.
     #[inline]
     pub(crate) fn now(&self) -> Instant {
-        match self {
-            Self::Os(registrar) => registrar.now(),
-            #[cfg(feature = "sim")]
-            Self::Sim(registrar) => registrar.now(),
-        }
+        dispatch!(self, registrar => registrar.now())
     }
 
     #[inline]
     pub(crate) fn add_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
-        match (self, stream) {
-            (Self::Os(registrar), Stream::Os(stream)) => registrar.add_stream(stream, token),
-            #[cfg(feature = "sim")]
-            (Self::Sim(registrar), Stream::Sim(stream)) => registrar.add_stream(stream, token),
-            #[cfg(feature = "sim")]
-            _ => unreachable!("what belongs to one world is not given to another"),
-        }
+        dispatch!(self, stream as Stream; (it, stream) => it.add_stream(stream, token))
     }
 
     #[inline]
     pub(crate) fn remove_stream(&self, stream: &mut Stream) -> io::Result<()> {
-        match (self, stream) {
-            (Self::Os(registrar), Stream::Os(stream)) => registrar.remove_stream(stream),
-            #[cfg(feature = "sim")]
-            (Self::Sim(registrar), Stream::Sim(stream)) => {
-                registrar.remove_stream(stream);
-                Ok(())
-            }
-            #[cfg(feature = "sim")]
-            _ => unreachable!("what belongs to one world is not given to another"),
-        }
+        dispatch!(self, stream as Stream; (it, stream) => it.remove_stream(stream))
     }
 
     #[inline]
     pub(crate) fn add_listener(&self, listener: &mut Listener, token: usize) -> io::Result<()> {
-        match (self, listener) {
-            (Self::Os(registrar), Listener::Os(listener)) => {
-                registrar.add_listener(listener, token)
-            }
-            #[cfg(feature = "sim")]
-            (Self::Sim(registrar), Listener::Sim(listener)) => {
-                registrar.add_listener(listener, token);
-                Ok(())
-            }
-            #[cfg(feature = "sim")]
-            _ => unreachable!("what belongs to one world is not given to another"),
-        }
+        dispatch!(self, listener as Listener; (it, listener) => it.add_listener(listener, token))
     }
 
     #[inline]
     pub(crate) fn remove_listener(&self, listener: &mut Listener) -> io::Result<()> {
-        match (self, listener) {
-            (Self::Os(registrar), Listener::Os(listener)) => registrar.remove_listener(listener),
-            #[cfg(feature = "sim")]
-            (Self::Sim(registrar), Listener::Sim(listener)) => {
-                registrar.remove_listener(listener);
-                Ok(())
-            }
-            #[cfg(feature = "sim")]
-            _ => unreachable!("what belongs to one world is not given to another"),
-        }
+        dispatch!(self, listener as Listener; (it, listener) => it.remove_listener(listener))
     }
 
-    /// The same poll, for the member of a group with this lane.
+    /// The same poll, for the member of a group with this tag.
     pub(crate) fn with_member_tag(&self, member_tag: usize) -> Self {
         match self {
-            Self::Os(registrar) => Self::Os(registrar.with_member_tag(member_tag)),
+            Self::Os(registrar) => registrar.with_member_tag(member_tag).into(),
             #[cfg(feature = "sim")]
-            Self::Sim(_) => unreachable!("simulated nodes make no group"),
+            Self::Sim(_) => unreachable!("simulated nodes form no group"),
         }
     }
 
     pub(crate) fn waker(&self, token: usize) -> io::Result<Wake> {
-        match self {
-            Self::Os(registrar) => registrar.waker(token).map(Wake::Os),
-            #[cfg(feature = "sim")]
-            Self::Sim(registrar) => Ok(Wake::Sim(registrar.waker(token))),
-        }
+        dispatch!(self, registrar => registrar.waker(token).map(Wake::from))
     }
+}
+
+/// A simulated node cannot use a socket of the operating system.
+#[cfg(feature = "sim")]
+fn unsupported() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "a simulated node has no sockets of the operating system",
+    )
 }
 
 /// Ends another thread's wait.
@@ -155,25 +145,20 @@ pub(crate) enum Wake {
     Sim(sim::SimWake),
 }
 
+from_backends!(Wake: os::OsWake, sim::SimWake);
+
 impl Wake {
     #[inline]
     pub(crate) fn wake(&self) -> io::Result<()> {
-        match self {
-            Self::Os(wake) => wake.wake(),
-            #[cfg(feature = "sim")]
-            Self::Sim(wake) => {
-                wake.wake();
-                Ok(())
-            }
-        }
+        dispatch!(self, wake => wake.wake())
     }
 
     /// The same waker, for a member of a group.
-    pub(crate) fn on_behalf_of(&self, member: usize, wake_list: WakeList) -> Self {
+    pub(crate) fn for_member(&self, member: usize, wake_list: WakeList) -> Self {
         match self {
-            Self::Os(wake) => Self::Os(wake.on_behalf_of(member, wake_list)),
+            Self::Os(wake) => wake.for_member(member, wake_list).into(),
             #[cfg(feature = "sim")]
-            Self::Sim(_) => unreachable!("simulated nodes make no group"),
+            Self::Sim(_) => unreachable!("simulated nodes form no group"),
         }
     }
 }

@@ -1,13 +1,13 @@
-//! A connection, in whichever world.
+//! TCP streams of both backends.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{SocketOptions, os};
+use super::{SocketOptions, dispatch, from_backends, os};
 
-/// A non-blocking TCP connection.
+/// A non-blocking TCP stream.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Os(os::OsStream),
@@ -15,8 +15,10 @@ pub(crate) enum Stream {
     Sim(sim::SimStream),
 }
 
+from_backends!(Stream: os::OsStream, sim::SimStream);
+
 impl Stream {
-    /// The number of a simulated one.
+    /// The number of a simulated socket.
     #[cfg(feature = "sim")]
     pub(crate) fn sim_id(&self) -> Option<sim::SocketId> {
         match self {
@@ -25,101 +27,93 @@ impl Stream {
         }
     }
 
-    /// Whether the connection that was begun is made; its local address then.
+    /// Returns the local address once the stream is connected, `None` before.
+    ///
+    /// # Errors
+    ///
+    /// Why the attempt to connect failed.
     #[inline]
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
+        dispatch!(self, stream => stream.connected())
+    }
+
+    /// The socket of the operating system.
+    #[cfg(unix)]
+    pub(crate) fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         match self {
-            Self::Os(stream) => stream.connected(),
+            Self::Os(stream) => Some(stream.as_fd()),
             #[cfg(feature = "sim")]
-            Self::Sim(stream) => stream.connected(),
+            Self::Sim(_) => None,
         }
     }
 
-    /// Sets the options of a connection that was dialled.
-    #[inline]
-    pub(crate) fn set_up_outbound(&self, options: &SocketOptions) -> io::Result<()> {
+    /// The socket of the operating system.
+    #[cfg(windows)]
+    pub(crate) fn as_socket(&self) -> Option<std::os::windows::io::BorrowedSocket<'_>> {
         match self {
-            Self::Os(stream) => stream.set_up_outbound(options),
+            Self::Os(stream) => Some(stream.as_socket()),
             #[cfg(feature = "sim")]
-            Self::Sim(_) => Ok(()),
+            Self::Sim(_) => None,
         }
     }
 
-    /// Sets the options of a connection that was accepted.
+    /// Sets the options of a connection that is established.
     #[inline]
-    pub(crate) fn set_up_inbound(&self, options: &SocketOptions) -> io::Result<()> {
-        match self {
-            Self::Os(stream) => stream.set_up_inbound(options),
-            #[cfg(feature = "sim")]
-            Self::Sim(_) => Ok(()),
-        }
+    pub(crate) fn set_options(&self, options: &SocketOptions) -> io::Result<()> {
+        dispatch!(self, stream => stream.set_options(options))
     }
 
     #[inline]
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Os(stream) => stream.local_addr(),
-            #[cfg(feature = "sim")]
-            Self::Sim(stream) => stream.local_addr(),
-        }
+        dispatch!(self, stream => stream.local_addr())
     }
 
-    /// What broke the connection, if something has. After the peer's end of stream a read does not tell: it goes on
-    /// to say that there is nothing.
-    pub(crate) fn broken(&self) -> Option<io::Error> {
-        match self {
-            Self::Os(stream) => stream.broken(),
-            #[cfg(feature = "sim")]
-            Self::Sim(stream) => stream.broken(),
-        }
+    /// Takes the error that broke the connection. After the peer's end of stream a
+    /// read does not report it: it goes on to return 0.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
+        dispatch!(self, stream => stream.take_error())
     }
 
-    /// Whether the peer has ended its side and nothing is left to read; looks and takes nothing.
+    /// Returns whether the peer closed its sending side and nothing is left to
+    /// read. Takes nothing from the stream.
     ///
     /// # Errors
     ///
-    /// What broke the connection, if something has and nothing is left to read.
+    /// The error that broke the connection, if nothing is left to read.
     pub(crate) fn is_at_end(&self) -> io::Result<bool> {
+        dispatch!(self, stream => stream.is_at_end())
+    }
+
+    /// Returns whether a read that did not fill its buffer has emptied the socket, so
+    /// that what comes later is a new event. Where it has not, the next event follows
+    /// only after a read that returned `WouldBlock`.
+    #[inline]
+    pub(crate) fn short_read_is_empty(&self) -> bool {
         match self {
-            Self::Os(stream) => stream.is_at_end(),
+            Self::Os(stream) => stream.short_read_is_empty(),
             #[cfg(feature = "sim")]
-            Self::Sim(stream) => stream.is_at_end(),
+            Self::Sim(stream) => stream.short_read_is_empty(),
         }
     }
 
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Os(stream) => stream.read(buffer),
-            #[cfg(feature = "sim")]
-            Self::Sim(stream) => stream.read(buffer),
-        }
+        dispatch!(self, stream => stream.read(buffer))
     }
 
     #[inline]
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Os(stream) => stream.write(slices),
-            #[cfg(feature = "sim")]
-            Self::Sim(stream) => stream.write(slices),
-        }
+        dispatch!(self, stream => stream.write(slices))
     }
 
     /// Sends FIN.
-    pub(crate) fn finish(&self) -> io::Result<()> {
-        match self {
-            Self::Os(stream) => stream.finish(),
-            #[cfg(feature = "sim")]
-            Self::Sim(stream) => stream.finish(),
-        }
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        dispatch!(self, stream => stream.shutdown_write())
     }
 
-    /// Makes the coming close a reset: nothing more is sent, the peer is told at once.
+    /// Makes the coming close a reset: the kernel discards what is unsent, and the
+    /// peer receives RST.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
-        match self {
-            Self::Os(stream) => stream.reset_on_close(),
-            #[cfg(feature = "sim")]
-            Self::Sim(stream) => stream.reset_on_close(),
-        }
+        dispatch!(self, stream => stream.reset_on_close())
     }
 }

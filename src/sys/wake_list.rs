@@ -1,19 +1,26 @@
-//! Which members of a group another thread has called.
+//! The members of a group that another thread woke.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shared by the wakers of a group's members, each of which rings at most once until it is answered.
+/// Shared by the wakers of a group's members. A poll has one waker only, so the
+/// member that is meant is written down here.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WakeList(Arc<Mutex<Vec<usize>>>);
 
 impl WakeList {
-    pub(super) fn ring(&self, member: usize) {
+    pub(super) fn push(&self, member: usize) {
         self.members().push(member);
     }
 
-    /// Moves those who were called to `into`.
-    pub(crate) fn answer(&self, into: &mut Vec<usize>) {
+    /// Moves the members that were woken to `into`.
+    pub(crate) fn take_into(&self, into: &mut Vec<usize>) {
         into.append(&mut self.members());
+    }
+
+    /// Whether a member was called since the last answer. The group's wake alone does
+    /// not tell: with poll(2) it can be lost, as `Inbox::has_work` says.
+    pub(crate) fn has_entries(&self) -> bool {
+        !self.members().is_empty()
     }
 
     fn members(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {

@@ -1,42 +1,44 @@
-//! TLS 1.2 and 1.3 on a connection, by [rustls] with its ring provider. Needs the feature `tls`.
+//! TLS 1.2 and 1.3 sessions, by means of [rustls] with its ring provider. Needs
+//! the feature `tls`.
 //!
-//! [`client`] and [`server`] make a [`Session`] from a configuration of rustls, which is this module's
-//! [`rustls`](mod@rustls): depending on it by yourself is not needed. Everything that can be chosen is chosen there:
-//! certificates, whom to trust, versions, ALPN, client certificates, resumption. Which end of a connection is the
-//! client need not be asked of the user: it is the one that dialled, [`Direction::Outbound`].
+//! [`client`] and [`server`] return a [`Session`] for a configuration of rustls.
+//! This module exports the crate as [`rustls`](mod@rustls), so that a program
+//! need not depend on it. The configuration decides everything: certificates,
+//! trust, versions, ALPN, client certificates, resumption. The client is usually
+//! the end that opened the connection, [`Direction::Outbound`].
 //!
 //! # Examples
 //!
-//! Two nodes that know each other's certificates and nobody else's, the way of small peer-to-peer networks. Each makes
-//! its own certificate, no authority is needed, and both sides are proved:
+//! Two nodes that accept each other's certificate and no other one, as in small
+//! peer-to-peer networks. Each node makes its own certificate, and both ends
+//! authenticate:
 //!
 //! ```
-//! use std::io;
+//! use std::error::Error;
 //! use std::sync::Arc;
 //! use std::time::Duration;
 //!
-//! use peerloop::session::Session;
+//! use peerloop::config::ConnectionConfig;
 //! use peerloop::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 //! use peerloop::tls::rustls::server::WebPkiClientVerifier;
 //! use peerloop::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-//! use peerloop::{Config, ConnId, Handler, Net, Node, Direction, tls};
+//! use peerloop::{Config, ConnId, ConnInfo, Direction, Handler, Net, Node, Transport, tls};
 //!
-//! struct ConnEntry {
+//! struct Friend {
 //!     name: &'static str,
 //!     client: Arc<ClientConfig>,
 //!     server: Arc<ServerConfig>,
 //!     friends: Vec<CertificateDer<'static>>,
-//!     heard: Option<String>,
+//!     greeting: Option<String>,
 //! }
 //!
-//! impl ConnEntry {
-//!     /// A peer with a certificate of its own, which trusts `friends`.
+//! impl Friend {
 //!     fn new(
 //!         name: &'static str,
 //!         certificate: CertificateDer<'static>,
 //!         key: PrivateKeyDer<'static>,
 //!         friends: &[CertificateDer<'static>],
-//!     ) -> Result<Self, Box<dyn std::error::Error>> {
+//!     ) -> Result<Self, Box<dyn Error>> {
 //!         let mut roots = RootCertStore::empty();
 //!         for friend in friends {
 //!             roots.add(friend.clone())?;
@@ -53,22 +55,29 @@
 //!             .with_client_cert_verifier(verifier)
 //!             .with_single_cert(vec![certificate], key)?;
 //!         let (client, server, friends) = (Arc::new(client), Arc::new(server), friends.to_vec());
-//!         Ok(Self { name, client, server, friends, heard: None })
+//!         Ok(Self { name, client, server, friends, greeting: None })
 //!     }
 //! }
 //!
-//! impl Handler for ConnEntry {
-//!     fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-//!         let Some(peer) = net.connection(conn) else { return Ok(None) };
-//!         Ok(Some(Box::new(match peer.direction() {
-//!             Direction::Outbound => tls::client(self.client.clone(), ServerName::try_from("bob").expect("a name"))?,
+//! impl Handler for Friend {
+//!     fn transport(
+//!         &mut self,
+//!         _: &mut Net,
+//!         _: ConnId,
+//!         info: &ConnInfo,
+//!     ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+//!         let session = match info.direction {
+//!             Direction::Outbound => {
+//!                 tls::client(self.client.clone(), ServerName::try_from("bob")?)?
+//!             }
 //!             Direction::Inbound => tls::server(self.server.clone())?,
-//!         })))
+//!         };
+//!         Ok(session.into())
 //!     }
 //!
 //!     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-//!         // Which of the friends it is, the certificate says, and nothing else does; see below.
-//!         let shown = net.connection(conn).and_then(|peer| peer.identity()?.certificates.first());
+//!         // The certificate identifies the friend; see "Trust" below.
+//!         let shown = net.connection(conn).and_then(|c| c.identity()?.certificates.first());
 //!         if self.friends.iter().any(|friend| Some(friend.as_ref()) == shown.map(Vec::as_slice)) {
 //!             let _ = net.send(conn, self.name.as_bytes());
 //!         } else {
@@ -77,101 +86,144 @@
 //!     }
 //!
 //!     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-//!         self.heard = Some(String::from_utf8_lossy(message).into_owned());
+//!         self.greeting = Some(String::from_utf8_lossy(message).into_owned());
 //!         net.close(conn);
 //!     }
 //! }
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // A real peer keeps its key and hands its certificate to its friends.
+//! # fn main() -> Result<(), Box<dyn Error>> {
+//! // A real node stores its key and gives its certificate to its friends.
 //! let alice = rcgen::generate_simple_self_signed(["alice".to_owned()])?;
 //! let bob = rcgen::generate_simple_self_signed(["bob".to_owned()])?;
 //! let key = |bytes: Vec<u8>| PrivateKeyDer::try_from(bytes);
 //! let (alices, bobs) = (alice.cert.der().clone(), bob.cert.der().clone());
 //!
-//! let bob = ConnEntry::new("bob", bobs.clone(), key(bob.signing_key.serialize_der())?, &[alices.clone()])?;
-//! let alice = ConnEntry::new("alice", alices, key(alice.signing_key.serialize_der())?, &[bobs])?;
-//! let (mut alice, mut bob) = (Node::new(Config::default(), alice)?, Node::new(Config::default(), bob)?);
-//! let addr = bob.net().listen("127.0.0.1:0")?;
-//! alice.net().connect(addr)?;
-//! while alice.handler().heard.is_none() || bob.handler().heard.is_none() {
+//! let bob = Friend::new("bob", bobs.clone(), key(bob.signing_key.serialize_der())?, &[alices.clone()])?;
+//! let alice = Friend::new("alice", alices, key(alice.signing_key.serialize_der())?, &[bobs])?;
+//! // A handler that forgets `transport` sends nothing in plaintext.
+//! let connection = ConnectionConfig { require_session: true, ..Default::default() };
+//! let config = Config { connection, ..Default::default() };
+//! let (mut alice, mut bob) = (Node::new(config.clone(), alice)?, Node::new(config, bob)?);
+//! let listening = bob.net().listen("127.0.0.1:0")?;
+//! alice.net().connect(listening.addr)?;
+//! while alice.handler().greeting.is_none() || bob.handler().greeting.is_none() {
 //!     let _ = alice.turn(Some(Duration::from_millis(1)))?;
 //!     let _ = bob.turn(Some(Duration::from_millis(1)))?;
 //! }
-//! assert_eq!(bob.handler().heard.as_deref(), Some("alice"));
+//! assert_eq!(bob.handler().greeting.as_deref(), Some("alice"));
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Whom to trust
+//! # Trust
 //!
-//! - **Known peers**: as above, every friend's certificate is an anchor of its own. An anchor vouches for whatever its key
-//!   signs, so a friend can make itself certificates with the name of another one: who it is, tell by comparing
-//!   `certificates` or `public_key` with what you have of your friends, not by the name. The client also checks the name;
-//!   let every certificate say the name by which it is dialled, and have a subject of its own: a stranger's with the
-//!   subject of a friend is refused for its signature and not for being unknown.
-//! - **An authority of your own**: put its certificate alone into the store, and have it sign the peers'.
-//! - **The public authorities**: for servers of the web, with the anchors from the crate `webpki-roots`.
-//! - **Keys rather than certificates**, or peers that are not known in advance: implement
+//! - **Known peers.** As above, the certificate of every friend is an anchor. An
+//!   anchor vouches for everything that its key signs, so a friend can make
+//!   certificates with the name of another friend. Identify a friend by
+//!   comparing `certificates` or `public_key` with the known ones, not by a name.
+//!   The client checks the name too: every certificate must contain the name that
+//!   its node is connected to by, and needs a distinct subject. A peer with an
+//!   unknown certificate whose subject is that of a friend is refused for its
+//!   signature, not as unknown.
+//! - **A private authority.** Only its certificate is in the store, and it signs
+//!   those of the peers.
+//! - **The public authorities.** For servers of the web, with the anchors of the
+//!   crate `webpki-roots`.
+//! - **Keys instead of certificates**, or peers that are not known in advance.
+//!   Implement
 //!   [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) and
-//!   [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier). Verify the handshake's signatures with
-//!   [`verify_tls13_signature`](rustls::crypto::verify_tls13_signature), without which a certificate proves nothing, and
-//!   judge the key in the verifier or, from [`Identity::public_key`](crate::session::Identity::public_key), in
+//!   [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier), and give
+//!   the first to `dangerous().with_custom_certificate_verifier`. Verify the
+//!   signatures of the handshake with
+//!   [`verify_tls13_signature`](rustls::crypto::verify_tls13_signature) and, if
+//!   TLS 1.2 is allowed,
+//!   [`verify_tls12_signature`](rustls::crypto::verify_tls12_signature); without
+//!   that a certificate proves nothing. The key of a certificate is
+//!   [`subject_public_key_info`](rustls::server::ParsedCertificate::subject_public_key_info).
+//!   Any valid name does for [`client`] then: it is sent as SNI, and the verifier
+//!   decides whether it matters. Judge the key in the verifier, or judge
+//!   [`Identity::public_key`](crate::session::Identity::public_key) in
 //!   [`Handler::on_connect`].
 //!
-//! # What is proved
+//! # The identity of the peer
 //!
-//! [`ConnEntry::identity`](crate::Peer::identity) has, from [`Handler::on_connect`] on:
+//! From [`Handler::on_connect`] on the connection has an
+//! [`Identity`](crate::session::Identity):
 //!
 //! | field | on the client | on the server |
 //! |---|---|---|
-//! | `certificates` | the server's chain, its own first | the client's, if it was asked for and has one |
+//! | `certificates` | the chain that the server presented, its own first | the chain that the client presented, if it was asked for one and has one |
 //! | `public_key` | the key of the first certificate, as a `SubjectPublicKeyInfo` in DER | likewise |
-//! | `name` | the name that was dialled, and so verified | nothing |
-//! | `requested_name` | nothing | the name that the client dialled (SNI), which proves nothing about the client |
-//! | `protocol` | what was agreed on by ALPN | likewise |
+//! | `requested_server_name` | the name given to [`client`] | the name that the client sent (SNI) |
+//! | `protocol` | the protocol agreed on by ALPN | likewise |
 //!
-//! All of it holds for resumed sessions too.
+//! These are the values of the handshake. **The verifier of the configuration
+//! decides what they prove**, and the library cannot know what it checked:
 //!
-//! With TLS 1.3 the client is done one flight before the server has seen its certificate. A client that is turned away for
-//! its certificate may therefore see [`Handler::on_connect`] first, and then [`Handler::on_disconnect`] with
-//! [`SessionError::RefusedByPeer`]. It is let in for certain when the first message has come.
+//! - With the verifiers of rustls, which `with_root_certificates` and
+//!   [`WebPkiClientVerifier`](rustls::server::WebPkiClientVerifier) set up, the
+//!   peer has the private key of `public_key`, and its certificate leads to an
+//!   anchor of the configuration. On the client the certificate is also valid for
+//!   `requested_server_name`.
+//! - With a verifier of the program, they prove what that verifier checks, and
+//!   nothing else. In particular `requested_server_name` is the name that was
+//!   asked for, whether it was compared with the certificate or not.
+//! - On the server `requested_server_name` proves nothing about the client.
 //!
-//! # How it ends
+//! A resumed session has the identity of the session that it resumes. The
+//! verifier is not asked again.
 //!
-//! [`Net::close`](crate::Net::close) and [`Net::shutdown_write`](crate::Net::shutdown_write) send a close_notify before
-//! the FIN. A close_notify from the peer is the end of its stream, [`DisconnectReason::PeerClosed`]; what it sends behind that
-//! is thrown away. A FIN without a close_notify is [`SessionError::Truncated`]: anybody on the way can make one, so the last
-//! messages may be missing. What was queued for the peer is dropped then. Some peers are careless and never say
-//! close_notify; whether that matters, the application knows.
+//! With TLS 1.3 the handshake of the client completes before the server has seen
+//! its certificate. A client whose certificate is refused may therefore get
+//! [`Handler::on_connect`] first, and then [`Handler::on_disconnect`] with
+//! [`SessionError::RefusedByPeer`]. It has been accepted when the first message
+//! has arrived.
 //!
-//! | [`SessionError`] | when |
+//! # Closing
+//!
+//! [`Net::close`](crate::Net::close) and
+//! [`Net::close_write`](crate::Net::close_write) send a close_notify alert
+//! before the FIN. A close_notify from the peer ends its stream with
+//! [`DisconnectReason::PeerClosed`]; what arrives after it is discarded.
+//!
+//! A FIN without a close_notify is [`SessionError::Truncated`], and what was
+//! queued for the peer is dropped. Anyone on the path can forge a FIN, so the
+//! last messages may be missing. Some implementations never send a close_notify;
+//! only the application knows whether that matters.
+//!
+//! # Failures
+//!
+//! | [`SessionError`] | cause |
 //! |---|---|
-//! | [`Malformed`](crate::SessionError::Malformed) | what came is no TLS, out of turn, forged, or replayed |
-//! | [`Refused`](crate::SessionError::Refused) | this side turned the peer away: certificate, name, version, cipher, ALPN |
-//! | [`RefusedByPeer`](crate::SessionError::RefusedByPeer) | the peer sent a fatal alert |
-//! | [`Truncated`](crate::SessionError::Truncated) | the stream ended without a close_notify |
-//! | [`Failed`](crate::SessionError::Failed) | neither's fault: no random bytes, keys that are used up |
+//! | [`Malformed`](crate::error::SessionError::Malformed) | what arrived is not TLS, is out of order, forged or replayed |
+//! | [`Refused`](crate::error::SessionError::Refused) | this end refused the peer: certificate, name, version, cipher, ALPN |
+//! | [`RefusedByPeer`](crate::error::SessionError::RefusedByPeer) | the peer sent a fatal alert |
+//! | [`Truncated`](crate::error::SessionError::Truncated) | the stream ended without a close_notify |
+//! | [`Failed`](crate::error::SessionError::Failed) | the cause is local: no randomness, exhausted keys |
 //!
-//! The alert that TLS has for it leaves before the connection is closed. What exactly rustls had to say is logged at debug
-//! level. A peer that ends the connection in the middle of the handshake without an alert leaves a dial with
-//! [`ConnectError::Io`](crate::ConnectError::Io) of [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
+//! The alert that TLS defines for the failure is sent before the connection is
+//! closed. The error of rustls is logged at debug level. If a peer ends the
+//! connection during the handshake without an alert, the connect fails with
+//! [`ConnectError::Io`](crate::ConnectError::Io) of
+//! [`UnexpectedEof`](io::ErrorKind::UnexpectedEof).
 //!
-//! # What is not there
+//! # Limitations
 //!
-//! Early data (0-RTT), which can be replayed, is neither sent nor accepted. Renegotiation is refused, with an alert that
-//! leaves the connection intact. [`Net::flush`](crate::Net::flush) and [`Net::send`](crate::Net::send) need no
-//! thought: what is queued at the end of a turn is sealed together, in records of 16 KiB.
+//! Early data (0-RTT) can be replayed; it is neither sent nor accepted.
+//! Renegotiation is refused with an alert, and the connection goes on.
+//!
+//! Messages that are queued at the end of a turn are sealed together, in records
+//! of 16 KiB, so there is no need to gather small messages.
 //!
 //! [rustls]: https://docs.rs/rustls
 //! [`Handler::on_connect`]: crate::Handler::on_connect
 //! [`Handler::on_disconnect`]: crate::Handler::on_disconnect
 //! [`DisconnectReason::PeerClosed`]: crate::DisconnectReason::PeerClosed
-//! [`SessionError`]: crate::SessionError
-//! [`SessionError::RefusedByPeer`]: crate::SessionError::RefusedByPeer
-//! [`SessionError::Truncated`]: crate::SessionError::Truncated
+//! [`SessionError`]: crate::error::SessionError
+//! [`SessionError::RefusedByPeer`]: crate::error::SessionError::RefusedByPeer
+//! [`SessionError::Truncated`]: crate::error::SessionError::Truncated
 //! [`Session`]: crate::session::Session
-//! [`Direction::Outbound`]: crate::Side::Initiator
+//! [`Direction::Outbound`]: crate::Direction::Outbound
 
 mod reason;
 mod record;
@@ -187,25 +239,29 @@ use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 pub use tls_session::Tls;
 
-/// The client's end of a TLS connection with `name`, for a connection that this node dialled.
+/// Returns the client end of a TLS connection to the server `name`.
 ///
-/// The name is a DNS name or an IP address; the configuration's verifier decides what it means. It is sent to the server
-/// (SNI) if it is a DNS name and the configuration does not say otherwise.
+/// The name is a DNS name or an IP address. The verifier of the configuration
+/// decides what it is compared with; see
+/// [the identity of the peer](self#the-identity-of-the-peer). A DNS name is sent
+/// to the server (SNI), unless the configuration disables that.
 ///
 /// # Errors
 ///
-/// `InvalidInput` if the configuration cannot work, with what rustls says of it.
+/// - `InvalidInput`: rustls does not accept the configuration. The text is that
+///   of rustls.
 pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Result<Tls> {
-    let verified = name.to_str().into_owned();
+    let requested = name.to_str().into_owned();
     let connection = ClientConnection::new(config, name).map_err(invalid)?;
-    Ok(Tls::new(connection.into(), Some(verified)))
+    Ok(Tls::new(connection.into(), Some(requested)))
 }
 
-/// The server's end of a TLS connection, for a connection that this node accepted.
+/// Returns the server end of a TLS connection.
 ///
 /// # Errors
 ///
-/// `InvalidInput` if the configuration cannot work, with what rustls says of it, or if it allows early data.
+/// - `InvalidInput`: rustls does not accept the configuration, or it allows early
+///   data. The text says which.
 pub fn server(config: Arc<ServerConfig>) -> io::Result<Tls> {
     if config.max_early_data_size > 0 {
         return Err(invalid("early data is not supported"));
@@ -214,10 +270,11 @@ pub fn server(config: Arc<ServerConfig>) -> io::Result<Tls> {
     Ok(Tls::new(connection.into(), None))
 }
 
-/// The cryptography of ring, for the `builder_with_provider` of the configurations.
+/// Returns the cryptography of ring, for `builder_with_provider` of the
+/// configurations.
 ///
-/// Their plain `builder` asks for the provider of the process, which is a guess where another crate in the program has
-/// enabled a second one.
+/// Their plain `builder` uses the default provider of the process, which is
+/// ambiguous if another crate in the program has enabled a second one.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

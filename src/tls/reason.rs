@@ -1,37 +1,37 @@
-//! What rustls says of a failure, in the words of a session.
+//! The session errors for the errors of rustls.
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 use crate::error::SessionError;
 
-/// The reason for which a connection ends that failed like this.
+/// Returns the error of a session for an error of rustls.
 pub(super) fn reason(error: &Error) -> SessionError {
     use SessionError::{Failed, Malformed, Refused, RefusedByPeer};
     match error {
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        ) => Malformed("no TLS record"),
+        ) => Malformed("not a TLS record"),
         Error::InvalidMessage(
             InvalidMessage::HandshakePayloadTooLarge | InvalidMessage::CertificatePayloadTooLarge,
         ) => Malformed("a handshake message that is too long"),
         Error::PeerSentOversizedRecord | Error::InvalidMessage(InvalidMessage::MessageTooLarge) => {
             Malformed("a record that is too long")
         }
-        Error::InvalidMessage(_) => Malformed("a TLS message that is none"),
+        Error::InvalidMessage(_) => Malformed("an invalid TLS message"),
         Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
-            Malformed("a TLS message out of turn")
+            Malformed("a TLS message out of order")
         }
         Error::DecryptError => Malformed("a record that does not decrypt"),
-        Error::PeerMisbehaved(_) => Malformed("TLS does not allow what the peer did"),
+        Error::PeerMisbehaved(_) => Malformed("a violation of the TLS protocol"),
         Error::AlertReceived(alert) => RefusedByPeer(alert_text(*alert)),
         Error::InvalidCertificate(error) => Refused(certificate_text(error)),
         Error::NoCertificatesPresented => Refused("it has no certificate"),
         Error::NoApplicationProtocol => Refused("no application protocol in common"),
         Error::PeerIncompatible(lack) => Refused(lack_text(lack)),
         Error::InvalidEncryptedClientHello(_) => Refused("the encrypted client hello"),
-        Error::FailedToGetCurrentTime => Failed("the system tells no time"),
-        Error::FailedToGetRandomBytes => Failed("the system gives no random bytes"),
-        Error::UnsupportedNameType => Failed("the verifier does not know this kind of name"),
+        Error::FailedToGetCurrentTime => Failed("the system has no time"),
+        Error::FailedToGetRandomBytes => Failed("the system has no randomness"),
+        Error::UnsupportedNameType => Failed("the verifier does not support this kind of name"),
         _ => Failed("rustls could not go on"),
     }
 }
@@ -58,7 +58,7 @@ fn certificate_text(error: &CertificateError) -> &'static str {
         E::UnknownRevocationStatus
         | E::ExpiredRevocationList
         | E::ExpiredRevocationListContext { .. }
-        | E::InvalidOcspResponse => "whether its certificate is revoked is not known",
+        | E::InvalidOcspResponse => "it is not known whether its certificate is revoked",
         _ => "the verifier does not accept its certificate",
     }
 }

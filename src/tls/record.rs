@@ -1,17 +1,20 @@
-//! Where the records of TLS end (RFC 8446, section 5.1).
+//! The boundaries of TLS records (RFC 8446, section 5.1).
 
-/// Kind, version and length, in bytes.
+/// The size of kind, version and length, in bytes.
 const HEADER_LEN: usize = 5;
 
-/// What a record announces at most, in bytes: 16 KiB and what TLS 1.2 lets a cipher add.
+/// The limit of the length of a record, in bytes: 16 KiB, and what a cipher may
+/// add in TLS 1.2.
 const BODY_MAX: u16 = 16 * 1024 + 2048;
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
 const HEARTBEAT: u8 = 24;
 
-/// How many bytes at the start of `bytes` are whole records. After a header that is none everything counts as whole: what
-/// comes behind it does not matter, and rustls is to refuse it at once.
+/// Returns the number of bytes at the start of `bytes` that are complete records.
+///
+/// After an invalid header everything counts as complete, so that rustls refuses
+/// it at once.
 pub(super) fn whole(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let Some(&[kind, major, _, high, low]) = rest.first_chunk::<HEADER_LEN>() {

@@ -1,4 +1,4 @@
-//! One end of a TLS connection, as a session.
+//! The session of one end of a TLS connection.
 
 use std::fmt;
 use std::io::{self, BufRead, IoSlice, Read, Write};
@@ -12,35 +12,37 @@ use super::record;
 use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 
-/// One end of a TLS connection; made by [`client`](super::client) and [`server`](super::server), and given to the loop
-/// by [`Handler::session`](crate::Handler::session).
+/// A [`Session`] of TLS; returned by [`client`](super::client) and
+/// [`server`](super::server).
 pub struct Tls {
     connection: Connection,
-    /// The name that the client has verified.
-    verified: Option<String>,
+    /// On the client, the server name that was asked for.
+    requested_name: Option<String>,
     peer_closed: bool,
 }
 
 impl Tls {
-    pub(super) fn new(mut connection: Connection, verified: Option<String>) -> Self {
-        // The loop bounds what it has sealed at once; a limit here would cut batches in two.
+    pub(super) fn new(mut connection: Connection, requested_name: Option<String>) -> Self {
+        // The loop bounds its batches already; a limit here would split them.
         connection.set_buffer_limit(None);
         Self {
             connection,
-            verified,
+            requested_name,
             peer_closed: false,
         }
     }
 
-    /// Takes whole records. The plaintext is fetched after each step: rustls keeps a little of it only.
+    /// Takes complete records. The plaintext is fetched after each step, because
+    /// rustls keeps only a little of it.
     fn take(&mut self, mut bytes: &[u8], plaintext: &mut Vec<u8>) -> Result<(), SessionError> {
         while !bytes.is_empty() && !self.peer_closed {
-            // The only error of a slice is rustls's own bound on what may be incomplete.
+            // A slice does not fail: this is the limit of rustls on incomplete
+            // messages.
             self.connection
                 .read_tls(&mut bytes)
                 .map_err(|_| SessionError::Malformed("a handshake message that is too long"))?;
             let processed = self.connection.process_new_packets();
-            // Also what came before a failure.
+            // Plaintext that came before a failure is delivered, too.
             self.fetch(plaintext);
             self.peer_closed = processed
                 .map_err(|error| {
@@ -52,9 +54,10 @@ impl Tls {
         Ok(())
     }
 
-    /// Has rustls give back the room for a long record, up to 18 KiB of it. It does so before a read of its own.
+    /// Has rustls release its buffer for a long record, up to 18 KiB. It does so
+    /// before it reads.
     fn shrink(&mut self) {
-        // It has nothing for it: no end of the stream, which rustls would remember.
+        // Not an end of the stream, which rustls would remember.
         let _ = self.connection.read_tls(&mut Nothing);
     }
 
@@ -67,8 +70,8 @@ impl Tls {
         }
     }
 
-    /// Moves what rustls has to say to `wire`.
-    fn speak(&mut self, wire: &mut Vec<u8>) {
+    /// Moves the output of rustls to `wire`.
+    fn write_out(&mut self, wire: &mut Vec<u8>) {
         while self.connection.wants_write() {
             // A vector takes everything.
             if self.connection.write_tls(wire).is_err() {
@@ -80,15 +83,16 @@ impl Tls {
 
 impl Session for Tls {
     fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
-        self.speak(wire);
+        self.write_out(wire);
         Ok(())
     }
 
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
-        // The loop keeps the beginning of a record, in as little memory as came of it, and has a deadline for its end.
-        let whole = record::whole(bytes);
-        let result = self.take(&bytes[..whole], output.plaintext);
-        self.speak(output.wire);
+    fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
+        // The loop keeps the beginning of a record: it needs no more memory than
+        // has arrived, and it has a timeout for the rest.
+        let whole = record::whole(wire);
+        let result = self.take(&wire[..whole], out.plaintext);
+        self.write_out(out.wire);
         self.shrink();
         result.map(|()| whole)
     }
@@ -107,21 +111,22 @@ impl Session for Tls {
         let len: usize = plaintext.iter().map(|slice| slice.len()).sum();
         let before = wire.len();
         let sealed = self.connection.writer().write_vectored(plaintext);
-        self.speak(wire);
-        // At the end of a cipher's life rustls takes the plaintext and seals nothing of it.
+        self.write_out(wire);
+        // When its keys are exhausted, rustls takes the plaintext and seals
+        // nothing.
         match sealed {
             Ok(sealed) if sealed == len && wire.len() - before > len => Ok(()),
-            _ => Err(SessionError::Failed("the keys are used up")),
+            _ => Err(SessionError::Failed("the keys are exhausted")),
         }
     }
 
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
         self.connection.send_close_notify();
-        self.speak(wire);
+        self.write_out(wire);
     }
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {
-        // During the handshake nothing has been said that could have been cut off.
+        // During the handshake nothing was sent that could be truncated.
         if self.peer_closed || self.connection.is_handshaking() {
             Ok(())
         } else {
@@ -131,15 +136,14 @@ impl Session for Tls {
 
     fn identity(&self) -> Option<Identity> {
         let certificates = self.connection.peer_certificates().unwrap_or_default();
-        let requested_name = match &self.connection {
-            Connection::Client(_) => None,
+        let requested_server_name = match &self.connection {
+            Connection::Client(_) => self.requested_name.clone(),
             Connection::Server(server) => server.server_name().map(str::to_owned),
         };
         let identity = Identity {
             public_key: certificates.first().map(public_key),
             certificates: certificates.iter().map(|der| der.to_vec()).collect(),
-            name: self.verified.clone(),
-            requested_name,
+            requested_server_name,
             protocol: self.connection.alpn_protocol().map(<[u8]>::to_vec),
             payload: Vec::new(),
         };
@@ -147,7 +151,7 @@ impl Session for Tls {
     }
 }
 
-/// A reader that has nothing for the time being.
+/// A reader that would block.
 struct Nothing;
 
 impl Read for Nothing {
@@ -156,7 +160,8 @@ impl Read for Nothing {
     }
 }
 
-/// The key of a certificate; one that is none is a raw public key (RFC 7250).
+/// Returns the key of a certificate. Bytes that are not a certificate are a raw
+/// public key (RFC 7250).
 fn public_key(certificate: &CertificateDer<'_>) -> Vec<u8> {
     match ParsedCertificate::try_from(certificate) {
         Ok(parsed) => parsed.subject_public_key_info().to_vec(),

@@ -3,15 +3,15 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use peerloop::session::Session;
+use peerloop::config::{ConnectionConfig, OnPanic, SocketConfig, Timeouts};
 use peerloop::sim::{Faults, Link, NodeId, Random, World, for_each_seed};
 use peerloop::{
-    Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Panics, Timeouts, TimerId,
+    Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, TimerId, Transport,
 };
 
 use super::secured::Secured;
@@ -29,7 +29,7 @@ const PATIENCE: (u64, u64) = (500, 1_000);
 
 const REDIAL: Duration = Duration::from_millis(300);
 
-/// Timer keys; that of a peer to be dialled is the peer's number.
+/// Timer keys; that of a peer to connect to is the peer's number.
 const ELECTION: u64 = 1_000;
 const BEAT: u64 = 1_001;
 
@@ -65,9 +65,9 @@ struct Elector {
     me: usize,
     /// All electors, this one too.
     all: Vec<SocketAddr>,
-    /// The connections that this node dialled, by whom they are with. It speaks on these and listens on the others.
+    /// The outbound connections of this node, by peer. It sends on these and receives on the others.
     links: BTreeMap<usize, ConnId>,
-    dialled: BTreeMap<ConnId, usize>,
+    connected: BTreeMap<ConnId, usize>,
 
     /// Kept on disk.
     term: u64,
@@ -89,7 +89,7 @@ impl Elector {
             me,
             all,
             links: BTreeMap::new(),
-            dialled: BTreeMap::new(),
+            connected: BTreeMap::new(),
             term: 0,
             voted_for: None,
             role: Role::Follower,
@@ -100,10 +100,10 @@ impl Elector {
         }
     }
 
-    fn dial(&mut self, net: &mut Net, peer: usize) {
+    fn connect(&mut self, net: &mut Net, peer: usize) {
         match net.connect(self.all[peer]) {
             Ok(conn) => {
-                self.dialled.insert(conn, peer);
+                self.connected.insert(conn, peer);
             }
             Err(_) => {
                 net.set_timer(REDIAL, peer as u64);
@@ -112,7 +112,7 @@ impl Elector {
     }
 
     fn lost(&mut self, net: &mut Net, conn: ConnId) {
-        if let Some(peer) = self.dialled.remove(&conn) {
+        if let Some(peer) = self.connected.remove(&conn) {
             self.links.remove(&peer);
             net.set_timer(REDIAL, peer as u64);
         }
@@ -219,20 +219,21 @@ impl Handler for Elector {
         others
             .collect::<Vec<_>>()
             .into_iter()
-            .for_each(|peer| self.dial(net, peer));
+            .for_each(|peer| self.connect(net, peer));
         self.be_patient(net);
     }
 
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .expect("it is asked for it")
-            .direction();
-        Ok(self.secured.session(side, Manner::Agrees))
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(self.secured.transport(info.direction, Manner::Agrees))
     }
 
     fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
-        if let Some(peer) = self.dialled.get(&conn) {
+        if let Some(peer) = self.connected.get(&conn) {
             self.links.insert(*peer, conn);
         }
     }
@@ -244,7 +245,7 @@ impl Handler for Elector {
         }
     }
 
-    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: SocketAddr, _: ConnectError) {
+    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: &ConnInfo, _: ConnectError) {
         self.lost(net, conn);
     }
 
@@ -264,7 +265,7 @@ impl Handler for Elector {
             }
             BEAT if self.role == Role::Leader => self.beat(net),
             BEAT => {}
-            peer => self.dial(net, peer as usize),
+            peer => self.connect(net, peer as usize),
         }
     }
 }
@@ -282,14 +283,20 @@ impl Mortal for Elector {
 fn config() -> Config {
     Config {
         // An assertion that fails in a callback is to fail the test.
-        panics: Panics::Unwind,
-        // Heartbeats that come a few bytes at a time, over a long way, come too late.
-        send_buffer: Some(64 * 1024),
-        receive_buffer: Some(64 * 1024),
-        // Each connection is spoken on by one side alone, and followers have nothing to say.
-        timeouts: Timeouts {
-            idle: None,
-            ..Timeouts::default()
+        on_panic: OnPanic::Unwind,
+        sockets: SocketConfig {
+            // Heartbeats that come a few bytes at a time, over a long way, come too late.
+            send_buffer_bytes: Some(64 * 1024),
+            receive_buffer_bytes: Some(64 * 1024),
+            ..Default::default()
+        },
+        connection: ConnectionConfig {
+            // Each connection is spoken on by one side alone, and followers have nothing to say.
+            timeouts: Timeouts {
+                idle: None,
+                ..Timeouts::default()
+            },
+            ..Default::default()
         },
         ..Config::default()
     }

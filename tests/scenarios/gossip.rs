@@ -2,13 +2,13 @@
 //! cut off or down learns what it has missed.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peerloop::session::Session;
 use peerloop::sim::{Faults, NodeId, World, for_each_seed};
-use peerloop::{Config, ConnId, Handler, Net, TimerId, Topology};
+use peerloop::topology::Topology;
+use peerloop::{Config, ConnId, ConnInfo, Handler, Net, TimerId, Transport};
 
 use super::secured::Secured;
 use super::sessions::Manner;
@@ -16,7 +16,7 @@ use super::storm::{Mortal, Storm};
 
 const PORT: u16 = 7000;
 
-/// How often a node dials whom it is not connected with, and compares itself with one neighbour.
+/// How often a node connects to those it is not connected to, and compares itself with one neighbour.
 const ROUND: Duration = Duration::from_millis(500);
 
 /// The first byte of a message: a rumour follows, its number first; or the numbers of all that the sender knows.
@@ -50,9 +50,8 @@ impl Gossip {
             return;
         }
         self.rumours.insert(number, text.to_vec());
-        let others: Vec<ConnId> = net.connections().filter(|it| Some(*it) != from).collect();
         // Whoever has no room hears of it in a later round.
-        let _ = net.broadcast(others, rumour(number, text));
+        let _ = net.broadcast_all(rumour(number, text), from);
     }
 
     fn known(&self, kind: u8) -> Vec<u8> {
@@ -64,12 +63,12 @@ impl Gossip {
     fn compare(&self, net: &mut Net, conn: ConnId, kind: u8, theirs: &[u64]) {
         for (number, text) in &self.rumours {
             if theirs.binary_search(number).is_err() {
-                let _ = net.send(conn, &rumour(*number, text));
+                let _ = net.send(conn, rumour(*number, text));
             }
         }
         let lacks = theirs.iter().any(|it| !self.rumours.contains_key(it));
         if lacks && kind == KNOWN {
-            let _ = net.send(conn, &self.known(KNOWN_TOO));
+            let _ = net.send(conn, self.known(KNOWN_TOO));
         }
     }
 }
@@ -98,12 +97,13 @@ impl Handler for Gossip {
         net.set_timer(Duration::ZERO, 0);
     }
 
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .expect("it is asked for it")
-            .direction();
-        Ok(self.secured.session(side, Manner::Agrees))
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(self.secured.transport(info.direction, Manner::Agrees))
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -128,9 +128,9 @@ impl Handler for Gossip {
         }
         if net.connection_count() > 0 {
             self.round = (self.round + 1) % net.connection_count();
-            let one = net.connections().nth(self.round);
+            let one = net.connections().nth(self.round).map(|it| it.id());
             if let Some(one) = one {
-                let _ = net.send(one, &self.known(KNOWN));
+                let _ = net.send(one, self.known(KNOWN));
             }
         }
         net.set_timer(ROUND, 0);
@@ -216,7 +216,7 @@ fn every_rumour_reaches_everybody_through_partitions_and_crashes() {
     let mut seeds = 0;
     for_each_seed(60, |seed| {
         let world = rumours_survive(seed, Secured::of_seed(seed));
-        crashes += world.happened().crashes;
+        crashes += world.fault_counts().crashes;
         seeds += 1;
     });
     assert!(crashes > seeds || seeds < 10, "{crashes} crashes");
@@ -227,7 +227,7 @@ fn the_same_seed_gives_the_same_run_with_sessions_and_crashes() {
     // The first seed of each kind in which somebody crashes and something is lost.
     for secured in Secured::ALL.iter().copied() {
         let eventful = |seed: &u64| {
-            let happened = rumours_survive(*seed, secured).happened();
+            let happened = rumours_survive(*seed, secured).fault_counts();
             happened.crashes > 1 && happened.resets > 0 && happened.held > 0
         };
         let seed = (0..100).find(eventful).expect("an eventful seed");

@@ -2,14 +2,15 @@
 //! another. Every request comes to exactly one outcome, whatever happens to the servers and to the links between.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peerloop::session::Session;
+use peerloop::config::OnPanic;
 use peerloop::sim::{NodeId, Random, World, for_each_seed};
 use peerloop::{
-    Config, ConnId, ConnMap, ConnectError, DisconnectReason, Handler, Net, Panics, TimerId,
+    Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handler, Net, TimerId,
+    Transport,
 };
 
 use super::secured::Secured;
@@ -22,7 +23,7 @@ const PORT: u16 = 7000;
 const TIMEOUT: Duration = Duration::from_millis(800);
 const ATTEMPTS: u32 = 6;
 
-/// How long after a loss a server is dialled again.
+/// How long after a loss a server is connected to again.
 const REDIAL: Duration = Duration::from_millis(300);
 
 /// Answers after a while, not in order. A message has a ticket, which it gives back, and the question, eight bytes each.
@@ -69,12 +70,13 @@ impl Handler for Server {
             .expect("the port is free");
     }
 
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .expect("it is asked for it")
-            .direction();
-        Ok(self.secured.session(side, Manner::Agrees))
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(self.secured.transport(info.direction, Manner::Agrees))
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, request: &[u8]) {
@@ -124,7 +126,7 @@ struct Pending {
 struct Client {
     secured: Secured,
     servers: Vec<SocketAddr>,
-    /// Which server a connection is with, connected or still being dialled.
+    /// Which server a connection is with, connected or still being connected.
     server_of: ConnMap<usize>,
     connected: Vec<ConnId>,
     next_ticket: u64,
@@ -135,8 +137,8 @@ struct Client {
     retries: u64,
 }
 
-/// Timer keys: tickets, and above them servers to be dialled again.
-const DIAL: u64 = 1 << 63;
+/// Timer keys: tickets, and above them servers to connect to again.
+const CONNECT: u64 = 1 << 63;
 
 impl Client {
     fn new(secured: Secured, servers: Vec<SocketAddr>) -> Self {
@@ -153,21 +155,21 @@ impl Client {
         }
     }
 
-    fn dial(&mut self, net: &mut Net, server: usize) {
+    fn connect(&mut self, net: &mut Net, server: usize) {
         match net.connect(self.servers[server]) {
             Ok(conn) => {
                 self.server_of.insert(conn, server);
             }
             Err(_) => {
-                net.set_timer(REDIAL, DIAL + server as u64);
+                net.set_timer(REDIAL, CONNECT + server as u64);
             }
         }
     }
 
-    /// A dial failed or a connection ended.
+    /// A connect failed or a connection ended.
     fn lost(&mut self, net: &mut Net, conn: ConnId) {
         let server = self.server_of.remove(conn).expect("each ends once");
-        net.set_timer(REDIAL, DIAL + server as u64);
+        net.set_timer(REDIAL, CONNECT + server as u64);
     }
 
     /// Asks the server whose turn it is: a retry asks another than the attempt before, if there is another. If no one can be
@@ -204,15 +206,16 @@ impl Client {
 
 impl Handler for Client {
     fn on_start(&mut self, net: &mut Net) {
-        (0..self.servers.len()).for_each(|server| self.dial(net, server));
+        (0..self.servers.len()).for_each(|server| self.connect(net, server));
     }
 
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .expect("it is asked for it")
-            .direction();
-        Ok(self.secured.session(side, Manner::Agrees))
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(self.secured.transport(info.direction, Manner::Agrees))
     }
 
     fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
@@ -236,7 +239,7 @@ impl Handler for Client {
         self.settle(pending.request, Outcome::Answered(answer));
     }
 
-    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: SocketAddr, _: ConnectError) {
+    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: &ConnInfo, _: ConnectError) {
         self.lost(net, conn);
     }
 
@@ -254,8 +257,8 @@ impl Handler for Client {
     }
 
     fn on_timer(&mut self, net: &mut Net, _: TimerId, key: u64) {
-        if key >= DIAL {
-            return self.dial(net, (key - DIAL) as usize);
+        if key >= CONNECT {
+            return self.connect(net, (key - CONNECT) as usize);
         }
         let pending = self.pending.remove(&key);
         let pending = pending.expect("the timer of an answered request was cancelled");
@@ -336,7 +339,7 @@ fn every_request_has_one_outcome(seed: u64, secured: Secured, tally: &mut Tally)
 /// An assertion that fails in a callback is to fail the test.
 fn config() -> Config {
     Config {
-        panics: Panics::Unwind,
+        on_panic: OnPanic::Unwind,
         ..Config::default()
     }
 }

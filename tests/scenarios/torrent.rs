@@ -1,13 +1,13 @@
 //! Two peers that have much to say to each other at once, through buffers in the kernel that are soon full: neither
 //! may wait for the other to read first, for the other may be waiting for the same.
 
-use std::io;
+use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peerloop::session::Session;
+use peerloop::config::{ConnectionConfig, SocketConfig, Timeouts, TurnBudget};
 use peerloop::sim::{Faults, NodeId, Random, World, for_each_seed};
-use peerloop::{Config, ConnId, Handler, Net, Timeouts};
+use peerloop::{Config, ConnId, ConnInfo, Handler, Net, Transport};
 
 use crate::secured::Secured;
 use crate::sessions::{Manner, Xor};
@@ -54,24 +54,25 @@ impl Handler for Talker {
         }
     }
 
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .expect("it is asked for it")
-            .direction();
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
         if self.secured == Secured::Xor {
-            let mut session = Xor::new(side);
+            let mut session = Xor::new(info.direction);
             session.data_max = self.data_max;
             session.asks = self.asks;
             session.pong_len = self.answer_len;
-            return Ok(Some(Box::new(session)));
+            return Ok(session.into());
         }
-        Ok(self.secured.session(side, Manner::Agrees))
+        Ok(self.secured.transport(info.direction, Manner::Agrees))
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         for number in 0..self.messages {
-            net.send(conn, &message(number)).expect("there is room");
+            net.send(conn, &message(number)[..]).expect("there is room");
         }
         if self.is_deaf {
             net.pause(conn);
@@ -91,8 +92,11 @@ fn message(number: u32) -> Vec<u8> {
 fn config(random: &mut Random) -> Config {
     let mut buffer = || Some(random.between(2_000, 20_000) as usize);
     Config {
-        send_buffer: buffer(),
-        receive_buffer: buffer(),
+        sockets: SocketConfig {
+            send_buffer_bytes: buffer(),
+            receive_buffer_bytes: buffer(),
+            ..patient().sockets
+        },
         ..patient()
     }
 }
@@ -100,13 +104,16 @@ fn config(random: &mut Random) -> Config {
 /// No deadline ends what waits for ever.
 fn patient() -> Config {
     Config {
-        timeouts: Timeouts {
-            connect: None,
-            handshake: None,
-            idle: None,
-            partial_message: None,
-            write_stall: None,
-            linger: None,
+        connection: ConnectionConfig {
+            timeouts: Timeouts {
+                connect: None,
+                handshake: None,
+                idle: None,
+                partial_message: None,
+                write_stall: None,
+                linger: None,
+            },
+            ..Default::default()
         },
         ..Config::default()
     }
@@ -162,10 +169,16 @@ fn heard_by_one_who_answers(answer_len: usize) -> u32 {
     world.faults(Faults::calm());
     let narrow = Config {
         // Less than a message.
-        read_buffer: 4096,
-        write_budget: 1000,
-        send_buffer: Some(4096),
-        receive_buffer: Some(4096),
+        read_buffer_bytes: 4096,
+        budget: TurnBudget {
+            write_bytes: 1000,
+            ..patient().budget
+        },
+        sockets: SocketConfig {
+            send_buffer_bytes: Some(4096),
+            receive_buffer_bytes: Some(4096),
+            ..patient().sockets
+        },
         ..patient()
     };
     let answers = Talker {

@@ -7,15 +7,15 @@
     reason = "each test file uses its own part of it"
 )]
 
+use peerloop::{
+    Admission, Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node,
+    SendOutcome, TimerId, Transport, Turn,
+};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peerloop::session::Session;
-use peerloop::{
-    Admission, Config, ConnId, ConnectError, DisconnectReason, Handler, Net, Node, SendOutcome,
-    TimerId,
-};
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -118,12 +118,20 @@ impl Handler for Recorder {
         self.record(net, Event::Start);
     }
 
-    fn on_accept(&mut self, _: &mut Net, _: SocketAddr) -> Admission {
+    fn on_accept(&mut self, _: &mut Net, _: &ConnInfo) -> Admission {
         self.admission
     }
 
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        (self.sessions)(net, conn)
+    fn transport(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        _: &ConnInfo,
+    ) -> Result<Transport, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(match (self.sessions)(net, conn)? {
+            Some(session) => Transport::Session(session),
+            None => Transport::Plain,
+        })
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
@@ -146,13 +154,22 @@ impl Handler for Recorder {
         &mut self,
         net: &mut Net,
         conn: ConnId,
-        _: SocketAddr,
+        _: &ConnInfo,
         error: ConnectError,
     ) {
+        // Tests compare kinds, because codes differ between systems.
+        let error = match error {
+            ConnectError::Io(error) => ConnectError::Io(error.kind.into()),
+            error => error,
+        };
         self.record(net, Event::ConnectFailed(conn, error));
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
+        let reason = match reason {
+            DisconnectReason::Io(error) => DisconnectReason::Io(error.kind.into()),
+            reason => reason,
+        };
         self.record(net, Event::Disconnect(conn, reason));
     }
 
@@ -174,8 +191,17 @@ pub fn node(config: Config, handler: Recorder) -> TestNode {
 /// A node that listens on a port of the system's choice.
 pub fn listening(config: Config, handler: Recorder) -> (TestNode, SocketAddr) {
     let mut node = node(config, handler);
-    let addr = node.net().listen("127.0.0.1:0").expect("a listener");
+    let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
     (node, addr)
+}
+
+/// A turn of a node that may have stopped already.
+#[track_caller]
+pub fn turn<H: Handler>(node: &mut Node<H>, timeout: Option<Duration>) -> Turn {
+    match node.turn(timeout) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Turn::Stopped,
+        turn => turn.expect("a turn"),
+    }
 }
 
 /// Runs the nodes, turn by turn in this thread, until the condition holds.
@@ -194,7 +220,7 @@ pub fn run_until<const N: usize>(
             panic!("the condition did not come about; the callbacks so far: {logs:#?}");
         }
         for node in &mut nodes {
-            let _ = node.turn(Some(Duration::from_millis(1))).expect("a turn");
+            let _ = turn(node, Some(Duration::from_millis(1)));
         }
     }
 }
@@ -205,16 +231,16 @@ pub fn run_for<const N: usize>(time: Duration, nodes: [&mut TestNode; N]) {
     run_until(nodes, |_| Instant::now() >= end);
 }
 
-/// Two nodes and the connection between them, by the name that each gives it: the first one dialled.
+/// Two nodes and the connection between them, by the id that each has for it: the first is outbound.
 pub fn pair(config: Config, a: Recorder, b: Recorder) -> (TestNode, ConnId, TestNode, ConnId) {
-    let mut dialler = node(config.clone(), a);
+    let mut connector = node(config.clone(), a);
     let (mut listener, addr) = listening(config, b);
-    let there = dialler.net().connect(addr).expect("a dial");
-    run_until([&mut dialler, &mut listener], |[dialler, listener]| {
-        !dialler.handler().connected().is_empty() && !listener.handler().connected().is_empty()
+    let there = connector.net().connect(addr).expect("a connect");
+    run_until([&mut connector, &mut listener], |[connector, listener]| {
+        !connector.handler().connected().is_empty() && !listener.handler().connected().is_empty()
     });
     let here = listener.handler().connected()[0];
-    (dialler, there, listener, here)
+    (connector, there, listener, here)
 }
 
 /// The last events, with long messages cut short.
@@ -233,9 +259,9 @@ pub mod raw {
     use peerloop::{Config, ConnId, DisconnectReason, Turn};
     use socket2::{Domain, SockRef, Socket, Type};
 
-    use super::{PATIENCE, Recorder, TestNode, listening, run_until};
+    use super::{PATIENCE, Recorder, TestNode, listening, run_until, turn};
 
-    /// A node and a raw peer that has dialled it.
+    /// A node and a raw peer that has connected to it.
     pub fn wire(config: Config, handler: Recorder) -> (TestNode, ConnId, TcpStream) {
         let (mut node, addr) = listening(config, handler);
         let (conn, peer) = join(&mut node, addr);
@@ -244,21 +270,21 @@ pub mod raw {
 
     /// One more raw peer, and the name that the node gave it.
     pub fn join(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream) {
-        let peer = dial(addr);
+        let peer = connect(addr);
         (accepted(node), peer)
     }
 
     /// A raw peer. Its waits are bounded, so that a test fails and does not hang.
-    pub fn dial(addr: SocketAddr) -> TcpStream {
-        dial_with(addr, None)
+    pub fn connect(addr: SocketAddr) -> TcpStream {
+        connect_with(addr, None)
     }
 
     /// A raw peer whose kernel keeps no more than some KiB for it.
-    pub fn dial_narrow(addr: SocketAddr) -> TcpStream {
-        dial_with(addr, Some(4096))
+    pub fn connect_narrow(addr: SocketAddr) -> TcpStream {
+        connect_with(addr, Some(4096))
     }
 
-    fn dial_with(addr: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
+    fn connect_with(addr: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
         if let Some(size) = receive_buffer {
             socket.set_recv_buffer_size(size).expect("a size it takes");
@@ -282,7 +308,7 @@ pub mod raw {
 
     /// Runs turns until nothing is left to do that needs no event.
     pub fn settle(node: &mut TestNode) {
-        while node.turn(Some(Duration::ZERO)).expect("a turn") == Turn::Busy {}
+        while turn(node, Some(Duration::ZERO)) == Turn::MoreWork {}
     }
 
     /// Writes a piece and has the node read it on its own: the turn returns when the piece has arrived.
@@ -292,7 +318,7 @@ pub mod raw {
         }
         peer.write_all(piece).expect("the socket has room");
         let begun = Instant::now();
-        while node.turn(Some(PATIENCE)).expect("a turn") == Turn::Busy {}
+        while node.turn(Some(PATIENCE)).expect("a turn") == Turn::MoreWork {}
         assert!(begun.elapsed() < PATIENCE, "the piece did not arrive");
     }
 
@@ -300,7 +326,7 @@ pub mod raw {
     pub fn pour(node: &mut TestNode, peer: &mut TcpStream, bytes: &[u8]) {
         for piece in bytes.chunks(16 * 1024) {
             peer.write_all(piece).expect("the node reads");
-            while node.turn(Some(Duration::from_millis(1))).expect("a turn") == Turn::Busy {}
+            while node.turn(Some(Duration::from_millis(1))).expect("a turn") == Turn::MoreWork {}
         }
     }
 

@@ -13,9 +13,9 @@ mod noise;
 #[path = "secured/tls.rs"]
 mod tls;
 
-use peerloop::Direction;
 use peerloop::session::Session;
 use peerloop::sim::Random;
+use peerloop::{Direction, Transport};
 
 use crate::sessions::{Greeting, Manner, Xor};
 
@@ -70,8 +70,14 @@ impl Secured {
         }
     }
 
-    /// For [`Handler::session`](peerloop::Handler::session). The manner is that of a greeting; the others are always the same.
-    pub fn session(self, side: Direction, manner: Manner) -> Option<Box<dyn Session>> {
+    /// For [`Handler::transport`](peerloop::Handler::transport). The manner is that of a
+    /// greeting; the others are always the same.
+    pub fn transport(self, direction: Direction, manner: Manner) -> Transport {
+        self.session(direction, manner)
+            .map_or(Transport::Plain, Transport::Session)
+    }
+
+    fn session(self, side: Direction, manner: Manner) -> Option<Box<dyn Session>> {
         match self {
             Self::No => None,
             Self::Greeting => Some(Box::new(Greeting::new(manner))),

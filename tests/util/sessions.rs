@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use peerloop::error::SessionError;
 use peerloop::session::{Identity, Output, Session, Stage};
-use peerloop::{ConnId, Direction, Net, SessionError};
+use peerloop::{ConnId, Direction, Net};
 
 use super::util::{PATIENCE, Recorder, TestNode};
 
@@ -32,7 +33,8 @@ pub fn with_sessions<S: Session + 'static>(
         let side = net
             .connection(conn)
             .expect("it is asked for it")
-            .direction();
+            .info()
+            .direction;
         Ok(Some(Box::new(make(side))))
     });
     recorder
@@ -81,7 +83,11 @@ impl Session for Greeting {
         Ok(())
     }
 
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        output: &mut Output<'_>,
+    ) -> Result<usize, SessionError> {
         assert_ne!(self.manner, Manner::PanicsInReceive, "as the test wants it");
         if self.manner == Manner::Silent {
             return Ok(0);
@@ -121,7 +127,7 @@ impl Session for Greeting {
 #[repr(u8)]
 pub enum Kind {
     Data,
-    Goodbye,
+    CloseNotify,
     /// Asks for [`Kind::Pong`].
     Ping,
     Pong,
@@ -133,7 +139,7 @@ pub const HELLO_LEN: usize = 3 + KEY_LEN;
 const KEY_LEN: usize = 8;
 const DATA_MAX: usize = 16 * 1024;
 
-/// A toy cipher with everything a real one has: a key from each side, records with a checksum that counts, a goodbye.
+/// A toy cipher with everything a real one has: a key from each side, records with a checksum that counts, a close notification.
 /// The initiator speaks first.
 ///
 /// ```text
@@ -171,7 +177,7 @@ pub enum SealFault {
 impl Xor {
     pub fn new(side: Direction) -> Self {
         let key = match side {
-            Direction::Outbound => *b"dialling",
+            Direction::Outbound => *b"outbound",
             Direction::Inbound => *b"accepted",
         };
         Self {
@@ -221,17 +227,16 @@ impl Xor {
         Ok(HELLO_LEN)
     }
 
-    /// Opens the record at the start of `bytes`, if it is whole; how long it is.
-    fn open(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
-        let Some((len, rest)) = bytes.split_first_chunk() else {
+    /// Opens the record at the start of `bytes` in place, if it is whole; how long it is.
+    fn open(&mut self, bytes: &mut [u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+        let Some((len, rest)) = bytes.split_first_chunk_mut() else {
             return Ok(0);
         };
         let len = usize::from(u16::from_be_bytes(*len));
-        let Some(record) = rest.get(..len) else {
+        let Some(record) = rest.get_mut(..len) else {
             return Ok(0);
         };
-        let mut record = record.to_vec();
-        xor(&mut record, &self.their_key);
+        xor(record, &self.their_key);
         let sum = record.split_last_chunk().map(|(_, sum)| *sum);
         let content = &record[..len.saturating_sub(4)];
         if sum.map(u32::from_be_bytes) != Some(checksum(self.opened, content)) {
@@ -241,7 +246,7 @@ impl Xor {
         self.opened += 1;
         match content.split_first() {
             Some((kind, body)) if *kind == Kind::Data as u8 => output.plaintext.extend(body),
-            Some((kind, _)) if *kind == Kind::Goodbye as u8 => self.stage = Stage::Finished,
+            Some((kind, _)) if *kind == Kind::CloseNotify as u8 => self.stage = Stage::Finished,
             Some((kind, _)) if *kind == Kind::Ping as u8 => {
                 let mut left = self.pong_len;
                 while left > 0 {
@@ -266,14 +271,18 @@ impl Session for Xor {
         Ok(())
     }
 
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        output: &mut Output<'_>,
+    ) -> Result<usize, SessionError> {
         self.receives.fetch_add(1, Ordering::Relaxed);
         let mut taken = 0;
         if self.stage == Stage::Handshaking {
             taken = self.hello(bytes, output.wire)?;
         }
         while self.stage == Stage::Established {
-            match self.open(&bytes[taken..], output)? {
+            match self.open(&mut bytes[taken..], output)? {
                 0 => break,
                 len => taken += len,
             }
@@ -307,8 +316,8 @@ impl Session for Xor {
         Ok(())
     }
 
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
-        self.record(Kind::Goodbye, b"", wire);
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
+        self.record(Kind::CloseNotify, b"", wire);
     }
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {
@@ -390,11 +399,8 @@ impl Script {
     pub fn hear(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
         self.rest.extend(bytes);
         let mut wire = Vec::new();
-        let mut output = Output {
-            plaintext: &mut self.heard,
-            wire: &mut wire,
-        };
-        let taken = self.session.receive(&self.rest, &mut output)?;
+        let mut output = Output::new(&mut self.heard, &mut wire);
+        let taken = self.session.receive(&mut self.rest, &mut output)?;
         self.rest.drain(..taken);
         Ok(())
     }

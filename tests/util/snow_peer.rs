@@ -12,8 +12,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 
 use peerloop::noise::{Noise, Pattern, Rekey, StaticKey};
-use peerloop::session::Role;
-use peerloop::session::Session;
+use peerloop::session::{Role, Session};
 use snow::{Builder, HandshakeState, TransportState};
 
 use crate::util::{Sessions, TestNode, run_until};
@@ -43,7 +42,7 @@ impl Deal {
             name,
             psk: None,
             prologue: b"a prologue",
-            payloads: [b"from who dials", b"from who accepts"],
+            payloads: [b"from who connects", b"from who accepts"],
             rekey: None,
             keys: [key(Role::Initiator), key(Role::Responder)],
         }
@@ -106,7 +105,7 @@ impl Deal {
     pub fn sessions(&self) -> Sessions {
         let deal = self.clone();
         Box::new(move |net, conn| {
-            let side = Role::from(net.connection(conn).expect("it is there").direction());
+            let side = Role::from(net.connection(conn).expect("it is there").info().direction);
             let session: Box<dyn Session> = Box::new(deal.noise(side).build()?);
             Ok(Some(session))
         })
@@ -245,7 +244,7 @@ impl SnowPeer {
     fn take(&mut self, len: usize) -> Vec<u8> {
         while self.heard.len() < len {
             let piece = self.hear_piece().expect("the node goes on");
-            assert!(!piece.is_empty(), "a goodbye in between");
+            assert!(!piece.is_empty(), "a close notification in between");
             self.heard.extend(piece);
         }
         self.heard.drain(..len).collect()
@@ -257,15 +256,15 @@ impl SnowPeer {
         self.take(u32::from_be_bytes(header) as usize)
     }
 
-    pub fn say_goodbye(&mut self) {
+    pub fn send_close_notify(&mut self) {
         let message = self.seal(b"");
         assert_eq!(message.len(), 16);
         write_message(&mut self.stream, &message).expect("the node reads");
     }
 
-    /// The node's goodbye, and its FIN.
-    pub fn hear_goodbye(&mut self) {
-        assert_eq!(self.hear_piece().expect("a goodbye"), b"");
+    /// The node's close notification, and its FIN.
+    pub fn expect_close_notify(&mut self) {
+        assert_eq!(self.hear_piece().expect("a close notification"), b"");
         assert_eq!(self.stream.read(&mut [0]).expect("a FIN"), 0);
     }
 

@@ -9,12 +9,13 @@
 use std::io::IoSlice;
 use std::sync::{Arc, Mutex};
 
+use peerloop::error::SessionError;
 use peerloop::session::{Identity, Output, Session, Stage};
+use peerloop::tls;
 use peerloop::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use peerloop::tls::rustls::server::WebPkiClientVerifier;
 use peerloop::tls::rustls::version::{TLS12, TLS13};
 use peerloop::tls::rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
-use peerloop::{SessionError, tls};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, PublicKeyData,
     date_time_ymd,
@@ -165,7 +166,7 @@ pub fn server_name(name: &str) -> ServerName<'static> {
 }
 
 /// Every connection of a node is that of a client.
-pub fn dialling(config: impl Into<Arc<ClientConfig>>, name: &str) -> Sessions {
+pub fn connecting(config: impl Into<Arc<ClientConfig>>, name: &str) -> Sessions {
     let (config, name) = (config.into(), server_name(name));
     Box::new(move |_, _| Ok(Some(Box::new(tls::client(config.clone(), name.clone())?))))
 }
@@ -208,12 +209,9 @@ impl End {
     }
 
     pub fn hear(&mut self, bytes: &[u8]) -> Result<(), SessionError> {
-        let mut output = Output {
-            plaintext: &mut self.plaintext,
-            wire: &mut self.wire,
-        };
+        let mut output = Output::new(&mut self.plaintext, &mut self.wire);
         self.untaken.extend_from_slice(bytes);
-        let taken = self.session.receive(&self.untaken, &mut output)?;
+        let taken = self.session.receive(&mut self.untaken, &mut output)?;
         self.untaken.drain(..taken);
         Ok(())
     }
@@ -230,8 +228,8 @@ impl End {
         self.said()
     }
 
-    pub fn goodbye(&mut self) -> Vec<u8> {
-        self.session.goodbye(&mut self.wire);
+    pub fn close_notify(&mut self) -> Vec<u8> {
+        self.session.close_notify(&mut self.wire);
         self.said()
     }
 
@@ -271,7 +269,11 @@ struct Noting {
 }
 
 impl Session for Noting {
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        output: &mut Output<'_>,
+    ) -> Result<usize, SessionError> {
         self.inner.receive(bytes, output).inspect_err(|error| {
             self.noted.lock().expect("nobody panicked").push(*error);
         })
@@ -285,8 +287,8 @@ impl Session for Noting {
         self.inner.seal(plaintext, wire)
     }
 
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
-        self.inner.goodbye(wire);
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
+        self.inner.close_notify(wire);
     }
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {

@@ -11,14 +11,17 @@ mod secured;
 #[path = "workload/talk.rs"]
 mod talk;
 
+use peerloop::config::{
+    CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, PrefixLimit, SendQueueConfig,
+    Timeouts, TurnBudget,
+};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use peerloop::error::TimeoutKind;
 use peerloop::sim::{Faults, Link, NodeId, Random, World};
-use peerloop::{
-    Config, ConnId, DisconnectReason, HalfOpen, Handler, Net, Overflow, Panics, Permission,
-    PrefixLimit, TimeoutKind, Timeouts,
-};
+use peerloop::{Config, ConnId, Connection, DisconnectReason, Handler, Net};
 
 use chatter::{Chatter, some_timeouts};
 use talk::{PORTS, Rules};
@@ -31,54 +34,69 @@ fn config(random: &mut Random, rules: Rules) -> Config {
     let (queue_high, budget) = (pick(1, 20_000), pick(1, 5_000));
     let queue_max = queue_high + pick(0, 60_000);
     let mut config = Config {
-        framing: rules.kinds[0].framing(),
-        max_frame: 40_000,
-        queue_low: pick(0, queue_high as u64),
-        queue_high,
-        queue_max,
-        loop_queue_max: queue_max + pick(0, 100_000) * loop_room,
-        read_buffer: 4096 + pick(0, 8192),
-        accept_budget: pick(1, 4),
-        handshake_budget: pick(1, 3),
-        command_budget: pick(1, 3),
-        command_queue: pick(1, 4),
-        max_connections: pick(4, 40),
-        max_connections_per_ip: pick(2, 10),
-        max_connecting_inbound: pick(1, 6),
-        max_connecting_outbound: pick(1, 6),
+        connection: ConnectionConfig {
+            framing: rules.kinds[0].framing(),
+            max_message_len: 40_000,
+            send_queue: SendQueueConfig {
+                low_bytes: pick(0, queue_high as u64),
+                high_bytes: queue_high,
+                max_bytes: queue_max,
+                ..Default::default()
+            },
+            ..Default::default()
+        },
+        limits: Limits {
+            loop_send_bytes: queue_max + pick(0, 100_000) * loop_room,
+            max_connections: pick(4, 40),
+            max_connections_per_address: pick(2, 10),
+            max_inbound_handshakes: pick(1, 6),
+            max_outbound_connecting: pick(1, 6),
+            ..Default::default()
+        },
+        read_buffer_bytes: 4096 + pick(0, 8192),
+        budget: TurnBudget {
+            accepts: pick(1, 4),
+            handshake_steps: pick(1, 3),
+            commands: pick(1, 3),
+            ..Default::default()
+        },
+        commands: CommandQueueConfig {
+            max_commands: pick(1, 4),
+            ..Default::default()
+        },
         // A panic is a failed test, unless it is one on purpose.
-        panics: match rules.panics {
-            Some(_) => Panics::Contain,
-            None => Panics::Unwind,
+        on_panic: match rules.panics {
+            Some(_) => OnPanic::Contain,
+            None => OnPanic::Unwind,
         },
         ..Config::default()
     };
     if random.chance(0.3) {
-        config.max_connections_per_prefix = Some(PrefixLimit {
+        config.limits.max_connections_per_prefix = Some(PrefixLimit {
             max: random.between(2, 20) as usize,
             ..PrefixLimit::default()
         });
     }
     if random.chance(0.3) {
-        config.send_buffer = Some(random.between(2_000, 20_000) as usize);
-        config.receive_buffer = Some(random.between(2_000, 20_000) as usize);
+        config.sockets.send_buffer_bytes = Some(random.between(2_000, 20_000) as usize);
+        config.sockets.receive_buffer_bytes = Some(random.between(2_000, 20_000) as usize);
     }
     if random.chance(0.5) {
-        (config.read_budget, config.write_budget) = (budget, budget);
+        (config.budget.read_bytes, config.budget.write_bytes) = (budget, budget);
     }
     if random.chance(0.5) {
-        config.half_open = HalfOpen::Allowed;
+        config.connection.allow_half_open = true;
     }
     if random.chance(0.3) {
-        config.overflow = Overflow::Close;
+        config.connection.send_queue.on_full = OnFull::Disconnect;
     }
     if random.chance(0.3) {
-        config.duplicates = Permission::Allowed;
+        config.allow_duplicates = true;
     }
     if random.chance(0.1) {
-        config.self_connections = Permission::Allowed;
+        config.allow_self_connections = true;
     }
-    config.timeouts = some_timeouts(random);
+    config.connection.timeouts = some_timeouts(random);
     config
 }
 
@@ -184,16 +202,14 @@ fn settle(world: &mut World, nodes: &[NodeId<Chatter>]) -> u64 {
         world.with(*node, Chatter::calm_down);
     }
     world.run_for(Duration::from_secs(2));
-    let queued = |net: &Net| {
-        net.connections()
-            .map(|conn| net.queued(conn))
-            .sum::<usize>()
-    };
     let is_done = |world: &mut World| {
-        let mut nodes = nodes.iter();
-        nodes.all(|node| world.with(*node, |_, net| queued(net)) == 0)
+        let mut connections = nodes.iter().flat_map(|node| world.net(*node).connections());
+        connections.all(|connection| connection.queued_bytes() == 0)
     };
     wait_for(world, 120, "what was sent leaves", is_done);
+    wait_for(world, 120, "what was sent is delivered", |world| {
+        is_delivered(world, nodes)
+    });
     for node in nodes {
         world.with(*node, |it, net| it.shut_down(net, Duration::from_secs(20)));
     }
@@ -208,6 +224,24 @@ fn settle(world: &mut World, nodes: &[NodeId<Chatter>]) -> u64 {
         })
     });
     messages.sum()
+}
+
+/// Whether on each connection that is open at both ends everything was delivered that was
+/// sent by either.
+fn is_delivered(world: &World, nodes: &[NodeId<Chatter>]) -> bool {
+    let connections = || nodes.iter().flat_map(|node| world.net(*node).connections());
+    let ends = |connection: &Connection<'_>| {
+        let info = connection.info();
+        (info.local_addr, Some(info.addr))
+    };
+    let sent: BTreeMap<_, u64> = connections()
+        .map(|it| (ends(&it), it.traffic().bytes_sent))
+        .collect();
+    connections().all(|it| {
+        let (here, there) = ends(&it);
+        let sent = sent.get(&(there, here));
+        sent.is_none_or(|sent| *sent == it.traffic().bytes_received)
+    })
 }
 
 /// Lets seconds pass until something is so. To ask after every turn of every node would cost more than the turns.
@@ -243,7 +277,10 @@ pub fn drip(seed: u64) {
         ..Timeouts::default()
     };
     let config = Config {
-        timeouts,
+        connection: ConnectionConfig {
+            timeouts,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let node = world.node(config, Silent(None));

@@ -1,13 +1,14 @@
-//! Instructions per message, counted by callgrind and held against recorded numbers: what a clock cannot say on a shared
-//! machine.
+//! Instructions per message, counted by callgrind and compared with recorded
+//! numbers, because times vary too much on a shared machine.
 //!
 //! ```sh
 //! cargo run --release -p instructions              # compare; fails above the slack
 //! cargo run --release -p instructions -- --record  # write down what is counted now
 //! ```
 //!
-//! Each work is run under valgrind twice, with N and with 2 N messages; the difference is what N messages cost, without
-//! what it takes to begin and to end. Both ends live in one thread, so that the count hardly depends on the machine.
+//! Each work is run under valgrind twice, with N and with 2 N messages. The
+//! difference is the cost of N messages, without start and end. Both ends run in
+//! one thread, so that the count hardly depends on the machine.
 
 mod count;
 mod recorded;
@@ -20,8 +21,9 @@ use lexopt::prelude::*;
 
 use crate::work::Work;
 
-/// Works, the sizes of their messages in bytes, and how much more than recorded is too much, in per cent. How often a
-/// sender finds the socket full is up to the kernel, and each time may cost it a new block.
+/// Works, the sizes of their messages in bytes, and the slack above the recorded
+/// numbers, in per cent. The kernel decides how often a sender finds the socket
+/// full, and each time may cost it a new block.
 const CASES: [(Work, usize, f64); 6] = [
     (Work::Receive, 16, 4.0),
     (Work::Receive, 256, 4.0),
@@ -34,7 +36,7 @@ const CASES: [(Work, usize, f64); 6] = [
 enum Task {
     Compare,
     Record,
-    /// What valgrind is given to run.
+    /// The arguments of the program that valgrind runs.
     Run(Work, usize, u64),
 }
 
@@ -68,7 +70,8 @@ fn parse() -> Result<Task, Box<dyn Error>> {
     }
 }
 
-/// Counts everything and compares; whether nothing got dearer.
+/// Counts everything and compares. Returns whether nothing costs more than it
+/// may.
 fn compare() -> Result<bool, Box<dyn Error>> {
     let recorded = recorded::read()?;
     let compiler = count::compiler()?;

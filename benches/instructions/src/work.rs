@@ -1,4 +1,5 @@
-//! What is counted: a node on one side, and as little as possible on the other.
+//! The works that are counted: a node on one side, and as little as possible on
+//! the other.
 
 use std::error::Error;
 use std::fmt;
@@ -104,7 +105,7 @@ impl Work {
 /// Turns that any work may take.
 const PATIENCE: usize = 10_000_000;
 
-/// The other side: bytes, and nothing of what they mean.
+/// The other side, which does not interpret the bytes.
 struct Other {
     peer: TcpStream,
     block: Vec<u8>,

@@ -1,4 +1,5 @@
-//! Heap memory of idle connections, measured in a process of its own, whose allocator counts.
+//! Heap memory of idle connections, measured in another process, whose allocator
+//! counts.
 
 use std::env;
 use std::io::{self, Read, Write};
@@ -50,7 +51,8 @@ pub fn measuring(contestant: Contestant, connections: usize) -> io::Result<Box<d
     }))
 }
 
-/// Where the other program is. `cargo run` builds only the one that it runs, so this has it built.
+/// The path of the other program. `cargo run` builds only the one that it runs, so
+/// this builds it.
 fn program() -> io::Result<PathBuf> {
     let program = env::current_exe()?.with_file_name("peers-heap");
     if let Some(cargo) = env::var_os("CARGO") {
@@ -124,15 +126,16 @@ pub fn measure(
     let server = Server::start(contestant)?;
     let mut clients = Vec::with_capacity(connections);
     // The first pays for what all of them share.
-    let mut first = dial(&server)?;
+    let mut first = connect(&server)?;
     echo(&server, &mut first)?;
     let before = settled(&heap);
-    // Every so many and at the end, one that is answered says that everybody before it was accepted.
+    // After every `BACKLOG` connections and at the end there is one that gets an
+    // answer, which shows that all before it were accepted.
     let mut heralds = Vec::with_capacity(1 + connections / peerloop::BACKLOG);
     while clients.len() < connections {
-        clients.push(dial(&server)?);
+        clients.push(connect(&server)?);
         if clients.len() % peerloop::BACKLOG == 0 || clients.len() == connections {
-            let mut herald = dial(&server)?;
+            let mut herald = connect(&server)?;
             echo(&server, &mut herald)?;
             heralds.push(herald);
         }
@@ -147,7 +150,7 @@ pub fn measure(
     Ok((each(idle), each(after)))
 }
 
-fn dial(server: &Server) -> io::Result<TcpStream> {
+fn connect(server: &Server) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(server.addr)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -171,7 +174,8 @@ fn echo(server: &Server, client: &mut TcpStream) -> io::Result<()> {
     }
 }
 
-/// The heap when it has not changed for a while: what runs in other threads has come to rest.
+/// The heap when it has not changed for a while, because the other threads are
+/// idle.
 fn settled(heap: impl Fn() -> usize) -> usize {
     let begun = Instant::now();
     let (mut last, mut same) = (heap(), 0);

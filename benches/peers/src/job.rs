@@ -1,4 +1,5 @@
-//! What is measured: a contestant that is set up and does some amount of work when it is told to.
+//! A measured job: a contestant that is set up and does an amount of work on
+//! request.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A contestant that is set up for one kind of work. Dropping it takes it down.
 pub trait Job {
-    /// Does so much of the work, and says what it has measured itself.
+    /// Does this amount of the work, and returns what it has measured itself.
     fn run(&mut self, amount: u64) -> io::Result<Vec<Value>>;
 }
 
@@ -20,7 +21,7 @@ pub type SetUp = Box<dyn Fn() -> io::Result<Box<dyn Job>>>;
 /// One figure.
 pub type Value = (Metric, f64);
 
-/// What a figure says. Less is better in all of them.
+/// The meaning of a figure. Less is better in all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Metric {
     /// Nanoseconds from beginning to end, for one item of the work.
@@ -93,7 +94,7 @@ impl Stopwatch {
     }
 }
 
-/// What all threads of this process have used so far.
+/// The processor time of all threads of this process so far.
 fn cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)

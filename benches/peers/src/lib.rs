@@ -1,4 +1,5 @@
-//! The same work on peerloop, on its peers, and on the blocking threads that are the limit; see `src/main.rs`.
+//! The same work on peerloop, on similar libraries, and on the blocking threads
+//! that are the limit; see `src/main.rs`.
 #![forbid(unsafe_code)]
 
 pub mod heap;

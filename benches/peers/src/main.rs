@@ -1,13 +1,15 @@
-//! The same work on peerloop, pea2pea, message-io, tokio's bare `Framed`, and the blocking threads that are the limit.
+//! The same work on peerloop, pea2pea, message-io, tokio's bare `Framed`, and the
+//! blocking threads that are the limit.
 //!
 //! ```text
 //! cargo run --release -p peers                  # everything, some minutes
-//! cargo run --release -p peers -- --quick       # under a minute, not to be believed
+//! cargo run --release -p peers -- --quick       # under a minute, not reliable
 //! cargo run --release -p peers -- --only stream --json
 //! ```
 //!
-//! Contestants take turns, round by round; every message is checked. Figures are medians, ratios are medians of the
-//! ratios of each round. What a contestant cannot do is shown as "-". Two threads are busy at most.
+//! Contestants take turns, round by round; every message is checked. Figures are
+//! medians, ratios are medians of the ratios of each round. Work that a contestant
+//! cannot do is shown as "-". No more than two threads are busy.
 
 use std::error::Error;
 use std::fs;
@@ -29,7 +31,7 @@ WORK is one of stream, fan-in, round trip, broadcast, line, connect, life, memor
 of it as in \"stream/16 B\". --plot draws a chart of all contestants into FILE, peers.svg by default;
 --plot-growth draws how the cost grows with connections, timers and shards, growth.svg by default.";
 
-/// What is printed.
+/// The form of the output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Output {
     Table(Style),

@@ -1,4 +1,5 @@
-//! Measures: the contestants of a case in turn, round by round, so that whatever drifts hits all of them alike.
+//! Measures the contestants of a case in turn, round by round, so that drift
+//! affects all of them alike.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,7 +20,7 @@ pub struct Effort {
 /// The figures of one contestant in one case: one for each round, NaN where it failed.
 pub type Rounds = BTreeMap<Metric, Vec<f64>>;
 
-/// What was measured in one case.
+/// The figures of one case.
 pub struct Measured {
     pub id: String,
     pub work: &'static str,
@@ -39,7 +40,7 @@ impl Measured {
         median(self.rounds(who, metric)?.iter().copied())
     }
 
-    /// The metrics that anybody has.
+    /// The metrics that at least one contestant has.
     pub fn metrics(&self) -> Vec<Metric> {
         let mut metrics: Vec<Metric> = self.by.values().flat_map(Rounds::keys).copied().collect();
         metrics.sort_unstable();
@@ -54,7 +55,7 @@ pub fn measure(case: &Case, effort: Effort, failures: &mut Vec<String>) -> Measu
     let count = case.contestants.len();
     for round in 0..effort.rounds {
         for turn in 0..count {
-            // Whoever comes first in one round comes last in the next.
+            // The first contestant of one round is the last of the next.
             let (who, set_up) = &case.contestants[(round + turn) % count];
             let rounds = by.entry(*who).or_default();
             match set_up().and_then(|mut job| sample(case, effort.time, &mut *job)) {
@@ -107,7 +108,7 @@ fn sample(case: &Case, time: Duration, job: &mut dyn Job) -> io::Result<Vec<Valu
     Ok(values)
 }
 
-/// The median of those that are numbers.
+/// The median of the values that are numbers.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values
         .into_iter()

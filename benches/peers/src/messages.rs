@@ -1,4 +1,5 @@
-//! What is sent, and who sees to it that it arrives: nothing is measured that is not checked.
+//! The messages of the works, and the checks that they arrive: everything that is
+//! measured is checked.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,11 +12,12 @@ use bytes::Bytes;
 
 use crate::job::{Metric, PATIENCE, Value, failed};
 
-/// So many messages differ from each other; then they begin anew. Few, so that large ones stay in the cache of the
-/// sender as one message would.
+/// The number of different messages, after which they repeat. It is small, so
+/// that large messages stay in the cache of the sender as one message would.
 const KINDS: u64 = 8;
 
-/// Longer messages are compared whole only at the beginning, so that comparing is not what is measured.
+/// Longer messages are compared completely only at the beginning, so that the
+/// comparison is not what is measured.
 const COMPARED_WHOLE: usize = 256;
 
 /// An endless row of messages of one size, known to both sides.
@@ -55,7 +57,7 @@ impl Messages {
     }
 }
 
-/// What the receiving side of a transfer knows: how much must come on each connection.
+/// The receiving side of a transfer: how much must arrive on each connection.
 pub struct Goal {
     messages: Messages,
     each: AtomicU64,
@@ -82,12 +84,14 @@ impl Goal {
         &self.messages
     }
 
-    /// From now on so many messages come on each connection, and then [`Goal::wait`] returns.
+    /// Expects this many messages on each connection, after which [`Goal::wait`]
+    /// returns.
     pub fn set(&self, each: u64) {
         self.each.store(each, Ordering::SeqCst);
     }
 
-    /// Takes in the message that follows on `had` others of its connection. Returns what `had` is for the next one.
+    /// Takes in the message after `had` others of its connection. Returns `had` for
+    /// the next one.
     #[inline]
     pub fn take(&self, had: u64, message: &[u8]) -> u64 {
         if !self.messages.is(had, message) {
@@ -104,7 +108,7 @@ impl Goal {
         0
     }
 
-    /// Says that it will never be reached.
+    /// Reports that it will not be reached.
     pub fn fail(&self, what: impl Into<String>) {
         self.tell(Err(what.into()));
     }
@@ -120,7 +124,7 @@ impl Goal {
 
     #[cold]
     fn tell(&self, outcome: Result<(), String>) {
-        // Nobody listens any more when the job is over.
+        // The send fails when the job is over.
         let _ = self.outcome.send(outcome);
     }
 }
@@ -207,7 +211,8 @@ impl Trips {
     }
 }
 
-/// What runs to and fro in a line of nodes: how many traversals are left, and how many hops there were.
+/// The message that travels to and fro in a line of nodes: how many traversals are
+/// left, and how many hops there were.
 #[derive(Clone, Copy)]
 pub struct Baton {
     pub left: u64,

@@ -1,4 +1,4 @@
-//! Every work, and who can do it.
+//! Every work, with the contestants that can do it.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::on::{Contestant, Threads, blocking, message_io, pea2pea, peerloop, sp
 pub struct Case {
     pub work: &'static str,
     pub name: String,
-    /// What an item is.
+    /// The name of an item.
     pub item: &'static str,
     /// Items in one unit of the amount that a job is given.
     pub items: f64,
@@ -62,7 +62,7 @@ impl Case {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Length {
     Full,
-    /// Small enough for every change, too small to be believed.
+    /// Small enough for every change, too small to be reliable.
     Quick,
 }
 
@@ -128,7 +128,8 @@ fn fan_in() -> Vec<Case> {
             })
             .with(Contestant::Tokio, move || tokio::stream(SIZE, senders));
         if senders > 1 {
-            // A blocking thread serves one connection: more would be a measurement of the scheduler.
+            // A blocking thread serves one connection: more would measure the
+            // scheduler.
             return case;
         }
         case.with(Contestant::Limit, || blocking::stream(SIZE))
@@ -159,7 +160,7 @@ fn round_trips() -> Vec<Case> {
                 blocking::trips(SIZE, outstanding, threads)
             });
         match threads {
-            // A node of message-io always has threads of its own.
+            // A node of message-io always starts its own threads.
             Threads::One => case,
             Threads::Two => case.with(Contestant::MessageIo, move || {
                 message_io::trips(SIZE, outstanding)
@@ -309,7 +310,7 @@ fn growth() -> Vec<Case> {
     cases
 }
 
-/// What it costs to be one of several, and what it gives where there are cores for them.
+/// The cost of shards, and their gain where there are cores for them.
 fn shards() -> Vec<Case> {
     const SENDERS: usize = 16;
     let case = |size: usize, shards: usize| {

@@ -1,21 +1,21 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::buffers::block_pool::{LENT_FREELY, SPARE_BYTES_MAX, SPARE_QUEUES_MAX};
+use crate::buffers::block_pool::{LENT_BYTES_MIN, SPARE_BYTES_MAX, SPARE_QUEUES_MAX};
 use crate::framing::{ByteOrder, LengthPrefix};
 
 fn header(len: usize) -> FrameHeader {
     LengthPrefix::Four(ByteOrder::BigEndian).header(len)
 }
 
-/// The spares of a loop in which many connections wait.
-fn busy_spares() -> BlockPool {
+/// The pool of a loop with many blocked connections.
+fn busy_pool() -> BlockPool {
     let mut pool = BlockPool::default();
-    pool.lent = LENT_FREELY + BLOCK;
+    pool.lent_bytes = LENT_BYTES_MIN + BLOCK;
     pool
 }
 
-/// Everything that is queued, written in steps of at most `step` bytes.
+/// Returns all queued bytes, written in steps of at most `step` bytes.
 fn drain(queue: &mut SendQueue, step: usize, pool: &mut BlockPool) -> Vec<u8> {
     let mut wire = Vec::new();
     while !queue.is_empty() {
@@ -58,17 +58,18 @@ fn push() -> impl Strategy<Value = Push> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever is pushed in whatever way leaves in order and unchanged, at every size of write, and the tokens of
-    /// tracked sends come out exactly when the last byte of their frame has.
+    /// Everything that is pushed is written in order and unchanged, at every
+    /// size of write. The tokens of tracked sends are returned exactly when the
+    /// last byte of their frame was written.
     #[test]
-    fn what_goes_in_comes_out(
+    fn everything_pushed_is_written_unchanged(
         pushes in prop::collection::vec(push(), 1..40),
         step in prop_oneof![Just(1usize), 1usize..5_000, Just(usize::MAX)],
         advance_every in 1usize..5,
     ) {
         let step = if step == 1 && pushes.len() > 4 { 997 } else { step };
-        let mut pool = if pushes.len() % 2 == 0 { busy_spares() } else { BlockPool::default() };
-        let lent_before = pool.lent;
+        let mut pool = if pushes.len() % 2 == 0 { busy_pool() } else { BlockPool::default() };
+        let lent_before = pool.lent_bytes;
         let mut queue = SendQueue::default();
         let mut expected = Vec::new();
         let mut ends = Vec::new();
@@ -108,7 +109,7 @@ proptest! {
                 let (count, total) = queue.gather(&mut slices, step);
                 slices[..count].iter().for_each(|slice| wire.extend_from_slice(slice));
                 queue.advance(total, &mut pool);
-                while let Some(token) = queue.pop_sent() {
+                while let Some(token) = queue.pop_sent_token() {
                     sent.push(token as usize);
                 }
                 let complete = ends.iter().filter(|end| **end <= wire.len()).count();
@@ -120,15 +121,15 @@ proptest! {
         }
         wire.extend(drain(&mut queue, step.max(997), &mut pool));
         prop_assert!(wire == expected, "the bytes differ");
-        while queue.pop_sent().is_some() {}
+        while queue.pop_sent_token().is_some() {}
         prop_assert_eq!(queue.cost(), 0);
         pool.put_queue(Box::new(queue));
-        prop_assert_eq!(pool.lent, lent_before, "every block is counted back");
+        prop_assert_eq!(pool.lent_bytes, lent_before, "every block was returned");
     }
 }
 
 #[test]
-fn while_few_connections_wait_nobody_copies() {
+fn a_shrink_without_pressure_copies_nothing() {
     let mut pool = BlockPool::default();
     let mut queue = SendQueue::default();
     queue.push(&FrameHeader::EMPTY, &[1; BLOCK], None, &mut pool);
@@ -171,7 +172,7 @@ fn steady_traffic_uses_the_same_block_again() {
 }
 
 #[test]
-fn a_small_frame_between_two_large_bodies_holds_no_block() {
+fn small_frames_between_bodies_hold_no_block() {
     let mut pool = BlockPool::default();
     let mut queue = SendQueue::default();
     queue.push(&header(BLOCK), &vec![0; BLOCK], None, &mut pool);
@@ -196,8 +197,8 @@ fn a_small_frame_between_two_large_bodies_holds_no_block() {
 }
 
 #[test]
-fn a_tail_of_which_little_is_left_is_given_back_while_it_waits() {
-    let mut pool = busy_spares();
+fn a_blocked_queue_returns_a_nearly_empty_tail() {
+    let mut pool = busy_pool();
     let mut queue = SendQueue::default();
     let body: Vec<u8> = (0..BLOCK).map(|at| at as u8).collect();
     queue.push(&FrameHeader::EMPTY, &body, None, &mut pool);
@@ -210,8 +211,8 @@ fn a_tail_of_which_little_is_left_is_given_back_while_it_waits() {
 }
 
 #[test]
-fn a_few_bytes_behind_a_chain_that_waits_take_no_spare_block() {
-    let mut pool = busy_spares();
+fn a_few_bytes_after_a_chain_take_no_block() {
+    let mut pool = busy_pool();
     pool.put_block(vec![0; BLOCK]);
     let mut queue = SendQueue::default();
     queue.push_shared(
@@ -227,7 +228,7 @@ fn a_few_bytes_behind_a_chain_that_waits_take_no_spare_block() {
 }
 
 #[test]
-fn spares_are_bounded() {
+fn unused_memory_is_bounded() {
     let mut pool = BlockPool::default();
     let queues: Vec<_> = (0..2 * SPARE_QUEUES_MAX)
         .map(|_| {
@@ -239,7 +240,7 @@ fn spares_are_bounded() {
     queues.into_iter().for_each(|queue| pool.put_queue(queue));
     assert_eq!(pool.queues.len(), SPARE_QUEUES_MAX);
     assert!(pool.block_bytes <= SPARE_BYTES_MAX);
-    assert_eq!(pool.lent, 0);
+    assert_eq!(pool.lent_bytes, 0);
     assert_eq!(
         pool.block_bytes,
         pool.blocks.iter().map(Vec::len).sum::<usize>()
@@ -247,7 +248,7 @@ fn spares_are_bounded() {
 }
 
 #[test]
-fn spares_and_queues_hold_no_more_than_queues_did_at_their_fullest() {
+fn the_pool_holds_no_more_than_the_queues_did() {
     let fill = |pool: &mut BlockPool, count: usize| -> Vec<Box<SendQueue>> {
         let filled = |pool: &mut BlockPool| {
             let mut queue = pool.take_queue();
@@ -259,10 +260,10 @@ fn spares_and_queues_hold_no_more_than_queues_did_at_their_fullest() {
     let mut pool = BlockPool::default();
     for _ in 0..3 {
         let queues = fill(&mut pool, 40);
-        assert_eq!((pool.lent, pool.block_bytes), (40 * BLOCK, 0));
+        assert_eq!((pool.lent_bytes, pool.block_bytes), (40 * BLOCK, 0));
         queues.into_iter().for_each(|queue| pool.put_queue(queue));
-        // All of them come back and are used again.
-        assert_eq!((pool.lent, pool.block_bytes), (0, 40 * BLOCK));
+        // All blocks are kept and reused.
+        assert_eq!((pool.lent_bytes, pool.block_bytes), (0, 40 * BLOCK));
     }
     let queues = fill(&mut pool, 300);
     queues.into_iter().for_each(|queue| pool.put_queue(queue));

@@ -2,52 +2,60 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::config::{ConnectOptions, ListenOptions, Placement};
+use crate::answer::Answer;
+use crate::config::ConnectOptions;
 use crate::cross_shard::{RemoteBroadcast, ShardCommand, ShardSet};
-use crate::error::SendError;
+use crate::error::{ConnectError, SendError};
 use crate::id::{ConnId, ShardId};
 use crate::metrics::Metrics;
-use crate::net::{BroadcastOutcome, Net};
-use crate::node::handle::{Answer, Handle};
+use crate::net::{BroadcastOutcome, ConnectAddr, Net};
+use crate::node::handle::Handle;
+use crate::node::wait::{answers_deadline, no_answer};
 use crate::traffic::Traffic;
 
-/// Reaches all [`Shards`](crate::Shards) of a node from any thread, as a [`Handle`] does a node. Clone it as often as you
-/// like; it does not keep them running.
+/// Reaches all [`Shards`](crate::shards::Shards) of a node from any thread, as a [`Handle`]
+/// reaches a node.
 ///
-/// What waits for an answer (`ask`, `listen`, `connect`, `metrics` and their like) is an error of the kind `Deadlock` inside
-/// the callbacks of these shards; `send`, `broadcast`, `post` and `shutdown` never wait and work there too.
+/// A handle can be cloned, sent to other threads and stored in handlers. It does not
+/// keep the shards running.
+///
+/// `send`, `broadcast`, `broadcast_all`, `post`, `post_all` and `shutdown` never wait, and may be called
+/// everywhere. The other methods wait for one or all of the loops, up to 10 s where they
+/// have no timeout. Inside a callback of one of the shards they are an error; see
+/// [`Handle`](Handle#what-may-be-called-where).
 ///
 /// ```
 /// use std::time::Duration;
-/// use peerloop::{Config, ConnId, Handler, Net, ShardOptions, Shards, ShardsHandle};
+/// use peerloop::shards::{ShardOptions, Shards, ShardsHandle};
+/// use peerloop::{Config, ConnId, Handler, Net};
 ///
-/// /// Counts what it hears, and tells every shard.
+/// /// Counts the messages of all shards, on every shard.
 /// struct Counter {
-///     heard: u64,
+///     received: u64,
 ///     all: ShardsHandle<Counter>,
 /// }
 ///
 /// impl Handler for Counter {
 ///     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {
-///         let _ = self.all.post_all(|counter, _| counter.heard += 1);
+///         let _ = self.all.post_all(|counter, _| counter.received += 1);
 ///     }
 /// }
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let options = ShardOptions { shards: 2, ..ShardOptions::default() };
 /// let shards = Shards::start(Config::default(), options, |_, all| Counter {
-///     heard: 0,
+///     received: 0,
 ///     all: all.clone(),
 /// })?;
 /// let handle = shards.handle();
-/// let heard = handle.ask_all(|counter, _| counter.heard)?;
-/// assert_eq!(heard, [0, 0]);
+/// let received = handle.ask_all(|counter, _| counter.received)?;
+/// assert_eq!(received, [0, 0]);
 /// handle.shutdown(Duration::from_secs(1));
 /// shards.join()?;
 /// # Ok(())
@@ -55,7 +63,7 @@ use crate::traffic::Traffic;
 /// ```
 pub struct ShardsHandle<H> {
     handles: Arc<[Handle<H>]>,
-    shards: Arc<ShardSet>,
+    pub(super) shards: Arc<ShardSet>,
 }
 
 impl<H> Clone for ShardsHandle<H> {
@@ -86,35 +94,38 @@ impl<H> ShardsHandle<H> {
         self.shards.shards()
     }
 
-    /// The handle of one shard alone; `None` if there is none of this number.
+    /// The handle of one shard; `None` if there is no such shard.
     pub fn shard(&self, shard: ShardId) -> Option<&Handle<H>> {
         self.handles.get(shard.index())
     }
 
-    /// Has the connection's shard send one message; see [`Handle::send`].
+    /// Sends one message on a connection, without waiting; see [`Handle::send`].
     ///
     /// # Errors
     ///
     /// Those of [`Handle::send`].
-    pub fn send(&self, conn: ConnId, body: Bytes) -> Result<(), SendError> {
+    pub fn send(&self, conn: ConnId, body: impl Into<Bytes>) -> Result<(), SendError> {
         self.shard(conn.shard())
             .ok_or(SendError::Closed)?
             .send(conn, body)
     }
 
-    /// Has one message sent on several connections, wherever they are: one command for each shard that has some of them, in
-    /// which it is framed once for all that frame alike.
+    /// Sends one message on several connections, without waiting. Each shard that has some
+    /// of the connections gets one command, and frames the message once for all
+    /// connections with the same framing.
     ///
-    /// [`BroadcastOutcome::sent`] counts connections whose shard will try, the others those whose shard's command queue is full or
-    /// gone. What becomes of it then is as with [`Handle::send`].
+    /// [`BroadcastOutcome::queued`] counts the connections whose shard will try. The other
+    /// fields count those whose shard has a full command queue, or has stopped. The
+    /// outcome of each send is that of [`Handle::send`].
     pub fn broadcast(
         &self,
         conns: impl IntoIterator<Item = ConnId>,
-        body: Bytes,
+        body: impl Into<Bytes>,
     ) -> BroadcastOutcome {
+        let body = body.into();
         let mut outcome = BroadcastOutcome::default();
         let mut conns: Vec<ConnId> = conns.into_iter().collect();
-        // The order of those of one shard stays.
+        // A stable sort: the order of the connections of one shard stays.
         conns.sort_by_key(|conn| conn.shard());
         for conns in conns.chunk_by(|a, b| a.shard() == b.shard()) {
             let broadcast = RemoteBroadcast {
@@ -122,19 +133,33 @@ impl<H> ShardsHandle<H> {
                 body: body.clone(),
                 framed: None,
             };
-            let order = ShardCommand::BroadcastOutcome(Box::new(broadcast));
-            let passed = self.shards.pass(conns[0].shard(), order);
+            let command = ShardCommand::Broadcast(Box::new(broadcast));
+            let passed = self.shards.pass(conns[0].shard(), command);
             outcome.count(passed.map_err(|refused| refused.error), conns.len());
         }
         outcome
     }
 
-    /// Has one shard call a function; see [`Handle::post`].
+    /// Has one message sent on all established connections of all shards, except for one;
+    /// see [`Net::broadcast_all`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Handle::post`], of the first shard that does not take it. The others
+    /// send it all the same.
+    pub fn broadcast_all(&self, body: impl Into<Bytes>, except: Option<ConnId>) -> io::Result<()> {
+        let body = body.into();
+        self.post_all(move |_, net| {
+            let _ = net.broadcast_all(body, except);
+        })
+    }
+
+    /// Has one shard call a function, without waiting; see [`Handle::post`].
     ///
     /// # Errors
     ///
     /// Those of [`Handle::post`], and
-    /// - `NotFound` when there is no such shard.
+    /// - `NotFound`: there is no such shard.
     pub fn post(
         &self,
         shard: ShardId,
@@ -143,11 +168,12 @@ impl<H> ShardsHandle<H> {
         self.existing(shard)?.post(call)
     }
 
-    /// Has every shard call a function.
+    /// Has every shard call a function, without waiting.
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::post`], of the first shard that does not take it. The others call it all the same.
+    /// The error of [`Handle::post`] of the first shard that does not take the call. The
+    /// other shards call the function nevertheless.
     pub fn post_all(
         &self,
         call: impl FnOnce(&mut H, &mut Net) + Clone + Send + 'static,
@@ -157,12 +183,13 @@ impl<H> ShardsHandle<H> {
         posted.into_iter().collect()
     }
 
-    /// Has one shard call a function, and waits for the answer; see [`Handle::ask`].
+    /// Has one shard call a function, and waits up to 10 s for what it returns; see
+    /// [`Handle::ask`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask`], and
-    /// - `NotFound` when there is no such shard.
+    /// Those of [`Handle::ask_within`], and
+    /// - `NotFound`: there is no such shard.
     pub fn ask<R: Send + 'static>(
         &self,
         shard: ShardId,
@@ -171,126 +198,124 @@ impl<H> ShardsHandle<H> {
         self.existing(shard)?.ask(call)
     }
 
-    /// Has every shard call a function, and waits for the answers, which are in the order of the shards.
+    /// Has one shard call a function, and waits up to `timeout` for what it returns; see
+    /// [`Handle::ask_within`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask`], of the first shard that does not answer. The others call it all the same.
+    /// Those of [`Handle::ask_within`], and
+    /// - `NotFound`: there is no such shard.
+    pub fn ask_within<R: Send + 'static>(
+        &self,
+        shard: ShardId,
+        timeout: Duration,
+        call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
+    ) -> io::Result<R> {
+        self.existing(shard)?.ask_within(timeout, call)
+    }
+
+    /// Has every shard call a function, and waits up to 10 s for what it returns, in the
+    /// order of the shards.
+    ///
+    /// # Errors
+    ///
+    /// The error of [`Handle::ask_within`] of the first shard that does not answer. The
+    /// other shards call the function nevertheless, unless their calls have not begun when
+    /// this returns.
     pub fn ask_all<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Clone + Send + 'static,
     ) -> io::Result<Vec<R>> {
         self.check_outside()?;
+        let deadline = answers_deadline();
         let ask = |handle: &Handle<H>| handle.begin_ask(call.clone());
-        // All are asked, whatever the first one says, and before it is waited for.
+        // All are asked, also after an error, and before the first answer is waited for.
         let asked: Vec<io::Result<Answer<R>>> = self.handles.iter().map(ask).collect();
-        asked.into_iter().map(|answer| answer?.wait()).collect()
+        let wait = |answer: io::Result<Answer<R>>| answer?.wait(deadline).map_err(no_answer);
+        let answers: Vec<io::Result<R>> = asked.into_iter().map(wait).collect();
+        answers.into_iter().collect()
     }
 
-    /// Listens on `addr`, and says on which address; see [`Net::listen`]. Who dials in is given to a shard as
-    /// [`Placement`] says. The first shard accepts, or with [`Placement::ReusePort`] all do.
-    ///
-    /// [`Net::listen`] inside one shard does the same with a listener of that shard, which accepts for all; but with
-    /// [`Placement::ReusePort`] it keeps what it accepts.
+    /// Returns options for [`ShardsHandle::connect_with`], filled from the node's
+    /// settings.
+    pub fn connect_options(&self) -> ConnectOptions {
+        self.first().connect_options()
+    }
+
+    /// Begins to connect to `addr` from the shard with the fewest connections; see
+    /// [`Handle::connect`]. For a certain shard, use [`ShardsHandle::shard`].
     ///
     /// # Errors
     ///
-    /// Those of [`Net::listen`] and of [`Handle::ask`].
-    pub fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<SocketAddr> {
-        self.listen_with(addr, ListenOptions::default())
+    /// Those of [`Handle::connect`].
+    pub fn connect(&self, addr: impl ConnectAddr) -> io::Result<ConnId> {
+        self.connect_with(addr, self.connect_options())
     }
 
-    /// Listens with a backlog, a framing or deadlines of its own; see [`ShardsHandle::listen`].
+    /// Begins to connect to `addr` with options; see [`ShardsHandle::connect`].
     ///
     /// # Errors
     ///
-    /// Those of [`Net::listen_with`] and of [`Handle::ask`].
-    pub fn listen_with(
+    /// Those of [`Net::connect_with`] and of [`Handle::connect`].
+    pub fn connect_with(
+        &self,
+        addr: impl ConnectAddr,
+        options: ConnectOptions,
+    ) -> io::Result<ConnId> {
+        let shard = self.existing(self.shards.least_loaded())?;
+        shard.connect_with(addr, options)
+    }
+
+    /// Connects to a host from the shard with the fewest connections, and waits until
+    /// `on_connect` has been called; see [`Handle::connect_wait`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Handle::connect_wait`].
+    pub fn connect_wait(
         &self,
         addr: impl ToSocketAddrs,
-        mut options: ListenOptions,
-    ) -> io::Result<SocketAddr> {
-        let is_everywhere = self.shards.placement() == Placement::ReusePort;
-        options.reuse_port |= is_everywhere;
-        // Names are resolved here, where nobody else has to wait.
-        let addrs: Vec<SocketAddr> = addr.to_socket_addrs()?.collect();
-        let bound = self.listen_on(ShardId::FIRST, addrs, options.clone())?;
-        if !is_everywhere {
-            return Ok(bound);
-        }
-        for shard in self.shards().skip(1) {
-            if let Err(error) = self.listen_on(shard, vec![bound], options.clone()) {
-                // On those alone that have begun: others may have a listener there from before.
-                for listener in self.shards().take_while(|begun| *begun != shard) {
-                    let _ = self.ask(listener, move |_, net| net.unlisten(bound));
-                }
-                return Err(error);
-            }
-        }
-        Ok(bound)
+        timeout: Duration,
+    ) -> Result<ConnId, ConnectError> {
+        let shard = self.shard(self.shards.least_loaded());
+        shard
+            .ok_or(ConnectError::NodeStopped)?
+            .connect_wait(addr, timeout)
     }
 
-    fn listen_on(
+    /// Sends one message on a connection of any shard, and waits up to `timeout` until it
+    /// is queued; see [`Handle::send_wait`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Handle::send_wait`], and
+    /// - `NotFound`: there is no such shard.
+    pub fn send_wait(
         &self,
-        shard: ShardId,
-        addrs: Vec<SocketAddr>,
-        options: ListenOptions,
-    ) -> io::Result<SocketAddr> {
-        self.ask(shard, move |_, net| net.listen_with(&addrs[..], options))?
+        conn: ConnId,
+        body: impl Into<Bytes>,
+        timeout: Duration,
+    ) -> io::Result<()> {
+        let shard = self.existing(conn.shard())?;
+        shard.send_wait(conn, body, timeout)
     }
 
-    /// Stops listening on an address, on every shard that does; see [`Net::unlisten`].
-    ///
-    /// # Errors
-    ///
-    /// - `NotFound` when no listener of any shard has that address;
-    /// - those of [`Handle::ask`].
-    pub fn unlisten(&self, addr: SocketAddr) -> io::Result<()> {
-        let unlistened = self.ask_all(move |_, net| net.unlisten(addr))?;
-        let (done, refused): (Vec<_>, Vec<_>) = unlistened.into_iter().partition(io::Result::is_ok);
-        match refused.into_iter().next() {
-            Some(refused) if done.is_empty() => refused,
-            _ => Ok(()),
-        }
-    }
-
-    /// Dials `addr` from the shard with the fewest connections; see [`Net::connect`]. To dial from a certain one,
-    /// [`ShardsHandle::ask`] for it.
-    ///
-    /// # Errors
-    ///
-    /// - Those of [`Net::connect`]: the [`ConnectError`](crate::ConnectError) is inside;
-    /// - those of [`Handle::ask`].
-    pub fn connect(&self, addr: SocketAddr) -> io::Result<ConnId> {
-        self.connect_with(addr, ConnectOptions::default())
-    }
-
-    /// Dials `addr` with options; see [`ShardsHandle::connect`] and [`Net::connect_with`].
-    ///
-    /// # Errors
-    ///
-    /// - Those of [`Net::connect_with`]: the [`ConnectError`](crate::ConnectError) is inside;
-    /// - those of [`Handle::ask`].
-    pub fn connect_with(&self, addr: SocketAddr, options: ConnectOptions) -> io::Result<ConnId> {
-        let connect = move |_: &mut H, net: &mut Net| net.connect_with(addr, options);
-        Ok(self.ask(self.shards.least_loaded(), connect)??)
-    }
-
-    /// Messages and bytes of all connections of all shards; see [`Net::stats`].
+    /// Messages and bytes of all connections of all shards; see [`Net::traffic`].
     ///
     /// # Errors
     ///
     /// Those of [`Handle::ask`].
-    pub fn stats(&self) -> io::Result<Traffic> {
+    pub fn traffic(&self) -> io::Result<Traffic> {
         let mut sum = Traffic::default();
-        for traffic in self.ask_all(|_, net| net.stats())? {
+        for traffic in self.ask_all(|_, net| net.traffic())? {
             sum += traffic;
         }
         Ok(sum)
     }
 
-    /// What all shards have done so far, added up; see [`Net::metrics`]. [`Metrics::queued_max`] is the sum of what each
-    /// shard had queued at most, which may never have been at once.
+    /// The metrics of all shards, added up; see [`Net::metrics`]. [`Metrics::max_queued_bytes`] is
+    /// the sum of the highest values of all shards, which they may have had at different
+    /// times.
     ///
     /// # Errors
     ///
@@ -303,8 +328,7 @@ impl<H> ShardsHandle<H> {
         Ok(sum)
     }
 
-    /// Ends all shards, as by [`Net::shutdown`]. Never refused, and safe to repeat: the shortest grace counts. When they are
-    /// gone, nothing happens.
+    /// Shuts all shards down, without waiting; see [`Handle::shutdown`].
     pub fn shutdown(&self, grace: Duration) {
         self.handles
             .iter()
@@ -313,12 +337,17 @@ impl<H> ShardsHandle<H> {
 
     /// # Errors
     ///
-    /// - `Deadlock` in a turn of one of the shards.
+    /// - `Deadlock` if this thread is turning one of the shards.
     pub(super) fn check_outside(&self) -> io::Result<()> {
         self.handles.iter().try_for_each(Handle::check_outside)
     }
 
-    fn existing(&self, shard: ShardId) -> io::Result<&Handle<H>> {
+    /// The handle of the first shard: there is at least one.
+    pub(super) fn first(&self) -> &Handle<H> {
+        &self.handles[0]
+    }
+
+    pub(super) fn existing(&self, shard: ShardId) -> io::Result<&Handle<H>> {
         let none = || io::Error::new(io::ErrorKind::NotFound, "there is no such shard");
         self.shard(shard).ok_or_else(none)
     }

@@ -1,38 +1,42 @@
 //! One node on many threads.
 
 mod handle;
+mod listen;
 
-use std::any::Any;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::ToSocketAddrs;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 pub use handle::ShardsHandle;
 
+use crate::addr::Listening;
 use crate::command_queue::{self, CommandSender, Inbox};
 use crate::config::{Config, ListenOptions, ShardOptions};
 use crate::cross_shard::{Mailbox, ShardRouter, ShardSet};
 use crate::handler::Handler;
 use crate::id::{ShardId, WAKER_TOKEN};
 use crate::limits::SharedLimits;
-use crate::node::Handle;
-use crate::node::Node;
 use crate::node::inner::give_name;
+use crate::node::running::{panic_text, thread_name};
+use crate::node::{Handle, Node};
 use crate::sys::Poller;
 
-/// One node on several threads: a poll loop on each, the *shards*, with a [`Handler`] of its own.
+/// One node on several threads. Each thread is a *shard*: a poll loop with its sockets
+/// and its [`Handler`].
 ///
-/// A connection lives on one shard from its beginning to its end, and all its callbacks are made there;
-/// [`ConnId::shard`](crate::ConnId::shard) says on which. Who dials in is given to a shard as [`Placement`] says; who is
-/// dialled is on the shard that dials. Every shard's [`Net`](crate::Net) reaches the connections of all others too, and a
-/// [`ShardsHandle`] does from anywhere.
+/// A connection belongs to one shard from its beginning to its end, and all its
+/// callbacks are made there; see [`ConnId::shard`](crate::ConnId::shard). Inbound
+/// connections are assigned to a shard according to [`Placement`]. Outbound connections belong
+/// to the shard that connects. The [`Net`](crate::Net) of every shard reaches the
+/// connections of all shards, and a [`ShardsHandle`] reaches them from every thread.
 ///
 /// ```
 /// use std::time::Duration;
-/// use peerloop::{Config, ConnId, Handler, Net, ShardOptions, Shards};
+/// use peerloop::shards::{ShardOptions, Shards};
+/// use peerloop::{Config, ConnId, Handler, Net};
 ///
 /// struct Echo;
 ///
@@ -44,8 +48,8 @@ use crate::sys::Poller;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let shards = Shards::start(Config::default(), ShardOptions::default(), |_, _| Echo)?;
-/// let addr = shards.listen("127.0.0.1:0")?;
-/// println!("listening on {addr}");
+/// let listening = shards.listen("127.0.0.1:0")?;
+/// println!("listening on {listening}");
 /// # shards.shutdown(Duration::ZERO);
 /// let handlers = shards.join()?;
 /// println!("{} shards have stopped", handlers.len());
@@ -55,39 +59,48 @@ use crate::sys::Poller;
 ///
 /// # What is shared
 ///
-/// - **Limits on connections**: in all, per address, per network, dials and handshakes under way. They hold for all shards
-///   together, exactly. So do the duplicates and the connections with oneself that are refused.
-/// - **The end**: a [shutdown](crate::Net::shutdown) of one shard is one of all. A panic that is not
-///   [contained](crate::Panics::Contain), and an error that keeps a shard from waiting for events, end all others at once.
+/// - **Limits on connections**: the total, per address, per network, and of attempts to
+///   connect and handshakes under way. They hold for all shards together, exactly. The
+///   refusal of duplicates and of connections of the node with itself covers all shards
+///   too.
+/// - **The end**: a [shutdown](crate::Net::shutdown) of one shard is one of all. A panic
+///   that is not [contained](crate::config::OnPanic::Contain), and an error that keeps a shard
+///   from waiting for events, end all others at once.
 ///
-/// Everything else of the [`Config`] holds for each shard by itself: budgets, queues of commands,
-/// [`loop_queue_max`](Config::loop_queue_max). So do timers, and what [`Net`](crate::Net) tells: its lists, counts, `find`,
-/// [`stats`](crate::Net::stats) and [`metrics`](crate::Net::metrics) are those of one shard; [`ShardsHandle::stats`] and
+/// The other fields of the [`Config`] hold for each shard: budgets, the command queue,
+/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes). Timers belong to one shard. The lists and
+/// counts of a [`Net`](crate::Net), its `find`, [`traffic`](crate::Net::traffic) and
+/// [`metrics`](crate::Net::metrics) are those of one shard; [`ShardsHandle::traffic`] and
 /// [`ShardsHandle::metrics`] add them up.
 ///
 /// # From one shard to another
 ///
-/// For a connection of another shard, what a handler asks of its `Net` travels through the command queue of that shard:
+/// A call of [`Net`](crate::Net) for a connection of another shard goes through the
+/// command queue of that shard:
 ///
-/// - [`send`](crate::Net::send), [`send_bytes`](crate::Net::send_bytes), [`send_parts`](crate::Net::send_parts) and
-///   [`broadcast`](crate::Net::broadcast): `Ok` means that the other shard will try. If the connection does not take the message
-///   then, that is counted there, in [`Metrics::commands_lost`](crate::Metrics::commands_lost).
-///   [`SendError::Full`](crate::SendError::Full) means that the command queue is full, or that something asked of that shard
-///   before waits for room in it, and no drain follows.
-/// - [`close`](crate::Net::close), [`abort`](crate::Net::abort), [`shutdown_write`](crate::Net::shutdown_write),
-///   [`pause`](crate::Net::pause), [`resume`](crate::Net::resume) and [`flush`](crate::Net::flush) take effect when the
-///   other shard comes to them: messages that arrived before may still be delivered. If its queue is full they wait for room,
-///   as many as a command queue holds; what is beyond that is lost, logged and counted in this shard's `commands_lost`.
-/// - [`entry`](crate::Net::connection), [`queued`](crate::Net::queued) and [`is_writable`](crate::Net::is_writable) know nothing of
-///   it, as if the id were stale, and [`send_tracked`](crate::Net::send_tracked) answers `Closed`.
+/// - [`send`](crate::Net::send) and
+///   [`broadcast`](crate::Net::broadcast): `Ok` means that the other shard will try. A
+///   message that the connection does not take is counted there, in
+///   [`Metrics::commands_lost`](crate::Metrics::commands_lost).
+///   [`SendError::Full`](crate::SendError::Full) means that the command queue is full, or
+///   that an earlier command for that shard waits for room in it. No `on_drain` follows.
+/// - [`close`](crate::Net::close), [`abort`](crate::Net::abort), [`close_write`](crate::Net::close_write),
+///   [`pause`](crate::Net::pause), [`resume`](crate::Net::resume) and [`flush`](crate::Net::flush) take effect
+///   in one of the next turns of the other shard. Messages that arrived before may still
+///   be delivered. If its queue is full they wait for room, as many as a command queue
+///   holds. Further ones are lost, logged, and counted in `commands_lost` of this shard.
+/// - [`connection`](crate::Net::connection) and [`is_writable`](crate::Net::is_writable) know nothing of
+///   such a connection, as if the id were stale, and [`send_tracked`](crate::Net::send_tracked) returns `Closed`.
 ///
-/// What one shard asks of another is done in the order in which it asked. No shard ever waits for another.
+/// The commands of one shard for another are carried out in their order. A shard never
+/// waits for another.
 ///
 /// # Threads
 ///
-/// The threads are called as the shards are in log lines: [`Config::name`], `-shard-`, and the number (Linux shows the first 15
-/// bytes). [`Handler::on_start`] is the first callback in each; who wants a shard to stay on a core says so there, for
-/// instance with the crate `core_affinity`:
+/// The threads have the names that the shards have in log lines: [`Config::name`],
+/// `-shard-`, and the number. Linux shows the first 15 bytes. [`Handler::on_start`] is
+/// the first callback in each thread, and the place to bind it to a core, with the crate
+/// `core_affinity` for instance:
 ///
 /// ```ignore
 /// fn on_start(&mut self, net: &mut Net) {
@@ -98,24 +111,31 @@ use crate::sys::Poller;
 /// }
 /// ```
 ///
-/// Dropping it ends all shards at once, with their callbacks, and waits for them, unless it is dropped inside one of these.
+/// Dropping it shuts all shards down without grace, and waits for their threads. The wait
+/// is left out where it could not end: inside a callback of one of the shards, and for
+/// the thread that drops it.
 ///
-/// [`Placement`]: crate::Placement
+/// A panic in a callback is contained by default, and so is a failed assertion; see
+/// [In tests](crate::Node#in-tests).
+///
+/// [`Placement`]: crate::shards::Placement
 pub struct Shards<H> {
     handle: ShardsHandle<H>,
     threads: Vec<JoinHandle<io::Result<H>>>,
 }
 
 impl<H: Handler + Send + 'static> Shards<H> {
-    /// Starts the threads, each with a handler that `make` makes. That is called in this thread, for one shard after another
-    /// and before any of them runs; the handle is for handlers that want to reach each other. What waits for an answer is an
-    /// error of the kind `Deadlock` inside `make`, as it is inside callbacks.
+    /// Starts the threads, each with a handler that `make` returns. It is called on this
+    /// thread, for one shard after the other, before any of them runs. The handle is for
+    /// handlers that reach each other. Methods that wait for a loop return an error of
+    /// the kind `Deadlock` inside `make`, as they do inside callbacks.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::ConfigError) inside when a setting cannot work;
-    /// - what the system says when there is no descriptor left for the pollers and their wakers (three for each shard), or no
-    ///   thread.
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
+    ///   cannot work;
+    /// - the error of the operating system if there is no file descriptor left for the
+    ///   pollers and their wakers, which take three for each shard, or no thread.
     pub fn start(
         mut config: Config,
         options: ShardOptions,
@@ -140,14 +160,14 @@ impl<H: Handler + Send + 'static> Shards<H> {
             senders.into_iter().map(Handle::new).collect(),
             Arc::clone(&shards),
         );
-        // Nobody runs yet, so nobody would answer.
+        // No loop runs yet, so none would answer.
         let making = command_queue::enter(number);
         let nodes = shards.shards().zip(loops).map(|(shard, (poller, inbox))| {
             let handler = make(shard, &handle);
             let mut config = config.clone();
             config.name = format!("{}-shard-{shard}", config.name);
             let router = ShardRouter::new(shard, Arc::clone(&shards));
-            Node::with_siblings(config, handler, poller, inbox, router)
+            Node::from_parts(config, handler, poller, inbox, Some(router))
         });
         let nodes: Vec<_> = nodes.collect();
         drop(making);
@@ -164,10 +184,10 @@ impl<H: Handler + Send + 'static> Shards<H> {
 
     fn spawn(&mut self, mut node: Node<H>) -> io::Result<()> {
         let guard = EndOfAll(self.handle.clone());
-        // A name with a zero in it is one that no thread can have.
-        let name = node.net().name().replace('\0', "");
+        let name = thread_name(node.net().name());
         let thread = thread::Builder::new().name(name).spawn(move || {
-            // Whoever stops as it was told has told the others; they may have something left to send.
+            // A shard that was shut down has told the others, which may have something left to
+            // send.
             let guard = guard;
             node.run().inspect_err(|_| guard.end())?;
             Ok(node.into_handler())
@@ -178,7 +198,7 @@ impl<H: Handler + Send + 'static> Shards<H> {
 }
 
 impl<H> Shards<H> {
-    /// A handle, for other threads and for handlers.
+    /// A handle for other threads and for handlers.
     pub fn handle(&self) -> ShardsHandle<H> {
         self.handle.clone()
     }
@@ -188,7 +208,7 @@ impl<H> Shards<H> {
     /// # Errors
     ///
     /// Those of [`ShardsHandle::listen`].
-    pub fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<SocketAddr> {
+    pub fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
         self.handle.listen(addr)
     }
 
@@ -201,7 +221,7 @@ impl<H> Shards<H> {
         &self,
         addr: impl ToSocketAddrs,
         options: ListenOptions,
-    ) -> io::Result<SocketAddr> {
+    ) -> io::Result<Listening> {
         self.handle.listen_with(addr, options)
     }
 
@@ -210,19 +230,20 @@ impl<H> Shards<H> {
         self.handle.shutdown(grace);
     }
 
-    /// Waits until all shards have stopped, which a [shutdown](ShardsHandle::shutdown) makes them do, and gives their handlers
-    /// back, in the order of the shards.
+    /// Waits until all shards have stopped, and returns their handlers in the order of the
+    /// shards. They are not [shut down](ShardsHandle::shutdown) by this call.
     ///
     /// # Errors
     ///
-    /// The first that a shard ended with, when all have ended:
-    /// - `Other` when its handler panicked and [`Panics::Unwind`](crate::Panics::Unwind) let it; the error has the
-    ///   panic's text;
-    /// - what made it impossible to wait for events;
-    /// - `Deadlock`, at once, from inside a callback of one of these shards: they are ended, and not waited for.
+    /// The first error of a shard, after all have stopped:
+    /// - `Other`: its handler panicked, and [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) is
+    ///   set. The error has the text of the panic;
+    /// - the error that made it impossible to wait for events;
+    /// - `Deadlock`, at once: called inside a callback of one of the shards. They are shut
+    ///   down, and not waited for.
     pub fn join(mut self) -> io::Result<Vec<H>> {
         self.handle.check_outside()?;
-        // All of them, before the first error is told.
+        // All of them, before the first error is returned.
         let ended: Vec<io::Result<H>> = self.threads.drain(..).map(wait).collect();
         ended.into_iter().collect()
     }
@@ -232,7 +253,9 @@ impl<H> Drop for Shards<H> {
     fn drop(&mut self) {
         self.shutdown(Duration::ZERO);
         let is_outside = self.handle.check_outside().is_ok();
-        for thread in self.threads.drain(..).filter(|_| is_outside) {
+        let own = thread::current().id();
+        let is_awaited = |it: &JoinHandle<_>| is_outside && it.thread().id() != own;
+        for thread in self.threads.drain(..).filter(is_awaited) {
             if let Err(error) = wait(thread) {
                 log::error!(target: "peerloop", "{error}");
             }
@@ -248,7 +271,7 @@ impl<H> fmt::Debug for Shards<H> {
     }
 }
 
-/// If a shard cannot go on, the others do not.
+/// Shuts all shards down if its thread panics.
 struct EndOfAll<H>(ShardsHandle<H>);
 
 impl<H> EndOfAll<H> {
@@ -265,22 +288,14 @@ impl<H> Drop for EndOfAll<H> {
     }
 }
 
-/// Waits for the end of a shard; its handler, or why it has none to give back.
+/// Waits for the end of a shard, and returns its handler.
 fn wait<H>(thread: JoinHandle<io::Result<H>>) -> io::Result<H> {
     let name = thread.thread().name().unwrap_or_default().to_owned();
     match thread.join() {
         Ok(result) => result,
         Err(cause) => {
-            let what = format!("{name} panicked: {}", text(&*cause));
+            let what = format!("{name} panicked: {}", panic_text(&*cause));
             Err(io::Error::other(what))
         }
     }
-}
-
-/// What a panic said.
-fn text(cause: &(dyn Any + Send)) -> &str {
-    let literal = cause.downcast_ref::<&str>().copied();
-    literal
-        .or_else(|| cause.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("for no reason given")
 }

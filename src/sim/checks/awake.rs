@@ -1,17 +1,18 @@
-//! Nobody is stuck.
+//! No node waits for an event that will not come.
 
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::event_loop::InboundInspection;
 use crate::id::ConnId;
 use crate::net::Net;
-use crate::sys::sim::{Internet, View};
+use crate::sys::sim::{Internet, SocketInspection};
 
-/// The node has nothing to do and nothing will wake it for this connection: then there must be nothing to do.
+/// Checks a connection of a node that has nothing to do: either an event will wake it
+/// for the connection, or there is nothing to do.
 pub(super) fn check_awake(
     conn: ConnId,
     entry: &ConnEntry,
     inbound: &InboundInspection<'_>,
-    view: &View,
+    view: &SocketInspection,
 ) -> Result<(), String> {
     if view.is_awaited {
         return Ok(());
@@ -20,20 +21,22 @@ pub(super) fn check_awake(
     let is_closing = matches!(state, Lifecycle::Closing(_));
     let is_read = is_closing || !(entry.paused || inbound.is_held);
     let can_write = view.has_room || view.is_broken;
-    let has_output = entry.has_output() && entry.failure().is_none();
+    let has_output = entry.has_output() && entry.write_failure().is_none();
     let forgotten = match state {
-        Lifecycle::Connecting if view.is_established || view.is_broken => "that it is connected",
+        Lifecycle::Connecting if view.is_established || view.is_broken => {
+            "the established connection"
+        }
         Lifecycle::Handshaking | Lifecycle::Open | Lifecycle::Closing(_) => {
             if is_read && view.readable > 0 {
-                "what has arrived"
+                "bytes that have arrived"
             } else if state == Lifecycle::Open && !entry.paused && inbound.is_unseen {
-                "what was kept"
-            } else if is_read && view.is_at_end && !entry.peer_finished {
+                "a message that was kept"
+            } else if is_read && view.is_at_end && !entry.read_closed {
                 "the end of the stream"
             } else if has_output && can_write {
-                "what is to be written"
+                "queued bytes"
             } else if is_read && view.is_broken {
-                "that it is broken"
+                "the broken connection"
             } else {
                 return Ok(());
             }
@@ -41,23 +44,26 @@ pub(super) fn check_awake(
         _ => return Ok(()),
     };
     Err(format!(
-        "the node is stuck: nothing will remind it of {forgotten}; {conn}, {state:?}, {view:?}"
+        "no event will wake the node for {forgotten}; {conn}, {state:?}, {view:?}"
     ))
 }
 
 pub(super) fn check_listeners(net: &Net, internet: &Internet) -> Result<(), String> {
+    let limits = net.limits.lock();
+    let is_full = limits.inbound >= limits.max_inbound;
+    drop(limits);
     for (_, listener) in &net.listeners {
         let Some(id) = listener.socket.sim_id() else {
             continue;
         };
         let waiting = internet.waiting(id);
-        // Who is held up by handshakes under way is let in when one of them ends.
-        let is_held = net.limits.lock().inbound_is_full() && listener.ready;
-        let is_reminded = listener.pause.is_some() || is_held || internet.is_listener_awaited(id);
-        if waiting > 0 && !is_reminded {
-            let addr = listener.addr;
+        // While handshakes take all places, the end of one wakes the node.
+        let is_held = is_full && listener.ready;
+        let is_awaited = listener.pause.is_some() || is_held || internet.is_listener_awaited(id);
+        if waiting > 0 && !is_awaited {
+            let addr = listener.listening.addr;
             return Err(format!(
-                "the node is stuck: nothing will remind it of {waiting} who wait at {addr}"
+                "no event will wake the node for {waiting} connections in the backlog of {addr}"
             ));
         }
     }

@@ -1,25 +1,26 @@
-//! Bytes in order, none twice and none lost.
+//! Bytes arrive in order, each of them once.
 
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::event_loop::InboundInspection;
 use crate::id::ConnId;
-use crate::sys::sim::Passed;
+use crate::sys::sim::PassedBytes;
 
-/// What was accepted for sending is queued, or on the wire, or sealed; nothing else is, but what a session said.
+/// The bytes accepted for sending are queued, written or sealed. Besides them, only
+/// bytes of the session are.
 pub(super) fn check_sent(
     conn: ConnId,
     entry: &ConnEntry,
     inbound: &InboundInspection<'_>,
     written: u64,
-    passed: Passed,
+    passed: PassedBytes,
 ) -> Result<(), String> {
     if !entry.is_live() || entry.sealing_failed {
         return Ok(());
     }
-    let (accepted, queued) = (entry.traffic.bytes_sent, entry.queued() as u64);
+    let (accepted, queued) = (entry.traffic.bytes_sent, entry.queued_bytes() as u64);
     let is_exact = match inbound.batch {
-        None => accepted + passed.said == written + queued,
-        Some(batch) => accepted + batch as u64 == passed.sealed + queued && written <= passed.said,
+        None => accepted + passed.wire == written + queued,
+        Some(batch) => accepted + batch as u64 == passed.sealed + queued && written <= passed.wire,
     };
     if is_exact {
         return Ok(());
@@ -29,13 +30,14 @@ pub(super) fn check_sent(
     ))
 }
 
-/// What came out of the wire or the session was delivered, each message once and in order, and the rest of it is kept.
+/// The bytes that came from the socket or session were delivered, each message once
+/// and in order, and the rest is kept.
 pub(super) fn check_received(
     conn: ConnId,
     entry: &ConnEntry,
     inbound: &InboundInspection<'_>,
     undelivered: &[u8],
-    passed: Passed,
+    passed: PassedBytes,
 ) -> Result<(), String> {
     if entry.lifecycle() != Lifecycle::Open {
         return Ok(());
@@ -48,7 +50,9 @@ pub(super) fn check_received(
         ));
     }
     if inbound.partial != undelivered {
-        return Err(format!("{conn}: what is kept is not what has arrived"));
+        return Err(format!(
+            "{conn}: the bytes kept differ from the bytes received"
+        ));
     }
     Ok(())
 }

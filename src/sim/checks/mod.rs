@@ -1,59 +1,63 @@
-//! What the library promises, compared with what is.
+//! The guarantees of the library, checked after every turn of a node.
 
 mod awake;
 mod bytes;
+mod limits;
 mod tracked;
 
 use self::awake::{check_awake, check_listeners};
 use self::bytes::{check_received, check_sent};
+use self::limits::check_limits;
 use self::tracked::check_tracked;
 pub(super) use self::tracked::tracked;
 use crate::connection::{ConnEntry, Ending, Lifecycle};
 use crate::event_loop::LoopState;
 use crate::framing::Codec;
-use crate::id::{ConnId, Direction};
+use crate::id::ConnId;
 use crate::net::{Due, Net};
 use crate::sys::sim::{Internet, SocketId};
 use crate::traffic::Traffic;
 
 use super::ledger::Ledger;
 
-/// What it may cost to keep the one frame by which a queue may pass its cap: the entries of the chain, and the tracking.
-/// Beside that, an entry for every block of 256 KiB.
+/// The overhead of the one frame by which a queue may exceed its limit: entries of the
+/// chain, and tracking. In addition there is an entry per block of 256 KiB.
 const OVERHEAD_MAX: usize = 1024;
 
 /// A connection, to be compared with its other end.
-pub(super) struct Connection {
+pub(super) struct CheckedConnection {
     pub(super) conn: ConnId,
     pub(super) socket: SocketId,
     pub(super) is_open: bool,
     pub(super) queued: usize,
-    pub(super) stashed: usize,
+    /// Bytes of a message that is not complete.
+    pub(super) partial: usize,
     pub(super) traffic: Traffic,
-    /// How it tells messages apart, where messages are the same at both ends.
+    /// Its framing, if that has boundaries that both ends see.
     pub(super) framing: Option<Codec>,
 }
 
-pub(super) fn connections(state: &LoopState, net: &Net) -> Vec<Connection> {
+pub(super) fn connections(state: &LoopState, net: &Net) -> Vec<CheckedConnection> {
     let connection = |(conn, entry): (ConnId, &ConnEntry)| {
-        let inbound = state.view(conn)?;
-        Some(Connection {
+        let inbound = state.view(net, conn)?;
+        Some(CheckedConnection {
             conn,
             socket: inbound.socket,
             is_open: entry.lifecycle() == Lifecycle::Open,
-            queued: entry.queued(),
-            stashed: inbound.partial.len(),
+            queued: entry.queued_bytes(),
+            partial: inbound.partial.len(),
             traffic: entry.traffic,
             framing: match entry.codec {
                 Codec::Raw | Codec::Custom(_) => None,
-                _ => Some(Codec::new(&entry.profile.framing)),
+                _ => Some(Codec::new(&entry.config.framing)),
             },
         })
     };
     net.conns.iter().filter_map(connection).collect()
 }
 
-/// Checks one node after its turn. `is_busy`: it wants another turn at once, for what it has not got round to.
+/// Checks one node after its turn. With `is_busy` it wants another turn at once,
+/// because a budget ended this one.
 pub(super) fn check(
     state: &LoopState,
     net: &Net,
@@ -64,10 +68,10 @@ pub(super) fn check(
     check_callbacks(net, ledger)?;
     check_counts(net)?;
     check_tracked(state, net, ledger)?;
-    // Who is overdue and has sent something that no budget has got round to is judged after that.
-    // Who has stopped keeps none.
+    // A busy node acts on a timeout after it has read what the peer has sent. A
+    // stopped node acts on none.
     let has_stopped = net.stopping.is_some_and(|it| it.begun) && net.conns.len() == 0;
-    let is_late = net.deadlines.next().is_some_and(|at| at < net.now);
+    let is_late = net.timers.next().is_some_and(|at| at < net.now);
     if is_late && !is_busy && !has_stopped {
         return Err("a deadline is overdue after a turn".to_owned());
     }
@@ -75,11 +79,11 @@ pub(super) fn check(
     check_deadlines(net)?;
     check_loop_cap(net)?;
     for (conn, entry) in net.conns.iter() {
-        check_peer(net, conn, entry, is_busy)?;
-        let Some(inbound) = state.view(conn) else {
+        check_connection(net, conn, entry, is_busy)?;
+        let Some(inbound) = state.view(net, conn) else {
             continue;
         };
-        let Some(view) = internet.view(inbound.socket) else {
+        let Some(view) = internet.inspect(inbound.socket) else {
             continue;
         };
         if let Some((undelivered, passed)) = internet.undelivered(inbound.socket) {
@@ -101,9 +105,9 @@ pub(super) fn check(
     check_listeners(net, internet)
 }
 
-/// Every connection was reported once, and every dial has one outcome.
+/// Every connection is reported once, and every attempt to connect has one outcome.
 fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
-    let (mut reported, mut connects) = (0, 0);
+    let (mut reported, mut pending) = (0, 0);
     for (conn, entry) in net.conns.iter() {
         let is_reported = match entry.lifecycle() {
             Lifecycle::Open
@@ -113,7 +117,7 @@ fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
             | Lifecycle::Handshaking
             | Lifecycle::Closing(Ending::Failed(_))
             | Lifecycle::Ended(Ending::Failed(_)) => {
-                connects += u64::from(entry.direction() == Direction::Outbound);
+                pending += 1;
                 false
             }
             Lifecycle::Released => continue,
@@ -121,23 +125,23 @@ fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
         if is_reported != ledger.live.contains(&conn) {
             let state = entry.lifecycle();
             return Err(format!(
-                "{conn} is {state:?}, and on_connect was called without on_disconnect: {}",
+                "{conn} is {state:?}, but on_connect without on_disconnect was called: {}",
                 !is_reported
             ));
         }
         reported += usize::from(is_reported);
     }
     if reported != ledger.live.len() {
-        return Err("a connection is gone without on_disconnect".to_owned());
+        return Err("a connection ended without on_disconnect".to_owned());
     }
-    let outcomes = ledger.connects_established + ledger.connects_failed + connects;
-    if net.metrics.connects_started != outcomes {
-        let asked = net.metrics.connects_started;
-        return Err(format!("{asked} dials, but {outcomes} outcomes"));
+    let outcomes = ledger.connected + ledger.failed + pending;
+    let begun = net.metrics.connects_started + net.metrics.accepted;
+    if begun != outcomes {
+        return Err(format!("{begun} connections, but {outcomes} outcomes"));
     }
     let counted = (net.metrics.disconnected, net.metrics.connects_failed);
-    if counted != (ledger.disconnected, ledger.connects_failed) {
-        let reported = (ledger.disconnected, ledger.connects_failed);
+    if counted != (ledger.disconnected, ledger.failed_outbound) {
+        let reported = (ledger.disconnected, ledger.failed_outbound);
         return Err(format!(
             "{counted:?} ends are counted, but {reported:?} were reported"
         ));
@@ -145,11 +149,10 @@ fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Limits, counts and queues equal a recount.
+/// Limits, counters and queues equal a recount.
 fn check_counts(net: &Net) -> Result<(), String> {
-    net.limits
-        .lock()
-        .recount(net.conns.iter().map(|(_, entry)| entry))?;
+    let entries = net.conns.iter().map(|(_, entry)| entry);
+    check_limits(&net.limits.lock(), entries)?;
     let in_state = |state| {
         let conns = net.conns.iter();
         conns
@@ -162,14 +165,14 @@ fn check_counts(net: &Net) -> Result<(), String> {
     );
     if (net.connection_count(), net.connecting_count()) != (open, connecting) {
         return Err(format!(
-            "{} connections and {} dials are counted, but there are {open} and {connecting}",
+            "{} connections and {} connecting are counted, but there are {open} and {connecting}",
             net.connection_count(),
             net.connecting_count(),
         ));
     }
     let queued: usize = net.conns.iter().map(|(_, entry)| entry.queue_cost()).sum();
-    if net.metrics.queued != queued {
-        let counted = net.metrics.queued;
+    if net.metrics.queued_bytes != queued {
+        let counted = net.metrics.queued_bytes;
         return Err(format!(
             "{counted} bytes queued are counted, but there are {queued}"
         ));
@@ -177,49 +180,54 @@ fn check_counts(net: &Net) -> Result<(), String> {
     Ok(())
 }
 
-/// A slot whose connection ended in this turn is nobody else's before the next.
+/// A slot whose connection ended in this turn is not used again before the next one.
 fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
     let ended = &ledger.ended_in_turn;
     let reused = net.conns.iter().find(|(conn, _)| {
-        let is_of_slot =
-            |slots_to_free: &ConnId| slots_to_free.slot() == conn.slot() && slots_to_free != conn;
+        let is_of_slot = |ended: &ConnId| ended.slot() == conn.slot() && ended != conn;
         ended.iter().any(is_of_slot)
     });
     match reused {
         Some((conn, _)) => Err(format!(
-            "{conn} has the slot of one that ended in this turn"
+            "{conn} has the slot of a connection that ended in this turn"
         )),
         None => Ok(()),
     }
 }
 
-/// No deadline is kept for a connection that is not.
+/// No timer is set for a connection that has ended.
 fn check_deadlines(net: &Net) -> Result<(), String> {
     let is_stale = |due: &&Due| match due {
-        Due::Connection(conn) => !net.conns.get(*conn).is_some_and(ConnEntry::is_live),
-        Due::Timer(_) | Due::Listener(_) | Due::Shutdown | Due::Retry => false,
+        Due::Connection(conn) | Due::ConnTimer(conn, _) => {
+            !net.conns.get(*conn).is_some_and(ConnEntry::is_live)
+        }
+        Due::Timer(_) | Due::Interval(_) | Due::Listener(_) | Due::Shutdown | Due::CommandRetry => {
+            false
+        }
     };
-    match net.deadlines.keys().find(is_stale) {
-        Some(due) => Err(format!("a deadline is kept for nobody: {due:?}")),
+    match net.timers.keys().find(is_stale) {
+        Some(due) => Err(format!("a timer is set for no connection: {due:?}")),
         None => Ok(()),
     }
 }
 
-/// What all queues together may hold: the cap, or the one frame that is always taken, and what it costs to keep that.
+/// All queues together hold no more than the limit, or the one frame that is always
+/// taken, and the overhead.
 fn check_loop_cap(net: &Net) -> Result<(), String> {
     let conns = || net.conns.iter().map(|(_, entry)| entry);
     let beyond = conns().map(frame_max).max().unwrap_or(0);
-    // While all queues are empty any legal frame is taken; then it is alone, but for the last words of sessions.
+    // While all queues are empty, any legal frame is taken. Then it is alone, except
+    // for what sessions write at their end.
     let is_shared = conns()
         .filter(|entry| entry.queue_cost() > OVERHEAD_MAX)
         .count()
         > 1;
-    let frame = conns().map(|entry| entry.profile.max_frame).max();
+    let frame = conns().map(|entry| entry.config.max_message_len).max();
     let frame = frame.filter(|_| !is_shared).unwrap_or(0);
-    let cap = net.config.loop_queue_max.max(frame);
+    let cap = net.config.limits.loop_send_bytes.max(frame);
     let most = cap + beyond + cap / 1024 + conns().count() * OVERHEAD_MAX;
-    if net.metrics.queued > most {
-        let queued = net.metrics.queued;
+    if net.metrics.queued_bytes > most {
+        let queued = net.metrics.queued_bytes;
         return Err(format!(
             "all queues together hold {queued} bytes, more than {most}"
         ));
@@ -227,19 +235,25 @@ fn check_loop_cap(net: &Net) -> Result<(), String> {
     Ok(())
 }
 
-/// By how much one frame may pass a cap: not at all where its length is known before it is made.
+/// By how much one frame may exceed a limit: not at all where its length is known
+/// before it is encoded.
 fn frame_max(entry: &ConnEntry) -> usize {
     match entry.codec {
-        Codec::Custom(_) => entry.profile.max_frame,
+        Codec::Custom(_) => entry.config.max_message_len,
         _ => 0,
     }
 }
 
-fn check_peer(net: &Net, conn: ConnId, entry: &ConnEntry, is_busy: bool) -> Result<(), String> {
-    let profile = &entry.profile;
-    // On an empty queue any legal frame is taken.
-    let cap = profile.queue_max.max(profile.max_frame);
-    let most = cap + frame_max(entry) + profile.max_frame / 1024 + OVERHEAD_MAX;
+fn check_connection(
+    net: &Net,
+    conn: ConnId,
+    entry: &ConnEntry,
+    is_busy: bool,
+) -> Result<(), String> {
+    let config = &entry.config;
+    // An empty queue takes any legal frame.
+    let cap = config.send_queue.max_bytes.max(config.max_message_len);
+    let most = cap + frame_max(entry) + config.max_message_len / 1024 + OVERHEAD_MAX;
     if entry.queue_cost() > most {
         let cost = entry.queue_cost();
         return Err(format!("{conn} has queued {cost} bytes, more than {most}"));
@@ -248,17 +262,17 @@ fn check_peer(net: &Net, conn: ConnId, entry: &ConnEntry, is_busy: bool) -> Resu
         return Ok(());
     }
     if !is_busy && entry.can_send() && entry.is_owed_a_drain() {
-        return Err(format!("{conn} is owed a drain"));
+        return Err(format!("{conn} is owed an on_drain"));
     }
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
-        Some((at, ending)) if at < net.now => Err(format!(
+        Some((at, ending)) if at < net.timestamp() => Err(format!(
             "{conn} is overdue by {:?}: {ending:?}",
-            net.now - at
+            net.now - at.instant(net.epoch)
         )),
-        Some((_, ending)) if entry.deadline().is_none() => {
-            Err(format!("nobody looks at {conn}, which is due: {ending:?}"))
-        }
+        Some((_, ending)) if entry.deadline().is_none() => Err(format!(
+            "no deadline is set for {conn}, which is due: {ending:?}"
+        )),
         _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use peerloop::{ConnId, Handler, Net, TimerId};
 const PORT: u16 = 7000;
 const RETRY_EVERY: Duration = Duration::from_secs(2);
 
-/// Takes orders, and confirms each once it is on the disk.
+/// Stores orders, and confirms each once it is on the disk.
 #[derive(Default)]
 struct Store {
     disk: BTreeSet<u64>,
@@ -24,12 +24,12 @@ impl Handler for Store {
             return net.abort(conn);
         };
         self.disk.insert(order);
-        // If there is no room for the answer, the till asks again.
+        // Without room for the answer, the till sends the order again.
         let _ = net.send(conn, message);
     }
 }
 
-/// Places orders, each again and again until it is confirmed.
+/// Sends orders, each again and again until it is confirmed.
 struct Till {
     store: SocketAddr,
     open: BTreeSet<u64>,
@@ -47,13 +47,13 @@ impl Till {
 
     fn order(&mut self, net: &mut Net, order: u64) {
         self.open.insert(order);
-        self.place(net);
+        self.send_open(net);
     }
 
-    fn place(&self, net: &mut Net) {
-        let connected = net.connections().next();
+    fn send_open(&self, net: &mut Net) {
+        let connected = net.connections().next().map(|conn| conn.id());
         let Some(conn) = connected else {
-            // Refused as a duplicate while the last dial is under way.
+            // An error while an earlier attempt is in progress.
             let _ = net.connect(self.store);
             return;
         };
@@ -65,12 +65,12 @@ impl Till {
 
 impl Handler for Till {
     fn on_start(&mut self, net: &mut Net) {
-        self.place(net);
+        self.send_open(net);
         net.set_timer(RETRY_EVERY, 0);
     }
 
     fn on_connect(&mut self, net: &mut Net, _: ConnId) {
-        self.place(net);
+        self.send_open(net);
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -83,7 +83,7 @@ impl Handler for Till {
     }
 
     fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
-        self.place(net);
+        self.send_open(net);
         net.set_timer(RETRY_EVERY, 0);
     }
 }

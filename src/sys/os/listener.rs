@@ -1,4 +1,4 @@
-//! Listeners of the system.
+//! TCP listeners of the operating system.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,14 +6,18 @@ use std::net::SocketAddr;
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::stream::INHERITS;
+use super::facts::ACCEPTED_INHERITS;
 use super::{OsStream, SocketOptions};
 use crate::config::ListenOptions;
 use crate::sys::AcceptError;
 
 /// A non-blocking TCP listener.
 #[derive(Debug)]
-pub(crate) struct OsListener(pub(super) TcpListener);
+pub(crate) struct OsListener {
+    pub(super) socket: TcpListener,
+    /// Accepted connections inherit the options.
+    passes_options_on: bool,
+}
 
 impl OsListener {
     pub(crate) fn bind(
@@ -22,8 +26,8 @@ impl OsListener {
         sockets: &SocketOptions,
     ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
-        if let (Some(only), SocketAddr::V6(_)) = (options.v6_only, addr) {
-            socket.set_only_v6(only)?;
+        if addr.is_ipv6() {
+            socket.set_only_v6(options.v6_only)?;
         }
         // On Windows SO_REUSEADDR would let another process take the port over.
         #[cfg(unix)]
@@ -32,26 +36,44 @@ impl OsListener {
             set_reuse_port(&socket)?;
         }
         sockets.set_buffers(SockRef::from(&socket))?;
-        if INHERITS {
+        if ACCEPTED_INHERITS {
             sockets.set_others(SockRef::from(&socket))?;
         }
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         socket.set_nonblocking(true)?;
-        Ok(Self(TcpListener::from_std(socket.into())))
+        Ok(Self {
+            socket: TcpListener::from_std(socket.into()),
+            passes_options_on: ACCEPTED_INHERITS,
+        })
+    }
+
+    /// Takes over a listening socket. Connections may wait in it already, and those
+    /// have inherited other options.
+    pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            socket: TcpListener::from_std(listener),
+            passes_options_on: false,
+        })
+    }
+
+    /// Returns whether the options of an accepted connection are set already.
+    pub(crate) fn passes_options_on(&self) -> bool {
+        self.passes_options_on
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.socket.local_addr()
     }
 
     pub(crate) fn accept(&self) -> io::Result<(OsStream, SocketAddr)> {
-        self.0
+        self.socket
             .accept()
             .map(|(stream, addr)| (OsStream(stream), addr))
     }
 
-    /// What an error of [`OsListener::accept`] speaks of.
+    /// Returns the cause of an error of [`OsListener::accept`].
     pub(crate) fn classify(error: &io::Error) -> AcceptError {
         use io::ErrorKind;
         match error.kind() {
@@ -64,38 +86,48 @@ impl OsListener {
             | ErrorKind::HostUnreachable
             | ErrorKind::TimedOut
             | ErrorKind::PermissionDenied => AcceptError::OneConnection,
-            // EMFILE and ENFILE, for which std has no stable name, have these numbers on every Unix.
-            _ if cfg!(unix) && matches!(error.raw_os_error(), Some(23 | 24)) => {
-                AcceptError::NoDescriptor
-            }
+            _ if is_out_of_descriptors(error) => AcceptError::NoDescriptor,
             _ => AcceptError::Other,
         }
     }
 }
 
-/// A descriptor kept for the time when there is no other: with it, those who wait to be accepted can be told no.
+/// Whether the process or the system has no descriptor left. std has no stable name for it.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
+}
+
+/// A descriptor kept for file-descriptor exhaustion. With it, waiting connections
+/// can be accepted and closed.
 #[derive(Debug, Default)]
 pub(crate) struct OsReserve(Option<Socket>);
 
 impl OsReserve {
-    /// Takes a descriptor, if there is none in reserve.
+    /// Takes a descriptor unless there is one in reserve.
     pub(crate) fn fill(&mut self) {
         if self.0.is_none() {
-            // Without one the queue is not shed; it waits.
+            // Without one the connections in the backlog wait.
             self.0 = Socket::new(Domain::IPV4, Type::DGRAM, None).ok();
         }
     }
 
-    /// Accepts and closes up to `max` connections with the descriptor in reserve; how many.
-    pub(crate) fn shed(&mut self, listener: &OsListener, max: usize) -> usize {
-        let mut shed = 0;
+    /// Accepts and closes up to `max` connections with the descriptor in reserve.
+    /// Returns how many.
+    pub(crate) fn close_waiting(&mut self, listener: &OsListener, max: usize) -> usize {
+        let mut closed = 0;
         if self.0.take().is_some() {
-            while shed < max && listener.accept().is_ok() {
-                shed += 1;
+            while closed < max && listener.accept().is_ok() {
+                closed += 1;
             }
         }
         self.fill();
-        shed
+        closed
     }
 }
 
@@ -118,23 +150,33 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, ConnectionConfig, SocketConfig};
 
     #[test]
-    fn accepted_connections_have_the_options_of_the_configuration() {
+    fn accepted_connections_have_the_options() {
         let config = Config {
-            keepalive: Some(Duration::from_secs(77)),
+            sockets: SocketConfig {
+                keepalive: Some(Duration::from_secs(77)),
+                ..Default::default()
+            },
             ..Config::default()
         };
         let sockets = SocketOptions::new(&config);
         let any = "127.0.0.1:0".parse().unwrap();
-        let listener = OsListener::bind(any, &ListenOptions::default(), &sockets).unwrap();
+        let listener = OsListener::bind(
+            any,
+            &ListenOptions::new(std::sync::Arc::new(ConnectionConfig::default())),
+            &sockets,
+        )
+        .unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = std::iter::repeat_with(|| listener.accept())
             .take(1_000_000)
             .find_map(Result::ok)
             .unwrap();
-        stream.set_up_inbound(&sockets).unwrap();
+        if !listener.passes_options_on() {
+            stream.set_options(&sockets).unwrap();
+        }
         let socket = SockRef::from(&stream.0);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());

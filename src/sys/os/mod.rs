@@ -1,5 +1,6 @@
-//! TCP through mio.
+//! The operating system, through mio and socket2.
 
+mod facts;
 mod listener;
 mod poller;
 mod stream;

@@ -1,4 +1,4 @@
-//! The system's poll, and what is registered with it.
+//! The poll of the operating system, and its registrations.
 
 use std::io;
 use std::sync::Arc;
@@ -37,14 +37,14 @@ impl OsPoller {
         &self.registrar
     }
 
-    /// Waits until something is ready, the timeout is over or the deadline has come. An interrupted wait is one
-    /// without events.
+    /// Waits until a socket is ready, `timeout` is over or `deadline` has come. An
+    /// interrupted wait has no events.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         deadline: Option<Instant>,
     ) -> io::Result<()> {
-        // mio rounds up to milliseconds, so a deadline is never met too early.
+        // mio rounds up to milliseconds, so no deadline is met too early.
         let until = match deadline {
             Some(deadline) if timeout != Some(Duration::ZERO) => {
                 Some(deadline.saturating_duration_since(self.now()))
@@ -63,7 +63,7 @@ impl OsPoller {
         self.poll(timeout.map(|timeout| timeout - spin))
     }
 
-    /// Asks again and again for this long, without sleeping; whether something came.
+    /// Polls for this long without sleeping. Returns whether an event came.
     fn spin(&mut self, spin: Duration) -> io::Result<bool> {
         let begun = self.now();
         loop {
@@ -87,12 +87,13 @@ impl OsPoller {
         }
     }
 
-    /// Whether the last wait brought as much as one can.
+    /// Whether the last wait brought as much as one can. With poll(2) a wait brings
+    /// everything; then one more finds nothing.
     pub(crate) fn is_full(&self) -> bool {
         self.events.iter().nth(EVENTS_MAX - 1).is_some()
     }
 
-    /// What the last wait brought.
+    /// The events of the last wait.
     pub(crate) fn ready(&self) -> impl Iterator<Item = Readiness> + '_ {
         self.events.iter().map(|event| {
             let failed = event.is_error();
@@ -109,18 +110,19 @@ impl OsPoller {
         Instant::now()
     }
 
-    #[cfg(unix)]
+    // poll(2) has no descriptor.
+    #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
     pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(self.poll.registry())
     }
 }
 
-/// Where sockets are registered. Always for reading and writing at once: mio is edge-triggered, so a socket that is
-/// registered once needs no further system call.
+/// Registers sockets for reading and writing at once. mio is edge-triggered, so a
+/// registered socket needs no further call.
 #[derive(Clone, Debug)]
 pub(crate) struct OsRegistrar {
     registry: Arc<Registry>,
-    /// Added to every token: which member of a group it belongs to.
+    /// Added to every token. Says which member of a group it belongs to.
     member_tag: usize,
 }
 
@@ -138,11 +140,11 @@ impl OsRegistrar {
     pub(crate) fn add_listener(&self, listener: &mut OsListener, token: usize) -> io::Result<()> {
         let token = Token(self.member_tag | token);
         self.registry
-            .register(&mut listener.0, token, Interest::READABLE)
+            .register(&mut listener.socket, token, Interest::READABLE)
     }
 
     pub(crate) fn remove_listener(&self, listener: &mut OsListener) -> io::Result<()> {
-        self.registry.deregister(&mut listener.0)
+        self.registry.deregister(&mut listener.socket)
     }
 
     #[inline]
@@ -158,7 +160,7 @@ impl OsRegistrar {
         })
     }
 
-    /// The same poll, for the member of a group with this lane.
+    /// The same poll, for the member of a group with this tag.
     pub(crate) fn with_member_tag(&self, member_tag: usize) -> Self {
         let registry = Arc::clone(&self.registry);
         Self {
@@ -168,24 +170,24 @@ impl OsRegistrar {
     }
 }
 
-/// Ends another thread's wait.
+/// Ends the wait of another thread.
 #[derive(Debug)]
 pub(crate) struct OsWake {
     waker: Arc<Waker>,
-    /// Where the member of a group that is meant says so, since a poll has one waker only.
+    /// Names the member of a group that is meant, because a poll has one waker.
     wake_list: Option<(WakeList, usize)>,
 }
 
 impl OsWake {
     pub(crate) fn wake(&self) -> io::Result<()> {
         if let Some((wake_list, member)) = &self.wake_list {
-            wake_list.ring(*member);
+            wake_list.push(*member);
         }
         self.waker.wake()
     }
 
     /// The same waker, for a member of a group.
-    pub(crate) fn on_behalf_of(&self, member: usize, wake_list: WakeList) -> Self {
+    pub(crate) fn for_member(&self, member: usize, wake_list: WakeList) -> Self {
         Self {
             waker: Arc::clone(&self.waker),
             wake_list: Some((wake_list, member)),

@@ -1,4 +1,4 @@
-//! Connections of the system.
+//! TCP streams of the operating system.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -7,9 +7,10 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
+use super::facts::SHORT_READ_IS_EMPTY;
 use crate::config::Config;
 
-/// What is set on every connection's socket.
+/// The options set on the socket of every connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketOptions {
     nodelay: bool,
@@ -21,14 +22,15 @@ pub(crate) struct SocketOptions {
 impl SocketOptions {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            nodelay: config.nodelay,
-            keepalive: config.keepalive,
-            send_buffer: config.send_buffer,
-            receive_buffer: config.receive_buffer,
+            nodelay: config.sockets.nodelay,
+            keepalive: config.sockets.keepalive,
+            send_buffer: config.sockets.send_buffer_bytes,
+            receive_buffer: config.sockets.receive_buffer_bytes,
         }
     }
 
-    /// Buffer sizes matter before the connection is made, since the window scale is agreed with the first segment.
+    /// Sets the sizes of the buffers. They matter before the connection is made,
+    /// because the first segment fixes the window scale.
     pub(super) fn set_buffers(&self, socket: SockRef<'_>) -> io::Result<()> {
         if let Some(size) = self.send_buffer {
             socket.set_send_buffer_size(size)?;
@@ -39,7 +41,8 @@ impl SocketOptions {
         Ok(())
     }
 
-    /// What can only be set on an established connection on every system.
+    /// Sets the options that some systems accept on an established connection
+    /// only.
     pub(super) fn set_others(&self, socket: SockRef<'_>) -> io::Result<()> {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
@@ -51,9 +54,6 @@ impl SocketOptions {
     }
 }
 
-/// Whether accepted connections have the options of their listener (Linux, tcp(7)), which spares a call for each.
-pub(super) const INHERITS: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
 /// A non-blocking TCP connection.
 #[derive(Debug)]
 pub(crate) struct OsStream(pub(super) TcpStream);
@@ -62,12 +62,13 @@ impl OsStream {
     /// Begins to connect. The outcome follows as writability; see [`OsStream::connected`].
     pub(crate) fn connect(
         addr: SocketAddr,
-        socket: Option<Socket>,
+        socket: Option<std::net::TcpStream>,
         source: Option<SocketAddr>,
         options: &SocketOptions,
     ) -> io::Result<Self> {
         let socket = match socket {
             Some(socket) => {
+                let socket = Socket::from(socket);
                 socket.set_nonblocking(true)?;
                 socket
             }
@@ -86,53 +87,73 @@ impl OsStream {
         }
     }
 
+    /// Takes over a connected stream; it and the address of its other end.
+    pub(crate) fn adopt(
+        stream: std::net::TcpStream,
+        options: &SocketOptions,
+    ) -> io::Result<(Self, SocketAddr)> {
+        let addr = stream.peer_addr()?;
+        stream.set_nonblocking(true)?;
+        options.set_others(SockRef::from(&stream))?;
+        Ok((Self(TcpStream::from_std(stream)), addr))
+    }
+
     /// Whether the connection that was begun is made; its local address then.
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
-        match self.0.peer_addr() {
-            Ok(_) => self.0.local_addr().map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) => {
-                // Why it has failed, if it has.
-                self.0.take_error()?.map_or(Ok(None), Err)
-            }
-            Err(error) => Err(error),
+        let Err(error) = self.0.peer_addr() else {
+            return self.0.local_addr().map(Some);
+        };
+        // Why it has failed, if it has: macOS says EINVAL of the address then.
+        if let Some(cause) = self.0.take_error()? {
+            return Err(cause);
         }
+        if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) {
+            return Ok(None);
+        }
+        Err(error)
     }
 
-    /// Sets the options of a connection that was dialled.
-    pub(crate) fn set_up_outbound(&self, options: &SocketOptions) -> io::Result<()> {
+    #[cfg(unix)]
+    pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&self.0)
+    }
+
+    #[cfg(windows)]
+    pub(crate) fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        std::os::windows::io::AsSocket::as_socket(&self.0)
+    }
+
+    /// Sets the options of a connection that is established.
+    pub(crate) fn set_options(&self, options: &SocketOptions) -> io::Result<()> {
         options.set_others(SockRef::from(&self.0))
-    }
-
-    /// Sets the options of a connection that was accepted, as far as it does not have them from its listener.
-    pub(crate) fn set_up_inbound(&self, options: &SocketOptions) -> io::Result<()> {
-        if INHERITS {
-            Ok(())
-        } else {
-            options.set_others(SockRef::from(&self.0))
-        }
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
 
-    /// What broke the connection, if something has. After the peer's end of stream a read does not tell: it goes on
-    /// to say that there is nothing.
-    pub(crate) fn broken(&self) -> Option<io::Error> {
+    /// Takes the error that broke the connection.
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.0.take_error().unwrap_or_else(Some)
     }
 
-    /// Whether the peer has ended its side and nothing is left to read; looks and takes nothing.
+    /// Returns whether the peer closed its sending side and nothing is left to
+    /// read.
     ///
     /// # Errors
     ///
-    /// What broke the connection, if something has and nothing is left to read.
+    /// The error that broke the connection, if nothing is left to read.
     pub(crate) fn is_at_end(&self) -> io::Result<bool> {
         match self.0.peek(&mut [0]) {
             Ok(count) => Ok(count == 0),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    pub(crate) fn short_read_is_empty(&self) -> bool {
+        SHORT_READ_IS_EMPTY
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -147,17 +168,18 @@ impl OsStream {
     }
 
     /// Sends FIN.
-    pub(crate) fn finish(&self) -> io::Result<()> {
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
         self.0.shutdown(Shutdown::Write)
     }
 
-    /// Makes the coming close a reset: nothing more is sent, the peer is told at once.
+    /// Makes the coming close a reset.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         SockRef::from(&self.0).set_linger(Some(Duration::ZERO))
     }
 }
 
-/// A socket to dial with. Where the system can make it non-blocking from the beginning, that spares two calls.
+/// Returns a socket to connect with. To make it non-blocking from the beginning,
+/// where the system can, spares two calls.
 fn new_nonblocking(addr: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(addr);
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -170,29 +192,12 @@ fn new_nonblocking(addr: SocketAddr) -> io::Result<Socket> {
     }
 }
 
+/// Whether `connect` has begun and goes on.
 fn is_in_progress(error: &io::Error) -> bool {
     #[cfg(unix)]
-    let in_progress = error.raw_os_error() == Some(EINPROGRESS);
+    let in_progress = error.raw_os_error() == Some(libc::EINPROGRESS);
+    // Winsock says WSAEWOULDBLOCK.
     #[cfg(not(unix))]
     let in_progress = false;
     in_progress || error.kind() == io::ErrorKind::WouldBlock
 }
-
-/// `connect(2)` has begun. std has no stable name for it; the numbers are those of each system's errno.h.
-#[cfg(all(
-    any(target_os = "linux", target_os = "android"),
-    not(any(target_arch = "mips", target_arch = "mips64", target_arch = "sparc64"))
-))]
-const EINPROGRESS: i32 = 115;
-#[cfg(any(
-    target_os = "solaris",
-    target_os = "illumos",
-    all(target_os = "linux", any(target_arch = "mips", target_arch = "mips64"))
-))]
-const EINPROGRESS: i32 = 150;
-#[cfg(all(
-    unix,
-    not(any(target_os = "solaris", target_os = "illumos", target_os = "android")),
-    any(not(target_os = "linux"), target_arch = "sparc64")
-))]
-const EINPROGRESS: i32 = 36;

@@ -1,13 +1,14 @@
-//! What programs do to their sockets.
+//! Calls of programs on their sockets.
 
 use std::io::{self, ErrorKind, IoSlice};
 
-use super::event::Event;
+use super::event::{Event, SocketId};
+use super::host_table::host_of;
 use super::internet::Internet;
-use super::socket::{Owner, Socket, SocketId, SocketState};
-use super::trace::Who;
+use super::socket::{Owner, Socket, SocketState};
+use super::trace::Actor;
 
-/// What a few bytes are: a header and a little.
+/// A few bytes: a header and a little more.
 const FEW: usize = 8;
 
 impl Internet {
@@ -17,23 +18,24 @@ impl Internet {
             .ok_or_else(|| ErrorKind::NotConnected.into())
     }
 
-    /// Whether a call of a node is interrupted. Scripted peers are spared.
+    /// Draws whether a call is interrupted. Calls of scripted peers are not.
     fn is_interrupted(&mut self, owner: Owner) -> bool {
         let interrupted =
-            matches!(owner, Owner::SimPoller(_)) && self.random.chance(self.faults.interrupted);
-        self.happened.interrupted += u64::from(interrupted);
+            matches!(owner, Owner::Node(_)) && self.random.chance(self.faults.interrupted);
+        self.counts.interrupted += u64::from(interrupted);
         interrupted
     }
 
     fn note_call(&mut self, id: SocketId, owner: Owner, what: &'static str, detail: usize) {
-        let who = match owner {
-            Owner::SimPoller(poller) => Who::Node(poller),
-            _ => Who::Wire(id),
+        let actor = match owner {
+            Owner::Node(poller) => Actor::Node(poller),
+            _ => Actor::Wire(id),
         };
-        self.note(who, what, id, detail as u64);
+        self.note(actor, what, id, detail as u64);
     }
 
-    /// The local address if the connection is made; as take_error, getpeername and getsockname tell it.
+    /// Returns the local address if the socket is connected, as SO_ERROR,
+    /// getpeername(2) and getsockname(2) tell it.
     pub(super) fn connected(&mut self, id: SocketId) -> io::Result<Option<std::net::SocketAddr>> {
         let socket = self.socket(id)?;
         if let Some(error) = socket.take_error() {
@@ -50,7 +52,7 @@ impl Internet {
         self.socket(id).map_or_else(Some, Socket::take_error)
     }
 
-    /// Whether a read would say that the stream has ended.
+    /// Returns whether a read would report the end of the stream.
     pub(super) fn is_at_end(&mut self, id: SocketId) -> io::Result<bool> {
         let socket = self.socket(id)?;
         if socket.visible() > 0 || socket.read_held {
@@ -78,7 +80,7 @@ impl Internet {
         }
         if visible == 0 {
             return match socket.take_error() {
-                // As Linux has it: after the end of the stream a read does not tell of an error.
+                // As in Linux, a read after the end of the stream reports no error.
                 Some(error) if !at_end => Err(error),
                 error => {
                     socket.error = error.map(|error| error.kind());
@@ -92,42 +94,41 @@ impl Internet {
                 }
             };
         }
-        let faulty = matches!(owner, Owner::SimPoller(_));
+        let faulty = matches!(owner, Owner::Node(_));
         if faulty && self.random.chance(self.faults.would_block) {
-            self.happened.would_blocks += 1;
+            self.counts.would_blocks += 1;
             self.note_call(id, owner, "read denied", 0);
-            self.hold_back(id);
+            self.hide_received(id);
             return Err(ErrorKind::WouldBlock.into());
         }
         let mut count = visible.min(buffer.len());
         if faulty && count > 1 && self.random.chance(self.faults.short_read) {
-            self.happened.short_reads += 1;
+            self.counts.short_reads += 1;
             count = self.part_of(count);
-            self.hold_back(id);
+            self.hide_received(id);
         }
         let socket = self.socket(id)?;
         take(&mut socket.received, &mut buffer[..count]);
-        socket.read += count as u64;
-        if let Some(witness) = socket.witness.as_mut().filter(|it| it.is_of_wire()) {
-            witness.append(&buffer[..count]);
+        if let Some(delivery) = socket.delivery.as_mut().filter(|it| it.is_of_wire()) {
+            delivery.append(&buffer[..count]);
         }
         let peer = socket.peer;
         self.note_call(id, owner, "read", count);
-        self.announce_room(peer);
+        self.send_window_update(peer);
         Ok(count)
     }
 
-    /// What is there counts as arriving a moment later.
-    fn hold_back(&mut self, id: SocketId) {
+    /// Hides what has arrived for a moment.
+    fn hide_received(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get_mut(&id) {
             if !std::mem::replace(&mut socket.read_held, true) {
-                self.schedule_soon(Event::Reveal { socket: id });
+                self.schedule_soon(Event::ShowReceived { socket: id });
             }
         }
     }
 
-    /// Tells the other end, if it waits, that there is room.
-    fn announce_room(&mut self, peer: Option<SocketId>) {
+    /// Tells the other end that there is room, if it has something to send.
+    fn send_window_update(&mut self, peer: Option<SocketId>) {
         let Some(to) = peer else { return };
         let Some(sender) = self.sockets.get_mut(&to) else {
             return;
@@ -136,9 +137,8 @@ impl Internet {
             return;
         }
         let (here, there) = (sender.host, sender.remote.ip());
-        let there = self.host_of(here, there);
-        let latency = self.link_between(here, there).latency;
-        self.schedule(self.now + latency, Event::Window { to });
+        let latency = self.links.between(here, host_of(here, there)).latency;
+        self.schedule_after(latency, Event::WindowUpdate { to });
     }
 
     pub(super) fn write(&mut self, id: SocketId, slices: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -154,7 +154,7 @@ impl Internet {
             SocketState::Closed => return Err(ErrorKind::BrokenPipe.into()),
             _ if socket.fin_asked => return Err(ErrorKind::BrokenPipe.into()),
             SocketState::Established => {}
-            SocketState::SynSent | SocketState::Arriving => {
+            SocketState::SynSent | SocketState::SynReceived => {
                 return Err(ErrorKind::WouldBlock.into());
             }
         }
@@ -162,15 +162,15 @@ impl Internet {
         let space = socket.space();
         if space == 0 || socket.write_held {
             socket.no_space = true;
-            self.happened.full_buffers += 1;
+            self.counts.full_buffers += 1;
             return Err(ErrorKind::WouldBlock.into());
         }
         let mut count = offered.min(space);
-        if matches!(owner, Owner::SimPoller(_)) {
+        if matches!(owner, Owner::Node(_)) {
             count = self.shorten(id, count)?;
         }
         let socket = self.socket(id)?;
-        // The rest is owed an edge, if it is the room that it lacks.
+        // An edge follows for the rest if there was no room for it.
         socket.no_space |= count < offered && count == space;
         let mut left = count;
         for slice in slices {
@@ -184,25 +184,26 @@ impl Internet {
         Ok(count)
     }
 
-    /// How much of a write is taken, as the faults have it.
+    /// Draws how much of a write is taken.
     fn shorten(&mut self, id: SocketId, count: usize) -> io::Result<usize> {
         if self.random.chance(self.faults.would_block) {
-            self.happened.would_blocks += 1;
-            self.note(Who::Network, "write denied", id, 0);
-            self.hold_writes(id);
+            self.counts.would_blocks += 1;
+            self.note(Actor::Network, "write denied", id, 0);
+            self.hide_room(id);
             return Err(ErrorKind::WouldBlock.into());
         }
         if count < 2 || !self.random.chance(self.faults.short_write) {
             return Ok(count);
         }
-        self.happened.short_writes += 1;
+        self.counts.short_writes += 1;
         if self.random.chance(0.5) {
-            self.hold_writes(id);
+            self.hide_room(id);
         }
         Ok(self.part_of(count))
     }
 
-    /// At least one and less than `count`, which is two or more: often a few bytes, for the sake of what is cut there.
+    /// Draws at least one byte and less than `count`, which is two or more. Often it
+    /// is a few bytes, because those cut a header.
     fn part_of(&mut self, count: usize) -> usize {
         let most = if self.random.chance(0.5) {
             (count - 1).min(FEW)
@@ -212,24 +213,24 @@ impl Internet {
         1 + self.random.below(most as u64) as usize
     }
 
-    fn hold_writes(&mut self, id: SocketId) {
+    fn hide_room(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get_mut(&id) {
             socket.no_space = true;
             if !std::mem::replace(&mut socket.write_held, true) {
-                self.schedule_soon(Event::Room { socket: id });
+                self.schedule_soon(Event::ShowRoom { socket: id });
             }
         }
     }
 
-    /// shutdown(SHUT_WR)
-    pub(super) fn finish(&mut self, id: SocketId) -> io::Result<()> {
+    /// As shutdown(2) with SHUT_WR.
+    pub(super) fn shutdown_write(&mut self, id: SocketId) -> io::Result<()> {
         let socket = self.socket(id)?;
         if socket.state != SocketState::Established {
             return Err(ErrorKind::NotConnected.into());
         }
         let owner = socket.owner;
         if !std::mem::replace(&mut socket.fin_asked, true) {
-            self.note_call(id, owner, "finish", 0);
+            self.note_call(id, owner, "shutdown", 0);
             self.transmit(id);
         }
         Ok(())
@@ -239,54 +240,38 @@ impl Internet {
         self.socket(id).map(|socket| socket.linger_zero = true)
     }
 
-    /// The program lets go of a socket. The kernel sends what is left and FIN; or RST, if that was asked for or
-    /// something was not read.
+    /// The program closes a socket. The kernel sends what is left and FIN, or RST if
+    /// that was asked for or something was not read.
     pub(super) fn close(&mut self, id: SocketId, reset: bool) {
         self.unregister(id);
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
         };
-        if matches!(socket.owner, Owner::Nobody | Owner::Vanished) {
+        if matches!(socket.owner, Owner::Kernel | Owner::PoweredOff) {
             return;
         }
-        let owner = std::mem::replace(&mut socket.owner, Owner::Nobody);
+        let owner = std::mem::replace(&mut socket.owner, Owner::Kernel);
         let unread = !socket.received.is_empty();
         let (state, peer) = (socket.state, socket.peer);
         let reset = reset || socket.linger_zero || unread;
         socket.fin_asked = true;
-        self.happened.closed_unread += u64::from(unread);
+        self.counts.closed_unread += u64::from(unread);
         self.note_call(id, owner, "close", usize::from(reset));
         match (state, peer) {
-            (SocketState::Established | SocketState::Arriving, Some(peer)) if reset => {
+            (SocketState::Established | SocketState::SynReceived, Some(peer)) if reset => {
                 self.send_reset(id, peer);
                 self.forget(id);
             }
             (SocketState::Established, _) => self.transmit(id),
-            (SocketState::SynSent | SocketState::Arriving | SocketState::Closed, _) => {
+            (SocketState::SynSent | SocketState::SynReceived | SocketState::Closed, _) => {
                 self.forget(id)
             }
         }
-        self.clean_up(id);
-    }
-
-    /// Its machine is gone, and tells nobody.
-    pub(super) fn vanish(&mut self, id: SocketId) {
-        self.unregister(id);
-        if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.owner = Owner::Vanished;
-            socket.registration = None;
-            socket.state = match socket.state {
-                SocketState::SynSent => SocketState::Closed,
-                state => state,
-            };
-            socket.unsent.clear();
-            socket.received.clear();
-        }
-        self.clean_up(id);
+        self.forget_if_over(id);
     }
 }
 
-/// Moves the first bytes of a queue.
+/// Moves the first bytes of a queue to a buffer.
 fn take(queue: &mut std::collections::VecDeque<u8>, buffer: &mut [u8]) {
     let (front, back) = queue.as_slices();
     let first = front.len().min(buffer.len());

@@ -1,27 +1,21 @@
-//! Dialling, and the handshake that follows.
+//! Attempts to connect, and the handshakes that follow.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::event::Event;
+use super::event::{Event, SocketId};
+use super::host_table::{check_local, host_of};
 use super::internet::Internet;
-use super::socket::{Owner, Socket, SocketId, SocketState};
-use super::trace::Who;
+use super::socket::{Buffers, Owner, Socket, SocketState};
+use super::trace::Actor;
 
-/// Bytes that a kernel buffer holds unless the program or the faults say otherwise.
+/// Bytes that a kernel buffer holds unless the program or a fault says otherwise.
 const BUFFER: usize = 128 * 1024;
 
-/// How often Linux repeats the answer to a call: after 1, 3, 7, 15 and 31 seconds; it gives up after 63 (tcp(7),
-/// `tcp_synack_retries`).
+/// How often Linux repeats the answer of a handshake: after 1, 3, 7, 15 and 31
+/// seconds. It gives up after 63 (tcp(7), `tcp_synack_retries`).
 const SYNACK_RETRIES: u32 = 5;
-
-/// The sizes of a socket's buffers, if the program has set them.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Buffers {
-    pub(crate) send: Option<usize>,
-    pub(crate) receive: Option<usize>,
-}
 
 impl Internet {
     /// Begins to connect.
@@ -33,18 +27,39 @@ impl Internet {
         owner: Owner,
         buffers: Buffers,
     ) -> io::Result<SocketId> {
-        self.end_time_waits();
-        // To dial the unspecified address is to dial this host (Linux, ip(7)).
+        self.hosts.end_time_waits(self.schedule.now());
+        // The unspecified address means this host (Linux, ip(7)).
         let ip = match remote.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
         let remote = SocketAddr::new(ip, remote.port());
+        let local = self.choose_source(host, remote, source)?;
+        let socket = Socket::new(host, local, remote, owner);
+        let id = self.add_socket(socket, buffers);
+        self.note(Actor::Network, "connect", id, u64::from(remote.port()));
+        if self.random.chance(self.faults.lost_connect) {
+            self.counts.lost_connects += 1;
+            self.retry_syn(id, 0);
+        } else {
+            self.send_syn(id, 0);
+        }
+        Ok(id)
+    }
+
+    /// Returns the local address of a connection to `remote`.
+    fn choose_source(
+        &mut self,
+        host: IpAddr,
+        remote: SocketAddr,
+        source: Option<SocketAddr>,
+    ) -> io::Result<SocketAddr> {
+        let ip = remote.ip();
         let mut local_ip = if ip.is_loopback() { ip } else { host };
         let mut port = 0;
         if let Some(source) = source {
-            self.check_local(host, source.ip())?;
+            check_local(host, source.ip())?;
             if !source.ip().is_unspecified() {
                 local_ip = source.ip();
             }
@@ -54,21 +69,12 @@ impl Internet {
             return Err(io::ErrorKind::NetworkUnreachable.into());
         }
         if port == 0 {
-            port = self.free_port(host, Some((local_ip, remote)))?;
-        } else if self.is_taken(host, port) {
+            let other = Some((local_ip, remote));
+            port = self.hosts.choose_port(host, other, &self.sockets)?;
+        } else if self.hosts.is_taken(host, port, &self.sockets) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        let local = SocketAddr::new(local_ip, port);
-        let socket = Socket::new(host, local, remote, owner);
-        let id = self.add_socket(socket, buffers);
-        self.note(Who::Network, "dial", id, u64::from(remote.port()));
-        if self.random.chance(self.faults.lost_connect) {
-            self.happened.lost_connects += 1;
-            self.retry_call(id, 0);
-        } else {
-            self.send_syn(id, 0);
-        }
-        Ok(id)
+        Ok(SocketAddr::new(local_ip, port))
     }
 
     fn add_socket(&mut self, mut socket: Socket, buffers: Buffers) -> SocketId {
@@ -80,93 +86,94 @@ impl Internet {
         }
         socket.send_capacity = buffers.send.unwrap_or(send).max(1);
         socket.receive_capacity = buffers.receive.unwrap_or(receive).max(1);
-        let key = (socket.host, socket.local, socket.remote);
-        self.by_addresses.insert(key, id);
+        self.hosts.add_socket(socket.addresses(), id);
         self.sockets.insert(id, socket);
         id
     }
 
-    /// A call has come to a host.
-    pub(super) fn call_arrived(&mut self, from: SocketId, attempt: u32) {
-        let Some(caller) = self.sockets.get(&from) else {
+    /// The first segment of a handshake arrives at a host.
+    pub(super) fn syn_arrived(&mut self, from: SocketId, attempt: u32) {
+        let Some(socket) = self.sockets.get(&from) else {
             return;
         };
-        if caller.state != SocketState::SynSent {
+        if socket.state != SocketState::SynSent {
             return;
         }
-        let (local, remote) = (caller.local, caller.remote);
-        let host = self.host_of(caller.host, remote.ip());
-        // Somebody who calls back: both ends dialled, or one itself (RFC 9293, 3.5).
-        if let Some(&other) = self.by_addresses.get(&(host, remote, local)) {
+        let (local, remote) = (socket.local, socket.remote);
+        let host = host_of(socket.host, remote.ip());
+        // A simultaneous open, of two ends or of one with itself (RFC 9293, 3.5).
+        if let Some(other) = self.hosts.socket_between((host, remote, local)) {
             if self.sockets[&other].state == SocketState::SynSent {
-                return self.meet(from, other);
+                return self.open_simultaneously(from, other);
             }
         }
         if self.random.chance(self.faults.refused) {
-            self.happened.refused += 1;
+            self.counts.refused += 1;
             return self.answer_reset(from);
         }
         if self.random.chance(self.faults.unreachable) {
-            let at = self.now + self.latency_of(from);
-            return self.schedule(at, Event::Unreachable { to: from });
+            let latency = self.latency_of(from);
+            return self.schedule_after(latency, Event::Unreachable { to: from });
         }
         let Some(listener) = self.listener_for(host, remote) else {
-            self.happened.refused += 1;
+            self.counts.refused += 1;
             return self.answer_reset(from);
         };
         if self.is_backlog_full(listener) {
-            self.happened.full_backlogs += 1;
-            return self.retry_call(from, attempt);
+            self.counts.full_backlogs += 1;
+            return self.retry_syn(from, attempt);
         }
         let Some(listening) = self.listeners.get_mut(&listener) else {
             return;
         };
-        listening.arriving += 1;
-        let buffers = listening.buffers;
-        let mut socket = Socket::new(host, remote, local, Owner::SimListener(listener));
-        socket.state = SocketState::Arriving;
+        listening.start_handshake();
+        let buffers = listening.settings.buffers;
+        let mut socket = Socket::new(host, remote, local, Owner::Listener(listener));
+        socket.state = SocketState::SynReceived;
         socket.accepted = true;
         socket.peer = Some(from);
         let to = self.add_socket(socket, buffers);
-        let at = self.now + self.latency_of(to);
-        self.schedule(at, Event::SynAck { to: from, from: to });
+        let latency = self.latency_of(to);
+        self.schedule_after(latency, Event::SynAck { to: from, from: to });
     }
 
-    /// A router has no way for a call (ICMP). Only those who have no connection yet give up for that (RFC 1122, 4.2.3.9).
+    /// A router answers that there is no route (ICMP). An established connection
+    /// ignores that (RFC 1122, 4.2.3.9).
     pub(super) fn unreachable(&mut self, id: SocketId) {
         let socket = self.sockets.get(&id);
         if socket.is_some_and(|socket| socket.state == SocketState::SynSent) {
-            self.happened.unreachable += 1;
+            self.counts.unreachable += 1;
             let kind = if self.random.chance(0.5) {
                 io::ErrorKind::HostUnreachable
             } else {
                 io::ErrorKind::NetworkUnreachable
             };
-            self.break_off(id, kind);
+            self.break_socket(id, kind);
         }
     }
 
     fn answer_reset(&mut self, to: SocketId) {
-        let at = self.now + self.latency_of(to);
-        self.schedule(at, Event::Reset { to });
+        let latency = self.latency_of(to);
+        self.schedule_after(latency, Event::Reset { to });
     }
 
     fn latency_of(&self, id: SocketId) -> Duration {
         let Some(socket) = self.sockets.get(&id) else {
             return Duration::ZERO;
         };
-        let there = self.host_of(socket.host, socket.remote.ip());
-        self.link_between(socket.host, there).latency
+        let there = host_of(socket.host, socket.remote.ip());
+        self.links.between(socket.host, there).latency
     }
 
-    /// Which listener gets a call; among several that share the port, chance has it.
-    fn listener_for(&mut self, host: IpAddr, addr: SocketAddr) -> Option<u64> {
-        let ids = self.hosts.get(&host)?.ports.get(&addr.port())?;
-        let fits = |id: &&u64| {
+    /// Returns the listener for an address, drawn at random where several share
+    /// the port.
+    fn listener_for(&mut self, host: IpAddr, addr: SocketAddr) -> Option<SocketId> {
+        let ids = self.hosts.listeners_on(host, addr.port());
+        let fits = |id: &&SocketId| {
             let bound = self.listeners[*id].addr.ip();
             bound.is_unspecified() || bound == addr.ip()
         };
-        let fitting: Vec<u64> = ids.iter().filter(fits).copied().collect();
+        let fitting: Vec<SocketId> = ids.iter().filter(fits).copied().collect();
         match fitting.len() {
             0 | 1 => fitting.first().copied(),
             several => {
@@ -176,9 +183,8 @@ impl Internet {
         }
     }
 
-    /// Two calls have met.
-    fn meet(&mut self, a: SocketId, b: SocketId) {
-        self.happened.simultaneous_opens += 1;
+    fn open_simultaneously(&mut self, a: SocketId, b: SocketId) {
+        self.counts.simultaneous_opens += 1;
         for (id, peer) in [(a, b), (b, a)] {
             self.establish(id, peer);
         }
@@ -191,93 +197,92 @@ impl Internet {
         if socket.state == SocketState::SynSent {
             socket.state = SocketState::Established;
             socket.peer = Some(peer);
-            self.happened.established += 1;
-            self.note(Who::Network, "established", id, peer);
+            self.counts.established += 1;
+            self.note(Actor::Network, "established", id, peer);
             self.edge(id, false, true);
         }
     }
 
-    /// A call was answered.
-    pub(super) fn answered(&mut self, to: SocketId, from: SocketId) {
-        let waits = self
-            .sockets
-            .get(&to)
-            .is_some_and(|socket| socket.state == SocketState::SynSent);
-        if !waits {
+    /// The second segment of a handshake arrives.
+    pub(super) fn syn_ack_arrived(&mut self, to: SocketId, from: SocketId) {
+        let socket = self.sockets.get(&to);
+        if socket.is_none_or(|socket| socket.state != SocketState::SynSent) {
             return self.reset_arrived(from);
         }
         self.establish(to, from);
-        let at = self.now + self.latency_of(to);
-        // What is sent at once comes after it.
+        let at = self.now() + self.latency_of(to);
+        // What is sent at once arrives after it.
         if let Some(socket) = self.sockets.get_mut(&to) {
             socket.next_arrival = socket.next_arrival.max(at);
         }
         let (to, attempt) = (from, 0);
-        self.schedule(at, Event::Established { to, attempt });
+        self.schedule(at, Event::HandshakeAck { to, attempt });
     }
 
-    /// Whether a listener answers no call now. Linux lets one more wait than the backlog says.
-    fn is_backlog_full(&mut self, listener: u64) -> bool {
+    /// Returns whether a listener answers no new handshake now.
+    fn is_backlog_full(&mut self, listener: SocketId) -> bool {
         let Some(listening) = self.listeners.get(&listener) else {
             return true;
         };
-        let (waiting, backlog) = (listening.waiting.len(), listening.backlog);
-        let is_promised = listening.arriving + waiting > backlog;
-        waiting > backlog || (is_promised && !self.random.chance(self.faults.overbooked_backlog))
+        if listening.is_full() {
+            return true;
+        }
+        listening.is_promised() && !self.random.chance(self.faults.overbooked_backlog)
     }
 
-    /// The handshake is complete: the connection waits to be accepted, if there is a place for it.
-    pub(super) fn call_completed(&mut self, id: SocketId, attempt: u32) {
+    /// The third segment of a handshake arrives: the connection waits to be
+    /// accepted, if the backlog has a place.
+    pub(super) fn handshake_ack_arrived(&mut self, id: SocketId, attempt: u32) {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
         };
-        let Owner::SimListener(listener) = socket.owner else {
+        let Owner::Listener(listener) = socket.owner else {
             return;
         };
         let Some(listening) = self.listeners.get_mut(&listener) else {
             return;
         };
-        if listening.waiting.len() > listening.backlog {
-            return self.put_off(id, attempt);
+        if listening.is_full() {
+            return self.lose_handshake_ack(id, attempt);
         }
         socket.state = SocketState::Established;
-        listening.arriving -= 1;
-        listening.waiting.push_back(id);
+        listening.complete_handshake(id);
         self.edge_listener(listener);
     }
 
-    /// There is no place for one whose handshake is complete. Linux takes its last word for lost and waits for it to be
-    /// repeated, with the data that came after it; the caller knows nothing of that.
-    fn put_off(&mut self, id: SocketId, attempt: u32) {
-        self.happened.overbooked_backlogs += 1;
+    /// The backlog has no place for a complete handshake. Linux ignores its third
+    /// segment and waits for it to be repeated, with the data after it. The
+    /// connecting end does not learn of that.
+    fn lose_handshake_ack(&mut self, id: SocketId, attempt: u32) {
+        self.counts.overbooked_backlogs += 1;
         if attempt > SYNACK_RETRIES {
-            return self.drop_call(id);
+            return self.drop_handshake(id);
         }
-        let at = self.now + Duration::from_secs(1 << attempt);
-        let caller = self.sockets.get(&id).and_then(|socket| socket.peer);
-        if let Some(caller) = caller.and_then(|caller| self.sockets.get_mut(&caller)) {
-            caller.resent_at = caller.resent_at.max(at);
-            caller.next_arrival = caller.next_arrival.max(at + Duration::from_nanos(1));
+        let at = self.now() + Duration::from_secs(1 << attempt);
+        let peer = self.sockets.get(&id).and_then(|socket| socket.peer);
+        if let Some(peer) = peer.and_then(|peer| self.sockets.get_mut(&peer)) {
+            peer.resent_at = peer.resent_at.max(at);
+            peer.next_arrival = peer.next_arrival.max(at + Duration::from_nanos(1));
         }
         let (to, attempt) = (id, attempt + 1);
-        self.schedule(at, Event::Established { to, attempt });
+        self.schedule(at, Event::HandshakeAck { to, attempt });
     }
 
-    /// Part of a handshake was lost: whoever was called gives up in the end.
-    pub(super) fn begin_to_drop_call(&mut self, socket: SocketId) {
-        let after = Duration::from_secs((1 << (SYNACK_RETRIES + 1)) - 1);
-        self.schedule(self.now + after, Event::DropCall { socket });
+    /// Part of a handshake was lost: the accepting end drops it after a while.
+    pub(super) fn start_handshake_timeout(&mut self, socket: SocketId) {
+        let delay = Duration::from_secs((1 << (SYNACK_RETRIES + 1)) - 1);
+        self.schedule_after(delay, Event::HandshakeTimeout { socket });
     }
 
-    /// Forgets a call that was answered, if it has not been completed.
-    pub(super) fn drop_call(&mut self, id: SocketId) {
+    /// Drops a handshake at its accepting end, unless it is complete.
+    pub(super) fn drop_handshake(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get(&id) else {
             return;
         };
-        if let (SocketState::Arriving, Owner::SimListener(listener)) = (socket.state, socket.owner)
+        if let (SocketState::SynReceived, Owner::Listener(listener)) = (socket.state, socket.owner)
         {
             if let Some(listening) = self.listeners.get_mut(&listener) {
-                listening.arriving -= 1;
+                listening.drop_handshake();
             }
             self.forget(id);
         }

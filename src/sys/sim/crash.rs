@@ -1,23 +1,25 @@
-//! Processes and machines that come to their end.
+//! Crashes of processes and machines.
 
 use std::net::IpAddr;
 
+use super::event::{PollerId, SocketId};
 use super::internet::Internet;
-use super::socket::{Owner, SocketId};
+use super::socket::{Owner, Socket, SocketState};
 
-/// How a process ends without a word.
+/// How a process ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Crash {
-    /// It is killed: its kernel closes what it had.
+    /// It is killed, and its kernel closes its sockets.
     Killed,
-    /// Its kernel resets what it had.
+    /// Its kernel resets its connections.
     Reset,
-    /// The machine loses its power: nobody hears anything.
+    /// The machine loses its power and sends nothing.
     PowerLost,
 }
 
 impl Internet {
-    /// Draws how a node on this host crashes. A machine with several nodes keeps its power.
+    /// Draws how a node on this host crashes. A machine with several nodes keeps
+    /// its power.
     pub(crate) fn draw_crash(&mut self, is_alone: bool) -> Crash {
         match self.random.below(if is_alone { 3 } else { 2 }) {
             0 => Crash::Killed,
@@ -26,43 +28,55 @@ impl Internet {
         }
     }
 
-    /// Does to a node's sockets what a crash does, before the node itself is dropped.
-    pub(crate) fn crash(&mut self, poller: usize, host: IpAddr, how: Crash) {
-        let of_node = |(id, socket): (&SocketId, &super::socket::Socket)| {
-            (socket.owner == Owner::SimPoller(poller)).then_some(*id)
-        };
-        let sockets: Vec<SocketId> = self.sockets.iter().filter_map(of_node).collect();
-        let is_silent = how == Crash::PowerLost;
-        for id in sockets {
+    /// Does to a node's sockets what a crash does, before the node is dropped.
+    pub(crate) fn crash(&mut self, poller: PollerId, host: IpAddr, how: Crash) {
+        self.counts.crashes += 1;
+        for id in self.sockets_where(|socket| socket.owner == Owner::Node(poller)) {
             match how {
                 Crash::Killed => {}
                 Crash::Reset => self.close(id, true),
-                Crash::PowerLost => self.vanish(id),
+                Crash::PowerLost => self.power_off_socket(id),
             }
         }
-        if is_silent {
+        if how == Crash::PowerLost {
             for id in self.listeners_of(poller) {
-                self.unlisten(id, true);
+                self.close_listener(id, true);
             }
-            if let Some(host) = self.hosts.get_mut(&host) {
-                host.down = true;
-            }
+            self.hosts.power_off(host);
         }
     }
 
-    /// A machine has power again, and knows nothing of what it was before.
+    /// Starts a machine that has lost its power. It has kept nothing.
     pub(crate) fn boot(&mut self, ip: IpAddr) {
-        let Some(host) = self.hosts.get_mut(&ip) else {
-            return;
-        };
-        if !std::mem::take(&mut host.down) {
+        if !self.hosts.power_on(ip) {
             return;
         }
-        let vanished = |(id, socket): (&SocketId, &super::socket::Socket)| {
-            (socket.host == ip && socket.owner == Owner::Vanished).then_some(*id)
-        };
-        let gone: Vec<SocketId> = self.sockets.iter().filter_map(vanished).collect();
-        gone.into_iter().for_each(|id| self.forget(id));
-        self.release_held();
+        let is_lost = |socket: &Socket| socket.host == ip && socket.owner == Owner::PoweredOff;
+        for id in self.sockets_where(is_lost) {
+            self.forget(id);
+        }
+        self.resend_held();
+    }
+
+    /// The host of a socket has lost its power, and the peer gets no answer.
+    pub(super) fn power_off_socket(&mut self, id: SocketId) {
+        self.unregister(id);
+        if let Some(socket) = self.sockets.get_mut(&id) {
+            socket.owner = Owner::PoweredOff;
+            socket.registration = None;
+            socket.state = match socket.state {
+                SocketState::SynSent => SocketState::Closed,
+                state => state,
+            };
+            socket.unsent.clear();
+            socket.received.clear();
+        }
+        self.forget_if_over(id);
+    }
+
+    fn sockets_where(&self, is_meant: impl Fn(&Socket) -> bool) -> Vec<SocketId> {
+        let sockets = self.sockets.iter();
+        let meant = sockets.filter(|(_, socket)| is_meant(socket));
+        meant.map(|(id, _)| *id).collect()
     }
 }

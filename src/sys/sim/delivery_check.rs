@@ -1,12 +1,10 @@
-//! What a connection's bytes are at the seam between its wire, or its session, and its framing: what has come out there
-//! and was not delivered, and how much went in. Exact to the byte, so that a message delivered twice, out of order, in part
-//! or never shows at once.
+//! A second, plain reading of the bytes that reach a connection's framing from its
+//! socket or session. It is exact to the byte: a message delivered twice, out of
+//! order, in part or not at all shows at once.
 
-use super::internet::Internet;
-use super::socket::SocketId;
 use crate::framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 
-/// Kept for a socket of a node from the moment that its messages can begin.
+/// The bytes of one socket that are not delivered yet, and counts.
 #[derive(Debug)]
 pub(super) struct DeliveryCheck {
     source: Source,
@@ -16,28 +14,29 @@ pub(super) struct DeliveryCheck {
     start: usize,
     delivered: u64,
     sealed: u64,
-    said: u64,
+    wire: u64,
 }
 
-/// Where the bytes for the framing come from.
+/// The source of the framing's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Source {
     Wire,
     Session,
 }
 
-/// How much has passed the seam.
+/// How many bytes have passed between a connection's session or socket and its
+/// framing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Passed {
+pub(crate) struct PassedBytes {
     /// Bytes of the messages that were delivered, framing included.
     pub(crate) delivered: u64,
     /// Bytes that a session has sealed.
     pub(crate) sealed: u64,
-    /// Bytes that a session has put on the wire for whatever reason.
-    pub(crate) said: u64,
+    /// Bytes that a session has put on the wire, including its handshake.
+    pub(crate) wire: u64,
 }
 
-/// The framing, read in the plainest way.
+/// The framing, decoded in the plainest way.
 enum Reference {
     BuiltIn(Framing),
     Custom(Box<dyn Framer>),
@@ -55,13 +54,13 @@ impl std::fmt::Debug for Reference {
 impl Reference {
     fn new(framing: &Framing) -> Self {
         match framing {
-            Framing::Custom(framer) => Self::Custom(framer.fresh()),
+            Framing::Custom(custom) => Self::Custom(custom.framer()),
             other => Self::BuiltIn(other.clone()),
         }
     }
 
-    /// Where in `bytes`, which begin with a frame, its body lies, and where it ends. `len` is that of the body, for
-    /// framings without boundaries.
+    /// Returns where the body of the first frame in `bytes` is, and where the frame
+    /// ends. `len` is the length of the body, for framings without boundaries.
     fn first(&mut self, bytes: &[u8], len: usize) -> Option<(std::ops::Range<usize>, usize)> {
         let framing = match self {
             Self::BuiltIn(framing) => framing,
@@ -88,7 +87,7 @@ impl Reference {
     }
 }
 
-/// How long a length is, and what it says.
+/// Returns the width of a length prefix and its value.
 fn length(prefix: LengthPrefix, bytes: &[u8]) -> Option<(usize, u64)> {
     let (width, order) = match prefix {
         LengthPrefix::One => (1, ByteOrder::BigEndian),
@@ -113,7 +112,7 @@ fn length(prefix: LengthPrefix, bytes: &[u8]) -> Option<(usize, u64)> {
 }
 
 impl DeliveryCheck {
-    fn new(source: Source, framing: &Framing) -> Self {
+    pub(super) fn new(source: Source, framing: &Framing) -> Self {
         Self {
             source,
             reference: Reference::new(framing),
@@ -121,7 +120,7 @@ impl DeliveryCheck {
             start: 0,
             delivered: 0,
             sealed: 0,
-            said: 0,
+            wire: 0,
         }
     }
 
@@ -137,84 +136,46 @@ impl DeliveryCheck {
         self.bytes.extend_from_slice(bytes);
     }
 
-    fn deliver(&mut self, message: &[u8]) -> Result<(), &'static str> {
+    /// Takes the next message, which must equal `message`.
+    pub(super) fn deliver(&mut self, message: &[u8]) -> Result<(), &'static str> {
         let bytes = &self.bytes[self.start..];
         let first = self.reference.first(bytes, message.len());
         let Some((body, end)) = first.filter(|(_, end)| *end <= bytes.len()) else {
-            return Err("which has not arrived");
+            return Err("it has not arrived");
         };
         if &bytes[body] != message {
-            return Err("which is not what comes next");
+            return Err("it is not the next one");
         }
         self.start += end;
         self.delivered += end as u64;
         Ok(())
     }
-}
 
-impl Internet {
-    /// The socket of a host with these two ends.
-    pub(crate) fn socket_between(
-        &self,
-        host: std::net::IpAddr,
-        local: std::net::SocketAddr,
-        remote: std::net::SocketAddr,
-    ) -> Option<SocketId> {
-        self.by_addresses.get(&(host, local, remote)).copied()
+    /// The session is over: all later bytes come from the socket.
+    pub(super) fn end_session(&mut self) {
+        self.source = Source::Wire;
     }
 
-    /// Begins to follow what passes the seam.
-    pub(crate) fn follow(&mut self, id: SocketId, source: Source, framing: &Framing) {
-        let Some(socket) = self.sockets.get_mut(&id) else {
-            return;
-        };
-        socket.witness = Some(Box::new(DeliveryCheck::new(source, framing)));
+    pub(super) fn count_sealed(&mut self, plaintext: usize, wire: usize) {
+        self.sealed += plaintext as u64;
+        self.wire += wire as u64;
     }
 
-    fn witness(&mut self, id: SocketId) -> Option<&mut DeliveryCheck> {
-        self.sockets.get_mut(&id)?.witness.as_deref_mut()
+    pub(super) fn undelivered(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 
-    /// A session has opened these bytes; with `is_over` they are its last, and what follows is the wire's.
-    pub(crate) fn opened(&mut self, id: SocketId, plaintext: &[u8], is_over: bool) {
-        if let Some(witness) = self.witness(id) {
-            witness.append(plaintext);
-            if is_over {
-                witness.source = Source::Wire;
-            }
+    pub(super) fn passed(&self) -> PassedBytes {
+        PassedBytes {
+            delivered: self.delivered,
+            sealed: self.sealed,
+            wire: self.wire,
         }
-    }
-
-    /// A session has sealed so many bytes, and put so many on the wire.
-    pub(crate) fn sealed(&mut self, id: SocketId, plaintext: usize, wire: usize) {
-        if let Some(witness) = self.witness(id) {
-            witness.sealed += plaintext as u64;
-            witness.said += wire as u64;
-        }
-    }
-
-    /// A message was delivered: it has to be the next one.
-    pub(crate) fn delivered(&mut self, id: SocketId, message: &[u8]) -> Result<(), &'static str> {
-        self.witness(id)
-            .map_or(Ok(()), |witness| witness.deliver(message))
-    }
-
-    /// What is to be delivered yet, and how much has passed; `None` for a socket that nobody follows.
-    pub(crate) fn undelivered(&self, id: SocketId) -> Option<(&[u8], Passed)> {
-        let witness = self.sockets.get(&id)?.witness.as_deref()?;
-        let passed = Passed {
-            delivered: witness.delivered,
-            sealed: witness.sealed,
-            said: witness.said,
-        };
-        Some((&witness.bytes[witness.start..], passed))
     }
 
     /// Nothing will be delivered any more.
-    pub(crate) fn forget_undelivered(&mut self, id: SocketId) {
-        if let Some(witness) = self.witness(id) {
-            (witness.bytes, witness.start) = (Vec::new(), 0);
-        }
+    pub(super) fn clear(&mut self) {
+        (self.bytes, self.start) = (Vec::new(), 0);
     }
 }
 
@@ -222,7 +183,7 @@ impl Internet {
 mod tests {
     use super::*;
 
-    fn witness(framing: &Framing) -> DeliveryCheck {
+    fn check(framing: &Framing) -> DeliveryCheck {
         DeliveryCheck::new(Source::Wire, framing)
     }
 
@@ -248,28 +209,28 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_next_is_taken_once() {
+    fn the_next_message_is_taken_once() {
         for (framing, wire) in wires() {
-            let mut witness = witness(&framing);
-            witness.append(wire);
-            assert_eq!(witness.deliver(b"ab"), Ok(()), "{framing:?}");
-            assert!(witness.deliver(b"ab").is_err(), "{framing:?}: twice");
-            assert_eq!(witness.deliver(b"cd"), Ok(()), "{framing:?}");
-            assert!(witness.deliver(b"cd").is_err(), "{framing:?}: twice");
-            assert_eq!(witness.delivered, wire.len() as u64);
+            let mut check = check(&framing);
+            check.append(wire);
+            assert_eq!(check.deliver(b"ab"), Ok(()), "{framing:?}");
+            assert!(check.deliver(b"ab").is_err(), "{framing:?}: twice");
+            assert_eq!(check.deliver(b"cd"), Ok(()), "{framing:?}");
+            assert!(check.deliver(b"cd").is_err(), "{framing:?}: twice");
+            assert_eq!(check.delivered, wire.len() as u64);
         }
     }
 
     #[test]
-    fn what_comes_too_early_changed_or_in_part_is_refused() {
+    fn other_messages_are_refused() {
         for (framing, wire) in wires() {
-            let mut witness = witness(&framing);
-            witness.append(&wire[..1]);
-            assert!(witness.deliver(b"ab").is_err(), "{framing:?}: too early");
-            witness.append(&wire[1..]);
-            assert!(witness.deliver(b"cd").is_err(), "{framing:?}: in disorder");
-            assert!(witness.deliver(b"aB").is_err(), "{framing:?}: changed");
-            assert_eq!(witness.deliver(b"ab"), Ok(()), "{framing:?}");
+            let mut check = check(&framing);
+            check.append(&wire[..1]);
+            assert!(check.deliver(b"ab").is_err(), "{framing:?}: too early");
+            check.append(&wire[1..]);
+            assert!(check.deliver(b"cd").is_err(), "{framing:?}: in disorder");
+            assert!(check.deliver(b"aB").is_err(), "{framing:?}: changed");
+            assert_eq!(check.deliver(b"ab"), Ok(()), "{framing:?}");
         }
     }
 

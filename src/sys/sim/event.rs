@@ -1,31 +1,35 @@
-//! What will happen in a simulated world, and in which order.
+//! The names of things in a simulated world, and what can happen to them.
+//!
+//! This file imports nothing from other files, so that each of them can name
+//! the others' things without importing them.
 
-use std::cmp::Ordering;
-use std::time::Duration;
+/// The number of a socket or listener. It is never given out twice.
+pub(crate) type SocketId = u64;
 
-use super::socket::SocketId;
+/// The place of a poller in the world's list.
+pub(crate) type PollerId = usize;
 
 /// Something that will happen.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A node's turn, if it is still wanted then.
-    Turn(usize),
-    /// A call: somebody dials.
+    /// A node's turn, unless it is no longer wanted then.
+    Turn(PollerId),
+    /// The first segment of a handshake arrives.
     Syn {
         from: SocketId,
         attempt: u32,
     },
-    /// The answer to it.
+    /// The second segment of a handshake arrives.
     SynAck {
         to: SocketId,
         from: SocketId,
     },
-    /// The third segment of the handshake.
-    Established {
+    /// The third segment of a handshake arrives.
+    HandshakeAck {
         to: SocketId,
         attempt: u32,
     },
-    /// Nobody knows a way for a call.
+    /// A router answers that there is no route to the host (ICMP).
     Unreachable {
         to: SocketId,
     },
@@ -40,70 +44,38 @@ pub(super) enum Event {
         bytes: usize,
         fin: bool,
     },
-    /// There is room at the other end again.
-    Window {
+    /// The other end has room again.
+    WindowUpdate {
         to: SocketId,
     },
     Reset {
         to: SocketId,
     },
-    /// A short read's rest, or what a spurious `WouldBlock` denied, is there now.
-    Reveal {
+    /// The rest of a short read, or what a spurious `WouldBlock` denied, becomes
+    /// visible.
+    ShowReceived {
         socket: SocketId,
     },
-    /// The same for room.
-    Room {
+    /// The same for room in the send buffer.
+    ShowRoom {
         socket: SocketId,
     },
-    /// Readiness that was to come later.
-    Late {
+    /// Readiness that was delayed is reported.
+    ReportLate {
         socket: SocketId,
     },
-    LateListener {
-        listener: u64,
+    ReportListenerLate {
+        listener: SocketId,
     },
-    SimWake {
-        poller: usize,
+    Wake {
+        poller: PollerId,
     },
-    /// Whoever was called has waited for too long for the end of the handshake.
-    DropCall {
+    /// The accepting end has waited too long for the end of the handshake.
+    HandshakeTimeout {
         socket: SocketId,
     },
-    /// The kernel has had no answer for too long.
-    GiveUp {
+    /// The kernel has retransmitted for too long.
+    RetransmitTimeout {
         socket: SocketId,
     },
-}
-
-#[derive(Debug)]
-pub(super) struct Scheduled {
-    pub(super) at: Duration,
-    /// Decides among equal times; what has the same is ordered by `serial`.
-    pub(super) rank: u32,
-    pub(super) serial: u64,
-    pub(super) event: Event,
-}
-
-/// The rank of all that is no turn, so that what a connection sends stays in order.
-pub(super) const NETWORK: u32 = 1 << 16;
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.serial == other.serial
-    }
-}
-
-impl Eq for Scheduled {}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Scheduled {
-    fn cmp(&self, other: &Self) -> Ordering {
-        let key = |it: &Self| (it.at, it.rank, it.serial);
-        key(self).cmp(&key(other))
-    }
 }

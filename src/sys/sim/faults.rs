@@ -1,75 +1,86 @@
-//! How unkind the simulated world is, and what of that has happened.
+//! The faults of a simulated world, and how often each has happened.
 
 use std::time::Duration;
 
-use super::Random;
+use super::random::Random;
 
-/// How often the simulated system and network do what they may do but seldom do. Nothing here is illegal: each is
-/// something that a poller, a kernel or a network does to real programs.
+/// How often the simulated kernel and network use the liberties that real ones have.
 ///
-/// Every probability is one from 0 (never) to 1 (always), drawn anew at each occasion that its field names.
+/// Every fault is legal: a poller, a kernel or a network does it to real programs.
+/// A field of type `f64` is a probability, from 0 (never) to 1 (always), which is
+/// drawn for each thing that its description names.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Faults {
-    /// Of each wait: readiness is reported for a socket that has none.
+    /// Per wait: readiness is reported for a socket that has none.
     pub spurious_readiness: f64,
-    /// Of each report: readable and writable come apart, in two reports.
+    /// Per report: readable and writable are reported separately.
     pub split_readiness: f64,
-    /// Of each report: it comes a moment later, when this is drawn again. At 1 none ever comes.
+    /// Per report: it comes a moment later, when this is drawn again. At 1 no report
+    /// ever comes.
     pub delayed_readiness: f64,
-    /// Of each wait: only a few reports are handed out, the others by the next wait.
+    /// Per wait: a few reports are returned, and the others by the next wait.
     pub small_batches: f64,
-    /// Of each socket or listener closed: one more report with its key follows.
+    /// Per socket or listener closed: one more report with its key follows.
     pub stale_readiness: f64,
-    /// Of each wait, and of each node that is due: the order is drawn by lot.
+    /// Per wait, and per node that is due: the order is random.
     pub shuffled: f64,
-    /// Of each read: it returns less than there is, often a few bytes, and the rest counts as arriving a moment later.
+    /// Per read: it returns less than there is, often a few bytes. The rest becomes
+    /// visible a moment later.
     pub short_read: f64,
-    /// Of each write: it takes less than there is room for, often a few bytes, and half of the time nothing more for a moment.
+    /// Per write: it takes less than there is room for, often a few bytes. Half of
+    /// the time the next write has no room for a moment.
     pub short_write: f64,
-    /// Of each read, write and accept: `WouldBlock` although it need not, with an edge a moment later.
+    /// Per read, write and accept: it fails with `WouldBlock` without need. An edge
+    /// follows a moment later.
     pub would_block: f64,
-    /// Of each read, write, accept and wait: `Interrupted`. A wait that is has no reports, and leaves them to the next.
+    /// Per read, write, accept and wait: it fails with `Interrupted`. The reports of
+    /// an interrupted wait are left to the next one.
     pub interrupted: f64,
-    /// Of each connection: its buffers in the kernel hold between one and 4,096 bytes.
+    /// Per connection: its buffers in the kernel hold between 1 and 4,096 bytes.
     pub small_buffers: f64,
-    /// Of each piece of data sent: it travels as a segment of a few bytes.
+    /// Per piece of data sent: it travels as a segment of a few bytes.
     pub small_segments: f64,
-    /// Of each end of a stream: it arrives together with the last data.
+    /// Per end of a stream: it arrives together with the last data.
     pub fin_with_data: f64,
-    /// Of each segment: it takes up to [`Faults::latency_spike_max`] longer.
+    /// Per segment: it takes up to [`Faults::latency_spike_max`] longer.
     pub latency_spike: f64,
-    /// How long a spike may be. Never more than a minute.
+    /// The longest latency spike. More than a minute counts as a minute.
     pub latency_spike_max: Duration,
-    /// Of each segment of data: the network resets the connection, anywhere inside it.
+    /// Per segment of data: the network resets the connection at any byte of it.
     pub reset: f64,
-    /// Of each reset: what had arrived and was not read is lost (as on BSD; Linux keeps it).
+    /// Per reset: data that had arrived and was not read is lost, as on BSD. Linux
+    /// keeps it.
     pub reset_discards: f64,
-    /// Of each attempt to connect: it is refused.
+    /// Per attempt to connect: it is refused.
     pub refused: f64,
-    /// Of each attempt to connect: it is lost, and tried again by the kernel a second later.
+    /// Per attempt to connect: its first segment is lost. The kernel repeats it a
+    /// second later.
     pub lost_connect: f64,
-    /// Of each attempt to connect: a router says that there is no way (ICMP; EHOSTUNREACH or ENETUNREACH).
+    /// Per attempt to connect: a router answers that there is no route (ICMP;
+    /// EHOSTUNREACH or ENETUNREACH).
     pub unreachable: f64,
-    /// Of each attempt to connect that finds all places of the backlog promised: it is answered all the same. If there is
-    /// no place for it then, it is connected at its own end only until there is one, and after a minute its kernel
-    /// hears that it is not (as on Linux with `tcp_syncookies`).
+    /// Per attempt to connect that finds all places of the backlog promised: it is
+    /// answered nevertheless. If no place becomes free, the connecting end alone is
+    /// connected, until its kernel learns after a minute that it is not (as on Linux
+    /// with `tcp_syncookies`).
     pub overbooked_backlog: f64,
-    /// Of each accept and dial: the process, or the system, runs out of descriptors or memory (EMFILE, ENFILE, ENOMEM)
-    /// for up to three seconds.
+    /// Per accept and attempt to connect: the process, or the system, runs out of
+    /// descriptors or memory (EMFILE, ENFILE, ENOMEM) for up to three seconds.
     pub no_descriptor: f64,
-    /// Of each socket registered with a poller: that fails (ENOSPC, see epoll_ctl(2)).
+    /// Per socket registered with a poller: that fails (ENOSPC, see epoll_ctl(2)).
     pub failed_registration: f64,
-    /// Of each accept: the connection was given up in the meantime (ECONNABORTED).
+    /// Per accept: the connection was aborted in the meantime (ECONNABORTED).
     pub aborted_accept: f64,
-    /// Of each wake by a [`Handle`](crate::Handle): it comes up to ten milliseconds later.
+    /// Per wake by a [`Handle`](crate::Handle): it comes up to 10 ms later.
     pub delayed_wake: f64,
-    /// Of each turn of a node: the system has others to serve, and it comes up to ten milliseconds later.
+    /// Per turn of a node: the system runs other programs first, and the turn comes
+    /// up to 10 ms later.
     pub late_turn: f64,
 }
 
 impl Faults {
-    /// Nothing unusual ever happens.
+    /// No faults.
     pub const fn calm() -> Self {
         Self {
             spurious_readiness: 0.0,
@@ -101,7 +112,7 @@ impl Faults {
         }
     }
 
-    /// Everything happens, often.
+    /// All faults, often.
     pub const fn hostile() -> Self {
         Self {
             spurious_readiness: 0.2,
@@ -133,8 +144,9 @@ impl Faults {
         }
     }
 
-    /// The regime of a seed. Of eight seeds one is calm, two are as hostile as it gets, three have one fault that
-    /// dominates, and in two everything has a probability of its own.
+    /// The faults of a seed. Of eight seeds one is [`calm`](Faults::calm) and two are
+    /// [`hostile`](Faults::hostile). In three, one fault dominates. In two, each
+    /// fault has another probability.
     pub fn drawn(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5eed_fa17);
         let (mut faults, kind) = (Self::calm(), random.below(8));
@@ -158,7 +170,8 @@ impl Faults {
         faults
     }
 
-    /// The same without what ends connections or keeps them from being made: everything that is sent arrives in the end.
+    /// The same without the faults that end connections or prevent them: all that is
+    /// sent arrives.
     pub fn lossless(self) -> Self {
         Self {
             reset: 0.0,
@@ -172,7 +185,7 @@ impl Faults {
         }
     }
 
-    /// Every probability, with the most that leaves a world in which something can still be done.
+    /// Every probability, and the highest at which a world still gets things done.
     fn probabilities(&mut self) -> [(&mut f64, f64); 25] {
         [
             (&mut self.spurious_readiness, 0.9),
@@ -204,33 +217,34 @@ impl Faults {
     }
 }
 
-/// What the simulated world has done so far, so that a test can tell what it was a test of.
+/// How often a simulated world has done what [`Faults`] describes, and a few things
+/// more. A test asserts on it that what it tests has happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
-pub struct Happened {
+pub struct FaultCounts {
     /// Connections that were established.
     pub established: u64,
     /// Segments of data that arrived.
     pub segments: u64,
     /// Ends of stream that were reported together with data still to be read.
     pub fin_with_data: u64,
-    /// Reports for sockets that had nothing to report.
+    /// Reports for sockets without readiness.
     pub spurious_readiness: u64,
-    /// Reports that came in two.
+    /// Reports that came in two parts.
     pub split_readiness: u64,
     /// Reports that came later.
     pub delayed_readiness: u64,
-    /// Waits that handed out several reports in an order drawn by lot.
+    /// Waits that returned several reports in random order.
     pub shuffled: u64,
-    /// Waits that handed out less than there was.
+    /// Waits that returned less than there was.
     pub small_batches: u64,
-    /// Reports with the key of a socket that was closed.
+    /// Reports with the key of a closed socket.
     pub stale_readiness: u64,
     /// Reads that returned less than there was.
     pub short_reads: u64,
     /// Writes that took less than there was room for.
     pub short_writes: u64,
-    /// Calls that would have blocked and need not have.
+    /// Calls that failed with `WouldBlock` without need.
     pub would_blocks: u64,
     /// Writes that found the kernel's buffer full.
     pub full_buffers: u64,
@@ -240,37 +254,41 @@ pub struct Happened {
     pub latency_spikes: u64,
     /// Connections reset by the network.
     pub resets: u64,
-    /// Resets that took unread data with them.
+    /// Resets that discarded unread data.
     pub resets_discarding: u64,
-    /// Data that arrived at a socket already closed, and was answered with a reset.
+    /// Segments of data that arrived at a closed socket and were answered with a
+    /// reset.
     pub data_after_close: u64,
-    /// Sockets closed with something unread, and so reset.
+    /// Sockets closed with unread data, and so reset.
     pub closed_unread: u64,
     /// Attempts to connect that were refused.
     pub refused: u64,
     /// Attempts to connect that found the backlog full.
     pub full_backlogs: u64,
-    /// Attempts to connect to where no way leads.
+    /// Attempts to connect without a route.
     pub unreachable: u64,
-    /// Connections that were complete and found no place in the backlog, each time that they asked for one.
+    /// Complete handshakes that found no place in the backlog, counted each time that
+    /// they asked for one.
     pub overbooked_backlogs: u64,
-    /// Attempts to connect that were lost on the way.
+    /// Attempts to connect whose first segment was lost.
     pub lost_connects: u64,
-    /// Connections made by two ends that dialled each other, or by one that dialled itself.
+    /// Connections made by two ends that connected to each other, or by one that
+    /// connected to itself.
     pub simultaneous_opens: u64,
-    /// Accepts and dials that made a process run out of descriptors or memory.
+    /// Accepts and attempts to connect at which a process ran out of descriptors or
+    /// memory.
     pub no_descriptor: u64,
     /// Sockets that could not be registered.
     pub failed_registrations: u64,
-    /// Accepts of a connection that was given up.
+    /// Accepts of a connection that was aborted.
     pub aborted_accepts: u64,
     /// Wakes that came later.
     pub delayed_wakes: u64,
     /// Turns that came later.
     pub late_turns: u64,
-    /// Segments kept back by a partition or a machine that was down.
+    /// Segments held back by a partition or a machine that was down.
     pub held: u64,
-    /// Processes that crashed.
+    /// Nodes that crashed.
     pub crashes: u64,
 }
 
@@ -279,7 +297,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_rules_some_of_the_seeds_that_ci_runs() {
+    fn every_fault_is_strong_in_some_seed_of_ci() {
         let mut strongest = [0.0_f64; 25];
         let mut calm = 0;
         for seed in 0..300 {

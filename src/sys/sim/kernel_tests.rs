@@ -1,4 +1,5 @@
-//! The simulated kernel, call by call: that it does what Linux does, and what its faults add to that.
+//! The simulated kernel, call by call: it does what Linux does, and what its
+//! faults add to that.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind, IoSlice};
@@ -6,9 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::Faults;
-use super::connect::Buffers;
+use super::event::SocketId;
 use super::internet::Internet;
-use super::socket::{Owner, SocketId};
+use super::listen_queue::ListenSettings;
+use super::socket::{Buffers, Owner};
 use crate::sys::Readiness;
 
 const A: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
@@ -18,7 +20,8 @@ const SHORT: Duration = Duration::from_millis(20);
 const SECOND: Duration = Duration::from_secs(1);
 const LISTENER: usize = 1_000_000;
 
-/// Two hosts with a program each: one dials, the other listens. A socket's token is its number.
+/// Two hosts with a program each: one connects, the other listens. The token of a
+/// socket is its number.
 struct Lab {
     internet: Internet,
     a: usize,
@@ -40,11 +43,11 @@ impl Lab {
         while self.internet.advance(until).is_some() {}
     }
 
-    fn listen(&mut self, backlog: u32) -> u64 {
+    fn listen(&mut self, backlog: u32) -> SocketId {
         let addr = SocketAddr::new(B, PORT);
         let id = self
             .internet
-            .listen(B, addr, (backlog, false), Buffers::default())
+            .listen(B, addr, settings(backlog, false))
             .expect("the port is free");
         self.internet.register_listener(id, self.b, LISTENER);
         id
@@ -52,7 +55,7 @@ impl Lab {
 
     fn try_connect(&mut self, remote: SocketAddr, source: Option<u16>) -> io::Result<SocketId> {
         let source = source.map(|port| SocketAddr::new(A, port));
-        let owner = Owner::SimPoller(self.a);
+        let owner = Owner::Node(self.a);
         let id = self
             .internet
             .connect(A, remote, source, owner, Buffers::default())?;
@@ -65,13 +68,13 @@ impl Lab {
             .expect("nothing forbids it")
     }
 
-    fn accept(&mut self, listener: u64) -> io::Result<SocketId> {
+    fn accept(&mut self, listener: SocketId) -> io::Result<SocketId> {
         let (id, _) = self.internet.accept(listener, self.b)?;
         self.internet.register(id, self.b, id as usize)?;
         Ok(id)
     }
 
-    /// A connection, both ends accepted and told of.
+    /// A connection, both of whose ends were reported.
     fn pair(&mut self) -> (SocketId, SocketId) {
         let listener = self.listen(10);
         let a = self.connect();
@@ -109,11 +112,19 @@ impl Lab {
     }
 }
 
+fn settings(backlog: u32, reuse_port: bool) -> ListenSettings {
+    ListenSettings {
+        backlog,
+        reuse_port,
+        buffers: Buffers::default(),
+    }
+}
+
 fn kind<T>(result: io::Result<T>) -> Option<ErrorKind> {
     result.err().map(|error| error.kind())
 }
 
-/// Whether each report speaks of reading, writing and the end.
+/// The flags of each report: readable, writable, finished.
 fn bits(reports: &[Readiness]) -> Vec<(bool, bool, bool)> {
     let bits = |it: &Readiness| (it.readable, it.writable, it.finished);
     reports.iter().map(bits).collect()
@@ -123,20 +134,20 @@ mod readiness {
     use super::*;
 
     #[test]
-    fn several_arrivals_are_one_edge_and_no_news_is_none() {
+    fn several_arrivals_are_one_edge() {
         let mut lab = Lab::new(1);
         let (a, b) = lab.pair();
         for _ in 0..3 {
             assert_eq!(lab.write(a, b"abc").ok(), Some(3));
             lab.pass(SHORT);
         }
-        // Nobody is told of room who was not told that there is none.
+        // Room is no edge unless the program has seen a full buffer.
         assert!(lab.reports(lab.a).is_empty());
-        // Reading and writing at once, as epoll tells of all there is.
+        // Both flags, as epoll reports all that holds.
         assert_eq!(bits(&lab.reports(lab.b)), [(true, true, false)]);
         assert!(
             lab.reports(lab.b).is_empty(),
-            "nothing was read, nothing came"
+            "nothing was read, nothing arrived"
         );
         assert_eq!(lab.write(a, b"d").ok(), Some(1));
         lab.pass(SHORT);
@@ -147,7 +158,7 @@ mod readiness {
     }
 
     #[test]
-    fn directions_come_apart_in_either_order_and_none_is_lost() {
+    fn directions_are_reported_separately() {
         let mut orders = BTreeSet::new();
         for seed in 0..30 {
             let mut lab = Lab::new(seed);
@@ -172,34 +183,35 @@ mod readiness {
             let mut lab = Lab::new(seed);
             lab.pair();
             lab.internet.faults.spurious_readiness = 1.0;
-            let nobody = SocketAddr::from(([10, 9, 9, 9], 1));
-            let connect = lab.try_connect(nobody, None).expect("nothing forbids it");
+            let unused = SocketAddr::from(([10, 9, 9, 9], 1));
+            let connect = lab.try_connect(unused, None).expect("nothing forbids it");
             assert!(matches!(lab.internet.connected(connect), Ok(None)));
             for poller in [lab.a, lab.b] {
                 let reports = lab.reports(poller);
                 assert!(reports.iter().all(|it| !it.finished));
                 tokens.extend(reports.iter().map(|it| (poller, it.token)));
             }
-            assert!(lab.internet.happened.spurious_readiness > 0);
+            assert!(lab.internet.counts.spurious_readiness > 0);
         }
-        // The dial, both ends of the connection, and the listener.
+        // The outbound socket, both ends of the connection, and the listener.
         assert_eq!(tokens.len(), 4, "{tokens:?}");
     }
 
     #[test]
-    fn keys_of_closed_sockets_and_listeners_are_reported_once_more() {
+    fn closed_sockets_are_reported_once_more() {
         let mut lab = Lab::new(1);
         let (_, b) = lab.pair();
         lab.internet.faults.stale_readiness = 1.0;
         lab.internet.close(b, false);
         let listener = lab.internet.listeners_of(lab.b)[0];
-        lab.internet.unlisten(listener, false);
+        lab.internet.close_listener(listener, false);
         let tokens: Vec<usize> = lab.reports(lab.b).iter().map(|it| it.token).collect();
         assert_eq!(tokens, [b as usize, LISTENER]);
-        assert_eq!(lab.internet.happened.stale_readiness, 2);
+        assert_eq!(lab.internet.counts.stale_readiness, 2);
     }
 
-    /// Five connections with news; the tokens of the first wait and of those after it.
+    /// Five connections with new data. Returns the tokens of the first wait, and of
+    /// all later ones.
     fn batches(seed: u64, faults: Faults) -> (Vec<usize>, Vec<usize>) {
         let mut lab = Lab::new(seed);
         let listener = lab.listen(10);
@@ -221,12 +233,12 @@ mod readiness {
         let mut all: Vec<usize> = first.iter().chain(&rest).copied().collect();
         all.sort_unstable();
         let accepted: Vec<usize> = accepted.iter().map(|id| *id as usize).collect();
-        assert_eq!(all, accepted, "each is told of once");
+        assert_eq!(all, accepted, "each is reported once");
         (first, rest)
     }
 
     #[test]
-    fn the_order_within_a_wait_is_drawn_by_lot() {
+    fn the_order_within_a_wait_is_random() {
         let mut faults = Faults::calm();
         assert_eq!(batches(1, faults.clone()), batches(2, faults.clone()));
         faults.shuffled = 1.0;
@@ -237,7 +249,7 @@ mod readiness {
     }
 
     #[test]
-    fn a_wait_may_bring_a_part_only_and_the_next_the_rest() {
+    fn a_wait_may_return_a_part() {
         let mut faults = Faults::calm();
         faults.small_batches = 1.0;
         let sizes: BTreeSet<usize> = (0..50)
@@ -265,11 +277,11 @@ mod readiness {
         lab.pass(SHORT);
         assert!(lab.reports(lab.b).is_empty());
         lab.pass(SHORT);
-        assert_eq!(lab.reports(lab.b).len(), 1, "late once, and not for ever");
+        assert_eq!(lab.reports(lab.b).len(), 1, "delayed once");
     }
 
     #[test]
-    fn a_turn_may_come_up_to_ten_milliseconds_later_but_for_the_first() {
+    fn any_turn_but_the_first_may_come_later() {
         let mut lab = Lab::new(1);
         lab.internet.faults.late_turn = 1.0;
         let mut late = BTreeSet::new();
@@ -283,11 +295,11 @@ mod readiness {
             late.insert(by);
         }
         assert!(late.len() > 10);
-        assert_eq!(lab.internet.happened.late_turns, 19);
+        assert_eq!(lab.internet.counts.late_turns, 19);
     }
 
     #[test]
-    fn room_is_worth_an_edge_when_a_third_of_the_buffer_is_free() {
+    fn a_third_of_the_buffer_is_room_for_an_edge() {
         let mut lab = Lab::new(1);
         let (a, b) = lab.pair();
         let sockets = &mut lab.internet.sockets;
@@ -309,7 +321,7 @@ mod readiness {
         assert_eq!(lab.internet.read(b, &mut buffer).ok(), Some(100));
         lab.pass(SHORT);
         assert_eq!(bits(&lab.reports(lab.a)), [(false, true, false)]);
-        // Whoever asks without an edge is told before.
+        // A write without an edge succeeds before.
         assert_eq!(lab.write(a, &[1; 4000]).ok(), Some(1000));
         assert_eq!(lab.internet.read(b, &mut buffer).ok(), Some(100));
         lab.pass(SHORT);
@@ -390,7 +402,7 @@ mod calls {
         assert_eq!(kind(lab.read(b)), Some(ErrorKind::WouldBlock));
         lab.pass(SHORT);
         assert!(lab.reports(lab.b)[0].readable);
-        assert_eq!(lab.internet.happened.would_blocks, 3);
+        assert_eq!(lab.internet.counts.would_blocks, 3);
     }
 
     #[test]
@@ -402,7 +414,7 @@ mod calls {
         assert_eq!(kind(lab.write(a, b"x")), Some(ErrorKind::Interrupted));
         assert_eq!(kind(lab.read(b)), Some(ErrorKind::Interrupted));
         assert_eq!(kind(lab.accept(listener)), Some(ErrorKind::Interrupted));
-        assert_eq!(lab.internet.happened.interrupted, 3);
+        assert_eq!(lab.internet.counts.interrupted, 3);
     }
 
     #[test]
@@ -417,8 +429,8 @@ mod calls {
             let error = lab.accept(listener).expect_err("nothing is left");
             codes.insert((error.raw_os_error(), error.kind() == ErrorKind::OutOfMemory));
             lab.internet.faults.no_descriptor = f64::MIN_POSITIVE;
-            // A dial asks the same.
-            let again = lab.internet.check_exhausted(lab.b);
+            // An attempt to connect checks the same.
+            let again = lab.internet.check_shortage(lab.b);
             assert_eq!(kind(again), Some(error.kind()), "it lasts");
             lab.pass(3 * SECOND);
             assert!(lab.accept(listener).is_ok());
@@ -428,7 +440,7 @@ mod calls {
     }
 
     #[test]
-    fn who_was_given_up_is_aborted_and_the_other_end_reset() {
+    fn an_aborted_accept_resets_the_other_end() {
         let mut lab = Lab::new(1);
         let listener = lab.listen(10);
         let a = lab.connect();
@@ -448,7 +460,7 @@ mod calls {
         lab.internet.faults.failed_registration = 1.0;
         let connected = lab.try_connect(SocketAddr::new(B, PORT), None);
         assert_eq!(kind(connected), Some(ErrorKind::StorageFull));
-        assert_eq!(lab.internet.happened.failed_registrations, 1);
+        assert_eq!(lab.internet.counts.failed_registrations, 1);
     }
 }
 
@@ -456,14 +468,14 @@ mod ends {
     use super::*;
 
     #[test]
-    fn an_end_comes_with_data_in_one_edge_or_after_it() {
+    fn a_fin_is_reported_with_data_or_after_it() {
         let mut lab = Lab::new(1);
         let (a, b) = lab.pair();
         assert_eq!(lab.write(a, b"x").ok(), Some(1));
-        lab.internet.finish(a).expect("it is established");
+        lab.internet.shutdown_write(a).expect("it is established");
         lab.pass(SHORT);
         assert_eq!(bits(&lab.reports(lab.b)), [(true, true, true)]);
-        assert_eq!(lab.internet.happened.fin_with_data, 1);
+        assert_eq!(lab.internet.counts.fin_with_data, 1);
         assert_eq!(lab.read(b).ok(), Some(b"x".to_vec()));
         assert_eq!(lab.read(b).ok(), Some(vec![]));
 
@@ -473,7 +485,7 @@ mod ends {
         lab.pass(SHORT);
         assert_eq!(bits(&lab.reports(lab.b)), [(true, true, false)]);
         assert_eq!(lab.read(b).ok(), Some(b"x".to_vec()));
-        lab.internet.finish(a).expect("it is established");
+        lab.internet.shutdown_write(a).expect("it is established");
         lab.pass(SHORT);
         assert_eq!(bits(&lab.reports(lab.b)), [(true, true, true)]);
         // The other direction goes on.
@@ -483,7 +495,7 @@ mod ends {
     }
 
     #[test]
-    fn a_reset_strikes_at_any_byte_and_what_came_before_it_can_be_read() {
+    fn a_reset_strikes_at_any_byte() {
         let mut lens = BTreeSet::new();
         for seed in 0..200 {
             let mut lab = Lab::new(seed);
@@ -501,7 +513,7 @@ mod ends {
                 assert_eq!(lab.read(b).ok().as_deref(), Some(&b"abcdef"[..len]));
             }
             assert_eq!(kind(lab.read(b)), Some(ErrorKind::ConnectionReset));
-            assert_eq!(lab.read(b).ok(), Some(vec![]), "the error is told once");
+            assert_eq!(lab.read(b).ok(), Some(vec![]), "the error is reported once");
             assert_eq!(kind(lab.write(a, b"x")), Some(ErrorKind::ConnectionReset));
             assert_eq!(kind(lab.write(a, b"x")), Some(ErrorKind::BrokenPipe));
         }
@@ -509,7 +521,7 @@ mod ends {
     }
 
     #[test]
-    fn a_reset_leaves_what_was_not_read_unless_the_faults_say_otherwise() {
+    fn a_reset_keeps_unread_data_by_default() {
         for (discards, expected) in [
             (0.0, Ok(b"abc".to_vec())),
             (1.0, Err(ErrorKind::ConnectionReset)),
@@ -526,12 +538,12 @@ mod ends {
     }
 
     #[test]
-    fn a_reset_that_takes_what_was_not_read_takes_the_end_behind_it_too() {
+    fn a_discarding_reset_discards_the_fin() {
         let mut lab = Lab::new(1);
         let (a, b) = lab.pair();
         lab.internet.faults.reset_discards = 1.0;
         assert_eq!(lab.write(a, b"abc").ok(), Some(3));
-        lab.internet.finish(a).expect("it is established");
+        lab.internet.shutdown_write(a).expect("it is established");
         lab.pass(SHORT);
         lab.internet.close(a, true);
         lab.pass(SHORT);
@@ -539,10 +551,10 @@ mod ends {
     }
 
     #[test]
-    fn after_an_end_a_reset_is_told_by_so_error_alone() {
+    fn after_a_fin_only_so_error_reports_a_reset() {
         let mut lab = Lab::new(1);
         let (a, b) = lab.pair();
-        lab.internet.finish(a).expect("it is established");
+        lab.internet.shutdown_write(a).expect("it is established");
         lab.pass(SHORT);
         lab.internet.close(a, true);
         lab.pass(SHORT);
@@ -552,7 +564,7 @@ mod ends {
     }
 
     #[test]
-    fn who_closes_with_something_unread_resets_and_who_writes_to_the_closed_is_reset() {
+    fn closed_sockets_answer_with_a_reset() {
         let mut lab = Lab::new(1);
         let (a, b) = lab.pair();
         assert_eq!(lab.write(a, b"abc").ok(), Some(3));
@@ -569,12 +581,12 @@ mod ends {
         assert_eq!(lab.write(a, b"abc").ok(), Some(3));
         lab.pass(SHORT);
         assert_eq!(lab.error(a), Some(ErrorKind::BrokenPipe));
-        let happened = lab.internet.happened;
-        assert_eq!((happened.data_after_close, happened.closed_unread), (1, 0));
+        let counts = lab.internet.counts;
+        assert_eq!((counts.data_after_close, counts.closed_unread), (1, 0));
     }
 
     #[test]
-    fn who_hears_nothing_for_a_quarter_of_an_hour_gives_up() {
+    fn unacknowledged_data_times_out() {
         let mut lab = Lab::new(1);
         let (a, _) = lab.pair();
         lab.internet.partition(&[A], &[B]);
@@ -598,7 +610,7 @@ mod handshakes {
     }
 
     #[test]
-    fn a_connect_is_refused_or_unroutable_or_unanswered() {
+    fn a_connect_fails_in_every_way() {
         let mut lab = Lab::new(1);
         let a = lab.connect();
         lab.pass(SHORT);
@@ -616,8 +628,8 @@ mod handshakes {
         }
         assert_eq!(kinds.len(), 2, "{kinds:?}");
 
-        let nobody = SocketAddr::from(([10, 9, 9, 9], 1));
-        let a = lab.try_connect(nobody, None).expect("nothing forbids it");
+        let unused = SocketAddr::from(([10, 9, 9, 9], 1));
+        let a = lab.try_connect(unused, None).expect("nothing forbids it");
         lab.pass(126 * SECOND);
         assert!(matches!(lab.internet.connected(a), Ok(None)));
         lab.pass(2 * SECOND);
@@ -625,7 +637,7 @@ mod handshakes {
     }
 
     #[test]
-    fn calls_that_are_given_up_leave_their_place_in_the_backlog() {
+    fn a_cancelled_connect_frees_its_place() {
         let mut lab = Lab::new(1);
         lab.listen(0);
         for _ in 0..3 {
@@ -640,11 +652,11 @@ mod handshakes {
     }
 
     #[test]
-    fn a_handshake_that_is_cut_off_leaves_its_place_after_a_minute() {
+    fn a_cut_handshake_frees_its_place() {
         let mut lab = Lab::new(1);
         lab.listen(0);
         lab.connect();
-        // Its call has arrived, the answer will not.
+        // The SYN has arrived. The answer will not.
         lab.pass(Duration::from_micros(1500));
         lab.internet.partition(&[A], &[B]);
         lab.pass(64 * SECOND);
@@ -653,18 +665,18 @@ mod handshakes {
         let late = lab.connect();
         lab.pass(SHORT);
         assert!(is_connected(&mut lab, late));
-        assert_eq!(lab.internet.happened.full_backlogs, 0);
+        assert_eq!(lab.internet.counts.full_backlogs, 0);
     }
 
     #[test]
-    fn an_overbooked_backlog_connects_one_end_only_until_there_is_a_place() {
+    fn an_overbooked_backlog_connects_one_end() {
         let mut lab = Lab::new(1);
         let listener = lab.listen(0);
         lab.internet.faults.overbooked_backlog = 1.0;
         let connects = [lab.connect(), lab.connect()];
         lab.pass(SHORT);
         assert!(connects.iter().all(|id| is_connected(&mut lab, *id)));
-        assert_eq!(waiting(&lab), 1, "the other's last word was lost");
+        assert_eq!(waiting(&lab), 1, "the other handshake is incomplete");
         for piece in [b"ab", b"cd"] {
             assert_eq!(lab.write(connects[1], piece).ok(), Some(2));
             lab.pass(SHORT);
@@ -676,7 +688,7 @@ mod handshakes {
     }
 
     #[test]
-    fn who_finds_no_place_in_an_overbooked_backlog_is_reset_in_the_end() {
+    fn an_overbooked_connection_is_reset_at_last() {
         let mut lab = Lab::new(1);
         lab.listen(0);
         lab.internet.faults.overbooked_backlog = 1.0;
@@ -686,7 +698,7 @@ mod handshakes {
         lab.pass(70 * SECOND);
         assert_eq!(lab.error(connects[1]), Some(ErrorKind::ConnectionReset));
         assert_eq!(lab.error(connects[0]), None);
-        assert_eq!(lab.internet.happened.overbooked_backlogs, 7);
+        assert_eq!(lab.internet.counts.overbooked_backlogs, 7);
     }
 }
 
@@ -702,7 +714,7 @@ mod ports {
     }
 
     #[test]
-    fn a_port_is_kept_for_a_minute_by_who_ended_first() {
+    fn the_first_to_close_keeps_its_port() {
         let remote = SocketAddr::new(B, PORT);
         let mut lab = Lab::new(1);
         let listener = lab.listen(10);
@@ -717,29 +729,26 @@ mod ports {
                 let again = lab.try_connect(remote, Some(5000));
                 assert_eq!(kind(again), Some(ErrorKind::AddrInUse));
                 let addr = SocketAddr::new(A, 5000);
-                let listens = lab.internet.listen(A, addr, (1, false), Buffers::default());
+                let listens = lab.internet.listen(A, addr, settings(1, false));
                 assert_eq!(kind(listens), Some(ErrorKind::AddrInUse));
                 lab.pass(60 * SECOND);
             } else {
                 over(&mut lab, b, a);
             }
         }
-        // A listener comes back at once, whoever ended first (SO_REUSEADDR).
-        lab.internet.unlisten(listener, false);
+        // A listener gets its port back at once (SO_REUSEADDR).
+        lab.internet.close_listener(listener, false);
         lab.listen(10);
     }
 
     #[test]
-    fn a_port_in_use_and_an_address_of_others_are_refused() {
+    fn taken_ports_and_foreign_addresses_fail() {
         let mut lab = Lab::new(1);
         let remote = SocketAddr::new(B, PORT);
         lab.listen(10);
         let mut listen = |ip: IpAddr, shares: bool| {
             let addr = SocketAddr::new(ip, PORT);
-            kind(
-                lab.internet
-                    .listen(B, addr, (1, shares), Buffers::default()),
-            )
+            kind(lab.internet.listen(B, addr, settings(1, shares)))
         };
         assert_eq!(listen(B, false), Some(ErrorKind::AddrInUse));
         assert_eq!(listen(B, true), Some(ErrorKind::AddrInUse));
@@ -748,7 +757,7 @@ mod ports {
             .expect("the port is free");
         let taken = lab.try_connect(remote, Some(5000));
         assert_eq!(kind(taken), Some(ErrorKind::AddrInUse));
-        let (owner, foreign) = (Owner::SimPoller(lab.a), SocketAddr::new(B, 0));
+        let (owner, foreign) = (Owner::Node(lab.a), SocketAddr::new(B, 0));
         let buffers = Buffers::default();
         let connected = lab
             .internet

@@ -1,16 +1,19 @@
-//! What lies between two hosts.
+//! The link between two hosts.
 
 use std::time::Duration;
 
-/// How segments travel between two hosts, in both directions alike. Within a connection the order is kept.
+/// The link between two hosts, the same in both directions. Segments of one
+/// connection stay in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Link {
-    /// How long a segment travels. At least a microsecond. Default: 1 ms; within a host 20 µs.
+    /// The time that a segment takes; 1 µs or more. Default: 1 ms. Within a host it is
+    /// 20 µs, whatever the links are.
     pub latency: Duration,
-    /// How much longer at most, drawn for each segment. Default: zero.
+    /// The largest addition to the latency, drawn for each segment. Default: zero.
     pub jitter: Duration,
-    /// Bytes per second in each direction, shared by all connections of the two hosts; `None` for no bound. Default: `None`.
+    /// Bytes per second in each direction, which all connections of the two hosts
+    /// share; `None` for no limit. Default: `None`.
     pub bandwidth: Option<u64>,
 }
 
@@ -21,7 +24,7 @@ impl Default for Link {
 }
 
 impl Link {
-    /// A link with this latency, no jitter and no bound on the bandwidth.
+    /// A link with this latency, no jitter and unlimited bandwidth.
     pub const fn new(latency: Duration) -> Self {
         Self {
             latency,
@@ -30,13 +33,13 @@ impl Link {
         }
     }
 
-    /// The same with this much jitter.
+    /// Sets the jitter.
     #[must_use]
     pub const fn jitter(self, jitter: Duration) -> Self {
         Self { jitter, ..self }
     }
 
-    /// The same with this many bytes per second. Zero is taken as one.
+    /// Sets the bandwidth, in bytes per second. Zero counts as one.
     #[must_use]
     pub const fn bandwidth(self, bytes_per_second: u64) -> Self {
         Self {
@@ -45,7 +48,7 @@ impl Link {
         }
     }
 
-    /// How long the sending of this many bytes keeps the link busy.
+    /// How long this many bytes keep the link busy.
     pub(super) fn occupied(&self, bytes: usize) -> Duration {
         let Some(rate) = self.bandwidth else {
             return Duration::ZERO;

@@ -1,53 +1,70 @@
-//! TCP and time, simulated: one [`Internet`] for all nodes of a world, driven by the world, and everything that
-//! happens drawn from its seed.
+//! A simulated kernel and network: one [`Internet`] for all nodes of a world, with
+//! a virtual clock. All that is left to chance is drawn from the world's seed.
 //!
-//! What a program sees of it is what mio and a Linux kernel let it see. The types here are handles, as thin as those of
-//! `tcp`.
+//! Programs see what mio and a Linux kernel let them see. The types in this file
+//! are handles, as thin as the types of `os`.
+//!
+//! The files form an order, and each imports only from those before it:
+//!
+//! ```text
+//! event  random  link                              names, chance
+//! faults  schedule  trace  links                   state that needs nothing else
+//! delivery_check  poller_state  socket
+//! host_table  listen_queue
+//! internet                                         has all of it, and runs the events
+//! calls  connect  crash  delivery  inspect  listen
+//! partition  ready  segments  shortage  teardown  wires
+//! ```
 
 mod calls;
 mod connect;
 mod crash;
+mod delivery;
 mod delivery_check;
-mod ends;
 mod event;
-mod exhaustion;
 mod faults;
+mod host_table;
+mod inspect;
 mod internet;
 mod link;
+mod links;
 mod listen;
+mod listen_queue;
 mod partition;
-mod ports;
+mod poller_state;
 mod random;
 mod ready;
+mod schedule;
 mod segments;
+mod shortage;
 mod socket;
-mod socket_view;
+mod teardown;
 mod trace;
 mod wires;
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Readiness, SocketOptions};
 use crate::config::ListenOptions;
 
-pub(crate) use delivery_check::{Passed, Source};
+pub(crate) use delivery_check::{PassedBytes, Source};
+pub(crate) use event::{PollerId, SocketId};
+pub(crate) use inspect::SocketInspection;
 pub(crate) use internet::Internet;
-pub(crate) use socket::SocketId;
-pub(crate) use socket_view::View;
-pub(crate) use trace::{Who, digest};
+pub(crate) use trace::{Actor, digest};
 
-pub use faults::{Faults, Happened};
+pub use faults::{FaultCounts, Faults};
 pub use link::Link;
 pub use random::Random;
 pub use trace::Trace;
 
-use connect::Buffers;
-use socket::Owner;
+use listen_queue::ListenSettings;
+use socket::{Buffers, Owner};
 
-/// The internet, for all that live in it.
+/// The internet, shared by a world and its nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedInternet(Arc<Mutex<Internet>>);
 
@@ -56,23 +73,25 @@ impl SharedInternet {
         Self(Arc::new(Mutex::new(Internet::new(seed))))
     }
 
-    /// Never held while a callback runs. A panic elsewhere leaves it as it was between two calls.
+    /// Not held while a callback runs. A panic elsewhere leaves it as it was between
+    /// two calls.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Internet> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Hands out readiness; never waits, since the world lets time go on between turns.
+/// Returns readiness without waiting, because the world lets time go on between
+/// turns.
 #[derive(Debug)]
 pub(crate) struct SimPoller {
     registrar: SimRegistrar,
     reports: Vec<Readiness>,
-    /// The last wait brought some, and left some for the next.
+    /// The last wait left reports for the next one.
     is_full: bool,
 }
 
 impl SimPoller {
-    /// A poller for a node on this host, called by this number in traces.
+    /// A poller for a node on this host, with this number in traces.
     pub(crate) fn new(internet: &SharedInternet, host: IpAddr, name: usize) -> Self {
         let mut locked = internet.lock();
         locked.add_host(host);
@@ -89,7 +108,7 @@ impl SimPoller {
         }
     }
 
-    pub(crate) fn index(&self) -> usize {
+    pub(crate) fn index(&self) -> PollerId {
         self.registrar.poller
     }
 
@@ -97,12 +116,17 @@ impl SimPoller {
         &self.registrar
     }
 
-    pub(crate) fn wait(&mut self) {
+    pub(crate) fn wait(
+        &mut self,
+        _timeout: Option<Duration>,
+        _deadline: Option<Instant>,
+    ) -> io::Result<()> {
         let poller = self.index();
         let mut internet = self.registrar.internet.lock();
         internet.take_ready(poller, &mut self.reports);
-        // An interrupted wait knows nothing of what it left.
+        // An interrupted wait does not know of the others.
         self.is_full = !self.reports.is_empty() && internet.has_reports(poller);
+        Ok(())
     }
 
     pub(crate) fn is_full(&self) -> bool {
@@ -127,7 +151,7 @@ impl Drop for SimPoller {
 #[derive(Clone, Debug)]
 pub(crate) struct SimRegistrar {
     internet: SharedInternet,
-    poller: usize,
+    poller: PollerId,
     host: IpAddr,
 }
 
@@ -138,9 +162,9 @@ impl SimRegistrar {
         source: Option<SocketAddr>,
         options: &SocketOptions,
     ) -> io::Result<SimStream> {
-        let owner = Owner::SimPoller(self.poller);
+        let owner = Owner::Node(self.poller);
         let mut internet = self.internet.lock();
-        internet.check_exhausted(self.poller)?;
+        internet.check_shortage(self.poller)?;
         let id = internet.connect(self.host, addr, source, owner, options.into())?;
         Ok(self.stream(id))
     }
@@ -156,9 +180,12 @@ impl SimRegistrar {
         options: &ListenOptions,
         sockets: &SocketOptions,
     ) -> io::Result<SimListener> {
-        let kept = (options.backlog, options.reuse_port);
-        let mut internet = self.internet.lock();
-        let id = internet.listen(self.host, addr, kept, sockets.into())?;
+        let settings = ListenSettings {
+            backlog: options.backlog,
+            reuse_port: options.reuse_port,
+            buffers: sockets.into(),
+        };
+        let id = self.internet.lock().listen(self.host, addr, settings)?;
         Ok(SimListener {
             registrar: self.clone(),
             id,
@@ -174,37 +201,41 @@ impl SimRegistrar {
         internet.register(stream.id, self.poller, token)
     }
 
-    pub(crate) fn remove_stream(&self, stream: &SimStream) {
+    pub(crate) fn remove_stream(&self, stream: &SimStream) -> io::Result<()> {
         self.internet.lock().unregister(stream.id);
+        Ok(())
     }
 
-    pub(crate) fn add_listener(&self, listener: &SimListener, token: usize) {
+    pub(crate) fn add_listener(&self, listener: &SimListener, token: usize) -> io::Result<()> {
         let mut internet = self.internet.lock();
         internet.register_listener(listener.id, self.poller, token);
+        Ok(())
     }
 
-    pub(crate) fn remove_listener(&self, listener: &SimListener) {
+    pub(crate) fn remove_listener(&self, listener: &SimListener) -> io::Result<()> {
         self.internet.lock().unregister_listener(listener.id);
+        Ok(())
     }
 
-    pub(crate) fn waker(&self, token: usize) -> SimWake {
+    pub(crate) fn waker(&self, token: usize) -> io::Result<SimWake> {
         self.internet.lock().set_waker(self.poller, token);
-        SimWake {
+        Ok(SimWake {
             internet: self.internet.clone(),
             poller: self.poller,
-        }
+        })
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct SimWake {
     internet: SharedInternet,
-    poller: usize,
+    poller: PollerId,
 }
 
 impl SimWake {
-    pub(crate) fn wake(&self) {
-        self.internet.lock().ask_wake(self.poller);
+    pub(crate) fn wake(&self) -> io::Result<()> {
+        self.internet.lock().request_wake(self.poller);
+        Ok(())
     }
 }
 
@@ -223,16 +254,27 @@ impl SimStream {
         self.internet.lock().connected(self.id)
     }
 
+    /// The options of the system have no effect here.
+    pub(crate) fn set_options(&self, _: &SocketOptions) -> io::Result<()> {
+        Ok(())
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.internet.lock().local_addr(self.id)
     }
 
-    pub(crate) fn broken(&self) -> Option<io::Error> {
+    pub(crate) fn take_error(&self) -> Option<io::Error> {
         self.internet.lock().take_error(self.id)
     }
 
     pub(crate) fn is_at_end(&self) -> io::Result<bool> {
         self.internet.lock().is_at_end(self.id)
+    }
+
+    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    /// The simulated poller reports edges as epoll(7) does.
+    pub(crate) fn short_read_is_empty(&self) -> bool {
+        true
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -243,8 +285,8 @@ impl SimStream {
         self.internet.lock().write(self.id, slices)
     }
 
-    pub(crate) fn finish(&self) -> io::Result<()> {
-        self.internet.lock().finish(self.id)
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        self.internet.lock().shutdown_write(self.id)
     }
 
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
@@ -261,16 +303,20 @@ impl Drop for SimStream {
 #[derive(Debug)]
 pub(crate) struct SimListener {
     registrar: SimRegistrar,
-    id: u64,
+    id: SocketId,
 }
 
 impl SimListener {
-    pub(crate) fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> SocketId {
         self.id
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.registrar.internet.lock().listener_addr(self.id)
+    }
+
+    pub(crate) fn passes_options_on(&self) -> bool {
+        true
     }
 
     pub(crate) fn accept(&self) -> io::Result<(SimStream, SocketAddr)> {
@@ -280,9 +326,9 @@ impl SimListener {
         Ok((self.registrar.stream(id), addr))
     }
 
-    /// Accepts and closes one who waits, whatever the process is out of.
-    fn shed(&self) -> bool {
-        let owner = Owner::SimPoller(self.registrar.poller);
+    /// Accepts and closes a waiting connection, whatever the process lacks.
+    fn close_waiting(&self) -> bool {
+        let owner = Owner::Node(self.registrar.poller);
         let mut internet = self.registrar.internet.lock();
         let taken = internet.take_waiting(self.id, owner);
         if let Some((id, _)) = taken {
@@ -294,17 +340,22 @@ impl SimListener {
 
 impl Drop for SimListener {
     fn drop(&mut self) {
-        self.registrar.internet.lock().unlisten(self.id, false);
+        self.registrar
+            .internet
+            .lock()
+            .close_listener(self.id, false);
     }
 }
 
-/// A descriptor kept for the time when there is no other. There always is one.
+/// A descriptor kept in reserve, which is always there.
 #[derive(Debug)]
 pub(crate) struct SimReserve;
 
 impl SimReserve {
-    pub(crate) fn shed(&self, listener: &SimListener, max: usize) -> usize {
-        (0..max).take_while(|_| listener.shed()).count()
+    pub(crate) fn fill(&self) {}
+
+    pub(crate) fn close_waiting(&self, listener: &SimListener, max: usize) -> usize {
+        (0..max).take_while(|_| listener.close_waiting()).count()
     }
 }
 

@@ -1,45 +1,60 @@
-//! Hosts that are cut from each other.
+//! Cuts between hosts, and what is retransmitted after them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use super::internet::{Internet, pair};
-use super::trace::{Who, mix};
+use super::event::Event;
+use super::internet::Internet;
+use super::socket::{Owner, SocketState};
+use super::trace::{Actor, mix};
+
+/// The longest time until segments are sent again after a partition has healed.
+const RESEND_MAX: Duration = Duration::from_millis(400);
 
 impl Internet {
-    pub(super) fn is_partitioned(&self, a: IpAddr, b: IpAddr) -> bool {
-        self.partitions.contains(&pair(a, b))
+    pub(crate) fn partition(&mut self, from: &[IpAddr], to: &[IpAddr]) {
+        self.note(Actor::Network, "partition", digest(from), digest(to));
+        self.links.cut(from, to);
     }
 
-    pub(crate) fn partition(&mut self, these: &[IpAddr], those: &[IpAddr]) {
-        self.note(Who::Network, "partition", digest(these), digest(those));
-        self.partitions.extend(pairs(these, those));
-    }
-
-    pub(crate) fn heal(&mut self, these: &[IpAddr], those: &[IpAddr]) {
-        self.note(Who::Network, "heal", digest(these), digest(those));
-        for cut in pairs(these, those) {
-            self.partitions.remove(&cut);
-        }
-        self.release_held();
+    pub(crate) fn heal(&mut self, from: &[IpAddr], to: &[IpAddr]) {
+        self.note(Actor::Network, "heal", digest(from), digest(to));
+        self.links.mend(from, to);
+        self.resend_held();
     }
 
     pub(crate) fn heal_all(&mut self) {
-        self.note(Who::Network, "heal all", 0, 0);
-        self.partitions.clear();
-        self.release_held();
+        self.note(Actor::Network, "heal all", 0, 0);
+        self.links.mend_all();
+        self.resend_held();
+    }
+
+    /// Sends segments that were held back again, in their order. Those of a closed
+    /// socket are lost.
+    pub(super) fn resend_held(&mut self) {
+        let delay = Duration::from_nanos(self.random.below(RESEND_MAX.as_nanos() as u64));
+        let at = self.now() + delay;
+        for segment in self.links.take_held() {
+            if let Event::Data { from, .. } = segment {
+                let Some(socket) = self.sockets.get_mut(&from) else {
+                    continue;
+                };
+                if socket.owner == Owner::PoweredOff || socket.state == SocketState::Closed {
+                    continue;
+                }
+                // What is on its way waits for it, and what is sent from now on
+                // arrives after both.
+                let after = at + Duration::from_nanos(1);
+                socket.next_arrival = socket.next_arrival.max(after);
+                socket.resent_at = at;
+            }
+            self.schedule(at, segment);
+        }
     }
 }
 
-/// Every pair of one of these and one of those. Nobody makes a pair with itself.
-fn pairs<'a>(
-    these: &'a [IpAddr],
-    those: &'a [IpAddr],
-) -> impl Iterator<Item = (IpAddr, IpAddr)> + 'a {
-    let with_those = move |a: &'a IpAddr| those.iter().map(move |b| pair(*a, *b));
-    these.iter().flat_map(with_those).filter(|(a, b)| a != b)
-}
-
-/// What a trace says of a group of hosts: of a single one its number in 10.0.0.0/8.
+/// The number of a group of hosts in traces. For one host it is its number in
+/// 10.0.0.0/8.
 fn digest(hosts: &[IpAddr]) -> u64 {
     let number = |ip: &IpAddr| match ip {
         IpAddr::V4(ip) => u64::from(ip.to_bits() & 0x00ff_ffff),

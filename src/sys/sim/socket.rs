@@ -1,57 +1,66 @@
 //! One end of a simulated connection, as its kernel sees it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::delivery_check::DeliveryCheck;
+use super::event::{PollerId, SocketId};
 
-/// The number of a socket; never given out twice.
-pub(crate) type SocketId = u64;
+/// All sockets of a world.
+pub(super) type SocketTable = BTreeMap<SocketId, Socket>;
 
-/// Where a socket stands. Its two halves end apart; see [`Socket::fin_asked`] and [`Socket::peer_fin`].
+/// The state of a socket. Its two directions end separately; see
+/// [`Socket::fin_asked`] and [`Socket::peer_fin`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SocketState {
     SynSent,
-    /// The other end has called; its last word of the handshake is awaited.
-    Arriving,
+    /// The handshake was answered; its third segment is awaited.
+    SynReceived,
     Established,
-    /// Reset, or given up by the kernel.
+    /// Reset, or ended by the kernel.
     Closed,
 }
 
-/// Who reads and writes a socket.
+/// The owner of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Owner {
     /// The node of this poller.
-    SimPoller(usize),
+    Node(PollerId),
     /// A scripted peer.
     Wire,
-    /// A listener, until it is accepted.
-    SimListener(u64),
-    /// The program has closed it, and the kernel sees to the rest.
-    Nobody,
-    /// Its machine went down with it.
-    Vanished,
+    /// A listener, until the connection is accepted.
+    Listener(SocketId),
+    /// The program has closed it, and the kernel sends the rest.
+    Kernel,
+    /// Its host has lost its power.
+    PoweredOff,
 }
 
-/// What is reported to a poller: edges since the last report, by direction.
+/// The sizes of a socket's buffers, where the program has set them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Buffers {
+    pub(super) send: Option<usize>,
+    pub(super) receive: Option<usize>,
+}
+
+/// The registration of a socket: edges since the last report, by direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Registration {
-    pub(super) poller: usize,
+    pub(super) poller: PollerId,
     pub(super) token: usize,
     pub(super) readable: bool,
     pub(super) writable: bool,
     /// On the poller's list.
     pub(super) queued: bool,
-    /// Reports that were put off.
+    /// Reports that were delayed.
     pub(super) late: u32,
-    /// The one on the list was put off before, which is enough.
+    /// The one on the list was delayed before and is not delayed again.
     pub(super) was_late: bool,
 }
 
-/// What a poll of a socket shows, by Linux' `tcp_poll`.
+/// The readiness of a socket, as Linux' `tcp_poll` computes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Mask {
     pub(super) readable: bool,
@@ -73,53 +82,56 @@ pub(super) struct Socket {
     pub(super) remote: SocketAddr,
     pub(super) owner: Owner,
     pub(super) state: SocketState,
-    /// The other end, once it is known. A socket that met itself is its own.
+    /// The other end, once it is known. A socket connected to itself is its own.
     pub(super) peer: Option<SocketId>,
     pub(super) registration: Option<Registration>,
-    /// Made by a listener: its port is the listener's.
+    /// Accepted by a listener, whose port it has.
     pub(super) accepted: bool,
     pub(super) error: Option<io::ErrorKind>,
     /// Close with a reset.
     pub(super) linger_zero: bool,
 
-    /// Bytes taken from the program that have not been sent.
+    /// Bytes written by the program and not sent.
     pub(super) unsent: VecDeque<u8>,
     /// Bytes sent and not acknowledged.
     pub(super) unacked: usize,
     /// Bytes sent that have not arrived.
     pub(super) in_flight: usize,
     pub(super) send_capacity: usize,
-    /// The program was told that there is no room: it is owed an edge.
+    /// The program has seen that there is no room, and is owed an edge.
     pub(super) no_space: bool,
-    /// There is to be no room for a moment.
+    /// A fault hides the room for a moment.
     pub(super) write_held: bool,
-    /// The program has ended its side.
+    /// The program has closed its sending side.
     pub(super) fin_asked: bool,
     pub(super) fin_sent: bool,
     pub(super) fin_acked: bool,
-    /// It was sent before the other end's had come: this end keeps the addresses for a while.
+    /// The FIN was sent before the peer's arrived: this end keeps the addresses in
+    /// TIME_WAIT.
     pub(super) ended_first: bool,
-    /// The earliest time at which the next segment may arrive: order is kept.
+    /// The earliest time at which the next segment may arrive, which keeps order.
     pub(super) next_arrival: Duration,
-    /// When what was held by a partition will have been sent again: what was sent after it does not overtake it.
+    /// When segments held back by a partition arrive again. Later ones do not
+    /// overtake them.
     pub(super) resent_at: Duration,
-    /// A news of room at the other end is on its way.
+    /// A window update of the other end is on its way.
     pub(super) window_update: bool,
-    /// The kernel has begun to give up on the other end.
-    pub(super) giving_up: bool,
+    /// The kernel retransmits and has set its timeout.
+    pub(super) is_retransmitting: bool,
 
     /// Bytes that arrived and were not read.
     pub(super) received: VecDeque<u8>,
     pub(super) receive_capacity: usize,
-    /// What is in `received`, and the end of stream after it, counts as not there for a moment.
+    /// A fault hides what is in `received`, and the end of stream after it, for a
+    /// moment.
     pub(super) read_held: bool,
-    /// The other end has ended its side.
+    /// The FIN of the other end has arrived.
     pub(super) peer_fin: bool,
 
+    /// Bytes that the program has written.
     pub(super) written: u64,
-    pub(super) read: u64,
-    /// What the framing is to deliver, once that is known.
-    pub(super) witness: Option<Box<DeliveryCheck>>,
+    /// The check of delivered bytes, from the moment that messages can begin.
+    pub(super) delivery: Option<Box<DeliveryCheck>>,
 }
 
 impl Socket {
@@ -148,15 +160,18 @@ impl Socket {
             next_arrival: Duration::ZERO,
             resent_at: Duration::ZERO,
             window_update: false,
-            giving_up: false,
+            is_retransmitting: false,
             received: VecDeque::new(),
             receive_capacity: 0,
             read_held: false,
             peer_fin: false,
             written: 0,
-            read: 0,
-            witness: None,
+            delivery: None,
         }
+    }
+
+    pub(super) fn addresses(&self) -> (IpAddr, SocketAddr, SocketAddr) {
+        (self.host, self.local, self.remote)
     }
 
     /// Room for the program's writes.
@@ -165,7 +180,8 @@ impl Socket {
             .saturating_sub(self.unsent.len() + self.unacked)
     }
 
-    /// Whether the room is worth an edge: Linux waits until a third of the buffer is free (`sk_stream_is_writeable`).
+    /// Returns whether there is room enough for an edge: Linux waits until a third
+    /// of the buffer is free (`sk_stream_is_writeable`).
     pub(super) fn is_spacious(&self) -> bool {
         self.space() >= (self.send_capacity / 3).max(1)
     }
@@ -175,7 +191,7 @@ impl Socket {
         self.receive_capacity.saturating_sub(self.received.len())
     }
 
-    /// What the program may see of what arrived.
+    /// The bytes that a read can return.
     pub(super) fn visible(&self) -> usize {
         if self.read_held {
             0
@@ -188,7 +204,8 @@ impl Socket {
         self.peer_fin && !self.read_held
     }
 
-    /// What a poll shows. As in Linux, a poll that finds no room has the program owed an edge.
+    /// Returns the readiness. As in Linux, a poll that finds no room owes the program
+    /// an edge.
     pub(super) fn poll(&mut self) -> Mask {
         let closed = self.state == SocketState::Closed;
         let connected = self.state == SocketState::Established;
@@ -205,17 +222,17 @@ impl Socket {
         }
     }
 
-    /// Nothing is owed to anybody any more: the program has closed it, and so has the other end.
+    /// Returns whether the socket can be removed: both ends have closed it.
     pub(super) fn is_over(&self) -> bool {
         let closed = self.state == SocketState::Closed;
         match self.owner {
-            Owner::Nobody => closed || (self.peer_fin && self.fin_acked),
-            Owner::Vanished => closed,
-            Owner::SimPoller(_) | Owner::Wire | Owner::SimListener(_) => false,
+            Owner::Kernel => closed || (self.peer_fin && self.fin_acked),
+            Owner::PoweredOff => closed,
+            Owner::Node(_) | Owner::Wire | Owner::Listener(_) => false,
         }
     }
 
-    /// Takes the error that was not reported yet, as SO_ERROR and the next call do.
+    /// Takes the pending error, as SO_ERROR and the next call do.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take().map(io::Error::from)
     }

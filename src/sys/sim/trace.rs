@@ -1,41 +1,42 @@
-//! What happened, when, and to whom.
+//! A record of what happens in a world.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-/// Lines that are always kept, for the message of a violated check.
+/// Lines that are always kept, for the message of a failed check.
 const RECENT_MAX: usize = 64;
 
-/// Who did or suffered something.
+/// The subject of a line of the trace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Who {
+pub(crate) enum Actor {
     Network,
     Node(usize),
     Wire(u64),
 }
 
-/// One line of a [`Trace`]: who, when, what.
+/// One line of a [`Trace`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TraceEntry {
     pub(crate) at: Duration,
-    pub(crate) who: Who,
+    pub(crate) actor: Actor,
     pub(crate) what: &'static str,
-    /// A socket, a connection or a key; what it is, `what` says.
+    /// A socket, a connection or a key, depending on `what`.
     pub(crate) subject: u64,
     pub(crate) detail: u64,
 }
 
-/// What happened in a world so far: every event of the network and every callback, a line each, with who and when. A running
-/// hash of all of it is kept always, the lines only if they were asked for.
+/// The events of the network and the callbacks of the nodes so far, one line each.
 ///
-/// Two worlds in which the same happened have equal traces, byte for byte.
+/// The hash covers all lines. The lines themselves are kept after
+/// [`World::keep_trace`](crate::sim::World::keep_trace); without it, only the last
+/// ones are. Two equal runs have equal traces, byte for byte.
 #[derive(Clone, Debug)]
 pub struct Trace {
     hash: u64,
     len: u64,
     recent: VecDeque<TraceEntry>,
-    /// Everything, if that is wanted.
+    /// All lines, if they are kept.
     all: Option<Vec<TraceEntry>>,
 }
 
@@ -49,17 +50,17 @@ impl Trace {
         }
     }
 
-    /// A number that stands for everything that happened, lines that were not kept included.
+    /// Returns the hash of all lines, including lines that were not kept.
     pub fn hash(&self) -> u64 {
         self.hash
     }
 
-    /// Lines so far, those that were not kept included.
+    /// Returns the number of lines, including lines that were not kept.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether nothing has happened yet.
+    /// Returns whether there are no lines yet.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -70,13 +71,13 @@ impl Trace {
 
     pub(crate) fn push(&mut self, entry: TraceEntry) {
         self.len += 1;
-        let who = match entry.who {
-            Who::Network => 0,
-            Who::Node(index) => 1 + 2 * index as u64,
-            Who::Wire(id) => 2 + 2 * id,
+        let actor = match entry.actor {
+            Actor::Network => 0,
+            Actor::Node(index) => 1 + 2 * index as u64,
+            Actor::Wire(id) => 2 + 2 * id,
         };
         let at = entry.at.as_nanos() as u64;
-        for word in [at, who, entry.subject, entry.detail] {
+        for word in [at, actor, entry.subject, entry.detail] {
             self.hash = mix(self.hash, word);
         }
         for byte in entry.what.bytes() {
@@ -97,7 +98,7 @@ impl Trace {
         all.chain(recent)
     }
 
-    /// The last lines, at most this many.
+    /// The last lines, up to `lines`.
     pub(crate) fn tail(&self, lines: usize) -> String {
         let skipped = self.recent.len().saturating_sub(lines);
         let tail = self.recent.iter().skip(skipped);
@@ -105,7 +106,7 @@ impl Trace {
     }
 }
 
-/// The lines that were kept: all of them if the world was asked to keep them, otherwise the last few.
+/// Writes the lines that were kept.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.entries().try_for_each(|entry| writeln!(f, "{entry}"))
@@ -116,22 +117,23 @@ impl fmt::Display for TraceEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (seconds, nanos) = (self.at.as_secs(), self.at.subsec_nanos());
         write!(f, "{seconds}.{nanos:09} ")?;
-        match self.who {
-            Who::Network => f.write_str("net")?,
-            Who::Node(index) => write!(f, "n{index}")?,
-            Who::Wire(id) => write!(f, "w{id}")?,
+        match self.actor {
+            Actor::Network => f.write_str("net")?,
+            Actor::Node(index) => write!(f, "n{index}")?,
+            Actor::Wire(id) => write!(f, "w{id}")?,
         }
         write!(f, " {} {:x} {}", self.what, self.subject, self.detail)
     }
 }
 
-/// One step of a hash: FNV-1a's, over words, with the high bits brought down.
+/// One step of a hash: FNV-1a over words, with the high bits folded into the low
+/// ones.
 pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
     mixed ^ (mixed >> 29)
 }
 
-/// A number that stands for some bytes.
+/// The hash of some bytes.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(8);
     let mut hash = bytes.len() as u64;

@@ -1,22 +1,28 @@
-//! Scripted peers: sockets without a node, spared by the faults of calls.
+//! Scripted peers: sockets without a node. The faults of calls spare them.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 
-use super::connect::Buffers;
+use super::event::SocketId;
 use super::internet::Internet;
-use super::socket::{Owner, SocketId, SocketState};
+use super::listen_queue::ListenSettings;
+use super::socket::{Buffers, Owner, SocketState};
 
 impl Internet {
     pub(crate) fn connect_wire(&mut self, host: IpAddr, addr: SocketAddr) -> io::Result<SocketId> {
         self.connect(host, addr, None, Owner::Wire, Buffers::default())
     }
 
-    pub(crate) fn listen_wire(&mut self, addr: SocketAddr, backlog: u32) -> io::Result<u64> {
-        self.listen(addr.ip(), addr, (backlog, false), Buffers::default())
+    pub(crate) fn listen_wire(&mut self, addr: SocketAddr, backlog: u32) -> io::Result<SocketId> {
+        let settings = ListenSettings {
+            backlog,
+            reuse_port: false,
+            buffers: Buffers::default(),
+        };
+        self.listen(addr.ip(), addr, settings)
     }
 
-    pub(crate) fn accept_wire(&mut self, listener: u64) -> Option<(SocketId, SocketAddr)> {
+    pub(crate) fn accept_wire(&mut self, listener: SocketId) -> Option<(SocketId, SocketAddr)> {
         self.take_waiting(listener, Owner::Wire)
     }
 
@@ -24,7 +30,7 @@ impl Internet {
         self.write(wire, &[IoSlice::new(bytes)])
     }
 
-    /// Everything that has arrived, and whether the stream has ended after it.
+    /// Reads all that has arrived. Returns whether the stream ended after it.
     pub(crate) fn read_wire(&mut self, wire: SocketId, into: &mut Vec<u8>) -> io::Result<bool> {
         let mut block = [0; 4096];
         loop {
@@ -37,8 +43,8 @@ impl Internet {
         }
     }
 
-    pub(crate) fn finish_wire(&mut self, wire: SocketId) -> io::Result<()> {
-        self.finish(wire)
+    pub(crate) fn shutdown_wire(&mut self, wire: SocketId) -> io::Result<()> {
+        self.shutdown_write(wire)
     }
 
     pub(crate) fn close_wire(&mut self, wire: SocketId, reset: bool) {
@@ -46,8 +52,7 @@ impl Internet {
     }
 
     pub(crate) fn is_wire_established(&self, wire: SocketId) -> bool {
-        self.sockets
-            .get(&wire)
-            .is_some_and(|socket| socket.state == SocketState::Established)
+        let socket = self.sockets.get(&wire);
+        socket.is_some_and(|socket| socket.state == SocketState::Established)
     }
 }

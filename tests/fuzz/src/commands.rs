@@ -1,8 +1,10 @@
 //! The command queue: posts, messages and shutdowns, against turns and the end of the node.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
+use peerloop::config::{CommandQueueConfig, TurnBudget};
 use peerloop::{Config, ConnId, Handler, Net, Node, SendError, Turn};
 
 use crate::input::Input;
@@ -20,13 +22,26 @@ impl Handler for Log {
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 }
 
+/// A turn of a node that may have stopped already.
+fn turn(node: &mut Node<Log>) -> Turn {
+    match node.turn(Some(Duration::ZERO)) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Turn::Stopped,
+        turn => turn.expect("a turn"),
+    }
+}
+
 /// Each byte is one thing asked of a handle, or a turn.
 pub fn commands(data: &[u8]) {
     let mut input = Input::new(data);
     let config = Config {
-        command_queue: QUEUE,
-        command_queue_bytes: QUEUE_BYTES,
-        command_budget: 1 + input.below(QUEUE),
+        commands: CommandQueueConfig {
+            max_commands: QUEUE,
+            max_bytes: QUEUE_BYTES,
+        },
+        budget: TurnBudget {
+            commands: 1 + input.below(QUEUE),
+            ..Default::default()
+        },
         ..Config::default()
     };
     let mut node = Node::new(config, Log::default()).expect("a node");
@@ -52,15 +67,14 @@ pub fn commands(data: &[u8]) {
                 Err(error) => assert_eq!(error, SendError::Full),
             },
             6 => {
-                let turn = node.turn(Some(Duration::ZERO)).expect("a turn");
-                has_stopped |= turn == Turn::Stopped;
+                has_stopped |= turn(&mut node) == Turn::Stopped;
             }
             _ if input.below(16) == 0 => handle.shutdown(Duration::ZERO),
             _ => {}
         }
     }
-    while !has_stopped && node.turn(Some(Duration::ZERO)).expect("a turn") == Turn::Busy {}
-    has_stopped |= node.turn(Some(Duration::ZERO)).expect("a turn") == Turn::Stopped;
+    while !has_stopped && turn(&mut node) == Turn::MoreWork {}
+    has_stopped |= turn(&mut node) == Turn::Stopped;
     // In the order in which they were asked, each once, and all of them unless the node has ended.
     let done: Vec<u64> = (0..node.handler().0.len() as u64).collect();
     assert_eq!(node.handler().0, done);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig, TurnBudget};
 use peerloop::sim::{Faults, NodeId, World};
-use peerloop::{Bytes, Config, ConnId, HalfOpen, Handler, Net};
+use peerloop::{Bytes, Config, ConnId, Handler, Net};
 
 use crate::input::Input;
 
@@ -44,14 +45,26 @@ pub fn connection(data: &[u8]) {
     let mut world = World::new(u64::from(input.byte()));
     world.faults([Faults::hostile(), Faults::calm()][input.below(2)].clone());
     let config = |input: &mut Input<'_>| Config {
-        read_buffer: 4096,
-        read_budget: 1 + 16 * input.below(256),
-        write_budget: 1 + 16 * input.below(256),
-        queue_low: 16,
-        queue_high: 64,
-        queue_max: 4096,
-        loop_queue_max: 8192,
-        half_open: [HalfOpen::Refused, HalfOpen::Allowed][input.below(2)],
+        read_buffer_bytes: 4096,
+        budget: TurnBudget {
+            read_bytes: 1 + 16 * input.below(256),
+            write_bytes: 1 + 16 * input.below(256),
+            ..Default::default()
+        },
+        connection: ConnectionConfig {
+            send_queue: SendQueueConfig {
+                low_bytes: 16,
+                high_bytes: 64,
+                max_bytes: 4096,
+                ..Default::default()
+            },
+            allow_half_open: input.below(2) == 1,
+            ..Default::default()
+        },
+        limits: Limits {
+            loop_send_bytes: 8192,
+            ..Default::default()
+        },
         ..Config::default()
     };
     let nodes = [(); 2].map(|()| world.node(config(&mut input), Peer::default()));
@@ -80,13 +93,13 @@ fn step(world: &mut World, node: NodeId<Peer>, other: std::net::SocketAddr, inpu
         match (verb, conn) {
             (4, _) | (_, None) => drop(net.connect(other)),
             (5..=7, Some(conn)) => drop(net.send(conn, &body)),
-            (8, Some(conn)) => drop(net.send_bytes(conn, Bytes::from(body))),
+            (8, Some(conn)) => drop(net.send(conn, Bytes::from(body))),
             (9, Some(conn)) => drop(net.send_tracked(conn, &body, 1)),
             (10, Some(conn)) => net.pause(conn),
             (11, Some(conn)) => net.resume(conn),
             (12, Some(conn)) => net.flush(conn),
             (13, Some(conn)) => net.close(conn),
-            (14, Some(conn)) => net.shutdown_write(conn),
+            (14, Some(conn)) => net.close_write(conn),
             (_, Some(conn)) => net.abort(conn),
         }
     });

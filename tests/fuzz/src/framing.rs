@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use peerloop::config::ConnectionConfig;
+use peerloop::error::FramingError;
+use peerloop::framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 use peerloop::sim::{Faults, World};
-use peerloop::{
-    ByteOrder, Config, ConnId, Decoded, DisconnectReason, Framer, Framing, FramingError, Handler,
-    LengthPrefix, Net,
-};
+use peerloop::{Config, ConnId, DisconnectReason, Handler, Net};
 
 use crate::input::Input;
 use crate::reference::{Rule, parse};
@@ -33,10 +33,6 @@ impl Framer for TwoBytes {
         wire.extend_from_slice(&(body.len() as u16).to_be_bytes());
         wire.extend_from_slice(body);
         Ok(())
-    }
-
-    fn fresh(&self) -> Box<dyn Framer> {
-        Box::new(Self)
     }
 }
 
@@ -99,7 +95,7 @@ fn kinds(input: &mut Input<'_>, max: usize) -> (Framing, Rule, usize) {
         11 => (Framing::Delimited(0), Rule::Until(0), max),
         // A custom framer's limit is that of the whole frame.
         _ => (
-            Framing::Custom(Box::new(TwoBytes)),
+            Framing::custom(|| TwoBytes),
             Rule::Big(2),
             max.saturating_sub(2),
         ),
@@ -116,9 +112,12 @@ pub fn framing(data: &[u8]) {
     let mut world = World::new(u64::from(input.byte()));
     world.faults(faults);
     let config = Config {
-        framing,
-        max_frame: max,
-        read_buffer: 4096,
+        connection: ConnectionConfig {
+            framing,
+            max_message_len: max,
+            ..Default::default()
+        },
+        read_buffer_bytes: 4096,
         ..Config::default()
     };
     let listener = Listener {
@@ -165,7 +164,7 @@ pub fn framing(data: &[u8]) {
 
 fn resume(world: &mut World, node: peerloop::sim::NodeId<Listener>) {
     world.with(node, |_, net| {
-        let paused: Vec<ConnId> = net.connections().collect();
-        paused.into_iter().for_each(|conn| net.resume(conn));
+        let all: Vec<ConnId> = net.connections().map(|it| it.id()).collect();
+        all.into_iter().for_each(|conn| net.resume(conn));
     });
 }

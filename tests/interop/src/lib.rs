@@ -1,4 +1,4 @@
-//! Peers of other makes, for the tests in `tests/`.
+//! Peers that use other libraries, for the tests in `tests/`.
 #![forbid(unsafe_code)]
 
 pub mod looping;
@@ -10,7 +10,7 @@ use std::time::Duration;
 /// How long anything may take before a test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What comes of a future, or a failed test when that takes too long.
+/// The result of a future, or a failed test when that takes too long.
 #[track_caller]
 pub fn soon<F: Future>(what: &'static str, future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();

@@ -1,4 +1,4 @@
-//! A peerloop node in a thread of its own, and the handler that most tests use.
+//! A peerloop node in another thread, and the handler that most tests use.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,7 +6,9 @@ use std::panic::resume_unwind;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Handle, Handler, Net, Node};
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handle, Handler, Net, Node,
+};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::plan::Plan;
@@ -28,12 +30,13 @@ impl<H: Handler + Send + 'static> Looping<H> {
 
     /// Listens on a port of the system's choice.
     pub fn listen(&self) -> SocketAddr {
-        self.ask(|_, net| net.listen("127.0.0.1:0"))
-            .expect("a listener")
+        let listening = self.ask(|_, net| net.listen("127.0.0.1:0"));
+        listening.expect("a listener").addr
     }
 
     pub fn connect(&self, addr: SocketAddr) -> ConnId {
-        self.ask(move |_, net| net.connect(addr)).expect("a dial")
+        self.ask(move |_, net| net.connect(addr))
+            .expect("a connect")
     }
 
     pub fn ask<R: Send + 'static>(
@@ -58,7 +61,7 @@ impl<H: Handler> Drop for Looping<H> {
     }
 }
 
-/// What an [`Exchange`] has to say.
+/// A report of an [`Exchange`].
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Report {
     Connected(ConnId),
@@ -69,7 +72,8 @@ pub enum Report {
     Disconnected(DisconnectReason),
 }
 
-/// Sends one plan as fast as the peer takes it, and compares what arrives with another. For one connection at a time.
+/// Sends one plan as fast as the peer takes it, and compares what arrives with
+/// another. For one connection at a time.
 pub struct Exchange {
     outgoing: Plan,
     incoming: Plan,
@@ -83,7 +87,7 @@ impl Exchange {
         Self::dawdling(outgoing, incoming, Duration::ZERO)
     }
 
-    /// One that takes a rest now and then before it reads on.
+    /// An exchange that pauses now and then before it reads on.
     pub fn dawdling(outgoing: Plan, incoming: Plan, dawdle: Duration) -> (Self, Reports) {
         let (reports, receiver) = unbounded_channel();
         let exchange = Self {
@@ -101,7 +105,7 @@ impl Exchange {
     }
 
     fn report(&self, report: Report) {
-        // Nobody listens any more only when the test is over.
+        // The send fails only when the test is over.
         let _ = self.reports.send(report);
     }
 }
@@ -143,7 +147,7 @@ impl Handler for Exchange {
             let result = if number.is_multiple_of(2) {
                 net.send(conn, &message)
             } else {
-                net.send_bytes(conn, message)
+                net.send(conn, message)
             };
             if let Err(error) = result {
                 return self.report(Report::Wrong(format!("a send was refused: {error}")));
@@ -151,8 +155,8 @@ impl Handler for Exchange {
         }
     }
 
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
-        self.report(Report::Wrong(format!("a dial failed: {error}")));
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: &ConnInfo, error: ConnectError) {
+        self.report(Report::Wrong(format!("cannot connect: {error}")));
     }
 
     fn on_disconnect(&mut self, _: &mut Net, _: ConnId, reason: DisconnectReason) {
@@ -160,14 +164,14 @@ impl Handler for Exchange {
     }
 
     fn on_timer(&mut self, net: &mut Net, _: peerloop::TimerId, _: u64) {
-        let paused: Vec<ConnId> = net.connections().collect();
+        let paused: Vec<ConnId> = net.connections().map(|c| c.id()).collect();
         for conn in paused {
             net.resume(conn);
         }
     }
 }
 
-/// What an [`Exchange`] has said.
+/// The reports of an [`Exchange`].
 pub struct Reports(UnboundedReceiver<Report>);
 
 impl Reports {
@@ -189,7 +193,7 @@ impl Reports {
         }
     }
 
-    /// Whatever else is reported before the node is gone. The node must have been dropped.
+    /// All further reports. The node must have been dropped.
     pub async fn rest(mut self) -> Vec<Report> {
         let mut rest = Vec::new();
         while let Some(report) = soon("the node's end", self.0.recv()).await {

@@ -1,4 +1,4 @@
-//! A pea2pea node that talks length-delimited frames and hands on whatever happens to it.
+//! A pea2pea node that sends length-delimited frames and reports all its events.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use bytes::{Bytes, BytesMut};
 use pea2pea::protocols::{OnConnect, OnDisconnect, Reading, Writing};
 use pea2pea::{Config, ConnectionSide, DisconnectOrigin, Node, Pea2Pea};
-use peerloop::{ByteOrder, Framing, LengthPrefix};
+use peerloop::framing::{ByteOrder, Framing, LengthPrefix};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::sync::mpsc::{channel, unbounded_channel};
 use tokio_util::codec::{Encoder, LengthDelimitedCodec};
@@ -15,7 +15,8 @@ use tokio_util::codec::{Encoder, LengthDelimitedCodec};
 use crate::plan::Plan;
 use crate::soon;
 
-/// How long the length before a message is: the same wire format in the words of either library.
+/// The length of the length before a message: the same wire format in the terms of
+/// either library.
 #[derive(Clone, Copy, Debug)]
 pub enum Width {
     Two,
@@ -23,7 +24,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// As tokio-util has it. Four bytes is what it does when nobody asks for anything.
+    /// As tokio-util has it. Four bytes are its default.
     pub fn codec(self) -> LengthDelimitedCodec {
         match self {
             Self::Two => LengthDelimitedCodec::builder()
@@ -50,7 +51,7 @@ impl Width {
     }
 }
 
-/// What a [`Pea`] writes.
+/// A message that a [`Pea`] writes.
 #[derive(Clone, Debug)]
 pub enum Outgoing {
     Whole(Bytes),
@@ -58,7 +59,7 @@ pub enum Outgoing {
     Half(Bytes),
 }
 
-/// The stock codec, and a pair of scissors.
+/// The stock codec, which can also cut a frame short.
 pub struct Scissors(LengthDelimitedCodec);
 
 impl Encoder<Outgoing> for Scissors {
@@ -87,8 +88,8 @@ pub struct Pea {
     disconnected: UnboundedSender<(SocketAddr, DisconnectOrigin)>,
 }
 
-/// What happens to a [`Pea`]. Few messages fit: while nobody takes them out, `process_message` waits, which is how a
-/// test makes a slow receiver.
+/// The events of a [`Pea`]. Few messages fit: while the test takes none of them,
+/// `process_message` waits, which makes a slow receiver.
 pub struct Happenings {
     pub messages: Receiver<(SocketAddr, BytesMut)>,
     pub connected: UnboundedReceiver<SocketAddr>,
@@ -175,7 +176,8 @@ impl Pea {
         addr.expect("it was off")
     }
 
-    /// Queues one message and waits until the kernel has it, which says that everything before it is there too.
+    /// Queues one message and waits until the kernel has it, and everything before
+    /// it.
     pub async fn send(&self, to: SocketAddr, message: Outgoing) {
         let confirmation = self.unicast(to, message).expect("the queue has room");
         soon("a write", confirmation)
@@ -184,7 +186,8 @@ impl Pea {
             .expect("it is written");
     }
 
-    /// Queues the whole plan as fast as the queue takes it, and waits until the kernel has it.
+    /// Queues the whole plan as fast as the queue takes it, and waits until the
+    /// kernel has it.
     pub async fn send_all(&self, to: SocketAddr, plan: Plan) {
         let mut unconfirmed = VecDeque::new();
         for message in plan {
@@ -226,13 +229,13 @@ impl Reading for Pea {
     }
 
     async fn process_message(&self, source: SocketAddr, message: BytesMut) {
-        // Nobody listens any more only when the test is over.
+        // The send fails only when the test is over.
         let _ = self.messages.send((source, message)).await;
     }
 }
 
 impl Writing for Pea {
-    // A shared machine may take its time for a batch of 4 MiB.
+    // A shared machine may be slow with a batch of 4 MiB.
     const TIMEOUT_MS: u64 = 60_000;
 
     type Message = Outgoing;

@@ -1,11 +1,12 @@
-//! What is to be sent, known to both sides from one number.
+//! The messages to send, known to both ends from one number.
 
 use bytes::Bytes;
 use fastrand::Rng;
 
-/// A run of messages that both sides can work out: pieces of one random block at random places, so that a message
-/// costs next to nothing to make and none is like another. The first message is the shortest possible, the second
-/// the longest, so that these two never depend on luck.
+/// A series of messages that both ends can calculate: pieces of one random block at
+/// random places, so that a message costs almost nothing to make and all are
+/// different. The first message is the shortest possible, the second the longest,
+/// so that these two do not depend on chance.
 #[derive(Clone, Debug)]
 pub struct Plan {
     block: Bytes,

@@ -1,4 +1,5 @@
-//! Fast senders and slow receivers of the other make: bounded memory, and nothing lost.
+//! Fast senders and slow receivers of the other library: bounded memory, and
+//! nothing lost.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use interop::plan::{Plan, seed};
 use interop::soon;
 use pea2pea::Pea2Pea;
 use peerloop::Config;
+use peerloop::config::SocketConfig;
 use tokio::net::TcpSocket;
 
 /// 64 MiB on the average.
@@ -27,26 +29,33 @@ async fn a_slow_pea2pea_node_bounds_the_queue_of_peerloop_and_gets_everything() 
     let plan = Plan::new(seed(), MESSAGES, LONGEST);
     let (exchange, mut reports) = Exchange::new(plan.clone(), Plan::nothing());
     let config = Config {
-        send_buffer: Some(64 * 1024),
+        sockets: SocketConfig {
+            send_buffer_bytes: Some(64 * 1024),
+            ..Default::default()
+        },
         ..Config::default()
     };
-    // The most that may wait: a queue just below the mark, one more frame, and what it costs to keep both.
-    let bound = config.queue_high + 4 + LONGEST + 1024;
-    let high = config.queue_high;
+    // The maximum that may wait: a queue just below the mark, one more frame, and
+    // the cost of keeping both.
+    let high = config.connection.send_queue.high_bytes;
+    let bound = high + 4 + LONGEST + 1024;
     let looping = Looping::start(config, exchange);
     let addr = looping.listen();
     let (pea, mut happenings) = Pea::start(Width::Four).await;
-    let dial = pea.node().connect_using_socket(addr, narrow());
-    soon("a dial", dial).await.expect("a connection");
+    let connect = pea.node().connect_using_socket(addr, narrow());
+    soon("a connect", connect).await.expect("a connection");
     assert_eq!(happenings.connection().await, addr);
     let conn = reports.connection().await;
 
-    // Nobody takes messages from the pea2pea node now, so the sender comes to a standstill with most of them left.
+    // The test takes no messages from the pea2pea node now, so the sender stops
+    // with most of them left.
     let mut before = usize::MAX;
     soon("a standstill", async {
         loop {
-            let (left, queued) =
-                looping.ask(move |exchange, net| (exchange.unsent(), net.queued(conn)));
+            let (left, queued) = looping.ask(move |exchange, net| {
+                let connection = net.connection(conn).expect("it is connected");
+                (exchange.unsent(), connection.queued_bytes())
+            });
             if left == before && queued > 0 {
                 break;
             }
@@ -65,10 +74,10 @@ async fn a_slow_pea2pea_node_bounds_the_queue_of_peerloop_and_gets_everything() 
         }
     }
     let metrics = looping.ask(|_, net| net.metrics());
-    assert_eq!(metrics.queued, 0);
+    assert_eq!(metrics.queued_bytes, 0);
     assert_eq!(metrics.sends_refused, 0);
     assert!(metrics.drains > 0);
-    let most = metrics.queued_max;
+    let most = metrics.max_queued_bytes;
     assert!(most >= high && most <= bound, "{most} bytes were queued");
     drop(looping);
     let _ = happenings.disconnection().await;
@@ -81,14 +90,17 @@ async fn a_peerloop_node_that_pauses_gets_everything_from_pea2pea() {
     let rest = Duration::from_millis(20);
     let (exchange, mut reports) = Exchange::dawdling(Plan::nothing(), plan.clone(), rest);
     let config = Config {
-        receive_buffer: Some(64 * 1024),
+        sockets: SocketConfig {
+            receive_buffer_bytes: Some(64 * 1024),
+            ..Default::default()
+        },
         ..Config::default()
     };
     let looping = Looping::start(config, exchange);
     let addr = looping.listen();
     let (pea, mut happenings) = Pea::start(Width::Four).await;
-    let dial = pea.node().connect(addr);
-    soon("a dial", dial).await.expect("a connection");
+    let connect = pea.node().connect(addr);
+    soon("a connect", connect).await.expect("a connection");
     assert_eq!(happenings.connection().await, addr);
     let _ = reports.connection().await;
     soon("all to be sent", pea.send_all(addr, plan)).await;

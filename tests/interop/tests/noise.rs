@@ -1,7 +1,9 @@
-//! A pea2pea node whose handshake hook speaks Noise with snow itself, and a peerloop node with a Noise session.
+//! A pea2pea node whose handshake hook uses snow directly, and a peerloop node with
+//! a Noise session.
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -12,11 +14,12 @@ use interop::plan::{Plan, seed};
 use interop::soon;
 use pea2pea::protocols::{Handshake, OnConnect, Reading, Writing};
 use pea2pea::{Config as PeaConfig, Connection, ConnectionSide, Node, Pea2Pea};
+use peerloop::error::SessionError;
 use peerloop::noise::{Noise, Pattern, StaticKey};
-use peerloop::session::Session;
+use peerloop::session::Role;
 use peerloop::{
-    Config, ConnId, ConnectError, Direction, DisconnectReason, Handler, Net, Peer, SessionError,
-    TimerId,
+    Config, ConnId, ConnInfo, ConnectError, Direction, DisconnectReason, Handler, Net, TimerId,
+    Transport,
 };
 use snow::{Builder, HandshakeState, StatelessTransportState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,7 +40,7 @@ fn key_of_looping() -> StaticKey {
     StaticKey::from_secret([2; 32])
 }
 
-/// A pattern in the words of either library.
+/// A pattern in the terms of either library.
 #[derive(Clone, Copy)]
 struct Speech {
     name: &'static str,
@@ -57,7 +60,8 @@ const XX_PSK3: Speech = Speech {
     has_psk: true,
 };
 
-/// The stateless cipher of a connection: one half reads, the other writes, each with a count of its own.
+/// The stateless cipher of a connection: one half reads, the other writes, each
+/// with its own count.
 type Secrets = Arc<StatelessTransportState>;
 
 #[derive(Clone)]
@@ -65,13 +69,13 @@ struct NoisePea {
     node: Node,
     speech: Speech,
     secrets: Arc<Mutex<HashMap<SocketAddr, Secrets>>>,
-    /// What each peer proved and said.
+    /// The key and the payload of each peer.
     proofs: UnboundedSender<(Vec<u8>, Vec<u8>)>,
     connected: UnboundedSender<SocketAddr>,
     messages: UnboundedSender<BytesMut>,
 }
 
-/// What happens to it.
+/// Its events.
 struct Happenings {
     proofs: UnboundedReceiver<(Vec<u8>, Vec<u8>)>,
     connected: UnboundedReceiver<SocketAddr>,
@@ -124,7 +128,7 @@ impl NoisePea {
     }
 
     fn secrets_of(&self, addr: SocketAddr) -> Secrets {
-        let secrets = self.secrets.lock().expect("nobody panics with it");
+        let secrets = self.secrets.lock().expect("no panic with the lock");
         Arc::clone(secrets.get(&addr).expect("the handshake is over"))
     }
 
@@ -178,7 +182,7 @@ impl Handshake for NoisePea {
         let secrets = state
             .into_stateless_transport_mode()
             .map_err(io::Error::other)?;
-        let mut all = self.secrets.lock().expect("nobody panics with it");
+        let mut all = self.secrets.lock().expect("no panic with the lock");
         all.insert(addr, Arc::new(secrets));
         drop(all);
         let _ = self.proofs.send((key, payload));
@@ -225,10 +229,10 @@ impl Decoder for Opener {
     }
 }
 
-/// What a [`NoisePea`] writes.
+/// A message that a [`NoisePea`] writes.
 enum Outgoing {
     Message(Bytes),
-    Goodbye,
+    CloseNotify,
 }
 
 /// Frames in, Noise messages out.
@@ -312,22 +316,24 @@ struct Secret {
 }
 
 impl Handler for Secret {
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .map_or(Direction::Inbound, Peer::direction);
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
         let key = key_of_looping();
-        let mut noise = Noise::new(self.speech.pattern, side)
+        let mut noise = Noise::new(self.speech.pattern, Role::from(info.direction))
             .local_key(&key)
             .payload(b"from peerloop");
         if self.speech.has_psk {
             noise = noise.psk(3, &PSK);
         }
-        Ok(Some(Box::new(noise.build()?)))
+        Ok(noise.build()?.into())
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let identity = net.connection(conn).and_then(Peer::identity);
+        let identity = net.connection(conn).and_then(|c| c.identity());
         self.proved = identity.and_then(|identity| identity.public_key.clone());
         self.exchange.on_connect(net, conn);
     }
@@ -344,10 +350,10 @@ impl Handler for Secret {
         &mut self,
         net: &mut Net,
         conn: ConnId,
-        addr: SocketAddr,
+        info: &ConnInfo,
         error: ConnectError,
     ) {
-        self.exchange.on_connect_failed(net, conn, addr, error);
+        self.exchange.on_connect_failed(net, conn, info, error);
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
@@ -362,7 +368,7 @@ impl Handler for Secret {
 /// Connects the two, has them exchange messages both ways, and has the pea2pea node end it.
 async fn exchange(
     speech: Speech,
-    dialler: Direction,
+    direction: Direction,
     farewell: Option<Outgoing>,
 ) -> DisconnectReason {
     let seed = seed();
@@ -376,12 +382,12 @@ async fn exchange(
         proved: None,
     };
     let looping = Looping::start(Config::default(), handler);
-    match dialler {
+    match direction {
         Direction::Outbound => {
             let addr = pea.node().toggle_listener().await.expect("a listener");
             looping.connect(addr.expect("it was off"));
         }
-        Direction::Inbound => soon("a dial", pea.node().connect(looping.listen()))
+        Direction::Inbound => soon("a connect", pea.node().connect(looping.listen()))
             .await
             .expect("a connection"),
     }
@@ -427,15 +433,15 @@ async fn exchange(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_pea2pea_node_that_speaks_noise_is_understood_in_both_roles() {
     for speech in [XX, XX_PSK3] {
-        for dialler in [Direction::Outbound, Direction::Inbound] {
-            let reason = exchange(speech, dialler, Some(Outgoing::Goodbye)).await;
+        for direction in [Direction::Outbound, Direction::Inbound] {
+            let reason = exchange(speech, direction, Some(Outgoing::CloseNotify)).await;
             assert_eq!(reason, DisconnectReason::PeerClosed);
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pea2pea_node_that_says_no_goodbye_has_cut_its_stream_off() {
+async fn a_pea2pea_node_that_sends_no_close_notify_has_cut_its_stream_off() {
     let reason = exchange(XX, Direction::Inbound, None).await;
     let cut_off = DisconnectReason::Session(SessionError::Truncated);
     assert_eq!(reason, cut_off);

@@ -23,7 +23,7 @@ fn further(token: &[u8]) -> Option<[u8; 4]> {
     (left > 0).then(|| left.to_be_bytes())
 }
 
-/// What a node of either kind writes down.
+/// The counts of a node of either kind.
 #[derive(Clone)]
 struct Tally {
     tokens: Arc<AtomicUsize>,
@@ -55,7 +55,7 @@ struct Passer(Tally);
 impl Handler for Passer {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, token: &[u8]) {
         if let Some(token) = self.0.count(token) {
-            let other = net.connections().find(|other| *other != conn);
+            let other = net.connections().map(|c| c.id()).find(|id| *id != conn);
             net.send(other.expect("two neighbours"), &token)
                 .expect("an empty queue takes it");
         }
@@ -99,7 +99,7 @@ impl Member {
             Self::Looping(looping) => {
                 looping.connect(addr);
             }
-            Self::Pea(pea) => soon("a dial", pea.node().connect(addr))
+            Self::Pea(pea) => soon("a connect", pea.node().connect(addr))
                 .await
                 .expect("a connection"),
         }
@@ -112,17 +112,14 @@ impl Member {
         }
     }
 
-    /// Sends a token that will have come round `LAPS` times to every neighbour, so one in either direction.
+    /// Sends a token for `LAPS` laps to every neighbour, so one in either direction.
     fn inject(&self) {
         let Self::Looping(looping) = self else {
             panic!("the first member is a peerloop node");
         };
         let token = u32::try_from(NODES * LAPS).expect("few hops").to_be_bytes();
-        let sent = looping.ask(move |_, net| {
-            let neighbours: Vec<ConnId> = net.connections().collect();
-            net.broadcast(neighbours, &token)
-        });
-        assert_eq!(sent.sent, 2);
+        let outcome = looping.ask(move |_, net| net.broadcast_all(&token, None));
+        assert_eq!(outcome.queued, 2);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Ten thousand messages each way between a pea2pea node and a peerloop node, whoever dials.
+//! Ten thousand messages each way between a pea2pea node and a peerloop node, of
+//! which either connects.
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
@@ -8,46 +9,50 @@ use interop::pea::{Pea, Width};
 use interop::plan::{Plan, seed};
 use interop::soon;
 use pea2pea::Pea2Pea;
+use peerloop::config::ConnectionConfig;
 use peerloop::{Config, DisconnectReason};
 
 const MESSAGES: usize = 10_000;
 
-enum Dialler {
+enum Connector {
     Pea,
     Looping,
 }
 
 /// Connects the two; the address by which the pea2pea node knows the peerloop node.
 async fn connect(
-    dialler: Dialler,
+    connector: Connector,
     pea: &Pea,
     looping: &Looping<Exchange>,
     connected: impl Future<Output = SocketAddr>,
 ) -> SocketAddr {
-    match dialler {
-        Dialler::Pea => {
-            let dial = pea.node().connect(looping.listen());
-            soon("a dial", dial).await.expect("a connection");
+    match connector {
+        Connector::Pea => {
+            let connection = pea.node().connect(looping.listen());
+            soon("a connect", connection).await.expect("a connection");
         }
-        Dialler::Looping => {
+        Connector::Looping => {
             looping.connect(pea.listen().await);
         }
     }
     connected.await
 }
 
-async fn exchange(dialler: Dialler, width: Width, longest: usize) {
+async fn exchange(connector: Connector, width: Width, longest: usize) {
     let seed = seed();
     let from_pea = Plan::new(seed, MESSAGES, longest);
     let from_looping = Plan::new(!seed, MESSAGES, longest);
     let (pea, mut happenings) = Pea::start(width).await;
     let (exchange, mut reports) = Exchange::new(from_looping.clone(), from_pea.clone());
     let config = Config {
-        framing: width.framing(),
+        connection: ConnectionConfig {
+            framing: width.framing(),
+            ..Default::default()
+        },
         ..Config::default()
     };
     let looping = Looping::start(config, exchange);
-    let there = connect(dialler, &pea, &looping, happenings.connection()).await;
+    let there = connect(connector, &pea, &looping, happenings.connection()).await;
     let _ = reports.connection().await;
 
     let sending = {
@@ -59,7 +64,7 @@ async fn exchange(dialler: Dialler, width: Width, longest: usize) {
     assert_eq!(reports.report().await, Report::Complete);
 
     // Both libraries have counted the same.
-    let counted = looping.ask(|_, net| net.stats());
+    let counted = looping.ask(|_, net| net.traffic());
     let header = width.header();
     let expected = (MESSAGES as u64, from_looping.bytes_on_the_wire(header));
     assert_eq!((counted.messages_sent, counted.bytes_sent), expected);
@@ -79,21 +84,21 @@ async fn exchange(dialler: Dialler, width: Width, longest: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pea2pea_dials_and_four_byte_lengths_are_understood_both_ways() {
-    exchange(Dialler::Pea, Width::Four, 64 * 1024).await;
+async fn pea2pea_connects_with_four_byte_lengths() {
+    exchange(Connector::Pea, Width::Four, 64 * 1024).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn peerloop_dials_and_four_byte_lengths_are_understood_both_ways() {
-    exchange(Dialler::Looping, Width::Four, 64 * 1024).await;
+async fn peerloop_connects_with_four_byte_lengths() {
+    exchange(Connector::Looping, Width::Four, 64 * 1024).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pea2pea_dials_and_two_byte_lengths_are_understood_both_ways() {
-    exchange(Dialler::Pea, Width::Two, 65_535).await;
+async fn pea2pea_connects_with_two_byte_lengths() {
+    exchange(Connector::Pea, Width::Two, 65_535).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn peerloop_dials_and_two_byte_lengths_are_understood_both_ways() {
-    exchange(Dialler::Looping, Width::Two, 65_535).await;
+async fn peerloop_connects_with_two_byte_lengths() {
+    exchange(Connector::Looping, Width::Two, 65_535).await;
 }

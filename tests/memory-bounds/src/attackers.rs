@@ -1,7 +1,9 @@
-//! Attackers in a process of their own, so that neither their descriptors nor their memory are the node's.
+//! Attackers in another process, so that the node's process has neither their file
+//! descriptors nor their memory.
 //!
-//! `attackers ADDRESS COUNT KIND` says `ready` when all of them have done what they do, keeps the connections for as
-//! long as its standard input is open, and then resets them.
+//! `attackers ADDRESS COUNT KIND` prints `ready` when all of them have attacked,
+//! keeps the connections for as long as its standard input is open, and then resets
+//! them.
 #![forbid(unsafe_code)]
 
 use std::io::{self, Read, Write};
@@ -10,10 +12,11 @@ use std::time::Duration;
 
 use socket2::{Domain, SockRef, Socket, Type};
 
-/// A header of the default framing that announces the largest frame of the default limit, and a byte of its body.
+/// A header of the default framing that announces the largest message of the
+/// default limit, and a byte of its body.
 const LARGEST_ANNOUNCED: [u8; 5] = [0, 0x80, 0, 0, 7];
 
-/// What one of them writes, by its number.
+/// The bytes that one of them writes, by its number.
 fn opening(kind: &str, number: usize) -> &'static [u8] {
     let odd = number % 2 == 1;
     match kind {
@@ -25,7 +28,8 @@ fn opening(kind: &str, number: usize) -> &'static [u8] {
     }
 }
 
-/// Where one of them comes from: 60 networks of 24 bits, or all from the address that the system chooses.
+/// The address of one of them: in 60 networks of 24 bits, or all the address that
+/// the system chooses.
 fn source(kind: &str, number: usize) -> Option<SocketAddr> {
     let [network, host] = [number % 60, 1 + number / 60].map(|part| part as u8);
     (kind == "many-addresses").then(|| (Ipv4Addr::new(127, 77, network, host), 0).into())
@@ -58,7 +62,7 @@ fn main() -> io::Result<()> {
     println!("ready");
     io::stdin().read_to_end(&mut Vec::new())?;
     for stream in &held {
-        // No descriptor of a port is left waiting for the tests that follow.
+        // No port is left in TIME_WAIT for the tests that follow.
         let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO));
     }
     Ok(())

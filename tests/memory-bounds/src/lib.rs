@@ -1,5 +1,5 @@
-//! What the tests of bounds have in common: a counted heap, a node under attack, an honest peer, and attackers in a
-//! process of their own.
+//! The common parts of the tests of bounds: a counted heap, a node under attack, an
+//! honest peer, and attackers in another process.
 #![forbid(unsafe_code)]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,7 +17,8 @@ use socket2::{Domain, Socket, Type};
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
-/// How long anything may take before it counts as hung. Far more than needed: these machines are shared.
+/// How long anything may take before it counts as hung. Far more than needed,
+/// because these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const KIB: usize = 1024;
@@ -28,14 +29,15 @@ pub fn heap() -> usize {
     HEAP.current_usage()
 }
 
-/// Descriptors that this process has open.
+/// File descriptors that this process has open.
 pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd")
         .expect("Linux tells")
         .count()
 }
 
-/// How many attackers fit a process: as many as asked, or fewer where it may not have the descriptors.
+/// How many attackers fit a process: as many as asked, or fewer where the limit of
+/// file descriptors is lower.
 pub fn as_many_as(wanted: usize) -> usize {
     let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux tells");
     let line = limits
@@ -52,7 +54,8 @@ pub fn as_many_as(wanted: usize) -> usize {
     count
 }
 
-/// One test at a time in this process, since they measure all of it; and what the test may use of the heap.
+/// One test at a time in this process, because they measure all of it, and the
+/// bound of the heap for the test.
 pub struct Alone {
     _turn: MutexGuard<'static, ()>,
     before: usize,
@@ -81,7 +84,7 @@ impl Alone {
     }
 }
 
-/// What a victim does with a message.
+/// The reaction of a victim to a message.
 pub type Reaction = fn(&mut Net, ConnId, &[u8]);
 
 /// A handler that answers and keeps nothing.
@@ -97,7 +100,8 @@ impl Handler for Victim {
     }
 }
 
-/// Answers a message with itself. Who sends without reading gets no answer when its queue is full.
+/// Answers a message with itself. A peer that sends without reading gets no answer
+/// when its queue is full.
 pub fn echo(net: &mut Net, conn: ConnId, message: &[u8]) {
     let _ = net.send(conn, message);
 }
@@ -116,7 +120,7 @@ impl Attacked {
             messages: 0,
         };
         let mut node = Node::new(config, victim).expect("a node");
-        let addr = node.net().listen("127.0.0.1:0").expect("a listener");
+        let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
         let honest = Honest::begin(addr);
         let mut attacked = Self { node, addr, honest };
         attacked.until("the honest peer is in", |node| {
@@ -137,7 +141,7 @@ impl Attacked {
         self.during_at_most(PATIENCE, attack);
     }
 
-    /// Runs the node while a thread attacks it, for longer than it is otherwise waited.
+    /// Runs the node while a thread attacks it, with a longer bound.
     #[track_caller]
     pub fn during_at_most(&mut self, bound: Duration, attack: impl FnOnce() + Send + 'static) {
         let attack = std::thread::spawn(attack);
@@ -146,7 +150,7 @@ impl Attacked {
         attack.join().expect("the attack goes as planned");
     }
 
-    /// Has the honest peer go on for a while, which shows that it is still served.
+    /// Lets the honest peer go on for a while, which shows that it is still served.
     #[track_caller]
     pub fn honest_goes_on(&mut self) {
         let answers = Arc::clone(&self.honest.answers);
@@ -156,15 +160,16 @@ impl Attacked {
         });
     }
 
-    /// The attack is over: the honest peer has had every answer, nobody else is left, and the node has made no more
-    /// turns than there was something to do. Every attacker stands for some events.
+    /// The end of the attack: the honest peer has had every answer, no other
+    /// connection is left, and the node has made no more turns than it had events.
+    /// Every attacker stands for some events.
     #[track_caller]
     pub fn end(mut self, attackers: u64) -> Node<Victim> {
         self.honest_goes_on();
         self.until("the attackers are gone", |node| {
             node.net().connection_count() == 1
         });
-        assert_eq!(self.node.net().metrics().queued, 0);
+        assert_eq!(self.node.net().metrics().queued_bytes, 0);
         self.honest.stop.store(true, Ordering::Relaxed);
         let thread = self.honest.thread;
         run_until(&mut self.node, "the honest peer ends", |_| {
@@ -177,7 +182,7 @@ impl Attacked {
         let answers = self.honest.answers.load(Ordering::Relaxed);
         let turns = self.node.net().metrics().turns;
         let bound = 4 * (attackers + self.node.handler().messages) + 2000;
-        println!("{answers} answers to the honest peer, {turns} turns of at most {bound}");
+        println!("{answers} answers to the honest peer, {turns} turns of {bound} allowed");
         assert!(turns < bound, "{turns} turns where {bound} are too many");
         self.node
     }
@@ -221,9 +226,9 @@ struct Honest {
 }
 
 impl Honest {
-    /// It has an address of its own, as an honest peer has.
+    /// It connects from an address that no attacker has.
     fn begin(addr: SocketAddr) -> Self {
-        let mut peer = dial_from(Ipv4Addr::new(127, 0, 0, 2).into(), addr);
+        let mut peer = connect_from(Ipv4Addr::new(127, 0, 0, 2).into(), addr);
         let stop = Arc::new(AtomicBool::new(false));
         let answers = Arc::new(AtomicU64::new(0));
         let (stopped, answered) = (Arc::clone(&stop), Arc::clone(&answers));
@@ -260,7 +265,7 @@ pub fn exchange(peer: &mut TcpStream, number: u64) {
 }
 
 /// A raw peer with this address. Its waits are bounded, so that a test fails and does not hang.
-pub fn dial_from(source: IpAddr, addr: SocketAddr) -> TcpStream {
+pub fn connect_from(source: IpAddr, addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket
         .bind(&SocketAddr::new(source, 0).into())
@@ -273,7 +278,7 @@ pub fn dial_from(source: IpAddr, addr: SocketAddr) -> TcpStream {
     peer
 }
 
-/// Attackers in a process of their own, for as long as this lives.
+/// Attackers in another process, for as long as this lives.
 pub struct Attackers {
     child: Child,
     ready: Arc<AtomicBool>,
@@ -298,7 +303,7 @@ impl Attackers {
         Self { child, ready }
     }
 
-    /// Whether all of them have done what they do.
+    /// Whether all of them have attacked.
     pub fn are_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
     }

@@ -1,5 +1,6 @@
-//! Attacks. Under each of them the heap and the number of turns keep to a bound, and an honest peer, which exchanges
-//! numbered messages all the while, gets every answer. How long they may take catches hangs only.
+//! Attacks. Under each of them the heap and the number of turns keep to a bound, and
+//! an honest peer, which exchanges numbered messages all the while, gets every
+//! answer. The bounds of time catch hangs only.
 #![forbid(unsafe_code)]
 
 use std::io::{Read, Write};
@@ -7,19 +8,25 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use memory_bounds::{
-    Alone, Attacked, Attackers, KIB, MIB, PATIENCE, as_many_as, descriptors, dial_from, echo,
+    Alone, Attacked, Attackers, KIB, MIB, PATIENCE, as_many_as, connect_from, descriptors, echo,
     exchange, frame, heap,
 };
-use peerloop::{Config, ListenOptions, PrefixLimit, Timeouts};
+use peerloop::Config;
+use peerloop::config::{
+    ConnectionConfig, Limits, PrefixLimit, SendQueueConfig, SocketConfig, Timeouts,
+};
 use socket2::SockRef;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_attackers");
 
-/// Lets so many in from one address.
+/// Accepts this many connections from one address.
 fn open_to(count: usize) -> Config {
     Config {
-        max_connections: count + 1,
-        max_connections_per_ip: count + 1,
+        limits: Limits {
+            max_connections: count + 1,
+            max_connections_per_address: count + 1,
+            ..Default::default()
+        },
         ..Config::default()
     }
 }
@@ -29,7 +36,7 @@ fn loopback(number: u64) -> std::net::IpAddr {
     [127, 128 | high, middle, low.max(1)].into()
 }
 
-/// A small generator of numbers that look random (SplitMix64), so that a failure can be run again.
+/// A small pseudo-random generator (SplitMix64), so that a failure can be run again.
 struct Random(u64);
 
 impl Random {
@@ -75,18 +82,17 @@ mod crowds {
         let count = as_many_as(MANY);
         let alone = Alone::begin();
         let mut attacked = Attacked::new(open_to(count), echo);
-        // Apart from the honest peer, which a machine under load may well keep from its work for that long.
-        let impatient = ListenOptions {
-            timeouts: Some(Timeouts {
-                idle: Some(Duration::from_secs(2)),
-                partial_message: Some(Duration::from_secs(1)),
-                ..Timeouts::default()
-            }),
-            ..ListenOptions::default()
-        };
+        // Not for the honest peer, which a machine under load may delay for that
+        // long.
         let net = attacked.node.net();
-        let addr = net.listen_with("127.0.0.1:0", impatient);
-        let addr = addr.expect("a listener");
+        let mut impatient = net.listen_options();
+        impatient.connection_mut().timeouts = Timeouts {
+            idle: Some(Duration::from_secs(2)),
+            partial_message: Some(Duration::from_secs(1)),
+            ..Timeouts::default()
+        };
+        let listening = net.listen_with("127.0.0.1:0", impatient);
+        let addr = listening.expect("a listener").addr;
         let attackers = Attackers::begin(PROGRAM, addr, count, "silent");
         attacked.until("all had their time", |node| {
             let metrics = node.net().metrics();
@@ -109,18 +115,18 @@ mod crowds {
         const COUNT: u64 = 3000;
         let alone = Alone::begin();
         let mut attacked = Attacked::new(Config::default(), echo);
-        let share = Config::default().max_connections_per_ip;
+        let share = Config::default().limits.max_connections_per_address;
         let mut attackers = Attackers::begin(PROGRAM, attacked.addr, COUNT as usize, "crowd");
         attacked.until("all have knocked", |node| {
             assert!(node.net().connection_count() <= share + 1);
             let metrics = node.net().metrics();
-            attackers.are_ready() && metrics.accepted + metrics.refused_by_ip == COUNT + 1
+            attackers.are_ready() && metrics.accepted + metrics.refused_by_address == COUNT + 1
         });
         assert_eq!(attacked.node.net().connection_count(), share + 1);
         attacked.honest_goes_on();
         attackers.give_up();
         let mut node = attacked.end(COUNT);
-        let refused = node.net().metrics().refused_by_ip;
+        let refused = node.net().metrics().refused_by_address;
         assert_eq!(refused, COUNT - share as u64);
         alone.assert_below(2 * MIB);
     }
@@ -131,11 +137,14 @@ mod crowds {
         const LIMIT: usize = 400;
         let alone = Alone::begin();
         let config = Config {
-            max_connections: LIMIT + 1,
-            max_connections_per_prefix: Some(PrefixLimit {
-                max: 10,
-                ..PrefixLimit::default()
-            }),
+            limits: Limits {
+                max_connections: LIMIT + 1,
+                max_connections_per_prefix: Some(PrefixLimit {
+                    max: 10,
+                    ..PrefixLimit::default()
+                }),
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut attacked = Attacked::new(config, echo);
@@ -161,10 +170,13 @@ mod crowds {
         const SHARE: usize = 5;
         let alone = Alone::begin();
         let config = Config {
-            max_connections_per_prefix: Some(PrefixLimit {
-                max: SHARE,
-                ..PrefixLimit::default()
-            }),
+            limits: Limits {
+                max_connections_per_prefix: Some(PrefixLimit {
+                    max: SHARE,
+                    ..PrefixLimit::default()
+                }),
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut attacked = Attacked::new(config, echo);
@@ -187,41 +199,49 @@ mod slow_readers {
 
     const READERS: u64 = 100;
     const QUEUE: usize = 64 * KIB;
-    /// What a queue keeps at most beside the bytes that wait, since it is made of blocks of 64 KiB: what is gone of the
-    /// first one, and what is free in the last.
+    /// The memory of a queue beside its bytes, because it is made of blocks of
+    /// 64 KiB: the sent part of the first one, and the free part of the last.
     const SLACK: usize = 128 * KIB;
 
-    /// Answers a message to everybody, as a chat does, with some KiB beside it.
+    /// Answers a message to all connections, as a chat does, with some KiB beside it.
     fn broadcast(net: &mut peerloop::Net, _: peerloop::ConnId, message: &[u8]) {
         let body = [message, &[9; 8 * KIB]].concat();
-        let everybody: Vec<_> = net.connections().collect();
-        let _ = net.broadcast(everybody, body.as_slice());
+        let _ = net.broadcast_all(body, None);
     }
 
     #[test]
     fn of_a_broadcast_cost_their_queues_and_are_ended_by_the_write_deadline() {
         let alone = Alone::begin();
         let config = Config {
-            queue_high: QUEUE,
-            queue_low: QUEUE / 4,
-            queue_max: QUEUE,
-            send_buffer: Some(16 * KIB),
-            timeouts: Timeouts {
-                write_stall: Some(Duration::from_secs(2)),
-                ..Timeouts::default()
+            connection: ConnectionConfig {
+                send_queue: SendQueueConfig {
+                    high_bytes: QUEUE,
+                    low_bytes: QUEUE / 4,
+                    max_bytes: QUEUE,
+                    ..Default::default()
+                },
+                timeouts: Timeouts {
+                    write_stall: Some(Duration::from_secs(2)),
+                    ..Timeouts::default()
+                },
+                ..Default::default()
+            },
+            sockets: SocketConfig {
+                send_buffer_bytes: Some(16 * KIB),
+                ..Default::default()
             },
             ..Config::default()
         };
         let mut attacked = Attacked::new(config, broadcast);
         let readers: Vec<TcpStream> = (0..READERS)
-            .map(|number| dial_from(loopback(number), attacked.addr))
+            .map(|number| connect_from(loopback(number), attacked.addr))
             .collect();
         attacked.until("the slow ones have been given up", |node| {
             node.net().metrics().write_stall_timeouts == READERS
         });
         let metrics = attacked.node.net().metrics();
         assert!(metrics.sends_refused > 0, "no queue was full");
-        assert!(metrics.queued_max <= (READERS as usize + 1) * QUEUE);
+        assert!(metrics.max_queued_bytes <= (READERS as usize + 1) * QUEUE);
         attacked.end(READERS);
         alone.assert_below((READERS as usize + 1) * (QUEUE + SLACK) + 2 * MIB);
         drop(readers);
@@ -229,34 +249,33 @@ mod slow_readers {
 }
 
 mod malformed {
-    use peerloop::{ByteOrder, Framing, LengthPrefix};
+    use peerloop::framing::{ByteOrder, Framing, LengthPrefix};
 
     use super::*;
 
-    const MAX_FRAME: usize = 64 * KIB;
+    const MAX_MESSAGE_LEN: usize = 64 * KIB;
     const ROUNDS: u64 = 40;
 
-    /// A listener for each framing that has something to get wrong.
+    /// A listener for each framing that can be malformed.
     fn listeners(attacked: &mut Attacked) -> Vec<SocketAddr> {
         let framings = [
             Framing::default(),
             Framing::LengthDelimited(LengthPrefix::Eight(ByteOrder::LittleEndian)),
             Framing::LengthDelimited(LengthPrefix::Varint),
-            Framing::Fixed(MAX_FRAME),
+            Framing::Fixed(MAX_MESSAGE_LEN),
             Framing::Delimited(b'\n'),
         ];
         let net = attacked.node.net();
         let listen = |framing| {
-            let options = ListenOptions {
-                framing: Some(framing),
-                ..ListenOptions::default()
-            };
-            net.listen_with("127.0.0.1:0", options).expect("a listener")
+            let mut options = net.listen_options();
+            options.connection_mut().framing = framing;
+            let listening = net.listen_with("127.0.0.1:0", options);
+            listening.expect("a listener").addr
         };
         framings.map(listen).into()
     }
 
-    /// Writes to each of them from addresses of its own, and hangs up.
+    /// Writes to each of them from many addresses, and closes.
     fn write_to_all(
         attacked: &mut Attacked,
         addrs: Vec<SocketAddr>,
@@ -266,8 +285,8 @@ mod malformed {
             let mut random = Random(7);
             for round in 0..ROUNDS {
                 for addr in &addrs {
-                    let mut peer = dial_from(loopback(round), *addr);
-                    // It may be thrown out in the middle of it.
+                    let mut peer = connect_from(loopback(round), *addr);
+                    // It may be disconnected in the middle of it.
                     let _ = peer.write_all(&next(&mut random));
                 }
             }
@@ -276,7 +295,10 @@ mod malformed {
 
     fn attack(next: impl FnMut(&mut Random) -> Vec<u8> + Send + 'static) -> Attacked {
         let config = Config {
-            max_frame: MAX_FRAME,
+            connection: ConnectionConfig {
+                max_message_len: MAX_MESSAGE_LEN,
+                ..Default::default()
+            },
             ..Config::default()
         };
         let mut attacked = Attacked::new(config, echo);
@@ -297,7 +319,7 @@ mod malformed {
             random.bytes(count)
         });
         let metrics = attacked.node.net().metrics();
-        assert!(metrics.frame_errors > 0);
+        assert!(metrics.framing_errors > 0);
         attacked.end(5 * ROUNDS);
         alone.assert_below(8 * MIB);
     }
@@ -321,7 +343,7 @@ mod malformed {
         let mut attacked = attack(|_| vec![0xff; 10]);
         let metrics = attacked.node.net().metrics();
         // A fixed length and a delimiter announce nothing.
-        assert_eq!(metrics.frame_errors, 3 * ROUNDS);
+        assert_eq!(metrics.framing_errors, 3 * ROUNDS);
         attacked.end(5 * ROUNDS);
         alone.assert_below(2 * MIB);
     }
@@ -333,9 +355,9 @@ mod fairness {
     const OTHERS: usize = 100;
     const ROUNDS: usize = 30;
 
-    /// Sends at full speed and reads away what comes back, until it is thrown out.
+    /// Sends at full speed and reads the answers, until it is disconnected.
     fn flood(addr: SocketAddr) -> TcpStream {
-        let peer = dial_from([127, 0, 0, 3].into(), addr);
+        let peer = connect_from([127, 0, 0, 3].into(), addr);
         let mut writer = peer.try_clone().expect("a descriptor");
         let mut reader = peer.try_clone().expect("a descriptor");
         let messages = frame(&[3; 1000]).repeat(64);
@@ -347,7 +369,8 @@ mod fairness {
         peer
     }
 
-    /// How many turns the node makes until each of the others has its answer, the 99th percentile of all rounds.
+    /// How many turns the node makes until each of the others has its answer, the 99th
+    /// percentile of all rounds.
     fn turns_to_answer(attacked: &mut Attacked, peers: &mut [TcpStream]) -> u64 {
         let mut turns = Vec::new();
         for _ in 0..ROUNDS {
@@ -381,13 +404,14 @@ mod fairness {
 
     #[test]
     fn who_sends_at_full_speed_does_not_keep_a_hundred_others_from_their_answers() {
-        // The answers may be late because of what else this machine does; never three times in a row.
+        // The answers may be late because of other load on this machine, but not three
+        // times in a row.
         let alone = Alone::begin();
         let mut measured = Vec::new();
         for _ in 0..3 {
             let mut attacked = Attacked::new(Config::default(), echo);
             let mut peers: Vec<TcpStream> = (0..OTHERS)
-                .map(|number| dial_from(loopback(number as u64), attacked.addr))
+                .map(|number| connect_from(loopback(number as u64), attacked.addr))
                 .collect();
             for peer in &peers {
                 peer.set_nonblocking(true).expect("a socket");
@@ -430,7 +454,7 @@ mod turnover {
         let mut random = Random(seed);
         let mut count = 0;
         while Instant::now() < end {
-            let mut peer = dial_from(loopback(random.next() >> 10), addr);
+            let mut peer = connect_from(loopback(random.next() >> 10), addr);
             count += 1;
             let opening: &[u8] = match random.next() % 4 {
                 0 => b"",
@@ -440,7 +464,8 @@ mod turnover {
             };
             peer.write_all(opening).expect("room for some bytes");
             if random.next() % 8 != 0 {
-                // Most leave no trace in the tables of the system, which would be full before long.
+                // Most are reset, because otherwise they would soon fill the tables
+                // of the system.
                 let now = Some(Duration::ZERO);
                 SockRef::from(&peer).set_linger(now).expect("a socket");
             }
@@ -493,7 +518,7 @@ mod starvation {
     const TURNED_AWAY: u64 = 30;
     const LET_IN: u64 = 10;
 
-    /// The same test in a process of its own that has few descriptors, and what it says.
+    /// The same test in another process that has few file descriptors, and its output.
     struct Starving {
         child: Child,
         lines: Lines<BufReader<ChildStdout>>,
@@ -515,8 +540,8 @@ mod starvation {
             Self { child, lines }
         }
 
-        /// Waits until it says this; what it says after it.
-        fn hear(&mut self, what: &str) -> String {
+        /// Waits until it prints this; the rest of the line.
+        fn expect(&mut self, what: &str) -> String {
             let mut said = self.lines.by_ref().map(|line| line.expect("text"));
             said.find_map(|line| Some(line.split_once(what)?.1.to_owned()))
                 .expect("it says so")
@@ -536,7 +561,7 @@ mod starvation {
         }
     }
 
-    /// What happens in the child.
+    /// The child process.
     fn starve() {
         let alone = Alone::begin();
         let config = Config {
@@ -547,8 +572,8 @@ mod starvation {
         let open = || std::fs::File::open("/dev/null").ok();
         let ballast: Vec<std::fs::File> = std::iter::from_fn(open).collect();
         println!("{STARVES_AT}{}", attacked.addr);
-        attacked.until("all have been turned away", |node| {
-            node.net().metrics().shed == TURNED_AWAY
+        attacked.until("all have been refused", |node| {
+            node.net().metrics().shed_connections == TURNED_AWAY
         });
         attacked.honest_goes_on();
         let metrics = attacked.node.net().metrics();
@@ -571,17 +596,17 @@ mod starvation {
         }
         let _alone = Alone::begin();
         let mut starving = Starving::begin();
-        let addr = starving.hear(STARVES_AT).parse().expect("an address");
+        let addr = starving.expect(STARVES_AT).parse().expect("an address");
         let away: Vec<TcpStream> = (0..TURNED_AWAY)
-            .map(|number| dial_from(loopback(number), addr))
+            .map(|number| connect_from(loopback(number), addr))
             .collect();
         for mut peer in away {
             let end = peer.read(&mut [0; 8]).expect("an end and no reset");
             assert_eq!(end, 0);
         }
-        starving.hear(FED);
+        starving.expect(FED);
         for number in 0..LET_IN {
-            exchange(&mut dial_from(loopback(number), addr), number);
+            exchange(&mut connect_from(loopback(number), addr), number);
         }
         starving.end();
     }

@@ -1,5 +1,5 @@
-//! A thousand cycles of connect, exchange and disconnect leave nothing behind. Alone in its process, of which every
-//! byte is counted.
+//! A thousand cycles of connect, exchange and disconnect leave nothing behind. It is
+//! alone in its process, because every byte is counted.
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use memory_bounds::{PATIENCE, descriptors, heap};
 use peerloop::{Config, ConnId, DisconnectReason, Handler, Net, Node, SendOutcome};
 
 const CYCLES: usize = 1000;
-/// From here on nothing may grow any more: every list has had its longest.
+/// From here on nothing may grow, because every list has reached its maximum.
 const SETTLED: usize = CYCLES / 3 + 1;
 
 #[derive(Default)]
@@ -56,25 +56,25 @@ fn run_until(nodes: &mut Pair, mut condition: impl FnMut(&Pair) -> bool) {
     }
 }
 
-/// Dials, exchanges a short message and one that comes in many pieces, and ends in one of three ways. It is over when
-/// neither node waits for any time: no deadline is left.
+/// Connects, exchanges a short message and one that arrives in many pieces, and ends
+/// in one of three ways. It is over when no deadline is left at either node.
 fn cycle(nodes: &mut Pair, addr: SocketAddr, number: usize, long: &[u8]) {
-    let conn = nodes[0].net().connect(addr).expect("a dial");
+    let conn = nodes[0].net().connect(addr).expect("a connect");
     run_until(nodes, |nodes| {
         nodes.iter().all(|node| node.handler().connected == number)
     });
     let net = nodes[0].net();
     net.send(conn, b"short").expect("the queue has room");
     net.send(conn, long).expect("the queue has room");
-    run_until(nodes, |[dialler, listener]| {
-        dialler.handler().messages == 2 * number && listener.handler().sent == 2 * number
+    run_until(nodes, |[connector, listener]| {
+        connector.handler().messages == 2 * number && listener.handler().sent == 2 * number
     });
     match number % 3 {
         0 => nodes[0].net().close(conn),
         1 => nodes[0].net().abort(conn),
         _ => {
             let net = nodes[1].net();
-            let theirs = net.connections().next().expect("it is connected");
+            let theirs = net.connections().next().expect("it is connected").id();
             net.close(theirs);
         }
     }
@@ -85,7 +85,8 @@ fn cycle(nodes: &mut Pair, addr: SocketAddr, number: usize, long: &[u8]) {
     });
 }
 
-/// What the two nodes hold that must not grow: descriptors, connections, dials and queued bytes.
+/// The quantities of the two nodes that must not grow: file descriptors,
+/// connections, connects and queued bytes.
 fn held(nodes: &mut Pair) -> [usize; 5] {
     let mut held = [0; 5];
     held[0] = descriptors();
@@ -93,7 +94,7 @@ fn held(nodes: &mut Pair) -> [usize; 5] {
         let net = node.net();
         held[1] += net.connection_count();
         held[2] += net.connecting_count();
-        held[3] += net.metrics().queued;
+        held[3] += net.metrics().queued_bytes;
         held[4] += net.connections().count();
     }
     held
@@ -107,7 +108,11 @@ fn a_thousand_cycles_leave_no_descriptor_no_connection_and_no_byte_behind() {
     };
     let mut nodes = [Counter::default(), answering]
         .map(|counter| Node::new(Config::default(), counter).expect("a node"));
-    let addr = nodes[1].net().listen("127.0.0.1:0").expect("a listener");
+    let addr = nodes[1]
+        .net()
+        .listen("127.0.0.1:0")
+        .expect("a listener")
+        .addr;
     let long = vec![5; 200_000];
     let before = held(&mut nodes);
     let mut settled = 0;

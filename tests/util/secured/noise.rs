@@ -8,13 +8,13 @@ use peerloop::noise::{Noise, NoiseSession, Pattern, Rekey, StaticKey};
 
 pub fn session(side: Direction) -> NoiseSession {
     static KEYS: OnceLock<[StaticKey; 2]> = OnceLock::new();
-    let [dialling, accepting] = KEYS.get_or_init(|| {
+    let [connecting, accepting] = KEYS.get_or_init(|| {
         // Any bytes will do; the other keys of a connection are drawn.
         [[1; 32], [2; 32]].map(StaticKey::from_secret)
     });
     let (own, other) = match side {
-        Direction::Outbound => (dialling, accepting),
-        Direction::Inbound => (accepting, dialling),
+        Direction::Outbound => (connecting, accepting),
+        Direction::Inbound => (accepting, connecting),
     };
     // Often enough that a short conversation changes its keys.
     let often = NonZeroU64::new(10).expect("ten");

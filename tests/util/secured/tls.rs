@@ -13,7 +13,7 @@ use rcgen::{
     SerialNumber, date_time_ymd,
 };
 
-const NAMES: [&str; 2] = ["dialling.example", "accepting.example"];
+const NAMES: [&str; 2] = ["connecting.example", "accepting.example"];
 
 struct Configs {
     client: Arc<ClientConfig>,

@@ -1,23 +1,28 @@
-//! A handler that does at random whatever a handler may do, and knows what it has to hear.
+//! A handler that does at random whatever a handler may do, and knows which callbacks
+//! have to follow.
 
-use std::collections::BTreeSet;
-use std::io::{self, IoSlice};
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::io::IoSlice;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::panic::resume_unwind;
 use std::time::{Duration, Instant};
 
-use peerloop::session::Session;
+use peerloop::config::{ConnectionConfig, OnFull, Timeouts};
+use peerloop::error::TransportError;
 use peerloop::sim::Random;
 use peerloop::{
-    Admission, Bytes, ConnId, ConnMap, ConnectError, ConnectOptions, Direction, DisconnectReason,
-    HalfOpen, Handler, ListenOptions, Net, Overflow, Permission, SendError, SendOutcome, Timeouts,
-    TimerId,
+    Admission, Body, Bytes, ConnId, ConnInfo, ConnMap, ConnectError, ConnectionState, Direction,
+    DisconnectReason, Handler, ListenerId, Net, SendError, SendOutcome, TimerId, Transport,
 };
 
-use super::talk::{Kind, PORTS, Rules};
+use super::talk::{ANNOUNCEMENT, Kind, PORTS, Rules};
 
 /// Stale ids that are kept, to be used all the same.
 const STALE_MAX: usize = 8;
+
+/// The reason of an abort.
+const ABORTED: &str = "as the workload wants it";
 
 /// What both directions of a connection have said.
 struct Talk {
@@ -25,9 +30,32 @@ struct Talk {
     /// Messages, or for raw bytes those, sent and heard.
     sent: u64,
     heard: u64,
+    /// Received messages, and the bytes of their frames.
+    messages: u64,
+    frame_bytes: u64,
     /// Tokens of tracked sends that are not answered.
     tracked: Vec<u64>,
     is_finished: bool,
+    /// The reason with which it has to end, if that is known.
+    must_end_with: Option<DisconnectReason>,
+}
+
+/// A connection whose id was given out and that has no outcome.
+struct Attempt {
+    direction: Direction,
+    /// The error with which it has to fail, if that is known.
+    must_fail_with: Option<ConnectError>,
+}
+
+impl Talk {
+    /// Compares what the node counted with what was received, the present message
+    /// included.
+    fn check_received(&self, net: &Net, conn: ConnId) {
+        let connection = net.connection(conn).expect("it is connected");
+        let traffic = connection.traffic();
+        let counted = (traffic.messages_received, traffic.bytes_received);
+        assert_eq!(counted, (self.messages, self.frame_bytes), "{conn}");
+    }
 }
 
 pub struct Chatter {
@@ -35,8 +63,13 @@ pub struct Chatter {
     rules: Rules,
     others: Vec<SocketAddr>,
     talks: ConnMap<Talk>,
-    /// Dials without an outcome.
-    dials: BTreeSet<ConnId>,
+    attempts: BTreeMap<ConnId, Attempt>,
+    /// The connections and attempts that are paused.
+    paused: BTreeSet<ConnId>,
+    /// The listeners that are open, by port.
+    listeners: [Option<ListenerId>; PORTS.len()],
+    /// All listeners so far, and the index of the port of each.
+    listener_ports: BTreeMap<ListenerId, usize>,
     stale: Vec<ConnId>,
     next_token: u64,
     /// Timers that have not fired, with the time before which they must not.
@@ -56,7 +89,10 @@ impl Chatter {
             rules,
             others: others.to_vec(),
             talks: ConnMap::new(),
-            dials: BTreeSet::new(),
+            attempts: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            listeners: [None; PORTS.len()],
+            listener_ports: BTreeMap::new(),
             stale: Vec::new(),
             next_token: 0,
             timers: Vec::new(),
@@ -69,7 +105,7 @@ impl Chatter {
 
     /// Nothing is left that could still end.
     pub fn is_alone(&self) -> bool {
-        self.talks.is_empty() && self.dials.is_empty()
+        self.talks.is_empty() && self.attempts.is_empty()
     }
 
     /// Every panic was one on purpose: a failed assertion is contained like any other.
@@ -80,8 +116,9 @@ impl Chatter {
     /// Begins nothing any more, and listens to everybody.
     pub fn calm_down(&mut self, net: &mut Net) {
         self.active = false;
-        let all: Vec<ConnId> = net.connections().collect();
-        all.into_iter().for_each(|conn| net.resume(conn));
+        // Only these, so that others which are paused by mistake stay so and are found.
+        let paused = std::mem::take(&mut self.paused);
+        paused.into_iter().for_each(|conn| net.resume(conn));
     }
 
     pub fn shut_down(&mut self, net: &mut Net, grace: Duration) {
@@ -119,11 +156,11 @@ impl Chatter {
         };
         let len = body.len();
         let could = net.is_writable(conn);
-        let result = match self.random.below(4) {
-            0 => net.send_bytes(conn, Bytes::from(body)),
+        let result = match self.random.below(5) {
+            0 => net.send(conn, Bytes::from(body)),
             1 => {
                 let (front, back) = body.split_at(body.len() / 3);
-                net.send_parts(conn, &[IoSlice::new(front), IoSlice::new(back)])
+                net.send(conn, Body::parts(&[front, back].map(IoSlice::new)))
             }
             2 => {
                 self.next_token += 1;
@@ -134,6 +171,7 @@ impl Chatter {
                 }
                 result
             }
+            3 => net.send(conn, body),
             _ => net.send(conn, &body),
         };
         let legal = matches!(result, Ok(()) | Err(SendError::Full | SendError::Closed));
@@ -147,7 +185,32 @@ impl Chatter {
         }
     }
 
-    /// One message to all who are to hear just that next, and to one who is gone.
+    /// Sends one message more and closes. If the message was refused, the connection is
+    /// as it was.
+    fn send_and_close(&mut self, net: &mut Net, conn: ConnId) {
+        let Some(body) = self.compose(conn) else {
+            return;
+        };
+        let state = |net: &Net| net.connection(conn).map(|connection| connection.state());
+        let before = state(net);
+        let could = net.is_writable(conn);
+        let result = net.send_and_close(conn, &body);
+        match result {
+            Ok(()) => {
+                assert_eq!(before, Some(ConnectionState::Connected));
+                assert_eq!(state(net), Some(ConnectionState::Closing));
+                let refused = net.send(conn, b"closed");
+                assert_eq!(refused, Err(SendError::Closed));
+            }
+            // With `OnFull::Disconnect` it has ended.
+            Err(SendError::Full) => {
+                assert!([before, Some(ConnectionState::Closing)].contains(&state(net)));
+            }
+            Err(error) => assert!(!could && error == SendError::Closed, "{error}"),
+        }
+    }
+
+    /// One message to all for which it is the next one, and to one that has ended.
     fn broadcast(&mut self, net: &mut Net, conn: ConnId) {
         let Some(body) = self.compose(conn) else {
             return;
@@ -157,24 +220,48 @@ impl Chatter {
         };
         let alike = |talk: &Talk| talk.sent == *sent && talk.kind.is_raw() == kind.is_raw();
         let all = self.talks.iter().filter(|(_, talk)| alike(talk));
-        let mut all: Vec<ConnId> = all.map(|(conn, _)| conn).collect();
-        let sent_by = |net: &Net, conn| {
-            net.connection(conn)
-                .map_or(0, |it| it.traffic().messages_sent)
-        };
+        let all: Vec<ConnId> = all.map(|(conn, _)| conn).collect();
         let before: Vec<u64> = all.iter().map(|conn| sent_by(net, *conn)).collect();
-        let gone = self.stale.first().copied();
-        let outcome = net.broadcast(all.iter().copied().chain(gone), &body);
-        let mut sent = 0;
-        for (conn, before) in all.drain(..).zip(before) {
+        let stale = self.stale.first().copied();
+        let outcome = net.broadcast(all.iter().copied().chain(stale), &body);
+        let mut queued = 0;
+        for (conn, before) in all.into_iter().zip(before) {
             if sent_by(net, conn) > before {
-                sent += 1;
+                queued += 1;
                 let talk = self.talks.get_mut(conn).expect("it is connected");
                 talk.sent += talk.kind.places(body.len());
             }
         }
-        assert_eq!(outcome.sent, sent, "{outcome:?}");
-        assert!(outcome.closed >= usize::from(gone.is_some()), "{outcome:?}");
+        assert_eq!(outcome.queued, queued, "{outcome:?}");
+        assert!(
+            outcome.closed >= usize::from(stale.is_some()),
+            "{outcome:?}"
+        );
+    }
+
+    /// One announcement to all connections but one. In a raw stream it could not be told
+    /// from what is before and behind it.
+    fn broadcast_all(&mut self, net: &mut Net, except: ConnId) {
+        if self.rules.kinds.iter().any(|kind| kind.is_raw()) {
+            return self.broadcast(net, except);
+        }
+        let all: Vec<ConnId> = net
+            .connections()
+            .map(|connection| connection.id())
+            .collect();
+        let before: Vec<u64> = all.iter().map(|conn| sent_by(net, *conn)).collect();
+        let outcome = net.broadcast_all(ANNOUNCEMENT, Some(except));
+        let mut queued = 0;
+        for (conn, before) in all.iter().zip(before) {
+            let sent = sent_by(net, *conn) - before;
+            assert!(sent <= u64::from(*conn != except), "{conn}: {sent}");
+            queued += sent as usize;
+        }
+        assert_eq!(outcome.queued, queued, "{outcome:?}");
+        let tried = outcome.queued + outcome.full + outcome.closed;
+        assert_eq!(outcome.unsendable, 0, "{outcome:?}");
+        let others = all.iter().filter(|conn| **conn != except);
+        assert_eq!(tried, others.count(), "{outcome:?}");
     }
 
     fn pick(&mut self) -> Option<ConnId> {
@@ -183,32 +270,31 @@ impl Chatter {
         all.get(chosen).copied()
     }
 
-    /// Dials somebody, now and then in a way of its own.
-    fn dial(&mut self, net: &mut Net) {
+    /// Connects to some node, now and then with other settings than those of the node.
+    fn connect(&mut self, net: &mut Net) {
         let mut addr = self.others[self.random.below(self.others.len() as u64) as usize];
         let second = self.random.chance(0.4);
         addr.set_port(PORTS[usize::from(second)]);
-        let mut options = ConnectOptions::default();
+        let mut options = net.connect_options();
         if second {
-            options.framing = Some(self.rules.kinds[1].framing());
+            options.connection_mut().framing = self.rules.kinds[1].framing();
         }
         if self.random.chance(0.2) {
-            options.timeouts = Some(some_timeouts(&mut self.random));
-            options.overflow = Some(Overflow::Close);
-            options.half_open = Some(HalfOpen::Allowed);
-            options.max_frame = Some(39_000);
-            options.duplicates = Some(Permission::Allowed);
+            let connection = options.connection_mut();
+            self.change(connection);
+            connection.send_queue.on_full = OnFull::Disconnect;
+            options.allow_duplicate = true;
         }
         if self.random.chance(0.1) {
-            options.source = Some(self.listen_addr(0)).map(|mut source| {
-                source.set_port(0);
-                source
-            });
+            let mut source = self.listen_addr(0);
+            source.set_port(0);
+            options.source = Some(source);
         }
         match net.connect_with(addr, options) {
             Ok(conn) => {
-                assert!(self.dials.insert(conn), "an id is given out once");
+                self.begin(conn, Direction::Outbound);
                 assert_eq!(net.send(conn, b"too early"), Err(SendError::Closed));
+                self.toggle(net, conn);
             }
             Err(ConnectError::ShuttingDown) => assert!(self.is_stopping),
             Err(ConnectError::AlreadyConnected | ConnectError::AlreadyConnecting) => {
@@ -218,19 +304,88 @@ impl Chatter {
         }
     }
 
-    /// Uses an id whose connection is gone: nothing comes of it.
+    /// Settings that differ from those of the node.
+    fn change(&mut self, connection: &mut ConnectionConfig) {
+        connection.timeouts = some_timeouts(&mut self.random);
+        connection.allow_half_open = true;
+        connection.max_message_len = 39_000;
+    }
+
+    /// An id was given out.
+    fn begin(&mut self, conn: ConnId, direction: Direction) {
+        let attempt = Attempt {
+            direction,
+            must_fail_with: None,
+        };
+        assert!(
+            self.attempts.insert(conn, attempt).is_none(),
+            "an id is given out once"
+        );
+    }
+
+    /// Pauses or resumes a connection that is not open yet, or does both.
+    fn toggle(&mut self, net: &mut Net, conn: ConnId) {
+        if self.active && self.random.chance(0.2) {
+            self.pause(net, conn);
+        }
+        if self.random.chance(0.3) {
+            self.resume(net, conn);
+        }
+    }
+
+    fn pause(&mut self, net: &mut Net, conn: ConnId) {
+        net.pause(conn);
+        self.paused.insert(conn);
+    }
+
+    /// Resumes a connection. One that is not paused is seldom resumed, because that could
+    /// hide that it was paused by mistake.
+    fn resume(&mut self, net: &mut Net, conn: ConnId) {
+        if self.paused.remove(&conn) || self.random.chance(0.02) {
+            net.resume(conn);
+        }
+    }
+
+    fn toggle_connecting(&mut self, net: &mut Net) {
+        let all: Vec<ConnId> = net.connecting().map(|it| it.id()).collect();
+        for conn in all {
+            assert!(self.attempts.contains_key(&conn));
+            self.toggle(net, conn);
+        }
+    }
+
+    /// Aborts with a reason, with which an open connection has to end.
+    fn abort(&mut self, net: &mut Net, conn: ConnId) {
+        let was_open = net.connections().any(|it| it.id() == conn);
+        let reason = if self.random.chance(0.5) {
+            net.abort(conn);
+            DisconnectReason::Local
+        } else {
+            net.abort_with_reason(conn, ABORTED);
+            DisconnectReason::Application(ABORTED)
+        };
+        if was_open {
+            let talk = self.talks.get_mut(conn).expect("it is connected");
+            talk.must_end_with = Some(reason);
+        }
+    }
+
+    /// Uses the ids of connections that have ended: nothing follows.
     fn use_stale(&mut self, net: &mut Net) {
         for &conn in &self.stale {
-            assert_eq!(net.send(conn, b"to nobody"), Err(SendError::Closed));
-            let tracked = net.send_tracked(conn, b"to nobody", u64::MAX);
+            assert_eq!(net.send(conn, b"stale"), Err(SendError::Closed));
+            let tracked = net.send_tracked(conn, b"stale", u64::MAX);
             assert_eq!(tracked, Err(SendError::Closed));
             assert!(!net.is_writable(conn));
             net.close(conn);
             net.abort(conn);
+            net.abort_with_reason(conn, "stale");
             net.pause(conn);
             net.resume(conn);
-            net.shutdown_write(conn);
+            net.close_write(conn);
             net.flush(conn);
+            let refused = net.send_and_close(conn, "stale");
+            assert_eq!(refused, Err(SendError::Closed));
         }
     }
 
@@ -239,23 +394,35 @@ impl Chatter {
             return;
         }
         let which = self.random.below(2) as usize;
-        net.unlisten(self.listen_addr(which)).expect("it listens");
-        net.unlisten(self.listen_addr(which))
-            .expect_err("it does not");
+        let listener = self.listeners[which].take().expect("it listens");
+        let is_open = |net: &Net| net.listeners().any(|it| it.id == listener);
+        assert!(is_open(net));
+        // The second call has a stale id.
+        net.close_listener(listener);
+        net.close_listener(listener);
+        assert!(!is_open(net));
         self.listen(net, which);
+        net.close_listener(listener);
+        assert_eq!(net.listeners().count(), PORTS.len());
     }
 
     fn look_around(&mut self, net: &mut Net) {
-        let connected = net.connections().count();
-        assert_eq!(net.connection_count(), connected);
+        assert_eq!(net.connection_count(), net.connections().count());
         assert_eq!(net.connecting_count(), net.connecting().count());
-        assert!(net.listeners().count() <= 2 && net.config().max_frame == 40_000);
-        let stats = net.stats();
+        for direction in [Direction::Inbound, Direction::Outbound] {
+            let connections = net.connections();
+            let count = connections.filter(|it| it.info().direction == direction);
+            assert_eq!(net.connection_count_of(direction), count.count());
+        }
+        assert!(net.listeners().count() <= 2 && net.config().connection.max_message_len == 40_000);
+        let total = net.traffic();
         for conn in self.talks.keys() {
-            let peer = net.connection(conn).expect("it is connected");
-            assert!(peer.id() == conn && peer.local_addr().is_some());
-            assert!(peer.traffic().bytes_sent <= stats.bytes_sent);
-            assert!(net.queued(conn) as u64 <= peer.traffic().bytes_sent + 64);
+            let connection = net.connection(conn).expect("it is connected");
+            assert!(connection.id() == conn && connection.info().local_addr.is_some());
+            let traffic = connection.traffic();
+            assert!(traffic.bytes_sent <= total.bytes_sent);
+            assert!(traffic.messages_received <= total.messages_received);
+            assert!(connection.queued_bytes() as u64 <= traffic.bytes_sent + 64);
         }
     }
 
@@ -276,22 +443,24 @@ impl Chatter {
     pub fn act(&mut self, net: &mut Net) {
         let what = self.random.below(1000);
         if what < 150 {
-            return self.dial(net);
+            return self.connect(net);
         }
         let Some(conn) = self.pick() else { return };
         match what {
-            150..600 => {
+            150..590 => {
                 for _ in 0..=self.random.below(5) {
                     self.send(net, conn);
                 }
             }
-            600..680 => self.broadcast(net, conn),
-            680..740 => net.pause(conn),
-            740..840 => net.resume(conn),
+            590..600 => self.send_and_close(net, conn),
+            600..660 => self.broadcast(net, conn),
+            660..680 => self.broadcast_all(net, conn),
+            680..740 => self.pause(net, conn),
+            740..840 => self.resume(net, conn),
             840..880 => net.flush(conn),
             880..900 => net.close(conn),
-            900..910 => net.abort(conn),
-            910..930 => net.shutdown_write(conn),
+            900..910 => self.abort(net, conn),
+            910..930 => net.close_write(conn),
             930..940 => self.relisten(net),
             940..950 => self.cancel_timer(net),
             950..970 => self.use_stale(net),
@@ -300,9 +469,10 @@ impl Chatter {
                 let grace = Duration::from_millis(self.random.below(3_000));
                 self.shut_down(net, grace);
             }
+            981..990 => self.toggle_connecting(net),
             _ => {
-                let all: Vec<ConnId> = net.connecting().collect();
-                all.into_iter().for_each(|dial| net.close(dial));
+                let all: Vec<ConnId> = net.connecting().map(|it| it.id()).collect();
+                all.into_iter().for_each(|conn| net.close(conn));
             }
         }
     }
@@ -320,30 +490,46 @@ impl Chatter {
         }
     }
 
-    /// Listens on one of the ports: on the second with settings of the listener's own.
+    /// Listens on one of the ports: on the second with settings that differ from those of
+    /// the node.
     fn listen(&mut self, net: &mut Net, which: usize) {
-        let mut options = ListenOptions {
-            backlog: 3,
-            ..ListenOptions::default()
-        };
+        let mut options = net.listen_options();
+        options.backlog = 3;
         if which == 1 {
-            options.framing = Some(self.rules.kinds[1].framing());
-            options.timeouts = Some(some_timeouts(&mut self.random));
-            options.half_open = Some(HalfOpen::Allowed);
-            options.max_frame = Some(39_000);
+            let connection = options.connection_mut();
+            self.change(connection);
+            connection.framing = self.rules.kinds[1].framing();
         }
         let addr = self.listen_addr(which);
-        let bound = net.listen_with(addr, options).expect("the port is free");
-        assert_eq!(bound, addr);
+        let listening = net.listen_with(addr, options).expect("the port is free");
+        assert_eq!(listening.addr, addr);
+        self.listeners[which] = Some(listening.id);
+        let known = self.listener_ports.insert(listening.id, which);
+        assert_eq!(known, None, "an id is given out once");
+    }
+
+    /// Checks what is said about a connection to one of the listeners.
+    fn check_inbound(&self, info: &ConnInfo) {
+        let listener = info.listener.expect("an inbound connection has one");
+        let which = self.listener_ports[&listener];
+        let port = info.local_addr.map(|addr| addr.port());
+        assert_eq!(port, Some(PORTS[which]));
     }
 
     fn forget(&mut self, conn: ConnId) {
+        self.paused.remove(&conn);
         self.stale.insert(0, conn);
         self.stale.truncate(STALE_MAX);
     }
 }
 
-/// Deadlines that are reached now and then.
+/// How many messages were accepted for sending.
+fn sent_by(net: &Net, conn: ConnId) -> u64 {
+    net.connection(conn)
+        .map_or(0, |it| it.traffic().messages_sent)
+}
+
+/// Timeouts that pass now and then.
 pub fn some_timeouts(random: &mut Random) -> Timeouts {
     let mut time = |most| Some(Duration::from_millis(random.between(200, most)));
     Timeouts {
@@ -364,8 +550,10 @@ impl Handler for Chatter {
         self.stumble();
     }
 
-    fn on_accept(&mut self, net: &mut Net, addr: SocketAddr) -> Admission {
-        let _ = net.find(addr);
+    fn on_accept(&mut self, net: &mut Net, info: &ConnInfo) -> Admission {
+        assert_eq!(info.direction, Direction::Inbound);
+        self.check_inbound(info);
+        let _ = net.find(info.addr);
         self.stumble();
         if self.active && self.random.chance(0.05) {
             Admission::Refuse
@@ -374,34 +562,48 @@ impl Handler for Chatter {
         }
     }
 
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
+    fn transport(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        match info.direction {
+            Direction::Inbound => {
+                self.check_inbound(info);
+                self.begin(conn, info.direction);
+            }
+            Direction::Outbound => assert!(self.attempts.contains_key(&conn)),
+        }
+        self.toggle(net, conn);
         self.stumble();
         if self.active && self.random.chance(0.02) {
-            return Err(io::Error::other("none for this one"));
+            let attempt = self.attempts.get_mut(&conn).expect("it has begun");
+            attempt.must_fail_with = Some(ConnectError::Transport(TransportError::Handler));
+            return Err("no transport for this one".into());
         }
-        let side = net
-            .connection(conn)
-            .expect("it is asked for it")
-            .direction();
-        Ok(self.rules.session(side, &mut self.random))
+        Ok(self.rules.transport(info.direction, &mut self.random))
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let peer = net.connection(conn).expect("it is connected");
-        let server = match peer.direction() {
-            Direction::Outbound => peer.addr(),
-            Direction::Inbound => peer.local_addr().expect("it is connected"),
+        let connection = net.connection(conn).expect("it is connected");
+        let info = connection.info();
+        let attempt = self.attempts.remove(&conn).expect("it had no outcome");
+        assert!(attempt.direction == info.direction && attempt.must_fail_with.is_none());
+        let local_addr = info.local_addr.expect("it is connected");
+        let server = match info.direction {
+            Direction::Outbound => info.addr,
+            Direction::Inbound => local_addr,
         };
-        assert_eq!(
-            self.dials.remove(&conn),
-            peer.direction() == Direction::Outbound
-        );
         let talk = Talk {
             kind: self.rules.kind(server),
             sent: 0,
             heard: 0,
+            messages: 0,
+            frame_bytes: 0,
             tracked: Vec::new(),
             is_finished: false,
+            must_end_with: None,
         };
         assert!(self.talks.insert(conn, talk).is_none());
         self.stumble();
@@ -414,7 +616,11 @@ impl Handler for Chatter {
         self.messages += 1;
         let talk = self.talks.get_mut(conn).expect("it is connected");
         assert!(!talk.is_finished, "nothing comes after the end");
+        assert!(!self.paused.contains(&conn), "{conn} is paused");
         talk.heard = talk.kind.check(talk.heard, message);
+        talk.messages += 1;
+        talk.frame_bytes += talk.kind.frame_len(message.len());
+        talk.check_received(net, conn);
         if self.active && self.random.chance(0.3) {
             self.act(net);
         }
@@ -435,7 +641,7 @@ impl Handler for Chatter {
         self.stumble();
     }
 
-    fn on_finished(&mut self, net: &mut Net, conn: ConnId) {
+    fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
         let talk = self.talks.get_mut(conn).expect("it is connected");
         assert!(!std::mem::replace(&mut talk.is_finished, true));
         self.stumble();
@@ -444,21 +650,34 @@ impl Handler for Chatter {
         }
     }
 
-    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: SocketAddr, _: ConnectError) {
-        assert!(
-            self.dials.remove(&conn),
-            "it was dialled and had no outcome"
-        );
+    fn on_connect_failed(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        info: &ConnInfo,
+        error: ConnectError,
+    ) {
+        let connection = net.connection(conn).expect("this is its last callback");
+        assert_eq!(connection.info(), *info);
+        let attempt = self.attempts.remove(&conn).expect("it had no outcome");
+        assert_eq!(attempt.direction, info.direction);
+        if let Some(expected) = attempt.must_fail_with {
+            assert_eq!(error, expected);
+        }
         self.forget(conn);
         if self.active && self.random.chance(0.1) {
-            self.dial(net);
+            self.connect(net);
         }
         self.stumble();
     }
 
-    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, _: DisconnectReason) {
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
         let talk = self.talks.remove(conn).expect("it was connected");
         assert!(talk.tracked.is_empty(), "every tracked send was answered");
+        talk.check_received(net, conn);
+        if let Some(expected) = talk.must_end_with {
+            assert_eq!(reason, expected);
+        }
         self.forget(conn);
         if self.active && self.random.chance(0.2) {
             self.act(net);

@@ -2,15 +2,19 @@
 
 use std::net::SocketAddr;
 
-use peerloop::session::Session;
+use peerloop::error::FramingError;
+use peerloop::framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 use peerloop::sim::Random;
-use peerloop::{ByteOrder, Decoded, Direction, Framer, Framing, FramingError, LengthPrefix};
+use peerloop::{Direction, Transport};
 
 use super::secured::Secured;
 use crate::sessions::{Manner, Xor};
 
 /// The length of messages where every one has the same.
 const FIXED: usize = 24;
+
+/// A message beside the numbered ones, of a length that every framing can carry.
+pub const ANNOUNCEMENT: &[u8; FIXED] = b"beside the numbered ones";
 
 /// A node's listeners: on the first port its own framing, on the second one of the listener's own.
 pub const PORTS: [u16; 2] = [7000, 7001];
@@ -36,16 +40,17 @@ impl Rules {
         }
     }
 
-    /// A session. A greeting may turn the other side away, or say nothing for as long as the handshake may take.
-    pub fn session(&self, side: Direction, random: &mut Random) -> Option<Box<dyn Session>> {
+    /// The transport of a connection. A greeting may turn the other side away, or say
+    /// nothing for as long as the handshake may take.
+    pub fn transport(&self, direction: Direction, random: &mut Random) -> Transport {
         let manner = match random.below(40) {
             0 => Manner::Rejects,
             1 => Manner::Silent,
             _ => Manner::Agrees,
         };
         match self.secured {
-            Secured::Xor => Some(Box::new(wordy(side, random))),
-            _ => self.secured.session(side, manner),
+            Secured::Xor => wordy(direction, random).into(),
+            _ => self.secured.transport(direction, manner),
         }
     }
 
@@ -101,7 +106,7 @@ impl Kind {
             Self::Raw => Framing::Raw,
             Self::Fixed => Framing::Fixed(FIXED),
             Self::Lines => Framing::Delimited(b'\n'),
-            Self::Custom => Framing::Custom(Box::new(Numbered::default())),
+            Self::Custom => Framing::custom(Numbered::default),
         }
     }
 
@@ -132,12 +137,35 @@ impl Kind {
             assert!(message == bytes(0, number, len), "bytes from {number}");
             return number + len;
         }
+        if message == ANNOUNCEMENT {
+            return number;
+        }
         let (head, filler) = message.split_at(8);
         let expected = format!("{number:08x}");
         assert_eq!(head, expected.as_bytes(), "messages come in order");
         let expected = bytes(number, 0, filler.len() as u64);
         assert!(filler == expected, "message {number}");
         number + 1
+    }
+
+    /// The length of the frame of a message of this length.
+    pub fn frame_len(self, len: usize) -> u64 {
+        let around = match self {
+            Self::Raw | Self::Fixed => 0,
+            Self::Lines => 1,
+            Self::Custom => 4,
+            Self::Length(prefix) => match prefix {
+                LengthPrefix::One => 1,
+                LengthPrefix::Two(_) => 2,
+                LengthPrefix::Three(_) => 3,
+                LengthPrefix::Four(_) => 4,
+                LengthPrefix::Eight(_) => 8,
+                // Seven bits to a byte.
+                LengthPrefix::Varint => len.max(1).ilog2() / 7 + 1,
+                _ => unreachable!("no world has it"),
+            },
+        };
+        len as u64 + u64::from(around)
     }
 
     /// How many places a message of this length takes.
@@ -201,9 +229,5 @@ impl Framer for Numbered {
         wire.push(b'!');
         self.next = self.next.wrapping_add(1);
         Ok(())
-    }
-
-    fn fresh(&self) -> Box<dyn Framer> {
-        Box::new(Self::default())
     }
 }

@@ -1,5 +1,6 @@
-//! Measures the heap of idle connections: a contestant and a number of connections in, bytes a connection out. Run by
-//! `peers`, since an allocator that counts has no place where time is measured.
+//! Measures the heap of idle connections. Its arguments are a contestant and a
+//! number of connections, its output is bytes per connection. `peers` runs it as
+//! another program, because an allocator that counts would change the times.
 
 use std::process::ExitCode;
 

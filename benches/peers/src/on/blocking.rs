@@ -1,4 +1,5 @@
-//! The limit: blocking sockets of the standard library, the same framing, blocks of 256 KiB, a thread for each side.
+//! The limit: blocking sockets of the standard library, the same framing, blocks
+//! of 256 KiB, a thread for each side.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -14,13 +15,13 @@ const BLOCK: usize = 256 * 1024;
 /// Both ends of one connection. A read that waits too long is an error.
 fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let dialled = TcpStream::connect(listener.local_addr()?)?;
+    let outbound = TcpStream::connect(listener.local_addr()?)?;
     let (accepted, _) = listener.accept()?;
-    for stream in [&dialled, &accepted] {
+    for stream in [&outbound, &accepted] {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
     }
-    Ok((dialled, accepted))
+    Ok((outbound, accepted))
 }
 
 /// Frames go out in blocks.
@@ -119,7 +120,7 @@ impl Drop for Stream {
 
 /// `amount` messages on one connection.
 pub fn stream(size: usize) -> io::Result<Box<dyn Job>> {
-    let (dialled, accepted) = pair()?;
+    let (outbound, accepted) = pair()?;
     let goal = Arc::new(Goal::new(Messages::of(size), 1));
     let seen = Arc::clone(&goal);
     let reader = thread::spawn(move || {
@@ -133,7 +134,7 @@ pub fn stream(size: usize) -> io::Result<Box<dyn Job>> {
         }
     });
     Ok(Box::new(Stream {
-        writer: FrameWriter::new(dialled),
+        writer: FrameWriter::new(outbound),
         goal,
         reader: Some(reader),
     }))
@@ -147,7 +148,7 @@ fn read_all(
     Ok(())
 }
 
-/// Answers every frame with itself; those that came together in one write.
+/// Answers every frame with itself, and all frames of one read in one write.
 struct Echo {
     reader: FrameReader,
     writer: FrameWriter,
@@ -208,7 +209,7 @@ impl Job for Trips {
 
 /// Round trips, with the echo in this thread or in another.
 pub fn trips(size: usize, outstanding: u64, threads: Threads) -> io::Result<Box<dyn Job>> {
-    let (dialled, accepted) = pair()?;
+    let (outbound, accepted) = pair()?;
     let mut echo = Echo::new(accepted)?;
     let answering = match threads {
         Threads::One => Answering::Here(Box::new(echo)),
@@ -220,8 +221,8 @@ pub fn trips(size: usize, outstanding: u64, threads: Threads) -> io::Result<Box<
     };
     Ok(Box::new(Trips {
         trips: messages::Trips::new(size, outstanding),
-        reader: FrameReader::new(dialled.try_clone()?),
-        writer: FrameWriter::new(dialled),
+        reader: FrameReader::new(outbound.try_clone()?),
+        writer: FrameWriter::new(outbound),
         answering,
     }))
 }
@@ -267,7 +268,8 @@ fn cross(from: &mut TcpStream, to: &mut TcpStream, baton: Baton) -> io::Result<B
     Baton::receive(&frame[4..]).ok_or_else(|| failed("no baton"))
 }
 
-/// `amount` traversals of a line of so many sockets, all in this thread: nothing but a write and a read a hop.
+/// `amount` traversals of a line of sockets, all in this thread: only a write and a
+/// read for each hop.
 pub fn line(nodes: usize) -> io::Result<Box<dyn Job>> {
     let hops = (1..nodes).map(|_| pair()).collect::<io::Result<_>>()?;
     Ok(Box::new(Line { hops }))
@@ -293,14 +295,15 @@ impl Job for Cycles {
 
 impl Drop for Cycles {
     fn drop(&mut self) {
-        // A connection with something to say ends the host.
+        // A connection that sends something ends the host.
         if let Ok(mut stream) = TcpStream::connect(self.addr) {
             let _ = stream.write_all(&[1]);
         }
     }
 }
 
-/// `amount` connections, one after the other, each closed by its dialler and ended by both sides.
+/// `amount` connections, one after the other, each closed by the end that connected
+/// and ended by both sides.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;

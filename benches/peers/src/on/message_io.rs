@@ -1,4 +1,5 @@
-//! message-io: `FramedTcp`, events in its own thread. TCP_NODELAY cannot be set: its sockets are its own.
+//! message-io: `FramedTcp`, events in its own thread. TCP_NODELAY cannot be set,
+//! because it does not give access to its sockets.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -71,7 +72,7 @@ pub fn echo() -> Running {
     Running::new(|handler| {
         move |event: NetEvent<'_>| {
             if let NetEvent::Message(from, message) = event {
-                // What is lost is missed by the one who asked.
+                // The other node notices a lost answer.
                 let _ = send(&handler, from, message);
             }
         }
@@ -190,7 +191,7 @@ fn lock(trips: &Mutex<messages::Trips>) -> MutexGuard<'_, messages::Trips> {
 
 fn ask(handler: &NodeHandler<()>, to: Endpoint, trips: &mut messages::Trips) {
     while let Some(question) = trips.ask() {
-        // What is lost is missed at the end.
+        // A lost message is noticed at the end.
         let _ = send(handler, to, question);
     }
 }
@@ -209,7 +210,7 @@ pub fn trips(size: usize, outstanding: u64) -> io::Result<Box<dyn Job>> {
                 trips.take(message);
                 ask(&handler, from, &mut trips);
                 if trips.over() {
-                    // Nobody waits any more when the job is over.
+                    // The send fails when the job is over.
                     let _ = tell.send(());
                 }
             }
@@ -241,7 +242,7 @@ impl Job for Line {
     }
 }
 
-/// A node that hands the baton on to the neighbour it did not come from, or back.
+/// A node that passes the baton on to the neighbour it did not come from, or back.
 fn runner(last: Sender<Baton>) -> Running {
     Running::new(|handler| {
         let mut neighbours: Vec<Endpoint> = Vec::new();
@@ -258,7 +259,7 @@ fn runner(last: Sender<Baton>) -> Running {
                     Some(other) => (*other, Some(baton)),
                     None => (from, baton.turn_back()),
                 };
-                // A baton that is lost is missed.
+                // A lost baton is noticed by the wait for it.
                 let _ = match next {
                     Some(next) => send(&handler, to, &next.encode()).is_ok(),
                     None => last.send(baton).is_ok(),
@@ -269,7 +270,7 @@ fn runner(last: Sender<Baton>) -> Running {
     })
 }
 
-/// `amount` traversals of a line of so many nodes, which have threads of their own.
+/// `amount` traversals of a line of nodes, each with its own threads.
 pub fn line(nodes: usize) -> io::Result<Box<dyn Job>> {
     let (sender, last) = channel();
     let runners: Vec<Running> = (0..nodes).map(|_| runner(sender.clone())).collect();
@@ -300,7 +301,7 @@ impl Job for Cycles {
             let addr = loopback(self.port);
             let (endpoint, _) = network.connect(Transport::FramedTcp, addr)?;
             if !matches!(self.connected.recv_timeout(PATIENCE), Ok(true)) {
-                return Err(failed("a dial failed"));
+                return Err(failed("cannot connect"));
             }
             network.remove(endpoint.resource_id());
             let ended = self.ended.recv_timeout(PATIENCE);
@@ -310,7 +311,8 @@ impl Job for Cycles {
     }
 }
 
-/// `amount` connections, one after the other, each removed by its dialler, and its end noticed by the other side.
+/// `amount` connections, one after the other, each removed by the end that
+/// connected, and its end noticed by the other side.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let (end, ended) = channel();
     let (connect, connected) = channel();

@@ -1,4 +1,5 @@
-//! The contestants, each set up as its own documentation advises. TCP_NODELAY is set wherever it can be.
+//! The contestants, each set up as its own documentation advises. TCP_NODELAY is
+//! set wherever it can be.
 
 pub mod blocking;
 pub mod message_io;
@@ -8,14 +9,15 @@ pub mod runtime;
 pub mod spinning;
 pub mod tokio;
 
-/// Who competes.
+/// The contestants.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub enum Contestant {
     Peerloop,
     Pea2pea,
     MessageIo,
     Tokio,
-    /// What no library can beat by much: blocking threads, or for spinning a bare poll.
+    /// The limit that no library can exceed by much: blocking threads, or for
+    /// spinning a bare poll.
     Limit,
 }
 

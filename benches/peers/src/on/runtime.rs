@@ -6,7 +6,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Threads;
 
-/// A runtime on this thread, or one with two workers: as many as the machine this is meant for has cores.
+/// A runtime on this thread, or one with two workers, as many as the cores of the
+/// machine that this is meant for.
 pub fn runtime(threads: Threads) -> io::Result<Runtime> {
     match threads {
         Threads::One => Builder::new_current_thread().enable_all().build(),

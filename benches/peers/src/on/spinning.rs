@@ -129,14 +129,14 @@ fn echo(mut spinner: Spinner, stop: &AtomicBool) -> io::Result<()> {
 /// Round trips between two threads that never sleep, one or a few at once.
 pub fn trips(size: usize, outstanding: u64) -> io::Result<Box<dyn Job>> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
-    let dialled = std::net::TcpStream::connect(listener.local_addr()?)?;
+    let outbound = std::net::TcpStream::connect(listener.local_addr()?)?;
     let (accepted, _) = listener.accept()?;
     let stop = Arc::new(AtomicBool::new(false));
     let (answering, stopped) = (Spinner::new(accepted)?, Arc::clone(&stop));
     let mut frame = vec![0; 4 + size];
     frame[..4].copy_from_slice(&(size as u32).to_be_bytes());
     Ok(Box::new(Trips {
-        spinner: Spinner::new(dialled)?,
+        spinner: Spinner::new(outbound)?,
         trips: messages::Trips::new(size, outstanding),
         frame,
         stop,

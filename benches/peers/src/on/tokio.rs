@@ -1,4 +1,5 @@
-//! tokio without a library on top: `Framed` with `LengthDelimitedCodec` on a `TcpStream`, a task for each end.
+//! tokio without a library on top: `Framed` with `LengthDelimitedCodec` on a
+//! `TcpStream`, a task for each end.
 
 use std::io;
 use std::net::SocketAddr;
@@ -25,11 +26,11 @@ fn framed(stream: TcpStream) -> io::Result<Wire> {
     Ok(Framed::new(stream, LengthDelimitedCodec::new()))
 }
 
-/// Both ends of one connection: who dialled, and who was dialled.
+/// Both ends of one connection, the outbound one first.
 async fn pair(listener: &TcpListener) -> io::Result<(Wire, Wire)> {
-    let dialled = TcpStream::connect(listener.local_addr()?).await?;
+    let outbound = TcpStream::connect(listener.local_addr()?).await?;
     let (accepted, _) = listener.accept().await?;
-    Ok((framed(dialled)?, framed(accepted)?))
+    Ok((framed(outbound)?, framed(accepted)?))
 }
 
 async fn listener() -> io::Result<TcpListener> {
@@ -47,7 +48,7 @@ async fn receive(mut wire: Wire, goal: Arc<Goal>) {
     }
 }
 
-/// Sends so many messages each time that it is told to.
+/// Sends this many messages on each request.
 async fn send(mut wire: Wire, goal: Arc<Goal>, mut amounts: UnboundedReceiver<u64>) {
     while let Some(amount) = amounts.recv().await {
         if let Err(error) = send_all(&mut wire, goal.messages(), amount).await {
@@ -63,7 +64,7 @@ async fn send_all(wire: &mut Wire, messages: &Messages, amount: u64) -> io::Resu
     flush(wire).await
 }
 
-/// Says which of the codec's messages the wire is flushed for.
+/// Decides for which messages the wire is flushed.
 async fn flush(wire: &mut Wire) -> io::Result<()> {
     SinkExt::<Bytes>::flush(wire).await
 }
@@ -153,7 +154,7 @@ pub fn broadcast(size: usize, peers: usize) -> io::Result<Box<dyn Job>> {
     }))
 }
 
-/// Answers every message with itself; those that came together in one write.
+/// Answers every message with itself, and all messages of one read in one write.
 async fn echo(mut wire: Wire) -> io::Result<()> {
     while let Some(message) = wire.next().await {
         wire.feed(message?.freeze()).await?;
@@ -215,7 +216,7 @@ pub fn trips(size: usize, outstanding: u64, threads: Threads) -> io::Result<Box<
     }))
 }
 
-/// Hands the baton on to the neighbour it did not come from, or back.
+/// Passes the baton on to the neighbour it did not come from, or back.
 async fn run_along(
     mut left: Option<Wire>,
     mut right: Option<Wire>,
@@ -246,7 +247,7 @@ async fn run_along(
     }
 }
 
-/// The next message of a wire; nothing, ever, where there is none.
+/// The next message of a wire. Without a wire it never completes.
 async fn next(wire: &mut Option<Wire>) -> Option<io::Result<bytes::BytesMut>> {
     match wire {
         Some(wire) => wire.next().await,
@@ -346,7 +347,8 @@ impl Job for Cycles {
     }
 }
 
-/// `amount` connections, one after the other, each closed by its dialler and ended by both sides.
+/// `amount` connections, one after the other, each closed by the end that connected
+/// and ended by both sides.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let runtime = runtime(Threads::Two)?;
     let (addr, host) = runtime.block_on(async {
@@ -368,7 +370,7 @@ pub fn cycles() -> io::Result<Box<dyn Job>> {
     }))
 }
 
-/// Answers whoever dials, a task for each; where it listens.
+/// Answers every inbound connection with a task. Returns the address.
 pub async fn serve_echo() -> io::Result<SocketAddr> {
     let listener = listener().await?;
     let addr = listener.local_addr()?;

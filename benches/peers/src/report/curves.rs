@@ -15,10 +15,11 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const SIZE: (u32, u32) = (1000, 720);
 
-/// What is above the panels: a title, and when and where.
+/// The heading above the panels: a title, time and place.
 const HEAD: u32 = 60;
 
-/// One of the small charts. The height is a linear scale that begins at zero, the width a logarithmic one.
+/// One of the small charts. The height is a linear scale that begins at zero, the
+/// width a logarithmic one.
 struct Panel {
     title: &'static str,
     along: &'static str,
@@ -30,7 +31,8 @@ struct Curve {
     points: Vec<(f64, f64)>,
 }
 
-/// Draws how the figures grow with the number of connections, timers and shards; a panel for each that was measured.
+/// Draws how the figures grow with the number of connections, timers and shards, in
+/// a panel for each that was measured.
 ///
 /// # Errors
 ///
@@ -108,7 +110,8 @@ fn timers(measured: &[Measured]) -> Panel {
     }
 }
 
-/// Cases named "WHAT, a plain node", "WHAT, 1 shard", "WHAT, 2 shards" and so on: a curve for each WHAT.
+/// Cases named "WORK, a plain node", "WORK, 1 shard", "WORK, 2 shards" and so on: a
+/// curve for each WORK.
 fn shards(measured: &[Measured]) -> Panel {
     let cases = || measured.iter().filter(|case| case.work == "shards");
     let plain = cases().filter_map(|case| {

@@ -47,7 +47,7 @@ pub fn json(occasion: &Occasion, measured: &[Measured], outcomes: &[Outcome]) ->
     )
 }
 
-/// What failed has no number.
+/// A failed round has no number.
 fn number(value: Option<f64>) -> String {
     match value.filter(|value| value.is_finite()) {
         Some(value) => format!("{value:.3}"),

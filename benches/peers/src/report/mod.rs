@@ -1,4 +1,4 @@
-//! What becomes of the figures.
+//! The output of the figures.
 
 pub mod curves;
 pub mod json;

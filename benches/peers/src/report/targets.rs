@@ -1,14 +1,14 @@
-//! What was aimed at, and what was reached.
+//! The targets, and whether they were met.
 
 use crate::job::Metric;
 use crate::measure::{Measured, median, ratio};
 use crate::on::Contestant;
 use crate::report::table::{Style, render, value};
 
-/// A figure of somebody: the name of the case, who, and what.
+/// A figure: the name of the case, the contestant, and the metric.
 type Source = (&'static str, Contestant, Metric);
 
-/// What is compared with the bound.
+/// The quantity that is compared with the bound.
 enum Quantity {
     /// The other's time over ours: how many times faster we are. At least the bound.
     TimesFaster(Source, Source),
@@ -25,7 +25,7 @@ struct Target {
     bound: f64,
 }
 
-/// One target and what became of it.
+/// One target and its outcome.
 pub struct Outcome {
     pub work: &'static str,
     pub against: &'static str,

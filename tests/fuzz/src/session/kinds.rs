@@ -2,8 +2,9 @@
 
 use std::io::IoSlice;
 
+use peerloop::Direction;
+use peerloop::error::SessionError;
 use peerloop::session::{Output, Sequence, Session, Stage};
-use peerloop::{Direction, SessionError};
 
 use crate::input::Input;
 use crate::{noise, tls};
@@ -50,7 +51,7 @@ impl Session for Greeting {
         Ok(())
     }
 
-    fn receive(&mut self, bytes: &[u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+    fn receive(&mut self, bytes: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
         match bytes.first_chunk() {
             None => Ok(0),
             Some(&MAGIC) => {
@@ -66,7 +67,7 @@ impl Session for Greeting {
     }
 }
 
-/// A magic number, and then chunks: a byte of length, and so many bytes upside down. One without any is the goodbye.
+/// A magic number, and then chunks: a byte of length, and so many bytes upside down. One without any is the close notification.
 pub(super) struct Chunks(Stage);
 
 impl Chunks {
@@ -81,27 +82,35 @@ impl Session for Chunks {
         Ok(())
     }
 
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
-        let mut rest = bytes;
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        output: &mut Output<'_>,
+    ) -> Result<usize, SessionError> {
+        let mut taken = 0;
         if self.0 == Stage::Handshaking {
-            match rest.split_first_chunk() {
+            match bytes.first_chunk() {
                 None => return Ok(0),
-                Some((&MAGIC, after)) => rest = after,
+                Some(&MAGIC) => taken = MAGIC.len(),
                 Some(_) => return Err(SessionError::Malformed("no magic number")),
             }
             self.0 = Stage::Established;
         }
-        while let (Stage::Established, Some((len, after))) = (self.0, rest.split_first()) {
-            let Some((chunk, after)) = after.split_at_checked(usize::from(*len)) else {
+        while let (Stage::Established, Some((len, after))) =
+            (self.0, bytes[taken..].split_first_mut())
+        {
+            let Some(chunk) = after.get_mut(..usize::from(*len)) else {
                 break;
             };
             if chunk.is_empty() {
                 self.0 = Stage::Finished;
             }
-            output.plaintext.extend(chunk.iter().map(|byte| !byte));
-            rest = after;
+            // In place, as a cipher may.
+            chunk.iter_mut().for_each(|byte| *byte = !*byte);
+            output.plaintext.extend_from_slice(chunk);
+            taken += 1 + chunk.len();
         }
-        Ok(bytes.len() - rest.len())
+        Ok(taken)
     }
 
     fn stage(&self) -> Stage {
@@ -116,7 +125,7 @@ impl Session for Chunks {
         Ok(())
     }
 
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
         wire.push(0);
     }
 

@@ -13,8 +13,9 @@ mod wire;
 
 use std::time::Duration;
 
+use peerloop::config::{ConnectionConfig, OnPanic, Timeouts, TurnBudget};
 use peerloop::sim::{Faults, NodeId, Wire, World};
-use peerloop::{Config, ConnId, Direction, HalfOpen, Net, Panics, Timeouts};
+use peerloop::{Config, ConnId, Direction, Net};
 
 use self::kinds::Kind;
 use self::node::Node;
@@ -25,7 +26,7 @@ use crate::input::Input;
 /// Longer than any input may take.
 const HANDSHAKE: Duration = Duration::from_secs(300);
 
-/// Seconds to connect in. A dial that is lost is tried again after one, two, four.
+/// Seconds to connect in. A connect that is lost is tried again after one, two, four.
 const TRIES: usize = 40;
 
 /// Silences of 200 ms after which nobody has anything to say.
@@ -64,7 +65,7 @@ pub fn session(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = Kind::chosen(&mut input);
     let side = [Direction::Outbound, Direction::Inbound][input.below(2)];
-    let half_open = [HalfOpen::Refused, HalfOpen::Allowed][input.below(2)];
+    let half_open = input.below(2) == 1;
     let is_agreed = input.below(3) > 0;
     let Some(mut case) = connect(kind, side, half_open, &mut input) else {
         return;
@@ -79,31 +80,32 @@ pub fn session(data: &[u8]) {
         case.listen(Duration::from_millis(5));
     }
     case.finish();
-    verdict::check(side, half_open, &case);
+    verdict::check(half_open, &case);
 }
 
-fn connect(
-    kind: Kind,
-    side: Direction,
-    half_open: HalfOpen,
-    input: &mut Input<'_>,
-) -> Option<Case> {
+fn connect(kind: Kind, side: Direction, half_open: bool, input: &mut Input<'_>) -> Option<Case> {
     let mut world = World::new(u64::from(input.byte()));
     world.faults([Faults::calm(), Faults::hostile().lossless()][input.below(2)].clone());
     let config = Config {
-        max_frame: 4096,
-        read_buffer: 4096,
-        read_budget: 1 + 16 * input.below(256),
-        write_budget: 1 + 16 * input.below(256),
-        half_open,
-        // What a session asserts, and what is asserted of it, is to fail.
-        panics: Panics::Unwind,
-        timeouts: Timeouts {
-            handshake: Some(HANDSHAKE),
-            idle: None,
-            partial_message: None,
-            ..Timeouts::default()
+        connection: ConnectionConfig {
+            max_message_len: 4096,
+            allow_half_open: half_open,
+            timeouts: Timeouts {
+                handshake: Some(HANDSHAKE),
+                idle: None,
+                partial_message: None,
+                ..Timeouts::default()
+            },
+            ..Default::default()
         },
+        read_buffer_bytes: 4096,
+        budget: TurnBudget {
+            read_bytes: 1 + 16 * input.below(256),
+            write_bytes: 1 + 16 * input.below(256),
+            ..Default::default()
+        },
+        // What a session asserts, and what is asserted of it, is to fail.
+        on_panic: OnPanic::Unwind,
         ..Config::default()
     };
     let node = world.node(config, Node::new(kind));
@@ -231,11 +233,11 @@ impl Case {
         }
     }
 
-    /// The peer, too, is spared once it has said goodbye, and says none once it has misheard.
+    /// The peer, too, is spared once it has sent its close notification, and says none once it has misheard.
     fn mishear(&mut self, input: &mut Input<'_>) {
         let mut heard = Vec::new();
         let _ = self.world.read_wire(self.wire, &mut heard);
-        if !heard.is_empty() && !self.peer.has_said_goodbye() {
+        if !heard.is_empty() && !self.peer.has_sent_close_notify() {
             let at = input.byte() as usize % heard.len();
             heard[at] ^= 1 << input.below(8);
             self.done.misheard = true;
@@ -245,7 +247,7 @@ impl Case {
 
     fn peer_ends(&mut self, input: &mut Input<'_>) {
         match input.below(4) {
-            0 | 1 => self.peer_says_goodbye(),
+            0 | 1 => self.peer_sends_close_notify(),
             2 => self.end_wire(),
             _ => {
                 self.world.reset_wire(self.wire);
@@ -254,14 +256,14 @@ impl Case {
         }
     }
 
-    fn peer_says_goodbye(&mut self) {
+    fn peer_sends_close_notify(&mut self) {
         if !self.done.misheard {
-            self.peer.say_goodbye();
+            self.peer.send_close_notify();
         }
     }
 
     fn end_wire(&mut self) {
-        if !self.done.rst && self.world.finish_wire(self.wire).is_ok() {
+        if !self.done.rst && self.world.shutdown_wire(self.wire).is_ok() {
             self.done.fin = true;
         }
     }
@@ -275,17 +277,17 @@ impl Case {
                 net.close(conn);
                 done.closed = true;
             } else if may_finish {
-                net.shutdown_write(conn);
+                net.close_write(conn);
                 done.finished = true;
             }
         });
         self.done = done;
     }
 
-    /// Everything that was said arrives, then a goodbye and the end of the stream; and then the node goes.
+    /// Everything that was said arrives, then a close notification and the end of the stream; and then the node goes.
     fn finish(&mut self) {
         self.talk_freely();
-        self.peer_says_goodbye();
+        self.peer_sends_close_notify();
         self.way.say(&self.peer.said());
         self.talk_freely();
         self.end_wire();

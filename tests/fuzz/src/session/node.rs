@@ -1,10 +1,8 @@
 //! The node whose session is tried: it writes down what it hears.
 
-use std::io;
-use std::net::SocketAddr;
+use std::error::Error;
 
-use peerloop::session::Session;
-use peerloop::{ConnId, ConnectError, DisconnectReason, Handler, Net};
+use peerloop::{ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Transport};
 
 use super::kinds::Kind;
 use super::watched::Watched;
@@ -52,12 +50,13 @@ impl Handler for Node {
         net.listen("0.0.0.0:7000").expect("the port is free");
     }
 
-    fn session(&mut self, net: &mut Net, conn: ConnId) -> io::Result<Option<Box<dyn Session>>> {
-        let side = net
-            .connection(conn)
-            .expect("it is asked for it")
-            .direction();
-        Ok(Some(Box::new(Watched::new(self.kind.session(side)))))
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(Watched::new(self.kind.session(info.direction)).into())
     }
 
     fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
@@ -69,11 +68,11 @@ impl Handler for Node {
         self.messages.push(message.to_vec());
     }
 
-    fn on_finished(&mut self, net: &mut Net, conn: ConnId) {
+    fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
         net.close(conn);
     }
 
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: &ConnInfo, error: ConnectError) {
         self.failed.push(error);
     }
 

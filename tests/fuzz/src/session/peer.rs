@@ -12,7 +12,7 @@ pub(super) struct Peer {
     wire: Vec<u8>,
     sent: Vec<Vec<u8>>,
     has_failed: bool,
-    goodbye: Option<Vec<u8>>,
+    close_notify: Option<Vec<u8>>,
 }
 
 impl Peer {
@@ -26,7 +26,7 @@ impl Peer {
             wire,
             sent: Vec::new(),
             has_failed: false,
-            goodbye: None,
+            close_notify: None,
         }
     }
 
@@ -35,11 +35,8 @@ impl Peer {
         if bytes.is_empty() || self.has_failed || self.session.stage() == Stage::Finished {
             return;
         }
-        let mut output = Output {
-            plaintext: &mut self.plaintext,
-            wire: &mut self.wire,
-        };
-        match self.session.receive(&self.rest, &mut output) {
+        let mut output = Output::new(&mut self.plaintext, &mut self.wire);
+        match self.session.receive(&mut self.rest, &mut output) {
             Ok(taken) => drop(self.rest.drain(..taken)),
             Err(_) => self.has_failed = true,
         }
@@ -48,7 +45,7 @@ impl Peer {
     /// Can say something.
     pub(super) fn is_established(&self) -> bool {
         let is_established = matches!(self.session.stage(), Stage::Established | Stage::Finished);
-        is_established && !self.has_failed && self.goodbye.is_none()
+        is_established && !self.has_failed && self.close_notify.is_none()
     }
 
     /// Says the next message, of this length and the four bytes of its number, if it can.
@@ -67,21 +64,21 @@ impl Peer {
         true
     }
 
-    pub(super) fn say_goodbye(&mut self) {
+    pub(super) fn send_close_notify(&mut self) {
         if self.is_established() {
             let before = self.wire.len();
-            self.session.goodbye(&mut self.wire);
-            self.goodbye = Some(self.wire[before..].to_vec());
+            self.session.close_notify(&mut self.wire);
+            self.close_notify = Some(self.wire[before..].to_vec());
         }
     }
 
-    pub(super) fn has_said_goodbye(&self) -> bool {
-        self.goodbye.is_some()
+    pub(super) fn has_sent_close_notify(&self) -> bool {
+        self.close_notify.is_some()
     }
 
-    /// The bytes of its goodbye.
-    pub(super) fn goodbye(&self) -> Option<&[u8]> {
-        self.goodbye.as_deref()
+    /// The bytes of its close notification.
+    pub(super) fn close_notify(&self) -> Option<&[u8]> {
+        self.close_notify.as_deref()
     }
 
     /// What it has said since the last time.
@@ -94,8 +91,8 @@ impl Peer {
         &self.sent
     }
 
-    /// The node has said goodbye.
-    pub(super) fn has_heard_goodbye(&self) -> bool {
+    /// The node has sent its close notification.
+    pub(super) fn has_received_close_notify(&self) -> bool {
         self.session.stage() == Stage::Finished
     }
 

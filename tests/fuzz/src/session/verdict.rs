@@ -2,8 +2,9 @@
 
 use std::io::ErrorKind;
 
+use peerloop::error::SessionError;
 use peerloop::session::{Output, Session};
-use peerloop::{ConnectError, Direction, DisconnectReason, HalfOpen, SessionError};
+use peerloop::{ConnectError, DisconnectReason};
 
 use super::kinds::{Chunks, Kind, MAGIC};
 use super::node::Node;
@@ -19,12 +20,12 @@ struct Verdict<'a> {
     is_whole: bool,
     sent: &'a [Vec<u8>],
     heard: &'a [Vec<u8>],
-    has_goodbye: bool,
-    /// The sealed part of the goodbye has left as it was said.
-    goodbye_passed: bool,
+    has_close_notify: bool,
+    /// The sealed part of the close notification has left as it was said.
+    close_notify_passed: bool,
 }
 
-pub(super) fn check(side: Direction, half_open: HalfOpen, case: &Case) {
+pub(super) fn check(half_open: bool, case: &Case) {
     let kind = case.kind;
     let node = case.node;
     let handshakes_failed = case.world.net(node).metrics().handshakes_failed as usize;
@@ -36,31 +37,28 @@ pub(super) fn check(side: Direction, half_open: HalfOpen, case: &Case) {
         is_whole: case.way.has_passed_all(),
         sent: case.peer.sent(),
         heard: &it.messages,
-        has_goodbye: case.peer.has_said_goodbye(),
-        goodbye_passed: case.peer.goodbye().is_some_and(|it| {
+        has_close_notify: case.peer.has_sent_close_notify(),
+        close_notify_passed: case.peer.close_notify().is_some_and(|it| {
             // The tag. Versions in the headers of TLS 1.3 mean nothing (RFC 8446, section 5.1), and are read by nobody.
             let tag = &it[it.len().saturating_sub(16)..];
             let mut passed = case.way.passed().windows(tag.len());
             passed.any(|window| window == tag)
         }),
     };
-    check_one_end(side, it, handshakes_failed);
+    check_one_end(it, handshakes_failed);
     match it.ended.first() {
         Some(reason) => verdict.check_end(*reason, half_open),
-        None => verdict.check_failure(it.failed.first().copied()),
+        None => verdict.check_failure(it.failed[0]),
     }
     verdict.check_messages(case.way.passed());
     check_unharmed(case, it);
     check_peer(case, it, verdict.is_undisturbed());
 }
 
-fn check_one_end(side: Direction, it: &Node, handshakes_failed: usize) {
+fn check_one_end(it: &Node, handshakes_failed: usize) {
     assert_eq!(it.ended.len(), it.connected, "{:?}", it.ended);
     assert_eq!(it.connected + handshakes_failed, 1, "{:?}", it.failed);
-    match side {
-        Direction::Outbound => assert_eq!(it.failed.len(), handshakes_failed),
-        Direction::Inbound => assert!(it.failed.is_empty()),
-    }
+    assert_eq!(it.failed.len(), handshakes_failed);
     assert!(it.connected == 1 || it.messages.is_empty());
 }
 
@@ -91,14 +89,14 @@ fn check_peer(case: &Case, it: &Node, is_undisturbed: bool) {
     }
     if is_undisturbed && !misheard {
         assert_eq!(it.said, case.peer.plaintext(), "everything arrives");
-        assert!(case.peer.has_heard_goodbye());
+        assert!(case.peer.has_received_close_notify());
     }
 }
 
 impl Verdict<'_> {
     /// Nothing that was done keeps it from hearing everything.
     fn is_undisturbed(&self) -> bool {
-        self.is_whole && self.has_goodbye && !self.done.closed && !self.done.rst
+        self.is_whole && self.has_close_notify && !self.done.closed && !self.done.rst
     }
 
     fn check_messages(&self, passed: &[u8]) {
@@ -118,7 +116,7 @@ impl Verdict<'_> {
         }
     }
 
-    fn check_end(&self, reason: DisconnectReason, half_open: HalfOpen) {
+    fn check_end(&self, reason: DisconnectReason, half_open: bool) {
         use DisconnectReason as D;
         use SessionError as S;
         let Done {
@@ -127,16 +125,15 @@ impl Verdict<'_> {
             rst,
             ..
         } = self.done;
-        let answered = half_open == HalfOpen::Allowed;
         let is_expected = match reason {
             D::Local if closed => true,
-            D::Local if !answered => false,
-            // Only with a goodbye, and only where everything was heard that was said before it.
+            D::Local if !half_open => false,
+            // Only with a close notification, and only where everything was heard that was said before it.
             D::Local | D::PeerClosed => {
-                self.kind == Kind::Chunks || (self.goodbye_passed && self.heard == self.sent)
+                self.kind == Kind::Chunks || (self.close_notify_passed && self.heard == self.sent)
             }
             D::Reset => rst,
-            D::Session(S::Truncated) => !(self.is_whole && self.has_goodbye),
+            D::Session(S::Truncated) => !(self.is_whole && self.has_close_notify),
             D::Session(S::Malformed(_) | S::Refused(_) | S::RefusedByPeer(_)) => {
                 !self.is_genuine || misheard
             }
@@ -148,8 +145,8 @@ impl Verdict<'_> {
         assert!(is_expected, "{reason:?}, {}", self.describe());
     }
 
-    /// The end of a handshake; of an accepted connection the reason is not told.
-    fn check_failure(&self, error: Option<ConnectError>) {
+    /// The end of a handshake.
+    fn check_failure(&self, error: ConnectError) {
         use ConnectError as C;
         use SessionError as S;
         assert!(
@@ -158,13 +155,15 @@ impl Verdict<'_> {
             self.describe()
         );
         let is_expected = match error {
-            None => true,
-            Some(C::Io(ErrorKind::UnexpectedEof)) => true,
-            Some(C::Io(ErrorKind::ConnectionReset)) => self.done.rst,
-            Some(C::Session(S::Malformed(_) | S::Refused(_) | S::RefusedByPeer(_))) => {
+            C::Io(error) => match error.kind {
+                ErrorKind::UnexpectedEof => true,
+                ErrorKind::ConnectionReset => self.done.rst,
+                _ => false,
+            },
+            C::Session(S::Malformed(_) | S::Refused(_) | S::RefusedByPeer(_)) => {
                 !self.is_genuine || self.done.misheard
             }
-            Some(_) => false,
+            _ => false,
         };
         assert!(is_expected, "{error:?}, {}", self.describe());
     }
@@ -175,12 +174,12 @@ impl Verdict<'_> {
             done,
             is_genuine,
             is_whole,
-            has_goodbye,
+            has_close_notify,
             ..
         } = self;
         let (heard, sent) = (self.heard.len(), self.sent.len());
         format!(
-            "{kind:?}, {done:?}, genuine {is_genuine}, whole {is_whole}, goodbye {has_goodbye}, {heard} of {sent} messages"
+            "{kind:?}, {done:?}, genuine {is_genuine}, whole {is_whole}, close_notify {has_close_notify}, {heard} of {sent} messages"
         )
     }
 }
@@ -189,10 +188,7 @@ impl Verdict<'_> {
 fn understood(passed: &[u8]) -> Vec<u8> {
     let mut session = Chunks::new();
     let (mut plaintext, mut wire) = (Vec::new(), Vec::new());
-    let mut output = Output {
-        plaintext: &mut plaintext,
-        wire: &mut wire,
-    };
-    let _ = session.receive(passed, &mut output);
+    let mut output = Output::new(&mut plaintext, &mut wire);
+    let _ = session.receive(&mut passed.to_vec(), &mut output);
     plaintext
 }

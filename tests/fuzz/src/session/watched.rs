@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use peerloop::SessionError;
+use peerloop::error::SessionError;
 use peerloop::session::{Identity, Output, Session, Stage};
 
 /// What a session may answer to one call, in bytes: no handshake message or alert of these tests is longer.
@@ -18,7 +18,7 @@ pub(super) struct Watched {
     opened: usize,
     has_started: bool,
     has_failed: bool,
-    has_said_goodbye: bool,
+    has_sent_close_notify: bool,
 }
 
 impl Watched {
@@ -29,7 +29,7 @@ impl Watched {
             opened: 0,
             has_started: false,
             has_failed: false,
-            has_said_goodbye: false,
+            has_sent_close_notify: false,
         }
     }
 
@@ -55,12 +55,18 @@ impl Session for Watched {
         self.call(|session| session.start(wire))
     }
 
-    fn receive(&mut self, bytes: &[u8], output: &mut Output<'_>) -> Result<usize, SessionError> {
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        output: &mut Output<'_>,
+    ) -> Result<usize, SessionError> {
         assert!(self.has_started && self.stage() != Stage::Finished);
         let before = (output.plaintext.len(), output.wire.len());
+        let arrived = bytes.to_vec();
         let result = self.call(|session| session.receive(bytes, output));
         let taken = *result.as_ref().unwrap_or(&bytes.len());
         assert!(bytes.len() - taken <= UNTAKEN_MAX);
+        assert!(bytes[taken..] == arrived[taken..], "untaken is unchanged");
         self.taken += taken;
         self.opened += output.plaintext.len() - before.0;
         assert!(self.opened <= self.taken, "there is no more than was sent");
@@ -73,13 +79,13 @@ impl Session for Watched {
     }
 
     fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
-        assert!(!self.has_said_goodbye && self.stage() != Stage::Handshaking);
+        assert!(!self.has_sent_close_notify && self.stage() != Stage::Handshaking);
         self.call(|session| session.seal(plaintext, wire))
     }
 
-    fn goodbye(&mut self, wire: &mut Vec<u8>) {
-        assert!(!self.has_failed && !std::mem::replace(&mut self.has_said_goodbye, true));
-        self.session.goodbye(wire);
+    fn close_notify(&mut self, wire: &mut Vec<u8>) {
+        assert!(!self.has_failed && !std::mem::replace(&mut self.has_sent_close_notify, true));
+        self.session.close_notify(wire);
     }
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {

@@ -1,4 +1,5 @@
-//! One message to many: a call for each, since its `broadcast` is deprecated in favour of that.
+//! One message to many: a call for each, because its `broadcast` is deprecated in
+//! favour of that.
 
 use std::io;
 use std::net::SocketAddr;
@@ -63,8 +64,9 @@ impl Job for Speech {
     }
 }
 
-/// `amount` messages to each of so many other nodes, on a runtime with two threads. A node names its connections by
-/// the other's address, so each receiver is a node of its own.
+/// `amount` messages to each of so many other nodes, on a runtime with two threads.
+/// A node names its connections by the other's address, so each receiver is
+/// another node.
 pub fn broadcast(size: usize, peers: usize) -> io::Result<Box<dyn Job>> {
     let runtime = runtime(Threads::Two)?;
     let goal = Arc::new(Goal::new(Messages::of(size), peers));

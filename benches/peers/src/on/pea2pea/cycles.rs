@@ -28,14 +28,14 @@ impl Job for Cycles {
                     return Err(failed("the connection was gone already"));
                 }
             }
-            // Its own end is the host's to notice: by then all is over.
+            // The host notices this end. By then all is over.
             self.host.wait_for(0).await
         })?;
         Ok(Vec::new())
     }
 }
 
-/// `amount` connections, one after the other, each ended by its dialler.
+/// `amount` connections, one after the other, each ended by the end that connected.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let runtime = runtime(Threads::Two)?;
     let (cycler, host, addr) = runtime.block_on(async {

@@ -16,7 +16,7 @@ use crate::messages::Baton;
 use crate::on::runtime::runtime;
 use crate::on::{Threads, loopback};
 
-/// Hands the baton on to the neighbour it did not come from, or back.
+/// Passes the baton on to the neighbour it did not come from, or back.
 struct Runner {
     neighbours: Mutex<Vec<SocketAddr>>,
     last: UnboundedSender<Baton>,
@@ -34,7 +34,7 @@ impl React for Runner {
             Some(other) => (*other, Some(baton)),
             None => (from, baton.turn_back()),
         };
-        // A baton that is lost is missed.
+        // A lost baton is noticed by the wait for it.
         let _ = match next {
             Some(next) => pea.unicast_fast(to, message_of(next)).is_ok(),
             None => self.last.send(baton).is_ok(),

@@ -1,5 +1,5 @@
-//! pea2pea: TCP_NODELAY in the handshake, as its documentation advises; its default queues and buffers; the stock
-//! length-delimited codec.
+//! pea2pea: TCP_NODELAY in the handshake, as its documentation advises; its
+//! default queues and buffers; the stock length-delimited codec.
 
 pub mod broadcast;
 pub mod cycles;
@@ -21,7 +21,7 @@ use tokio_util::codec::LengthDelimitedCodec;
 
 use crate::job::{PATIENCE, failed, in_time};
 
-/// What a node does with a message.
+/// The reaction of a node to a message.
 pub trait React: Send + Sync + 'static {
     fn react(&self, pea: &Pea<Self>, from: SocketAddr, message: BytesMut)
     where
@@ -92,7 +92,7 @@ impl<R: React> Pea<R> {
     }
 }
 
-/// Waits for a future, but not for ever.
+/// Waits for a future, within a bound.
 pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> io::Result<T> {
     tokio::time::timeout(PATIENCE, future)
         .await
@@ -155,7 +155,7 @@ pub struct Echo;
 
 impl React for Echo {
     fn react(&self, pea: &Pea<Self>, from: SocketAddr, message: BytesMut) {
-        // What is lost is missed by the one who asked.
+        // The other node notices a lost answer.
         let _ = pea.unicast_fast(from, message.freeze());
     }
 }

@@ -15,7 +15,8 @@ use crate::on::runtime::runtime;
 use crate::on::{Threads, loopback};
 use pea2pea::Pea2Pea;
 
-/// Checks and counts what comes on all its connections, which are told apart by the port that dialled.
+/// Checks and counts what arrives on all its connections, which are distinguished
+/// by the port of the other end.
 pub struct Sink {
     goal: Arc<Goal>,
     had: Vec<AtomicU64>,

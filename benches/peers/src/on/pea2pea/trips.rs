@@ -30,7 +30,7 @@ impl Pinger {
     fn ask(&self, pea: &Pea<Self>, to: SocketAddr) {
         let mut trips = self.trips();
         while let Some(question) = trips.ask() {
-            // What is lost is missed at the end.
+            // A lost message is noticed at the end.
             let _ = pea.unicast_fast(to, question.clone());
         }
         if trips.over() {

@@ -11,7 +11,7 @@ use super::{Running, config};
 use crate::job::{Job, Metric, Value, failed};
 use crate::messages::{Goal, Messages};
 
-/// How a message gets to everybody.
+/// How a message gets to all connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     /// One call for all.
@@ -27,7 +27,8 @@ struct Speaker {
 }
 
 impl Speaker {
-    /// Queues so many messages for everybody, and says how long that took.
+    /// Queues this many messages for all connections, and returns how long that
+    /// took.
     fn speak(&self, net: &mut Net, amount: u64) -> Result<Duration, String> {
         let begun = Instant::now();
         for number in 0..amount {
@@ -35,7 +36,7 @@ impl Speaker {
             match self.way {
                 Way::Broadcast => {
                     let outcome = net.broadcast(self.conns.iter().copied(), &message[..]);
-                    if outcome.sent != self.conns.len() {
+                    if outcome.queued != self.conns.len() {
                         return Err(format!("a broadcast: {outcome:?}"));
                     }
                 }

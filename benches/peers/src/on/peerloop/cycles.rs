@@ -1,5 +1,6 @@
 //! Connecting and disconnecting.
 
+use peerloop::ConnInfo;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -9,7 +10,8 @@ use peerloop::{ConnId, ConnectError, DisconnectReason, Handler, Net, Node};
 use super::{Running, config};
 use crate::job::{Job, PATIENCE, Value, failed, in_time};
 
-/// Closes every connection as soon as there is one, and dials again when it is gone.
+/// Closes every connection when it is established, and connects again when it has
+/// ended.
 struct Cycler {
     addr: SocketAddr,
     left: u64,
@@ -17,9 +19,9 @@ struct Cycler {
 }
 
 impl Cycler {
-    fn dial(&mut self, net: &mut Net) {
+    fn connect(&mut self, net: &mut Net) {
         if let Err(error) = net.connect(self.addr) {
-            self.failure = Some(format!("a dial: {error}"));
+            self.failure = Some(format!("connecting: {error}"));
         }
     }
 }
@@ -31,8 +33,8 @@ impl Handler for Cycler {
 
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: SocketAddr, error: ConnectError) {
-        self.failure = Some(format!("a dial: {error}"));
+    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: &ConnInfo, error: ConnectError) {
+        self.failure = Some(format!("connecting: {error}"));
     }
 
     fn on_disconnect(&mut self, net: &mut Net, _: ConnId, reason: DisconnectReason) {
@@ -41,12 +43,12 @@ impl Handler for Cycler {
         }
         self.left -= 1;
         if self.left > 0 {
-            self.dial(net);
+            self.connect(net);
         }
     }
 }
 
-/// Is dialled.
+/// The node that is connected to.
 struct Host;
 
 impl Handler for Host {
@@ -76,7 +78,7 @@ impl Job for Cycles {
         let accepted = self.host.handle.ask(|_, net| net.metrics().accepted)?;
         if accepted != self.accepted {
             return Err(failed(format!(
-                "{accepted} accepted, {} dialled",
+                "{accepted} inbound, {} outbound",
                 self.accepted
             )));
         }
@@ -84,7 +86,8 @@ impl Job for Cycles {
     }
 }
 
-/// `amount` connections, one after the other, each closed by its dialler and ended by both sides.
+/// `amount` connections, one after the other, each closed by the end that connected
+/// and ended by both sides.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let host = Running::new(config(), Host)?;
     let cycler = Cycler {

@@ -1,4 +1,5 @@
-//! peerloop: nodes in threads of their own, several in one `Group`, or one in several `Shards`.
+//! peerloop: a node in each thread, several in one `Group`, or one in several
+//! `Shards`.
 
 pub mod broadcast;
 pub mod cycles;
@@ -9,30 +10,36 @@ pub mod start;
 pub mod stream;
 pub mod trips;
 
+use peerloop::config::Limits;
 use std::io;
 use std::net::SocketAddr;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use peerloop::{Config, Handle, Handler, Node, Permission};
+use peerloop::{Config, Handle, Handler, Node};
 
 use crate::job::in_time;
 
-/// The defaults, but for what a benchmark on one machine needs: many connections from one address to another.
+/// The defaults, except for what a benchmark on one machine needs: many connections
+/// from one address to another.
 pub fn config() -> Config {
     Config {
-        max_connections_per_ip: 10_000,
-        max_connecting_outbound: 10_000,
-        duplicates: Permission::Allowed,
+        limits: Limits {
+            max_connections_per_address: 10_000,
+            max_outbound_connecting: 10_000,
+            ..Default::default()
+        },
+        allow_duplicates: true,
         ..Config::default()
     }
 }
 
-/// So many may dial before they are known to be accepted: the backlog of every contestant holds them. Of connections
-/// that do not fit it a silent server side may never hear (SYN cookies).
+/// This many clients may connect before they are known to be accepted, because the
+/// backlog of every contestant holds them. A server may never notice silent
+/// connections beyond it (SYN cookies).
 pub const BACKLOG: usize = 500;
 
-/// A node that runs in a thread of its own until it is dropped.
+/// A node that runs in another thread until it is dropped.
 pub struct Running<H> {
     pub addr: SocketAddr,
     pub handle: Handle<H>,
@@ -42,7 +49,7 @@ pub struct Running<H> {
 impl<H: Handler + Send + 'static> Running<H> {
     pub fn new(config: Config, handler: H) -> io::Result<Self> {
         let mut node = Node::new(config, handler)?;
-        let addr = node.net().listen("127.0.0.1:0")?;
+        let addr = node.net().listen("127.0.0.1:0")?.addr;
         let handle = node.handle();
         let thread = Some(thread::spawn(move || node.run()));
         Ok(Self {
@@ -52,7 +59,8 @@ impl<H: Handler + Send + 'static> Running<H> {
         })
     }
 
-    /// Dials the other node so many times and waits until both sides have all connections.
+    /// Connects to the other node this many times and waits until both sides have
+    /// all connections.
     pub fn connect_to<T>(&self, other: &Running<T>, connections: usize) -> io::Result<()>
     where
         T: Handler + Send + 'static,

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use peerloop::{Placement, ShardOptions, Shards, ShardsHandle};
+use peerloop::shards::{Placement, ShardOptions, Shards, ShardsHandle};
 
 use super::stream::{Sink, Source, Stream};
 use super::{Running, config};
 use crate::job::{Job, in_time};
 use crate::messages::{Goal, Messages};
 
-/// `amount` messages on each of so many connections from one node to the shards of another, which have as many each.
+/// `amount` messages on each of so many connections from one node to the shards of
+/// another, which have as many each.
 pub fn stream(size: usize, connections: usize, shards: usize) -> io::Result<Box<dyn Job>> {
     let goal = Arc::new(Goal::new(Messages::of(size), connections));
     let options = ShardOptions {
@@ -20,7 +21,7 @@ pub fn stream(size: usize, connections: usize, shards: usize) -> io::Result<Box<
         placement: Placement::RoundRobin,
     };
     let sink = Shards::start(config(), options, |_, _| Sink::new(Arc::clone(&goal)))?;
-    let addr = sink.listen("127.0.0.1:0")?;
+    let addr = sink.listen("127.0.0.1:0")?.addr;
     let source = Running::new(config(), Source::new(Arc::clone(&goal)))?;
     source.handle.ask(move |_, net| {
         (0..connections).try_for_each(|_| net.connect(addr).map(drop).map_err(io::Error::other))

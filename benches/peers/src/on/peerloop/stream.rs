@@ -107,12 +107,13 @@ impl<T> Job for Stream<T> {
     }
 }
 
-/// `amount` messages on each of so many connections from one node to another, each in a thread of its own.
+/// `amount` messages on each of so many connections from one node to another, in
+/// two threads.
 pub fn stream(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
     beside_idle(size, connections, 0)
 }
 
-/// The same, while others are connected to the receiver and say nothing.
+/// The same, beside idle connections to the receiver.
 pub fn beside_idle(size: usize, connections: usize, idle: usize) -> io::Result<Box<dyn Job>> {
     let goal = Arc::new(Goal::new(Messages::of(size), connections));
     let sink = Running::new(config(), Sink::new(Arc::clone(&goal)))?;

@@ -3,7 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use peerloop::{Config, ConnId, Group, Handler, MemberId, Net, Node};
+use peerloop::group::{Group, MemberId};
+use peerloop::{Config, ConnId, Handler, Net, Node};
 
 use super::{Running, config};
 use crate::job::{Job, PATIENCE, Value, in_time};
@@ -102,44 +103,15 @@ pub fn on_two(
     }))
 }
 
-/// Both ends in one type, for one group.
-enum Either {
-    Echo(Echo),
-    Pinger(Pinger),
-}
-
-impl Handler for Either {
-    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        if let Self::Pinger(pinger) = self {
-            pinger.on_connect(net, conn);
-        }
-    }
-
-    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        match self {
-            Self::Echo(echo) => echo.on_message(net, conn, message),
-            Self::Pinger(pinger) => pinger.on_message(net, conn, message),
-        }
-    }
-
-    fn on_timer(&mut self, net: &mut Net, timer: peerloop::TimerId, key: u64) {
-        if let Self::Pinger(pinger) = self {
-            pinger.on_timer(net, timer, key);
-        }
-    }
-}
-
 struct OnOne {
-    group: Group<Either>,
-    pinger: MemberId,
+    group: Group,
+    pinger: MemberId<Pinger>,
 }
 
 impl OnOne {
     fn pinger(&mut self) -> &mut Pinger {
-        match self.group.handler_mut(self.pinger) {
-            Some(Either::Pinger(pinger)) => pinger,
-            _ => unreachable!("the member was never removed"),
-        }
+        let pinger = self.group.handler_mut(self.pinger);
+        pinger.expect("the member was never removed")
     }
 
     fn run_until(&mut self, over: fn(&Pinger) -> bool) -> io::Result<()> {
@@ -166,10 +138,11 @@ impl Job for OnOne {
 /// Round trips between two nodes of a group.
 pub fn on_one(size: usize, outstanding: u64) -> io::Result<Box<dyn Job>> {
     let mut group = Group::new()?;
-    let echo = group.add(config(), Either::Echo(Echo))?;
-    let pinger = Either::Pinger(Pinger::new(size, outstanding));
-    let pinger = group.add(config(), pinger)?;
-    let addr = group.net(echo).map(|net| net.listen("127.0.0.1:0"));
+    let echo = group.add(config(), Echo)?;
+    let pinger = group.add(config(), Pinger::new(size, outstanding))?;
+    let addr = group
+        .net(echo)
+        .map(|net| net.listen("127.0.0.1:0").map(|l| l.addr));
     if let (Some(addr), Some(net)) = (addr.transpose()?, group.net(pinger)) {
         net.connect(addr).map_err(io::Error::other)?;
     }

@@ -1,4 +1,4 @@
-//! Looking at nodes without touching them.
+//! Access to nodes that does not change the run.
 
 use super::node_id::NodeId;
 use super::observer::Observer;
@@ -8,11 +8,14 @@ use crate::net::Net;
 use crate::node::Node;
 
 impl World {
-    /// A node's handler, to look at. Looking changes nothing: a run in which it is done goes on as one in which it is not.
-    /// That is not so of [`World::with`], which may have changed what the node waits for and so has its next turn planned
-    /// anew, with chances drawn from the seed.
+    /// Returns the handler of a node.
+    ///
+    /// A run in which this is called goes on like one in which it is not.
+    /// [`World::with`], in contrast, may change what the node waits for, so the
+    /// node's next turn is planned anew, with random numbers from the seed.
     ///
     /// ```
+    /// # use peerloop::config::OnPanic;
     /// # use peerloop::{Config, ConnId, Handler, Net};
     /// # use peerloop::sim::World;
     /// #[derive(Default)]
@@ -25,7 +28,8 @@ impl World {
     /// }
     ///
     /// let mut world = World::new(7);
-    /// let node = world.node(Config::default(), Counter::default());
+    /// let config = Config { on_panic: OnPanic::Unwind, ..Config::default() };
+    /// let node = world.node(config, Counter::default());
     /// assert_eq!(world.handler(node).0, 0);
     /// assert_eq!(world.net(node).connection_count(), 0);
     /// ```
@@ -34,20 +38,21 @@ impl World {
     ///
     /// When the node has crashed.
     pub fn handler<H: Handler + 'static>(&self, node: NodeId<H>) -> &H {
-        &self.seen(node).handler().handler
+        &self.node_ref(node).handler().handler
     }
 
-    /// A node's [`Net`], to look at. As [`World::handler`], it changes nothing.
+    /// Returns the [`Net`] of a node. Like [`World::handler`], it does not change the
+    /// run.
     ///
     /// # Panics
     ///
     /// When the node has crashed.
     pub fn net<H: Handler + 'static>(&self, node: NodeId<H>) -> &Net {
-        let (_, net, _) = self.seen(node).parts();
+        let (_, net, _) = self.node_ref(node).parts();
         net
     }
 
-    fn seen<H: Handler + 'static>(&self, node: NodeId<H>) -> &Node<Observer<H>> {
+    fn node_ref<H: Handler + 'static>(&self, node: NodeId<H>) -> &Node<Observer<H>> {
         let Some(hosted) = &self.slots[node.index].node else {
             panic!("{node:?} has crashed");
         };
@@ -83,23 +88,23 @@ mod tests {
         }
     }
 
-    /// How often a node has ticked in a second, and the trace of that.
-    fn run(is_looked_at: bool) -> (u64, u64) {
+    /// Returns how often a node has ticked in a second, and the hash of the trace.
+    fn run(is_inspected: bool) -> (u64, u64) {
         let mut world = World::new(3);
         world.faults(Faults::hostile());
         let nodes = [(); 3].map(|()| world.node(Config::default(), Ticker::default()));
-        let stuck = world.run_until(Duration::from_secs(1), |world| {
-            is_looked_at
-                && nodes
-                    .iter()
-                    .any(|node| world.handler(*node).0 + world.net(*node).stats().bytes_sent > 1000)
+        let result = world.run_until(Duration::from_secs(1), |world| {
+            is_inspected
+                && nodes.iter().any(|node| {
+                    world.handler(*node).0 + world.net(*node).traffic().bytes_sent > 1000
+                })
         });
-        assert!(stuck.is_err());
+        assert!(result.is_err());
         (world.handler(nodes[0]).0, world.trace().hash())
     }
 
     #[test]
-    fn looking_changes_nothing() {
+    fn reading_does_not_change_the_run() {
         assert_eq!(run(true), run(false));
         assert!(
             run(true).0 > 50,

@@ -1,32 +1,32 @@
-//! A node of a world, whatever its handler.
+//! A node of a world, with its handler's type erased.
 
 use std::any::Any;
 use std::fmt::Write as _;
 use std::io;
 use std::time::Instant;
 
-use super::checks::{self, Connection};
+use super::checks::{self, CheckedConnection};
 use super::observer::Observer;
 use crate::handler::Handler;
 use crate::node::{Node, Turn};
 use crate::sys::sim::Internet;
 
-pub(super) trait Hosted {
+pub(super) trait AnyNode {
     fn turn(&mut self) -> io::Result<Turn>;
 
-    /// Whether it has had its first turn.
+    /// Returns whether it has had its first turn.
     fn has_started(&self) -> bool;
 
-    /// When it wants its next turn, unless something happens before.
+    /// When its next turn is due, unless an event comes before.
     fn next_turn(&self, now: Instant) -> Option<Instant>;
 
-    /// What the node breaks of what it promises.
+    /// Checks the guarantees of the library. The error says which one is violated.
     fn check(&mut self, internet: &mut Internet) -> Result<(), String>;
 
-    /// Its connections, for a comparison with those of others.
-    fn connections(&self) -> Vec<Connection>;
+    /// Its ends of connections, to be compared with the other ends.
+    fn connections(&self) -> Vec<CheckedConnection>;
 
-    /// In a line, what it is doing.
+    /// Describes what it is doing, in a line and one for each of a few connections.
     fn describe(&self) -> String;
 
     fn as_any(&self) -> &dyn Any;
@@ -36,7 +36,7 @@ pub(super) trait Hosted {
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
-impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
+impl<H: Handler + 'static> AnyNode for Node<Observer<H>> {
     fn turn(&mut self) -> io::Result<Turn> {
         Self::turn(self, Some(std::time::Duration::ZERO))
     }
@@ -62,7 +62,7 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
         Ok(())
     }
 
-    fn connections(&self) -> Vec<Connection> {
+    fn connections(&self) -> Vec<CheckedConnection> {
         let (state, net, _) = self.parts();
         checks::connections(state, net)
     }
@@ -70,10 +70,10 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
     fn describe(&self) -> String {
         let (_, net, _) = self.parts();
         let mut line = format!(
-            "{} connections, {} dials, {} bytes queued, {} turns",
+            "{} connections, {} connecting, {} bytes queued, {} turns",
             net.connection_count(),
             net.connecting_count(),
-            net.metrics.queued,
+            net.metrics.queued_bytes,
             net.metrics.turns,
         );
         if self.is_busy() {
@@ -86,7 +86,12 @@ impl<H: Handler + 'static> Hosted for Node<Observer<H>> {
                 entry.lifecycle(),
                 entry.addr()
             );
-            let _ = write!(line, ", {} queued, {:?}", entry.queued(), entry.traffic());
+            let _ = write!(
+                line,
+                ", {} queued, {:?}",
+                entry.queued_bytes(),
+                entry.traffic
+            );
         }
         line
     }

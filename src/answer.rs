@@ -1,0 +1,226 @@
+//! A question to a loop, and the thread that waits for its answer.
+//!
+//! The two ends share one state behind a lock, so that each question has exactly
+//! one outcome: it is answered, or the loop drops it, or the thread gives up. A
+//! question that was given up before it was begun is never begun.
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Makes the two ends of a question.
+pub(crate) fn question<R>() -> (Question<R>, Answer<R>) {
+    let shared = Arc::new(Shared {
+        state: Mutex::new(QuestionState::Asked),
+        changed: Condvar::new(),
+    });
+    (Question(Arc::clone(&shared)), Answer(shared))
+}
+
+struct Shared<R> {
+    state: Mutex<QuestionState<R>>,
+    changed: Condvar,
+}
+
+enum QuestionState<R> {
+    Asked,
+    Begun,
+    Answered(R),
+    /// The loop will not answer.
+    Dropped,
+    /// The thread does not wait any more.
+    Abandoned,
+}
+
+impl<R> Shared<R> {
+    fn lock(&self) -> MutexGuard<'_, QuestionState<R>> {
+        // Each change is one assignment, so a panic leaves nothing half done.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The loop's end. Dropping it unanswered tells the waiting thread.
+pub(crate) struct Question<R>(Arc<Shared<R>>);
+
+impl<R> Question<R> {
+    /// Begins to work on the question. Returns false if the thread has given up.
+    pub(crate) fn begin(&self) -> bool {
+        let mut state = self.0.lock();
+        let is_waiting = matches!(*state, QuestionState::Asked);
+        if is_waiting {
+            *state = QuestionState::Begun;
+        }
+        is_waiting
+    }
+
+    /// Answers the question.
+    ///
+    /// # Errors
+    ///
+    /// The answer, if the thread has given up.
+    pub(crate) fn answer(self, answer: R) -> Result<(), R> {
+        let mut state = self.0.lock();
+        if let QuestionState::Abandoned = *state {
+            return Err(answer);
+        }
+        *state = QuestionState::Answered(answer);
+        drop(state);
+        self.0.changed.notify_one();
+        Ok(())
+    }
+
+    /// Tries to find the answer, unless the thread has given up. The thread cannot
+    /// give up in between, so what the attempt does is never done for a thread that
+    /// was told otherwise. Returns whether the question is settled.
+    pub(crate) fn attempt(&self, attempt: impl FnOnce() -> Option<R>) -> bool {
+        let mut state = self.0.lock();
+        if let QuestionState::Abandoned = *state {
+            return true;
+        }
+        let Some(answer) = attempt() else {
+            return false;
+        };
+        *state = QuestionState::Answered(answer);
+        drop(state);
+        self.0.changed.notify_one();
+        true
+    }
+
+    /// Whether the thread has given up.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        matches!(*self.0.lock(), QuestionState::Abandoned)
+    }
+}
+
+impl<R> Drop for Question<R> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        if let QuestionState::Asked | QuestionState::Begun = *state {
+            *state = QuestionState::Dropped;
+            drop(state);
+            self.0.changed.notify_one();
+        }
+    }
+}
+
+impl<R> fmt::Debug for Question<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").finish_non_exhaustive()
+    }
+}
+
+/// The waiting thread's end.
+pub(crate) struct Answer<R>(Arc<Shared<R>>);
+
+/// Why there is no answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Unanswered {
+    /// The loop has stopped, or dropped the question.
+    Dropped,
+    /// The time was over before the question was begun, and it never will be.
+    NotBegun,
+    /// The time was over while the loop worked on the question.
+    NotFinished,
+}
+
+impl<R> Answer<R> {
+    /// Waits for the answer until `deadline`; without one, for as long as the loop
+    /// lives.
+    pub(crate) fn wait(self, deadline: Option<Instant>) -> Result<R, Unanswered> {
+        let mut state = self.0.lock();
+        while let QuestionState::Asked | QuestionState::Begun = *state {
+            let changed = &self.0.changed;
+            state = match deadline {
+                None => changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    let waited = changed.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        match std::mem::replace(&mut *state, QuestionState::Abandoned) {
+            QuestionState::Answered(answer) => Ok(answer),
+            QuestionState::Dropped => Err(Unanswered::Dropped),
+            QuestionState::Begun => Err(Unanswered::NotFinished),
+            QuestionState::Asked | QuestionState::Abandoned => Err(Unanswered::NotBegun),
+        }
+    }
+
+    /// The answer, if the question is settled.
+    #[cfg(any(test, target_pointer_width = "64"))]
+    pub(crate) fn take(&self) -> Option<Result<R, Unanswered>> {
+        let mut state = self.0.lock();
+        if let QuestionState::Asked | QuestionState::Begun = *state {
+            return None;
+        }
+        Some(
+            match std::mem::replace(&mut *state, QuestionState::Abandoned) {
+                QuestionState::Answered(answer) => Ok(answer),
+                _ => Err(Unanswered::Dropped),
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + SOON)
+    }
+
+    #[test]
+    fn an_answer_reaches_the_thread_that_waits() {
+        let (question, answer) = question();
+        let waiting = thread::spawn(move || answer.wait(None));
+        assert!(question.begin());
+        assert_eq!(question.answer(7), Ok(()));
+        assert_eq!(waiting.join().unwrap(), Ok(7));
+    }
+
+    #[test]
+    fn a_question_that_was_given_up_is_never_begun() {
+        let (question, answer) = question::<u8>();
+        assert_eq!(answer.wait(soon()), Err(Unanswered::NotBegun));
+        assert!(!question.begin() && question.is_abandoned());
+        assert!(question.attempt(|| unreachable!("it was given up")));
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_given_back() {
+        let (question, answer) = question();
+        assert!(question.begin());
+        assert_eq!(answer.wait(soon()), Err(Unanswered::NotFinished));
+        assert_eq!(question.answer(7), Err(7));
+    }
+
+    #[test]
+    fn a_question_that_is_dropped_ends_the_wait() {
+        for begun in [false, true] {
+            let (question, answer) = question::<u8>();
+            let waiting = thread::spawn(move || answer.wait(None));
+            assert!(!begun || question.begin());
+            drop(question);
+            assert_eq!(waiting.join().unwrap(), Err(Unanswered::Dropped));
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_fails_leaves_the_question_open() {
+        let (question, answer) = question();
+        assert!(!question.attempt(|| None));
+        assert_eq!(answer.take(), None);
+        assert!(question.attempt(|| Some(7)));
+        assert_eq!(answer.take(), Some(Ok(7)));
+    }
+}

@@ -1,0 +1,219 @@
+//! Errors of connecting.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use super::{DisconnectReason, OsError, SessionError};
+
+/// Why a connect was refused at once, or why a connection never reached
+/// [`Handler::on_connect`](crate::Handler::on_connect).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The node is shutting down.
+    ShuttingDown,
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections) is reached.
+    TooManyConnections,
+    /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address)
+    /// is reached.
+    TooManyFromAddress,
+    /// [`Limits::max_connections_per_prefix`](crate::config::Limits::max_connections_per_prefix)
+    /// is reached.
+    TooManyFromPrefix,
+    /// [`Limits::max_outbound_connecting`](crate::config::Limits::max_outbound_connecting)
+    /// is reached, or for an inbound [`Net::adopt`](crate::Net::adopt)
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes).
+    TooManyConnecting,
+    /// There is a connection with this address, and duplicates are not allowed.
+    AlreadyConnected,
+    /// The node is connecting to this address, and duplicates are not allowed.
+    AlreadyConnecting,
+    /// The node connected to itself.
+    SelfConnection,
+    /// The address cannot be connected to: it has no port, or is no numeric address.
+    /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves host names.
+    InvalidAddress,
+    /// An option cannot work. The field is named.
+    InvalidOption(&'static str),
+    /// The attempt was given up with [`Net::close`](crate::Net::close) or
+    /// [`Net::abort`](crate::Net::abort).
+    Cancelled,
+    /// No TCP connection was established within
+    /// [`Timeouts::connect`](crate::config::Timeouts::connect), or within the timeout of
+    /// [`Handle::connect_wait`](crate::Handle::connect_wait).
+    TimedOut,
+    /// The handshake did not complete within
+    /// [`Timeouts::handshake`](crate::config::Timeouts::handshake).
+    HandshakeTimedOut,
+    /// The handler did not provide a usable transport.
+    Transport(TransportError),
+    /// The handshake failed.
+    Session(SessionError),
+    /// A callback for this connection panicked.
+    HandlerPanicked,
+    /// The operating system reported an error, for instance `ConnectionRefused` or
+    /// `NetworkUnreachable`. During a handshake `UnexpectedEof` means that the peer
+    /// closed the connection, `ConnectionReset` that it reset it.
+    Io(OsError),
+    /// The name could not be resolved, or has no address. Only
+    /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves names.
+    Unresolved,
+    /// A method that waits for a loop was called on the thread that is turning this loop;
+    /// see [`Handle`](crate::Handle#what-may-be-called-where).
+    WouldDeadlock,
+    /// The node has stopped or was dropped.
+    NodeStopped,
+}
+
+impl ConnectError {
+    /// Returns whether the error shows misbehavior of the peer, for ban scores.
+    ///
+    /// True for [`ConnectError::HandshakeTimedOut`], and for a
+    /// [`ConnectError::Session`] whose error
+    /// [is the peer's fault](SessionError::is_peers_fault). False for limits and
+    /// decisions of this node and for errors of the network. False also if the
+    /// peer closed or reset the connection during the handshake, because an honest
+    /// node at one of its limits does that.
+    pub fn is_peers_fault(&self) -> bool {
+        match self {
+            Self::HandshakeTimedOut => true,
+            Self::Session(error) => error.is_peers_fault(),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = match self {
+            Self::ShuttingDown => "the node is shutting down",
+            Self::TooManyConnections => "the node is at its limit of connections",
+            Self::TooManyFromAddress => "too many connections with this address",
+            Self::TooManyFromPrefix => "too many connections with this network",
+            Self::TooManyConnecting => "too many connections are connecting",
+            Self::AlreadyConnected => "already connected to this address",
+            Self::AlreadyConnecting => "already connecting to this address",
+            Self::SelfConnection => "the node connected to itself",
+            Self::InvalidAddress => {
+                "not a numeric address with a port; `connect_wait` resolves host names"
+            }
+            Self::Cancelled => "the attempt was cancelled",
+            Self::TimedOut => "the connect timed out",
+            Self::HandshakeTimedOut => "the handshake did not complete in time",
+            Self::HandlerPanicked => "a callback panicked",
+            Self::Unresolved => "the name could not be resolved",
+            Self::WouldDeadlock => "waiting inside a callback would be a deadlock",
+            Self::NodeStopped => "the node has stopped",
+            Self::InvalidOption(field) => return write!(f, "invalid option: {field}"),
+            Self::Transport(error) => return write!(f, "transport: {error}"),
+            Self::Session(error) => return write!(f, "handshake: {error}"),
+            Self::Io(error) => return error.fmt(f),
+        };
+        f.write_str(text)
+    }
+}
+
+impl Error for ConnectError {}
+
+impl From<ConnectError> for io::Error {
+    fn from(error: ConnectError) -> Self {
+        let kind = match error {
+            ConnectError::TooManyConnections
+            | ConnectError::TooManyFromAddress
+            | ConnectError::TooManyFromPrefix
+            | ConnectError::TooManyConnecting => io::ErrorKind::QuotaExceeded,
+            ConnectError::AlreadyConnected | ConnectError::AlreadyConnecting => {
+                io::ErrorKind::AlreadyExists
+            }
+            ConnectError::SelfConnection => io::ErrorKind::AddrInUse,
+            ConnectError::InvalidAddress | ConnectError::InvalidOption(_) => {
+                io::ErrorKind::InvalidInput
+            }
+            ConnectError::Cancelled => io::ErrorKind::ConnectionAborted,
+            ConnectError::TimedOut | ConnectError::HandshakeTimedOut => io::ErrorKind::TimedOut,
+            ConnectError::Session(_) => io::ErrorKind::InvalidData,
+            ConnectError::ShuttingDown
+            | ConnectError::Transport(_)
+            | ConnectError::HandlerPanicked => io::ErrorKind::Other,
+            ConnectError::Io(error) => error.kind,
+            ConnectError::Unresolved => io::ErrorKind::NotFound,
+            ConnectError::WouldDeadlock => io::ErrorKind::Deadlock,
+            ConnectError::NodeStopped => io::ErrorKind::BrokenPipe,
+        };
+        Self::new(kind, error)
+    }
+}
+
+impl From<DisconnectReason> for ConnectError {
+    /// The error of a connection that ended with this reason before its handshake
+    /// had completed.
+    fn from(reason: DisconnectReason) -> Self {
+        match reason {
+            DisconnectReason::Local | DisconnectReason::Application(_) => Self::Cancelled,
+            DisconnectReason::PeerClosed | DisconnectReason::Truncated { .. } => {
+                Self::Io(io::ErrorKind::UnexpectedEof.into())
+            }
+            DisconnectReason::Reset => Self::Io(io::ErrorKind::ConnectionReset.into()),
+            DisconnectReason::Io(error) => Self::Io(error),
+            DisconnectReason::Session(error) => Self::Session(error),
+            DisconnectReason::Timeout(_) => Self::HandshakeTimedOut,
+            DisconnectReason::HandlerPanicked => Self::HandlerPanicked,
+            DisconnectReason::SelfConnection => Self::SelfConnection,
+            DisconnectReason::Shutdown => Self::ShuttingDown,
+            DisconnectReason::MessageTooLarge { .. }
+            | DisconnectReason::MalformedFrame(_)
+            | DisconnectReason::SendQueueFull => Self::Io(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Why [`Handler::transport`](crate::Handler::transport) provided no usable transport.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum TransportError {
+    /// The method returned an error. Its text is logged at debug level.
+    Handler,
+    /// The method returned [`Transport::Plain`](crate::Transport::Plain), and
+    /// [`ConnectionConfig::require_session`](crate::config::ConnectionConfig::require_session)
+    /// is set.
+    SessionRequired,
+}
+
+impl fmt::Display for TransportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handler => "the handler returned an error",
+            Self::SessionRequired => "a session is required, and the handler returned none",
+        })
+    }
+}
+
+impl Error for TransportError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_peer_is_blamed_for_what_the_peer_did() {
+        let io = |kind: io::ErrorKind| ConnectError::Io(kind.into());
+        for error in [
+            ConnectError::HandshakeTimedOut,
+            ConnectError::Session(SessionError::Malformed("")),
+            ConnectError::Session(SessionError::Refused("")),
+        ] {
+            assert!(error.is_peers_fault(), "{error}");
+        }
+        for error in [
+            ConnectError::TooManyFromAddress,
+            ConnectError::Transport(TransportError::Handler),
+            ConnectError::Session(SessionError::RefusedByPeer("")),
+            ConnectError::Session(SessionError::Panicked),
+            io(io::ErrorKind::UnexpectedEof),
+            io(io::ErrorKind::ConnectionReset),
+        ] {
+            assert!(!error.is_peers_fault(), "{error}");
+        }
+    }
+}

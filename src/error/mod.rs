@@ -1,0 +1,17 @@
+//! Errors: one enum per operation, and the reasons for which connections end.
+
+mod config;
+mod connect;
+mod disconnect;
+mod framing;
+mod os;
+mod send;
+mod session;
+
+pub use config::ConfigError;
+pub use connect::{ConnectError, TransportError};
+pub use disconnect::{DisconnectReason, TimeoutKind};
+pub use framing::FramingError;
+pub use os::OsError;
+pub use send::SendError;
+pub use session::SessionError;

@@ -1,0 +1,44 @@
+//! One write call, and the outcome of a flush.
+
+use std::io::{self, IoSlice};
+
+use crate::error::{DisconnectReason, SessionError};
+use crate::metrics::Metrics;
+use crate::sys::Stream;
+
+/// How the flush of one connection ended.
+pub(super) enum Flushed {
+    /// The queue is empty.
+    All,
+    /// The socket is full. An edge follows when it has room.
+    Blocked,
+    /// The budget is used up. The socket may have room.
+    OverBudget,
+    Failed(DisconnectReason),
+    /// The session failed to seal.
+    SealFailed(SessionError),
+}
+
+/// Makes one write call for `offered` bytes and returns how many were written:
+/// zero if the call was interrupted.
+#[inline(always)]
+pub(super) fn write_once(
+    stream: &mut Stream,
+    slices: &[IoSlice<'_>],
+    offered: usize,
+    metrics: &mut Metrics,
+) -> Result<usize, Flushed> {
+    match stream.write(slices) {
+        Ok(0) => {
+            let error = io::ErrorKind::WriteZero.into();
+            Err(Flushed::Failed(DisconnectReason::Io(error)))
+        }
+        Ok(written) => {
+            metrics.partial_writes += u64::from(written < offered);
+            Ok(written)
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Flushed::Blocked),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Err(error) => Err(Flushed::Failed(DisconnectReason::from_io(&error))),
+    }
+}

@@ -1,0 +1,156 @@
+//! A node in a thread.
+
+use std::fmt;
+use std::io;
+use std::panic::resume_unwind;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::{Handle, Node};
+use crate::handler::Handler;
+
+/// A [`Node`] that runs in a thread; made by [`Node::spawn`].
+///
+/// Dropping it shuts the node down without grace, and waits for its thread. The
+/// wait is left out where it could not end: inside a callback of the node, and in
+/// its thread. A panic of the thread is logged then; use [`RunningNode::join`] to
+/// have it resumed.
+///
+/// ```
+/// use std::time::Duration;
+/// use peerloop::{Config, ConnId, Handler, Net, Node};
+///
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+///         let _ = net.send(conn, message);
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let mut node = Node::new(Config::default(), Echo)?;
+/// let listening = node.net().listen("127.0.0.1:0")?;
+/// let running = node.spawn()?;
+/// println!("listening on {listening}");
+/// // The thread runs until the node is shut down.
+/// running.shutdown(Duration::from_secs(1));
+/// let _handler: Echo = running.join()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct RunningNode<H> {
+    handle: Handle<H>,
+    /// `None` once it has been joined.
+    thread: Option<JoinHandle<io::Result<H>>>,
+}
+
+impl<H: Handler + Send + 'static> Node<H> {
+    /// Runs the node in a thread, which is named after it.
+    ///
+    /// # Errors
+    ///
+    /// The error of the operating system if there can be no further thread. The node
+    /// is dropped then.
+    pub fn spawn(mut self) -> io::Result<RunningNode<H>> {
+        let handle = self.handle();
+        let name = thread_name(self.net().name());
+        let thread = thread::Builder::new().name(name).spawn(move || {
+            self.run()?;
+            Ok(self.into_handler())
+        })?;
+        Ok(RunningNode {
+            handle,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl<H> RunningNode<H> {
+    /// A handle to the node.
+    pub fn handle(&self) -> Handle<H> {
+        self.handle.clone()
+    }
+
+    /// Shuts the node down, without waiting; see [`Handle::shutdown`].
+    pub fn shutdown(&self, grace: Duration) {
+        self.handle.shutdown(grace);
+    }
+
+    /// Waits until the node has stopped, and returns its handler. The node is not
+    /// shut down by this call.
+    ///
+    /// # Errors
+    ///
+    /// - `Deadlock`: called inside a callback of the node, or in its thread. The node
+    ///   is shut down, and not waited for;
+    /// - those of [`Node::run`].
+    ///
+    /// # Panics
+    ///
+    /// If the thread panicked, with the payload of that panic: a callback of the
+    /// handler did, and [`Config::on_panic`](crate::Config::on_panic) is
+    /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind).
+    pub fn join(mut self) -> io::Result<H> {
+        self.handle.check_outside()?;
+        if self.is_own_thread() {
+            return Err(io::Error::new(
+                io::ErrorKind::Deadlock,
+                "a thread cannot wait for itself",
+            ));
+        }
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(panic)) => resume_unwind(panic),
+            None => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn is_own_thread(&self) -> bool {
+        let current = thread::current().id();
+        let thread = self.thread.as_ref();
+        thread.is_some_and(|thread| thread.thread().id() == current)
+    }
+}
+
+impl<H> Drop for RunningNode<H> {
+    fn drop(&mut self) {
+        let is_outside = self.handle.check_outside().is_ok() && !self.is_own_thread();
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        self.handle.shutdown(Duration::ZERO);
+        if !is_outside {
+            return;
+        }
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        match thread.join() {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => log::error!(target: "peerloop", "{name}: {error}"),
+            Err(panic) => {
+                log::error!(target: "peerloop", "{name} panicked: {}", panic_text(&*panic));
+            }
+        }
+    }
+}
+
+impl<H> fmt::Debug for RunningNode<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningNode")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The name of a node, without what the name of a thread cannot have.
+pub(super) fn thread_name(name: &str) -> String {
+    name.replace('\0', "")
+}
+
+/// The message of a panic.
+pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let literal = panic.downcast_ref::<&str>().copied();
+    literal
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("for no reason given")
+}

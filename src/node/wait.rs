@@ -1,0 +1,214 @@
+//! Methods that wait for more than one turn of a loop.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::answer::{Unanswered, question};
+use crate::cross_shard::{Mailbox, ShardSignal};
+use crate::error::{ConnectError, SendError};
+use crate::id::ConnId;
+use crate::net::{Connected, Net};
+use crate::node::Handle;
+
+impl<H> Handle<H> {
+    /// Connects to a host, and waits until [`Handler::on_connect`] has been called
+    /// for the connection.
+    ///
+    /// Names are resolved on the calling thread, which `timeout` cannot interrupt.
+    /// The addresses are tried one after the other. Each gets an equal share of the
+    /// time that is left. The [`Timeouts`](crate::config::Timeouts) of the node hold
+    /// too, so that an attempt ends at the shorter of the two.
+    ///
+    /// On a plain connection `Ok` does not mean that the peer admitted it: a node that
+    /// refuses a connection closes it after the kernel has accepted it. Messages
+    /// of the peer go to the [`Handler`](crate::Handler), which can pass them to this
+    /// thread by a channel. For other options than the node's, call
+    /// [`Net::connect_with`] in [`Handle::ask`].
+    ///
+    /// [`Handler::on_connect`]: crate::Handler::on_connect
+    ///
+    /// # Errors
+    ///
+    /// That of the last address that was tried:
+    /// - those of [`Net::connect`] and of
+    ///   [`Handler::on_connect_failed`](crate::Handler::on_connect_failed);
+    /// - [`ConnectError::Unresolved`]: the name could not be resolved, or has no
+    ///   address;
+    /// - [`ConnectError::TimedOut`]: the time was over. An attempt that had not
+    ///   begun by then never does, one that had begun is aborted;
+    /// - [`ConnectError::NodeStopped`]: the node has stopped or was dropped;
+    /// - [`ConnectError::WouldDeadlock`]: the calling thread is turning the loop;
+    ///   see [`Handle`](Handle#what-may-be-called-where).
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use peerloop::{Config, ConnId, Handler, Net, Node};
+    ///
+    /// struct Printer;
+    ///
+    /// impl Handler for Printer {
+    ///     fn on_message(&mut self, _: &mut Net, conn: ConnId, message: &[u8]) {
+    ///         println!("{conn}: {} bytes", message.len());
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let node = Node::new(Config::default(), Printer)?.spawn()?;
+    /// let timeout = Duration::from_secs(5);
+    /// let conn = node.handle().connect_wait("peer.example.org:7000", timeout)?;
+    /// node.handle().send(conn, "hello")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect_wait(
+        &self,
+        addr: impl ToSocketAddrs,
+        timeout: Duration,
+    ) -> Result<ConnId, ConnectError> {
+        if self.check_outside().is_err() {
+            return Err(ConnectError::WouldDeadlock);
+        }
+        let deadline = deadline(timeout);
+        let addrs: Vec<SocketAddr> = match addr.to_socket_addrs() {
+            Ok(addrs) => addrs.collect(),
+            Err(error) => {
+                log::debug!(target: "peerloop", "resolving a name: {error}");
+                return Err(ConnectError::Unresolved);
+            }
+        };
+        let mut outcome = Err(ConnectError::Unresolved);
+        for (index, addr) in addrs.iter().enumerate() {
+            outcome = self.attempt(*addr, share(deadline, addrs.len() - index));
+            let is_over = matches!(
+                outcome,
+                Ok(_) | Err(ConnectError::NodeStopped | ConnectError::ShuttingDown)
+            );
+            if is_over {
+                break;
+            }
+        }
+        outcome
+    }
+
+    /// Connects to one address, and waits for the outcome.
+    fn attempt(&self, addr: SocketAddr, deadline: Option<Instant>) -> Connected {
+        let (question, answer) = question::<Connected>();
+        let call = move |_: &mut H, net: &mut Net| {
+            if !question.begin() {
+                return;
+            }
+            match net.connect(addr) {
+                Ok(conn) => net.await_connect(conn, question),
+                Err(error) => {
+                    // If the thread has given up, nothing was begun for it.
+                    let _ = question.answer(Err(error));
+                }
+            }
+        };
+        let pushed = self.commands.push_until(Box::new(call), deadline);
+        pushed.map_err(|error| match error {
+            SendError::Full => ConnectError::TimedOut,
+            _ => ConnectError::NodeStopped,
+        })?;
+        match answer.wait(deadline) {
+            Ok(outcome) => outcome,
+            // The call panicked, unless the queue is closed.
+            Err(Unanswered::Dropped) if !self.commands.is_closed() => {
+                Err(ConnectError::HandlerPanicked)
+            }
+            Err(Unanswered::Dropped) => Err(ConnectError::NodeStopped),
+            Err(Unanswered::NotBegun) => Err(ConnectError::TimedOut),
+            Err(Unanswered::NotFinished) => {
+                // The loop aborts the attempt.
+                self.commands.signal(ShardSignal::Abandoned);
+                Err(ConnectError::TimedOut)
+            }
+        }
+    }
+
+    /// Sends one message on a connection, and waits up to `timeout` until it is
+    /// queued: while the queue of the connection is full, the call waits for room.
+    ///
+    /// Several threads that wait for the same connection are served in the order in
+    /// which they asked, before [`Handler::on_drain`](crate::Handler::on_drain) is
+    /// called. A full queue never ends the connection here, whatever
+    /// [`SendQueueConfig::on_full`](crate::config::SendQueueConfig::on_full) is. `Ok` means queued, as with
+    /// [`Net::send`].
+    ///
+    /// # Errors
+    ///
+    /// - `NotConnected`, `InvalidInput`: those of [`Net::send`], with the
+    ///   [`SendError`] inside;
+    /// - `WouldBlock`: the connection belongs to another shard, whose command queue
+    ///   is full. Use [`ShardsHandle::send_wait`](crate::shards::ShardsHandle::send_wait);
+    /// - `TimedOut`: there was no room in time. The message will not be sent;
+    /// - `BrokenPipe`: the node has stopped or was dropped;
+    /// - `Deadlock`: the calling thread is turning the loop; see
+    ///   [`Handle`](Handle#what-may-be-called-where).
+    pub fn send_wait(
+        &self,
+        conn: ConnId,
+        body: impl Into<Bytes>,
+        timeout: Duration,
+    ) -> io::Result<()> {
+        self.check_outside()?;
+        let (body, deadline) = (body.into(), deadline(timeout));
+        let (question, answer) = question();
+        let call = move |_: &mut H, net: &mut Net| net.send_or_wait(conn, body, question);
+        let pushed = self.commands.push_until(Box::new(call), deadline);
+        pushed.map_err(|error| match error {
+            SendError::Full => no_answer(Unanswered::NotBegun),
+            error => refusal(error),
+        })?;
+        match answer.wait(deadline) {
+            Ok(sent) => Ok(sent?),
+            Err(unanswered) => {
+                // The loop forgets the message.
+                self.commands.signal(ShardSignal::Abandoned);
+                Err(no_answer(unanswered))
+            }
+        }
+    }
+}
+
+/// How long a method without a timeout waits for the loop.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The deadline of all answers that are waited for together.
+pub(super) fn answers_deadline() -> Option<Instant> {
+    deadline(ANSWER_TIMEOUT)
+}
+
+/// When a timeout ends; `None` if it is longer than the clock can tell.
+pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}
+
+/// The deadline of one of `count` attempts that have this time together.
+pub(super) fn share(deadline: Option<Instant>, count: usize) -> Option<Instant> {
+    let now = Instant::now();
+    let left = deadline?.saturating_duration_since(now);
+    let count = u32::try_from(count).unwrap_or(u32::MAX).max(1);
+    Some(now + left / count)
+}
+
+pub(super) fn refusal(error: SendError) -> io::Error {
+    match error {
+        SendError::Full => io::Error::new(io::ErrorKind::WouldBlock, "the command queue is full"),
+        _ => no_answer(Unanswered::Dropped),
+    }
+}
+
+pub(super) fn no_answer(unanswered: Unanswered) -> io::Error {
+    match unanswered {
+        Unanswered::Dropped => io::Error::new(io::ErrorKind::BrokenPipe, "the node has stopped"),
+        Unanswered::NotBegun | Unanswered::NotFinished => {
+            io::Error::new(io::ErrorKind::TimedOut, "the loop did not answer in time")
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The transport of a connection: plain TCP or a session.
+
+use std::fmt;
+
+use super::Session;
+
+/// The transport of a connection, between its wire and its framing; see
+/// [`Handler::transport`](crate::Handler::transport).
+///
+/// A [`Session`] converts into it:
+///
+/// ```
+/// # use std::error::Error;
+/// # use peerloop::session::Session;
+/// # use peerloop::Transport;
+/// fn secured<S: Session + 'static>(
+///     session: std::io::Result<S>,
+/// ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+///     Ok(session?.into())
+/// }
+/// ```
+pub enum Transport {
+    /// Plain TCP. [`Handler::on_connect`](crate::Handler::on_connect) follows at once.
+    Plain,
+    /// A session. [`Handler::on_connect`](crate::Handler::on_connect) follows when its
+    /// handshake has completed.
+    Session(Box<dyn Session>),
+}
+
+impl<S: Session + 'static> From<S> for Transport {
+    fn from(session: S) -> Self {
+        Self::Session(Box::new(session))
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => "Plain",
+            Self::Session(_) => "Session",
+        })
+    }
+}

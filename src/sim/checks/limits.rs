@@ -1,0 +1,81 @@
+//! Counts of connections, compared with the connections that exist.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::addr::CompactAddr;
+use crate::addr::to_canonical_target;
+use crate::connection::{ConnEntry, Lifecycle};
+use crate::id::Direction;
+use crate::limits::{LimitCounts, prefix};
+
+/// Compares what `limits` counts with the connections of its node, and that
+/// with the limits.
+pub(super) fn check_limits<'a>(
+    limits: &LimitCounts,
+    conns: impl Iterator<Item = &'a ConnEntry>,
+) -> Result<(), String> {
+    let (mut inbound, mut outbound) = (0, 0);
+    let (mut ips, mut addresses) = (Vec::new(), Vec::new());
+    for entry in conns.filter(|entry| entry.is_live()) {
+        let addr = to_canonical_target(entry.addr());
+        ips.push(addr.ip());
+        let state = entry.lifecycle();
+        let is_connecting = matches!(state, Lifecycle::Connecting | Lifecycle::Handshaking);
+        match entry.direction() {
+            Direction::Outbound => outbound += usize::from(is_connecting),
+            Direction::Inbound => inbound += usize::from(is_connecting),
+        }
+        if !matches!(state, Lifecycle::Closing(_)) {
+            addresses.push(CompactAddr::from(addr));
+        }
+    }
+    let counted = (limits.total, limits.inbound, limits.outbound);
+    let found = (ips.len(), inbound, outbound);
+    if counted != found {
+        return Err(format!(
+            "the limits count {counted:?}, but there are {found:?}"
+        ));
+    }
+    let limit = limits.per_prefix.as_ref();
+    let prefix_of = |limit| ips.iter().map(move |ip| prefix(*ip, limit));
+    let prefixes = limit.into_iter().flat_map(prefix_of).collect();
+    let is_equal = are_counts_of(&limits.by_prefix, prefixes)
+        && are_counts_of(&limits.by_ip_address, ips)
+        && are_counts_of(&limits.by_address, addresses);
+    if !is_equal {
+        return Err("the counts by address differ from the connections".to_owned());
+    }
+    if is_exceeded(limits) {
+        return Err("there are more connections than a limit allows".to_owned());
+    }
+    Ok(())
+}
+
+fn is_exceeded(limits: &LimitCounts) -> bool {
+    let prefix_max = limits.per_prefix.as_ref().map_or(0, |limit| limit.max);
+    let is_any_above = |mut counts: std::collections::hash_map::Values<'_, _, u32>, max| {
+        counts.any(|count| *count as usize > max)
+    };
+    limits.total > limits.max_connections
+        || limits.inbound > limits.max_inbound
+        || limits.outbound > limits.max_outbound
+        || is_any_above(limits.by_ip_address.values(), limits.max_per_address)
+        || is_any_above(limits.by_prefix.values(), prefix_max)
+}
+
+/// Whether `counts` says how often each key is in `all`.
+///
+/// Sorts, because the simulator asks after every turn, and to build a second map
+/// took three times as long.
+fn are_counts_of<K: Ord + Hash>(counts: &HashMap<K, u32>, mut all: Vec<K>) -> bool {
+    all.sort_unstable();
+    let mut distinct = 0;
+    for same in all.chunk_by(|a, b| a == b) {
+        if counts.get(&same[0]).map(|count| *count as usize) != Some(same.len()) {
+            return false;
+        }
+        distinct += 1;
+    }
+    distinct == counts.len()
+}

@@ -1,0 +1,233 @@
+//! Hosts, and the addresses and ports in use on them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::event::SocketId;
+use super::socket::{Socket, SocketTable};
+
+/// How long the end that closed a connection first keeps its port (Linux,
+/// `TCP_TIMEWAIT_LEN`).
+const TIME_WAIT: Duration = Duration::from_secs(60);
+
+/// Ports that the system chooses from (Linux, `ip_local_port_range`).
+const FIRST_PORT: u16 = 32_768;
+const LAST_PORT: u16 = 60_999;
+
+/// The addresses of a connection: host, local and remote.
+pub(super) type Addresses = (IpAddr, SocketAddr, SocketAddr);
+
+/// All hosts of a world. A host has one address.
+#[derive(Debug, Default)]
+pub(super) struct HostTable {
+    hosts: BTreeMap<IpAddr, Host>,
+    sockets: BTreeMap<Addresses, SocketId>,
+    time_waits: TimeWaits,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    /// It has lost its power and sends nothing.
+    is_down: bool,
+    next_port: u16,
+    listeners: BTreeMap<u16, Vec<SocketId>>,
+}
+
+/// Connections that are over and keep their addresses for a while.
+#[derive(Debug, Default)]
+struct TimeWaits {
+    /// Until when, and whether a listener had accepted it.
+    by_addresses: BTreeMap<Addresses, (Duration, bool)>,
+    /// In the order in which they end.
+    ends: VecDeque<(Duration, Addresses)>,
+}
+
+impl HostTable {
+    /// Adds a host, unless it is there. It chooses ports after `port`.
+    pub(super) fn add(&mut self, ip: IpAddr, port: u16) {
+        self.hosts.entry(ip).or_insert_with(|| Host {
+            next_port: port,
+            ..Host::default()
+        });
+    }
+
+    pub(super) fn contains(&self, ip: IpAddr) -> bool {
+        self.hosts.contains_key(&ip)
+    }
+
+    pub(super) fn is_up(&self, ip: IpAddr) -> bool {
+        self.hosts.get(&ip).is_some_and(|host| !host.is_down)
+    }
+
+    pub(super) fn power_off(&mut self, ip: IpAddr) {
+        if let Some(host) = self.hosts.get_mut(&ip) {
+            host.is_down = true;
+        }
+    }
+
+    /// Returns whether the host was down.
+    pub(super) fn power_on(&mut self, ip: IpAddr) -> bool {
+        let host = self.hosts.get_mut(&ip);
+        host.is_some_and(|host| std::mem::take(&mut host.is_down))
+    }
+
+    /// The sockets that listen on a port.
+    pub(super) fn listeners_on(&self, host: IpAddr, port: u16) -> &[SocketId] {
+        let host = self.hosts.get(&host);
+        let listeners = host.and_then(|host| host.listeners.get(&port));
+        listeners.map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn add_listener(&mut self, host: IpAddr, port: u16, id: SocketId) {
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.listeners.entry(port).or_default().push(id);
+        }
+    }
+
+    pub(super) fn remove_listener(&mut self, host: IpAddr, port: u16, id: SocketId) {
+        let Some(host) = self.hosts.get_mut(&host) else {
+            return;
+        };
+        if let Some(ids) = host.listeners.get_mut(&port) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                host.listeners.remove(&port);
+            }
+        }
+    }
+
+    pub(super) fn socket_between(&self, addresses: Addresses) -> Option<SocketId> {
+        self.sockets.get(&addresses).copied()
+    }
+
+    pub(super) fn add_socket(&mut self, addresses: Addresses, id: SocketId) {
+        self.sockets.insert(addresses, id);
+    }
+
+    pub(super) fn remove_socket(&mut self, addresses: Addresses, id: SocketId) {
+        if self.socket_between(addresses) == Some(id) {
+            self.sockets.remove(&addresses);
+        }
+    }
+
+    /// Keeps the addresses of a closed connection from others for a while.
+    pub(super) fn add_time_wait(&mut self, now: Duration, addresses: Addresses, accepted: bool) {
+        self.time_waits.add(now, addresses, accepted);
+    }
+
+    pub(super) fn end_time_waits(&mut self, now: Duration) {
+        self.time_waits.remove_ended(now);
+    }
+
+    /// Returns whether no listener may have this port, because an outbound
+    /// connection uses it. Inbound connections of an earlier listener do not
+    /// matter, because every listener sets SO_REUSEADDR (socket(7)).
+    pub(super) fn is_used_outbound(&self, host: IpAddr, port: u16, sockets: &SocketTable) -> bool {
+        let is_outbound = |socket: &Socket| !socket.accepted && uses_port(socket, host, port);
+        let mut time_waits = self.time_waits.on_port(host, port);
+        sockets.values().any(is_outbound) || time_waits.any(|is_outbound| is_outbound)
+    }
+
+    /// Returns whether a connection may not choose this port as its source, because
+    /// it is in use or was a moment ago.
+    pub(super) fn is_taken(&self, host: IpAddr, port: u16, sockets: &SocketTable) -> bool {
+        !self.listeners_on(host, port).is_empty()
+            || sockets.values().any(|it| uses_port(it, host, port))
+            || self.time_waits.on_port(host, port).next().is_some()
+    }
+
+    /// Chooses a free port: for an outbound connection one that is free together
+    /// with its other end.
+    pub(super) fn choose_port(
+        &mut self,
+        host: IpAddr,
+        connect: Option<(IpAddr, SocketAddr)>,
+        sockets: &SocketTable,
+    ) -> io::Result<u16> {
+        let Some(there) = self.hosts.get(&host) else {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        };
+        let mut port = there.next_port;
+        for _ in FIRST_PORT..=LAST_PORT {
+            port = if port >= LAST_PORT {
+                FIRST_PORT
+            } else {
+                port + 1
+            };
+            let is_taken = match connect {
+                Some((ip, remote)) => {
+                    let addresses = (host, SocketAddr::new(ip, port), remote);
+                    self.sockets.contains_key(&addresses) || self.time_waits.contains(&addresses)
+                }
+                None => self.is_used_outbound(host, port, sockets),
+            };
+            if is_taken || !self.listeners_on(host, port).is_empty() {
+                continue;
+            }
+            if let Some(there) = self.hosts.get_mut(&host) {
+                there.next_port = port;
+            }
+            return Ok(port);
+        }
+        // As bind(2) and connect(2) document it.
+        Err(match connect {
+            Some(_) => io::ErrorKind::AddrNotAvailable.into(),
+            None => io::ErrorKind::AddrInUse.into(),
+        })
+    }
+}
+
+impl TimeWaits {
+    fn add(&mut self, now: Duration, addresses: Addresses, accepted: bool) {
+        let until = now + TIME_WAIT;
+        self.by_addresses.insert(addresses, (until, accepted));
+        self.ends.push_back((until, addresses));
+    }
+
+    fn contains(&self, addresses: &Addresses) -> bool {
+        self.by_addresses.contains_key(addresses)
+    }
+
+    fn remove_ended(&mut self, now: Duration) {
+        while let Some((until, addresses)) = self.ends.front().copied().filter(|it| it.0 <= now) {
+            self.ends.pop_front();
+            let kept = self.by_addresses.get(&addresses);
+            if kept.is_some_and(|it| it.0 == until) {
+                self.by_addresses.remove(&addresses);
+            }
+        }
+    }
+
+    /// The connections that keep a port; for each, whether it was outbound.
+    fn on_port(&self, host: IpAddr, port: u16) -> impl Iterator<Item = bool> {
+        let of_port = move |((there, local, _), (_, accepted)): (&Addresses, &(Duration, bool))| {
+            (*there == host && local.port() == port).then_some(!*accepted)
+        };
+        self.by_addresses.iter().filter_map(of_port)
+    }
+}
+
+fn uses_port(socket: &Socket, host: IpAddr, port: u16) -> bool {
+    socket.host == host && socket.local.port() == port && !socket.is_over()
+}
+
+/// Returns whether a socket of a host may bind an address.
+pub(super) fn check_local(host: IpAddr, ip: IpAddr) -> io::Result<()> {
+    let is_own = ip == host || ip.is_loopback();
+    if is_own || (ip.is_unspecified() && ip.is_ipv4() == host.is_ipv4()) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::AddrNotAvailable.into())
+    }
+}
+
+/// The host that an address means to a socket of `from`.
+pub(super) fn host_of(from: IpAddr, ip: IpAddr) -> IpAddr {
+    if ip.is_loopback() || ip.is_unspecified() {
+        from
+    } else {
+        ip
+    }
+}

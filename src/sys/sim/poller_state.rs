@@ -1,0 +1,110 @@
+//! The state of a node's poller.
+
+use std::io;
+use std::time::Duration;
+
+use super::event::SocketId;
+
+/// An entry of a poller's ready list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ReadyKey {
+    Socket(SocketId),
+    Listener(SocketId),
+    /// The token of a socket that is closed.
+    Stale(usize),
+    Waker,
+}
+
+/// A resource that a process has run out of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Shortage {
+    /// EMFILE
+    ProcessDescriptors,
+    /// ENFILE
+    SystemDescriptors,
+    /// ENOMEM
+    Memory,
+}
+
+impl Shortage {
+    pub(super) fn error(self) -> io::Error {
+        match self {
+            Self::ProcessDescriptors => io::Error::from_raw_os_error(24),
+            Self::SystemDescriptors => io::Error::from_raw_os_error(23),
+            Self::Memory => io::ErrorKind::OutOfMemory.into(),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct PollerState {
+    /// The number of the node in traces.
+    pub(super) name: usize,
+    /// Entries with an edge since their last report, each once.
+    ready: Vec<ReadyKey>,
+    /// The token of the waker.
+    pub(super) waker: Option<usize>,
+    /// When the node's next turn is, if one is wanted.
+    pub(super) wanted: Option<Duration>,
+    /// The node is in a turn until then.
+    pub(super) free_at: Duration,
+    /// The next turn was delayed once and is not delayed again.
+    pub(super) was_delayed: bool,
+    /// The node exists no longer.
+    is_removed: bool,
+    /// Until when the process lacks a resource.
+    pub(super) shortage: Option<(Duration, Shortage)>,
+}
+
+impl PollerState {
+    pub(super) fn new(name: usize) -> Self {
+        Self {
+            name,
+            ready: Vec::new(),
+            waker: None,
+            wanted: None,
+            free_at: Duration::ZERO,
+            was_delayed: false,
+            is_removed: false,
+            shortage: None,
+        }
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.is_removed
+    }
+
+    pub(super) fn remove(&mut self) {
+        self.is_removed = true;
+        self.ready.clear();
+    }
+
+    /// Puts an entry on the list. Returns whether the node exists.
+    pub(super) fn report(&mut self, key: ReadyKey) -> bool {
+        if !self.is_removed {
+            self.ready.push(key);
+        }
+        !self.is_removed
+    }
+
+    pub(super) fn has_reports(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(super) fn is_reported(&self, key: ReadyKey) -> bool {
+        self.ready.contains(&key)
+    }
+
+    pub(super) fn forget(&mut self, key: ReadyKey) {
+        self.ready.retain(|other| *other != key);
+    }
+
+    pub(super) fn take_ready(&mut self) -> Vec<ReadyKey> {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Puts back what a wait does not return.
+    pub(super) fn put_back(&mut self, ready: Vec<ReadyKey>) {
+        self.ready = ready;
+    }
+}
