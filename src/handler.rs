@@ -258,6 +258,33 @@ pub trait Handler {
     ///
     /// [`Net::connection`] still answers for it; sends are refused. Its address may be
     /// connected to again from here.
+    ///
+    /// # Examples
+    ///
+    /// Bans the address of a peer that breaks the protocol, and ends its other
+    /// connections. [`Handler::on_accept`] refuses it from then on.
+    ///
+    /// ```
+    /// # use std::collections::HashSet;
+    /// # use std::net::IpAddr;
+    /// # use peerloop::{ConnId, DisconnectReason, Handler, Net};
+    /// # struct Server { banned: HashSet<IpAddr> }
+    /// impl Handler for Server {
+    ///     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
+    ///         let Some(ip) = net.connection(conn).map(|it| it.info().addr.ip()) else {
+    ///             return;
+    ///         };
+    ///         if reason.is_peers_fault() && self.banned.insert(ip) {
+    ///             let all = net.connections().chain(net.connecting());
+    ///             let its = all.filter(|it| it.info().addr.ip() == ip);
+    ///             for conn in its.map(|it| it.id()).collect::<Vec<_>>() {
+    ///                 net.abort_with_reason(conn, "banned");
+    ///             }
+    ///         }
+    ///     }
+    /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// }
+    /// ```
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
         let _ = (net, conn, reason);
     }

@@ -45,23 +45,28 @@ impl<H> Handle<H> {
     ///
     /// # Examples
     ///
+    /// A handler that passes what it receives to the thread that waits for it:
+    ///
     /// ```no_run
+    /// use std::sync::mpsc;
     /// use std::time::Duration;
     /// use peerloop::{Config, ConnId, Handler, Net, Node};
     ///
-    /// struct Printer;
+    /// struct Replies(mpsc::Sender<Vec<u8>>);
     ///
-    /// impl Handler for Printer {
-    ///     fn on_message(&mut self, _: &mut Net, conn: ConnId, message: &[u8]) {
-    ///         println!("{conn}: {} bytes", message.len());
+    /// impl Handler for Replies {
+    ///     fn on_message(&mut self, _: &mut Net, _: ConnId, message: &[u8]) {
+    ///         let _ = self.0.send(message.to_vec());
     ///     }
     /// }
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let node = Node::new(Config::default(), Printer)?.spawn()?;
+    /// let (sender, replies) = mpsc::channel();
+    /// let node = Node::new(Config::default(), Replies(sender))?.spawn()?;
     /// let timeout = Duration::from_secs(5);
     /// let conn = node.handle().connect_wait("peer.example.org:7000", timeout)?;
     /// node.handle().send(conn, "hello")?;
+    /// println!("{} bytes", replies.recv_timeout(timeout)?.len());
     /// # Ok(())
     /// # }
     /// ```

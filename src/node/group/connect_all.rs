@@ -74,7 +74,8 @@ impl Group {
     /// let last = group.add(config, Relay::default())?;
     /// let conns = group.connect_all(Topology::Line, bound)?;
     ///
-    /// group.with(first, |_, net| net.send(conns[0], b"pass it on"));
+    /// let net = group.net(first).expect("a member");
+    /// net.send(conns[0], b"pass it on").expect("there is room");
     /// let end = group.run_until(bound, |group| {
     ///     group.handler(last).is_some_and(|relay| relay.received == 1)
     /// })?;
