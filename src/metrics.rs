@@ -2,11 +2,9 @@
 
 use std::ops::AddAssign;
 
-use crate::buffers::overhead_max;
 use crate::connection::Ending;
 use crate::error::{ConnectError, DisconnectReason, SendError, SessionError, TimeoutKind};
 use crate::id::Direction;
-use crate::mutants::mutant;
 
 /// Counters of a node since it was made, copied out by
 /// [`Net::metrics`](crate::Net::metrics).
@@ -192,19 +190,5 @@ impl Metrics {
         if error == SendError::Full {
             self.sends_refused += messages as u64;
         }
-    }
-
-    /// Returns whether the loop may queue `need` more bytes and the cost of
-    /// keeping them. An empty loop takes any message, so that every legal
-    /// message can be sent.
-    #[inline]
-    pub(crate) fn has_room(&self, need: usize, max: usize) -> bool {
-        mutant!(ExceedLoopMaximum => return true);
-        self.queued_bytes == 0 || self.queued_bytes + need + overhead_max(need) <= max
-    }
-
-    /// Updates the maximum. Called before `queued_bytes` falls.
-    pub(crate) fn update_max_queued(&mut self) {
-        self.max_queued_bytes = self.max_queued_bytes.max(self.queued_bytes);
     }
 }

@@ -54,15 +54,12 @@ impl<H: Handler> EventLoop<'_, H> {
     /// loop's limit, once half of the limit is free and the refused message
     /// would fit.
     pub(super) fn grant_quota(&mut self) {
-        if self.net.work.waiting_for_quota.is_empty()
-            || self.net.metrics.queued_bytes > self.net.config.limits.loop_send_bytes / 2
-        {
+        if self.net.work.waiting_for_quota.is_empty() || !self.net.send_quota.is_half_free() {
             return;
         }
-        let max = self.net.config.limits.loop_send_bytes;
         let Net {
             work,
-            metrics,
+            send_quota,
             conns,
             ..
         } = &mut *self.net;
@@ -70,7 +67,7 @@ impl<H: Handler> EventLoop<'_, H> {
             let Some(entry) = conns.get_mut(conn) else {
                 return false;
             };
-            let fits = metrics.has_room(need, max);
+            let fits = send_quota.has_room(need);
             if fits {
                 entry.waiting_for_quota = false;
                 collect_drain(entry, &mut self.state.drained);
@@ -124,7 +121,6 @@ impl LoopState {
         }
         let budget = entry.write_budget(net.config.budget.write_bytes, net.metrics.turns);
         let (cost, before) = (entry.queue_cost(), entry.written);
-        net.metrics.update_max_queued();
         let deferred_reads = inbound.defers_reads();
         let (metrics, pool) = (&mut net.metrics, &mut net.pool);
         let flushed = if inbound.channel.is_none() {
@@ -140,7 +136,7 @@ impl LoopState {
         let over_budget = &mut self.over_write_budget;
         let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool);
         entry.note_write((entry.written - before) as usize, now);
-        net.metrics.queued_bytes -= cost - entry.queue_cost();
+        net.send_quota.release(cost - entry.queue_cost());
         collect_drain(entry, &mut self.drained);
         // Reads that waited for the session's answers continue now, even if
         // more is still to be written.

@@ -283,8 +283,7 @@ impl Net {
         let queue = self.conns.get_mut(conn)?.queue.as_mut()?;
         let cost = queue.cost();
         let token = queue.pop_token();
-        self.metrics.update_max_queued();
-        self.metrics.queued_bytes -= cost - queue.cost();
+        self.send_quota.release(cost - queue.cost());
         token
     }
 
@@ -326,8 +325,7 @@ impl Net {
         }
         self.ended_traffic += std::mem::take(&mut entry.traffic);
         if let Some(queue) = entry.queue.take() {
-            self.metrics.update_max_queued();
-            self.metrics.queued_bytes -= queue.cost();
+            self.send_quota.release(queue.cost());
             self.metrics.bytes_lost += queue.len() as u64;
             self.pool.put_queue(queue);
         }

@@ -13,6 +13,7 @@ mod establish;
 mod listen;
 mod remote;
 mod send;
+mod send_quota;
 mod timer;
 mod view;
 mod waiters;
@@ -44,6 +45,7 @@ pub use view::{Connection, Connections};
 
 pub(crate) use connect::{PendingConnect, PendingSocket};
 pub(crate) use listen::ListenerEntry;
+pub(crate) use send_quota::SendQuota;
 pub(crate) use timer::Due;
 pub(crate) use waiters::{Connected, Waiters};
 
@@ -82,6 +84,7 @@ pub struct Net {
     pub(crate) reserve: Reserve,
     pub(crate) pool: BlockPool,
     pub(crate) metrics: Metrics,
+    pub(crate) send_quota: SendQuota,
     /// The sum over the connections that have ended.
     ended_traffic: Traffic,
     /// Memory for frames of custom framers.
@@ -181,6 +184,7 @@ impl Net {
     ) -> Self {
         let limits = router.as_ref().map(ShardRouter::limits);
         let shard = router.as_ref().map_or(ShardId::FIRST, ShardRouter::own);
+        let send_quota = SendQuota::new(config.limits.loop_send_bytes);
         Self {
             connection_config: Arc::new(config.connection.clone()),
             epoch: now,
@@ -197,6 +201,7 @@ impl Net {
             registrar,
             pool: BlockPool::default(),
             metrics: Metrics::default(),
+            send_quota,
             ended_traffic: Traffic::default(),
             scratch: Vec::new(),
             work: PendingWork::default(),
@@ -276,7 +281,7 @@ impl Net {
         debug_assert!(entry.queue.is_none());
         let queue = entry.queue.insert(self.pool.take_queue());
         queue.push(&FrameHeader::EMPTY, bytes, None, &mut self.pool);
-        self.metrics.queued_bytes += queue.cost();
+        self.send_quota.take(queue.cost());
         self.mark_dirty(conn);
     }
 

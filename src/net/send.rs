@@ -84,15 +84,14 @@ impl Net {
         // A connection with a queue is dirty or blocked already.
         let queue = entry.queue.as_mut()?;
         let need = 4 + body.len();
-        if queue.cost() + need >= entry.config.send_queue.high_bytes
-            || self.metrics.queued_bytes + need > self.config.limits.loop_send_bytes
+        if queue.cost() + need >= entry.config.send_queue.high_bytes || !self.send_quota.fits(need)
         {
             return None;
         }
         queue.push_fast(body)?;
         entry.traffic.messages_sent += 1;
         entry.traffic.bytes_sent += need as u64;
-        self.metrics.queued_bytes += need;
+        self.send_quota.take(need);
         Some(())
     }
 
@@ -173,10 +172,7 @@ impl Net {
             if !entry.has_room(need) {
                 return self.refuse_full(conn);
             }
-            if !self
-                .metrics
-                .has_room(need, self.config.limits.loop_send_bytes)
-            {
+            if !self.send_quota.has_room(need) {
                 return self.refuse_for_quota(conn, need);
             }
             if let Codec::Custom(_) = entry.codec {
@@ -192,7 +188,7 @@ impl Net {
         }
         entry.traffic.messages_sent += 1;
         entry.traffic.bytes_sent += need as u64;
-        self.metrics.queued_bytes += queue.cost() - cost;
+        self.send_quota.take(queue.cost() - cost);
         if queue.cost() >= entry.config.send_queue.high_bytes {
             entry.request_drain();
         }

@@ -243,7 +243,7 @@ impl Net {
     /// Returns the counters of this node.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics;
-        metrics.update_max_queued();
+        self.send_quota.report(&mut metrics);
         metrics
     }
 

@@ -212,6 +212,11 @@ impl<H> Shards<H> {
         self.handle.listen(addr)
     }
 
+    /// Returns options for [`Shards::listen_with`], filled from the node's settings.
+    pub fn listen_options(&self) -> ListenOptions {
+        self.handle.listen_options()
+    }
+
     /// Listens with options; see [`ShardsHandle::listen_with`].
     ///
     /// # Errors

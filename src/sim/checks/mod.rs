@@ -171,8 +171,8 @@ fn check_counts(net: &Net) -> Result<(), String> {
         ));
     }
     let queued: usize = net.conns.iter().map(|(_, entry)| entry.queue_cost()).sum();
-    if net.metrics.queued_bytes != queued {
-        let counted = net.metrics.queued_bytes;
+    if net.send_quota.used() != queued {
+        let counted = net.send_quota.used();
         return Err(format!(
             "{counted} bytes queued are counted, but there are {queued}"
         ));
@@ -226,8 +226,8 @@ fn check_loop_cap(net: &Net) -> Result<(), String> {
     let frame = frame.filter(|_| !is_shared).unwrap_or(0);
     let cap = net.config.limits.loop_send_bytes.max(frame);
     let most = cap + beyond + cap / 1024 + conns().count() * OVERHEAD_MAX;
-    if net.metrics.queued_bytes > most {
-        let queued = net.metrics.queued_bytes;
+    if net.send_quota.used() > most {
+        let queued = net.send_quota.used();
         return Err(format!(
             "all queues together hold {queued} bytes, more than {most}"
         ));
