@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use peerloop::{Bytes, Config, ConnId, DisconnectReason, Handle, Net, SendError, Turn};
-use util::{Event, Recorder, TestNode, listening, node, raw, run_until};
+use util::{Event, PATIENCE, Recorder, TestNode, listening, node, raw, run_until};
 
 /// A node that runs in a thread of its own until it is shut down. The receiver has it then.
 fn running(node: TestNode) -> (Handle<Recorder>, mpsc::Receiver<io::Result<TestNode>>) {
@@ -30,14 +30,14 @@ fn running(node: TestNode) -> (Handle<Recorder>, mpsc::Receiver<io::Result<TestN
 /// The node, which has been told to stop.
 #[track_caller]
 fn stopped(node: &mpsc::Receiver<io::Result<TestNode>>) -> TestNode {
-    let result = node.recv_timeout(util::PATIENCE).expect("it stops");
+    let result = node.recv_timeout(PATIENCE).expect("it stops");
     result.expect("nothing keeps it from waiting")
 }
 
 /// Asks again and again until the answer is yes.
 #[track_caller]
 fn eventually(mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + util::PATIENCE;
+    let end = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < end, "it did not come about");
         thread::yield_now();
@@ -92,8 +92,8 @@ fn several_threads_listen_connect_send_and_stop() {
     let messages = move |handler: &mut Recorder, _: &mut Net| handler.messages(conn).len();
     eventually(|| connector.ask(messages).unwrap() == 4);
     let stop = listener.clone();
-    thread::spawn(move || stop.shutdown(util::PATIENCE));
-    connector.shutdown(util::PATIENCE);
+    thread::spawn(move || stop.shutdown(PATIENCE));
+    connector.shutdown(PATIENCE);
     let mut node = stopped(&connector_stopped);
     stopped(&listener_stopped);
     assert_eq!(node.handler().messages(conn), [b"hello"; 4]);
@@ -146,7 +146,7 @@ fn a_question_that_waits_when_the_node_is_dropped_is_an_error() {
     thread::spawn(move || sender.send(kind(handle.ask(nothing))));
     eventually(|| node.timeout().is_some());
     drop(node);
-    let answer = answer.recv_timeout(util::PATIENCE);
+    let answer = answer.recv_timeout(PATIENCE);
     assert_eq!(answer.expect("no wait"), Err(ErrorKind::BrokenPipe));
 }
 
@@ -188,22 +188,29 @@ fn to_ask_from_inside_a_callback_is_a_deadlock_and_says_so() {
     assert_eq!(*answers.lock().unwrap(), [Err(ErrorKind::Deadlock); 5]);
 }
 
+/// Two loops that ask each other would wait without an end.
 #[test]
-fn to_ask_another_node_from_inside_a_callback_is_no_deadlock() {
+fn asking_another_node_in_a_callback_is_an_error() {
     let (other, other_stopped) = running(node(Config::default(), Recorder::default()));
-    let answer = Arc::new(Mutex::new(None));
-    let (asked, notes) = (other.clone(), Arc::clone(&answer));
+    let (reply, replies) = mpsc::channel();
+    let asked = other.clone();
     let handler = Recorder::reacting(move |_, event| {
         if let Event::Start = event {
-            let name = asked.ask(|_, net| net.name().to_owned());
-            *notes.lock().unwrap() = name.ok();
+            let error = asked.ask(|_, _| ()).map_err(|error| error.kind());
+            assert_eq!(error, Err(ErrorKind::Deadlock));
+            let reply = reply.clone();
+            let posted = asked.post(move |_, net| {
+                let _ = reply.send(net.name().to_owned());
+            });
+            posted.expect("there is room");
         }
     });
     let mut asking = node(Config::default(), handler);
     raw::settle(&mut asking);
+    let name = replies.recv_timeout(PATIENCE).expect("a post is no wait");
     other.shutdown(Duration::ZERO);
     let mut other = stopped(&other_stopped);
-    assert_eq!(answer.lock().unwrap().as_deref(), Some(other.net().name()));
+    assert_eq!(name, other.net().name());
 }
 
 #[test]
@@ -240,7 +247,7 @@ fn no_question_waits_for_ever_while_nodes_come_to_their_end() {
         });
         handle.shutdown(Duration::ZERO);
         asked_enough
-            .recv_timeout(util::PATIENCE)
+            .recv_timeout(PATIENCE)
             .expect("the last one is refused");
     }
 }
@@ -329,7 +336,7 @@ fn every_command_wakes_a_sleeping_loop() {
         handle
             .post(move |_, _| sender.send(()).expect("somebody waits"))
             .unwrap();
-        answer.recv_timeout(util::PATIENCE).expect("it wakes up");
+        answer.recv_timeout(PATIENCE).expect("it wakes up");
     }
     handle.shutdown(Duration::ZERO);
     stopped(&node);
@@ -358,7 +365,7 @@ fn shutdown_wakes_a_loop_that_was_just_woken_for_something_else() {
             std::hint::spin_loop();
         }
         handle.shutdown(Duration::ZERO);
-        stops.recv_timeout(util::PATIENCE).expect("it stops");
+        stops.recv_timeout(PATIENCE).expect("it stops");
     }
 }
 

@@ -13,18 +13,42 @@ use crate::metrics::Metrics;
 use crate::sys::Wake;
 
 thread_local! {
-    /// The loops that this thread is turning, by their number, the innermost last.
-    static RUNNING: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+    /// The loops that this thread is in, by their number, the innermost last.
+    static RUNNING: RefCell<Vec<(u64, Scope)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The part of a loop that a thread is in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Scope {
+    /// A turn, in which callbacks are called.
+    Turn,
+    /// Code of the program that has the net between two turns.
+    BetweenTurns,
 }
 
 /// The next number.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Whether this thread is turning a loop with this number.
-pub(crate) fn is_in_turn(loops: u64) -> bool {
+/// Whether this thread is in a loop with this number, which does not go on meanwhile.
+pub(crate) fn is_in_loop(loops: u64) -> bool {
+    is_in(|number, _| number == loops)
+}
+
+/// Whether a wait for a loop with this number could be one without an end: the loop
+/// does not go on meanwhile, or waits for a loop that does not.
+pub(crate) fn must_not_wait_for(loops: u64) -> bool {
+    is_in(|number, scope| number == loops || scope == Scope::Turn)
+}
+
+fn is_in(is_meant: impl Fn(u64, Scope) -> bool) -> bool {
     // The destructor of another thread-local may call this after the end of the list.
-    let contains = |running: &RefCell<Vec<u64>>| running.borrow().contains(&loops);
-    RUNNING.try_with(contains).unwrap_or(false)
+    let running = RUNNING.try_with(|running| {
+        let running = running.borrow();
+        running
+            .iter()
+            .any(|(number, scope)| is_meant(*number, *scope))
+    });
+    running.unwrap_or(false)
 }
 
 /// A number for loops that cannot wait for each other: a node, or its shards, or the
@@ -33,10 +57,9 @@ pub(crate) fn number() -> u64 {
     NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Notes that this thread is turning a loop with this number, until the guard is
-/// dropped.
-pub(crate) fn enter(loops: u64) -> Running {
-    let _ = RUNNING.try_with(|running| running.borrow_mut().push(loops));
+/// Notes that this thread is in a loop with this number, until the guard is dropped.
+pub(crate) fn enter(loops: u64, scope: Scope) -> Running {
+    let _ = RUNNING.try_with(|running| running.borrow_mut().push((loops, scope)));
     Running
 }
 
@@ -160,13 +183,13 @@ impl<H> Inbox<H> {
         }
     }
 
-    /// Notes that this thread is turning this loop, until the guard is dropped.
-    pub(crate) fn enter(&self) -> Running {
-        enter(self.sender.shared.loops)
+    /// Notes that this thread is in this loop, until the guard is dropped.
+    pub(crate) fn enter(&self, scope: Scope) -> Running {
+        enter(self.sender.shared.loops, scope)
     }
 }
 
-/// A turn in progress on this thread. Turns end in the reverse order in which they began.
+/// A scope that this thread is in. Scopes end in the reverse order in which they began.
 pub(crate) struct Running;
 
 impl Drop for Running {

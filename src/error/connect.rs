@@ -59,7 +59,7 @@ pub enum ConnectError {
     /// The name could not be resolved, or has no address. Only
     /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves names.
     Unresolved,
-    /// A method that waits for a loop was called on the thread that is turning this loop;
+    /// A method that waits for a loop was called inside a callback;
     /// see [`Handle`](crate::Handle#what-may-be-called-where).
     WouldDeadlock,
     /// The node has stopped or was dropped.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::answer::{Answer, question};
-use crate::command_queue::{Command, CommandSender, is_in_turn};
+use crate::command_queue::{Command, CommandSender, is_in_loop, must_not_wait_for};
 use crate::config::{ConnectOptions, ListenOptions};
 use crate::cross_shard::{Mailbox, ShardCommand};
 use crate::error::{ConnectError, SendError};
 use crate::id::ConnId;
 use crate::net::{ConnectAddr, Net};
-use crate::node::wait::{ANSWER_TIMEOUT, deadline, no_answer, refusal};
+use crate::node::wait::{ANSWER_TIMEOUT, deadline, no_answer, refusal, refuse_deadlock};
 
 /// Reaches a node from any thread.
 ///
@@ -31,16 +31,14 @@ use crate::node::wait::{ANSWER_TIMEOUT, deadline, no_answer, refusal};
 ///
 /// [`ask`](Handle::ask), [`ask_within`](Handle::ask_within),
 /// [`connect`](Handle::connect), [`connect_wait`](Handle::connect_wait) and
-/// [`send_wait`](Handle::send_wait) wait for the loop. If the calling thread is
-/// turning that loop, the wait could not end: inside a callback of the node, of
-/// another shard of it, or of a member of the same [`Group`](crate::group::Group), also
-/// where another node is turned inside that callback, they return
-/// [`ErrorKind::Deadlock`](io::ErrorKind::Deadlock) or
-/// [`ConnectError::WouldDeadlock`] at once. The same holds inside
-/// [`Node::with`](crate::Node::with) and inside the conditions of `run_until`.
-///
-/// Two threads whose loops ask each other from their callbacks wait for each
-/// other until the timeout of one of them ends. Use [`post`](Handle::post) there.
+/// [`send_wait`](Handle::send_wait) wait for the loop. Inside a callback of any
+/// node they return [`ErrorKind::Deadlock`](io::ErrorKind::Deadlock) or
+/// [`ConnectError::WouldDeadlock`] at once: a loop that waits serves no
+/// connection, and two that wait for each other would not end. Use
+/// [`post`](Handle::post) there. Inside [`Node::with`](crate::Node::with) and the
+/// conditions of `run_until` they return the error for the loop that this thread
+/// runs, for its other shards, and for the members of the same
+/// [`Group`](crate::group::Group).
 ///
 /// With a full command queue `ask`, `ask_within` and `connect` return
 /// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) at once; `connect_wait` and
@@ -160,7 +158,7 @@ impl<H> Handle<H> {
     ///
     /// - `WouldBlock`: the command queue is full;
     /// - `BrokenPipe`: the node has stopped or was dropped, or the call panicked;
-    /// - `Deadlock`: the calling thread is turning the loop; see
+    /// - `Deadlock`: it was called inside a callback; see
     ///   [`Handle`](Handle#what-may-be-called-where);
     /// - `TimedOut`: there was no answer in time. A call that had not begun by then
     ///   never runs. A call that had begun runs to its end, and what it returns is
@@ -170,7 +168,7 @@ impl<H> Handle<H> {
         timeout: Duration,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
     ) -> io::Result<R> {
-        self.check_outside()?;
+        self.check_may_wait()?;
         let deadline = deadline(timeout);
         let answer = self.begin_ask(call)?;
         answer.wait(deadline).map_err(no_answer)
@@ -232,7 +230,7 @@ impl<H> Handle<H> {
         call: impl FnOnce(&mut Net) -> R + Send + 'static,
         undo: impl FnOnce(&mut Net, R) + Send + 'static,
     ) -> io::Result<R> {
-        self.check_outside()?;
+        self.check_may_wait()?;
         let (question, answer) = question();
         self.post(move |_, net| {
             if question.begin() {
@@ -254,14 +252,15 @@ impl<H> Handle<H> {
 
     /// # Errors
     ///
-    /// - `Deadlock` if this thread is turning the loop.
-    pub(crate) fn check_outside(&self) -> io::Result<()> {
-        if is_in_turn(self.commands.loops()) {
-            return Err(io::Error::new(
-                io::ErrorKind::Deadlock,
-                "waiting for a loop inside one of its callbacks",
-            ));
-        }
-        Ok(())
+    /// - `Deadlock` if this thread must not wait for the loop.
+    pub(super) fn check_may_wait(&self) -> io::Result<()> {
+        refuse_deadlock(must_not_wait_for(self.commands.loops()))
+    }
+
+    /// # Errors
+    ///
+    /// - `Deadlock` if the loop could not end while this thread waits for that.
+    pub(super) fn check_may_join(&self) -> io::Result<()> {
+        refuse_deadlock(is_in_loop(self.commands.loops()))
     }
 }

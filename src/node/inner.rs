@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::buffers::ReadBuffer;
-use crate::command_queue::Inbox;
+use crate::command_queue::{Inbox, Scope};
 use crate::config::Config;
 use crate::cross_shard::ShardRouter;
 use crate::event_loop::{EventLoop, LoopState};
@@ -83,7 +83,7 @@ impl<H> NodeInner<H> {
     /// end in it.
     pub(crate) fn with<R>(&mut self, now: Instant, call: impl FnOnce(&mut H, &mut Net) -> R) -> R {
         self.parts.net.now = now;
-        let _running = self.parts.inbox.enter();
+        let _running = self.parts.inbox.enter(Scope::BetweenTurns);
         call(&mut self.handler, &mut self.parts.net)
     }
 
@@ -142,7 +142,7 @@ impl<H: Handler> NodeInner<H> {
     pub(crate) fn turn(&mut self, buffer: &mut ReadBuffer, now: Instant) {
         let Parts { state, net, inbox } = &mut self.parts;
         net.now = now;
-        let _running = inbox.enter();
+        let _running = inbox.enter(Scope::Turn);
         EventLoop {
             state,
             buffer,

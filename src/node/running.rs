@@ -92,7 +92,7 @@ impl<H> RunningNode<H> {
     /// handler did, and [`Config::on_panic`](crate::Config::on_panic) is
     /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind).
     pub fn join(mut self) -> io::Result<H> {
-        self.handle.check_outside()?;
+        self.handle.check_may_join()?;
         if self.is_own_thread() {
             return Err(io::Error::new(
                 io::ErrorKind::Deadlock,
@@ -115,7 +115,7 @@ impl<H> RunningNode<H> {
 
 impl<H> Drop for RunningNode<H> {
     fn drop(&mut self) {
-        let is_outside = self.handle.check_outside().is_ok() && !self.is_own_thread();
+        let is_outside = self.handle.check_may_join().is_ok() && !self.is_own_thread();
         let Some(thread) = self.thread.take() else {
             return;
         };

@@ -40,7 +40,7 @@ impl<H> Handle<H> {
     /// - [`ConnectError::TimedOut`]: the time was over. An attempt that had not
     ///   begun by then never does, one that had begun is aborted;
     /// - [`ConnectError::NodeStopped`]: the node has stopped or was dropped;
-    /// - [`ConnectError::WouldDeadlock`]: the calling thread is turning the loop;
+    /// - [`ConnectError::WouldDeadlock`]: it was called inside a callback;
     ///   see [`Handle`](Handle#what-may-be-called-where).
     ///
     /// # Examples
@@ -75,7 +75,7 @@ impl<H> Handle<H> {
         addr: impl ToSocketAddrs,
         timeout: Duration,
     ) -> Result<ConnId, ConnectError> {
-        if self.check_outside().is_err() {
+        if self.check_may_wait().is_err() {
             return Err(ConnectError::WouldDeadlock);
         }
         let deadline = deadline(timeout);
@@ -153,7 +153,7 @@ impl<H> Handle<H> {
     ///   is full. Use [`ShardsHandle::send_wait`](crate::shards::ShardsHandle::send_wait);
     /// - `TimedOut`: there was no room in time. The message will not be sent;
     /// - `BrokenPipe`: the node has stopped or was dropped;
-    /// - `Deadlock`: the calling thread is turning the loop; see
+    /// - `Deadlock`: it was called inside a callback; see
     ///   [`Handle`](Handle#what-may-be-called-where).
     pub fn send_wait(
         &self,
@@ -161,7 +161,7 @@ impl<H> Handle<H> {
         body: impl Into<Bytes>,
         timeout: Duration,
     ) -> io::Result<()> {
-        self.check_outside()?;
+        self.check_may_wait()?;
         let (body, deadline) = (body.into(), deadline(timeout));
         let (question, answer) = question();
         let call = move |_: &mut H, net: &mut Net| net.send_or_wait(conn, body, question);
@@ -216,4 +216,12 @@ pub(super) fn no_answer(unanswered: Unanswered) -> io::Error {
             io::Error::new(io::ErrorKind::TimedOut, "the loop did not answer in time")
         }
     }
+}
+
+pub(super) fn refuse_deadlock(is_deadlock: bool) -> io::Result<()> {
+    if is_deadlock {
+        let text = "waiting for a loop inside a callback";
+        return Err(io::Error::new(io::ErrorKind::Deadlock, text));
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Group;
 use super::member::AfterTurn;
-use crate::command_queue;
+use crate::command_queue::{self, Scope};
 use crate::id::{MEMBER_SHIFT, TOKEN_MASK};
 use crate::node::{RunEnd, STOPPED_PAUSE, Turn, time_left};
 use crate::sys::Readiness;
@@ -52,7 +52,7 @@ impl Group {
         let mut left = time_left(end, self.poller.now()).or(Some(Duration::ZERO));
         loop {
             let holds = {
-                let _running = command_queue::enter(self.loops);
+                let _running = command_queue::enter(self.loops, Scope::BetweenTurns);
                 condition(self)
             };
             if holds {

@@ -226,7 +226,7 @@ impl<H> ShardsHandle<H> {
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Clone + Send + 'static,
     ) -> io::Result<Vec<R>> {
-        self.check_outside()?;
+        self.first().check_may_wait()?;
         let deadline = answers_deadline();
         let ask = |handle: &Handle<H>| handle.begin_ask(call.clone());
         // All are asked, also after an error, and before the first answer is waited for.
@@ -338,8 +338,8 @@ impl<H> ShardsHandle<H> {
     /// # Errors
     ///
     /// - `Deadlock` if this thread is turning one of the shards.
-    pub(super) fn check_outside(&self) -> io::Result<()> {
-        self.handles.iter().try_for_each(Handle::check_outside)
+    pub(super) fn check_may_join(&self) -> io::Result<()> {
+        self.handles.iter().try_for_each(Handle::check_may_join)
     }
 
     /// The handle of the first shard: there is at least one.

@@ -13,7 +13,7 @@ use std::time::Duration;
 pub use handle::ShardsHandle;
 
 use crate::addr::Listening;
-use crate::command_queue::{self, CommandSender, Inbox};
+use crate::command_queue::{self, CommandSender, Inbox, Scope};
 use crate::config::{Config, ListenOptions, ShardOptions};
 use crate::cross_shard::{Mailbox, ShardRouter, ShardSet};
 use crate::handler::Handler;
@@ -161,7 +161,7 @@ impl<H: Handler + Send + 'static> Shards<H> {
             Arc::clone(&shards),
         );
         // No loop runs yet, so none would answer.
-        let making = command_queue::enter(number);
+        let making = command_queue::enter(number, Scope::BetweenTurns);
         let nodes = shards.shards().zip(loops).map(|(shard, (poller, inbox))| {
             let handler = make(shard, &handle);
             let mut config = config.clone();
@@ -247,7 +247,7 @@ impl<H> Shards<H> {
     /// - `Deadlock`, at once: called inside a callback of one of the shards. They are shut
     ///   down, and not waited for.
     pub fn join(mut self) -> io::Result<Vec<H>> {
-        self.handle.check_outside()?;
+        self.handle.check_may_join()?;
         // All of them, before the first error is returned.
         let ended: Vec<io::Result<H>> = self.threads.drain(..).map(wait).collect();
         ended.into_iter().collect()
@@ -257,7 +257,7 @@ impl<H> Shards<H> {
 impl<H> Drop for Shards<H> {
     fn drop(&mut self) {
         self.shutdown(Duration::ZERO);
-        let is_outside = self.handle.check_outside().is_ok();
+        let is_outside = self.handle.check_may_join().is_ok();
         let own = thread::current().id();
         let is_awaited = |it: &JoinHandle<_>| is_outside && it.thread().id() != own;
         for thread in self.threads.drain(..).filter(is_awaited) {
