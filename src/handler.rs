@@ -148,7 +148,8 @@ pub trait Handler {
     ///             Direction::Inbound => tls::server(self.server.clone())?.into(),
     ///         })
     ///     }
-    /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    ///
+    ///     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
     /// }
     /// # }
     /// ```
@@ -262,7 +263,9 @@ pub trait Handler {
     /// # Examples
     ///
     /// Bans the address of a peer that breaks the protocol, and ends its other
-    /// connections. [`Handler::on_accept`] refuses it from then on.
+    /// connections, except for those that are closing already. [`Handler::on_accept`]
+    /// refuses it from then on. [`Handler::on_connect_failed`] reports peers that fail
+    /// in the handshake.
     ///
     /// ```
     /// # use std::collections::HashSet;

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -245,6 +245,36 @@ mod in_a_thread {
         };
         handle.ask(keep).unwrap();
         handle
+    }
+
+    #[test]
+    fn two_that_drop_each_other_in_callbacks_both_end() {
+        let (dropped, drops) = mpsc::channel();
+        let nodes = [(); 2].map(|()| {
+            let node = Node::new(strict(), Owner::default()).unwrap();
+            node.spawn().unwrap()
+        });
+        let handles = nodes.each_ref().map(RunningNode::handle);
+        for (handle, other) in handles.iter().zip(nodes.into_iter().rev()) {
+            let dropped = dropped.clone();
+            let own = move |owner: &mut Owner, _: &mut Net| {
+                owner.own = Some(other);
+                owner.dropped = Some(dropped);
+            };
+            handle.ask(own).unwrap();
+        }
+        let together = Arc::new(Barrier::new(2));
+        for handle in handles {
+            let together = Arc::clone(&together);
+            let drop_other = move |owner: &mut Owner, _: &mut Net| {
+                together.wait();
+                drop(owner.own.take());
+            };
+            handle.post(drop_other).unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(drops.recv_timeout(PATIENCE), Ok(Ok(())));
+        }
     }
 
     #[test]

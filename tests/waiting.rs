@@ -243,7 +243,13 @@ mod sending {
 
     /// A node whose queues are small, and a peer that does not read.
     fn narrow(on_full: OnFull) -> (RunningNode<Recorder>, ConnId, TcpStream) {
-        let mut config = strict();
+        narrow_with(strict(), on_full)
+    }
+
+    fn narrow_with(
+        mut config: Config,
+        on_full: OnFull,
+    ) -> (RunningNode<Recorder>, ConnId, TcpStream) {
         config.sockets.send_buffer_bytes = Some(8 * 1024);
         config.connection.send_queue = SendQueueConfig {
             low_bytes: BODY,
@@ -343,6 +349,27 @@ mod sending {
             thread.join().unwrap().unwrap();
         }
         stop(node);
+    }
+
+    #[test]
+    fn is_refused_when_the_connection_takes_no_more() {
+        let ends: [fn(&mut Net, ConnId); 4] =
+            [Net::close, Net::close_write, Net::abort, |net, _| {
+                net.shutdown(PATIENCE)
+            }];
+        for (index, end) in ends.into_iter().enumerate() {
+            let mut config = strict();
+            config.connection.timeouts.linger = None;
+            let (node, conn, _peer) = narrow_with(config, OnFull::Refuse);
+            let handle = node.handle();
+            fill(&handle, conn);
+            // The kernels may take a message more. This one needs an empty queue.
+            let waiting = waiting(&handle, conn, vec![0; 4 * BODY]);
+            handle.ask(move |_, net| end(net, conn)).expect("an answer");
+            let outcome = kind(waiting.join().unwrap());
+            assert_eq!(outcome, Err(ErrorKind::NotConnected), "{index}");
+            stop(node);
+        }
     }
 
     #[test]

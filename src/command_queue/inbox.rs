@@ -29,24 +29,15 @@ pub(crate) enum Scope {
 /// The next number.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Whether this thread is in a loop with this number, which does not go on meanwhile.
-pub(crate) fn is_in_loop(loops: u64) -> bool {
-    is_in(|number, _| number == loops)
-}
-
 /// Whether a wait for a loop with this number could be one without an end: the loop
 /// does not go on meanwhile, or waits for a loop that does not.
 pub(crate) fn must_not_wait_for(loops: u64) -> bool {
-    is_in(|number, scope| number == loops || scope == Scope::Turn)
-}
-
-fn is_in(is_meant: impl Fn(u64, Scope) -> bool) -> bool {
     // The destructor of another thread-local may call this after the end of the list.
     let running = RUNNING.try_with(|running| {
         let running = running.borrow();
         running
             .iter()
-            .any(|(number, scope)| is_meant(*number, *scope))
+            .any(|(number, scope)| *number == loops || *scope == Scope::Turn)
     });
     running.unwrap_or(false)
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
-pub(crate) use self::inbox::{Inbox, Scope, enter, is_in_loop, must_not_wait_for, number};
+pub(crate) use self::inbox::{Inbox, Scope, enter, must_not_wait_for, number};
 use crate::config::{ConnectOptions, ConnectionConfig, ListenOptions};
 use crate::cross_shard::{Mailbox, RefusedCommand, ShardCommand, ShardSignal};
 use crate::error::SendError;

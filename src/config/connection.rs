@@ -69,8 +69,10 @@ pub struct ConnectionConfig {
     /// A *peer* without the session fails in the handshake, with this setting or
     /// without it: with
     /// [`SessionError::Malformed`](crate::error::SessionError::Malformed) if it
-    /// sends something else, or with
-    /// [`ConnectError::HandshakeTimedOut`](crate::ConnectError::HandshakeTimedOut).
+    /// sends something else, with
+    /// [`ConnectError::HandshakeTimedOut`](crate::ConnectError::HandshakeTimedOut) if
+    /// it is silent, or with
+    /// [`ConnectError::Io`](crate::ConnectError::Io) if it closes the connection.
     ///
     /// Default: false.
     pub require_session: bool,

@@ -73,6 +73,7 @@ impl Net {
         if entry.lifecycle() == Lifecycle::Open {
             entry.close_sending();
             self.mark_dirty(conn);
+            self.refuse_waiting_sends(conn);
         }
     }
 
@@ -190,6 +191,7 @@ impl Net {
         // Unread input is discarded, even during a pause, so that the end of
         // the peer's stream is seen.
         self.request_visit(conn);
+        self.refuse_waiting_sends(conn);
     }
 
     /// Closes a connection whose session has failed. Queued messages are

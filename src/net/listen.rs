@@ -47,7 +47,8 @@ impl Net {
     ///
     /// The error of `socket`, `bind` or `listen`, such as
     /// - `AddrInUse` or `PermissionDenied`;
-    /// - `InvalidInput` when `addr` resolves to nothing;
+    /// - `InvalidInput` when `addr` resolves to nothing, or the error of the
+    ///   resolver;
     /// - `Other` after [`Net::shutdown`].
     pub fn listen(&mut self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
         let options = self.listen_options();

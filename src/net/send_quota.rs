@@ -22,6 +22,7 @@ impl SendQuota {
         }
     }
 
+    #[cfg(feature = "sim")]
     pub(crate) fn used(&self) -> usize {
         self.used
     }

@@ -97,6 +97,15 @@ impl Net {
         self.waiters.sends = sends;
     }
 
+    /// Answers the threads that wait for room in a queue that takes no more
+    /// messages.
+    #[inline]
+    pub(super) fn refuse_waiting_sends(&mut self, conn: ConnId) {
+        if !self.waiters.is_empty() {
+            self.retry_waiting_sends(conn);
+        }
+    }
+
     /// Whether the send is settled.
     fn try_waiting(&mut self, send: &WaitingSend) -> bool {
         let conn = send.conn;

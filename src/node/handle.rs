@@ -7,13 +7,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::answer::{Answer, question};
-use crate::command_queue::{Command, CommandSender, is_in_loop, must_not_wait_for};
+use crate::command_queue::{Command, CommandSender, must_not_wait_for};
 use crate::config::{ConnectOptions, ListenOptions};
 use crate::cross_shard::{Mailbox, ShardCommand};
 use crate::error::{ConnectError, SendError};
 use crate::id::ConnId;
 use crate::net::{ConnectAddr, Net};
-use crate::node::wait::{ANSWER_TIMEOUT, deadline, no_answer, refusal, refuse_deadlock};
+use crate::node::wait::{ANSWER_TIMEOUT, deadline, refusal, refuse_deadlock};
 
 /// Reaches a node from any thread.
 ///
@@ -157,7 +157,8 @@ impl<H> Handle<H> {
     /// # Errors
     ///
     /// - `WouldBlock`: the command queue is full;
-    /// - `BrokenPipe`: the node has stopped or was dropped, or the call panicked;
+    /// - `BrokenPipe`: the node has stopped or was dropped;
+    /// - `Other`: the call panicked, and the node goes on;
     /// - `Deadlock`: it was called inside a callback; see
     ///   [`Handle`](Handle#what-may-be-called-where);
     /// - `TimedOut`: there was no answer in time. A call that had not begun by then
@@ -171,7 +172,9 @@ impl<H> Handle<H> {
         self.check_may_wait()?;
         let deadline = deadline(timeout);
         let answer = self.begin_ask(call)?;
-        answer.wait(deadline).map_err(no_answer)
+        answer
+            .wait(deadline)
+            .map_err(|unanswered| self.no_answer(unanswered))
     }
 
     /// Asks, and does not wait yet.
@@ -239,7 +242,9 @@ impl<H> Handle<H> {
                 }
             }
         })?;
-        answer.wait(deadline(ANSWER_TIMEOUT)).map_err(no_answer)
+        answer
+            .wait(deadline(ANSWER_TIMEOUT))
+            .map_err(|unanswered| self.no_answer(unanswered))
     }
 
     /// Shuts the node down, as [`Net::shutdown`] does, without waiting.
@@ -255,12 +260,5 @@ impl<H> Handle<H> {
     /// - `Deadlock` if this thread must not wait for the loop.
     pub(super) fn check_may_wait(&self) -> io::Result<()> {
         refuse_deadlock(must_not_wait_for(self.commands.loops()))
-    }
-
-    /// # Errors
-    ///
-    /// - `Deadlock` if the loop could not end while this thread waits for that.
-    pub(super) fn check_may_join(&self) -> io::Result<()> {
-        refuse_deadlock(is_in_loop(self.commands.loops()))
     }
 }

@@ -12,7 +12,7 @@ use crate::handler::Handler;
 /// A [`Node`] that runs in a thread; made by [`Node::spawn`].
 ///
 /// Dropping it shuts the node down without grace, and waits for its thread. The
-/// wait is left out where it could not end: inside a callback of the node, and in
+/// wait is left out where it could have no end: inside a callback of any node, and in
 /// its thread. A panic of the thread is logged then; use [`RunningNode::join`] to
 /// have it resumed.
 ///
@@ -82,8 +82,8 @@ impl<H> RunningNode<H> {
     ///
     /// # Errors
     ///
-    /// - `Deadlock`: called inside a callback of the node, or in its thread. The node
-    ///   is shut down, and not waited for;
+    /// - `Deadlock`: called inside a callback of any node, or in the thread of this one.
+    ///   The node is shut down, and not waited for;
     /// - those of [`Node::run`].
     ///
     /// # Panics
@@ -92,7 +92,7 @@ impl<H> RunningNode<H> {
     /// handler did, and [`Config::on_panic`](crate::Config::on_panic) is
     /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind).
     pub fn join(mut self) -> io::Result<H> {
-        self.handle.check_may_join()?;
+        self.handle.check_may_wait()?;
         if self.is_own_thread() {
             return Err(io::Error::new(
                 io::ErrorKind::Deadlock,
@@ -115,7 +115,7 @@ impl<H> RunningNode<H> {
 
 impl<H> Drop for RunningNode<H> {
     fn drop(&mut self) {
-        let is_outside = self.handle.check_may_join().is_ok() && !self.is_own_thread();
+        let is_outside = self.handle.check_may_wait().is_ok() && !self.is_own_thread();
         let Some(thread) = self.thread.take() else {
             return;
         };

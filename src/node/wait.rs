@@ -35,6 +35,9 @@ impl<H> Handle<H> {
     /// That of the last address that was tried:
     /// - those of [`Net::connect`] and of
     ///   [`Handler::on_connect_failed`](crate::Handler::on_connect_failed);
+    /// - [`ConnectError::Cancelled`] or [`ConnectError::HandlerPanicked`] also if
+    ///   `on_connect` aborted the connection or panicked. A connection that is closed
+    ///   there was established, so that its id is returned;
     /// - [`ConnectError::Unresolved`]: the name could not be resolved, or has no
     ///   address;
     /// - [`ConnectError::TimedOut`]: the time was over. An attempt that had not
@@ -167,18 +170,35 @@ impl<H> Handle<H> {
         let call = move |_: &mut H, net: &mut Net| net.send_or_wait(conn, body, question);
         let pushed = self.commands.push_until(Box::new(call), deadline);
         pushed.map_err(|error| match error {
-            SendError::Full => no_answer(Unanswered::NotBegun),
+            SendError::Full => not_queued(),
             error => refusal(error),
         })?;
         match answer.wait(deadline) {
             Ok(sent) => Ok(sent?),
-            Err(unanswered) => {
+            Err(Unanswered::Dropped) => Err(self.no_answer(Unanswered::Dropped)),
+            Err(_) => {
                 // The loop forgets the message.
                 self.commands.signal(ShardSignal::Abandoned);
-                Err(no_answer(unanswered))
+                Err(not_queued())
             }
         }
     }
+
+    /// The error of a question that was not answered.
+    pub(super) fn no_answer(&self, unanswered: Unanswered) -> io::Error {
+        match unanswered {
+            Unanswered::Dropped if self.commands.is_closed() => stopped(),
+            Unanswered::Dropped => io::Error::other("the call panicked"),
+            Unanswered::NotBegun | Unanswered::NotFinished => {
+                io::Error::new(io::ErrorKind::TimedOut, "the loop did not answer in time")
+            }
+        }
+    }
+}
+
+fn not_queued() -> io::Error {
+    let text = "the message was not queued in time";
+    io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
 /// How long a method without a timeout waits for the loop.
@@ -205,17 +225,12 @@ pub(super) fn share(deadline: Option<Instant>, count: usize) -> Option<Instant> 
 pub(super) fn refusal(error: SendError) -> io::Error {
     match error {
         SendError::Full => io::Error::new(io::ErrorKind::WouldBlock, "the command queue is full"),
-        _ => no_answer(Unanswered::Dropped),
+        _ => stopped(),
     }
 }
 
-pub(super) fn no_answer(unanswered: Unanswered) -> io::Error {
-    match unanswered {
-        Unanswered::Dropped => io::Error::new(io::ErrorKind::BrokenPipe, "the node has stopped"),
-        Unanswered::NotBegun | Unanswered::NotFinished => {
-            io::Error::new(io::ErrorKind::TimedOut, "the loop did not answer in time")
-        }
-    }
+fn stopped() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the node has stopped")
 }
 
 pub(super) fn refuse_deadlock(is_deadlock: bool) -> io::Result<()> {

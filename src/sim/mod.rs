@@ -72,8 +72,8 @@
 //!
 //! # What is not simulated
 //!
-//! - Other threads. A [`Handle`](crate::Handle) works, but its effects are not
-//!   repeatable; use [`World::post`].
+//! - Other threads, whose effects would not be repeatable. [`World::post`] takes their
+//!   place.
 //! - Sockets of the caller
 //!   ([`ConnectOptions::bound_socket`](crate::config::ConnectOptions::bound_socket)): a
 //!   connect with one fails with `Unsupported`.

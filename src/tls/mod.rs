@@ -19,10 +19,11 @@
 //! use std::time::Duration;
 //!
 //! use peerloop::config::ConnectionConfig;
+//! use peerloop::group::Group;
 //! use peerloop::tls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 //! use peerloop::tls::rustls::server::WebPkiClientVerifier;
 //! use peerloop::tls::rustls::{ClientConfig, RootCertStore, ServerConfig};
-//! use peerloop::{Config, ConnId, ConnInfo, Direction, Handler, Net, Node, Transport, tls};
+//! use peerloop::{Config, ConnId, ConnInfo, Direction, Handler, Net, RunEnd, Transport, tls};
 //!
 //! struct Friend {
 //!     name: &'static str,
@@ -103,14 +104,15 @@
 //! // A handler that forgets `transport` sends nothing in plaintext.
 //! let connection = ConnectionConfig { require_session: true, ..Default::default() };
 //! let config = Config { connection, ..Default::default() };
-//! let (mut alice, mut bob) = (Node::new(config.clone(), alice)?, Node::new(config, bob)?);
-//! let listening = bob.net().listen("127.0.0.1:0")?;
-//! alice.net().connect(listening.addr)?;
-//! while alice.handler().greeting.is_none() || bob.handler().greeting.is_none() {
-//!     let _ = alice.turn(Some(Duration::from_millis(1)))?;
-//!     let _ = bob.turn(Some(Duration::from_millis(1)))?;
-//! }
-//! assert_eq!(bob.handler().greeting.as_deref(), Some("alice"));
+//! let mut group = Group::new()?;
+//! let (bob, alice) = (group.add(config.clone(), bob)?, group.add(config, alice)?);
+//! let listening = group.net(bob).expect("a member").listen("127.0.0.1:0")?;
+//! group.net(alice).expect("a member").connect(listening.addr)?;
+//! let end = group.run_until(Duration::from_secs(10), |group| {
+//!     let is_greeted = |id| group.handler(id).is_some_and(|it: &Friend| it.greeting.is_some());
+//!     is_greeted(alice) && is_greeted(bob)
+//! })?;
+//! assert_eq!(end, RunEnd::Done);
 //! # Ok(())
 //! # }
 //! ```
@@ -133,13 +135,15 @@
 //!   Implement
 //!   [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) and
 //!   [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier), and give
-//!   the first to `dangerous().with_custom_certificate_verifier`. Verify the
-//!   signatures of the handshake with
+//!   the first to `dangerous().with_custom_certificate_verifier` of the client's
+//!   builder, the second to `with_client_cert_verifier` of the server's. Verify
+//!   the signatures of the handshake, with the algorithms of [`provider`], by
 //!   [`verify_tls13_signature`](rustls::crypto::verify_tls13_signature) and, if
 //!   TLS 1.2 is allowed,
 //!   [`verify_tls12_signature`](rustls::crypto::verify_tls12_signature); without
 //!   that a certificate proves nothing. The key of a certificate is
-//!   [`subject_public_key_info`](rustls::server::ParsedCertificate::subject_public_key_info).
+//!   [`subject_public_key_info`](rustls::server::ParsedCertificate::subject_public_key_info)
+//!   of a `ParsedCertificate::try_from(certificate)`.
 //!   Any valid name does for [`client`] then: it is sent as SNI, and the verifier
 //!   decides whether it matters. Judge the key in the verifier, or judge
 //!   [`Identity::public_key`](crate::session::Identity::public_key) in

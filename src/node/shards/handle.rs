@@ -16,7 +16,7 @@ use crate::id::{ConnId, ShardId};
 use crate::metrics::Metrics;
 use crate::net::{BroadcastOutcome, ConnectAddr, Net};
 use crate::node::handle::Handle;
-use crate::node::wait::{answers_deadline, no_answer};
+use crate::node::wait::answers_deadline;
 use crate::traffic::Traffic;
 
 /// Reaches all [`Shards`](crate::shards::Shards) of a node from any thread, as a [`Handle`]
@@ -226,13 +226,17 @@ impl<H> ShardsHandle<H> {
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Clone + Send + 'static,
     ) -> io::Result<Vec<R>> {
-        self.first().check_may_wait()?;
+        self.check_may_wait()?;
         let deadline = answers_deadline();
         let ask = |handle: &Handle<H>| handle.begin_ask(call.clone());
         // All are asked, also after an error, and before the first answer is waited for.
         let asked: Vec<io::Result<Answer<R>>> = self.handles.iter().map(ask).collect();
-        let wait = |answer: io::Result<Answer<R>>| answer?.wait(deadline).map_err(no_answer);
-        let answers: Vec<io::Result<R>> = asked.into_iter().map(wait).collect();
+        let wait = |(answer, handle): (io::Result<Answer<R>>, &Handle<H>)| {
+            let answer = answer?.wait(deadline);
+            answer.map_err(|unanswered| handle.no_answer(unanswered))
+        };
+        let asked = asked.into_iter().zip(self.handles.iter());
+        let answers: Vec<io::Result<R>> = asked.map(wait).collect();
         answers.into_iter().collect()
     }
 
@@ -337,9 +341,9 @@ impl<H> ShardsHandle<H> {
 
     /// # Errors
     ///
-    /// - `Deadlock` if this thread is turning one of the shards.
-    pub(super) fn check_may_join(&self) -> io::Result<()> {
-        self.handles.iter().try_for_each(Handle::check_may_join)
+    /// - `Deadlock` if this thread must not wait for the shards.
+    pub(super) fn check_may_wait(&self) -> io::Result<()> {
+        self.first().check_may_wait()
     }
 
     /// The handle of the first shard: there is at least one.

@@ -112,7 +112,7 @@ use crate::sys::Poller;
 /// ```
 ///
 /// Dropping it shuts all shards down without grace, and waits for their threads. The wait
-/// is left out where it could not end: inside a callback of one of the shards, and for
+/// is left out where it could have no end: inside a callback of any node, and for
 /// the thread that drops it.
 ///
 /// A panic in a callback is contained by default, and so is a failed assertion; see
@@ -244,10 +244,10 @@ impl<H> Shards<H> {
     /// - `Other`: its handler panicked, and [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) is
     ///   set. The error has the text of the panic;
     /// - the error that made it impossible to wait for events;
-    /// - `Deadlock`, at once: called inside a callback of one of the shards. They are shut
+    /// - `Deadlock`, at once: called inside a callback. The shards are shut
     ///   down, and not waited for.
     pub fn join(mut self) -> io::Result<Vec<H>> {
-        self.handle.check_may_join()?;
+        self.handle.check_may_wait()?;
         // All of them, before the first error is returned.
         let ended: Vec<io::Result<H>> = self.threads.drain(..).map(wait).collect();
         ended.into_iter().collect()
@@ -257,7 +257,7 @@ impl<H> Shards<H> {
 impl<H> Drop for Shards<H> {
     fn drop(&mut self) {
         self.shutdown(Duration::ZERO);
-        let is_outside = self.handle.check_may_join().is_ok();
+        let is_outside = self.handle.check_may_wait().is_ok();
         let own = thread::current().id();
         let is_awaited = |it: &JoinHandle<_>| is_outside && it.thread().id() != own;
         for thread in self.threads.drain(..).filter(is_awaited) {
