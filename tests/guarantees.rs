@@ -1475,7 +1475,7 @@ mod stopping_early {
     }
 
     #[test]
-    fn for_want_of_a_command_budget_loses_no_command() {
+    fn within_a_budget_of_commands_loses_none() {
         let config = Config {
             budget: TurnBudget {
                 commands: 1,

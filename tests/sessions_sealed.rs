@@ -288,7 +288,7 @@ mod ending {
     }
 
     #[test]
-    fn after_shutdown_write_the_peer_is_still_heard_and_its_questions_go_unanswered() {
+    fn after_close_write_the_peer_is_still_heard_and_its_questions_go_unanswered() {
         let (mut node, conn, mut peer, mut script) =
             sealed_wire(untimed_config(), Recorder::default());
         node.net().send(conn, b"all").unwrap();

@@ -828,12 +828,12 @@ fn peers_that_were_reset_before_they_were_accepted_are_told_of_in_pairs_or_not_a
 /// at the longest frame.
 fn batch(framing: &Framing) -> (Config, Vec<Vec<u8>>, Vec<u8>) {
     let bodies: Vec<_> = (0..6).map(|seed| body(framing, 3, seed)).collect();
-    let max_frame = match framing {
+    let max_message_len = match framing {
         Framing::Raw => 3,
         _ => 1000,
     };
     let mut config = config(framing, BUFFER);
-    config.connection.max_message_len = max_frame;
+    config.connection.max_message_len = max_message_len;
     let stream = encode_all(framing, &bodies);
     (config, bodies, stream)
 }

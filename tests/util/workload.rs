@@ -31,22 +31,22 @@ fn config(random: &mut Random, rules: Rules) -> Config {
     // Often all queues together may hold no more than one of them.
     let loop_room = usize::from(random.chance(0.4));
     let mut pick = |low, high| random.between(low, high) as usize;
-    let (queue_high, budget) = (pick(1, 20_000), pick(1, 5_000));
-    let queue_max = queue_high + pick(0, 60_000);
+    let (high_bytes, budget) = (pick(1, 20_000), pick(1, 5_000));
+    let max_bytes = high_bytes + pick(0, 60_000);
     let mut config = Config {
         connection: ConnectionConfig {
             framing: rules.kinds[0].framing(),
             max_message_len: 40_000,
             send_queue: SendQueueConfig {
-                low_bytes: pick(0, queue_high as u64),
-                high_bytes: queue_high,
-                max_bytes: queue_max,
+                low_bytes: pick(0, high_bytes as u64),
+                high_bytes,
+                max_bytes,
                 ..Default::default()
             },
             ..Default::default()
         },
         limits: Limits {
-            loop_send_bytes: queue_max + pick(0, 100_000) * loop_room,
+            loop_send_bytes: max_bytes + pick(0, 100_000) * loop_room,
             max_connections: pick(4, 40),
             max_connections_per_address: pick(2, 10),
             max_inbound_handshakes: pick(1, 6),
