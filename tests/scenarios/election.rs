@@ -27,7 +27,7 @@ const HEARTBEAT: Duration = Duration::from_millis(100);
 /// want it at once.
 const PATIENCE: (u64, u64) = (500, 1_000);
 
-const REDIAL: Duration = Duration::from_millis(300);
+const RECONNECT: Duration = Duration::from_millis(300);
 
 /// Timer keys; that of a peer to connect to is the peer's number.
 const ELECTION: u64 = 1_000;
@@ -106,7 +106,7 @@ impl Elector {
                 self.connected.insert(conn, peer);
             }
             Err(_) => {
-                net.set_timer(REDIAL, peer as u64);
+                net.set_timer(RECONNECT, peer as u64);
             }
         }
     }
@@ -114,7 +114,7 @@ impl Elector {
     fn lost(&mut self, net: &mut Net, conn: ConnId) {
         if let Some(peer) = self.connected.remove(&conn) {
             self.links.remove(&peer);
-            net.set_timer(REDIAL, peer as u64);
+            net.set_timer(RECONNECT, peer as u64);
         }
     }
 

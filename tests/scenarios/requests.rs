@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_millis(800);
 const ATTEMPTS: u32 = 6;
 
 /// How long after a loss a server is connected to again.
-const REDIAL: Duration = Duration::from_millis(300);
+const RECONNECT: Duration = Duration::from_millis(300);
 
 /// Answers after a while, not in order. A message has a ticket, which it gives back, and the question, eight bytes each.
 struct Server {
@@ -161,7 +161,7 @@ impl Client {
                 self.server_of.insert(conn, server);
             }
             Err(_) => {
-                net.set_timer(REDIAL, CONNECT + server as u64);
+                net.set_timer(RECONNECT, CONNECT + server as u64);
             }
         }
     }
@@ -169,7 +169,7 @@ impl Client {
     /// A connect failed or a connection ended.
     fn lost(&mut self, net: &mut Net, conn: ConnId) {
         let server = self.server_of.remove(conn).expect("each ends once");
-        net.set_timer(REDIAL, CONNECT + server as u64);
+        net.set_timer(RECONNECT, CONNECT + server as u64);
     }
 
     /// Asks the server whose turn it is: a retry asks another than the attempt before, if there is another. If no one can be
