@@ -141,7 +141,7 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(codecs) = self.check_admission(&info, &config) else {
             return false;
         };
-        self.start_accepted(&info, stream, config, codecs);
+        self.start_accepted(&info, local_addr, stream, config, codecs);
         true
     }
 
@@ -176,18 +176,18 @@ impl<H: Handler> EventLoop<'_, H> {
     fn start_accepted(
         &mut self,
         info: &ConnInfo,
+        local_addr: SocketAddr,
         stream: Stream,
         config: Arc<ConnectionConfig>,
         (decoder, encoder): (Codec, Codec),
     ) {
         let conn = self.net.insert_accepted(info, config, encoder);
-        match (self.register(conn, stream, decoder), info.local_addr) {
-            (Ok(()), Some(local_addr)) => {
+        match self.register(conn, stream, decoder) {
+            Ok(()) => {
                 self.net.metrics.accepted += 1;
                 self.start_transport(conn, local_addr);
             }
-            (Ok(()), None) => {}
-            (Err(error), _) => {
+            Err(error) => {
                 self.count_accept_error(info.addr, &error);
                 self.net.discard(conn);
                 self.state.slots_to_free.push(conn);

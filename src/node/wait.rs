@@ -12,6 +12,7 @@ use crate::error::{ConnectError, SendError};
 use crate::id::ConnId;
 use crate::net::{Connected, Net};
 use crate::node::Handle;
+use crate::node::turn::stopped;
 
 impl<H> Handle<H> {
     /// Connects to a host, and waits until [`Handler::on_connect`] has been called
@@ -227,10 +228,6 @@ pub(super) fn refusal(error: SendError) -> io::Error {
         SendError::Full => io::Error::new(io::ErrorKind::WouldBlock, "the command queue is full"),
         _ => stopped(),
     }
-}
-
-fn stopped() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the node has stopped")
 }
 
 pub(super) fn refuse_deadlock(is_deadlock: bool) -> io::Result<()> {
