@@ -355,11 +355,13 @@ mod sending {
     fn is_refused_when_the_connection_takes_no_more() {
         let ends: [fn(&mut Net, ConnId); 4] =
             [Net::close, Net::close_write, Net::abort, |net, _| {
-                net.shutdown(PATIENCE)
+                net.shutdown(2 * PATIENCE)
             }];
         for (index, end) in ends.into_iter().enumerate() {
             let mut config = strict();
+            // No timeout ends the connection before the wait is over.
             config.connection.timeouts.linger = None;
+            config.connection.timeouts.write_stall = None;
             let (node, conn, _peer) = narrow_with(config, OnFull::Refuse);
             let handle = node.handle();
             fill(&handle, conn);
