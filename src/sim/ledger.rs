@@ -35,6 +35,8 @@ pub(crate) struct Ledger {
     /// The time of this turn, as its first callback saw it, and of the last turn.
     now: Option<Instant>,
     before: Option<Instant>,
+    /// The clock of the loop at the last callback.
+    clock: Option<Instant>,
     /// The first thing that was wrong.
     pub(super) violation: Option<String>,
 }
@@ -44,8 +46,13 @@ impl Ledger {
         self.violation.get_or_insert_with(what);
     }
 
-    /// All callbacks of a turn see the same time, which never goes back.
-    pub(super) fn check_clock(&mut self, now: Instant) {
+    /// All callbacks of a turn see the same time, which never goes back. Nor does the
+    /// clock of the loop, which goes on in a turn.
+    pub(super) fn check_clock(&mut self, now: Instant, clock: Instant) {
+        if now > clock || self.clock.is_some_and(|before| before > clock) {
+            self.violate(|| "the clock of the loop went back".to_owned());
+        }
+        self.clock = Some(clock);
         if *self.now.get_or_insert(now) != now {
             self.violate(|| "the clock moved within a turn".to_owned());
         }

@@ -94,14 +94,16 @@ mod read_only;
 mod run;
 mod seeds;
 mod session_probe;
+mod spend;
 mod timed_out;
 mod wire;
 mod world;
 
-pub use crate::sys::sim::{FaultCounts, Faults, Link, Random, Trace};
+pub use crate::sys::sim::{FaultCounts, Faults, Link, Random, Selector, Trace};
 pub use hosts::Hosts;
 pub use node_id::NodeId;
 pub use seeds::{for_each_seed, seeds};
+pub use spend::{spend, spent};
 pub use timed_out::TimedOut;
 pub use wire::{Wire, WireListener};
 pub use world::World;

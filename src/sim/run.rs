@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::checks::CheckedConnection;
 use super::seeds::replay;
+use super::spend::NodeTime;
 use super::timed_out::TimedOut;
 use super::world::World;
 use crate::node::Turn;
@@ -123,7 +124,10 @@ impl World {
         self.steps += 1;
         let slot = &mut self.slots[index];
         let Some(node) = &mut slot.node else { return };
-        match node.turn() {
+        let node_time = NodeTime::enter(&self.internet, slot.poller);
+        let turn = node.turn();
+        drop(node_time);
+        match turn {
             // It takes no turn for what is reported from now on.
             Ok(Turn::Stopped) => self.internet.lock().remove_poller(slot.poller),
             Ok(Turn::Waiting | Turn::MoreWork) => self.plan(index),
@@ -137,7 +141,7 @@ impl World {
     pub(super) fn plan(&mut self, index: usize) {
         let slot = &self.slots[index];
         let Some(node) = &slot.node else { return };
-        let now = self.internet.lock().instant();
+        let now = self.internet.lock().clock(slot.poller);
         let deadline = node.next_turn(now);
         self.internet.lock().plan(slot.poller, deadline);
     }

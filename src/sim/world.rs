@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::any_node::AnyNode;
 use super::node_id::NodeId;
 use super::observer::Observer;
+use super::spend::NodeTime;
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::net::Net;
@@ -176,8 +177,10 @@ impl World {
         node: NodeId<H>,
         call: impl FnOnce(&mut H, &mut Net) -> R,
     ) -> R {
+        let node_time = NodeTime::enter(&self.internet, self.slots[node.index].poller);
         let (observer, net) = self.typed(node).parts_mut();
         let result = call(&mut observer.handler, net);
+        drop(node_time);
         self.plan(node.index);
         result
     }
@@ -229,11 +232,13 @@ impl World {
         };
         let neighbours = self.slots.iter().filter(|slot| slot.ip == ip);
         let is_alone = neighbours.count() == 1;
+        let node_time = NodeTime::enter(&self.internet, poller);
         let mut internet = self.internet.lock();
         let how = internet.draw_crash(is_alone);
         internet.note(sim::Actor::Node(poller), "crash", 0, how as u64);
         internet.crash(poller, ip, how);
         drop(internet);
+        drop(node_time);
         match hosted.into_any().downcast::<Node<Observer<H>>>() {
             Ok(node) => node.into_handler().handler,
             Err(_) => panic!("{node:?} belongs to another world"),

@@ -34,7 +34,7 @@ impl Lab {
         internet.faults = Faults::calm();
         internet.add_host(A);
         internet.add_host(B);
-        let (a, b) = (internet.add_poller(0), internet.add_poller(1));
+        let (a, b) = (internet.add_poller(A, 0), internet.add_poller(B, 1));
         Self { internet, a, b }
     }
 

@@ -22,9 +22,10 @@ impl Internet {
         let Some(socket) = self.sockets.get(&from) else {
             return now;
         };
+        let now = now.max(socket.written_at);
         let (here, there) = (socket.host, host_of(socket.host, socket.remote.ip()));
         let earliest = socket.next_arrival;
-        let mut at = now + self.travel(here, there, bytes);
+        let mut at = now + self.travel((here, there), bytes, now);
         if at_once && earliest >= now {
             // Together with what was sent last.
             at = earliest;
@@ -36,11 +37,11 @@ impl Internet {
         at
     }
 
-    /// Draws how long this many bytes take from one host to another.
-    fn travel(&mut self, here: IpAddr, there: IpAddr, bytes: usize) -> Duration {
+    /// Draws how long this many bytes, sent at `now`, take from one host to another.
+    fn travel(&mut self, (here, there): (IpAddr, IpAddr), bytes: usize, now: Duration) -> Duration {
         let link = self.links.between(here, there);
         let mut delay = link.latency.max(Duration::from_micros(1));
-        delay += self.links.occupy((here, there), bytes, self.schedule.now());
+        delay += self.links.occupy((here, there), bytes, now);
         if !link.jitter.is_zero() {
             delay += Duration::from_nanos(self.random.below(link.jitter.as_nanos() as u64));
         }
@@ -68,7 +69,7 @@ impl Internet {
             return;
         };
         let (here, there) = (socket.host, host_of(socket.host, socket.remote.ip()));
-        let delay = self.travel(there, here, 0);
+        let delay = self.travel((there, here), 0, self.now());
         self.schedule_after(delay, Event::Reset { to });
     }
 
