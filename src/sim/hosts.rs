@@ -90,6 +90,18 @@ impl World {
         self.internet.lock().partition(&a.hosts(), &b.hosts());
     }
 
+    /// Cuts the links in one direction: no segment arrives any more that a host of the
+    /// first group sends to one of the second. What these send arrives.
+    ///
+    /// TCP needs both directions: data that arrives and whose acknowledgements do not
+    /// counts as lost, and its sender's kernel gives up after fifteen minutes. An
+    /// attempt to connect times out, whichever end it comes from. [`World::heal`]
+    /// restores both directions, whichever way its groups are named.
+    pub fn partition_one_way(&mut self, from: impl Hosts, to: impl Hosts) {
+        let mut internet = self.internet.lock();
+        internet.partition_one_way(&from.hosts(), &to.hosts());
+    }
+
     /// Restores the links between two hosts, or between every host of one group and
     /// every host of another. The kernels send again what they have kept, within half
     /// a second.

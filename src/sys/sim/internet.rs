@@ -319,6 +319,7 @@ impl Internet {
             Event::ReportListenerLate { listener } => self.report_listener_late(listener),
             Event::Wake { poller } => self.wake(poller),
             Event::RetransmitTimeout { socket } => self.retransmit_timeout(socket),
+            Event::ConnectTimeout { socket } => self.connect_timeout(socket),
             Event::HandshakeTimeout { socket } => self.drop_handshake(socket),
             Event::Unreachable { to } => self.unreachable(to),
             segment => self.arrive(segment),
