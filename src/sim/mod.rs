@@ -90,6 +90,7 @@ mod hosts;
 mod ledger;
 mod node_id;
 mod observer;
+mod promises;
 mod read_only;
 mod run;
 mod seeds;

@@ -158,7 +158,7 @@ impl<H: Handler> Handler for Observer<H> {
         error: ConnectError,
     ) {
         self.note(net, "on_connect_failed", conn.to_bits(), 0);
-        self.ledger.connect_failed(conn, info.direction);
+        self.ledger.connect_failed(conn, info.direction, error);
         self.handler.on_connect_failed(net, conn, info, error);
     }
 
@@ -169,7 +169,7 @@ impl<H: Handler> Handler for Observer<H> {
             conn.to_bits(),
             queued_bytes(net, conn),
         );
-        self.ledger.disconnected(conn);
+        self.ledger.disconnected(conn, reason);
         self.handler.on_disconnect(net, conn, reason);
     }
 

@@ -28,6 +28,7 @@ impl World {
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now() + time;
         while self.step(until) {}
+        self.check_promises();
         self.check_pairs();
     }
 
@@ -133,6 +134,9 @@ impl World {
             Ok(Turn::Waiting | Turn::MoreWork) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }
+        // An answer that comes now may come too late.
+        self.check_promises();
+        self.update_promises(index);
         self.check(index);
         self.check_invariants();
     }
@@ -155,6 +159,26 @@ impl World {
         drop(internet);
         if let Err(violation) = result {
             self.fail(index, &violation);
+        }
+    }
+
+    /// Counts what a node has exchanged, after its turn or a call.
+    pub(super) fn update_promises(&mut self, index: usize) {
+        let now = self.now();
+        let Some(node) = &self.slots[index].node else {
+            return;
+        };
+        let mut promises = self.promises.iter_mut().filter(|it| it.index == index);
+        let result = promises.try_for_each(|it| it.update(now, &node.exchanges(), node.lost()));
+        if let Err(what) = result {
+            self.fail_with("a promise is broken", &what);
+        }
+    }
+
+    fn check_promises(&self) {
+        let now = self.now();
+        if let Err(what) = self.promises.iter().try_for_each(|it| it.check(now)) {
+            self.fail_with("a promise is broken", &what);
         }
     }
 

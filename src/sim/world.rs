@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::any_node::AnyNode;
 use super::node_id::NodeId;
 use super::observer::Observer;
+use super::promises::Promise;
 use super::spend::NodeTime;
 use crate::config::Config;
 use crate::handler::Handler;
@@ -31,6 +32,7 @@ pub struct World {
     pub(super) steps: u64,
     /// What [`World::always`] has added.
     pub(super) invariants: Vec<Invariant>,
+    pub(super) promises: Vec<Promise>,
 }
 
 /// See [`World::always`].
@@ -56,6 +58,7 @@ impl World {
             wires: 0,
             steps: 0,
             invariants: Vec::new(),
+            promises: Vec::new(),
         }
     }
 
@@ -181,6 +184,7 @@ impl World {
         let (observer, net) = self.typed(node).parts_mut();
         let result = call(&mut observer.handler, net);
         drop(node_time);
+        self.update_promises(node.index);
         self.plan(node.index);
         result
     }
@@ -230,6 +234,9 @@ impl World {
         let Some(hosted) = slot.node.take() else {
             panic!("{node:?} has crashed already");
         };
+        let promises = self.promises.iter_mut();
+        let of_node = promises.filter(|it| it.index == node.index);
+        of_node.for_each(Promise::clear);
         let neighbours = self.slots.iter().filter(|slot| slot.ip == ip);
         let is_alone = neighbours.count() == 1;
         let node_time = NodeTime::enter(&self.internet, poller);
