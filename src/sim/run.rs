@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::checks::CheckedConnection;
+use super::node_time::NodeTime;
 use super::seeds::replay;
-use super::spend::NodeTime;
 use super::timed_out::TimedOut;
 use super::world::World;
 use crate::node::Turn;

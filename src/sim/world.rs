@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::any_node::AnyNode;
 use super::node_id::NodeId;
+use super::node_time::NodeTime;
 use super::observer::Observer;
 use super::promises::Promise;
-use super::spend::NodeTime;
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::net::Net;

@@ -8,8 +8,8 @@
 //!
 //! ```text
 //! event  random  link                              names, chance
-//! clock  faults  schedule  trace  links            state that needs nothing else
-//! delivery_check  poller_state  selector  socket
+//! clock  faults  schedule  selector  trace  links  state that needs nothing else
+//! delivery_check  poller_state  socket
 //! host_table  listen_queue
 //! internet                                         has all of it, and runs the events
 //! calls  connect  crash  delivery  inspect  listen

@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::event::{Event, PollerId, SocketId};
 use super::internet::Internet;
 use super::poller_state::{PollerState, ReadyKey};
-use super::selector::{Interest, Selector};
-use super::socket::{Mask, Registration, Socket};
+use super::selector::{Interest, Mask, Selector};
+use super::socket::{Registration, Socket};
 use super::trace::Actor;
 use crate::sys::Readiness;
 

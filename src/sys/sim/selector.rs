@@ -1,6 +1,19 @@
-//! The selectors of hosts.
+//! The selectors of hosts, and the readiness that they report.
 
-use super::socket::Mask;
+/// The readiness of a socket, as Linux' `tcp_poll` computes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Mask {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    pub(super) finished: bool,
+    pub(super) error: bool,
+}
+
+impl Mask {
+    pub(super) fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
 
 /// The selector of a simulated host: after which calls of a program it reports a
 /// socket again.

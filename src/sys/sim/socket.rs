@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::delivery_check::DeliveryCheck;
 use super::event::{PollerId, SocketId};
-use super::selector::Interest;
+use super::selector::{Interest, Mask};
 
 /// All sockets of a world.
 pub(super) type SocketTable = BTreeMap<SocketId, Socket>;
@@ -69,21 +69,6 @@ impl Registration {
         if let Some(interest) = &mut self.interest {
             interest.remove(mask);
         }
-    }
-}
-
-/// The readiness of a socket, as Linux' `tcp_poll` computes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Mask {
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-    pub(super) finished: bool,
-    pub(super) error: bool,
-}
-
-impl Mask {
-    pub(super) fn is_empty(self) -> bool {
-        self == Self::default()
     }
 }
 
