@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::sys::sim::SharedInternet;
 
 thread_local! {
-    /// The world whose node has a turn in this thread.
-    static CURRENT: RefCell<Option<SharedInternet>> = const { RefCell::new(None) };
+    /// The world whose node has a turn in this thread, and the poller of that node.
+    static CURRENT: RefCell<Option<(SharedInternet, usize)>> = const { RefCell::new(None) };
 }
 
 /// Spends virtual time in a callback, as a computation or a slow disk does.
@@ -58,19 +58,22 @@ thread_local! {
 /// ```
 pub fn spend(time: Duration) {
     CURRENT.with_borrow(|current| {
-        if let Some(internet) = current {
+        if let Some((internet, _)) = current {
             internet.lock().spend(time);
         }
     });
 }
 
-/// Returns how much virtual time the callbacks of this turn have taken so far; zero
-/// outside the turn of a simulated node. [`Net::now`](crate::Net::now) plus this is the
-/// present time, unless the clock of the node's host drifts.
+/// Returns how much virtual time the callbacks of this turn have taken so far, by the
+/// clock of the node's host; zero outside the turn of a simulated node.
+/// [`Net::now`](crate::Net::now) plus this is the present time.
 pub fn spent() -> Duration {
     CURRENT.with_borrow(|current| {
-        let internet = current.as_ref();
-        internet.map_or(Duration::ZERO, |internet| internet.lock().spent())
+        current
+            .as_ref()
+            .map_or(Duration::ZERO, |(internet, poller)| {
+                internet.lock().spent(*poller)
+            })
     })
 }
 
@@ -78,7 +81,7 @@ pub fn spent() -> Duration {
 pub(super) struct NodeTime {
     internet: SharedInternet,
     poller: usize,
-    before: Option<SharedInternet>,
+    before: Option<(SharedInternet, usize)>,
 }
 
 impl NodeTime {
@@ -87,7 +90,7 @@ impl NodeTime {
         Self {
             internet: internet.clone(),
             poller,
-            before: CURRENT.replace(Some(internet.clone())),
+            before: CURRENT.replace(Some((internet.clone(), poller))),
         }
     }
 }

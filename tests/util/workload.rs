@@ -8,6 +8,10 @@
 mod chatter;
 #[path = "secured.rs"]
 mod secured;
+#[path = "workload/siege.rs"]
+mod siege;
+#[path = "workload/siege_nodes.rs"]
+mod siege_nodes;
 #[path = "workload/strangers.rs"]
 mod strangers;
 #[path = "workload/talk.rs"]
@@ -26,6 +30,7 @@ use peerloop::sim::{Faults, Link, NodeId, Random, World};
 use peerloop::{Config, ConnId, Connection, DisconnectReason, Handler, Net};
 
 use chatter::{Chatter, some_timeouts};
+pub use siege::besiege;
 use strangers::Strangers;
 use talk::{PORTS, Rules};
 

@@ -92,9 +92,10 @@ impl Internet {
         self.ahead += time;
     }
 
-    /// How much time the callbacks of this turn have taken.
-    pub(crate) fn spent(&self) -> Duration {
-        self.now() - self.turn_began
+    /// How much time the callbacks of this turn have taken, by the clock of its node.
+    pub(crate) fn spent(&self, poller: PollerId) -> Duration {
+        let clock = self.hosts.clock(self.pollers[poller].host);
+        clock.at(self.now()) - clock.at(self.turn_began)
     }
 
     /// Spends what a callback takes, if the faults say that it takes any.
