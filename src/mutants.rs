@@ -72,6 +72,10 @@ mod switch {
         KeepPrefix,
         /// The limit of outbound connections that are connecting is not checked.
         ConnectWithoutLimit,
+        /// A short read empties a socket also where no edge comes before `WouldBlock`.
+        NoEdgeWithoutWouldBlock,
+        /// A connection that is resumed before it is open stays paused.
+        ResumeBeforeOpen,
     }
 
     thread_local! {

@@ -77,4 +77,6 @@ mutants! {
     keeping_the_count_of_a_failed_handshake_is_found: KeepConnecting,
     keeping_the_count_of_a_network_is_found: KeepPrefix,
     connecting_without_a_limit_is_found: ConnectWithoutLimit,
+    expecting_an_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
+    forgetting_a_resume_before_the_connection_is_open_is_found: ResumeBeforeOpen,
 }

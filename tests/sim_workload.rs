@@ -22,6 +22,14 @@ fn who_sends_no_whole_message_is_idle() {
 }
 
 #[test]
+#[ignore = "until there are handshake places, a memory account and visits that end after a time"]
+fn honest_peers_are_served_during_a_siege() {
+    for_each_seed(60, |seed| {
+        workload::besiege(seed);
+    });
+}
+
+#[test]
 fn whatever_handlers_do_and_networks_undo_the_promises_hold() {
     let seeds = seeds(300);
     let (next, messages) = (AtomicU64::new(seeds.start), AtomicU64::new(0));

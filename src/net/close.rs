@@ -157,6 +157,7 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn) else {
             return self.forward_command(conn, ConnCommand::Resume);
         };
+        mutant!(ResumeBeforeOpen => if entry.is_unopened() { return });
         if !std::mem::take(&mut entry.paused) || entry.lifecycle() != Lifecycle::Open {
             return;
         }

@@ -1,6 +1,7 @@
 //! The state of a node's poller.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::SocketId;
@@ -38,6 +39,7 @@ impl Shortage {
 
 #[derive(Debug)]
 pub(super) struct PollerState {
+    pub(super) host: IpAddr,
     /// The number of the node in traces.
     pub(super) name: usize,
     /// Entries with an edge since their last report, each once.
@@ -48,6 +50,8 @@ pub(super) struct PollerState {
     pub(super) wanted: Option<Duration>,
     /// The node is in a turn until then.
     pub(super) free_at: Duration,
+    /// The time of the node when its last callback returned.
+    pub(super) busy_until: Duration,
     /// The next turn was delayed once and is not delayed again.
     pub(super) was_delayed: bool,
     /// The node exists no longer.
@@ -57,13 +61,15 @@ pub(super) struct PollerState {
 }
 
 impl PollerState {
-    pub(super) fn new(name: usize) -> Self {
+    pub(super) fn new(host: IpAddr, name: usize) -> Self {
         Self {
+            host,
             name,
             ready: Vec::new(),
             waker: None,
             wanted: None,
             free_at: Duration::ZERO,
+            busy_until: Duration::ZERO,
             was_delayed: false,
             is_removed: false,
             shortage: None,
