@@ -16,6 +16,7 @@ use crate::framing::Codec;
 use crate::id::ConnId;
 use crate::net::{Due, Net};
 use crate::sys::sim::{Internet, SocketId};
+use crate::time::Timestamp;
 use crate::traffic::Traffic;
 
 use super::ledger::Ledger;
@@ -266,7 +267,7 @@ fn check_connection(
     }
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
-        Some((at, ending)) if at < net.timestamp() => Err(format!(
+        Some((at, ending)) if at < Timestamp::new(net.now, net.epoch) => Err(format!(
             "{conn} is overdue by {:?}: {ending:?}",
             net.now - at.instant(net.epoch)
         )),
