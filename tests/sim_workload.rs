@@ -1,5 +1,7 @@
 //! Random workloads in simulated worlds, one for each seed.
 
+#[path = "util/crowd.rs"]
+mod crowd;
 #[path = "util/sessions.rs"]
 mod sessions;
 mod util;
@@ -19,6 +21,18 @@ const THREADS: usize = 2;
 #[test]
 fn who_sends_no_whole_message_is_idle() {
     for_each_seed(20, workload::drip);
+}
+
+#[test]
+fn the_limit_of_a_loop_is_kept_and_who_was_refused_hears_of_room() {
+    let (mut refused, mut broadcasts) = (0, 0);
+    for_each_seed(100, |seed| {
+        let (more_refused, more_broadcasts) = crowd::crowd(seed);
+        refused += more_refused;
+        broadcasts += more_broadcasts;
+    });
+    println!("{refused} sends were refused, {broadcasts} broadcasts compared");
+    assert!(refused > 0);
 }
 
 #[test]

@@ -48,6 +48,13 @@ pub(super) fn block_len_for(bytes: usize) -> usize {
     bytes.next_multiple_of(step).clamp(BLOCK_MIN, BLOCK)
 }
 
+/// Returns the length to which a block with so many bytes grows at least: twice
+/// that, so that a queue that grows copies each byte once, or 64 KiB more.
+#[inline]
+fn grown(filled: usize) -> usize {
+    (filled + filled.min(64 * 1024)).min(BLOCK)
+}
+
 /// By how much a message makes the memory of its queue grow, and how much of
 /// that is charged. They differ for a body that is charged already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -299,7 +306,7 @@ impl SendQueue {
             let block = if self.tail.is_empty() {
                 pool.next_block_len(total)
             } else {
-                (2 * self.tail.len()).min(BLOCK)
+                grown(self.tail.len())
             };
             return block.max(block_len_for(total)) - self.tail.len();
         }
@@ -484,9 +491,7 @@ impl SendQueue {
             self.tail = pool.take_block(wanted);
         }
         if self.tail.len() - self.filled < wanted && self.tail.len() < BLOCK {
-            // Doubled, so that a queue that grows copies each byte once.
-            let doubled = (2 * self.filled).min(BLOCK);
-            let size = doubled.max(block_len_for(self.filled + wanted));
+            let size = grown(self.filled).max(block_len_for(self.filled + wanted));
             pool.note_lent(size - self.tail.len());
             self.tail.reserve_exact(size - self.tail.len());
             self.tail.resize(size, 0);

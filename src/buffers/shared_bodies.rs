@@ -48,7 +48,7 @@ impl SharedBodies {
     }
 
     /// Returns the bytes of all bodies, each counted once.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "sim")]
     pub(crate) fn bytes(&self) -> usize {
         self.bodies.iter().map(|(_, body)| body.bytes).sum()
     }

@@ -27,7 +27,6 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         self.state.scratch = dirty;
         self.net.pool.end_flush();
-        self.grant_quota();
     }
 
     pub(super) fn flush_urgent(&mut self) {
@@ -52,7 +51,8 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Collects the drains of connections that wait for room in the loop's
-    /// limit and whose refused message fits now.
+    /// limit and whose refused message fits now. The room of those that were
+    /// served before is used or given up: their callbacks were made.
     pub(super) fn grant_quota(&mut self) {
         if self.net.send_quota.is_line_empty() {
             return;
