@@ -26,13 +26,13 @@ fn who_sends_no_whole_message_is_idle() {
 #[test]
 fn the_limit_of_a_loop_is_kept_and_who_was_refused_hears_of_room() {
     let (mut refused, mut broadcasts) = (0, 0);
-    for_each_seed(100, |seed| {
+    for_each_seed(40, |seed| {
         let (more_refused, more_broadcasts) = crowd::crowd(seed);
         refused += more_refused;
         broadcasts += more_broadcasts;
     });
     println!("{refused} sends were refused, {broadcasts} broadcasts compared");
-    assert!(refused > 0);
+    assert!(refused > 0 && broadcasts > 0);
 }
 
 #[test]

@@ -13,6 +13,7 @@
 use std::collections::VecDeque;
 
 use crate::buffers::{Growth, SendAccount};
+use crate::framing::FrameHeader;
 use crate::id::ConnId;
 use crate::mutants::mutant;
 
@@ -20,7 +21,7 @@ use crate::mutants::mutant;
 const RESERVE_PART: usize = 4;
 
 /// The part of the limit up to which an empty queue takes a message from the
-/// reserve: 64 KiB by default.
+/// reserve, without its header: 64 KiB by default.
 const SMALL_MESSAGE_PART: usize = 4096;
 
 /// The part of the limit up to which a queue grows in the reserve: 16 KiB by
@@ -91,7 +92,8 @@ impl SendQuota {
     /// Returns whether the reserve is for this message.
     #[inline]
     fn is_small(&self, send: &PendingSend) -> bool {
-        let is_small_message = send.is_empty && send.frame <= self.limit / SMALL_MESSAGE_PART;
+        let small_frame = self.limit / SMALL_MESSAGE_PART + FrameHeader::BLOCK;
+        let is_small_message = send.is_empty && send.frame <= small_frame;
         is_small_message || send.memory + send.growth.memory <= self.limit / SMALL_QUEUE_PART
     }
 

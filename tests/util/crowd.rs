@@ -41,7 +41,7 @@ impl Server {
         for _ in 0..random.between(1, 8) {
             let conn = conns[random.below(conns.len() as u64) as usize];
             let len = random.between(LEN_MIN, limit as u64 / 3) as usize;
-            if random.chance(0.1) {
+            if random.chance(0.2) {
                 self.broadcast(net, &conns, len);
             } else {
                 self.send(net, conn, len, random.chance(0.5));

