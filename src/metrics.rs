@@ -115,8 +115,8 @@ pub struct Metrics {
     /// Messages from other threads that their connection did not take, and
     /// commands for other shards for which there was no room.
     pub commands_lost: u64,
-    /// Bytes that are queued on all connections, including the cost of keeping
-    /// them.
+    /// Bytes of memory that are held for sending, as counted for
+    /// [`Limits::loop_send_bytes`](crate::config::Limits::loop_send_bytes).
     pub queued_bytes: usize,
     /// The largest value that `queued_bytes` has had.
     pub max_queued_bytes: usize,

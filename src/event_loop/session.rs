@@ -75,7 +75,7 @@ impl<H: Handler> EventLoop<'_, H> {
         };
         let (stage, has_failed) = (channel.stage(), channel.has_failed());
         self.net
-            .note_session_output(conn, !channel.unwritten().is_empty());
+            .note_session_output(conn, channel.unwritten().len(), channel.output_bytes());
         let is_complete = match stage {
             Stage::Handshaking => false,
             Stage::Transparent => !has_failed,
@@ -133,10 +133,11 @@ impl<H: Handler> EventLoop<'_, H> {
         };
         let removed = half.channel.take_if(|_| stage == Stage::Transparent);
         if let Some(channel) = removed {
-            self.net.note_session_output(conn, false);
+            self.net.note_session_output(conn, 0, 0);
             self.net.queue_session_output(conn, channel.unwritten());
         }
         if let Some(entry) = self.net.conns.get_mut(conn) {
+            entry.is_sealed = stage != Stage::Transparent;
             entry.set_identity(identity);
         }
         self.report_connect(half);

@@ -281,10 +281,7 @@ impl Net {
     /// Returns the token of a tracked send that was lost with its connection.
     pub(crate) fn pop_lost_token(&mut self, conn: ConnId) -> Option<u64> {
         let queue = self.conns.get_mut(conn)?.queue.as_mut()?;
-        let cost = queue.cost();
-        let token = queue.pop_token();
-        self.send_quota.release(cost - queue.cost());
-        token
+        queue.pop_token(&mut self.pool)
     }
 
     /// Closes the socket of a connection that has ended. [`Net::release`]
@@ -318,18 +315,13 @@ impl Net {
             router.remove_connection(conn, entry.direction());
         }
         entry.set_state(Lifecycle::Released);
-        if std::mem::take(&mut entry.waiting_for_quota) {
-            self.work
-                .waiting_for_quota
-                .retain(|(waiting_for_quota, _)| *waiting_for_quota != conn);
-        }
         self.received_bytes -= std::mem::take(&mut entry.received_bytes);
         self.ended_traffic += std::mem::take(&mut entry.traffic);
         if let Some(queue) = entry.queue.take() {
-            self.send_quota.release(queue.cost());
             self.metrics.bytes_lost += queue.len() as u64;
             self.pool.put_queue(queue);
         }
+        entry.update_session_charge(0, &mut self.pool.account);
         self.resume_listeners();
         if let Some(router) = &self.router {
             router.signal_free_descriptor();

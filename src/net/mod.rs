@@ -48,7 +48,7 @@ pub use view::{Connection, Connections};
 pub(crate) use clock::TurnClock;
 pub(crate) use connect::{PendingConnect, PendingSocket};
 pub(crate) use listen::ListenerEntry;
-pub(crate) use send_quota::SendQuota;
+pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
@@ -122,9 +122,6 @@ pub(crate) struct PendingWork {
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
-    /// Connections that were refused because of the loop's limit, and the bytes
-    /// of the refused message.
-    pub(crate) waiting_for_quota: Vec<(ConnId, usize)>,
 }
 
 impl PendingWork {
@@ -173,7 +170,7 @@ impl Net {
     ) -> Self {
         let limits = router.as_ref().map(ShardRouter::limits);
         let shard = router.as_ref().map_or(ShardId::FIRST, ShardRouter::own);
-        let send_quota = SendQuota::new(config.limits.loop_send_bytes);
+        let send_limit = config.limits.loop_send_bytes;
         Self {
             connection_config: Arc::new(config.connection.clone()),
             epoch: now,
@@ -190,10 +187,10 @@ impl Net {
             timers: Timers::new(now),
             reserve: registrar.reserve(),
             registrar,
-            pool: BlockPool::default(),
+            pool: BlockPool::new(send_limit),
             metrics: Metrics::default(),
-            send_quota,
             received_bytes: 0,
+            send_quota: SendQuota::new(send_limit),
             ended_traffic: Traffic::default(),
             scratch: Vec::new(),
             work: PendingWork::default(),
@@ -250,11 +247,13 @@ impl Net {
         }
     }
 
-    /// Records whether a session has unwritten output, and has it written.
-    pub(crate) fn note_session_output(&mut self, conn: ConnId, has_output: bool) {
+    /// Records a session's unwritten output and the memory that it takes, and
+    /// has it written.
+    pub(crate) fn note_session_output(&mut self, conn: ConnId, unwritten: usize, memory: usize) {
         if let Some(entry) = self.conns.get_mut(conn) {
-            entry.session_has_output = has_output;
-            if has_output {
+            entry.update_session_charge(memory, &mut self.pool.account);
+            entry.session_has_output = unwritten > 0;
+            if unwritten > 0 {
                 self.mark_dirty(conn);
             }
         }
@@ -268,7 +267,6 @@ impl Net {
         debug_assert!(entry.queue.is_none());
         let queue = entry.queue.insert(self.pool.take_queue());
         queue.push(&FrameHeader::EMPTY, bytes, None, &mut self.pool);
-        self.send_quota.take(queue.cost());
         self.mark_dirty(conn);
     }
 

@@ -226,6 +226,8 @@ impl FramedBody {
         Some(Self {
             codec: self.codec.stateless()?,
             frame: self.frame.clone(),
+            // Each loop charges it.
+            key: None,
         })
     }
 }

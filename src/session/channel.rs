@@ -24,6 +24,14 @@ use crate::session::{Identity, Output, Session, Stage};
 /// what the sealing adds and the answers of the session.
 const BATCH_MAX: usize = 64 * 1024;
 
+/// Returns the memory that the output takes while this much plaintext is sealed:
+/// a batch, and what sealing adds. TLS adds 22 bytes per record (RFC 8446,
+/// section 5.2), Noise 18 per message.
+pub(crate) fn output_max(plaintext: usize) -> usize {
+    let batch = plaintext.min(BATCH_MAX);
+    batch + batch / 16 + 256
+}
+
 /// The maximum number of bytes that a session may leave untaken: two of the
 /// longest messages of TLS or Noise.
 const UNTAKEN_MAX: usize = 128 * 1024;
@@ -133,6 +141,18 @@ impl SessionChannel {
         &self.out[self.written..]
     }
 
+    /// Returns the memory that the output takes.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+
+    /// Returns memory that a blocked connection does not need.
+    pub(crate) fn shrink_output(&mut self) {
+        if self.out.capacity() > output_max(self.out.len()) {
+            self.out.shrink_to_fit();
+        }
+    }
+
     /// The number of bytes at the front of the queue that are sealed in `out`.
     #[cfg(feature = "sim")]
     pub(crate) fn batch(&self) -> usize {
@@ -187,6 +207,7 @@ impl SessionChannel {
         self.take_memory(pool);
         let mut slices = [std::io::IoSlice::new(&[]); SLICES_MAX];
         let (count, len) = queue.gather(&mut slices, BATCH_MAX);
+        self.out.reserve_exact(output_max(len));
         self.ask(|session, out| {
             session.seal(&slices[..count], out)?;
             if out.is_empty() {

@@ -14,4 +14,4 @@ pub use transport::Transport;
 
 #[cfg(feature = "sim")]
 pub(crate) use channel::REPLIES_MAX;
-pub(crate) use channel::SessionChannel;
+pub(crate) use channel::{SessionChannel, output_max};
