@@ -10,6 +10,7 @@ use crate::error::{ConnectError, TransportError};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::mutants::mutant;
+use crate::panics::drop_contained;
 use crate::session::{SessionChannel, Stage, Transport};
 
 /// The plaintext of one call of the session.
@@ -31,11 +32,15 @@ impl<H: Handler> EventLoop<'_, H> {
         };
         let (info, require_session) = (entry.info(), entry.config.require_session);
         let transport = self.call("transport", Some(conn), |handler, net| {
-            handler.transport(net, conn, &info)
+            // The error is a value of the program, too.
+            handler.transport(net, conn, &info).map_err(|error| {
+                let name = &net.config.name;
+                log::debug!(target: "peerloop", "{name}: {conn}: transport: {error}");
+            })
         });
         // The handler may have closed the connection, or panicked.
         if !self.is_handshaking(conn) {
-            return;
+            return drop_contained(transport);
         }
         let error = match transport {
             Some(Ok(Transport::Session(session))) => {
@@ -44,11 +49,7 @@ impl<H: Handler> EventLoop<'_, H> {
             }
             Some(Ok(Transport::Plain)) if require_session => TransportError::SessionRequired,
             Some(Ok(Transport::Plain)) => return self.report_connect(conn),
-            Some(Err(error)) => {
-                let name = &self.net.config.name;
-                log::debug!(target: "peerloop", "{name}: {conn}: transport: {error}");
-                TransportError::Handler
-            }
+            Some(Err(())) => TransportError::Handler,
             None => return,
         };
         self.net

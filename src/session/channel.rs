@@ -10,13 +10,12 @@
 //! queue until `out` has been written, so that the number of queued bytes and
 //! the outcome of tracked sends are exact.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::buffers::PartialFrame;
 use crate::buffers::{BlockPool, SLICES_MAX, SendQueue};
 use crate::config::OnPanic;
 use crate::error::SessionError;
 use crate::mutants::mutant;
+use crate::panics::{Contained, contain};
 use crate::session::{Identity, Output, Session, Stage};
 
 /// The maximum plaintext in a batch, in bytes: four full TLS records, or one
@@ -37,7 +36,7 @@ pub(crate) const REPLIES_MAX: usize = 64 * 1024;
 
 /// A session and its buffers.
 pub(crate) struct SessionChannel {
-    session: Box<dyn Session>,
+    session: Contained<dyn Session>,
     on_panic: OnPanic,
     stage: Stage,
     /// Bytes that arrived and that the session has not taken.
@@ -58,7 +57,7 @@ pub(crate) struct SessionChannel {
 impl SessionChannel {
     pub(crate) fn new(session: Box<dyn Session>, on_panic: OnPanic) -> Self {
         Self {
-            session,
+            session: Contained::new(session),
             on_panic,
             stage: Stage::Handshaking,
             wire: PartialFrame::default(),
@@ -223,16 +222,16 @@ impl SessionChannel {
             (result, session.stage())
         };
         let answer = match self.on_panic {
-            OnPanic::Unwind => Ok(ask()),
+            OnPanic::Unwind => Some(ask()),
             // After a panic only what it had appended is used.
-            OnPanic::Contain => catch_unwind(AssertUnwindSafe(ask)),
+            OnPanic::Contain => contain(ask),
         };
         let result = match answer {
-            Ok((result, stage)) => {
+            Some((result, stage)) => {
                 self.stage = stage;
                 result
             }
-            Err(_) => Err(SessionError::Panicked),
+            None => Err(SessionError::Panicked),
         };
         self.error = self.error.or_else(|| result.as_ref().err().copied());
         result
