@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use peerloop::error::SessionError;
 use peerloop::session::Identity;
@@ -16,13 +17,15 @@ use peerloop::tls::rustls::client::WebPkiServerVerifier;
 use peerloop::tls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
+use peerloop::tls::rustls::crypto::CipherSuiteCommon;
+use peerloop::tls::rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
 use peerloop::tls::rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use peerloop::tls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use peerloop::tls::rustls::{
     self, ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme,
-    StreamOwned,
+    StreamOwned, SupportedCipherSuite, Tls12CipherSuite,
 };
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, tls};
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, SendOutcome, tls};
 use util::raw::{connect, until_ended};
 use util::{Event, Recorder, TestNode, listening, node, pair, run_until};
 use util_tls::{
@@ -725,5 +728,82 @@ mod refusals {
         config.max_early_data_size = 1024;
         let error = tls::server(Arc::new(config)).expect_err("it is refused");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
+
+mod exhausted_keys {
+    use super::*;
+
+    /// The records that a key of these tests may seal. That of AES-GCM is 2^24.
+    const RECORDS_MAX: usize = 100;
+
+    /// A client of TLS 1.2 whose keys last for few records.
+    fn short_lived_client(authority: &Authority) -> ClientConfig {
+        let SupportedCipherSuite::Tls12(suite) = TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 else {
+            panic!("a suite of TLS 1.2");
+        };
+        let short_lived = Tls12CipherSuite {
+            common: CipherSuiteCommon {
+                suite: suite.common.suite,
+                hash_provider: suite.common.hash_provider,
+                confidentiality_limit: RECORDS_MAX as u64,
+            },
+            prf_provider: suite.prf_provider,
+            kx: suite.kx,
+            sign: suite.sign,
+            aead_alg: suite.aead_alg,
+        };
+        let mut provider = (*tls::provider()).clone();
+        provider.cipher_suites = vec![SupportedCipherSuite::Tls12(Box::leak(Box::new(
+            short_lived,
+        )))];
+        ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(ONLY_12)
+            .expect("versions")
+            .with_root_certificates(authority.roots())
+            .with_no_client_auth()
+    }
+
+    /// A message is lost with the last record, and neither end takes that for a clean end, whatever its length.
+    fn are_an_error_at_both_ends(len: usize) {
+        let (authority, own) = authority();
+        let (mut a, to_b, mut b, to_a) = pair(
+            Config::default(),
+            client(short_lived_client(&authority)),
+            server(server_config(&own, ONLY_12)),
+        );
+        let mut token = 0;
+        while a.handler().ended(to_b).is_none() {
+            // Each flush is a record.
+            if a.net().send_tracked(to_b, &vec![5; len], token).is_ok() {
+                token += 1;
+            }
+            let _ = util::turn(&mut a, Some(Duration::ZERO));
+            let _ = util::turn(&mut b, Some(Duration::ZERO));
+            assert!(token <= RECORDS_MAX as u64, "more than the key may seal");
+        }
+        let reasons = until_ended_both(&mut a, to_b, &mut b, to_a);
+        assert_eq!(
+            reasons,
+            (
+                DisconnectReason::Session(SessionError::Failed("the keys are exhausted")),
+                DisconnectReason::Session(SessionError::Truncated)
+            )
+        );
+        let handed_over = a
+            .handler()
+            .count(|event| matches!(event, Event::Sent(_, _, SendOutcome::HandedOver)));
+        let lost = a
+            .handler()
+            .count(|event| matches!(event, Event::Sent(_, _, SendOutcome::Lost)));
+        assert_eq!(b.handler().messages(to_a).len(), handed_over);
+        assert_eq!((handed_over + lost) as u64, token);
+        assert!(handed_over >= RECORDS_MAX / 2 && lost > 0);
+    }
+
+    #[test]
+    fn of_tls_1_2_are_an_error_at_both_ends() {
+        are_an_error_at_both_ends(16);
+        are_an_error_at_both_ends(1000);
     }
 }

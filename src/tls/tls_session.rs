@@ -112,12 +112,16 @@ impl Session for Tls {
         let before = wire.len();
         let sealed = self.connection.writer().write_vectored(plaintext);
         self.write_out(wire);
-        // When its keys are exhausted, rustls takes the plaintext and seals
-        // nothing.
-        match sealed {
-            Ok(sealed) if sealed == len && wire.len() - before > len => Ok(()),
-            _ => Err(SessionError::Failed("the keys are exhausted")),
+        // When the keys of TLS 1.2 are exhausted, rustls takes the plaintext, seals
+        // nothing and appends a close_notify, which is an alert. The peer must not
+        // take that for a clean end.
+        let added = &wire[before..];
+        let is_whole = added.len() > len && record::are_application_data(added);
+        if is_whole && sealed.is_ok_and(|sealed| sealed == len) {
+            return Ok(());
         }
+        wire.truncate(before);
+        Err(SessionError::Failed("the keys are exhausted"))
     }
 
     fn close_notify(&mut self, wire: &mut Vec<u8>) {
