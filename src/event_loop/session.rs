@@ -137,7 +137,11 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(inbound) = self.state.inbound(conn) else {
             return;
         };
-        let identity = match inbound.channel.as_mut().map(|channel| channel.identity()) {
+        let identity = match inbound
+            .channel
+            .as_mut()
+            .map(|channel| channel.take_identity())
+        {
             Some(Ok(identity)) => identity,
             Some(Err(error)) => return self.net.fail_session(conn, error),
             None => None,

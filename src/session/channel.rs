@@ -48,6 +48,8 @@ pub(crate) struct SessionChannel {
     batch: usize,
     /// `..sealed` of `out` is that batch; answers follow it.
     sealed: usize,
+    /// Bytes that the session holds for input.
+    held_bytes: usize,
     /// The close notification of this end is in `out`, or was written.
     close_notified: bool,
     /// The first error of the session, which is not called after it.
@@ -65,6 +67,7 @@ impl SessionChannel {
             written: 0,
             batch: 0,
             sealed: 0,
+            held_bytes: 0,
             close_notified: false,
             error: None,
         }
@@ -81,8 +84,10 @@ impl SessionChannel {
         plaintext: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
         let before = self.out.len();
+        let mut held_bytes = 0;
         let result = self.ask(|session, wire| {
             let taken = session.receive(bytes, &mut Output::new(plaintext, wire))?;
+            held_bytes = session.held_bytes();
             // The session may be a user's: its count is checked like input.
             match bytes.len().checked_sub(taken) {
                 None => Err(SessionError::Failed("it took more than there was")),
@@ -92,6 +97,7 @@ impl SessionChannel {
                 Some(_) => Ok(taken),
             }
         });
+        self.held_bytes = held_bytes;
         if self.close_notified {
             // Nothing may follow the close notification.
             self.out.truncate(before);
@@ -103,8 +109,15 @@ impl SessionChannel {
         self.stage
     }
 
-    pub(crate) fn identity(&mut self) -> Result<Option<Identity>, SessionError> {
-        self.ask(|session, _| Ok(session.identity()))
+    pub(crate) fn take_identity(&mut self) -> Result<Option<Identity>, SessionError> {
+        self.ask(|session, _| Ok(session.take_identity()))
+    }
+
+    /// The number of bytes that the session holds for input since it last received
+    /// something.
+    #[allow(dead_code, reason = "the account of received bytes charges them")]
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     pub(crate) fn wire_ended(&mut self) -> Result<(), SessionError> {

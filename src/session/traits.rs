@@ -285,11 +285,26 @@ pub trait Session: Send {
     }
 
     /// Returns what the handshake established about the peer.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+
+    /// Returns the identity of the peer and gives it away, so that it is not kept
+    /// twice. By default a copy: [`Session::identity`].
     ///
     /// Called once, at the end of the handshake. The loop keeps the result for
     /// as long as the connection is known.
-    fn identity(&self) -> Option<Identity> {
-        None
+    fn take_identity(&mut self) -> Option<Identity> {
+        self.identity()
+    }
+
+    /// Returns the number of bytes on the heap that the session holds for input
+    /// which it has taken and not delivered, such as a part of a message. They count
+    /// as memory that the peer uses.
+    ///
+    /// Default: 0. Called after every call of [`Session::receive`].
+    fn held_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -320,6 +335,14 @@ impl<S: Session + ?Sized> Session for Box<S> {
 
     fn identity(&self) -> Option<Identity> {
         (**self).identity()
+    }
+
+    fn take_identity(&mut self) -> Option<Identity> {
+        (**self).take_identity()
+    }
+
+    fn held_bytes(&self) -> usize {
+        (**self).held_bytes()
     }
 }
 
