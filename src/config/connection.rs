@@ -55,8 +55,9 @@ pub struct ConnectionConfig {
     ///
     /// If it does,
     /// [`Handler::on_read_closed`](crate::Handler::on_read_closed) is called and
-    /// this node can send until it closes. Otherwise what is queued is sent and
-    /// the connection ends.
+    /// this node can send until it closes. Otherwise what is queued by then is sent
+    /// and the connection ends: an answer that comes later, from another thread for
+    /// instance, is refused with [`SendError::Closed`](crate::SendError::Closed).
     ///
     /// Default: false.
     pub allow_half_open: bool,

@@ -273,6 +273,9 @@ pub enum OnPanic {
     ///   [`SessionError::Panicked`](crate::error::SessionError::Panicked).
     /// - A panic in a [`Framer`](crate::framing::Framer) ends its connection with
     ///   `HandlerPanicked`, whichever connection the callback was for.
+    /// - A panic in the destructor of a session, a framer, a panic's payload or a
+    ///   posted call that is not run is logged, and nothing ends by it. This holds
+    ///   with both settings.
     /// - Under `panic = "abort"` no panic can be contained.
     ///
     /// A failed assertion in a callback does not fail a test with this setting.

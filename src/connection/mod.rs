@@ -224,6 +224,12 @@ impl ConnEntry {
         self.extra.as_ref()?.identity.as_ref()
     }
 
+    /// Returns the memory that the identity takes, in bytes.
+    #[inline]
+    pub(crate) fn identity_bytes(&self) -> usize {
+        self.identity().map_or(0, Identity::held_bytes)
+    }
+
     pub(crate) fn state(&self) -> ConnectionState {
         match self.tag {
             LifecycleTag::Connecting | LifecycleTag::Handshaking => ConnectionState::Connecting,

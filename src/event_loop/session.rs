@@ -9,6 +9,7 @@ use crate::error::{ConnectError, TransportError};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::mutants::mutant;
+use crate::panics::drop_contained;
 use crate::session::{SessionChannel, Stage, Transport};
 
 impl<H: Handler> EventLoop<'_, H> {
@@ -22,11 +23,15 @@ impl<H: Handler> EventLoop<'_, H> {
         };
         let (info, require_session) = (entry.info(), entry.config.require_session);
         let transport = self.call_in_visit("transport", half, |handler, net| {
-            handler.transport(net, conn, &info)
+            // The error is a value of the program, too.
+            handler.transport(net, conn, &info).map_err(|error| {
+                let name = &net.config.name;
+                log::debug!(target: "peerloop", "{name}: {conn}: transport: {error}");
+            })
         });
         // The handler may have closed the connection, or panicked.
         if !self.is_handshaking(conn) {
-            return;
+            return drop_contained(transport);
         }
         let error = match transport {
             Some(Ok(Transport::Session(session))) => {
@@ -35,11 +40,7 @@ impl<H: Handler> EventLoop<'_, H> {
             }
             Some(Ok(Transport::Plain)) if require_session => TransportError::SessionRequired,
             Some(Ok(Transport::Plain)) => return self.report_connect(half),
-            Some(Err(error)) => {
-                let name = &self.net.config.name;
-                log::debug!(target: "peerloop", "{name}: {conn}: transport: {error}");
-                TransportError::Handler
-            }
+            Some(Err(())) => TransportError::Handler,
             None => return,
         };
         self.net
@@ -125,8 +126,8 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Completes the handshake. A transparent session is removed, and its last
     /// output is sent before any message.
     fn complete_handshake(&mut self, half: &mut InboundHalf, stage: Stage) {
-        let conn = half.id;
-        let identity = match half.channel.as_mut().map(|channel| channel.identity()) {
+        let (conn, channel) = (half.id, half.channel.as_mut());
+        let identity = match channel.map(|channel| channel.take_identity()) {
             Some(Ok(identity)) => identity,
             Some(Err(error)) => return self.net.fail_session(conn, error),
             None => None,

@@ -15,6 +15,7 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn) else {
             return false;
         };
+        let held = held + entry.identity_bytes();
         let before = std::mem::replace(&mut entry.received_bytes, held);
         if held == before {
             return false;
