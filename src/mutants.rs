@@ -64,6 +64,10 @@ mod switch {
         KeepPrefix,
         /// The limit of outbound connections that are connecting is not checked.
         ConnectWithoutLimit,
+        /// A handshake place is not given back.
+        KeepPlace,
+        /// The handshake that has waited longest loses its place, whatever its address.
+        EvictOldestOnly,
     }
 
     thread_local! {

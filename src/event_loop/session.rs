@@ -56,6 +56,9 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     fn start_session(&mut self, conn: ConnId, mut channel: SessionChannel) {
+        if !self.net.take_handshake_place(conn) {
+            return;
+        }
         // The channel keeps the error, and the step below handles it.
         let _ = channel.start();
         if let Some(inbound) = self.state.inbound(conn) {
@@ -76,6 +79,7 @@ impl<H: Handler> EventLoop<'_, H> {
             Some(inbound) => unseal(inbound, bytes, front, plaintext),
             None => return,
         };
+        self.net.note_handshake_step(conn);
         self.apply_session_step(conn, &received);
         self.buffer.put_plaintext(received.plaintext);
     }

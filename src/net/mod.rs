@@ -9,6 +9,7 @@ mod body;
 mod broadcast;
 mod close;
 mod connect;
+mod connect_delay;
 mod establish;
 mod listen;
 mod remote;
@@ -18,6 +19,7 @@ mod timer;
 mod view;
 mod waiters;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,7 @@ pub use connect::ConnectAddr;
 pub use view::{Connection, Connections};
 
 pub(crate) use connect::{PendingConnect, PendingSocket};
+use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
 pub(crate) use send_quota::SendQuota;
 pub(crate) use timer::Due;
@@ -81,6 +84,8 @@ pub struct Net {
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
     pub(crate) timers: Timers<Due>,
+    /// Connects that begin later.
+    delayed_connects: HashMap<ConnId, DelayedConnect>,
     pub(crate) reserve: Reserve,
     pub(crate) pool: BlockPool,
     pub(crate) metrics: Metrics,
@@ -197,6 +202,7 @@ impl Net {
             open: [0; 2],
             listeners: Slab::new(),
             timers: Timers::new(now),
+            delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
             registrar,
             pool: BlockPool::default(),
