@@ -1651,6 +1651,7 @@ mod every_end_releases_everything {
         Config {
             limits: Limits {
                 max_connections: LIMIT,
+                reserved_outbound: Some(0),
                 ..Default::default()
             },
             allow_duplicates: true,

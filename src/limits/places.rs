@@ -29,7 +29,7 @@ pub(crate) struct NoPlace;
 pub(crate) struct HandshakePlaces {
     node: PlaceSet,
     listeners: HashMap<ListenerId, PlaceSet>,
-    pub(crate) by_conn: HashMap<ConnId, Place>,
+    pub(crate) by_conn: HashMap<ConnId, HandshakePlace>,
     /// The number of steps so far. A handshake with a smaller number has waited longer.
     steps: u64,
     /// Handshakes that have lost their place to a newcomer of another shard.
@@ -37,7 +37,7 @@ pub(crate) struct HandshakePlaces {
 }
 
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct HandshakePlace {
     origin: Origin,
     listener: Option<ListenerId>,
     /// The number of its last step.
@@ -86,7 +86,7 @@ impl HandshakePlaces {
         if let Some(victim) = victim {
             self.give_back(victim);
         }
-        let place = Place {
+        let place = HandshakePlace {
             origin,
             listener,
             last_step: self.next_step(),
@@ -211,7 +211,7 @@ impl PlaceSet {
         self.by_prefix.get(&places.prefix).copied().unwrap_or(0)
     }
 
-    fn insert(&mut self, conn: ConnId, place: &Place) {
+    fn insert(&mut self, conn: ConnId, place: &HandshakePlace) {
         let Origin {
             address, prefix, ..
         } = place.origin;
@@ -226,7 +226,7 @@ impl PlaceSet {
     }
 
     /// Removes a place, unless the set is younger than the place.
-    fn remove(&mut self, place: &Place) {
+    fn remove(&mut self, place: &HandshakePlace) {
         let Origin {
             address, prefix, ..
         } = place.origin;
