@@ -163,11 +163,11 @@ fn the_clients_of_a_listener_with_a_limit_leave_places_to_another() {
     run_until([&mut node], |[node]| node.net().connecting_count() == 0);
     node.handler_mut().sessions = Box::new(|_, _| Ok(Some(Box::new(TwoSteps::default()))));
     let limits = ListenerLimits {
-        max_handshakes: Some(1),
+        max_handshakes: Some(2),
         ..ListenerLimits::default()
     };
     let second = listen(&mut node, |options| options.limits = limits).addr;
-    let _silent = begun(&mut node, 2, second, b"");
+    let _silent = [2, 2].map(|host| begun(&mut node, host, second, b""));
     let _other = begun(&mut node, 3, second, b"");
     assert_eq!(node.net().metrics().handshakes_evicted, 1);
     let _refused = begun(&mut node, 3, second, b"");

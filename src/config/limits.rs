@@ -57,20 +57,28 @@ pub struct Limits {
     /// Maximum number of inbound connections whose handshake has not completed. A
     /// connection without a session has no handshake, and takes no place.
     ///
-    /// While all places are taken, a newcomer takes the place of another handshake:
-    /// of the address with most places (of several such addresses, one of the
-    /// prefix with most places), the handshake that has received nothing for the
-    /// longest time. That one fails with
-    /// [`ConnectError::Evicted`](crate::ConnectError::Evicted). A newcomer of an
-    /// address that itself has most places fails instead, with
-    /// [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
-    /// Therefore an address gets in as long as others have more places. Addresses
+    /// While all places are taken, a newcomer competes with the address that has most
+    /// places, and among several such addresses with those of the prefix that has
+    /// most:
+    ///
+    /// - If it has more places than the address of the newcomer would have, its
+    ///   handshake that has received nothing for the longest time loses its place,
+    ///   and fails with [`ConnectError::Evicted`](crate::ConnectError::Evicted).
+    ///   The same holds for the prefixes of addresses with as many places.
+    /// - If it has as many, only a handshake loses its place that has waited for its
+    ///   peer for a second. Otherwise more honest clients than there are places would
+    ///   end each other's handshakes again and again.
+    /// - Else the newcomer fails, with
+    ///   [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
+    ///
+    /// Therefore silent clients of a few addresses do not lock others out. Addresses
     /// and prefixes are those of `max_connections_per_address` and of
     /// `max_connections_per_prefix`, or of its default lengths.
     ///
     /// The shards of a node share the places. A handshake that another shard's
     /// newcomer ends has lost its place at once, and ends in the next turn of its
-    /// own shard, unless it completes before.
+    /// own shard, unless it completes before. With as many places as the newcomer
+    /// would have, only a handshake of the newcomer's own shard ends.
     ///
     /// Default: 256.
     pub max_inbound_handshakes: usize,

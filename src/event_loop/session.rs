@@ -56,7 +56,9 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     fn start_session(&mut self, conn: ConnId, mut channel: SessionChannel) {
-        if !self.net.take_handshake_place(conn) {
+        let state = &*self.state;
+        let is_silent = |conn| state.is_silent(conn);
+        if !self.net.take_handshake_place(conn, &is_silent) {
             return;
         }
         // The channel keeps the error, and the step below handles it.

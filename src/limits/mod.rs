@@ -11,8 +11,9 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use self::places::{HandshakePlaces, NoPlace, Origin};
+use self::places::{HandshakePlaces, Newcomer, NoPlace, Origin};
 use self::retries::ConnectRetries;
 use self::slots::Slots;
 use crate::addr::{CompactAddr, ConnInfo, to_canonical_target};
@@ -163,11 +164,14 @@ impl LimitCounts {
     }
 
     /// Takes a handshake place. Returns the handshake that has lost its place for
-    /// it, if any.
+    /// it, if any. `is_silent` says whether a handshake waits for its peer and not for
+    /// this node.
     pub(crate) fn take_handshake_place(
         &mut self,
         conn: ConnId,
         info: &ConnInfo,
+        now: Instant,
+        is_silent: &dyn Fn(ConnId) -> bool,
     ) -> Result<Option<ConnId>, NoPlace> {
         let ip = to_canonical_target(info.addr).ip();
         let origin = Origin {
@@ -175,7 +179,13 @@ impl LimitCounts {
             prefix: prefix(ip, &self.per_prefix.unwrap_or_default()),
             is_exempt: self.is_exempt(ip),
         };
-        self.places.take(conn, origin, info.listener)
+        let newcomer = Newcomer {
+            conn,
+            origin,
+            listener: info.listener,
+            now,
+        };
+        self.places.take(newcomer, is_silent)
     }
 
     /// Adds a socket of a listener. Fails if more slots would be reserved than there

@@ -1,12 +1,19 @@
 //! The places of inbound handshakes.
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use crate::config::ListenerLimits;
 use crate::id::{ConnId, ListenerId, ShardId};
 use crate::mutants::mutant;
+
+/// How long a handshake has waited for its peer before a newcomer with as many places
+/// ends it: a first retransmission timeout (RFC 6298, 2.1). If newcomers ended those of
+/// honest clients at once, then more of them than there are places, who come again, would
+/// end each other's handshakes before any is complete.
+const SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// The owner of a handshake, as places compare it.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +22,15 @@ pub(crate) struct Origin {
     pub(crate) address: IpAddr,
     pub(crate) prefix: IpAddr,
     pub(crate) is_exempt: bool,
+}
+
+/// A connection that asks for a place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) conn: ConnId,
+    pub(crate) origin: Origin,
+    pub(crate) listener: Option<ListenerId>,
+    pub(crate) now: Instant,
 }
 
 /// All places are taken, and no other address has more of them.
@@ -40,8 +56,8 @@ pub(crate) struct HandshakePlaces {
 pub(crate) struct HandshakePlace {
     origin: Origin,
     listener: Option<ListenerId>,
-    /// The number of its last step.
-    last_step: u64,
+    /// The number of its last step, and its time.
+    last_step: (u64, Instant),
 }
 
 impl HandshakePlaces {
@@ -68,20 +84,26 @@ impl HandshakePlaces {
     }
 
     /// Takes a place. Returns the handshake that has lost its place for it, if any.
+    /// `is_silent` says whether a handshake waits for its peer and not for this node.
     pub(super) fn take(
         &mut self,
-        conn: ConnId,
-        origin: Origin,
-        listener: Option<ListenerId>,
+        newcomer: Newcomer,
+        is_silent: &dyn Fn(ConnId) -> bool,
     ) -> Result<Option<ConnId>, NoPlace> {
+        let Newcomer {
+            conn,
+            origin,
+            listener,
+            now,
+        } = newcomer;
         let of_listener = listener.and_then(|id| self.listeners.get(&id));
         let mut victim = match of_listener {
-            Some(places) => places.victim_of(&origin)?,
+            Some(places) => places.victim_of(&newcomer, is_silent)?,
             None => None,
         };
         // A victim of the same listener leaves its place of the node as well.
         if victim.is_none() {
-            victim = self.node.victim_of(&origin)?;
+            victim = self.node.victim_of(&newcomer, is_silent)?;
         }
         if let Some(victim) = victim {
             self.give_back(victim);
@@ -89,7 +111,7 @@ impl HandshakePlaces {
         let place = HandshakePlace {
             origin,
             listener,
-            last_step: self.next_step(),
+            last_step: (self.next_step(), now),
         };
         self.sets(listener, |set| set.insert(conn, &place));
         self.by_conn.insert(conn, place);
@@ -105,12 +127,12 @@ impl HandshakePlaces {
     }
 
     /// Notes that a handshake has received something.
-    pub(crate) fn note_step(&mut self, conn: ConnId) {
+    pub(crate) fn note_step(&mut self, conn: ConnId, now: Instant) {
         let Some(mut place) = self.by_conn.remove(&conn) else {
             return;
         };
         self.sets(place.listener, |set| set.remove(&place));
-        place.last_step = self.next_step();
+        place.last_step = (self.next_step(), now);
         self.sets(place.listener, |set| set.insert(conn, &place));
         self.by_conn.insert(conn, place);
     }
@@ -162,14 +184,26 @@ struct PlaceSet {
 #[derive(Debug)]
 struct AddressPlaces {
     prefix: IpAddr,
-    /// By last step.
-    by_step: BTreeMap<u64, ConnId>,
+    /// By the number of the last step, with its time.
+    by_step: BTreeMap<u64, (ConnId, Instant)>,
 }
 
 impl AddressPlaces {
     /// Returns the handshake whose last step is the oldest, and the number of that step.
     fn oldest(&self) -> Option<(u64, ConnId)> {
-        let (step, conn) = self.by_step.first_key_value()?;
+        let (step, (conn, _)) = self.by_step.first_key_value()?;
+        Some((*step, *conn))
+    }
+
+    /// The same of those that have waited for their peer for long enough.
+    fn oldest_silent(
+        &self,
+        now: Instant,
+        is_silent: &dyn Fn(ConnId) -> bool,
+    ) -> Option<(u64, ConnId)> {
+        let is_old = |at: &Instant| now.saturating_duration_since(*at) >= SILENCE_MIN;
+        let mut old = self.by_step.iter().take_while(|(_, (_, at))| is_old(at));
+        let (step, (conn, _)) = old.find(|(_, (conn, _))| is_silent(*conn))?;
         Some((*step, *conn))
     }
 }
@@ -186,29 +220,50 @@ impl PlaceSet {
 
     /// Returns the handshake that loses its place to a newcomer. `None` if a place is
     /// free. Looks at every address that has a place.
-    fn victim_of(&self, newcomer: &Origin) -> Result<Option<ConnId>, NoPlace> {
+    fn victim_of(
+        &self,
+        newcomer: &Newcomer,
+        is_silent: &dyn Fn(ConnId) -> bool,
+    ) -> Result<Option<ConnId>, NoPlace> {
         if self.taken < self.max {
             return Ok(None);
         }
         mutant!(EvictOldestOnly => return Ok(self.by_address.values().filter_map(AddressPlaces::oldest).min().map(|(_, conn)| conn)));
-        let rank = |places: &AddressPlaces| (places.by_step.len(), self.prefix_count(places));
-        let top = self.by_address.values().max_by_key(|places| {
-            let oldest = places.oldest().map(|(step, _)| Reverse(step));
-            (rank(places), oldest)
-        });
-        let own = self.by_address.get(&newcomer.address);
-        let is_top = own.map(rank) >= top.map(rank);
-        let from = match own {
-            Some(own) if is_top && newcomer.is_exempt => Some(own),
-            Some(_) if is_top => return Err(NoPlace),
-            _ => top,
+        let Origin {
+            address, prefix, ..
+        } = newcomer.origin;
+        let own = self.by_address.get(&address);
+        // What the newcomer would have.
+        let count = own.map_or(0, |own| own.by_step.len()) + 1;
+        let prefix_count = self.prefix_count(prefix) + 1;
+        let top = self.by_address.values().map(|it| self.rank(it)).max();
+        let (top_count, top_prefix_count) = top.ok_or(NoPlace)?;
+        let ranked = || {
+            let all = self.by_address.values();
+            all.filter(|it| Some(self.rank(it)) == top)
         };
-        let oldest = from.and_then(AddressPlaces::oldest).ok_or(NoPlace)?;
-        Ok(Some(oldest.1))
+        let victim = match count.cmp(&top_count) {
+            Ordering::Less => ranked().filter_map(AddressPlaces::oldest).min(),
+            Ordering::Equal if prefix_count < top_prefix_count => {
+                ranked().filter_map(AddressPlaces::oldest).min()
+            }
+            Ordering::Equal => ranked()
+                .filter_map(|it| it.oldest_silent(newcomer.now, is_silent))
+                .min(),
+            Ordering::Greater if newcomer.origin.is_exempt => own.and_then(AddressPlaces::oldest),
+            Ordering::Greater => None,
+        };
+        victim.map(|(_, conn)| Some(conn)).ok_or(NoPlace)
     }
 
-    fn prefix_count(&self, places: &AddressPlaces) -> u32 {
-        self.by_prefix.get(&places.prefix).copied().unwrap_or(0)
+    /// Returns the number of places of an address, and of its prefix. An address with more
+    /// of them loses one first.
+    fn rank(&self, places: &AddressPlaces) -> (usize, u32) {
+        (places.by_step.len(), self.prefix_count(places.prefix))
+    }
+
+    fn prefix_count(&self, prefix: IpAddr) -> u32 {
+        self.by_prefix.get(&prefix).copied().unwrap_or(0)
     }
 
     fn insert(&mut self, conn: ConnId, place: &HandshakePlace) {
@@ -220,7 +275,8 @@ impl PlaceSet {
             by_step: BTreeMap::new(),
         };
         let places = self.by_address.entry(address).or_insert_with(new);
-        places.by_step.insert(place.last_step, conn);
+        let (step, at) = place.last_step;
+        places.by_step.insert(step, (conn, at));
         *self.by_prefix.entry(prefix).or_default() += 1;
         self.taken += 1;
     }
@@ -233,7 +289,7 @@ impl PlaceSet {
         let Some(places) = self.by_address.get_mut(&address) else {
             return;
         };
-        if places.by_step.remove(&place.last_step).is_none() {
+        if places.by_step.remove(&place.last_step.0).is_none() {
             return;
         }
         if places.by_step.is_empty() {

@@ -64,12 +64,19 @@ impl Net {
 
     /// Takes a handshake place for a connection that has a session. Returns false if
     /// there is none for it; then it has failed. Outbound connections need none.
-    pub(crate) fn take_handshake_place(&mut self, conn: ConnId) -> bool {
+    /// `is_silent` says whether a handshake of this shard waits for its peer.
+    pub(crate) fn take_handshake_place(
+        &mut self,
+        conn: ConnId,
+        is_silent: &dyn Fn(ConnId) -> bool,
+    ) -> bool {
         let info = self.conns.get(conn).map(ConnEntry::info);
         let Some(info) = info.filter(|info| info.direction == Direction::Inbound) else {
             return true;
         };
-        let taken = self.limits.lock().take_handshake_place(conn, &info);
+        let mut limits = self.limits.lock();
+        let taken = limits.take_handshake_place(conn, &info, self.now, is_silent);
+        drop(limits);
         let Ok(victim) = taken else {
             self.metrics.refused_by_handshakes += 1;
             self.fail_connection(conn, ConnectError::TooManyConnecting);
@@ -112,7 +119,7 @@ impl Net {
     pub(crate) fn note_handshake_step(&mut self, conn: ConnId) {
         let entry = self.conns.get(conn);
         if entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking) {
-            self.limits.lock().places.note_step(conn);
+            self.limits.lock().places.note_step(conn, self.now);
         }
     }
 

@@ -18,7 +18,13 @@ use socket2::{Domain, Socket, Type};
 pub struct TwoSteps {
     done: u8,
     /// How long each step takes.
-    pub work: Duration,
+    work: Duration,
+}
+
+impl TwoSteps {
+    pub fn new(work: Duration) -> Self {
+        Self { done: 0, work }
+    }
 }
 
 impl Session for TwoSteps {
