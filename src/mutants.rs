@@ -82,6 +82,10 @@ mod switch {
         NoEdgeWithoutWouldBlock,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
+        /// A handshake place is not given back.
+        KeepPlace,
+        /// The handshake that has waited longest loses its place, whatever its address.
+        EvictOldestOnly,
     }
 
     thread_local! {

@@ -48,6 +48,11 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     fn start_session(&mut self, half: &mut InboundHalf, mut channel: SessionChannel) {
+        let state = &*self.state;
+        let is_silent = |conn| state.is_silent(conn);
+        if !self.net.take_handshake_place(half.id, &is_silent) {
+            return;
+        }
         // The channel keeps the error, and the step below handles it.
         let _ = channel.start();
         half.channel = Some(Box::new(channel));
@@ -63,6 +68,7 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         let mut plaintext = self.buffer.take_plaintext();
         unseal(half, self.buffer, count, &mut plaintext);
+        self.net.note_handshake_step(half.id);
         self.apply_session_step(half, &plaintext);
         self.buffer.put_plaintext(plaintext);
     }

@@ -169,7 +169,7 @@ impl<H: Handler> EventLoop<'_, H> {
             if let Some(half) = self.state.inbound(conn) {
                 half.discard_received();
             }
-            self.net.charge_received(conn, 0);
+            self.net.discharge_received(conn);
             let reason = DisconnectReason::MemoryLimit;
             self.net.end_connection(conn, Ending::Disconnected(reason));
         }

@@ -180,7 +180,7 @@ impl Net {
         let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
         debug_assert!(matches!(before, Lifecycle::Handshaking | Lifecycle::Open));
         entry.set_closing(ending);
-        self.uncount_state(before, direction);
+        self.uncount_state(conn, before, direction);
         // The address may be connected to again at once.
         self.limits.lock().remove_address(addr);
         self.restart_deadline(conn);
@@ -212,19 +212,23 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
-        let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
+        let (before, info) = (entry.lifecycle(), entry.info());
         if matches!(before, Lifecycle::Ended(_) | Lifecycle::Released) {
             return;
         }
         let ending = entry.ending_for(cause);
         entry.set_state(Lifecycle::Ended(ending));
-        self.uncount_state(before, direction);
+        self.uncount_state(conn, before, info.direction);
         let mut limits = self.limits.lock();
         if !matches!(before, Lifecycle::Closing(_)) {
-            limits.remove_address(addr);
+            limits.remove_address(info.addr);
         }
-        limits.discharge(addr);
+        limits.discharge(&info);
+        if info.direction == Direction::Outbound && ending.is_failed_attempt() {
+            limits.retries.note_failure(info.addr, self.now);
+        }
         drop(limits);
+        self.cancel_delayed_connect(conn);
         self.cancel_conn_timers(conn);
         self.interrupt_batch(conn);
         self.work.ended.push(conn);
@@ -265,13 +269,13 @@ impl Net {
     }
 
     /// Counts that a connection has left this state.
-    fn uncount_state(&mut self, state: Lifecycle, direction: Direction) {
+    fn uncount_state(&mut self, conn: ConnId, state: Lifecycle, direction: Direction) {
         match state {
-            Lifecycle::Connecting => self.remove_connecting(direction),
+            Lifecycle::Connecting => self.remove_connecting(conn, direction),
             Lifecycle::Handshaking => {
                 self.metrics.handshakes_failed += 1;
                 mutant!(KeepConnecting => return);
-                self.remove_connecting(direction);
+                self.remove_connecting(conn, direction);
             }
             Lifecycle::Open => self.open[direction as usize] -= 1,
             Lifecycle::Closing(_) | Lifecycle::Ended(_) | Lifecycle::Released => {}
@@ -345,13 +349,13 @@ impl Net {
         };
         debug_assert_eq!(entry.lifecycle(), Lifecycle::Connecting);
         entry.set_state(Lifecycle::Released);
-        let (addr, direction) = (entry.addr(), entry.direction());
-        self.remove_connecting(direction);
+        let info = entry.info();
+        self.remove_connecting(conn, info.direction);
         if let Some(router) = &self.router {
-            router.remove_connection(conn, direction);
+            router.remove_connection(conn, info.direction);
         }
         let mut limits = self.limits.lock();
-        limits.remove_address(addr);
-        limits.discharge(addr);
+        limits.remove_address(info.addr);
+        limits.discharge(&info);
     }
 }

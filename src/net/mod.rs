@@ -10,6 +10,7 @@ mod broadcast;
 mod clock;
 mod close;
 mod connect;
+mod connect_delay;
 mod establish;
 mod listen;
 mod receive_quota;
@@ -21,6 +22,7 @@ mod view;
 mod visit;
 mod waiters;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +49,7 @@ pub use view::{Connection, Connections};
 
 pub(crate) use clock::TurnClock;
 pub(crate) use connect::{PendingConnect, PendingSocket};
+use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
 pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
@@ -87,6 +90,8 @@ pub struct Net {
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
     pub(crate) timers: Timers<Due>,
+    /// Connects that begin later.
+    delayed_connects: HashMap<ConnId, DelayedConnect>,
     pub(crate) reserve: Reserve,
     pub(crate) pool: BlockPool,
     pub(crate) metrics: Metrics,
@@ -185,6 +190,7 @@ impl Net {
             open: [0; 2],
             listeners: Slab::new(),
             timers: Timers::new(now),
+            delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
             registrar,
             pool: BlockPool::new(send_limit),

@@ -26,6 +26,13 @@ impl Net {
         self.received_bytes > self.config.limits.loop_receive_bytes
     }
 
+    /// Reverts [`Net::charge_received`] for a connection that ends.
+    pub(crate) fn discharge_received(&mut self, conn: ConnId) {
+        if let Some(entry) = self.conns.get_mut(conn) {
+            self.received_bytes -= std::mem::take(&mut entry.received_bytes);
+        }
+    }
+
     /// Returns the connection that holds most, among those of the address that
     /// holds most.
     ///

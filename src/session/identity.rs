@@ -31,3 +31,18 @@ pub struct Identity {
     /// The payload that the peer sent in the handshake.
     pub payload: Vec<u8>,
 }
+
+impl Identity {
+    /// Returns the memory that its parts take, in bytes.
+    pub(crate) fn held_bytes(&self) -> usize {
+        let parts = [
+            self.public_key.as_ref(),
+            self.protocol.as_ref(),
+            Some(&self.payload),
+        ];
+        let parts = parts.into_iter().flatten().chain(&self.certificates);
+        let name = self.requested_server_name.as_ref();
+        let name = name.map_or(0, String::capacity);
+        size_of::<Self>() + name + parts.map(Vec::capacity).sum::<usize>()
+    }
+}

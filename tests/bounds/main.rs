@@ -7,6 +7,9 @@
 //! misses it is run once more, because the machine is shared.
 
 mod memory;
+mod places;
+#[path = "../util/steps.rs"]
+mod steps;
 
 use std::time::Duration;
 

@@ -200,7 +200,7 @@ fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
 /// No timer is set for a connection that has ended.
 fn check_deadlines(net: &Net) -> Result<(), String> {
     let is_stale = |due: &&Due| match due {
-        Due::Connection(conn) | Due::ConnTimer(conn, _) => {
+        Due::Connection(conn) | Due::ConnTimer(conn, _) | Due::Connect(conn) => {
             !net.conns.get(*conn).is_some_and(ConnEntry::is_live)
         }
         Due::Timer(_) | Due::Interval(_) | Due::Listener(_) | Due::Shutdown | Due::CommandRetry => {
@@ -263,11 +263,13 @@ fn check_connection(
     }
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
-        Some((at, ending)) if at < Timestamp::new(net.now, net.epoch) => Err(format!(
-            "{conn} is overdue by {:?}: {ending:?}",
-            net.now - at.instant(net.epoch)
-        )),
-        Some((_, ending)) if entry.deadline().is_none() => Err(format!(
+        Some((at, ending)) if at < Timestamp::new(net.now, net.epoch) && !net.is_delayed(conn) => {
+            Err(format!(
+                "{conn} is overdue by {:?}: {ending:?}",
+                net.now - at.instant(net.epoch)
+            ))
+        }
+        Some((_, ending)) if entry.deadline().is_none() && !net.is_delayed(conn) => Err(format!(
             "no deadline is set for {conn}, which is due: {ending:?}"
         )),
         _ => Ok(()),
