@@ -27,6 +27,14 @@ mod switch {
         DropTailOfPartialWrite,
         /// Any byte keeps a connection from being idle.
         RefreshIdleOnAnyByte,
+        /// A timeout that begins in a turn counts from the beginning of the turn.
+        DeadlineFromTurnBeginning,
+        /// A slow handler gets all messages of a read.
+        VisitWithoutEnd,
+        /// A new event waits for the connections that were left with more work.
+        EventBehindCarriedOver,
+        /// A flush that a callback asks for during a visit does nothing.
+        LoseFlushInVisit,
         /// A listener that used up its budget is not looked at again.
         ForgetListener,
         /// A full socket is not written to again when it has room.

@@ -1,7 +1,9 @@
 //! Settings of a connection.
 
+use std::time::Duration;
+
 use super::check::{KIB, MIB, check, check_nonzero};
-use super::timeouts::Timeouts;
+use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
 use crate::framing::Framing;
 
@@ -45,6 +47,8 @@ pub struct ConnectionConfig {
     pub max_message_len: usize,
     /// Timeouts of the connection.
     pub timeouts: Timeouts,
+    /// Minimum rates of messages that arrive and of the queue that is sent.
+    pub min_rate: MinRate,
     /// Watermarks and maximum of the send queue.
     pub send_queue: SendQueueConfig,
     /// Whether the connection stays open when the peer closes its sending side.
@@ -84,6 +88,7 @@ impl Default for ConnectionConfig {
             framing: Framing::default(),
             max_message_len: 8 * MIB,
             timeouts: Timeouts::default(),
+            min_rate: MinRate::default(),
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
             require_session: false,
@@ -102,7 +107,15 @@ impl ConnectionConfig {
             check(len <= max, "framing", "is longer than `max_message_len`")?;
         }
         self.send_queue.validate()?;
+        self.min_rate.validate()?;
         self.timeouts.validate()
+    }
+
+    /// How often an open connection is checked. A timeout that has just begun cannot
+    /// pass before this time, so traffic need not move the timer.
+    pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
+        let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
+        all.into_iter().flatten().min()
     }
 }
 

@@ -41,6 +41,19 @@ pub struct Limits {
     ///
     /// Default: 256.
     pub max_outbound_connecting: usize,
+    /// Maximum number of bytes that a loop keeps of what it received and did not
+    /// deliver: incomplete messages and records, what a pause or the time of a visit
+    /// left, and the identities of peers. The memory counts, not the length.
+    ///
+    /// A connection is never paused because of it, because incomplete messages would
+    /// wait for each other. When it is exceeded, the largest incomplete message of the
+    /// IP address that holds most is dropped, and its connection ends with
+    /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit). So a
+    /// loop holds this much and one read at most. At least
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
+    ///
+    /// Default: 128 MiB.
+    pub loop_receive_bytes: usize,
     /// Maximum number of bytes queued for sending on all connections of a loop.
     ///
     /// A send that would exceed it is refused with
@@ -60,6 +73,7 @@ impl Default for Limits {
             max_connections_per_prefix: None,
             max_inbound_handshakes: 256,
             max_outbound_connecting: 256,
+            loop_receive_bytes: 128 * MIB,
             loop_send_bytes: 256 * MIB,
         }
     }

@@ -23,6 +23,7 @@ pub(super) fn call_handler<H: Handler, R>(
         // of `Net` change it, and each of them has returned or has not started.
         OnPanic::Contain => catch_unwind(AssertUnwindSafe(|| call(handler, net))).ok(),
     };
+    net.clock.is_stale = true;
     if result.is_none() {
         net.handle_panic(callback, conn);
     }

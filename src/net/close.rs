@@ -154,7 +154,6 @@ impl Net {
     /// Delivers the messages of a paused connection again, beginning with the
     /// first that was not delivered. A pause loses no message.
     pub fn resume(&mut self, conn: ConnId) {
-        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
             return self.forward_command(conn, ConnCommand::Resume);
         };
@@ -162,8 +161,7 @@ impl Net {
         if !std::mem::take(&mut entry.paused) || entry.lifecycle() != Lifecycle::Open {
             return;
         }
-        entry.restart_timeouts(now);
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
         mutant!(LoseEdgeOnResume => return);
         self.request_visit(conn);
     }
@@ -171,7 +169,6 @@ impl Net {
     /// Moves a connection to `Closing`: stops delivering messages and sends the
     /// queued ones.
     pub(crate) fn start_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
-        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
@@ -182,11 +179,11 @@ impl Net {
         let ending = entry.ending_for(Ending::Disconnected(reason));
         let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
         debug_assert!(matches!(before, Lifecycle::Handshaking | Lifecycle::Open));
-        entry.set_closing(ending, now);
+        entry.set_closing(ending);
         self.uncount_state(before, direction);
         // The address may be connected to again at once.
         self.limits.lock().remove_address(addr);
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
         self.interrupt_batch(conn);
         self.mark_dirty(conn);
         // Unread input is discarded, even during a pause, so that the end of
@@ -326,6 +323,7 @@ impl Net {
                 .waiting_for_quota
                 .retain(|(waiting_for_quota, _)| *waiting_for_quota != conn);
         }
+        self.received_bytes -= std::mem::take(&mut entry.received_bytes);
         self.ended_traffic += std::mem::take(&mut entry.traffic);
         if let Some(queue) = entry.queue.take() {
             self.send_quota.release(queue.cost());

@@ -46,7 +46,7 @@ impl Net {
         let direction = entry.direction();
         self.remove_connecting(direction);
         self.open[direction as usize] += 1;
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
     }
 
     /// Counts that a connection has left the states before `Open`.

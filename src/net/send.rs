@@ -144,7 +144,7 @@ impl Net {
         match self.conns.get(conn) {
             Some(entry) if entry.dirty => {
                 self.work.urgent.push(conn);
-                self.work.interrupt = true;
+                self.interrupt();
             }
             Some(_) => {}
             None => self.forward_command(conn, ConnCommand::Flush),

@@ -244,6 +244,7 @@ impl Net {
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics;
         self.send_quota.report(&mut metrics);
+        metrics.received_bytes = self.received_bytes;
         metrics
     }
 

@@ -104,6 +104,11 @@ impl SessionChannel {
         self.stage
     }
 
+    /// Returns the memory that is held for what was received, in bytes.
+    pub(crate) fn received_bytes(&self) -> usize {
+        self.wire.capacity()
+    }
+
     pub(crate) fn identity(&mut self) -> Result<Option<Identity>, SessionError> {
         self.ask(|session, _| Ok(session.identity()))
     }
