@@ -486,7 +486,6 @@ fn connect_after(slow: Duration) -> (Duration, String) {
 }
 
 #[test]
-#[ignore = "until deadlines are armed at the end of a turn"]
 fn a_connect_has_its_whole_timeout_after_a_long_turn() {
     let expected = (SECOND + 2 * LATENCY, "connected".to_owned());
     assert_eq!(connect_after(Duration::ZERO), expected);
@@ -494,7 +493,6 @@ fn a_connect_has_its_whole_timeout_after_a_long_turn() {
 }
 
 #[test]
-#[ignore = "until deadlines are armed at the end of a turn"]
 fn a_connect_that_is_not_answered_times_out_exactly_after_a_long_turn() {
     let connect = |net: &mut Net, target| {
         net.connect(target).expect("no limit is reached");
@@ -514,7 +512,6 @@ fn a_connect_that_is_not_answered_times_out_exactly_after_a_long_turn() {
 }
 
 #[test]
-#[ignore = "until deadlines are armed at the end of a turn"]
 fn a_timer_counts_from_the_end_of_the_turn_that_sets_it() {
     let nowhere = SocketAddr::from(([10, 9, 9, 9], 7000));
     let timer = |net: &mut Net, _| {
@@ -598,7 +595,6 @@ fn received_after(slow: Duration) -> (usize, Option<DisconnectReason>) {
 }
 
 #[test]
-#[ignore = "until deadlines are armed at the end of a turn"]
 fn a_close_has_its_whole_linger_after_a_long_turn() {
     let expected = (ANSWERS * (ANSWER + 4), Some(DisconnectReason::Local));
     assert_eq!(received_after(Duration::ZERO), expected);

@@ -5,6 +5,8 @@ mod bytes;
 mod limits;
 mod tracked;
 
+use std::time::Instant;
+
 use self::awake::{check_awake, check_listeners};
 use self::bytes::{check_received, check_sent};
 use self::limits::check_limits;
@@ -16,6 +18,7 @@ use crate::framing::Codec;
 use crate::id::ConnId;
 use crate::net::{Due, Net};
 use crate::sys::sim::{Internet, SocketId};
+use crate::time::Timestamp;
 use crate::traffic::Traffic;
 
 use super::ledger::Ledger;
@@ -103,6 +106,19 @@ pub(super) fn check(
         return Ok(());
     }
     check_listeners(net, internet)
+}
+
+/// The timeouts and timers of a turn count from its end, so the last reading of the
+/// clock was after its last callback.
+pub(super) fn check_clock(net: &Net, ended: Instant) -> Result<(), String> {
+    let latest = net.timestamp().instant(net.epoch);
+    if latest == ended {
+        return Ok(());
+    }
+    let early = ended.saturating_duration_since(latest);
+    Err(format!(
+        "the last reading of the clock was {early:?} before the end of the turn"
+    ))
 }
 
 /// Every connection is reported once, and every attempt to connect has one outcome.
@@ -264,9 +280,11 @@ fn check_connection(
     if !is_busy && entry.can_send() && entry.is_owed_a_drain() {
         return Err(format!("{conn} is owed an on_drain"));
     }
+    // What has become due in the course of the turn waits for the next one.
+    let began = Timestamp::new(net.now, net.epoch);
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
-        Some((at, ending)) if at < net.timestamp() => Err(format!(
+        Some((at, ending)) if at < began => Err(format!(
             "{conn} is overdue by {:?}: {ending:?}",
             net.now - at.instant(net.epoch)
         )),
