@@ -20,7 +20,9 @@ pub struct Metrics {
     /// panicked.
     pub refused_by_handler: u64,
     /// Inbound connections refused at
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections).
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections), less
+    /// what is reserved for others, or at
+    /// [`ListenerLimits::max_connections`](crate::config::ListenerLimits::max_connections).
     pub refused_by_total: u64,
     /// Inbound connections refused at
     /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address).
@@ -28,6 +30,12 @@ pub struct Metrics {
     /// Inbound connections refused at
     /// [`Limits::max_connections_per_prefix`](crate::config::Limits::max_connections_per_prefix).
     pub refused_by_prefix: u64,
+    /// Inbound connections with a session refused at
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// or [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
+    pub refused_by_handshakes: u64,
+    /// Inbound connections that lost their handshake place to another one.
+    pub handshakes_evicted: u64,
     /// Connections of this node with itself, which were ended.
     pub self_connections: u64,
     /// Errors of `accept(2)`, except for clients that gave up first.
@@ -115,8 +123,8 @@ pub struct Metrics {
     /// Messages from other threads that their connection did not take, and
     /// commands for other shards for which there was no room.
     pub commands_lost: u64,
-    /// Bytes that are queued on all connections, including the cost of keeping
-    /// them.
+    /// Bytes of memory that are held for sending, as counted for
+    /// [`Limits::loop_send_bytes`](crate::config::Limits::loop_send_bytes).
     pub queued_bytes: usize,
     /// The largest value that `queued_bytes` has had.
     pub max_queued_bytes: usize,
@@ -141,7 +149,7 @@ impl AddAssign for Metrics {
     fn add_assign(&mut self, other: Self) {
         add_each!(self, other;
             turns, accepted, refused_by_handler, refused_by_total, refused_by_address,
-            refused_by_prefix, self_connections, accept_errors, shed_connections, accept_backoffs,
+            refused_by_prefix, refused_by_handshakes, handshakes_evicted, self_connections, accept_errors, shed_connections, accept_backoffs,
             connects_started, connects_failed, handshakes_failed, disconnected, framing_errors,
             session_errors, resets, connect_timeouts, handshake_timeouts, idle_timeouts,
             partial_message_timeouts, rate_timeouts, memory_limit_ends,

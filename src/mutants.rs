@@ -51,6 +51,12 @@ mod switch {
         AnswerInDisorder,
         /// All queues together exceed their maximum.
         ExceedLoopMaximum,
+        /// A queue grows beyond what is left of the loop's limit.
+        IgnoreThreshold,
+        /// A queue that holds something grows while a refused send waits.
+        PassOverWaitingSend,
+        /// The body of a broadcast is charged for each queue that holds it.
+        ChargeEachReader,
         /// A queue exceeds its maximum.
         ExceedQueueMaximum,
         /// Messages of a batch that the handler has stopped stay in the buffer, and are
@@ -76,6 +82,10 @@ mod switch {
         NoEdgeWithoutWouldBlock,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
+        /// A handshake place is not given back.
+        KeepPlace,
+        /// The handshake that has waited longest loses its place, whatever its address.
+        EvictOldestOnly,
     }
 
     thread_local! {

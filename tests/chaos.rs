@@ -492,6 +492,7 @@ fn config(random: &mut Random) -> Config {
         },
         limits: Limits {
             max_connections: MAX_CONNECTIONS,
+            reserved_outbound: Some(0),
             max_connections_per_address: MAX_PER_IP,
             max_outbound_connecting: MAX_CONNECTING,
             loop_send_bytes: 512 * 1024,

@@ -1655,6 +1655,7 @@ mod every_end_releases_everything {
         Config {
             limits: Limits {
                 max_connections: LIMIT,
+                reserved_outbound: Some(0),
                 ..Default::default()
             },
             allow_duplicates: true,

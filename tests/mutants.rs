@@ -3,6 +3,8 @@
 //! `RUSTFLAGS="--cfg peerloop_mutants"`; without that there are no mutants.
 #![cfg(peerloop_mutants)]
 
+#[path = "util/crowd.rs"]
+mod crowd;
 #[path = "util/sessions.rs"]
 mod sessions;
 mod util;
@@ -32,7 +34,8 @@ fn found(mutant: Mutant) -> Option<u64> {
     activate(Some(mutant));
     let fails = |seed: &u64| {
         let drips = catch_unwind(|| workload::drip(*seed)).is_err();
-        drips || catch_unwind(|| workload::run(*seed)).is_err()
+        let crowds = || catch_unwind(|| crowd::crowd(*seed)).is_err();
+        drips || crowds() || catch_unwind(|| workload::run(*seed)).is_err()
     };
     let found = (0..SEEDS).find(fails);
     activate(None);
@@ -68,6 +71,9 @@ mutants! {
     answering_twice_is_found: AnswerTwice,
     answering_in_disorder_is_found: AnswerInDisorder,
     passing_the_cap_of_all_queues_is_found: ExceedLoopMaximum,
+    ignoring_the_threshold_is_found: IgnoreThreshold,
+    passing_over_a_waiting_send_is_found: PassOverWaitingSend,
+    charging_each_reader_of_a_broadcast_is_found: ChargeEachReader,
     passing_the_cap_of_a_queue_is_found: ExceedQueueMaximum,
     delivering_twice_is_found: DeliverTwice,
     sealing_twice_is_found: SealTwice,

@@ -342,8 +342,18 @@ mod bursts {
 mod places {
     use super::*;
 
+    /// Waits until the other end has closed the connection.
+    fn assert_refused(node: &mut TestNode, peer: &mut TcpStream) {
+        let refused = node.net().metrics().refused_by_handshakes;
+        run_until([node], |[node]| {
+            node.net().metrics().refused_by_handshakes > refused
+        });
+        let mut greeting = Vec::new();
+        assert_eq!(peer.read_to_end(&mut greeting).unwrap(), 0);
+    }
+
     #[test]
-    fn the_surplus_waits_in_the_backlog_and_is_served_however_the_others_end() {
+    fn a_place_is_given_back_however_its_handshake_ends() {
         for limit in [1, 2, 7] {
             let config = Config {
                 limits: Limits {
@@ -353,30 +363,32 @@ mod places {
                 ..patient()
             };
             let (mut node, addr) = listening(config, greeting(Recorder::default()));
-            let mut peers: Vec<_> = (0..20).map(|_| raw::connect(addr)).collect();
-            for (number, mut peer) in peers.drain(..).enumerate() {
-                run_until([&mut node], |[node]| {
-                    node.net().connecting_count() == limit.min(20 - number)
-                });
-                run_for(Duration::from_millis(2), [&mut node]);
-                assert!(node.net().connecting_count() <= limit);
-                // The backlog is served in order, so this one is among those that have a place.
+            let mut peers: Vec<_> = (0..limit).map(|_| raw::connect(addr)).collect();
+            for number in 0..20 {
+                run_until([&mut node], |[node]| node.net().connecting_count() == limit);
+                let mut surplus = raw::connect(addr);
+                assert_refused(&mut node, &mut surplus);
+                assert_eq!(node.net().connecting_count(), limit);
+                let mut peer = peers.remove(0);
                 match number % 4 {
                     0 => peer.write_all(&MAGIC).unwrap(),
                     1 => peer.write_all(b"junk").unwrap(),
-                    2 => raw::reset(peer.try_clone().unwrap()),
+                    2 => raw::reset(peer),
                     _ => {
                         let local = peer.local_addr().unwrap();
                         let conn = node.net().find(local).expect("it has a place");
                         node.net().close(conn);
                     }
                 }
+                run_until([&mut node], |[node]| node.net().connecting_count() < limit);
+                peers.push(raw::connect(addr));
             }
-            run_until([&mut node], |[node]| {
-                node.net().metrics().accepted == 20 && node.net().connecting_count() == 0
-            });
             assert_eq!(node.handler().connected().len(), 5, "limit {limit}");
-            assert_eq!(node.net().metrics().handshakes_failed, 15);
+            let metrics = node.net().metrics();
+            assert_eq!(
+                (metrics.handshakes_failed, metrics.handshakes_evicted),
+                (35, 0)
+            );
         }
     }
 

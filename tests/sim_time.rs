@@ -684,13 +684,11 @@ fn serve_during_flood(count: usize, round_trip: Duration, lateness: Duration) {
 }
 
 #[test]
-#[ignore = "until a visit ends after a time"]
 fn eight_floods_hold_up_others_for_50_ms_and_timers_for_20() {
     serve_during_flood(8, 50 * MS, 20 * MS);
 }
 
 #[test]
-#[ignore = "until a visit ends after a time"]
 fn as_many_floods_as_an_address_may_have_hold_up_others_for_250_ms_and_timers_for_100() {
     serve_during_flood(128, 250 * MS, 100 * MS);
 }

@@ -55,8 +55,9 @@ pub struct ConnectionConfig {
     ///
     /// If it does,
     /// [`Handler::on_read_closed`](crate::Handler::on_read_closed) is called and
-    /// this node can send until it closes. Otherwise what is queued is sent and
-    /// the connection ends.
+    /// this node can send until it closes. Otherwise what is queued by then is sent
+    /// and the connection ends: an answer that comes later, from another thread for
+    /// instance, is refused with [`SendError::Closed`](crate::SendError::Closed).
     ///
     /// Default: false.
     pub allow_half_open: bool,
@@ -121,7 +122,10 @@ impl ConnectionConfig {
 
 /// Watermarks and maximum of the send queue of one connection.
 ///
-/// The bytes of a queue are counted with what it costs to keep them.
+/// The bytes of a queue are counted with what it costs to keep them in lists. The
+/// memory of all queues has a limit of its own,
+/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), which may refuse a
+/// send earlier: a queue that is alone reaches three eighths of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SendQueueConfig {
     /// Bytes queued at or below which
@@ -138,8 +142,10 @@ pub struct SendQueueConfig {
     /// Default: 256 KiB, which fills a write budget.
     pub high_bytes: usize,
     /// Maximum number of bytes queued. A send that would exceed it is refused with
-    /// [`SendError::Full`](crate::SendError::Full), except for one message on an
-    /// empty queue, if the loop has room for it. At least `high_bytes`.
+    /// [`SendError::Full`](crate::SendError::Full). An empty queue takes a message
+    /// of any length that
+    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has room for. At
+    /// least `high_bytes`.
     ///
     /// Default: 4 MiB.
     pub max_bytes: usize,

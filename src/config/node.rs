@@ -174,10 +174,10 @@ pub struct TurnBudget {
     /// Default: 1 ms.
     pub max_visit_time: Duration,
     /// Time for the messages of all connections, after which commands, timers,
-    /// accepts and writes have their turn. Connections that were not visited keep
-    /// their places, and an event does not wait for the connections that were left
-    /// with more work. Handshakes have half of this time in addition, and new
-    /// sessions a quarter.
+    /// accepts and writes have their turn. No visit begins when less than twice
+    /// `max_visit_time` is left. Connections that were not visited keep their places,
+    /// and an event does not wait for the connections that were left with more work.
+    /// Handshakes have half of this time in addition, and new sessions a quarter.
     ///
     /// Default: 20 ms.
     pub max_turn_time: Duration,
@@ -273,6 +273,9 @@ pub enum OnPanic {
     ///   [`SessionError::Panicked`](crate::error::SessionError::Panicked).
     /// - A panic in a [`Framer`](crate::framing::Framer) ends its connection with
     ///   `HandlerPanicked`, whichever connection the callback was for.
+    /// - A panic in the destructor of a session, a framer, a panic's payload or a
+    ///   posted call that is not run is logged, and nothing ends by it. This holds
+    ///   with both settings.
     /// - Under `panic = "abort"` no panic can be contained.
     ///
     /// A failed assertion in a callback does not fail a test with this setting.

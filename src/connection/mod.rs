@@ -57,6 +57,11 @@ pub(crate) struct ConnEntry {
     pub(crate) stream: Option<Stream>,
     /// Present while something is queued.
     pub(crate) queue: Option<Box<SendQueue>>,
+    /// What the loop's account is charged for the session's output.
+    session_charge: usize,
+    /// The length of the frame that was refused because of the loop's limit. A
+    /// drain is reported when the loop has room for it. Zero if there is none.
+    refused_frame: usize,
     /// The slot of the armed deadline plus one; zero without a deadline.
     deadline: u32,
     armed_at: Option<Timestamp>,
@@ -86,9 +91,10 @@ pub(crate) struct ConnEntry {
     pub(crate) dirty: bool,
     /// The socket is full. An edge follows when it has room.
     pub(crate) blocked: bool,
-    /// A send was refused because of the loop's limit. A drain is reported when
-    /// the loop has room.
-    pub(crate) waiting_for_quota: bool,
+    /// It waited for room in the loop's limit, and it is its turn.
+    pub(crate) has_turn: bool,
+    /// The handshake of a session is complete, and messages are sealed.
+    pub(crate) is_sealed: bool,
     pub(crate) paused: bool,
     /// `close_write` was called.
     write_closed: bool,
@@ -147,6 +153,8 @@ impl ConnEntry {
             config,
             stream: None,
             queue: None,
+            session_charge: 0,
+            refused_frame: 0,
             deadline: 0,
             armed_at: None,
             drain_at: NO_DRAIN,
@@ -161,7 +169,8 @@ impl ConnEntry {
             is_unarmed: false,
             dirty: false,
             blocked: false,
-            waiting_for_quota: false,
+            has_turn: false,
+            is_sealed: false,
             paused: false,
             write_closed: false,
             fin_sent: false,
@@ -213,6 +222,12 @@ impl ConnEntry {
 
     pub(crate) fn identity(&self) -> Option<&Identity> {
         self.extra.as_ref()?.identity.as_ref()
+    }
+
+    /// Returns the memory that the identity takes, in bytes.
+    #[inline]
+    pub(crate) fn identity_bytes(&self) -> usize {
+        self.identity().map_or(0, Identity::held_bytes)
     }
 
     pub(crate) fn state(&self) -> ConnectionState {

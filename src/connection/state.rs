@@ -56,6 +56,16 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// Returns whether an attempt to connect has failed, and was not given up by this
+    /// node.
+    pub(crate) fn is_failed_attempt(self) -> bool {
+        let given_up = matches!(
+            self,
+            Self::Failed(ConnectError::Cancelled | ConnectError::ShuttingDown)
+        );
+        matches!(self, Self::Failed(_)) && !given_up
+    }
+
     /// Returns whether the peer sent nothing, or not enough, in time.
     pub(crate) fn is_for_silence(self) -> bool {
         matches!(

@@ -26,8 +26,8 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Accepts up to the budget. The listener stays ready until the kernel says
-    /// that no connection waits. While all handshake places are taken, the
-    /// limits remember this shard.
+    /// that no connection waits. Full limits do not stop it, because the backlog
+    /// would fill with those that filled the limits.
     fn accept_from(&mut self, index: usize) {
         let budget = self.net.config.budget.accepts;
         let mut failed_in_a_row = 0;
@@ -38,7 +38,7 @@ impl<H: Handler> EventLoop<'_, H> {
             let Some(listener) = self.net.listeners.get(index) else {
                 return;
             };
-            if !listener.ready || listener.pause.is_some() || !self.net.take_handshake_place() {
+            if !listener.ready || listener.pause.is_some() {
                 return;
             }
             let error = match self.net.accept(index) {
@@ -49,7 +49,6 @@ impl<H: Handler> EventLoop<'_, H> {
                 }
                 Err(error) => error,
             };
-            self.net.return_handshake_place();
             match Listener::classify(&error) {
                 AcceptError::Empty => {
                     self.net.listeners[index].ready = false;
@@ -103,8 +102,20 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Gives an accepted connection an id, or returns its handshake place.
-    pub(super) fn admit(&mut self, accepted: AcceptedSocket) {
+    /// Takes a connection that another shard has accepted.
+    pub(super) fn receive_accepted(&mut self, accepted: AcceptedSocket) {
+        if let Some(router) = &self.net.router {
+            router.note_arrival();
+        }
+        if self.net.stopping.is_some_and(|stopping| stopping.begun) {
+            // The shutdown has closed the other connections already.
+            return self.net.reject_accepted();
+        }
+        self.admit(accepted);
+    }
+
+    /// Gives an accepted connection an id, or closes it.
+    fn admit(&mut self, accepted: AcceptedSocket) {
         if !self.try_admit(accepted) {
             self.net.reject_accepted();
         }
@@ -166,7 +177,7 @@ impl<H: Handler> EventLoop<'_, H> {
         let codecs = self.call("a framer's constructor", None, |_, _| {
             (Codec::new(&config.framing), Codec::new(&config.framing))
         })?;
-        let charged = self.net.limits.lock().charge(info.addr);
+        let charged = self.net.limits.lock().charge(info);
         if let Err(limit) = charged {
             let (name, addr) = (&self.net.config.name, info.addr);
             log::debug!(target: "peerloop", "{name}: {addr} refused: {limit}");

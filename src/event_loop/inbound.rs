@@ -92,6 +92,12 @@ impl LoopState {
             .filter(|inbound| inbound.id == conn)
     }
 
+    /// Returns whether a connection of this shard waits for its peer, as far as is known.
+    pub(super) fn is_silent(&self, conn: ConnId) -> bool {
+        let inbound = self.inbound.get(conn.slot()).and_then(Option::as_ref);
+        inbound.is_some_and(|inbound| inbound.id == conn && !inbound.readable)
+    }
+
     /// Takes an inbound half out of its slot. It must be put back.
     pub(super) fn take_inbound(&mut self, conn: ConnId) -> Option<InboundHalf> {
         self.inbound

@@ -57,6 +57,8 @@ pub(crate) struct LoopState {
     /// The memory of a list that is being processed, for reuse.
     scratch: Vec<ConnId>,
     pub(crate) started: bool,
+    /// The visits of the last turn took long.
+    is_behind: bool,
 }
 
 impl LoopState {
@@ -70,6 +72,7 @@ impl LoopState {
             commands_before_shutdown: 0,
             scratch: Vec::new(),
             started: false,
+            is_behind: false,
         }
     }
 
@@ -138,9 +141,18 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         self.resume_deferred_work();
         self.run_listeners();
+        // Messages come before timers, because one that arrived in time may
+        // cancel a timeout of the program. Under a load that fills turns, timers
+        // would wait for two of them.
+        let was_behind = std::mem::take(&mut self.state.is_behind);
+        if was_behind {
+            self.run_timers();
+        }
         self.run_connections();
         self.run_commands(inbox);
-        self.run_timers();
+        if !was_behind {
+            self.run_timers();
+        }
         self.call("on_turn", None, H::on_turn);
         self.start_shutdown();
         self.flush_and_report();
@@ -226,7 +238,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.flush();
             self.report_flushed();
             self.report_ends();
-            // A connection that ended may have made room in the loop's limit.
+            // What was written and what ended may have made room in the loop's limit.
             self.grant_quota();
             if self.net.work.connects.is_empty()
                 && self.net.work.dirty.is_empty()

@@ -9,6 +9,7 @@ use crate::error::{ConnectError, TransportError};
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::mutants::mutant;
+use crate::panics::drop_contained;
 use crate::session::{SessionChannel, Stage, Transport};
 
 impl<H: Handler> EventLoop<'_, H> {
@@ -22,11 +23,15 @@ impl<H: Handler> EventLoop<'_, H> {
         };
         let (info, require_session) = (entry.info(), entry.config.require_session);
         let transport = self.call_in_visit("transport", half, |handler, net| {
-            handler.transport(net, conn, &info)
+            // The error is a value of the program, too.
+            handler.transport(net, conn, &info).map_err(|error| {
+                let name = &net.config.name;
+                log::debug!(target: "peerloop", "{name}: {conn}: transport: {error}");
+            })
         });
         // The handler may have closed the connection, or panicked.
         if !self.is_handshaking(conn) {
-            return;
+            return drop_contained(transport);
         }
         let error = match transport {
             Some(Ok(Transport::Session(session))) => {
@@ -35,11 +40,7 @@ impl<H: Handler> EventLoop<'_, H> {
             }
             Some(Ok(Transport::Plain)) if require_session => TransportError::SessionRequired,
             Some(Ok(Transport::Plain)) => return self.report_connect(half),
-            Some(Err(error)) => {
-                let name = &self.net.config.name;
-                log::debug!(target: "peerloop", "{name}: {conn}: transport: {error}");
-                TransportError::Handler
-            }
+            Some(Err(())) => TransportError::Handler,
             None => return,
         };
         self.net
@@ -47,6 +48,11 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     fn start_session(&mut self, half: &mut InboundHalf, mut channel: SessionChannel) {
+        let state = &*self.state;
+        let is_silent = |conn| state.is_silent(conn);
+        if !self.net.take_handshake_place(half.id, &is_silent) {
+            return;
+        }
         // The channel keeps the error, and the step below handles it.
         let _ = channel.start();
         half.channel = Some(Box::new(channel));
@@ -62,6 +68,7 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         let mut plaintext = self.buffer.take_plaintext();
         unseal(half, self.buffer, count, &mut plaintext);
+        self.net.note_handshake_step(half.id);
         self.apply_session_step(half, &plaintext);
         self.buffer.put_plaintext(plaintext);
     }
@@ -75,7 +82,7 @@ impl<H: Handler> EventLoop<'_, H> {
         };
         let (stage, has_failed) = (channel.stage(), channel.has_failed());
         self.net
-            .note_session_output(conn, !channel.unwritten().is_empty());
+            .note_session_output(conn, channel.unwritten().len(), channel.output_bytes());
         let is_complete = match stage {
             Stage::Handshaking => false,
             Stage::Transparent => !has_failed,
@@ -125,18 +132,19 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Completes the handshake. A transparent session is removed, and its last
     /// output is sent before any message.
     fn complete_handshake(&mut self, half: &mut InboundHalf, stage: Stage) {
-        let conn = half.id;
-        let identity = match half.channel.as_mut().map(|channel| channel.identity()) {
+        let (conn, channel) = (half.id, half.channel.as_mut());
+        let identity = match channel.map(|channel| channel.take_identity()) {
             Some(Ok(identity)) => identity,
             Some(Err(error)) => return self.net.fail_session(conn, error),
             None => None,
         };
         let removed = half.channel.take_if(|_| stage == Stage::Transparent);
         if let Some(channel) = removed {
-            self.net.note_session_output(conn, false);
+            self.net.note_session_output(conn, 0, 0);
             self.net.queue_session_output(conn, channel.unwritten());
         }
         if let Some(entry) = self.net.conns.get_mut(conn) {
+            entry.is_sealed = stage != Stage::Transparent;
             entry.set_identity(identity);
         }
         self.report_connect(half);

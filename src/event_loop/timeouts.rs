@@ -20,6 +20,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 }
                 Due::ConnTimer(conn, key) => self.fire_conn_timer(conn, key),
                 Due::Connection(conn) => self.check_timeouts(conn),
+                Due::Connect(conn) => self.net.start_delayed_connect(conn),
                 Due::Listener(index) => self.resume_listener(index),
                 // `complete_shutdown` acts on it at the end of the turn.
                 Due::Shutdown => {}

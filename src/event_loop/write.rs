@@ -6,14 +6,14 @@ use super::lists::WorkLists;
 use super::seal::write_sealed;
 use super::write_once::{Flushed, write_once};
 use super::{EventLoop, InboundHalf, LoopState};
-use crate::buffers::{BlockPool, SLICES_MAX};
+use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX};
 use crate::connection::{AfterFlush, ConnEntry, Ending, Lifecycle};
 use crate::error::{DisconnectReason, SessionError};
 use crate::handler::{Handler, SendOutcome};
 use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::mutants::mutant;
-use crate::net::Net;
+use crate::net::{Net, PendingSend};
 
 impl<H: Handler> EventLoop<'_, H> {
     /// Writes every dirty connection once.
@@ -27,7 +27,7 @@ impl<H: Handler> EventLoop<'_, H> {
             }
         }
         self.state.scratch = dirty;
-        self.grant_quota();
+        self.net.pool.end_flush();
     }
 
     pub(super) fn flush_urgent(&mut self) {
@@ -48,30 +48,31 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Collects the drains of connections that were refused because of the
-    /// loop's limit, once half of the limit is free and the refused message
-    /// would fit.
+    /// Collects the drains of connections that wait for room in the loop's
+    /// limit and whose refused message fits now. The room of those that were
+    /// served before is used or given up: their callbacks were made.
     pub(super) fn grant_quota(&mut self) {
-        if self.net.work.waiting_for_quota.is_empty() || !self.net.send_quota.is_half_free() {
+        if self.net.send_quota.is_line_empty() {
             return;
         }
         let Net {
-            work,
             send_quota,
             conns,
+            pool,
             ..
         } = &mut *self.net;
-        work.waiting_for_quota.retain(|&(conn, need)| {
-            let Some(entry) = conns.get_mut(conn) else {
-                return false;
-            };
-            let fits = send_quota.has_room(need);
-            if fits {
-                entry.waiting_for_quota = false;
-                collect_drain(entry, &mut self.state.lists.drained);
-            }
-            !fits
-        });
+        let drained = &mut self.state.lists.drained;
+        send_quota.serve_line(
+            &pool.account,
+            conns,
+            |conns, conn| refused_send(conns.get(conn)?, pool),
+            |conns, conn| {
+                if let Some(entry) = conns.get_mut(conn) {
+                    entry.end_wait_for_quota();
+                    drained.push(conn);
+                }
+            },
+        );
     }
 
     /// Calls `on_sent` and `on_drain` for what was written.
@@ -91,6 +92,9 @@ impl<H: Handler> EventLoop<'_, H> {
                 self.call("on_drain", Some(conn), |handler, net| {
                     handler.on_drain(net, conn)
                 });
+            }
+            if let Some(entry) = self.net.conns.get_mut(conn) {
+                entry.has_turn = false;
             }
         }
     }
@@ -141,7 +145,7 @@ impl WorkLists {
             return;
         }
         let budget = entry.write_budget(net.config.budget.write_bytes, net.metrics.turns);
-        let (cost, before) = (entry.queue_cost(), entry.written);
+        let before = entry.written;
         let deferred_reads = inbound.defers_reads();
         let (metrics, pool) = (&mut net.metrics, &mut net.pool);
         let flushed = if inbound.channel.is_none() {
@@ -150,14 +154,16 @@ impl WorkLists {
             write_sealed(entry, inbound, budget, metrics, pool)
         };
         if let Some(queue) = &mut entry.queue {
-            while let Some(token) = queue.pop_sent_token() {
+            while let Some(token) = queue.pop_sent_token(pool) {
                 self.sent.push((conn, token));
             }
         }
         let over_budget = &mut self.over_write_budget;
         let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool);
         entry.note_write((entry.written - before) as usize, now);
-        net.send_quota.release(cost - entry.queue_cost());
+        if let Some(channel) = &inbound.channel {
+            entry.update_session_charge(channel.output_bytes(), &mut pool.account);
+        }
         collect_drain(entry, &mut self.drained);
         // Reads that waited for the session's answers continue now, even if
         // more is still to be written.
@@ -293,6 +299,23 @@ fn write_queue(
         mutant!(DropTailOfPartialWrite => queue.advance(offered - written, pool));
     }
     Flushed::All
+}
+
+/// Describes the message of a connection that was refused because of the loop's
+/// limit, in whatever form it comes again. `None` if the connection does not
+/// wait or cannot send any more.
+fn refused_send(entry: &ConnEntry, pool: &BlockPool) -> Option<PendingSend> {
+    let frame = entry.refused_frame()?;
+    let queue = entry.queue.as_deref().unwrap_or(&EMPTY_QUEUE);
+    let mut growth = Growth::charged(queue.growth_max(frame, pool));
+    growth.add_charged(entry.session_growth(growth.memory));
+    Some(PendingSend {
+        frame,
+        growth,
+        memory: entry.send_memory(),
+        is_empty: queue.is_empty(),
+        has_turn: false,
+    })
 }
 
 /// Collects the drain of a connection if one is owed and the queue is low.

@@ -168,11 +168,14 @@ impl Net {
     }
 
     fn begin_timeouts(&mut self, conn: ConnId) {
-        let now = self.timestamp();
+        let (now, is_delayed) = (self.timestamp(), self.is_delayed(conn));
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.is_unarmed = false;
             entry.restart_timeouts(now);
-            self.arm_deadline(conn);
+            // The timeout of a connect begins with the connect.
+            if !is_delayed {
+                self.arm_deadline(conn);
+            }
         }
     }
 

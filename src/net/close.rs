@@ -180,7 +180,7 @@ impl Net {
         let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
         debug_assert!(matches!(before, Lifecycle::Handshaking | Lifecycle::Open));
         entry.set_closing(ending);
-        self.uncount_state(before, direction);
+        self.uncount_state(conn, before, direction);
         // The address may be connected to again at once.
         self.limits.lock().remove_address(addr);
         self.restart_deadline(conn);
@@ -212,19 +212,23 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
-        let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
+        let (before, info) = (entry.lifecycle(), entry.info());
         if matches!(before, Lifecycle::Ended(_) | Lifecycle::Released) {
             return;
         }
         let ending = entry.ending_for(cause);
         entry.set_state(Lifecycle::Ended(ending));
-        self.uncount_state(before, direction);
+        self.uncount_state(conn, before, info.direction);
         let mut limits = self.limits.lock();
         if !matches!(before, Lifecycle::Closing(_)) {
-            limits.remove_address(addr);
+            limits.remove_address(info.addr);
         }
-        limits.discharge(addr);
+        limits.discharge(&info);
+        if info.direction == Direction::Outbound && ending.is_failed_attempt() {
+            limits.retries.note_failure(info.addr, self.now);
+        }
         drop(limits);
+        self.cancel_delayed_connect(conn);
         self.cancel_conn_timers(conn);
         self.interrupt_batch(conn);
         self.work.ended.push(conn);
@@ -265,13 +269,13 @@ impl Net {
     }
 
     /// Counts that a connection has left this state.
-    fn uncount_state(&mut self, state: Lifecycle, direction: Direction) {
+    fn uncount_state(&mut self, conn: ConnId, state: Lifecycle, direction: Direction) {
         match state {
-            Lifecycle::Connecting => self.remove_connecting(direction),
+            Lifecycle::Connecting => self.remove_connecting(conn, direction),
             Lifecycle::Handshaking => {
                 self.metrics.handshakes_failed += 1;
                 mutant!(KeepConnecting => return);
-                self.remove_connecting(direction);
+                self.remove_connecting(conn, direction);
             }
             Lifecycle::Open => self.open[direction as usize] -= 1,
             Lifecycle::Closing(_) | Lifecycle::Ended(_) | Lifecycle::Released => {}
@@ -281,10 +285,7 @@ impl Net {
     /// Returns the token of a tracked send that was lost with its connection.
     pub(crate) fn pop_lost_token(&mut self, conn: ConnId) -> Option<u64> {
         let queue = self.conns.get_mut(conn)?.queue.as_mut()?;
-        let cost = queue.cost();
-        let token = queue.pop_token();
-        self.send_quota.release(cost - queue.cost());
-        token
+        queue.pop_token(&mut self.pool)
     }
 
     /// Closes the socket of a connection that has ended. [`Net::release`]
@@ -318,18 +319,13 @@ impl Net {
             router.remove_connection(conn, entry.direction());
         }
         entry.set_state(Lifecycle::Released);
-        if std::mem::take(&mut entry.waiting_for_quota) {
-            self.work
-                .waiting_for_quota
-                .retain(|(waiting_for_quota, _)| *waiting_for_quota != conn);
-        }
         self.received_bytes -= std::mem::take(&mut entry.received_bytes);
         self.ended_traffic += std::mem::take(&mut entry.traffic);
         if let Some(queue) = entry.queue.take() {
-            self.send_quota.release(queue.cost());
             self.metrics.bytes_lost += queue.len() as u64;
             self.pool.put_queue(queue);
         }
+        entry.update_session_charge(0, &mut self.pool.account);
         self.resume_listeners();
         if let Some(router) = &self.router {
             router.signal_free_descriptor();
@@ -353,13 +349,13 @@ impl Net {
         };
         debug_assert_eq!(entry.lifecycle(), Lifecycle::Connecting);
         entry.set_state(Lifecycle::Released);
-        let (addr, direction) = (entry.addr(), entry.direction());
-        self.remove_connecting(direction);
+        let info = entry.info();
+        self.remove_connecting(conn, info.direction);
         if let Some(router) = &self.router {
-            router.remove_connection(conn, direction);
+            router.remove_connection(conn, info.direction);
         }
         let mut limits = self.limits.lock();
-        limits.remove_address(addr);
-        limits.discharge(addr);
+        limits.remove_address(info.addr);
+        limits.discharge(&info);
     }
 }

@@ -10,6 +10,7 @@ mod broadcast;
 mod clock;
 mod close;
 mod connect;
+mod connect_delay;
 mod establish;
 mod listen;
 mod receive_quota;
@@ -21,6 +22,7 @@ mod view;
 mod visit;
 mod waiters;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,8 +49,9 @@ pub use view::{Connection, Connections};
 
 pub(crate) use clock::TurnClock;
 pub(crate) use connect::{PendingConnect, PendingSocket};
+use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
-pub(crate) use send_quota::SendQuota;
+pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
@@ -87,6 +90,8 @@ pub struct Net {
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
     pub(crate) timers: Timers<Due>,
+    /// Connects that begin later.
+    delayed_connects: HashMap<ConnId, DelayedConnect>,
     pub(crate) reserve: Reserve,
     pub(crate) pool: BlockPool,
     pub(crate) metrics: Metrics,
@@ -122,9 +127,6 @@ pub(crate) struct PendingWork {
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
-    /// Connections that were refused because of the loop's limit, and the bytes
-    /// of the refused message.
-    pub(crate) waiting_for_quota: Vec<(ConnId, usize)>,
 }
 
 impl PendingWork {
@@ -173,7 +175,7 @@ impl Net {
     ) -> Self {
         let limits = router.as_ref().map(ShardRouter::limits);
         let shard = router.as_ref().map_or(ShardId::FIRST, ShardRouter::own);
-        let send_quota = SendQuota::new(config.limits.loop_send_bytes);
+        let send_limit = config.limits.loop_send_bytes;
         Self {
             connection_config: Arc::new(config.connection.clone()),
             epoch: now,
@@ -188,12 +190,13 @@ impl Net {
             open: [0; 2],
             listeners: Slab::new(),
             timers: Timers::new(now),
+            delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
             registrar,
-            pool: BlockPool::default(),
+            pool: BlockPool::new(send_limit),
             metrics: Metrics::default(),
-            send_quota,
             received_bytes: 0,
+            send_quota: SendQuota::new(send_limit),
             ended_traffic: Traffic::default(),
             scratch: Vec::new(),
             work: PendingWork::default(),
@@ -250,11 +253,13 @@ impl Net {
         }
     }
 
-    /// Records whether a session has unwritten output, and has it written.
-    pub(crate) fn note_session_output(&mut self, conn: ConnId, has_output: bool) {
+    /// Records a session's unwritten output and the memory that it takes, and
+    /// has it written.
+    pub(crate) fn note_session_output(&mut self, conn: ConnId, unwritten: usize, memory: usize) {
         if let Some(entry) = self.conns.get_mut(conn) {
-            entry.session_has_output = has_output;
-            if has_output {
+            entry.update_session_charge(memory, &mut self.pool.account);
+            entry.session_has_output = unwritten > 0;
+            if unwritten > 0 {
                 self.mark_dirty(conn);
             }
         }
@@ -268,7 +273,6 @@ impl Net {
         debug_assert!(entry.queue.is_none());
         let queue = entry.queue.insert(self.pool.take_queue());
         queue.push(&FrameHeader::EMPTY, bytes, None, &mut self.pool);
-        self.send_quota.take(queue.cost());
         self.mark_dirty(conn);
     }
 

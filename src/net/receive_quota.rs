@@ -15,6 +15,7 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn) else {
             return false;
         };
+        let held = held + entry.identity_bytes();
         let before = std::mem::replace(&mut entry.received_bytes, held);
         if held == before {
             return false;
@@ -23,6 +24,13 @@ impl Net {
         let max = &mut self.metrics.max_received_bytes;
         *max = (*max).max(self.received_bytes);
         self.received_bytes > self.config.limits.loop_receive_bytes
+    }
+
+    /// Reverts [`Net::charge_received`] for a connection that ends.
+    pub(crate) fn discharge_received(&mut self, conn: ConnId) {
+        if let Some(entry) = self.conns.get_mut(conn) {
+            self.received_bytes -= std::mem::take(&mut entry.received_bytes);
+        }
     }
 
     /// Returns the connection that holds most, among those of the address that

@@ -180,7 +180,6 @@ impl Net {
     /// Returns the resources of a connection that was accepted for this shard
     /// and did not get an id.
     pub(crate) fn reject_accepted(&mut self) {
-        self.return_handshake_place();
         if let Some(router) = &self.router {
             router.remove_rejected();
         }
@@ -226,6 +225,8 @@ impl FramedBody {
         Some(Self {
             codec: self.codec.stateless()?,
             frame: self.frame.clone(),
+            // Each loop charges it.
+            key: None,
         })
     }
 }

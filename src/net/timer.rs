@@ -15,6 +15,8 @@ pub(crate) enum Due {
     ConnTimer(ConnId, u64),
     /// The timeouts of a connection are to be checked.
     Connection(ConnId),
+    /// A delayed connect begins.
+    Connect(ConnId),
     /// The pause of a listener ends.
     Listener(usize),
     Shutdown,

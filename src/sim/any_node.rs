@@ -100,7 +100,7 @@ impl<H: Handler + 'static> AnyNode for Node<Observer<H>> {
             "{} connections, {} connecting, {} bytes queued, {} turns",
             net.connection_count(),
             net.connecting_count(),
-            net.send_quota.used(),
+            net.pool.account.used(),
             net.metrics.turns,
         );
         if self.is_busy() {

@@ -16,6 +16,16 @@ pub(super) enum ReadyKey {
     Waker,
 }
 
+#[cfg(unix)]
+const EMFILE: i32 = libc::EMFILE;
+#[cfg(unix)]
+const ENFILE: i32 = libc::ENFILE;
+// Elsewhere nothing asks for the numbers.
+#[cfg(not(unix))]
+const EMFILE: i32 = 24;
+#[cfg(not(unix))]
+const ENFILE: i32 = 23;
+
 /// A resource that a process has run out of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Shortage {
@@ -30,8 +40,8 @@ pub(super) enum Shortage {
 impl Shortage {
     pub(super) fn error(self) -> io::Error {
         match self {
-            Self::ProcessDescriptors => io::Error::from_raw_os_error(24),
-            Self::SystemDescriptors => io::Error::from_raw_os_error(23),
+            Self::ProcessDescriptors => io::Error::from_raw_os_error(EMFILE),
+            Self::SystemDescriptors => io::Error::from_raw_os_error(ENFILE),
             Self::Memory => io::ErrorKind::OutOfMemory.into(),
         }
     }

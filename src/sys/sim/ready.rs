@@ -145,7 +145,7 @@ impl Internet {
     ) -> io::Result<()> {
         if self.random.chance(self.faults.failed_registration) {
             self.counts.failed_registrations += 1;
-            return Err(io::Error::from_raw_os_error(28));
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let Some(socket) = self.sockets.get_mut(&id) else {
             return Err(io::ErrorKind::NotFound.into());
