@@ -3,6 +3,8 @@
 //! `RUSTFLAGS="--cfg peerloop_mutants"`; without that there are no mutants.
 #![cfg(peerloop_mutants)]
 
+#[path = "util/crowd.rs"]
+mod crowd;
 #[path = "util/sessions.rs"]
 mod sessions;
 mod util;
@@ -32,7 +34,8 @@ fn found(mutant: Mutant) -> Option<u64> {
     activate(Some(mutant));
     let fails = |seed: &u64| {
         let drips = catch_unwind(|| workload::drip(*seed)).is_err();
-        drips || catch_unwind(|| workload::run(*seed)).is_err()
+        let crowds = catch_unwind(|| crowd::run(*seed)).is_err();
+        drips || crowds || catch_unwind(|| workload::run(*seed)).is_err()
     };
     let found = (0..SEEDS).find(fails);
     activate(None);
@@ -77,4 +80,6 @@ mutants! {
     keeping_the_count_of_a_failed_handshake_is_found: KeepConnecting,
     keeping_the_count_of_a_network_is_found: KeepPrefix,
     connecting_without_a_limit_is_found: ConnectWithoutLimit,
+    keeping_a_handshake_place_is_found: KeepPlace,
+    ending_the_oldest_handshake_whatever_its_address_is_found: EvictOldestOnly,
 }
