@@ -3,8 +3,8 @@
 //! `RUSTFLAGS="--cfg peerloop_mutants"`; without that there are no mutants.
 #![cfg(peerloop_mutants)]
 
-#[path = "util/crowd.rs"]
-mod crowd;
+#[path = "util/occupied.rs"]
+mod occupied;
 #[path = "util/sessions.rs"]
 mod sessions;
 mod util;
@@ -34,8 +34,8 @@ fn found(mutant: Mutant) -> Option<u64> {
     activate(Some(mutant));
     let fails = |seed: &u64| {
         let drips = catch_unwind(|| workload::drip(*seed)).is_err();
-        let crowds = catch_unwind(|| crowd::run(*seed)).is_err();
-        drips || crowds || catch_unwind(|| workload::run(*seed)).is_err()
+        let occupied = || catch_unwind(|| occupied::run(*seed)).is_err();
+        drips || occupied() || catch_unwind(|| workload::run(*seed)).is_err()
     };
     let found = (0..SEEDS).find(fails);
     activate(None);

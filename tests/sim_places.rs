@@ -1,6 +1,6 @@
 //! Honest clients beside silent ones, in the simulator.
 
-#[path = "util/crowd.rs"]
+#[path = "util/occupied.rs"]
 mod scenario;
 #[path = "util/sessions.rs"]
 mod sessions;
