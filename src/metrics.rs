@@ -72,6 +72,13 @@ pub struct Metrics {
     /// Connections that ended by
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).
     pub partial_message_timeouts: u64,
+    /// Connections that ended below a rate of
+    /// [`MinRate`](crate::config::MinRate).
+    pub rate_timeouts: u64,
+    /// Connections that ended because the incomplete messages of the loop held more
+    /// than
+    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes).
+    pub memory_limit_ends: u64,
     /// Connections that ended by
     /// [`Timeouts::write_stall`](crate::config::Timeouts::write_stall).
     pub write_stall_timeouts: u64,
@@ -116,11 +123,15 @@ pub struct Metrics {
     /// Messages from other threads that their connection did not take, and
     /// commands for other shards for which there was no room.
     pub commands_lost: u64,
-    /// Bytes that are queued on all connections, including the cost of keeping
-    /// them.
+    /// Bytes of memory that are held for sending, as counted for
+    /// [`Limits::loop_send_bytes`](crate::config::Limits::loop_send_bytes).
     pub queued_bytes: usize,
     /// The largest value that `queued_bytes` has had.
     pub max_queued_bytes: usize,
+    /// Memory that is held for what was received and not delivered, in bytes.
+    pub received_bytes: usize,
+    /// The largest value that `received_bytes` has had.
+    pub max_received_bytes: usize,
 }
 
 /// Adds each field. The pattern fails to compile if one is missing.
@@ -141,11 +152,12 @@ impl AddAssign for Metrics {
             refused_by_prefix, refused_by_handshakes, handshakes_evicted, self_connections, accept_errors, shed_connections, accept_backoffs,
             connects_started, connects_failed, handshakes_failed, disconnected, framing_errors,
             session_errors, resets, connect_timeouts, handshake_timeouts, idle_timeouts,
-            partial_message_timeouts, write_stall_timeouts, linger_timeouts,
+            partial_message_timeouts, rate_timeouts, memory_limit_ends,
+            write_stall_timeouts, linger_timeouts,
             send_queue_overflows, panics, slow_turns, read_budget_hits,
             write_budget_hits, partial_writes, sends_refused, sends_tracked, drains,
             bytes_lost, stale_events, wakes_sent, wakes_saved, commands, commands_lost,
-            queued_bytes, max_queued_bytes
+            queued_bytes, max_queued_bytes, received_bytes, max_received_bytes
         );
     }
 }
@@ -178,6 +190,10 @@ impl Metrics {
             DisconnectReason::Timeout(TimeoutKind::PartialMessage) => {
                 self.partial_message_timeouts += 1
             }
+            DisconnectReason::Timeout(TimeoutKind::ReceiveRate | TimeoutKind::SendRate) => {
+                self.rate_timeouts += 1
+            }
+            DisconnectReason::MemoryLimit => self.memory_limit_ends += 1,
             DisconnectReason::Timeout(TimeoutKind::WriteStall) => self.write_stall_timeouts += 1,
             DisconnectReason::Timeout(TimeoutKind::Linger) => self.linger_timeouts += 1,
             _ => {}

@@ -580,6 +580,45 @@ mod sending {
         (node, conn, peer)
     }
 
+    /// Sockets that do not read: a hundred from each of some addresses, since the default settings admit 128.
+    #[cfg(target_os = "linux")]
+    fn silent_peers(addr: SocketAddr, count: usize) -> Vec<socket2::Socket> {
+        let connect = |index: usize| {
+            let source = [127, 0, 0, 2 + (index / 100) as u8];
+            let (domain, kind) = (socket2::Domain::IPV4, socket2::Type::STREAM);
+            let socket = socket2::Socket::new(domain, kind, None).unwrap();
+            let source = SocketAddr::from((source, 0));
+            socket.bind(&source.into()).unwrap();
+            socket.connect(&addr.into()).unwrap();
+            socket
+        };
+        (0..count).map(connect).collect()
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_broadcast_is_charged_once() {
+        const PEERS: usize = 300;
+        const MIB: usize = 1 << 20;
+        let mut node = node(Log::default());
+        let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
+        let peers = silent_peers(addr, PEERS);
+        until(&mut node, "connected", |node| {
+            node.handler().connected.len() == PEERS
+        });
+        let all = node.handler().connected.clone();
+        let body = peerloop::Bytes::from(vec![5; MIB]);
+        let outcome = node.net().broadcast(all, body);
+        assert_eq!(outcome.queued, PEERS, "{outcome:?}");
+        let charged = node.net().metrics().queued_bytes;
+        assert!(charged >= MIB && charged < MIB + 1024 * PEERS, "{charged}");
+        // Each has it whole, and the last to be gone discharges it.
+        drop(peers);
+        until(&mut node, "discharged", |node| {
+            node.net().metrics().queued_bytes == 0
+        });
+    }
+
     #[test]
     fn every_kind_of_body_is_one_message() {
         let (mut node, conn, mut peer) = connected();

@@ -3,6 +3,8 @@
 //! `RUSTFLAGS="--cfg peerloop_mutants"`; without that there are no mutants.
 #![cfg(peerloop_mutants)]
 
+#[path = "util/crowd.rs"]
+mod crowd;
 #[path = "util/occupied.rs"]
 mod occupied;
 #[path = "util/sessions.rs"]
@@ -34,8 +36,10 @@ fn found(mutant: Mutant) -> Option<u64> {
     activate(Some(mutant));
     let fails = |seed: &u64| {
         let drips = catch_unwind(|| workload::drip(*seed)).is_err();
+        let crowds = || catch_unwind(|| crowd::crowd(*seed)).is_err();
         let occupied = || catch_unwind(|| occupied::run(*seed)).is_err();
-        drips || occupied() || catch_unwind(|| workload::run(*seed)).is_err()
+        let runs = || catch_unwind(|| workload::run(*seed)).is_err();
+        drips || crowds() || occupied() || runs()
     };
     let found = (0..SEEDS).find(fails);
     activate(None);
@@ -71,6 +75,9 @@ mutants! {
     answering_twice_is_found: AnswerTwice,
     answering_in_disorder_is_found: AnswerInDisorder,
     passing_the_cap_of_all_queues_is_found: ExceedLoopMaximum,
+    ignoring_the_threshold_is_found: IgnoreThreshold,
+    passing_over_a_waiting_send_is_found: PassOverWaitingSend,
+    charging_each_reader_of_a_broadcast_is_found: ChargeEachReader,
     passing_the_cap_of_a_queue_is_found: ExceedQueueMaximum,
     delivering_twice_is_found: DeliverTwice,
     sealing_twice_is_found: SealTwice,
@@ -82,4 +89,6 @@ mutants! {
     connecting_without_a_limit_is_found: ConnectWithoutLimit,
     keeping_a_handshake_place_is_found: KeepPlace,
     ending_the_oldest_handshake_whatever_its_address_is_found: EvictOldestOnly,
+    expecting_an_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
+    forgetting_a_resume_before_the_connection_is_open_is_found: ResumeBeforeOpen,
 }

@@ -291,21 +291,67 @@ fn a_full_loop_refuses_a_writable_connection_and_owes_it_a_drain() {
     assert!(!node.net().is_writable(blocked));
     // Their own queues are empty. To be asked owes them nothing, to be refused does.
     assert!(node.net().is_writable(other) && node.net().is_writable(silent));
-    assert_eq!(node.net().send(other, &[7; 1000]), Err(SendError::Full));
+    let body = [7; 700 * KIB];
+    assert_eq!(node.net().send(other, &body), Err(SendError::Full));
     assert!(node.net().is_writable(other));
     settle(&mut node);
     assert_eq!(node.net().metrics().drains, 0, "it still does not fit");
     node.net().abort(blocked);
     let is_drain = |event: &Event| matches!(event, Event::Drain(_));
     run_until([&mut node], |[node]| node.handler().count(is_drain) > 0);
-    node.net().send(other, &[7; 1000]).unwrap();
+    node.net().send(other, &body).unwrap();
     settle(&mut node);
     assert!(node.handler().events.contains(&Event::Drain(other)));
     assert_eq!(node.handler().count(is_drain), 1);
 }
 
 #[test]
-fn a_queue_that_overflows_is_ended_for_that_although_it_fills_the_loop_too() {
+fn two_that_are_refused_are_served_in_order() {
+    let handler = Recorder::reacting(|net, event| {
+        if let Event::Drain(conn) = event {
+            net.send(*conn, &[7; 400 * KIB]).expect("it is its turn");
+        }
+    });
+    let (mut node, addr) = listening(narrow_config(), handler);
+    let [
+        (blocked, _blocked_peer),
+        (first, _first_peer),
+        (second, _second_peer),
+    ] = [(); 3].map(|()| join_narrow(&mut node, addr));
+    // More than the sockets take, so that their queues are not empty.
+    for conn in [first, second] {
+        node.net().send(conn, &[7; 50 * KIB]).unwrap();
+    }
+    node.net().send(blocked, &[7; 500 * KIB]).unwrap();
+    settle(&mut node);
+    for conn in [second, first] {
+        let sent = node.net().send(conn, &[7; 400 * KIB]);
+        assert_eq!(sent, Err(SendError::Full));
+    }
+    settle(&mut node);
+    assert_eq!(node.net().metrics().drains, 0);
+    // Room for one of them. The other one waits, although it was refused no more.
+    node.net().abort(blocked);
+    settle(&mut node);
+    let drains = |node: &TestNode| -> Vec<ConnId> {
+        let events = node.handler().events.iter();
+        let drain = |event: &Event| match event {
+            Event::Drain(conn) => Some(*conn),
+            _ => None,
+        };
+        events.filter_map(drain).collect()
+    };
+    assert_eq!(drains(&node), [second]);
+    // While it waits, no other queue grows.
+    let more = node.net().send(second, &[7; 100 * KIB]);
+    assert_eq!(more, Err(SendError::Full));
+    node.net().abort(second);
+    settle(&mut node);
+    assert_eq!(drains(&node), [second, first]);
+}
+
+#[test]
+fn a_queue_that_overflows_is_ended_for_that() {
     let config = Config {
         connection: ConnectionConfig {
             send_queue: SendQueueConfig {
@@ -313,6 +359,10 @@ fn a_queue_that_overflows_is_ended_for_that_although_it_fills_the_loop_too() {
                 ..narrow_config().connection.send_queue
             },
             ..narrow_config().connection
+        },
+        limits: Limits {
+            loop_send_bytes: 4 * MIB,
+            ..narrow_config().limits
         },
         ..narrow_config()
     };

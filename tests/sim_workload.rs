@@ -1,5 +1,7 @@
 //! Random workloads in simulated worlds, one for each seed.
 
+#[path = "util/crowd.rs"]
+mod crowd;
 #[path = "util/sessions.rs"]
 mod sessions;
 mod util;
@@ -19,6 +21,26 @@ const THREADS: usize = 2;
 #[test]
 fn who_sends_no_whole_message_is_idle() {
     for_each_seed(20, workload::drip);
+}
+
+#[test]
+#[ignore = "until there are handshake places, a memory account and visits that end after a time"]
+fn honest_peers_are_served_during_a_siege() {
+    for_each_seed(60, |seed| {
+        workload::besiege(seed);
+    });
+}
+
+#[test]
+fn the_limit_of_a_loop_is_kept_and_who_was_refused_hears_of_room() {
+    let (mut refused, mut broadcasts) = (0, 0);
+    for_each_seed(40, |seed| {
+        let (more_refused, more_broadcasts) = crowd::crowd(seed);
+        refused += more_refused;
+        broadcasts += more_broadcasts;
+    });
+    println!("{refused} sends were refused, {broadcasts} broadcasts compared");
+    assert!(refused > 0 && broadcasts > 0);
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Reuse of the memory of send queues.
 
-use super::SendQueue;
-use super::send_queue::{BLOCK, BLOCK_MIN, Chunk};
+use super::send_queue::{BLOCK, BLOCK_MIN, Chunk, block_len_for};
+use super::{BodyKey, SendAccount, SendQueue, SharedBodies};
 
-/// Unused queues and blocks, kept so that steady traffic does not allocate.
+/// Unused queues and blocks, kept so that steady traffic does not allocate, and
+/// the account of what queues hold.
 #[derive(Debug, Default)]
 #[allow(
     clippy::vec_box,
@@ -14,26 +15,58 @@ pub(crate) struct BlockPool {
     pub(super) block_bytes: usize,
     /// The size of the blocks that queues hold.
     pub(super) lent_bytes: usize,
-    /// The maximum of `lent_bytes` so far.
-    max_lent_bytes: usize,
     pub(super) queues: Vec<Box<SendQueue>>,
+    /// The number of queues that connections hold.
+    lent_queues: usize,
+    peak: Peak,
     /// Memory for sealed bytes. One buffer is enough, because only blocked
     /// connections keep theirs between two writes.
     sealed: Vec<u8>,
+    pub(crate) account: SendAccount,
+    pub(crate) bodies: SharedBodies,
+    /// While the account holds less than this, a queue may take a larger block
+    /// than it needs.
+    pub(super) ample_below: usize,
 }
 
-/// The size of unused blocks that are always kept: the full queue of one
-/// connection, or the first blocks of 4,096.
-pub(super) const SPARE_BYTES_MIN: usize = 4 * 1024 * 1024;
+/// The maximum of what queues held in the present window of flushes and in the
+/// one before it.
+#[derive(Debug, Default)]
+struct Peak {
+    flushes: u32,
+    bytes: usize,
+    last_bytes: usize,
+    queues: usize,
+    last_queues: usize,
+}
+
+impl Peak {
+    fn note(&mut self, bytes: usize, queues: usize) {
+        self.bytes = self.bytes.max(bytes);
+        self.queues = self.queues.max(queues);
+    }
+
+    fn bytes(&self) -> usize {
+        self.bytes.max(self.last_bytes)
+    }
+
+    fn queues(&self) -> usize {
+        self.queues.max(self.last_queues)
+    }
+}
+
+/// The number of flushes after which memory is returned that was not used in
+/// them: a burst that comes again within as many turns finds its blocks.
+pub(super) const WINDOW: u32 = 128;
 
 /// The maximum size of unused blocks, in bytes: the blocks of 128 connections
 /// that are filled to their high watermark and emptied repeatedly, an eighth of
 /// the default limit of the loop.
 ///
-/// More than the minimum is kept only while used and unused blocks together are
-/// no larger than the used ones were at their maximum. With a constant 4 MiB, a
-/// hundred such senders reallocated their blocks all the time, at twice the
-/// processor time (`cargo run --release -p peers -- --only fan-in`,
+/// Used and unused blocks together are no larger than the used ones were at
+/// their maximum in the last two windows of [`WINDOW`] flushes. With a constant
+/// 4 MiB, a hundred such senders reallocated their blocks all the time, at twice
+/// the processor time (`cargo run --release -p peers -- --only fan-in`,
 /// 2026-11-25).
 pub(super) const SPARE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
@@ -46,25 +79,25 @@ pub(super) const LENT_BYTES_MIN: usize = 4 * 1024 * 1024;
 pub(super) const SPARE_QUEUES_MAX: usize = 1024;
 
 impl BlockPool {
+    /// Returns the pool of a loop whose account may hold `limit` bytes.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            ample_below: (limit / 2).saturating_sub(16 * BLOCK),
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn take_queue(&mut self) -> Box<SendQueue> {
+        self.lent_queues += 1;
         self.queues.pop().unwrap_or_default()
     }
 
     /// Takes a queue back and drops its content.
     pub(crate) fn put_queue(&mut self, mut queue: Box<SendQueue>) {
-        while let Some(chunk) = queue.chain.pop_front() {
-            if let Chunk::Block { bytes, .. } = chunk {
-                self.put_block(bytes);
-            }
-        }
-        self.put_block(std::mem::take(&mut queue.tail));
-        queue.tracked.clear();
+        self.peak.note(self.lent_bytes, self.lent_queues);
+        self.lent_queues = self.lent_queues.saturating_sub(1);
+        queue.clear(self);
         if self.queues.len() < SPARE_QUEUES_MAX {
-            // Lists that once grew long are shrunk.
-            queue.chain.shrink_to(8);
-            queue.tracked.shrink_to(8);
-            (queue.filled, queue.written, queue.len) = (0, 0, 0);
-            (queue.overhead, queue.position) = (0, 0);
             self.queues.push(queue);
         }
     }
@@ -79,14 +112,87 @@ impl BlockPool {
         }
     }
 
+    /// Counts a flush, and drops unused memory at the end of a window.
+    pub(crate) fn end_flush(&mut self) {
+        let peak = &mut self.peak;
+        peak.flushes += 1;
+        if peak.flushes < WINDOW {
+            return;
+        }
+        peak.note(self.lent_bytes, self.lent_queues);
+        *peak = Peak {
+            last_bytes: peak.bytes,
+            last_queues: peak.queues,
+            ..Peak::default()
+        };
+        let most = self.spare_bytes_max();
+        while self.block_bytes > most {
+            let Some(block) = self.blocks.pop() else {
+                break;
+            };
+            self.block_bytes -= block.len();
+        }
+        let most = self.peak.queues().saturating_sub(self.lent_queues);
+        self.queues.truncate(most);
+        if self.peak.bytes() == 0 {
+            self.sealed = Vec::new();
+        }
+    }
+
+    /// Returns the maximum size of unused blocks.
+    fn spare_bytes_max(&self) -> usize {
+        let unlent = self.peak.bytes().saturating_sub(self.lent_bytes);
+        unlent.min(SPARE_BYTES_MAX)
+    }
+
+    /// Charges a body that several queues will hold.
+    pub(crate) fn insert_body(&mut self, bytes: usize) -> BodyKey {
+        self.bodies.insert(bytes, &mut self.account)
+    }
+
+    pub(super) fn add_reader(&mut self, key: BodyKey) {
+        self.bodies.add_reader(key);
+    }
+
+    /// Takes back an entry of a chain.
+    pub(super) fn put_chunk(&mut self, chunk: Chunk) {
+        match chunk {
+            Chunk::Block { bytes, .. } => self.put_block(bytes),
+            Chunk::FrameHeader { .. } => {}
+            Chunk::Body(bytes) => self.account.discharge(bytes.len()),
+            Chunk::SharedBody(_, key) => self.bodies.remove_reader(key, &mut self.account),
+        }
+    }
+
     /// Returns whether blocked queues should return memory that they do not
     /// need.
     pub(super) fn should_shrink(&self) -> bool {
         self.lent_bytes > LENT_BYTES_MIN
     }
 
-    /// Returns a block, or an empty one that the caller grows.
-    pub(super) fn take_block(&mut self) -> Vec<u8> {
+    /// Returns whether a queue may take a larger block than it needs.
+    #[inline]
+    pub(super) fn is_ample(&self) -> bool {
+        self.account.used() < self.ample_below
+    }
+
+    /// Returns the length of the block that [`BlockPool::take_block`] would
+    /// return.
+    #[inline]
+    pub(super) fn next_block_len(&self, wanted: usize) -> usize {
+        let len = block_len_for(wanted);
+        match self.blocks.last() {
+            Some(block) if block.len() <= len || self.is_ample() => block.len(),
+            _ => 0,
+        }
+    }
+
+    /// Returns a block for so many bytes, or a shorter or empty one that the
+    /// caller grows.
+    pub(super) fn take_block(&mut self, wanted: usize) -> Vec<u8> {
+        if self.next_block_len(wanted) == 0 {
+            return Vec::new();
+        }
         let block = self.blocks.pop().unwrap_or_default();
         self.block_bytes -= block.len();
         self.note_lent(block.len());
@@ -96,7 +202,7 @@ impl BlockPool {
     /// Counts bytes by which the blocks of queues grew.
     pub(super) fn note_lent(&mut self, bytes: usize) {
         self.lent_bytes += bytes;
-        self.max_lent_bytes = self.max_lent_bytes.max(self.lent_bytes);
+        self.account.charge(bytes);
     }
 
     /// Returns a block with exactly these bytes.
@@ -107,13 +213,16 @@ impl BlockPool {
 
     pub(super) fn put_block(&mut self, block: Vec<u8>) {
         debug_assert!(self.lent_bytes >= block.len());
+        self.peak.note(self.lent_bytes, self.lent_queues);
         self.lent_bytes = self.lent_bytes.saturating_sub(block.len());
-        let unlent = self.max_lent_bytes.saturating_sub(self.lent_bytes);
-        let most = unlent.clamp(SPARE_BYTES_MIN, SPARE_BYTES_MAX);
-        let fits = self.block_bytes + block.len() <= most;
+        self.account.discharge(block.len());
+        let fits = self.block_bytes + block.len() <= self.spare_bytes_max();
         if fits && (BLOCK_MIN..=BLOCK).contains(&block.len()) {
             self.block_bytes += block.len();
             self.blocks.push(block);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

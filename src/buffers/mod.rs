@@ -3,9 +3,15 @@
 mod block_pool;
 mod partial_frame;
 mod read_buffer;
+mod send_account;
 mod send_queue;
+mod shared_bodies;
 
 pub(crate) use block_pool::BlockPool;
 pub(crate) use partial_frame::PartialFrame;
 pub(crate) use read_buffer::ReadBuffer;
-pub(crate) use send_queue::{CHAIN_MIN, SLICES_MAX, SendQueue, overhead_max};
+pub(crate) use send_account::SendAccount;
+pub(crate) use send_queue::{
+    CHAIN_MIN, EMPTY_QUEUE, Growth, SLICES_MAX, SendQueue, TRACKED_OVERHEAD,
+};
+pub(crate) use shared_bodies::{BodyKey, SharedBodies};

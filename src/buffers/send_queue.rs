@@ -18,7 +18,7 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use super::BlockPool;
+use super::{BlockPool, BodyKey};
 use crate::framing::FrameHeader;
 
 /// The size of a full block: a whole write budget in one slice. With 64 KiB,
@@ -36,14 +36,47 @@ pub(super) const BLOCK_MIN: usize = 1024;
 pub(crate) const CHAIN_MIN: usize = 16 * 1024;
 
 /// The cost of an entry of the chain, and of a tracked send, beside its bytes.
-const CHUNK_OVERHEAD: usize = size_of::<Chunk>();
-const TRACKED_OVERHEAD: usize = size_of::<Tracked>();
+/// Their lists grow by doubling, so an entry may hold the memory of two.
+const CHUNK_OVERHEAD: usize = 2 * size_of::<Chunk>();
+pub(crate) const TRACKED_OVERHEAD: usize = 2 * size_of::<Tracked>();
 
-/// Returns the maximum overhead of a message of this length: the block before
-/// it, its header, its body or the full blocks that this is copied into, and
-/// its token.
-pub(crate) fn overhead_max(message: usize) -> usize {
-    (4 + message / BLOCK) * CHUNK_OVERHEAD + TRACKED_OVERHEAD
+/// Returns the length of a block for so many bytes: at most a sixteenth, or
+/// [`BLOCK_MIN`] bytes, more than them, and at most [`BLOCK`].
+#[inline]
+pub(super) fn block_len_for(bytes: usize) -> usize {
+    let step = (bytes.next_power_of_two() / 16).max(BLOCK_MIN);
+    bytes.next_multiple_of(step).clamp(BLOCK_MIN, BLOCK)
+}
+
+/// Returns the length to which a block with so many bytes grows at least: twice
+/// that, so that a queue that grows copies each byte once, or 64 KiB more.
+#[inline]
+fn grown(filled: usize) -> usize {
+    (filled + filled.min(64 * 1024)).min(BLOCK)
+}
+
+/// By how much a message makes the memory of its queue grow, and how much of
+/// that is charged. They differ for a body that is charged already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Growth {
+    pub(crate) memory: usize,
+    pub(crate) charge: usize,
+}
+
+impl Growth {
+    #[inline]
+    pub(crate) fn charged(bytes: usize) -> Self {
+        Self {
+            memory: bytes,
+            charge: bytes,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn add_charged(&mut self, bytes: usize) {
+        self.memory += bytes;
+        self.charge += bytes;
+    }
 }
 
 /// The maximum number of slices in one gathered write. Linux takes 1,024
@@ -66,11 +99,30 @@ pub(crate) struct SendQueue {
     /// The cost of the entries of the chain and of `tracked`, beside their
     /// bytes.
     pub(super) overhead: usize,
+    /// The size of the blocks and of the bodies of the chain that are not
+    /// shared.
+    pub(super) chained: usize,
+    /// The size of the shared bodies.
+    pub(super) shared: usize,
     /// The number of bytes written since the queue was taken from the pool.
     /// Tracked sends are measured on this scale.
     pub(super) position: u64,
     pub(super) tracked: VecDeque<Tracked>,
 }
+
+/// The queue of a connection that has none.
+pub(crate) static EMPTY_QUEUE: SendQueue = SendQueue {
+    chain: VecDeque::new(),
+    tail: Vec::new(),
+    filled: 0,
+    written: 0,
+    len: 0,
+    overhead: 0,
+    chained: 0,
+    shared: 0,
+    position: 0,
+    tracked: VecDeque::new(),
+};
 
 #[derive(Debug)]
 pub(super) enum Chunk {
@@ -82,7 +134,10 @@ pub(super) enum Chunk {
         block: [u8; FrameHeader::BLOCK],
         len: usize,
     },
-    Shared(Bytes),
+    /// A body of this queue alone.
+    Body(Bytes),
+    /// A body that several queues hold. It is charged once.
+    SharedBody(Bytes, BodyKey),
 }
 
 impl Chunk {
@@ -90,7 +145,7 @@ impl Chunk {
         match self {
             Self::Block { bytes, filled } => &bytes[..*filled],
             Self::FrameHeader { block, len } => &block[..*len],
-            Self::Shared(bytes) => bytes,
+            Self::Body(bytes) | Self::SharedBody(bytes, _) => bytes,
         }
     }
 }
@@ -110,10 +165,22 @@ impl SendQueue {
     }
 
     /// Returns the queued bytes and the cost of keeping them, for comparison
-    /// with the limits.
+    /// with the limits of the connection.
     #[inline]
     pub(crate) fn cost(&self) -> usize {
         self.len + self.overhead
+    }
+
+    /// Returns the memory that the queue is charged for.
+    #[inline]
+    pub(crate) fn charge(&self) -> usize {
+        self.chained + self.tail.len() + self.overhead
+    }
+
+    /// Returns the memory that the queue holds, shared bodies included.
+    #[inline]
+    pub(crate) fn memory(&self) -> usize {
+        self.charge() + self.shared
     }
 
     #[inline]
@@ -180,15 +247,22 @@ impl SendQueue {
         end: Option<u8>,
         pool: &mut BlockPool,
     ) {
-        self.append(header.as_slice(&mut [0; FrameHeader::BLOCK]), pool);
-        for part in parts {
-            self.append(part, pool);
+        let bodies: usize = parts.iter().map(|part| part.len()).sum();
+        let mut rest = header.len() + bodies + end.as_slice().len();
+        if rest > self.tail.len() - self.filled {
+            self.make_room(rest, pool);
         }
-        self.append(end.as_slice(), pool);
+        self.append(header.as_slice(&mut [0; FrameHeader::BLOCK]), rest, pool);
+        rest -= header.len();
+        for part in parts {
+            self.append(part, rest, pool);
+            rest -= part.len();
+        }
+        self.append(end.as_slice(), rest, pool);
     }
 
     /// Appends a frame without copying its body.
-    pub(crate) fn push_shared(
+    pub(crate) fn push_body(
         &mut self,
         header: &FrameHeader,
         body: Bytes,
@@ -198,19 +272,78 @@ impl SendQueue {
         self.chain_tail(pool);
         self.len += header.len() + body.len();
         if header.len() > 0 {
-            self.push_chunk(Chunk::FrameHeader {
-                block: header.block(),
-                len: header.len(),
-            });
+            let (block, len) = (header.block(), header.len());
+            self.push_chunk(Chunk::FrameHeader { block, len }, pool);
         }
-        self.push_chunk(Chunk::Shared(body));
-        self.append(end.as_slice(), pool);
+        self.chained += body.len();
+        pool.account.charge(body.len());
+        self.push_chunk(Chunk::Body(body), pool);
+        self.append(end.as_slice(), 1, pool);
+    }
+
+    /// Appends a complete frame that other queues hold too.
+    pub(crate) fn push_shared(&mut self, frame: Bytes, key: BodyKey, pool: &mut BlockPool) {
+        self.chain_tail(pool);
+        self.len += frame.len();
+        self.shared += frame.len();
+        pool.add_reader(key);
+        self.push_chunk(Chunk::SharedBody(frame, key), pool);
+    }
+
+    /// Returns by how much memory the queue grows at most when a frame of this
+    /// length is copied into it.
+    #[inline]
+    pub(crate) fn growth_of_copy(&self, frame: usize, pool: &BlockPool) -> usize {
+        if frame <= self.tail.len() - self.filled {
+            return 0;
+        }
+        self.growth_of_blocks(frame, pool)
+    }
+
+    fn growth_of_blocks(&self, frame: usize, pool: &BlockPool) -> usize {
+        let total = self.filled - self.movable() + frame;
+        if total <= BLOCK {
+            let block = if self.tail.is_empty() {
+                pool.next_block_len(total)
+            } else {
+                grown(self.tail.len())
+            };
+            return block.max(block_len_for(total)) - self.tail.len();
+        }
+        let full = (total - 1) / BLOCK;
+        let last = if pool.is_ample() {
+            BLOCK
+        } else {
+            block_len_for(total - full * BLOCK)
+        };
+        full * (BLOCK + CHUNK_OVERHEAD) + last - self.tail.len()
+    }
+
+    /// Returns by how much memory the queue grows at most when a body of this
+    /// length is chained to it, beside the body.
+    pub(crate) fn growth_of_chain(&self) -> usize {
+        let copied = self.filled.min(self.tail.len() / 4);
+        copied + 3 * CHUNK_OVERHEAD + BLOCK_MIN
+    }
+
+    /// Returns by how much memory the queue grows at most when it takes a frame
+    /// of this length in any form, tracked or not.
+    pub(crate) fn growth_max(&self, frame: usize, pool: &BlockPool) -> usize {
+        let copied = self.growth_of_copy(frame, pool);
+        let chained = self.growth_of_chain() + frame;
+        let growth = if frame < CHAIN_MIN {
+            copied
+        } else {
+            copied.max(chained)
+        };
+        growth + TRACKED_OVERHEAD
     }
 
     /// Tracks the frame that was just pushed, until its last byte is written.
-    pub(crate) fn track(&mut self, token: u64) {
+    pub(crate) fn track(&mut self, token: u64, pool: &mut BlockPool) {
         let end = self.position + self.len as u64;
         self.overhead += TRACKED_OVERHEAD;
+        pool.account.charge(TRACKED_OVERHEAD);
         self.tracked.push_back(Tracked { end, token });
     }
 
@@ -222,19 +355,20 @@ impl SendQueue {
     }
 
     /// Returns the token of a tracked send whose whole frame was written.
-    pub(crate) fn pop_sent_token(&mut self) -> Option<u64> {
+    pub(crate) fn pop_sent_token(&mut self, pool: &mut BlockPool) -> Option<u64> {
         let first = self.tracked.front()?;
         if first.end > self.position {
             None
         } else {
-            self.pop_token()
+            self.pop_token(pool)
         }
     }
 
     /// Returns the token of the first tracked send, written or not.
-    pub(crate) fn pop_token(&mut self) -> Option<u64> {
+    pub(crate) fn pop_token(&mut self, pool: &mut BlockPool) -> Option<u64> {
         let tracked = self.tracked.pop_front()?;
         self.overhead -= TRACKED_OVERHEAD;
+        pool.account.discharge(TRACKED_OVERHEAD);
         Some(tracked.token)
     }
 
@@ -278,9 +412,8 @@ impl SendQueue {
                 return;
             }
             self.written -= len;
-            self.overhead -= CHUNK_OVERHEAD;
-            if let Some(Chunk::Block { bytes, .. }) = self.chain.pop_front() {
-                pool.put_block(bytes);
+            if let Some(chunk) = self.chain.pop_front() {
+                self.put_chunk(chunk, pool);
             }
         }
         if self.written == self.filled {
@@ -302,6 +435,7 @@ impl SendQueue {
         if let Some(Chunk::Block { bytes, filled }) = self.chain.front_mut() {
             if self.written > *filled / 2 {
                 let kept = pool.copy_out(&bytes[self.written..*filled]);
+                self.chained = self.chained - bytes.len() + kept.len();
                 *filled = kept.len();
                 self.written = 0;
                 pool.put_block(std::mem::replace(bytes, kept));
@@ -321,37 +455,56 @@ impl SendQueue {
         }
     }
 
-    fn append(&mut self, mut bytes: &[u8], pool: &mut BlockPool) {
+    /// Appends the beginning of the `rest` bytes that are to be appended.
+    fn append(&mut self, mut bytes: &[u8], mut rest: usize, pool: &mut BlockPool) {
         self.len += bytes.len();
         while !bytes.is_empty() {
             if self.filled == self.tail.len() {
-                self.make_room(bytes.len(), pool);
+                self.make_room(rest, pool);
             }
             let room = &mut self.tail[self.filled..];
             let (now, later) = bytes.split_at(bytes.len().min(room.len()));
             room[..now.len()].copy_from_slice(now);
             self.filled += now.len();
+            rest -= now.len();
             bytes = later;
         }
     }
 
-    /// Makes room in the tail: grows it, or chains a full one and starts
-    /// another.
+    /// Makes room in the tail: moves its content, grows it, or chains a full
+    /// one and starts another.
     fn make_room(&mut self, wanted: usize, pool: &mut BlockPool) {
+        let movable = self.movable();
+        if movable > 0 {
+            self.tail.copy_within(movable..self.filled, 0);
+            self.filled -= movable;
+            self.written = 0;
+        }
         // A connection with a chain is most likely blocked. Then a few bytes
         // should not take a whole block.
-        if self.tail.is_empty() && self.chain.is_empty() {
-            self.tail = pool.take_block();
-        }
+        let mut is_steady = self.chain.is_empty();
         if self.filled == BLOCK {
             self.chain_tail(pool);
+            is_steady = true;
         }
-        if self.filled == self.tail.len() {
-            let size = (self.filled + wanted)
-                .next_power_of_two()
-                .clamp(BLOCK_MIN, BLOCK);
+        if self.tail.is_empty() && is_steady {
+            self.tail = pool.take_block(wanted);
+        }
+        if self.tail.len() - self.filled < wanted && self.tail.len() < BLOCK {
+            let size = grown(self.filled).max(block_len_for(self.filled + wanted));
             pool.note_lent(size - self.tail.len());
+            self.tail.reserve_exact(size - self.tail.len());
             self.tail.resize(size, 0);
+        }
+    }
+
+    /// Returns how many written bytes at the front of the tail are worth moving
+    /// the rest over: as many as the rest, at least.
+    fn movable(&self) -> usize {
+        if self.chain.is_empty() && 2 * self.written >= self.filled {
+            self.written
+        } else {
+            0
         }
     }
 
@@ -364,16 +517,45 @@ impl SendQueue {
         }
         let filled = std::mem::take(&mut self.filled);
         let bytes = if filled > self.tail.len() / 4 {
-            std::mem::replace(&mut self.tail, pool.take_block())
+            std::mem::take(&mut self.tail)
         } else {
             pool.copy_out(&self.tail[..filled])
         };
-        self.push_chunk(Chunk::Block { bytes, filled });
+        self.chained += bytes.len();
+        self.push_chunk(Chunk::Block { bytes, filled }, pool);
     }
 
-    fn push_chunk(&mut self, chunk: Chunk) {
+    fn push_chunk(&mut self, chunk: Chunk, pool: &mut BlockPool) {
         self.overhead += CHUNK_OVERHEAD;
+        pool.account.charge(CHUNK_OVERHEAD);
         self.chain.push_back(chunk);
+    }
+
+    /// Returns the memory of an entry that was removed from the chain.
+    fn put_chunk(&mut self, chunk: Chunk, pool: &mut BlockPool) {
+        self.overhead -= CHUNK_OVERHEAD;
+        pool.account.discharge(CHUNK_OVERHEAD);
+        match &chunk {
+            Chunk::Block { bytes, .. } => self.chained -= bytes.len(),
+            Chunk::FrameHeader { .. } => {}
+            Chunk::Body(bytes) => self.chained -= bytes.len(),
+            Chunk::SharedBody(bytes, _) => self.shared -= bytes.len(),
+        }
+        pool.put_chunk(chunk);
+    }
+
+    /// Drops the content and returns its memory.
+    pub(super) fn clear(&mut self, pool: &mut BlockPool) {
+        while let Some(chunk) = self.chain.pop_front() {
+            self.put_chunk(chunk, pool);
+        }
+        while self.pop_token(pool).is_some() {}
+        pool.put_block(std::mem::take(&mut self.tail));
+        debug_assert_eq!(self.memory(), 0);
+        // Lists that once grew long are shrunk.
+        self.chain.shrink_to(8);
+        self.tracked.shrink_to(8);
+        (self.filled, self.written, self.len, self.position) = (0, 0, 0, 0);
     }
 }
 

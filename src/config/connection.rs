@@ -1,7 +1,9 @@
 //! Settings of a connection.
 
+use std::time::Duration;
+
 use super::check::{KIB, MIB, check, check_nonzero};
-use super::timeouts::Timeouts;
+use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
 use crate::framing::Framing;
 
@@ -45,14 +47,17 @@ pub struct ConnectionConfig {
     pub max_message_len: usize,
     /// Timeouts of the connection.
     pub timeouts: Timeouts,
+    /// Minimum rates of messages that arrive and of the queue that is sent.
+    pub min_rate: MinRate,
     /// Watermarks and maximum of the send queue.
     pub send_queue: SendQueueConfig,
     /// Whether the connection stays open when the peer closes its sending side.
     ///
     /// If it does,
     /// [`Handler::on_read_closed`](crate::Handler::on_read_closed) is called and
-    /// this node can send until it closes. Otherwise what is queued is sent and
-    /// the connection ends.
+    /// this node can send until it closes. Otherwise what is queued by then is sent
+    /// and the connection ends: an answer that comes later, from another thread for
+    /// instance, is refused with [`SendError::Closed`](crate::SendError::Closed).
     ///
     /// Default: false.
     pub allow_half_open: bool,
@@ -84,6 +89,7 @@ impl Default for ConnectionConfig {
             framing: Framing::default(),
             max_message_len: 8 * MIB,
             timeouts: Timeouts::default(),
+            min_rate: MinRate::default(),
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
             require_session: false,
@@ -102,13 +108,24 @@ impl ConnectionConfig {
             check(len <= max, "framing", "is longer than `max_message_len`")?;
         }
         self.send_queue.validate()?;
+        self.min_rate.validate()?;
         self.timeouts.validate()
+    }
+
+    /// How often an open connection is checked. A timeout that has just begun cannot
+    /// pass before this time, so traffic need not move the timer.
+    pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
+        let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
+        all.into_iter().flatten().min()
     }
 }
 
 /// Watermarks and maximum of the send queue of one connection.
 ///
-/// The bytes of a queue are counted with what it costs to keep them.
+/// The bytes of a queue are counted with what it costs to keep them in lists. The
+/// memory of all queues has a limit of its own,
+/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), which may refuse a
+/// send earlier: a queue that is alone reaches three eighths of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SendQueueConfig {
     /// Bytes queued at or below which
@@ -125,8 +142,10 @@ pub struct SendQueueConfig {
     /// Default: 256 KiB, which fills a write budget.
     pub high_bytes: usize,
     /// Maximum number of bytes queued. A send that would exceed it is refused with
-    /// [`SendError::Full`](crate::SendError::Full), except for one message on an
-    /// empty queue, if the loop has room for it. At least `high_bytes`.
+    /// [`SendError::Full`](crate::SendError::Full). An empty queue takes a message
+    /// of any length that
+    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has room for. At
+    /// least `high_bytes`.
     ///
     /// Default: 4 MiB.
     pub max_bytes: usize,

@@ -107,12 +107,49 @@ pub struct Limits {
     ///
     /// Default: 10 a second, 20 at once.
     pub connect_retry_rate: RetryRate,
-    /// Maximum number of bytes queued for sending on all connections of a loop.
+    /// Maximum number of bytes that a loop keeps of what it received and did not
+    /// deliver: incomplete messages and records, what a pause or the time of a visit
+    /// left, and the identities of peers. The memory counts, not the length.
     ///
-    /// A send that would exceed it is refused with
-    /// [`SendError::Full`](crate::SendError::Full); an
-    /// [`on_drain`](crate::Handler::on_drain) follows when half of it is free. At
-    /// least [`SendQueueConfig::max_bytes`](crate::config::SendQueueConfig::max_bytes).
+    /// A connection is never paused because of it, because incomplete messages would
+    /// wait for each other. When it is exceeded, the largest incomplete message of the
+    /// IP address that holds most is dropped, and its connection ends with
+    /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit). So a
+    /// loop holds this much and one read at most. At least
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
+    ///
+    /// Default: 128 MiB.
+    pub loop_receive_bytes: usize,
+    /// Maximum number of bytes of memory that a loop holds for sending: blocks of
+    /// its send queues with the part that is not used, bodies that are queued
+    /// without a copy, tokens of tracked sends, and the output of sessions.
+    ///
+    /// The body of one [`broadcast`](crate::Net::broadcast) from 16 KiB on is
+    /// counted once; [`Bytes`](crate::Bytes) that are sent several times are
+    /// counted each time.
+    ///
+    /// A queue takes a message if it has memory for it. Otherwise the queue, the
+    /// message included, may be as large as what is left of three quarters of the
+    /// limit (the dynamic threshold of Choudhury and Hahne, *Dynamic queue length
+    /// thresholds for shared-memory packet switches*, IEEE/ACM Transactions on
+    /// Networking, 1998). So `n` full queues hold a part of `n + 1` each, and as
+    /// much is left: a message of up to that size is taken on an empty queue. The
+    /// last quarter is for queues of up to 1/16,384 of the limit (16 KiB by
+    /// default), and for messages of up to 1/4,096 (64 KiB) on an empty queue, so
+    /// that connections that do not read leave room for others.
+    ///
+    /// A send that is refused because of this limit gets
+    /// [`SendError::Full`](crate::SendError::Full), and the connection waits in
+    /// line: an [`on_drain`](crate::Handler::on_drain) follows when the message
+    /// fits and those before it have had theirs, or when it fits and the queue of
+    /// the connection is empty. While one waits, a queue that holds something
+    /// takes no further memory, except in that quarter. No connection is ended
+    /// for this limit.
+    ///
+    /// A message is taken whatever its length while nothing is held. Frames of a
+    /// [custom framer](crate::framing::Framer) and answers of a session are
+    /// counted once they exist, and may exceed the limit by as much. At least
+    /// [`SendQueueConfig::max_bytes`](crate::config::SendQueueConfig::max_bytes).
     ///
     /// Default: 256 MiB.
     pub loop_send_bytes: usize,
@@ -128,6 +165,7 @@ impl Default for Limits {
             exempt_networks: Vec::new(),
             max_inbound_handshakes: 256,
             max_outbound_connecting: 256,
+            loop_receive_bytes: 128 * MIB,
             connect_retry_rate: RetryRate::default(),
             loop_send_bytes: 256 * MIB,
         }

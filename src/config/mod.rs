@@ -28,6 +28,6 @@ pub use node::{CommandQueueConfig, Config, OnPanic, TurnBudget};
 pub use options::{ConnectOptions, ListenOptions, ListenerLimits};
 pub use shards::{Placement, ShardOptions};
 pub use sockets::SocketConfig;
-pub use timeouts::Timeouts;
+pub use timeouts::{MinRate, Timeouts};
 
 pub use crate::error::ConfigError;

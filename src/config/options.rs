@@ -157,6 +157,10 @@ pub struct ConnectOptions {
     /// ports, devices). It must not be connected yet, and is made non-blocking. Not
     /// together with `source`.
     ///
+    /// If the peer connects from the address that is connected to, at the same time, both
+    /// ends are outbound; see [`Role`](crate::session::Role) for the handshake of a
+    /// session.
+    ///
     /// Default: `None`, a new socket.
     pub bound_socket: Option<std::net::TcpStream>,
     /// The local address to connect from. With port 0 the system chooses a port.

@@ -3,8 +3,10 @@
 
 use super::ConnEntry;
 use super::state::{Ending, Lifecycle, LifecycleTag};
+use crate::buffers::SendAccount;
 use crate::error::DisconnectReason;
 use crate::mutants::mutant;
+use crate::session::output_max;
 
 /// More than any queue costs.
 pub(super) const NO_DRAIN: usize = usize::MAX;
@@ -23,6 +25,78 @@ impl ConnEntry {
     #[inline]
     pub(crate) fn queue_cost(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.cost())
+    }
+
+    /// Returns the memory that the connection holds for sending, shared bodies
+    /// included.
+    #[inline]
+    pub(crate) fn send_memory(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.memory()) + self.session_charge
+    }
+
+    /// Returns what the loop's account is charged for the connection, beside
+    /// shared bodies.
+    #[cfg(feature = "sim")]
+    pub(crate) fn send_charge(&self) -> usize {
+        self.queue.as_ref().map_or(0, |queue| queue.charge()) + self.session_charge
+    }
+
+    #[cfg(feature = "sim")]
+    pub(crate) fn session_charge(&self) -> usize {
+        self.session_charge
+    }
+
+    /// Returns by how much the charge for the session's output grows when the
+    /// queue grows. It is charged before there is output, so that sealing never
+    /// exceeds the account.
+    #[inline]
+    pub(crate) fn session_growth(&self, queue_growth: usize) -> usize {
+        if self.is_sealed {
+            let queue = self.queue.as_ref().map_or(0, |queue| queue.memory());
+            output_max(queue + queue_growth).saturating_sub(self.session_charge)
+        } else {
+            0
+        }
+    }
+
+    /// Adds to the charge for the session's output.
+    pub(crate) fn charge_session(&mut self, bytes: usize, account: &mut SendAccount) {
+        account.charge(bytes);
+        self.session_charge += bytes;
+    }
+
+    /// Sets the charge for the session's output, whose memory has this size:
+    /// that, or what sealing the queue will take.
+    pub(crate) fn update_session_charge(&mut self, output: usize, account: &mut SendAccount) {
+        let ahead = match &self.queue {
+            Some(queue) if self.is_sealed => output_max(queue.memory()),
+            _ => 0,
+        };
+        account.discharge(self.session_charge);
+        self.session_charge = output.max(ahead);
+        account.charge(self.session_charge);
+    }
+
+    /// Notes that a send was refused because of the loop's limit. Returns
+    /// whether the connection is to join those that wait.
+    pub(crate) fn wait_for_quota(&mut self, frame: usize) -> bool {
+        self.has_turn = false;
+        std::mem::replace(&mut self.refused_frame, frame.max(1)) == 0
+    }
+
+    /// Returns the length of the refused frame if the connection waits for room
+    /// in the loop's limit and can still send.
+    pub(crate) fn refused_frame(&self) -> Option<usize> {
+        (self.refused_frame > 0 && self.can_send()).then_some(self.refused_frame)
+    }
+
+    /// Ends the wait: the next send is in turn. A drain that is due is reported
+    /// with that for the room.
+    pub(crate) fn end_wait_for_quota(&mut self) {
+        (self.refused_frame, self.has_turn) = (0, true);
+        if self.drain_is_due() {
+            self.drain_at = NO_DRAIN;
+        }
     }
 
     /// Returns whether `need` more bytes fit. An empty queue takes any message,
@@ -46,13 +120,13 @@ impl ConnEntry {
     /// Returns whether a drain is overdue, for the checks of the simulator.
     #[cfg(feature = "sim")]
     pub(crate) fn is_owed_a_drain(&self) -> bool {
-        !self.waiting_for_quota && self.drain_is_due()
+        self.refused_frame == 0 && self.drain_is_due()
     }
 
     /// Returns whether an owed drain is due. If it is, it is no longer owed.
     pub(crate) fn take_drain(&mut self) -> bool {
         mutant!(ForgetDrain => return false);
-        let due = !self.waiting_for_quota && self.drain_is_due();
+        let due = self.refused_frame == 0 && self.drain_is_due();
         if due {
             self.drain_at = NO_DRAIN;
         }

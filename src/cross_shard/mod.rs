@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::addr::to_canonical_target;
+use crate::buffers::BodyKey;
 use crate::config::{ConnectionConfig, Placement};
 use crate::error::{DisconnectReason, SendError};
 use crate::framing::Codec;
@@ -89,6 +90,8 @@ impl RemoteBroadcast {
 pub(crate) struct FramedBody {
     pub(crate) codec: Codec,
     pub(crate) frame: Bytes,
+    /// Its charge, once a queue of this loop holds it.
+    pub(crate) key: Option<BodyKey>,
 }
 
 /// An accepted connection that has no id yet.

@@ -166,6 +166,7 @@ impl From<DisconnectReason> for ConnectError {
             DisconnectReason::Io(error) => Self::Io(error),
             DisconnectReason::Session(error) => Self::Session(error),
             DisconnectReason::Timeout(_) => Self::HandshakeTimedOut,
+            DisconnectReason::MemoryLimit => Self::Io(io::ErrorKind::OutOfMemory.into()),
             DisconnectReason::HandlerPanicked => Self::HandlerPanicked,
             DisconnectReason::SelfConnection => Self::SelfConnection,
             DisconnectReason::Shutdown => Self::ShuttingDown,

@@ -32,6 +32,9 @@ impl<H: Handler> EventLoop<'_, H> {
         let budget = self.net.config.budget.accepts;
         let mut failed_in_a_row = 0;
         for _ in 0..budget {
+            if self.net.has_no_time_for_sessions() {
+                return self.net.schedule_listener(index);
+            }
             let Some(listener) = self.net.listeners.get(index) else {
                 return;
             };
@@ -194,9 +197,10 @@ impl<H: Handler> EventLoop<'_, H> {
     ) {
         let conn = self.net.insert_accepted(info, config, encoder);
         match self.register(conn, stream, decoder) {
-            Ok(()) => {
+            Ok(mut half) => {
                 self.net.metrics.accepted += 1;
-                self.start_transport(conn, local_addr);
+                self.start_transport(&mut half, local_addr);
+                self.keep(half);
             }
             Err(error) => {
                 self.count_accept_error(info.addr, &error);

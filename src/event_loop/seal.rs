@@ -34,6 +34,9 @@ pub(super) fn write_sealed(
             Err(error) => break Flushed::SealFailed(error),
         }
     };
+    if matches!(flushed, Flushed::Blocked) {
+        channel.shrink_output();
+    }
     entry.session_has_output = !channel.unwritten().is_empty();
     flushed
 }

@@ -2,17 +2,18 @@
 
 use std::io::IoSlice;
 
+use super::lists::WorkLists;
 use super::seal::write_sealed;
 use super::write_once::{Flushed, write_once};
-use super::{EventLoop, LoopState};
-use crate::buffers::{BlockPool, SLICES_MAX};
+use super::{EventLoop, InboundHalf, LoopState};
+use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX};
 use crate::connection::{AfterFlush, ConnEntry, Ending, Lifecycle};
 use crate::error::{DisconnectReason, SessionError};
 use crate::handler::{Handler, SendOutcome};
 use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::mutants::mutant;
-use crate::net::Net;
+use crate::net::{Net, PendingSend};
 
 impl<H: Handler> EventLoop<'_, H> {
     /// Writes every dirty connection once.
@@ -26,65 +27,63 @@ impl<H: Handler> EventLoop<'_, H> {
             }
         }
         self.state.scratch = dirty;
-        self.grant_quota();
+        self.net.pool.end_flush();
     }
 
     pub(super) fn flush_urgent(&mut self) {
-        if !self.net.work.urgent.is_empty() {
-            self.state.flush_urgent(self.net);
-        }
+        self.state.flush_urgent(self.net, None);
     }
 
     /// Continues to write where the socket was full and has room again.
-    pub(super) fn resume_write(&mut self, conn: ConnId) {
-        let Some(inbound) = self.state.inbound(conn) else {
+    pub(super) fn resume_write(&mut self, half: &mut InboundHalf) {
+        if !std::mem::take(&mut half.writable) {
             return;
-        };
-        let writable = std::mem::take(&mut inbound.writable);
+        }
         mutant!(LoseWritableEdge => return);
-        let Some(entry) = self.net.conns.get_mut(conn) else {
+        let Some(entry) = self.net.conns.get_mut(half.id) else {
             return;
         };
-        if writable && entry.write_failure().is_none() && std::mem::take(&mut entry.blocked) {
-            self.state.write(self.net, conn);
+        if entry.write_failure().is_none() && std::mem::take(&mut entry.blocked) {
+            self.state.lists.write(self.net, half);
         }
     }
 
-    /// Collects the drains of connections that were refused because of the
-    /// loop's limit, once half of the limit is free and the refused message
-    /// would fit.
+    /// Collects the drains of connections that wait for room in the loop's
+    /// limit and whose refused message fits now. The room of those that were
+    /// served before is used or given up: their callbacks were made.
     pub(super) fn grant_quota(&mut self) {
-        if self.net.work.waiting_for_quota.is_empty() || !self.net.send_quota.is_half_free() {
+        if self.net.send_quota.is_line_empty() {
             return;
         }
         let Net {
-            work,
             send_quota,
             conns,
+            pool,
             ..
         } = &mut *self.net;
-        work.waiting_for_quota.retain(|&(conn, need)| {
-            let Some(entry) = conns.get_mut(conn) else {
-                return false;
-            };
-            let fits = send_quota.has_room(need);
-            if fits {
-                entry.waiting_for_quota = false;
-                collect_drain(entry, &mut self.state.drained);
-            }
-            !fits
-        });
+        let drained = &mut self.state.lists.drained;
+        send_quota.serve_line(
+            &pool.account,
+            conns,
+            |conns, conn| refused_send(conns.get(conn)?, pool),
+            |conns, conn| {
+                if let Some(entry) = conns.get_mut(conn) {
+                    entry.end_wait_for_quota();
+                    drained.push(conn);
+                }
+            },
+        );
     }
 
     /// Calls `on_sent` and `on_drain` for what was written.
     pub(super) fn report_flushed(&mut self) {
-        mutant!(AnswerInDisorder => self.state.sent.reverse());
-        for (conn, token) in std::mem::take(&mut self.state.sent) {
+        mutant!(AnswerInDisorder => self.state.lists.sent.reverse());
+        for (conn, token) in std::mem::take(&mut self.state.lists.sent) {
             let outcome = SendOutcome::HandedOver;
             self.report_send(conn, token, outcome);
             mutant!(AnswerTwice => self.report_send(conn, token, outcome));
         }
-        for conn in std::mem::take(&mut self.state.drained) {
+        for conn in std::mem::take(&mut self.state.lists.drained) {
             if !self.net.waiters.is_empty() {
                 self.net.retry_waiting_sends(conn);
             }
@@ -94,33 +93,59 @@ impl<H: Handler> EventLoop<'_, H> {
                     handler.on_drain(net, conn)
                 });
             }
+            if let Some(entry) = self.net.conns.get_mut(conn) {
+                entry.has_turn = false;
+            }
         }
     }
 }
 
 impl LoopState {
-    /// Writes the connections for which the handler asked for a flush.
-    pub(super) fn flush_urgent(&mut self, net: &mut Net) {
-        while let Some(conn) = net.work.urgent.pop() {
-            self.write(net, conn);
+    /// Writes the connections for which the handler asked for a flush. The
+    /// inbound half that a visit holds is passed here, because it is not in its
+    /// slot.
+    #[inline]
+    pub(super) fn flush_urgent(&mut self, net: &mut Net, half: Option<&mut InboundHalf>) {
+        if !net.work.urgent.is_empty() {
+            self.flush_each_urgent(net, half);
         }
     }
 
+    fn flush_each_urgent(&mut self, net: &mut Net, half: Option<&mut InboundHalf>) {
+        #[allow(unused_mut, reason = "a mutant changes it")]
+        let mut half = half;
+        mutant!(LoseFlushInVisit => half = None);
+        while let Some(conn) = net.work.urgent.pop() {
+            match &mut half {
+                Some(half) if half.id == conn => self.lists.write(net, half),
+                _ => self.write(net, conn),
+            }
+        }
+    }
+
+    /// Writes the queue of a connection that is not being visited.
+    pub(super) fn write(&mut self, net: &mut Net, conn: ConnId) {
+        let half = self.inbound.get_mut(conn.slot()).and_then(Option::as_mut);
+        if let Some(half) = half.filter(|half| half.id == conn) {
+            self.lists.write(net, half);
+        }
+    }
+}
+
+impl WorkLists {
     /// Writes the queue of a connection, up to its budget, and applies the
     /// outcome.
-    pub(super) fn write(&mut self, net: &mut Net, conn: ConnId) {
+    fn write(&mut self, net: &mut Net, inbound: &mut InboundHalf) {
         let now = net.timestamp();
+        let conn = inbound.id;
         let Some(entry) = net.conns.get_mut(conn) else {
-            return;
-        };
-        let Some(inbound) = self.inbound.get_mut(conn.slot()).and_then(Option::as_mut) else {
             return;
         };
         if entry.blocked || !entry.is_live() || entry.lifecycle() == Lifecycle::Connecting {
             return;
         }
         let budget = entry.write_budget(net.config.budget.write_bytes, net.metrics.turns);
-        let (cost, before) = (entry.queue_cost(), entry.written);
+        let before = entry.written;
         let deferred_reads = inbound.defers_reads();
         let (metrics, pool) = (&mut net.metrics, &mut net.pool);
         let flushed = if inbound.channel.is_none() {
@@ -129,39 +154,43 @@ impl LoopState {
             write_sealed(entry, inbound, budget, metrics, pool)
         };
         if let Some(queue) = &mut entry.queue {
-            while let Some(token) = queue.pop_sent_token() {
+            while let Some(token) = queue.pop_sent_token(pool) {
                 self.sent.push((conn, token));
             }
         }
         let over_budget = &mut self.over_write_budget;
         let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool);
         entry.note_write((entry.written - before) as usize, now);
-        net.send_quota.release(cost - entry.queue_cost());
+        if let Some(channel) = &inbound.channel {
+            entry.update_session_charge(channel.output_bytes(), &mut pool.account);
+        }
         collect_drain(entry, &mut self.drained);
         // Reads that waited for the session's answers continue now, even if
         // more is still to be written.
         if deferred_reads && !inbound.defers_reads() && inbound.readable {
-            self.resume_reads(conn);
+            self.resume_reads(inbound);
         }
         if let Some(error) = seal_error {
             return net.fail_session(conn, error);
         }
-        self.after_write(net, conn);
+        net.check_deadline(conn);
+        self.after_write(net, inbound);
     }
 
     /// Schedules the reads that waited for the session's answers.
-    fn resume_reads(&mut self, conn: ConnId) {
+    fn resume_reads(&mut self, half: &mut InboundHalf) {
         mutant!(ForgetHeld => return);
-        self.schedule_visit(conn);
+        self.carry_over(half);
     }
 
     /// Sends FIN or ends the connection if that waited for an empty queue.
-    fn after_write(&mut self, net: &mut Net, conn: ConnId) {
+    fn after_write(&mut self, net: &mut Net, half: &mut InboundHalf) {
+        let conn = half.id;
         let Some(entry) = net.conns.get_mut(conn) else {
             return;
         };
         if entry.write_failure().is_some() {
-            return self.handle_write_failure(net, conn);
+            return self.handle_write_failure(net, half);
         }
         match entry.after_flush() {
             AfterFlush::Nothing => {}
@@ -174,7 +203,7 @@ impl LoopState {
                     Ok(()) => entry.fin_sent = true,
                     Err(error) => {
                         entry.note_write_failure(DisconnectReason::from_io(&error));
-                        self.handle_write_failure(net, conn);
+                        self.handle_write_failure(net, half);
                     }
                 }
             }
@@ -183,7 +212,8 @@ impl LoopState {
 
     /// Handles a write failure. Received messages are delivered before the
     /// failure is reported, unless the connection is closing.
-    fn handle_write_failure(&mut self, net: &mut Net, conn: ConnId) {
+    fn handle_write_failure(&mut self, net: &mut Net, half: &mut InboundHalf) {
+        let conn = half.id;
         let Some(entry) = net.conns.get_mut(conn) else {
             return;
         };
@@ -195,11 +225,9 @@ impl LoopState {
             let reason = entry.break_reason(failure);
             return net.end_connection(conn, Ending::Disconnected(reason));
         }
-        if let Some(inbound) = self.inbound(conn) {
-            inbound.readable = true;
-            inbound.read_closed_seen = true;
-        }
-        self.schedule_visit(conn);
+        half.readable = true;
+        half.read_closed_seen = true;
+        self.carry_over(half);
     }
 }
 
@@ -271,6 +299,23 @@ fn write_queue(
         mutant!(DropTailOfPartialWrite => queue.advance(offered - written, pool));
     }
     Flushed::All
+}
+
+/// Describes the message of a connection that was refused because of the loop's
+/// limit, in whatever form it comes again. `None` if the connection does not
+/// wait or cannot send any more.
+fn refused_send(entry: &ConnEntry, pool: &BlockPool) -> Option<PendingSend> {
+    let frame = entry.refused_frame()?;
+    let queue = entry.queue.as_deref().unwrap_or(&EMPTY_QUEUE);
+    let mut growth = Growth::charged(queue.growth_max(frame, pool));
+    growth.add_charged(entry.session_growth(growth.memory));
+    Some(PendingSend {
+        frame,
+        growth,
+        memory: entry.send_memory(),
+        is_empty: queue.is_empty(),
+        has_turn: false,
+    })
 }
 
 /// Collects the drain of a connection if one is owed and the queue is low.

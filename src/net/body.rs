@@ -5,9 +5,10 @@ use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::buffers::{BlockPool, CHAIN_MIN, SendQueue};
+use crate::buffers::{BlockPool, BodyKey, CHAIN_MIN, Growth, SendQueue};
 use crate::error::SendError;
 use crate::framing::{Codec, FrameHeader};
+use crate::mutants::mutant;
 
 /// The body of a message.
 ///
@@ -24,8 +25,9 @@ pub(super) enum BodyKind<'a> {
     Slice(&'a [u8]),
     Parts(&'a [IoSlice<'a>]),
     Shared(Bytes),
-    /// A complete frame that was encoded before, for a body of this length.
-    FramedBody(&'a Bytes, usize),
+    /// A complete frame of a broadcast, for a body of this length, and its
+    /// charge once a queue holds it.
+    FramedBody(&'a Bytes, usize, &'a mut Option<BodyKey>),
     /// A complete frame that a custom framer encoded.
     Encoded(&'a [u8]),
 }
@@ -79,7 +81,7 @@ impl Body<'_> {
             BodyKind::Slice(bytes) => bytes.len(),
             BodyKind::Parts(parts) => parts.iter().map(|part| part.len()).sum(),
             BodyKind::Shared(bytes) => bytes.len(),
-            BodyKind::FramedBody(_, len) => *len,
+            BodyKind::FramedBody(_, len, _) => *len,
             BodyKind::Encoded(frame) => frame.len(),
         }
     }
@@ -101,6 +103,26 @@ impl Body<'_> {
         Ok(header)
     }
 
+    /// Returns by how much a queue grows at most when it takes the body, whose
+    /// frame has this length.
+    #[inline(always)]
+    pub(super) fn growth(&self, queue: &SendQueue, frame: usize, pool: &BlockPool) -> Growth {
+        match &self.0 {
+            BodyKind::Shared(bytes) if bytes.len() >= CHAIN_MIN => {
+                Growth::charged(queue.growth_of_chain() + bytes.len())
+            }
+            BodyKind::FramedBody(bytes, _, key) if bytes.len() >= CHAIN_MIN => {
+                let growth = queue.growth_of_chain() + bytes.len();
+                let charged_before = if key.is_some() { bytes.len() } else { 0 };
+                Growth {
+                    memory: growth,
+                    charge: growth - charged_before,
+                }
+            }
+            _ => Growth::charged(queue.growth_of_copy(frame, pool)),
+        }
+    }
+
     #[inline(always)]
     pub(super) fn push(
         self,
@@ -115,12 +137,14 @@ impl Body<'_> {
             BodyKind::Shared(bytes) if bytes.len() < CHAIN_MIN => {
                 queue.push(header, &bytes, end, pool)
             }
-            BodyKind::Shared(bytes) => queue.push_shared(header, bytes, end, pool),
-            BodyKind::FramedBody(frame, _) if frame.len() < CHAIN_MIN => {
+            BodyKind::Shared(bytes) => queue.push_body(header, bytes, end, pool),
+            BodyKind::FramedBody(frame, ..) if frame.len() < CHAIN_MIN => {
                 queue.push(&FrameHeader::EMPTY, frame, None, pool);
             }
-            BodyKind::FramedBody(frame, _) => {
-                queue.push_shared(&FrameHeader::EMPTY, frame.clone(), None, pool)
+            BodyKind::FramedBody(frame, _, key) => {
+                mutant!(ChargeEachReader => *key = None);
+                let key = *key.get_or_insert_with(|| pool.insert_body(frame.len()));
+                queue.push_shared(frame.clone(), key, pool);
             }
             BodyKind::Encoded(frame) => queue.push(&FrameHeader::EMPTY, frame, None, pool),
         }
@@ -131,7 +155,7 @@ impl Body<'_> {
         match &self.0 {
             BodyKind::Slice(bytes) | BodyKind::Encoded(bytes) => Cow::Borrowed(bytes),
             BodyKind::Shared(bytes) => Cow::Borrowed(bytes),
-            BodyKind::FramedBody(bytes, _) => Cow::Borrowed(bytes),
+            BodyKind::FramedBody(bytes, ..) => Cow::Borrowed(bytes),
             BodyKind::Parts(parts) => parts.iter().flat_map(|part| part.iter().copied()).collect(),
         }
     }

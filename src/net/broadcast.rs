@@ -40,7 +40,10 @@ impl Net {
     /// Queues one message for several connections, each as [`Net::send`] does.
     ///
     /// It is framed once for consecutive connections whose framing is the same.
-    /// From 16 KiB on its bytes are shared and not copied.
+    /// From 16 KiB on its bytes are shared and not copied: they count once for
+    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), until the
+    /// last of the queues has sent them, and for each queue's
+    /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes).
     ///
     /// Connections of other [shards](crate::shards) get it in one command per
     /// shard. They count as [`BroadcastOutcome::queued`] when the command queue
@@ -138,7 +141,9 @@ impl Net {
             *framed = entry.and_then(|entry| FramedBody::new(&entry.codec, body));
         }
         let body = match framed {
-            Some(framed) => Body(BodyKind::FramedBody(&framed.frame, body.len())),
+            Some(FramedBody { frame, key, .. }) => {
+                Body(BodyKind::FramedBody(frame, body.len(), key))
+            }
             None => Body(BodyKind::Slice(body)),
         };
         let result = self.enqueue(conn, body, None);
@@ -157,6 +162,10 @@ impl FramedBody {
         let end = codec.tail();
         let parts = [header.as_slice(&mut block), body, end.as_slice()];
         let frame = parts.concat().into();
-        Some(Self { codec, frame })
+        Some(Self {
+            codec,
+            frame,
+            key: None,
+        })
     }
 }

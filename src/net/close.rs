@@ -154,15 +154,14 @@ impl Net {
     /// Delivers the messages of a paused connection again, beginning with the
     /// first that was not delivered. A pause loses no message.
     pub fn resume(&mut self, conn: ConnId) {
-        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
             return self.forward_command(conn, ConnCommand::Resume);
         };
+        mutant!(ResumeBeforeOpen => if entry.is_unopened() { return });
         if !std::mem::take(&mut entry.paused) || entry.lifecycle() != Lifecycle::Open {
             return;
         }
-        entry.restart_timeouts(now);
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
         mutant!(LoseEdgeOnResume => return);
         self.request_visit(conn);
     }
@@ -170,7 +169,6 @@ impl Net {
     /// Moves a connection to `Closing`: stops delivering messages and sends the
     /// queued ones.
     pub(crate) fn start_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
-        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
@@ -181,11 +179,11 @@ impl Net {
         let ending = entry.ending_for(Ending::Disconnected(reason));
         let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
         debug_assert!(matches!(before, Lifecycle::Handshaking | Lifecycle::Open));
-        entry.set_closing(ending, now);
+        entry.set_closing(ending);
         self.uncount_state(conn, before, direction);
         // The address may be connected to again at once.
         self.limits.lock().remove_address(addr);
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
         self.interrupt_batch(conn);
         self.mark_dirty(conn);
         // Unread input is discarded, even during a pause, so that the end of
@@ -287,10 +285,7 @@ impl Net {
     /// Returns the token of a tracked send that was lost with its connection.
     pub(crate) fn pop_lost_token(&mut self, conn: ConnId) -> Option<u64> {
         let queue = self.conns.get_mut(conn)?.queue.as_mut()?;
-        let cost = queue.cost();
-        let token = queue.pop_token();
-        self.send_quota.release(cost - queue.cost());
-        token
+        queue.pop_token(&mut self.pool)
     }
 
     /// Closes the socket of a connection that has ended. [`Net::release`]
@@ -324,17 +319,13 @@ impl Net {
             router.remove_connection(conn, entry.direction());
         }
         entry.set_state(Lifecycle::Released);
-        if std::mem::take(&mut entry.waiting_for_quota) {
-            self.work
-                .waiting_for_quota
-                .retain(|(waiting_for_quota, _)| *waiting_for_quota != conn);
-        }
+        self.received_bytes -= std::mem::take(&mut entry.received_bytes);
         self.ended_traffic += std::mem::take(&mut entry.traffic);
         if let Some(queue) = entry.queue.take() {
-            self.send_quota.release(queue.cost());
             self.metrics.bytes_lost += queue.len() as u64;
             self.pool.put_queue(queue);
         }
+        entry.update_session_charge(0, &mut self.pool.account);
         self.resume_listeners();
         if let Some(router) = &self.router {
             router.signal_free_descriptor();

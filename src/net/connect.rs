@@ -297,18 +297,8 @@ impl Net {
         if let Some(router) = &self.router {
             router.add_connection();
         }
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
         Ok((conn, decoder))
-    }
-
-    /// Restarts the connect timeout, because the time in which the node did not
-    /// run does not count.
-    pub(crate) fn restart_connect_timeout(&mut self, conn: ConnId) {
-        let now = self.timestamp();
-        if let Some(entry) = self.conns.get_mut(conn) {
-            entry.restart_connect_timeout(now);
-            self.arm_deadline(conn);
-        }
     }
 
     fn duplicate_error(&self, addr: SocketAddr) -> ConnectError {

@@ -28,8 +28,7 @@ impl Net {
         if delay.is_zero() {
             return self.work.connects.push(pending);
         }
-        let at = self.later(delay);
-        let (timer, _) = self.timers.insert(at, Due::Connect(conn));
+        let (timer, _) = self.arm_after(delay, |_| Due::Connect(conn));
         self.delayed_connects
             .insert(conn, DelayedConnect { pending, timer });
         self.disarm_connect_timeout(conn);
@@ -53,9 +52,8 @@ impl Net {
     }
 
     /// Returns whether a connect has not begun.
-    #[cfg(feature = "sim")]
     pub(crate) fn is_delayed(&self, conn: ConnId) -> bool {
-        self.delayed_connects.contains_key(&conn)
+        !self.delayed_connects.is_empty() && self.delayed_connects.contains_key(&conn)
     }
 
     /// Removes the deadline of a connect that has not begun. The start arms it.
@@ -64,7 +62,7 @@ impl Net {
             return;
         };
         if let Some(slot) = entry.deadline() {
-            entry.set_deadline(None);
+            entry.set_deadline(None, None);
             self.timers.remove(slot);
         }
     }

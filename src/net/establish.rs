@@ -49,7 +49,7 @@ impl Net {
             self.limits.lock().retries.note_success(addr);
         }
         self.open[direction as usize] += 1;
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
     }
 
     /// Counts that a connection has left the states before `Open`.

@@ -263,8 +263,7 @@ impl Net {
         };
         let pause = listener.next_pause;
         let longest = self.config.max_accept_backoff();
-        let at = self.later(pause);
-        let (slot, _) = self.timers.insert(at, Due::Listener(index));
+        let (slot, _) = self.arm_after(pause, |_| Due::Listener(index));
         let listener = &mut self.listeners[index];
         listener.pause = Some(slot);
         listener.next_pause = pause.saturating_mul(2).min(longest);

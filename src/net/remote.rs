@@ -147,10 +147,9 @@ impl Net {
     }
 
     fn arm_command_retry(&mut self) {
-        let at = self.later(COMMAND_RETRY);
         if let Some(router) = &mut self.router {
             if !std::mem::replace(&mut router.retry_is_armed, true) {
-                self.timers.insert(at, Due::CommandRetry);
+                self.arm_after(COMMAND_RETRY, |_| Due::CommandRetry);
             }
         }
     }
@@ -226,6 +225,8 @@ impl FramedBody {
         Some(Self {
             codec: self.codec.stateless()?,
             frame: self.frame.clone(),
+            // Each loop charges it.
+            key: None,
         })
     }
 }

@@ -1,15 +1,15 @@
 //! Sending, up to the queue. The event loop writes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-use super::Net;
 use super::body::{Body, BodyKind};
+use super::{Net, PendingSend};
+use crate::buffers::{BlockPool, EMPTY_QUEUE, TRACKED_OVERHEAD};
 use crate::config::{OnFull, OnPanic};
-use crate::connection::Ending;
+use crate::connection::{ConnEntry, Ending};
 use crate::cross_shard::ConnCommand;
 use crate::error::{DisconnectReason, FramingError, SendError};
 use crate::framing::Codec;
 use crate::id::ConnId;
+use crate::panics::contain;
 
 impl Net {
     /// Queues one message for `conn`. It is sent at the end of this turn,
@@ -19,10 +19,12 @@ impl Net {
     /// it arrived; TCP does not report that. A queue takes up to
     /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes), and an empty
     /// one takes any message up to
-    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len) for
-    /// which the loop has room. To stay below the high watermark, ask
-    /// [`Net::is_writable`] first. [`Bytes`] are not copied; each queue that
-    /// holds them is charged for their length.
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len), as
+    /// far as [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has
+    /// room; by default that is so for messages of up to 64 KiB until the queues
+    /// of a thousand others are full. To stay below the high watermark, ask
+    /// [`Net::is_writable`] first. [`Bytes`] are not copied from 16 KiB on, and
+    /// are counted each time; [`Net::broadcast`] counts one body once.
     ///
     /// For a connection of another [shard](crate::shards), `Ok` means that the
     /// other shard will try.
@@ -34,11 +36,12 @@ impl Net {
     /// The message is not queued when this returns
     /// - [`SendError::Closed`]: `conn` is unknown, not connected yet, closing
     ///   or closed;
-    /// - [`SendError::Full`]: the queue is full, or all queues of the loop
-    ///   together hold
-    ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes).
+    /// - [`SendError::Full`]: the queue is full, or
+    ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has no room
+    ///   for the message.
     ///   [`Handler::on_drain`](crate::Handler::on_drain) is called when there
-    ///   is room again. With [`OnFull::Disconnect`] the connection ends;
+    ///   is room again. With [`OnFull::Disconnect`] the connection of a full
+    ///   queue ends;
     /// - [`SendError::TooLarge`]: the body is longer than `max_message_len` or
     ///   than the length prefix can represent;
     /// - [`SendError::Unframable`]: the framing cannot carry this body.
@@ -84,14 +87,13 @@ impl Net {
         // A connection with a queue is dirty or blocked already.
         let queue = entry.queue.as_mut()?;
         let need = 4 + body.len();
-        if queue.cost() + need >= entry.config.send_queue.high_bytes || !self.send_quota.fits(need)
-        {
+        if queue.cost() + need >= entry.config.send_queue.high_bytes {
             return None;
         }
+        // Into memory that the queue has, so the loop's account is not charged.
         queue.push_fast(body)?;
         entry.traffic.messages_sent += 1;
         entry.traffic.bytes_sent += need as u64;
-        self.send_quota.take(need);
         Some(())
     }
 
@@ -144,7 +146,7 @@ impl Net {
         match self.conns.get(conn) {
             Some(entry) if entry.dirty => {
                 self.work.urgent.push(conn);
-                self.work.interrupt = true;
+                self.interrupt();
             }
             Some(_) => {}
             None => self.forward_command(conn, ConnCommand::Flush),
@@ -172,7 +174,8 @@ impl Net {
             if !entry.has_room(need) {
                 return self.refuse_full(conn);
             }
-            if !self.send_quota.has_room(need) {
+            let send = pending_send(entry, &body, need, token.is_some(), &self.pool);
+            if !self.send_quota.admits(&send, &self.pool.account) {
                 return self.refuse_for_quota(conn, need);
             }
             if let Codec::Custom(_) = entry.codec {
@@ -180,17 +183,19 @@ impl Net {
             }
         }
         let queue = entry.queue.get_or_insert_with(|| self.pool.take_queue());
-        let cost = queue.cost();
         body.push(queue, &header, end, &mut self.pool);
         if let Some(token) = token {
-            queue.track(token);
+            queue.track(token, &mut self.pool);
             self.metrics.sends_tracked += 1;
         }
         entry.traffic.messages_sent += 1;
         entry.traffic.bytes_sent += need as u64;
-        self.send_quota.take(queue.cost() - cost);
         if queue.cost() >= entry.config.send_queue.high_bytes {
             entry.request_drain();
+        }
+        let output = entry.session_growth(0);
+        if output > 0 {
+            entry.charge_session(output, &mut self.pool.account);
         }
         if !entry.dirty && !entry.blocked {
             entry.dirty = true;
@@ -225,13 +230,13 @@ impl Net {
         };
         let mut encode = || framer.encode(body, frame);
         let encoded = match on_panic {
-            OnPanic::Unwind => Ok(encode()),
+            OnPanic::Unwind => Some(encode()),
             // Contained here and not with the callback: the sender may be a
             // callback for another connection, or another thread. The framer is
             // not called again.
-            OnPanic::Contain => catch_unwind(AssertUnwindSafe(encode)),
+            OnPanic::Contain => contain(encode),
         };
-        let Ok(encoded) = encoded else {
+        let Some(encoded) = encoded else {
             self.end_after_panic("a framer's encode", conn);
             return Err(SendError::Closed);
         };
@@ -259,23 +264,39 @@ impl Net {
         Err(SendError::Full)
     }
 
-    /// Counts a send that was refused because of the loop's limit. The queue of
-    /// this connection may be empty; then a drain follows when others fall.
+    /// Counts a send that was refused because of the loop's limit. The
+    /// connection waits in line for a drain.
     #[cold]
-    fn refuse_for_quota(&mut self, conn: ConnId, need: usize) -> Result<(), SendError> {
+    fn refuse_for_quota(&mut self, conn: ConnId, frame: usize) -> Result<(), SendError> {
         self.metrics.sends_refused += 1;
-        self.wait_for_quota(conn, need);
-        Err(SendError::Full)
-    }
-
-    /// Requests a drain for when the loop has room for `need` bytes.
-    pub(super) fn wait_for_quota(&mut self, conn: ConnId, need: usize) {
         if let Some(entry) = self.conns.get_mut(conn) {
-            entry.request_drain();
-            if !std::mem::replace(&mut entry.waiting_for_quota, true) {
-                self.work.waiting_for_quota.push((conn, need));
+            if entry.wait_for_quota(frame) {
+                self.send_quota.join_line(conn);
             }
         }
+        Err(SendError::Full)
+    }
+}
+
+/// Describes a message for the loop's limit.
+#[inline(always)]
+fn pending_send(
+    entry: &ConnEntry,
+    body: &Body<'_>,
+    frame: usize,
+    is_tracked: bool,
+    pool: &BlockPool,
+) -> PendingSend {
+    let queue = entry.queue.as_deref().unwrap_or(&EMPTY_QUEUE);
+    let mut growth = body.growth(queue, frame, pool);
+    growth.add_charged(if is_tracked { TRACKED_OVERHEAD } else { 0 });
+    growth.add_charged(entry.session_growth(growth.memory));
+    PendingSend {
+        frame,
+        growth,
+        memory: entry.send_memory(),
+        is_empty: queue.is_empty(),
+        has_turn: entry.has_turn,
     }
 }
 

@@ -1,67 +1,156 @@
-//! The send limit of a loop.
+//! The limit on the memory that a loop holds for sending.
+//!
+//! A queue may grow while it is, the message included, no larger than what is
+//! left of the account beyond a reserve: a dynamic threshold (Choudhury and
+//! Hahne, *Dynamic queue length thresholds for shared-memory packet switches*,
+//! IEEE/ACM Transactions on Networking, 1998). With `n` full queues each holds
+//! the `n + 1`th part of that, and as much is left for an empty one.
+//!
+//! The reserve is for small queues. Without it, connections that do not read
+//! and are filled one after the other take half of what is left each, and forty
+//! of them leave nothing.
 
-use crate::buffers::overhead_max;
-use crate::metrics::Metrics;
+use std::collections::VecDeque;
+
+use crate::buffers::{Growth, SendAccount};
+use crate::framing::FrameHeader;
+use crate::id::ConnId;
 use crate::mutants::mutant;
 
-/// The bytes that all send queues of a loop hold together, with what it costs to
-/// keep them, and their limit.
+/// The part of the limit that only small queues use.
+const RESERVE_PART: usize = 4;
+
+/// The part of the limit up to which an empty queue takes a message from the
+/// reserve, without its header: 64 KiB by default.
+const SMALL_MESSAGE_PART: usize = 4096;
+
+/// The part of the limit up to which a queue grows in the reserve: 16 KiB by
+/// default.
+const SMALL_QUEUE_PART: usize = 16384;
+
+/// The limit of a loop, and the connections whose send was refused because of
+/// it.
 #[derive(Debug)]
 pub(crate) struct SendQuota {
-    used: usize,
-    max_used: usize,
     limit: usize,
+    /// Connections that wait for room, in the order of their refused sends.
+    line: VecDeque<ConnId>,
+}
+
+/// A message and the queue that it is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PendingSend {
+    /// The length of the frame.
+    pub(crate) frame: usize,
+    pub(crate) growth: Growth,
+    /// The memory that the connection holds for sending.
+    pub(crate) memory: usize,
+    /// Nothing is queued.
+    pub(crate) is_empty: bool,
+    /// It waited in line, and it is its turn.
+    pub(crate) has_turn: bool,
 }
 
 impl SendQuota {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            used: 0,
-            max_used: 0,
             limit,
+            line: VecDeque::new(),
         }
     }
 
-    #[cfg(feature = "sim")]
-    pub(crate) fn used(&self) -> usize {
-        self.used
-    }
-
-    /// Returns whether the queues may hold `need` more bytes and the cost of
-    /// keeping them. An empty loop takes any message, so that every legal message
-    /// can be sent.
+    /// Returns whether a queue may take a message.
     #[inline]
-    pub(crate) fn has_room(&self, need: usize) -> bool {
-        mutant!(ExceedLoopMaximum => return true);
-        self.used == 0 || self.used + need + overhead_max(need) <= self.limit
+    pub(crate) fn admits(&self, send: &PendingSend, account: &SendAccount) -> bool {
+        // The memory that the queue has is charged already.
+        send.growth.charge == 0 || self.admits_growth(send, account.used())
     }
 
-    /// Returns whether `need` bytes fit that are added to memory a queue has.
+    fn admits_growth(&self, send: &PendingSend, used: usize) -> bool {
+        // Every legal message can be sent, even one that is longer than the
+        // limit.
+        if used == 0 {
+            return true;
+        }
+        let left = self.left(used);
+        if send.growth.charge > left {
+            return false;
+        }
+        if self.is_small(send) {
+            return true;
+        }
+        let above = left.saturating_sub(self.limit / RESERVE_PART);
+        self.is_below_threshold(send, above) && self.is_in_turn(send)
+    }
+
+    /// Returns what the account leaves.
+    fn left(&self, used: usize) -> usize {
+        mutant!(ExceedLoopMaximum => return usize::MAX);
+        self.limit.saturating_sub(used)
+    }
+
+    /// Returns whether the reserve is for this message.
     #[inline]
-    pub(crate) fn fits(&self, need: usize) -> bool {
-        self.used + need <= self.limit
+    fn is_small(&self, send: &PendingSend) -> bool {
+        let small_frame = self.limit / SMALL_MESSAGE_PART + FrameHeader::BLOCK;
+        let is_small_message = send.is_empty && send.frame <= small_frame;
+        is_small_message || send.memory + send.growth.memory <= self.limit / SMALL_QUEUE_PART
     }
 
-    /// Returns whether half of the limit is free.
-    pub(crate) fn is_half_free(&self) -> bool {
-        self.used <= self.limit / 2
+    fn is_below_threshold(&self, send: &PendingSend, above: usize) -> bool {
+        mutant!(IgnoreThreshold => return true);
+        send.memory + send.growth.memory <= above
     }
 
-    #[inline]
-    pub(crate) fn take(&mut self, bytes: usize) {
-        self.used += bytes;
+    /// While a send waits, queues that hold something do not grow, so that what
+    /// they return is left for it.
+    fn is_in_turn(&self, send: &PendingSend) -> bool {
+        mutant!(PassOverWaitingSend => return true);
+        self.line.is_empty() || send.is_empty || send.has_turn
     }
 
-    /// Gives bytes back. The maximum is noted here, because `used` rises only
-    /// between two calls.
-    #[inline]
-    pub(crate) fn release(&mut self, bytes: usize) {
-        self.max_used = self.max_used.max(self.used);
-        self.used -= bytes;
+    pub(crate) fn is_line_empty(&self) -> bool {
+        self.line.is_empty()
     }
 
-    pub(crate) fn report(&self, metrics: &mut Metrics) {
-        metrics.queued_bytes = self.used;
-        metrics.max_queued_bytes = self.max_used.max(self.used);
+    /// Puts a connection at the end of the line.
+    pub(super) fn join_line(&mut self, conn: ConnId) {
+        self.line.push_back(conn);
+    }
+
+    /// Removes from the line those whose refused message fits now, in order, and
+    /// calls `serve` for each. A queue that holds something waits for those
+    /// before it.
+    ///
+    /// `describe` returns the refused message of a connection; `None` if it
+    /// waits no longer.
+    pub(crate) fn serve_line<T>(
+        &mut self,
+        account: &SendAccount,
+        conns: &mut T,
+        describe: impl Fn(&mut T, ConnId) -> Option<PendingSend>,
+        mut serve: impl FnMut(&mut T, ConnId),
+    ) {
+        let mut used = account.used();
+        let mut is_first = true;
+        for _ in 0..self.line.len() {
+            let Some(conn) = self.line.pop_front() else {
+                return;
+            };
+            let Some(mut send) = describe(conns, conn) else {
+                continue;
+            };
+            send.has_turn = is_first;
+            if self.admits_growth(&send, used) {
+                used += send.growth.charge;
+                serve(conns, conn);
+            } else {
+                is_first = false;
+                self.line.push_back(conn);
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,19 +10,26 @@
 //! queue until `out` has been written, so that the number of queued bytes and
 //! the outcome of tracked sends are exact.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::buffers::PartialFrame;
 use crate::buffers::{BlockPool, SLICES_MAX, SendQueue};
 use crate::config::OnPanic;
 use crate::error::SessionError;
 use crate::mutants::mutant;
+use crate::panics::{Contained, contain};
 use crate::session::{Identity, Output, Session, Stage};
 
 /// The maximum plaintext in a batch, in bytes: four full TLS records, or one
 /// Noise message. A blocked connection holds this much beside its queue, plus
 /// what the sealing adds and the answers of the session.
 const BATCH_MAX: usize = 64 * 1024;
+
+/// Returns the memory that the output takes while this much plaintext is sealed:
+/// a batch, and what sealing adds. TLS adds 22 bytes per record (RFC 8446,
+/// section 5.2), Noise 18 per message.
+pub(crate) fn output_max(plaintext: usize) -> usize {
+    let batch = plaintext.min(BATCH_MAX);
+    batch + batch / 16 + 256
+}
 
 /// The maximum number of bytes that a session may leave untaken: two of the
 /// longest messages of TLS or Noise.
@@ -37,7 +44,7 @@ pub(crate) const REPLIES_MAX: usize = 64 * 1024;
 
 /// A session and its buffers.
 pub(crate) struct SessionChannel {
-    session: Box<dyn Session>,
+    session: Contained<dyn Session>,
     on_panic: OnPanic,
     stage: Stage,
     /// Bytes that arrived and that the session has not taken.
@@ -49,6 +56,8 @@ pub(crate) struct SessionChannel {
     batch: usize,
     /// `..sealed` of `out` is that batch; answers follow it.
     sealed: usize,
+    /// Bytes that the session holds for input.
+    held_bytes: usize,
     /// The close notification of this end is in `out`, or was written.
     close_notified: bool,
     /// The first error of the session, which is not called after it.
@@ -58,7 +67,7 @@ pub(crate) struct SessionChannel {
 impl SessionChannel {
     pub(crate) fn new(session: Box<dyn Session>, on_panic: OnPanic) -> Self {
         Self {
-            session,
+            session: Contained::new(session),
             on_panic,
             stage: Stage::Handshaking,
             wire: PartialFrame::default(),
@@ -66,6 +75,7 @@ impl SessionChannel {
             written: 0,
             batch: 0,
             sealed: 0,
+            held_bytes: 0,
             close_notified: false,
             error: None,
         }
@@ -82,8 +92,10 @@ impl SessionChannel {
         plaintext: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
         let before = self.out.len();
+        let mut held_bytes = 0;
         let result = self.ask(|session, wire| {
             let taken = session.receive(bytes, &mut Output::new(plaintext, wire))?;
+            held_bytes = session.held_bytes();
             // The session may be a user's: its count is checked like input.
             match bytes.len().checked_sub(taken) {
                 None => Err(SessionError::Failed("it took more than there was")),
@@ -93,6 +105,7 @@ impl SessionChannel {
                 Some(_) => Ok(taken),
             }
         });
+        self.held_bytes = held_bytes;
         if self.close_notified {
             // Nothing may follow the close notification.
             self.out.truncate(before);
@@ -104,8 +117,13 @@ impl SessionChannel {
         self.stage
     }
 
-    pub(crate) fn identity(&mut self) -> Result<Option<Identity>, SessionError> {
-        self.ask(|session, _| Ok(session.identity()))
+    pub(crate) fn take_identity(&mut self) -> Result<Option<Identity>, SessionError> {
+        self.ask(|session, _| Ok(session.take_identity()))
+    }
+
+    /// Returns the memory that is held for what was received, in bytes.
+    pub(crate) fn received_bytes(&self) -> usize {
+        self.wire.capacity() + self.held_bytes
     }
 
     pub(crate) fn wire_ended(&mut self) -> Result<(), SessionError> {
@@ -126,6 +144,18 @@ impl SessionChannel {
 
     pub(crate) fn unwritten(&self) -> &[u8] {
         &self.out[self.written..]
+    }
+
+    /// Returns the memory that the output takes.
+    pub(crate) fn output_bytes(&self) -> usize {
+        self.out.capacity()
+    }
+
+    /// Returns memory that a blocked connection does not need.
+    pub(crate) fn shrink_output(&mut self) {
+        if self.out.capacity() > output_max(self.out.len()) {
+            self.out.shrink_to_fit();
+        }
     }
 
     /// The number of bytes at the front of the queue that are sealed in `out`.
@@ -182,6 +212,7 @@ impl SessionChannel {
         self.take_memory(pool);
         let mut slices = [std::io::IoSlice::new(&[]); SLICES_MAX];
         let (count, len) = queue.gather(&mut slices, BATCH_MAX);
+        self.out.reserve_exact(output_max(len));
         self.ask(|session, out| {
             session.seal(&slices[..count], out)?;
             if out.is_empty() {
@@ -223,16 +254,16 @@ impl SessionChannel {
             (result, session.stage())
         };
         let answer = match self.on_panic {
-            OnPanic::Unwind => Ok(ask()),
+            OnPanic::Unwind => Some(ask()),
             // After a panic only what it had appended is used.
-            OnPanic::Contain => catch_unwind(AssertUnwindSafe(ask)),
+            OnPanic::Contain => contain(ask),
         };
         let result = match answer {
-            Ok((result, stage)) => {
+            Some((result, stage)) => {
                 self.stage = stage;
                 result
             }
-            Err(_) => Err(SessionError::Panicked),
+            None => Err(SessionError::Panicked),
         };
         self.error = self.error.or_else(|| result.as_ref().err().copied());
         result

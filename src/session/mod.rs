@@ -2,16 +2,18 @@
 //! connection.
 
 mod channel;
+mod identity;
 mod role;
 mod sequence;
 mod traits;
 mod transport;
 
+pub use identity::Identity;
 pub use role::Role;
 pub use sequence::Sequence;
-pub use traits::{Identity, Output, Session, Stage};
+pub use traits::{Output, Session, Stage};
 pub use transport::Transport;
 
 #[cfg(feature = "sim")]
 pub(crate) use channel::REPLIES_MAX;
-pub(crate) use channel::SessionChannel;
+pub(crate) use channel::{SessionChannel, output_max};

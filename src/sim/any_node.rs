@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use super::checks::{self, CheckedConnection};
 use super::observer::Observer;
+use super::promises::Exchange;
+use crate::connection::ConnEntry;
 use crate::handler::Handler;
+use crate::id::{ConnId, Direction};
 use crate::node::{Node, Turn};
 use crate::sys::sim::Internet;
 
@@ -25,6 +28,12 @@ pub(super) trait AnyNode {
 
     /// Its ends of connections, to be compared with the other ends.
     fn connections(&self) -> Vec<CheckedConnection>;
+
+    /// What it has exchanged on each connection.
+    fn exchanges(&self) -> Vec<Exchange>;
+
+    /// The connections that have ended in this turn, and not by its doing.
+    fn lost(&self) -> &[ConnId];
 
     /// Describes what it is doing, in a line and one for each of a few connections.
     fn describe(&self) -> String;
@@ -67,13 +76,29 @@ impl<H: Handler + 'static> AnyNode for Node<Observer<H>> {
         checks::connections(state, net)
     }
 
+    fn exchanges(&self) -> Vec<Exchange> {
+        let (_, net, _) = self.parts();
+        let exchange = |(conn, entry): (ConnId, &ConnEntry)| Exchange {
+            conn,
+            is_outbound: entry.direction() == Direction::Outbound,
+            is_connecting: entry.is_unopened(),
+            sent: entry.traffic.messages_sent,
+            received: entry.traffic.messages_received,
+        };
+        net.conns.iter().map(exchange).collect()
+    }
+
+    fn lost(&self) -> &[ConnId] {
+        &self.handler().ledger.lost_in_turn
+    }
+
     fn describe(&self) -> String {
         let (_, net, _) = self.parts();
         let mut line = format!(
             "{} connections, {} connecting, {} bytes queued, {} turns",
             net.connection_count(),
             net.connecting_count(),
-            net.send_quota.used(),
+            net.pool.account.used(),
             net.metrics.turns,
         );
         if self.is_busy() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use crate::error::{ConnectError, DisconnectReason};
 use crate::id::{ConnId, Direction};
 
 /// By connection, the tokens of tracked sends, in their order.
@@ -19,6 +20,8 @@ pub(crate) struct Ledger {
     ended: BTreeMap<usize, ConnId>,
     /// Ids whose end was reported in this turn.
     pub(super) ended_in_turn: Vec<ConnId>,
+    /// Those of them that this node did not end.
+    pub(super) lost_in_turn: Vec<ConnId>,
     /// Connections that were established, and those that were not.
     pub(super) connected: u64,
     pub(super) failed: u64,
@@ -35,6 +38,8 @@ pub(crate) struct Ledger {
     /// The time of this turn, as its first callback saw it, and of the last turn.
     now: Option<Instant>,
     before: Option<Instant>,
+    /// The clock of the loop at the last callback.
+    clock: Option<Instant>,
     /// The first thing that was wrong.
     pub(super) violation: Option<String>,
 }
@@ -44,8 +49,13 @@ impl Ledger {
         self.violation.get_or_insert_with(what);
     }
 
-    /// All callbacks of a turn see the same time, which never goes back.
-    pub(super) fn check_clock(&mut self, now: Instant) {
+    /// All callbacks of a turn see the same time, which never goes back. Nor does the
+    /// clock of the loop, which goes on in a turn.
+    pub(super) fn check_clock(&mut self, now: Instant, clock: Instant) {
+        if now > clock || self.clock.is_some_and(|before| before > clock) {
+            self.violate(|| "the clock of the loop went back".to_owned());
+        }
+        self.clock = Some(clock);
         if *self.now.get_or_insert(now) != now {
             self.violate(|| "the clock moved within a turn".to_owned());
         }
@@ -57,6 +67,7 @@ impl Ledger {
     /// A turn is over, after which these answers are owed.
     pub(super) fn end_turn(&mut self, owed: Tokens) {
         self.ended_in_turn.clear();
+        self.lost_in_turn.clear();
         self.answered_in_turn.clear();
         self.owed = owed;
         self.before = self.now.take().or(self.before);
@@ -92,7 +103,11 @@ impl Ledger {
         }
     }
 
-    pub(super) fn disconnected(&mut self, conn: ConnId) {
+    pub(super) fn disconnected(&mut self, conn: ConnId, reason: DisconnectReason) {
+        use DisconnectReason::{Application, Local};
+        if !matches!(reason, Local | Application(_)) {
+            self.lost_in_turn.push(conn);
+        }
         if !self.live.remove(&conn) {
             self.violate(|| format!("on_disconnect for {conn}, which is not connected"));
         }
@@ -102,7 +117,15 @@ impl Ledger {
         self.ended_in_turn.push(conn);
     }
 
-    pub(super) fn connect_failed(&mut self, conn: ConnId, direction: Direction) {
+    pub(super) fn connect_failed(
+        &mut self,
+        conn: ConnId,
+        direction: Direction,
+        error: ConnectError,
+    ) {
+        if error != ConnectError::Cancelled {
+            self.lost_in_turn.push(conn);
+        }
         if self.live.contains(&conn) || self.is_old(conn) {
             self.violate(|| format!("on_connect_failed for {conn}, which was connected or failed"));
         }

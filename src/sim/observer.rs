@@ -33,11 +33,20 @@ impl<H> Observer<H> {
         }
     }
 
-    /// Records a callback.
+    /// Records a callback, and spends what it takes.
     fn note(&mut self, net: &Net, what: &'static str, subject: u64, detail: u64) {
-        self.ledger.check_clock(net.now());
         let mut internet = self.internet.lock();
         internet.note(Actor::Node(self.poller), what, subject, detail);
+        drop(internet);
+        self.check_clock(net);
+    }
+
+    fn check_clock(&mut self, net: &Net) {
+        let mut internet = self.internet.lock();
+        let clock = internet.clock(self.poller);
+        internet.draw_callback_time();
+        drop(internet);
+        self.ledger.check_clock(net.now(), clock);
     }
 
     /// The socket of a connection.
@@ -149,7 +158,7 @@ impl<H: Handler> Handler for Observer<H> {
         error: ConnectError,
     ) {
         self.note(net, "on_connect_failed", conn.to_bits(), 0);
-        self.ledger.connect_failed(conn, info.direction);
+        self.ledger.connect_failed(conn, info.direction, error);
         self.handler.on_connect_failed(net, conn, info, error);
     }
 
@@ -160,7 +169,7 @@ impl<H: Handler> Handler for Observer<H> {
             conn.to_bits(),
             queued_bytes(net, conn),
         );
-        self.ledger.disconnected(conn);
+        self.ledger.disconnected(conn, reason);
         self.handler.on_disconnect(net, conn, reason);
     }
 
@@ -180,7 +189,7 @@ impl<H: Handler> Handler for Observer<H> {
     }
 
     fn on_turn(&mut self, net: &mut Net) {
-        self.ledger.check_clock(net.now());
+        self.check_clock(net);
         self.handler.on_turn(net);
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use super::checks::CheckedConnection;
+use super::node_time::NodeTime;
 use super::seeds::replay;
 use super::timed_out::TimedOut;
 use super::world::World;
@@ -27,6 +28,7 @@ impl World {
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now() + time;
         while self.step(until) {}
+        self.check_promises();
         self.check_pairs();
     }
 
@@ -123,12 +125,18 @@ impl World {
         self.steps += 1;
         let slot = &mut self.slots[index];
         let Some(node) = &mut slot.node else { return };
-        match node.turn() {
+        let node_time = NodeTime::enter(&self.internet, slot.poller);
+        let turn = node.turn();
+        drop(node_time);
+        match turn {
             // It takes no turn for what is reported from now on.
             Ok(Turn::Stopped) => self.internet.lock().remove_poller(slot.poller),
             Ok(Turn::Waiting | Turn::MoreWork) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }
+        // An answer that comes now may come too late.
+        self.check_promises();
+        self.update_promises(index);
         self.check(index);
         self.check_invariants();
     }
@@ -137,7 +145,7 @@ impl World {
     pub(super) fn plan(&mut self, index: usize) {
         let slot = &self.slots[index];
         let Some(node) = &slot.node else { return };
-        let now = self.internet.lock().instant();
+        let now = self.internet.lock().clock(slot.poller);
         let deadline = node.next_turn(now);
         self.internet.lock().plan(slot.poller, deadline);
     }
@@ -151,6 +159,26 @@ impl World {
         drop(internet);
         if let Err(violation) = result {
             self.fail(index, &violation);
+        }
+    }
+
+    /// Counts what a node has exchanged, after its turn or a call.
+    pub(super) fn update_promises(&mut self, index: usize) {
+        let now = self.now();
+        let Some(node) = &self.slots[index].node else {
+            return;
+        };
+        let mut promises = self.promises.iter_mut().filter(|it| it.index == index);
+        let result = promises.try_for_each(|it| it.update(now, &node.exchanges(), node.lost()));
+        if let Err(what) = result {
+            self.fail_with("a promise is broken", &what);
+        }
+    }
+
+    fn check_promises(&self) {
+        let now = self.now();
+        if let Err(what) = self.promises.iter().try_for_each(|it| it.check(now)) {
+            self.fail_with("a promise is broken", &what);
         }
     }
 

@@ -6,6 +6,7 @@
 //! The simulator holds the same bounds exactly. Here each is five times its target, one-sided, and a scenario that
 //! misses it is run once more, because the machine is shared.
 
+mod memory;
 mod places;
 #[path = "../util/steps.rs"]
 mod steps;

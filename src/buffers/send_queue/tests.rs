@@ -40,6 +40,28 @@ enum Push {
     Line(usize),
 }
 
+impl Push {
+    fn frame_len(&self) -> usize {
+        match *self {
+            Self::Copied(len) | Self::Shared(len) => 4 + len,
+            Self::Parts(a, b) => 4 + a + b,
+            Self::Line(len) => len + 1,
+        }
+    }
+}
+
+/// The memory of a queue, counted piece by piece.
+fn held(queue: &SendQueue) -> usize {
+    let chunk = |chunk: &Chunk| match chunk {
+        Chunk::Block { bytes, .. } => bytes.capacity(),
+        Chunk::FrameHeader { .. } => 0,
+        Chunk::Body(bytes) | Chunk::SharedBody(bytes, _) => bytes.len(),
+    };
+    let chain: usize = queue.chain.iter().map(chunk).sum();
+    let entries = queue.chain.len() * CHUNK_OVERHEAD + queue.tracked.len() * TRACKED_OVERHEAD;
+    chain + entries + queue.tail.capacity()
+}
+
 fn push() -> impl Strategy<Value = Push> {
     let len = prop_oneof![
         0usize..100,
@@ -66,9 +88,14 @@ proptest! {
         pushes in prop::collection::vec(push(), 1..40),
         step in prop_oneof![Just(1usize), 1usize..5_000, Just(usize::MAX)],
         advance_every in 1usize..5,
+        ample in 0usize..2,
     ) {
         let step = if step == 1 && pushes.len() > 4 { 997 } else { step };
-        let mut pool = if pushes.len() % 2 == 0 { busy_pool() } else { BlockPool::default() };
+        // Ample or not.
+        let mut pool = BlockPool::new([0, usize::MAX][ample]);
+        if pushes.len() % 2 == 0 {
+            pool.lent_bytes = LENT_BYTES_MIN + BLOCK;
+        }
         let lent_before = pool.lent_bytes;
         let mut queue = SendQueue::default();
         let mut expected = Vec::new();
@@ -77,6 +104,12 @@ proptest! {
         let mut sent = Vec::new();
         for (index, push) in pushes.iter().enumerate() {
             let fill = index as u8;
+            let (before, frame) = (queue.memory(), push.frame_len());
+            let growth = match *push {
+                Push::Shared(len) => queue.growth_of_chain() + len,
+                _ => queue.growth_of_copy(frame, &pool),
+            };
+            let growth_max = queue.growth_max(frame, &pool);
             match *push {
                 Push::Copied(len) => {
                     queue.push(&header(len), &vec![fill; len], None, &mut pool);
@@ -91,7 +124,7 @@ proptest! {
                     expected.resize(expected.len() + a + b, fill);
                 }
                 Push::Shared(len) => {
-                    queue.push_shared(&header(len), vec![fill; len].into(), None, &mut pool);
+                    queue.push_body(&header(len), vec![fill; len].into(), None, &mut pool);
                     expected.extend_from_slice(&(len as u32).to_be_bytes());
                     expected.resize(expected.len() + len, fill);
                 }
@@ -101,7 +134,14 @@ proptest! {
                     expected.push(b'\n');
                 }
             }
-            queue.track(index as u64);
+            let grown = queue.memory().saturating_sub(before);
+            prop_assert!(grown <= growth, "{} by {grown}, at most {growth}", push.frame_len());
+            queue.track(index as u64, &mut pool);
+            if !matches!(*push, Push::Shared(len) if len < CHAIN_MIN) {
+                prop_assert!(queue.memory().saturating_sub(before) <= growth_max);
+            }
+            prop_assert_eq!(queue.memory(), held(&queue));
+            prop_assert_eq!(pool.account.used(), queue.memory());
             ends.push(expected.len());
             prop_assert_eq!(queue.len(), expected.len() - wire.len());
             if index % advance_every == 0 {
@@ -109,7 +149,7 @@ proptest! {
                 let (count, total) = queue.gather(&mut slices, step);
                 slices[..count].iter().for_each(|slice| wire.extend_from_slice(slice));
                 queue.advance(total, &mut pool);
-                while let Some(token) = queue.pop_sent_token() {
+                while let Some(token) = queue.pop_sent_token(&mut pool) {
                     sent.push(token as usize);
                 }
                 let complete = ends.iter().filter(|end| **end <= wire.len()).count();
@@ -121,10 +161,11 @@ proptest! {
         }
         wire.extend(drain(&mut queue, step.max(997), &mut pool));
         prop_assert!(wire == expected, "the bytes differ");
-        while queue.pop_sent_token().is_some() {}
+        while queue.pop_sent_token(&mut pool).is_some() {}
         prop_assert_eq!(queue.cost(), 0);
         pool.put_queue(Box::new(queue));
         prop_assert_eq!(pool.lent_bytes, lent_before, "every block was returned");
+        prop_assert_eq!(pool.account.used(), 0, "everything was discharged");
     }
 }
 
@@ -144,7 +185,7 @@ fn a_large_body_is_not_copied() {
     let mut pool = BlockPool::default();
     let mut queue = SendQueue::default();
     let body = Bytes::from(vec![7; CHAIN_MIN]);
-    queue.push_shared(&header(body.len()), body.clone(), None, &mut pool);
+    queue.push_body(&header(body.len()), body.clone(), None, &mut pool);
     let mut slices = [IoSlice::new(&[]); SLICES_MAX];
     let (count, _) = queue.gather(&mut slices, usize::MAX);
     assert!(
@@ -178,7 +219,7 @@ fn small_frames_between_bodies_hold_no_block() {
     queue.push(&header(BLOCK), &vec![0; BLOCK], None, &mut pool);
     for _ in 0..10 {
         queue.push(&header(1), b"x", None, &mut pool);
-        queue.push_shared(
+        queue.push_body(
             &header(CHAIN_MIN),
             vec![0; CHAIN_MIN].into(),
             None,
@@ -213,9 +254,11 @@ fn a_blocked_queue_returns_a_nearly_empty_tail() {
 #[test]
 fn a_few_bytes_after_a_chain_take_no_block() {
     let mut pool = busy_pool();
+    pool.note_lent(BLOCK);
     pool.put_block(vec![0; BLOCK]);
+    assert_eq!(pool.block_bytes, BLOCK);
     let mut queue = SendQueue::default();
-    queue.push_shared(
+    queue.push_body(
         &FrameHeader::EMPTY,
         vec![1; CHAIN_MIN].into(),
         None,

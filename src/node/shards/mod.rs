@@ -22,6 +22,7 @@ use crate::limits::SharedLimits;
 use crate::node::inner::give_name;
 use crate::node::running::{panic_text, thread_name};
 use crate::node::{Handle, Node};
+use crate::panics::discard;
 use crate::sys::Poller;
 
 /// One node on several threads. Each thread is a *shard*: a poll loop with its sockets
@@ -300,6 +301,7 @@ fn wait<H>(thread: JoinHandle<io::Result<H>>) -> io::Result<H> {
         Ok(result) => result,
         Err(cause) => {
             let what = format!("{name} panicked: {}", panic_text(&*cause));
+            discard(cause);
             Err(io::Error::other(what))
         }
     }

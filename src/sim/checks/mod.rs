@@ -16,6 +16,7 @@ use crate::framing::Codec;
 use crate::id::ConnId;
 use crate::net::{Due, Net};
 use crate::sys::sim::{Internet, SocketId};
+use crate::time::Timestamp;
 use crate::traffic::Traffic;
 
 use super::ledger::Ledger;
@@ -170,11 +171,12 @@ fn check_counts(net: &Net) -> Result<(), String> {
             net.connecting_count(),
         ));
     }
-    let queued: usize = net.conns.iter().map(|(_, entry)| entry.queue_cost()).sum();
-    if net.send_quota.used() != queued {
-        let counted = net.send_quota.used();
+    let entries = net.conns.iter().map(|(_, entry)| entry);
+    let held = entries.map(ConnEntry::send_charge).sum::<usize>() + net.pool.bodies.bytes();
+    let charged = net.pool.account.used();
+    if charged != held {
         return Err(format!(
-            "{counted} bytes queued are counted, but there are {queued}"
+            "{charged} bytes are charged for sending, but {held} are held"
         ));
     }
     Ok(())
@@ -211,25 +213,20 @@ fn check_deadlines(net: &Net) -> Result<(), String> {
     }
 }
 
-/// All queues together hold no more than the limit, or the one frame that is always
-/// taken, and the overhead.
+/// The memory for sending is within the limit, or is that of the one frame that is always
+/// taken. Frames of custom framers and the output of sessions are charged once they exist.
 fn check_loop_cap(net: &Net) -> Result<(), String> {
     let conns = || net.conns.iter().map(|(_, entry)| entry);
-    let beyond = conns().map(frame_max).max().unwrap_or(0);
-    // While all queues are empty, any legal frame is taken. Then it is alone, except
-    // for what sessions write at their end.
-    let is_shared = conns()
-        .filter(|entry| entry.queue_cost() > OVERHEAD_MAX)
-        .count()
-        > 1;
     let frame = conns().map(|entry| entry.config.max_message_len).max();
-    let frame = frame.filter(|_| !is_shared).unwrap_or(0);
-    let cap = net.config.limits.loop_send_bytes.max(frame);
-    let most = cap + beyond + cap / 1024 + conns().count() * OVERHEAD_MAX;
-    if net.send_quota.used() > most {
-        let queued = net.send_quota.used();
+    // In blocks that are a sixteenth larger, and sealed.
+    let frame = 3 * frame.unwrap_or(0) + 4 * OVERHEAD_MAX;
+    let beyond = 2 * conns().map(frame_max).max().unwrap_or(0);
+    let output: usize = conns().map(ConnEntry::session_charge).sum();
+    let most = net.config.limits.loop_send_bytes.max(frame) + beyond + output;
+    let used = net.pool.account.used();
+    if used > most {
         return Err(format!(
-            "all queues together hold {queued} bytes, more than {most}"
+            "{used} bytes are charged for sending, more than {most}"
         ));
     }
     Ok(())
@@ -266,10 +263,12 @@ fn check_connection(
     }
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
-        Some((at, ending)) if at < net.timestamp() && !net.is_delayed(conn) => Err(format!(
-            "{conn} is overdue by {:?}: {ending:?}",
-            net.now - at.instant(net.epoch)
-        )),
+        Some((at, ending)) if at < Timestamp::new(net.now, net.epoch) && !net.is_delayed(conn) => {
+            Err(format!(
+                "{conn} is overdue by {:?}: {ending:?}",
+                net.now - at.instant(net.epoch)
+            ))
+        }
         Some((_, ending)) if entry.deadline().is_none() && !net.is_delayed(conn) => Err(format!(
             "no deadline is set for {conn}, which is due: {ending:?}"
         )),

@@ -10,6 +10,9 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use peerloop::noise::{Noise, Pattern};
+use peerloop::session::Role;
+use peerloop::{Config, ConnId, ConnInfo, Handler, Net, Node, Transport};
 use socket2::{Domain, SockRef, Socket, Type};
 
 /// A header of the default framing that announces the largest message of the
@@ -23,7 +26,7 @@ fn opening(kind: &str, number: usize) -> &'static [u8] {
         "half-frames" if odd => &LARGEST_ANNOUNCED,
         "half-frames" => &LARGEST_ANNOUNCED[..1],
         "silent" if odd => &LARGEST_ANNOUNCED[..1],
-        "silent" | "crowd" | "many-addresses" => &[],
+        "silent" | "crowd" | "many-addresses" | "unread" => &[],
         _ => panic!("no such kind: {kind}"),
     }
 }
@@ -40,12 +43,60 @@ fn attack(target: SocketAddr, kind: &str, number: usize) -> io::Result<TcpStream
     if let Some(source) = source(kind, number) {
         socket.bind(&source.into())?;
     }
+    if kind == "unread" {
+        socket.set_recv_buffer_size(4096)?;
+    }
     socket.connect(&target.into())?;
     let mut stream = TcpStream::from(socket);
     match stream.write_all(opening(kind, number)) {
         // A node that refuses may have closed already.
         Ok(()) | Err(_) => Ok(stream),
     }
+}
+
+/// Connects, completes the handshake of Noise, and reads nothing.
+struct Unread {
+    connected: usize,
+}
+
+impl Handler for Unread {
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        _: &ConnInfo,
+    ) -> Result<Transport, Box<dyn std::error::Error + Send + Sync>> {
+        let session = Noise::new(Pattern::NN, Role::Initiator).build()?;
+        Ok(session.into())
+    }
+
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        self.connected += 1;
+        net.pause(conn);
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
+/// Attacks with sessions, until the standard input is closed.
+fn attack_sealed(target: SocketAddr, count: usize) -> io::Result<()> {
+    let mut config = Config::default();
+    config.limits.max_connections_per_address = count;
+    config.limits.max_outbound_connecting = count;
+    config.sockets.receive_buffer_bytes = Some(4096);
+    config.allow_duplicates = true;
+    let mut node = Node::new(config, Unread { connected: 0 })?;
+    for _ in 0..count {
+        let begun = node.net().connect(target);
+        begun.expect("within the limits");
+    }
+    let all = node.run_until(Duration::from_secs(60), |it, _| it.connected == count)?;
+    assert_eq!(all, peerloop::RunEnd::Done);
+    println!("ready");
+    let node = node.spawn()?;
+    io::stdin().read_to_end(&mut Vec::new())?;
+    drop(node);
+    Ok(())
 }
 
 fn main() -> io::Result<()> {
@@ -55,6 +106,9 @@ fn main() -> io::Result<()> {
     };
     let target: SocketAddr = target.parse().expect("an address");
     let count: usize = count.parse().expect("a number");
+    if kind == "unread-sealed" {
+        return attack_sealed(target, count);
+    }
     let mut held = Vec::new();
     for number in 0..count {
         held.push(attack(target, kind, number)?);

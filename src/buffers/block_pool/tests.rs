@@ -1,0 +1,88 @@
+use super::*;
+use crate::framing::FrameHeader;
+
+/// Queues of one block each.
+fn fill(pool: &mut BlockPool, count: usize) -> Vec<Box<SendQueue>> {
+    let filled = |_| {
+        let mut queue = pool.take_queue();
+        queue.push(&FrameHeader::EMPTY, &[1; BLOCK], None, pool);
+        queue
+    };
+    (0..count).map(filled).collect()
+}
+
+fn put_all(pool: &mut BlockPool, queues: Vec<Box<SendQueue>>) {
+    queues.into_iter().for_each(|queue| pool.put_queue(queue));
+}
+
+#[test]
+fn what_a_burst_took_is_returned_after_two_windows() {
+    let mut pool = BlockPool::default();
+    let queues = fill(&mut pool, 40);
+    put_all(&mut pool, queues);
+    assert_eq!((pool.block_bytes, pool.queues.len()), (40 * BLOCK, 40));
+    // Steady traffic of one connection.
+    for _ in 0..2 * WINDOW {
+        let queues = fill(&mut pool, 1);
+        put_all(&mut pool, queues);
+        pool.end_flush();
+    }
+    assert_eq!((pool.block_bytes, pool.queues.len()), (BLOCK, 1));
+    // None.
+    (0..2 * WINDOW).for_each(|_| pool.end_flush());
+    assert_eq!((pool.block_bytes, pool.queues.len()), (0, 0));
+}
+
+#[test]
+fn a_burst_that_comes_again_within_a_window_finds_its_blocks() {
+    let mut pool = BlockPool::default();
+    let queues = fill(&mut pool, 40);
+    put_all(&mut pool, queues);
+    for _ in 0..5 {
+        (0..WINDOW).for_each(|_| pool.end_flush());
+        assert_eq!(pool.block_bytes, 40 * BLOCK);
+        let queues = fill(&mut pool, 40);
+        assert_eq!(pool.block_bytes, 0);
+        put_all(&mut pool, queues);
+    }
+}
+
+#[test]
+fn a_large_block_is_lent_for_a_few_bytes_while_the_account_is_ample() {
+    for (limit, lent) in [(256 << 20, BLOCK), (1 << 20, BLOCK_MIN)] {
+        let mut pool = BlockPool::new(limit);
+        let queues = fill(&mut pool, 1);
+        put_all(&mut pool, queues);
+        let mut queue = pool.take_queue();
+        queue.push(&FrameHeader::EMPTY, b"a few", None, &mut pool);
+        assert_eq!((queue.memory(), pool.account.used()), (lent, lent));
+        pool.put_queue(queue);
+        assert_eq!(pool.account.used(), 0);
+    }
+}
+
+#[test]
+fn a_shared_body_is_charged_until_its_last_reader_drops_it() {
+    let mut pool = BlockPool::default();
+    let body = bytes::Bytes::from(vec![7; 100_000]);
+    let key = pool.insert_body(body.len());
+    let mut queues: Vec<_> = (0..300).map(|_| pool.take_queue()).collect();
+    for queue in &mut queues {
+        queue.push_shared(body.clone(), key, &mut pool);
+        assert!(queue.memory() >= body.len() && queue.charge() < 200);
+    }
+    let beside = queues[0].charge();
+    assert_eq!(pool.account.used(), body.len() + 300 * beside);
+    let last = queues.pop().expect("300");
+    // A half written body is held whole.
+    for mut queue in queues {
+        queue.advance(body.len() - 1, &mut pool);
+        assert_eq!(queue.charge(), beside);
+        queue.advance(1, &mut pool);
+        assert_eq!(queue.charge(), 0);
+        pool.put_queue(queue);
+    }
+    assert_eq!(pool.account.used(), body.len() + beside);
+    pool.put_queue(last);
+    assert_eq!(pool.account.used(), 0);
+}
