@@ -157,7 +157,7 @@ fn hosts(random: &mut Random, rules: Rules) -> Vec<IpAddr> {
     let count = random.between(2, 6);
     let host = |last| -> IpAddr {
         if rules.is_v6 {
-            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last).into()
+            Ipv6Addr::new(0xfd00, 0, 0, last, 0, 0, 0, 1).into()
         } else {
             Ipv4Addr::new(10, 0, 0, last as u8).into()
         }
