@@ -168,6 +168,32 @@ mod placement {
         stop(shards);
     }
 
+    /// What is on the way to a shard that does not come to it is bounded; the rest stays with the one that accepts.
+    #[test]
+    fn a_shard_that_is_busy_does_not_get_ever_more() {
+        let (shards, addr) = listening(crowd_config(1000), in_turn(2), Recorder::default);
+        let handle = shards.handle();
+        let (release, released) = mpsc::channel::<()>();
+        let wait = move |_: &mut Recorder, _: &mut Net| {
+            released.recv_timeout(PATIENCE).unwrap();
+        };
+        handle.post(shard(1), wait).unwrap();
+        let _peers: Vec<TcpStream> = (0..600).map(|_| connect(addr)).collect();
+        let of_first = || {
+            let count = |_: &mut Recorder, net: &mut Net| net.connection_count();
+            handle.ask(shard(0), count).unwrap()
+        };
+        eventually(|| of_first() == 600 - 256);
+        release.send(()).unwrap();
+        eventually(|| total(&handle) == 600);
+        assert_eq!(counts(&handle), [600 - 256, 256]);
+        // They were counted off again.
+        let _more: Vec<TcpStream> = (0..300).map(|_| connect(addr)).collect();
+        eventually(|| total(&handle) == 900);
+        assert_eq!(counts(&handle), [600 - 256 + 150, 256 + 150]);
+        stop(shards);
+    }
+
     #[test]
     fn the_one_with_the_fewest_gets_the_next() {
         let each = options(4, Placement::FewestConnections);

@@ -275,3 +275,43 @@ impl RetryRate {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejected(change: impl FnOnce(&mut Limits)) -> &'static str {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        limits.validate().expect_err("it cannot work").field
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let field = rejected(|limits| limits.reserved_outbound = Some(10_001));
+        assert_eq!(field, "limits.reserved_outbound");
+        let field = rejected(|limits| limits.connect_retry_rate.per_second = 0);
+        assert_eq!(field, "limits.connect_retry_rate.per_second");
+        let field = rejected(|limits| limits.connect_retry_rate.burst = 0);
+        assert_eq!(field, "limits.connect_retry_rate.burst");
+        let field = rejected(|limits| {
+            limits.max_connections_per_prefix = Some(PrefixLimit {
+                v4_bits: 33,
+                ..PrefixLimit::default()
+            });
+        });
+        assert_eq!(field, "limits.max_connections_per_prefix");
+    }
+
+    #[test]
+    fn an_eighth_of_the_slots_is_reserved_by_default() {
+        for (max_connections, reserved) in [(10_000, 1_250), (15, 1), (7, 0), (1, 0)] {
+            let limits = Limits {
+                max_connections,
+                ..Limits::default()
+            };
+            limits.validate().unwrap();
+            assert_eq!(limits.slots_for_outbound(), reserved);
+        }
+    }
+}

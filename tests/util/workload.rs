@@ -66,6 +66,8 @@ fn config(random: &mut Random, rules: Rules) -> Config {
             accepts: pick(1, 4),
             handshake_steps: pick(1, 3),
             commands: pick(1, 3),
+            max_visit_time: Duration::from_micros(pick(20, 2_000) as u64),
+            max_turn_time: Duration::from_micros(pick(100, 20_000) as u64),
             ..Default::default()
         },
         commands: CommandQueueConfig {
@@ -155,7 +157,7 @@ fn hosts(random: &mut Random, rules: Rules) -> Vec<IpAddr> {
     let count = random.between(2, 6);
     let host = |last| -> IpAddr {
         if rules.is_v6 {
-            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last).into()
+            Ipv6Addr::new(0xfd00, 0, 0, last, 0, 0, 0, 1).into()
         } else {
             Ipv4Addr::new(10, 0, 0, last as u8).into()
         }

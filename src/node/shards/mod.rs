@@ -60,10 +60,10 @@ use crate::sys::Poller;
 ///
 /// # What is shared
 ///
-/// - **Limits on connections**: the total, per address, per network, and of attempts to
-///   connect and handshakes under way. They hold for all shards together, exactly. The
-///   refusal of duplicates and of connections of the node with itself covers all shards
-///   too.
+/// - **Limits on connections**: the total, per address, per network, per listener, and
+///   of attempts to connect and handshakes under way. They hold for all shards together,
+///   exactly. So does the rate of connects that follow failed ones. The refusal of
+///   duplicates and of connections of the node with itself covers all shards too.
 /// - **The end**: a [shutdown](crate::Net::shutdown) of one shard is one of all. A panic
 ///   that is not [contained](crate::config::OnPanic::Contain), and an error that keeps a shard
 ///   from waiting for events, end all others at once.
