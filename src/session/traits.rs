@@ -49,7 +49,7 @@ use crate::error::SessionError;
 /// [`Metrics::handshakes_failed`](crate::Metrics::handshakes_failed) counts it.
 /// Afterwards the reason is
 /// [`DisconnectReason::Session`](crate::DisconnectReason::Session). After an
-/// error no method but [`Session::identity`] is called.
+/// error no method but [`Session::take_identity`] is called.
 ///
 /// # Examples
 ///
