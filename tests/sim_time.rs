@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use peerloop::config::{ConnectionConfig, OnPanic, Timeouts, TurnBudget};
+use peerloop::config::{ConnectionConfig, OnPanic, Timeouts};
 use peerloop::sim::{self, Faults, NodeId, Random, Selector, Wire, World, for_each_seed};
 use peerloop::{Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, TimerId};
 
+const US: Duration = Duration::from_micros(1);
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 /// Every link has it.
@@ -31,17 +32,6 @@ fn with_timeouts(change: impl FnOnce(&mut Timeouts)) -> Config {
     change(&mut connection.timeouts);
     Config {
         connection,
-        ..config()
-    }
-}
-
-/// One in which a visit delivers all messages of a read.
-fn with_long_visits() -> Config {
-    Config {
-        budget: TurnBudget {
-            max_visit_time: SECOND,
-            ..TurnBudget::default()
-        },
         ..config()
     }
 }
@@ -110,19 +100,22 @@ fn client_of(world: &mut World, server: NodeId<Slow>) -> NodeId<Asks> {
 #[test]
 fn what_a_callback_takes_is_when_its_answer_leaves() {
     let mut world = calm();
-    let by_message = |message: &[u8]| u32::from(message[0]) * MS;
-    let server = world.node(with_long_visits(), Slow(by_message));
+    let by_message = |message: &[u8]| u32::from(message[0]) * 10 * US;
+    let server = world.node(config(), Slow(by_message));
     let client = client_of(&mut world, server);
-    for (milliseconds, alone) in [(0, 2), (1, 3), (40, 42)] {
-        world.with(client, |it, net| it.ask(net, &[milliseconds]));
+    for (message, time) in [(0, Duration::ZERO), (1, 10 * US), (250, 2500 * US)] {
+        world.with(client, |it, net| it.ask(net, &[message]));
         world.run_for(100 * MS);
-        assert_eq!(world.handler(client).took.last(), Some(&(alone * MS)));
+        let took = world.handler(client).took.last();
+        assert_eq!(took, Some(&(2 * LATENCY + time)));
     }
     // Those of one turn follow each other, and leave together at its end.
-    world.with(client, |it, net| (3..6).for_each(|ms| it.ask(net, &[ms])));
+    world.with(client, |it, net| {
+        (3..6).for_each(|message| it.ask(net, &[message]))
+    });
     world.run_for(100 * MS);
     let took = &world.handler(client).took[3..];
-    assert_eq!(took, [2 * LATENCY + 12 * MS; 3]);
+    assert_eq!(took, [2 * LATENCY + 120 * US; 3]);
 }
 
 #[test]
@@ -142,10 +135,9 @@ fn others_go_on_while_a_callback_takes_time() {
     world.with(of_slow, |it, net| it.ask(net, b"x"));
     world.run_for(3 * SECOND);
     let took = &world.handler(of_slow).took;
-    let microsecond = Duration::from_micros(1);
     assert_eq!(took[0], 2 * LATENCY + SECOND);
     // It was asked 100 ms later. A turn takes a microsecond besides.
-    assert_eq!(took[1], 2 * LATENCY + 2 * SECOND - 100 * MS + microsecond);
+    assert_eq!(took[1], 2 * LATENCY + 2 * SECOND - 100 * MS + US);
 }
 
 #[test]
@@ -359,16 +351,17 @@ fn a_broken_promise_ends_the_run() {
     let outcome = |bound| {
         catch_unwind(AssertUnwindSafe(|| {
             let mut world = calm();
-            let by_message = |message: &[u8]| u32::from(message[0]) * MS;
-            let server = world.node(with_long_visits(), Slow(by_message));
+            let server = world.node(config(), Slow(|message| u32::from(message[0]) * 100 * US));
             let client = client_of(&mut world, server);
             world.promise_served_within(client, bound);
-            world.with(client, |it, net| [1, 2].map(|ms| it.ask(net, &[ms])));
+            world.with(client, |it, net| {
+                [1, 2].map(|message| it.ask(net, &[message]))
+            });
             world.run_for(SECOND);
         }))
     };
-    assert!(outcome(2 * LATENCY + 3 * MS).is_ok());
-    let panic = outcome(2 * LATENCY + 3 * MS - Duration::from_nanos(1)).expect_err("it is late");
+    assert!(outcome(2 * LATENCY + 300 * US).is_ok());
+    let panic = outcome(2 * LATENCY + 300 * US - Duration::from_nanos(1)).expect_err("it is late");
     let message = panic.downcast_ref::<String>().expect("a message");
     assert!(message.contains("was not answered"), "{message}");
 }
@@ -542,8 +535,7 @@ fn an_instant_is_not_moved_by_a_long_turn() {
     let mut world = calm();
     let node = world.node(config(), Long::new(timer, nowhere, 2 * SECOND));
     world.run_for(10 * SECOND);
-    let microsecond = Duration::from_micros(1);
-    assert_eq!(world.handler(node).outcome(), (microsecond, "7"));
+    assert_eq!(world.handler(node).outcome(), (US, "7"));
     let timer = |net: &mut Net, _| {
         net.set_timer_at(net.now() + 2500 * MS, 7);
     };
@@ -637,7 +629,7 @@ impl Handler for Flooded {
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        sim::spend(Duration::from_micros(20));
+        sim::spend(20 * US);
         if !message.is_empty() {
             net.send(conn, message).expect("there is room");
         }

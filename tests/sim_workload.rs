@@ -24,7 +24,6 @@ fn who_sends_no_whole_message_is_idle() {
 }
 
 #[test]
-#[ignore = "until there are handshake places, a memory account and visits that end after a time"]
 fn honest_peers_are_served_during_a_siege() {
     for_each_seed(60, |seed| {
         workload::besiege(seed);

@@ -23,8 +23,9 @@ pub(super) trait AnyNode {
     /// When its next turn is due, unless an event comes before.
     fn next_turn(&self, now: Instant) -> Option<Instant>;
 
-    /// Checks the guarantees of the library. The error says which one is violated.
-    fn check(&mut self, internet: &mut Internet) -> Result<(), String>;
+    /// Checks the guarantees of the library after a turn that ended at this time. The
+    /// error says which one is violated.
+    fn check(&mut self, internet: &mut Internet, ended: Instant) -> Result<(), String>;
 
     /// Its ends of connections, to be compared with the other ends.
     fn connections(&self) -> Vec<CheckedConnection>;
@@ -59,12 +60,13 @@ impl<H: Handler + 'static> AnyNode for Node<Observer<H>> {
         self.timeout().map(|timeout| now + timeout)
     }
 
-    fn check(&mut self, internet: &mut Internet) -> Result<(), String> {
+    fn check(&mut self, internet: &mut Internet, ended: Instant) -> Result<(), String> {
         if let Some(violation) = self.handler_mut().ledger.violation.take() {
             return Err(violation);
         }
         let is_busy = self.is_busy();
         let (state, net, observer) = self.parts();
+        checks::check_clock(net, ended)?;
         checks::check(state, net, &observer.ledger, internet, is_busy)?;
         let owed = checks::tracked(state, net);
         self.handler_mut().ledger.end_turn(owed);

@@ -1,13 +1,26 @@
 //! The callbacks of a node so far, and the first one that was wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{ConnectError, DisconnectReason};
 use crate::id::{ConnId, Direction};
 
 /// By connection, the tokens of tracked sends, in their order.
 pub(super) type Tokens = BTreeMap<ConnId, Vec<u64>>;
+
+/// The messages of a connection that follow each other in a turn.
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    conn: ConnId,
+    began: Instant,
+    messages: u64,
+    /// How many there may be, once the time is used up.
+    most: Option<u64>,
+}
+
+/// The number of messages after which a visit looks at the clock, at most.
+const LOOK_AFTER_MAX: u64 = 64;
 
 /// The callbacks of one node. `checks` compares them with the state of the node.
 #[derive(Debug, Default)]
@@ -40,6 +53,7 @@ pub(crate) struct Ledger {
     before: Option<Instant>,
     /// The clock of the loop at the last callback.
     clock: Option<Instant>,
+    visit: Option<Visit>,
     /// The first thing that was wrong.
     pub(super) violation: Option<String>,
 }
@@ -68,6 +82,7 @@ impl Ledger {
     pub(super) fn end_turn(&mut self, owed: Tokens) {
         self.ended_in_turn.clear();
         self.lost_in_turn.clear();
+        self.visit = None;
         self.answered_in_turn.clear();
         self.owed = owed;
         self.before = self.now.take().or(self.before);
@@ -101,6 +116,36 @@ impl Ledger {
         if self.finished.contains(&conn) {
             self.violate(|| format!("on_message for {conn} after on_read_closed"));
         }
+    }
+
+    /// A message was delivered: its callback began and ended at these times. A visit
+    /// looks at the clock after 1, 2, 4, ... 64 messages and then after every 64, or at
+    /// the next one if a flush came between, so that it may go on for as many as it had
+    /// when its time was used up.
+    pub(super) fn check_visit(
+        &mut self,
+        conn: ConnId,
+        (began, ended): (Instant, Instant),
+        max_visit_time: Duration,
+    ) {
+        let visit = self.visit.filter(|visit| visit.conn == conn);
+        let mut visit = visit.unwrap_or(Visit {
+            conn,
+            began,
+            messages: 0,
+            most: None,
+        });
+        visit.messages += 1;
+        let messages = visit.messages;
+        if visit.most.is_some_and(|most| messages > most) {
+            let time = began.saturating_duration_since(visit.began);
+            self.violate(|| format!("message {messages} of a visit to {conn}, after {time:?}"));
+        }
+        if visit.most.is_none() && ended.saturating_duration_since(visit.began) >= max_visit_time {
+            // One look may be put off, and the next one comes after as many again.
+            visit.most = Some(messages + 2 * messages.clamp(1, LOOK_AFTER_MAX) + 1);
+        }
+        self.visit = Some(visit);
     }
 
     pub(super) fn disconnected(&mut self, conn: ConnId, reason: DisconnectReason) {

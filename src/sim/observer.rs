@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::ledger::Ledger;
 use super::session_probe::SessionProbe;
@@ -39,6 +40,11 @@ impl<H> Observer<H> {
         internet.note(Actor::Node(self.poller), what, subject, detail);
         drop(internet);
         self.check_clock(net);
+    }
+
+    /// What the clock of the loop shows.
+    fn clock(&self) -> Instant {
+        self.internet.lock().clock(self.poller)
     }
 
     fn check_clock(&mut self, net: &Net) {
@@ -129,7 +135,11 @@ impl<H: Handler> Handler for Observer<H> {
             let violation = || format!("on_message for {conn}, which is paused");
             self.ledger.violate(violation);
         }
+        let began = self.clock();
         self.handler.on_message(net, conn, message);
+        let times = (began, self.clock());
+        let max_visit_time = net.config.budget.max_visit_time;
+        self.ledger.check_visit(conn, times, max_visit_time);
     }
 
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::checks::CheckedConnection;
 use super::node_time::NodeTime;
@@ -127,6 +127,7 @@ impl World {
         let Some(node) = &mut slot.node else { return };
         let node_time = NodeTime::enter(&self.internet, slot.poller);
         let turn = node.turn();
+        let ended = self.internet.lock().clock(slot.poller);
         drop(node_time);
         match turn {
             // It takes no turn for what is reported from now on.
@@ -137,7 +138,7 @@ impl World {
         // An answer that comes now may come too late.
         self.check_promises();
         self.update_promises(index);
-        self.check(index);
+        self.check(index, ended);
         self.check_invariants();
     }
 
@@ -150,12 +151,13 @@ impl World {
         self.internet.lock().plan(slot.poller, deadline);
     }
 
-    fn check(&mut self, index: usize) {
+    /// Checks a node after its turn, which ended at this time by its clock.
+    fn check(&mut self, index: usize, ended: Instant) {
         let Some(node) = &mut self.slots[index].node else {
             return;
         };
         let mut internet = self.internet.lock();
-        let result = node.check(&mut internet);
+        let result = node.check(&mut internet, ended);
         drop(internet);
         if let Err(violation) = result {
             self.fail(index, &violation);

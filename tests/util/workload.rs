@@ -66,6 +66,8 @@ fn config(random: &mut Random, rules: Rules) -> Config {
             accepts: pick(1, 4),
             handshake_steps: pick(1, 3),
             commands: pick(1, 3),
+            max_visit_time: Duration::from_micros(pick(20, 2_000) as u64),
+            max_turn_time: Duration::from_micros(pick(100, 20_000) as u64),
             ..Default::default()
         },
         commands: CommandQueueConfig {

@@ -145,10 +145,10 @@ pub fn besiege(seed: u64) -> usize {
     world.run_for(Duration::from_millis(200));
     for node in [resident, newcomer] {
         world.promise_served_within(node, plan.served_within());
-        world.promise_connected_within(node, plan.served_within() + 4 * plan.latency);
+        world.promise_connected_within(node, plan.connected_within());
     }
     let mut besiegers = besiegers(&mut world, plan, target);
-    for _ in 0..300 {
+    for _ in 0..200 {
         // Those who were turned away come again, some at a time.
         let mut patience = 6;
         for besieger in &mut besiegers {
@@ -162,6 +162,6 @@ pub fn besiege(seed: u64) -> usize {
         world.run_for(STEP);
     }
     let answers = [resident, newcomer].map(|node| world.handler(node).answers);
-    assert!(answers.iter().all(|answers| *answers > 10), "{answers:?}");
+    assert!(answers.iter().all(|answers| *answers > 3), "{answers:?}");
     answers.iter().sum()
 }

@@ -52,7 +52,7 @@ impl Plan {
         let (announcers, floods) = (some(0.3, 1, 20), some(0.4, 1, 8));
         Self {
             handshakes: random.chance(0.7),
-            cost: Duration::from_micros(random.below(30)),
+            cost: Duration::from_micros(random.between(8, 30)),
             latency: Duration::from_micros(random.between(100, 20_000)),
             places: random.between(5, 12) as usize,
             account: random.between(1_000_000, 8_000_000) as usize,
@@ -97,6 +97,11 @@ impl Plan {
     /// Within which time an honest peer is answered. Two latencies, and what others may take before it.
     pub fn served_within(self) -> Duration {
         2 * self.latency + Duration::from_millis(60)
+    }
+
+    /// Within which time an honest peer is let in. TCP and each of the two steps take two latencies and a turn.
+    pub fn connected_within(self) -> Duration {
+        6 * self.latency + Duration::from_millis(150)
     }
 
     fn transport(self, direction: Direction) -> Transport {
