@@ -46,10 +46,11 @@ pub struct Limits {
     /// Networks whose connections are not counted by `max_connections_per_address`
     /// and `max_connections_per_prefix`: a proxy, a load balancer, a data center.
     ///
-    /// In the competition for handshake places each such address still counts as
-    /// one address. Its newcomer takes the place of its own oldest handshake where
-    /// that of another address would be refused. Each connection is compared with
-    /// every network of the list, so that it should be short.
+    /// In the competition for handshake places such an address still counts as one
+    /// address. Where a newcomer of another address would be refused, its newcomer
+    /// takes the place of a handshake of its own that has waited for its peer for a
+    /// second. Each connection is compared with every network of the list, so that
+    /// it should be short.
     ///
     /// Default: empty. Loopback is not exempt, because behind a local proxy all
     /// clients come from it, strangers included.

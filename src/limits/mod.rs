@@ -253,4 +253,6 @@ fn prefix(ip: IpAddr, limit: &PrefixLimit) -> IpAddr {
 }
 
 #[cfg(test)]
+mod places_tests;
+#[cfg(test)]
 mod tests;

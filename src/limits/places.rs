@@ -250,8 +250,9 @@ impl PlaceSet {
             Ordering::Equal => ranked()
                 .filter_map(|it| it.oldest_silent(newcomer.now, is_silent))
                 .min(),
-            Ordering::Greater if newcomer.origin.is_exempt => own.and_then(AddressPlaces::oldest),
-            Ordering::Greater => None,
+            Ordering::Greater => own
+                .filter(|_| newcomer.origin.is_exempt)
+                .and_then(|own| own.oldest_silent(newcomer.now, is_silent)),
         };
         victim.map(|(_, conn)| Some(conn)).ok_or(NoPlace)
     }
