@@ -53,6 +53,7 @@ fn config(connections: usize) -> Config {
     Config {
         limits: Limits {
             max_connections: connections,
+            reserved_outbound: Some(0),
             max_connections_per_address: connections,
             ..Default::default()
         },

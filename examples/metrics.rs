@@ -241,6 +241,8 @@ fn exposition(net: &Net) -> String {
         refused_by_total: "Connections refused at the limit of the node.",
         refused_by_address: "Connections refused at the limit of their address.",
         refused_by_prefix: "Connections refused at the limit of their network.",
+        refused_by_handshakes: "Connections refused at the limit of handshakes.",
+        handshakes_evicted: "Connections that lost their handshake place to another one.",
         self_connections: "Connections of the node with itself.",
         accept_errors: "Failures to accept.",
         shed_connections: "Connections closed at file-descriptor exhaustion.",
@@ -286,7 +288,10 @@ fn serve(echo: SocketAddr, metrics: SocketAddr) -> Result<(), Box<dyn Error>> {
         .net()
         .listen(echo)
         .map_err(|error| format!("listening on {echo}: {error}"))?;
-    let options = node.listen_options();
+    let mut options = node.listen_options();
+    // The metrics can be read while the node is full, and do not fill it.
+    options.limits.reserved_connections = 4;
+    options.limits.max_connections = Some(16);
     let metrics = node
         .net()
         .listen_with(metrics, http(options))

@@ -241,7 +241,10 @@ pub trait Handler {
     /// [`Net::adopt`] or [`Handler::transport`], and never reached `on_connect`, inbound and
     /// outbound alike. It is the last callback for the id. Before it there may be
     /// `transport` and [`Handler::on_conn_timer`], and no other one.
-    /// [`ConnectError::is_peers_fault`] is for ban scores. After a failed handshake the
+    /// [`ConnectError::is_peers_fault`] is for ban scores. The address may be connected to
+    /// again from here; beyond
+    /// [`connect_retry_rate`](crate::config::Limits::connect_retry_rate) such an attempt
+    /// begins later. After a failed handshake the
     /// session's last words are sent first, so this is called up to
     /// [`linger`](crate::config::Timeouts::linger) later.
     fn on_connect_failed(

@@ -181,6 +181,8 @@ pub mod mutants;
 #[cfg(not(peerloop_mutants))]
 mod mutants;
 
+mod panics;
+
 mod addr;
 mod answer;
 pub mod error;

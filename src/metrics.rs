@@ -20,7 +20,9 @@ pub struct Metrics {
     /// panicked.
     pub refused_by_handler: u64,
     /// Inbound connections refused at
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections).
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections), less
+    /// what is reserved for others, or at
+    /// [`ListenerLimits::max_connections`](crate::config::ListenerLimits::max_connections).
     pub refused_by_total: u64,
     /// Inbound connections refused at
     /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address).
@@ -28,6 +30,12 @@ pub struct Metrics {
     /// Inbound connections refused at
     /// [`Limits::max_connections_per_prefix`](crate::config::Limits::max_connections_per_prefix).
     pub refused_by_prefix: u64,
+    /// Inbound connections with a session refused at
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// or [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
+    pub refused_by_handshakes: u64,
+    /// Inbound connections that lost their handshake place to another one.
+    pub handshakes_evicted: u64,
     /// Connections of this node with itself, which were ended.
     pub self_connections: u64,
     /// Errors of `accept(2)`, except for clients that gave up first.
@@ -64,6 +72,13 @@ pub struct Metrics {
     /// Connections that ended by
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).
     pub partial_message_timeouts: u64,
+    /// Connections that ended below a rate of
+    /// [`MinRate`](crate::config::MinRate).
+    pub rate_timeouts: u64,
+    /// Connections that ended because the incomplete messages of the loop held more
+    /// than
+    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes).
+    pub memory_limit_ends: u64,
     /// Connections that ended by
     /// [`Timeouts::write_stall`](crate::config::Timeouts::write_stall).
     pub write_stall_timeouts: u64,
@@ -113,6 +128,10 @@ pub struct Metrics {
     pub queued_bytes: usize,
     /// The largest value that `queued_bytes` has had.
     pub max_queued_bytes: usize,
+    /// Memory that is held for what was received and not delivered, in bytes.
+    pub received_bytes: usize,
+    /// The largest value that `received_bytes` has had.
+    pub max_received_bytes: usize,
 }
 
 /// Adds each field. The pattern fails to compile if one is missing.
@@ -130,14 +149,15 @@ impl AddAssign for Metrics {
     fn add_assign(&mut self, other: Self) {
         add_each!(self, other;
             turns, accepted, refused_by_handler, refused_by_total, refused_by_address,
-            refused_by_prefix, self_connections, accept_errors, shed_connections, accept_backoffs,
+            refused_by_prefix, refused_by_handshakes, handshakes_evicted, self_connections, accept_errors, shed_connections, accept_backoffs,
             connects_started, connects_failed, handshakes_failed, disconnected, framing_errors,
             session_errors, resets, connect_timeouts, handshake_timeouts, idle_timeouts,
-            partial_message_timeouts, write_stall_timeouts, linger_timeouts,
+            partial_message_timeouts, rate_timeouts, memory_limit_ends,
+            write_stall_timeouts, linger_timeouts,
             send_queue_overflows, panics, slow_turns, read_budget_hits,
             write_budget_hits, partial_writes, sends_refused, sends_tracked, drains,
             bytes_lost, stale_events, wakes_sent, wakes_saved, commands, commands_lost,
-            queued_bytes, max_queued_bytes
+            queued_bytes, max_queued_bytes, received_bytes, max_received_bytes
         );
     }
 }
@@ -170,6 +190,10 @@ impl Metrics {
             DisconnectReason::Timeout(TimeoutKind::PartialMessage) => {
                 self.partial_message_timeouts += 1
             }
+            DisconnectReason::Timeout(TimeoutKind::ReceiveRate | TimeoutKind::SendRate) => {
+                self.rate_timeouts += 1
+            }
+            DisconnectReason::MemoryLimit => self.memory_limit_ends += 1,
             DisconnectReason::Timeout(TimeoutKind::WriteStall) => self.write_stall_timeouts += 1,
             DisconnectReason::Timeout(TimeoutKind::Linger) => self.linger_timeouts += 1,
             _ => {}

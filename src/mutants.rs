@@ -27,6 +27,14 @@ mod switch {
         DropTailOfPartialWrite,
         /// Any byte keeps a connection from being idle.
         RefreshIdleOnAnyByte,
+        /// A timeout that begins in a turn counts from the beginning of the turn.
+        DeadlineFromTurnBeginning,
+        /// A slow handler gets all messages of a read.
+        VisitWithoutEnd,
+        /// A new event waits for the connections that were left with more work.
+        EventBehindCarriedOver,
+        /// A flush that a callback asks for during a visit does nothing.
+        LoseFlushInVisit,
         /// A listener that used up its budget is not looked at again.
         ForgetListener,
         /// A full socket is not written to again when it has room.
@@ -70,6 +78,14 @@ mod switch {
         KeepPrefix,
         /// The limit of outbound connections that are connecting is not checked.
         ConnectWithoutLimit,
+        /// A short read empties a socket also where no edge comes before `WouldBlock`.
+        NoEdgeWithoutWouldBlock,
+        /// A connection that is resumed before it is open stays paused.
+        ResumeBeforeOpen,
+        /// A handshake place is not given back.
+        KeepPlace,
+        /// The handshake that has waited longest loses its place, whatever its address.
+        EvictOldestOnly,
     }
 
     thread_local! {

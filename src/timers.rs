@@ -93,14 +93,25 @@ impl<K> Timers<K> {
         (slot, serial)
     }
 
-    /// Moves a timer that is set.
-    pub(crate) fn set(&mut self, slot: u32, at: Instant) {
+    /// Moves a timer that is set, and returns its new serial.
+    pub(crate) fn set(&mut self, slot: u32, at: Instant) -> Option<u64> {
         let serial = self.take_serial();
-        let Some(entry) = self.entries.get_mut(slot as usize) else {
-            return;
-        };
+        let entry = self.entries.get_mut(slot as usize)?;
         entry.serial = serial;
-        let place = entry.place as usize;
+        self.move_to(slot, at);
+        Some(serial)
+    }
+
+    /// Moves a timer that still has this serial, and keeps its place among
+    /// timers of equal time.
+    pub(crate) fn postpone(&mut self, slot: u32, serial: u64, at: Instant) {
+        if self.is_serial(slot, serial) {
+            self.move_to(slot, at);
+        }
+    }
+
+    fn move_to(&mut self, slot: u32, at: Instant) {
+        let place = self.entries[slot as usize].place as usize;
         self.heap[place].at = Timestamp::new(at, self.epoch);
         let place = self.sift_up(place);
         self.sift_down(place);
@@ -145,7 +156,9 @@ impl<K> Timers<K> {
         }
         let key = self.entries[first.slot as usize].key;
         match next_due(&key, first.at.instant(self.epoch)) {
-            Some(at) => self.set(first.slot, at),
+            Some(at) => {
+                self.set(first.slot, at);
+            }
             None => {
                 self.remove_at(0);
             }

@@ -289,6 +289,7 @@ mod limits {
         let config = Config {
             limits: Limits {
                 max_connections: 10,
+                reserved_outbound: Some(0),
                 ..Default::default()
             },
             ..Config::default()

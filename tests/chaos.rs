@@ -109,7 +109,8 @@ struct Member {
     connects: HashSet<ConnId>,
     open: HashMap<ConnId, Conn>,
     past: HashSet<ConnId>,
-    timers: HashMap<u64, Instant>,
+    /// When each timer is due, at the earliest and at the latest. It counts from the end of the turn in which it was set.
+    timers: HashMap<u64, (Instant, Option<Instant>)>,
     /// Numbers tokens, timers and broadcasts.
     serial: u64,
     tally: Tally,
@@ -302,7 +303,7 @@ impl Member {
     fn set_timer(&mut self, net: &mut Net) {
         let after = Duration::from_millis(self.random.below(50) as u64);
         let key = self.next_serial();
-        self.timers.insert(key, net.now() + after);
+        self.timers.insert(key, (net.now() + after, None));
         let timer = net.set_timer(after, key);
         if self.random.once_in(4) {
             self.timers.remove(&key);
@@ -438,7 +439,7 @@ impl Handler for Member {
     fn on_timer(&mut self, net: &mut Net, _: TimerId, key: u64) {
         let due = self.timers.remove(&key);
         let now = net.now();
-        self.expect(due.is_some_and(|due| due <= now), || {
+        self.expect(due.is_some_and(|(due, _)| due <= now), || {
             format!("timer {key} fired at {now:?}, due at {due:?}")
         });
         self.tally.timers += 1;
@@ -491,6 +492,7 @@ fn config(random: &mut Random) -> Config {
         },
         limits: Limits {
             max_connections: MAX_CONNECTIONS,
+            reserved_outbound: Some(0),
             max_connections_per_address: MAX_PER_IP,
             max_outbound_connecting: MAX_CONNECTING,
             loop_send_bytes: 512 * 1024,
@@ -685,7 +687,13 @@ fn assert_no_violation(member: &Member) {
 
 /// Whatever was due when a turn began has fired in it.
 fn check_timers(member: &mut Member, begun: Instant, turn: Turn) {
-    let overdue = member.timers.values().filter(|due| **due < begun).count();
+    let is_overdue =
+        |(_, latest): &&(Instant, Option<Instant>)| latest.is_some_and(|at| at < begun);
+    let overdue = member.timers.values().filter(is_overdue).count();
+    let took = begun.elapsed();
+    for (earliest, latest) in member.timers.values_mut() {
+        latest.get_or_insert(*earliest + took);
+    }
     member.expect(turn == Turn::Stopped || overdue == 0, || {
         format!("{overdue} timers are overdue")
     });

@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use peerloop::config::{ConnectionConfig, Timeouts};
+use peerloop::config::{ConnectionConfig, MinRate, Timeouts};
 use peerloop::error::TimeoutKind;
 use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Net};
 use socket2::{Domain, Socket, Type};
@@ -24,6 +24,12 @@ const OFF: Timeouts = Timeouts {
     write_stall: None,
     linger: None,
     handshake: None,
+};
+
+const NO_RATE: MinRate = MinRate {
+    receive_bytes_per_second: None,
+    send_bytes_per_second: None,
+    after: TIME,
 };
 
 const IDLE: Timeouts = Timeouts {
@@ -61,6 +67,7 @@ fn config(timeouts: Timeouts) -> Config {
     Config {
         connection: ConnectionConfig {
             timeouts,
+            min_rate: NO_RATE,
             ..Default::default()
         },
         ..Config::default()
@@ -241,8 +248,14 @@ mod partial_message {
     }
 
     #[test]
-    fn a_byte_now_and_then_does_not_help() {
-        let (mut node, conn, mut peer) = wire(config(PARTIAL_FRAME), Recorder::default());
+    fn a_byte_now_and_then_keeps_the_timeout_off_and_is_below_the_rate() {
+        let mut config = config(PARTIAL_FRAME);
+        config.connection.min_rate = MinRate {
+            receive_bytes_per_second: Some(100 << 20),
+            after: 2 * TIME,
+            ..MinRate::default()
+        };
+        let (mut node, conn, mut peer) = wire(config, Recorder::default());
         let begun = Instant::now();
         feed(&mut node, &mut peer, LONG_HEADER);
         while node.handler().ended(conn).is_none() {
@@ -251,7 +264,8 @@ mod partial_message {
             let _ = peer.write(b"x");
             turn(&mut node);
         }
-        assert_times_out(&mut node, conn, TimeoutKind::PartialMessage, begun);
+        assert!(begun.elapsed() >= 2 * TIME);
+        assert_times_out(&mut node, conn, TimeoutKind::ReceiveRate, begun);
     }
 
     #[test]

@@ -237,6 +237,10 @@ mod every_call {
                 });
             }
             let timer = self.make(callback, "set_timer", || net.set_timer(Duration::ZERO, 1));
+            if callback == "on_turn" {
+                // One that is not cancelled before the next turn.
+                net.set_timer(Duration::ZERO, 2);
+            }
             if let Some(old) = self.timer.replace(timer) {
                 let _ = self.make(callback, "cancel_timer", || net.cancel_timer(old));
             }
@@ -1651,6 +1655,7 @@ mod every_end_releases_everything {
         Config {
             limits: Limits {
                 max_connections: LIMIT,
+                reserved_outbound: Some(0),
                 ..Default::default()
             },
             allow_duplicates: true,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 /// The modules below `src`. Each imports only from those before it.
 const ORDER: &[&str] = &[
     "mutants",
+    "panics",
     "error",
     "id",
     "addr",

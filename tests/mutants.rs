@@ -5,6 +5,8 @@
 
 #[path = "util/crowd.rs"]
 mod crowd;
+#[path = "util/occupied.rs"]
+mod occupied;
 #[path = "util/sessions.rs"]
 mod sessions;
 mod util;
@@ -35,7 +37,9 @@ fn found(mutant: Mutant) -> Option<u64> {
     let fails = |seed: &u64| {
         let drips = catch_unwind(|| workload::drip(*seed)).is_err();
         let crowds = || catch_unwind(|| crowd::crowd(*seed)).is_err();
-        drips || crowds() || catch_unwind(|| workload::run(*seed)).is_err()
+        let occupied = || catch_unwind(|| occupied::run(*seed)).is_err();
+        let runs = || catch_unwind(|| workload::run(*seed)).is_err();
+        drips || crowds() || occupied() || runs()
     };
     let found = (0..SEEDS).find(fails);
     activate(None);
@@ -83,4 +87,8 @@ mutants! {
     keeping_the_count_of_a_failed_handshake_is_found: KeepConnecting,
     keeping_the_count_of_a_network_is_found: KeepPrefix,
     connecting_without_a_limit_is_found: ConnectWithoutLimit,
+    keeping_a_handshake_place_is_found: KeepPlace,
+    ending_the_oldest_handshake_whatever_its_address_is_found: EvictOldestOnly,
+    expecting_an_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
+    forgetting_a_resume_before_the_connection_is_open_is_found: ResumeBeforeOpen,
 }

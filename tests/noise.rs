@@ -11,7 +11,7 @@ mod snow_peer;
 mod example;
 
 use peerloop::config::ConnectionConfig;
-use std::io;
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpListener};
 use std::num::NonZeroU64;
 
@@ -19,7 +19,7 @@ use peerloop::error::SessionError;
 use peerloop::noise::{Cipher, Hash, Noise, PAYLOAD_MAX, Pattern, Rekey, StaticKey};
 use peerloop::session::{Identity, Role};
 use peerloop::{Config, ConnId, ConnectError, DisconnectReason, SendError};
-use snow_peer::{Deal, SnowPeer, beside};
+use snow_peer::{Deal, SnowPeer, beside, framed};
 use util::{Event, Recorder, TestNode, listening, node, raw, run_until};
 
 const PATTERNS: [(Pattern, &str); 30] = [
@@ -431,7 +431,7 @@ fn it_does_not_matter_where_plaintext_is_split() {
             (65_515, 65_519),
             (200_000, 997),
         ] {
-            peer.say_in_pieces(&snow_peer::framed(&body(size)), piece);
+            peer.say_in_pieces(&framed(&body(size)), piece);
             assert!(
                 peer.hear() == body(size),
                 "{size} bytes in pieces of {piece}"
@@ -616,6 +616,7 @@ fn the_longest_payloads_arrive_and_longer_ones_are_not_built() {
     let longest: &'static [u8] = body(PAYLOAD_MAX).leak();
     for mut deal in main_deals() {
         deal.payloads = [longest; 2];
+        deal.max_payload = Some(PAYLOAD_MAX);
         let (mut a, there, mut b, here) = pair(
             speaking(&deal, Recorder::default()),
             speaking(&deal, Recorder::default()),
@@ -625,11 +626,96 @@ fn the_longest_payloads_arrive_and_longer_ones_are_not_built() {
         }
     }
     let too_long = vec![0; PAYLOAD_MAX + 1];
-    let noise = Noise::new(Pattern::NN, Role::Initiator).payload(&too_long);
-    assert_eq!(
-        noise.build().unwrap_err().kind(),
-        io::ErrorKind::InvalidInput
-    );
+    let new = || Noise::new(Pattern::NN, Role::Initiator);
+    for noise in [new().payload(&too_long), new().max_payload(PAYLOAD_MAX + 1)] {
+        let error = noise.build().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+    }
+}
+
+/// A node refuses a payload that is longer than its maximum, which is 1 KiB by default, on the header.
+#[test]
+fn a_payload_above_the_maximum_is_refused() {
+    let refusal = SessionError::Refused("a payload that is longer than `max_payload`");
+    for (max, default_max) in [(1024, None), (3, Some(3)), (0, Some(0))] {
+        for mut deal in main_deals() {
+            deal.max_payload = default_max;
+            let [allowed, longer]: [&'static [u8]; 2] =
+                [max, max + 1].map(|len| &*body(len).leak());
+            deal.payloads = [allowed; 2];
+            let (mut a, there, mut b, here) = pair(
+                speaking(&deal, Recorder::default()),
+                speaking(&deal, Recorder::default()),
+            );
+            let (there, here) = (identity(&mut a, there), identity(&mut b, here));
+            assert_eq!(there.map_or(0, |it| it.payload.len()), max);
+            assert_eq!(here.map_or(0, |it| it.payload.len()), max);
+
+            // The answer of the listening node is too long for the connecting one.
+            deal.payloads = [allowed, longer];
+            let mut a = node(Config::default(), speaking(&deal, Recorder::default()));
+            let (mut b, addr) = listening(Config::default(), speaking(&deal, Recorder::default()));
+            let conn = a.net().connect(addr).expect("a connect");
+            let failed = |a: &TestNode| {
+                a.handler().events.iter().find_map(|event| match event {
+                    Event::ConnectFailed(failed, error) if *failed == conn => Some(*error),
+                    _ => None,
+                })
+            };
+            run_until([&mut a, &mut b], |[a, _]| failed(a).is_some());
+            assert_eq!(failed(&a), Some(ConnectError::Session(refusal)), "{max}");
+        }
+    }
+}
+
+/// What a peer that sends a request and FIN, and no close notification, gets: the answer, if that is allowed.
+#[test]
+fn a_missing_close_notify_can_be_allowed() {
+    let mut deal = Deal::xx();
+    for allowed in [false, true] {
+        deal.allow_missing_close_notify = allowed;
+        for half_open in [false, true] {
+            let mut config = Config::default();
+            config.connection.allow_half_open = half_open;
+            let mut node = node(config, speaking(&deal, Recorder::echo()));
+            let (conn, mut peer) = snow_pair(&mut node, &deal, Role::Responder);
+            let request = peer.record(&framed(b"the request"));
+            // Both come at once, so that the answer is queued when the end is seen.
+            peer.stream.write_all(&request).unwrap();
+            peer.stream.shutdown(Shutdown::Write).unwrap();
+            let answer = beside(&mut node, move || peer.hear_piece().ok());
+            assert_eq!(node.handler().messages(conn), [b"the request"]);
+            if !allowed {
+                let reason = raw::until_ended(&mut node, conn);
+                assert_eq!(reason, DisconnectReason::Session(SessionError::Truncated));
+                assert_eq!(answer, None, "what was queued is dropped");
+                continue;
+            }
+            assert_eq!(answer, Some(framed(b"the request")));
+            let mut expected = DisconnectReason::PeerClosed;
+            if half_open {
+                assert_eq!(node.handler().ended(conn), None);
+                node.net().close(conn);
+                expected = DisconnectReason::Local;
+            }
+            assert_eq!(raw::until_ended(&mut node, conn), expected);
+        }
+    }
+}
+
+#[test]
+fn a_message_that_is_cut_off_is_no_end_that_can_be_allowed() {
+    let mut deal = Deal::xx();
+    deal.allow_missing_close_notify = true;
+    let mut node = node(Config::default(), speaking(&deal, Recorder::default()));
+    let (conn, mut peer) = snow_pair(&mut node, &deal, Role::Responder);
+    let message = peer.record(&framed(b"cut off"));
+    peer.stream
+        .write_all(&message[..message.len() - 1])
+        .unwrap();
+    peer.stream.shutdown(Shutdown::Write).unwrap();
+    let reason = raw::until_ended(&mut node, conn);
+    assert_eq!(reason, DisconnectReason::Session(SessionError::Truncated));
 }
 
 #[test]

@@ -168,6 +168,32 @@ mod placement {
         stop(shards);
     }
 
+    /// What is on the way to a shard that does not come to it is bounded; the rest stays with the one that accepts.
+    #[test]
+    fn a_shard_that_is_busy_does_not_get_ever_more() {
+        let (shards, addr) = listening(crowd_config(1000), in_turn(2), Recorder::default);
+        let handle = shards.handle();
+        let (release, released) = mpsc::channel::<()>();
+        let wait = move |_: &mut Recorder, _: &mut Net| {
+            released.recv_timeout(PATIENCE).unwrap();
+        };
+        handle.post(shard(1), wait).unwrap();
+        let _peers: Vec<TcpStream> = (0..600).map(|_| connect(addr)).collect();
+        let of_first = || {
+            let count = |_: &mut Recorder, net: &mut Net| net.connection_count();
+            handle.ask(shard(0), count).unwrap()
+        };
+        eventually(|| of_first() == 600 - 256);
+        release.send(()).unwrap();
+        eventually(|| total(&handle) == 600);
+        assert_eq!(counts(&handle), [600 - 256, 256]);
+        // They were counted off again.
+        let _more: Vec<TcpStream> = (0..300).map(|_| connect(addr)).collect();
+        eventually(|| total(&handle) == 900);
+        assert_eq!(counts(&handle), [600 - 256 + 150, 256 + 150]);
+        stop(shards);
+    }
+
     #[test]
     fn the_one_with_the_fewest_gets_the_next() {
         let each = options(4, Placement::FewestConnections);
@@ -409,6 +435,7 @@ mod limits {
         let config = Config {
             limits: Limits {
                 max_connections: 37,
+                reserved_outbound: Some(0),
                 ..crowd_config(1000).limits
             },
             ..crowd_config(1000)
@@ -472,6 +499,7 @@ mod limits {
         let config = Config {
             limits: Limits {
                 max_connections: 20,
+                reserved_outbound: Some(0),
                 ..crowd_config(1000).limits
             },
             ..crowd_config(1000)
@@ -506,7 +534,7 @@ mod limits {
         stop(shards);
     }
 
-    /// Handshakes under way: never one too many, and whoever waits is let in by a shard that has one less.
+    /// Handshakes under way: never one too many, and a place that one shard gives back is any shard's.
     #[test]
     fn of_handshakes_under_way() {
         for placement in placements() {
@@ -527,23 +555,72 @@ mod limits {
             let greet = || with_sessions(Recorder::default(), |_| Greeting::new(Manner::Agrees));
             let (shards, addr) = listening(config, options(4, placement), greet);
             let handle = shards.handle();
-            let mut outside: Vec<TcpStream> = (0..24).map(|_| connect(addr)).collect();
             let connecting = || -> usize {
                 let counts = handle.ask_all(|_, net| net.connecting_count());
                 counts.unwrap().iter().sum()
             };
+            let refused = || handle.metrics().unwrap().refused_by_handshakes;
+            let mut outside: Vec<TcpStream> = (0..24).map(|_| connect(addr)).collect();
+            eventually(|| refused() == 21 && connecting() == 3);
+            outside.retain(is_greeted);
+            assert_eq!(outside.len(), 3);
             let mut inside = Vec::new();
-            while !outside.is_empty() {
-                // Nothing more happens then until one of them answers.
-                let under_way = outside.len().min(3);
-                eventually(|| connecting() == under_way);
-                eventually(|| outside.iter().filter(|peer| is_greeted(peer)).count() == under_way);
-                let next = outside.iter().rposition(is_greeted).unwrap();
-                let mut peer = outside.swap_remove(next);
+            while inside.len() < 20 {
+                let mut peer = outside.remove(0);
                 peer.write_all(&MAGIC).unwrap();
                 inside.push(peer);
                 eventually(|| total(&handle) == inside.len());
+                outside.push(connect(addr));
+                eventually(|| outside.iter().all(is_greeted));
+                assert_eq!(connecting(), 3);
             }
+            assert_eq!(refused(), 21);
+            stop(shards);
+        }
+    }
+
+    // Other addresses of the loopback network are there on Linux without being set up.
+    /// A newcomer may end a handshake of another shard.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_newcomer_takes_a_place_whichever_shard_has_it() {
+        for placement in placements() {
+            let config = Config {
+                limits: Limits {
+                    max_inbound_handshakes: 3,
+                    ..crowd_config(1000).limits
+                },
+                ..crowd_config(1000)
+            };
+            let greet = || with_sessions(Recorder::default(), |_| Greeting::new(Manner::Agrees));
+            let (shards, addr) = listening(config, options(4, placement), greet);
+            let handle = shards.handle();
+            let counts = || {
+                let metrics = handle.metrics().unwrap();
+                let ended = metrics.handshakes_failed;
+                (metrics.accepted, metrics.handshakes_evicted, ended)
+            };
+            let mut crowd = Vec::new();
+            for count in 1..=3 {
+                crowd.push(connect(addr));
+                eventually(|| counts() == (count, 0, 0));
+            }
+            let mut newcomers = Vec::new();
+            for count in 1..=2 {
+                let ip = Ipv4Addr::new(127, 0, count as u8, 2);
+                newcomers.push(connect_from(SocketAddr::from((ip, 0)), addr));
+                eventually(|| counts() == (3 + count, count, count));
+            }
+            // The oldest have lost their places.
+            crowd.iter_mut().take(2).for_each(|peer| {
+                let mut greeting = Vec::new();
+                peer.read_to_end(&mut greeting).unwrap();
+                assert_eq!(greeting, MAGIC);
+            });
+            for peer in &mut newcomers {
+                peer.write_all(&MAGIC).unwrap();
+            }
+            eventually(|| total(&handle) == 2);
             stop(shards);
         }
     }
@@ -551,7 +628,7 @@ mod limits {
     /// Whether its handshake was begun on the other side.
     fn is_greeted(peer: &TcpStream) -> bool {
         peer.set_nonblocking(true).unwrap();
-        let is_greeted = peer.peek(&mut [0]).is_ok();
+        let is_greeted = peer.peek(&mut [0]).is_ok_and(|count| count > 0);
         peer.set_nonblocking(false).unwrap();
         is_greeted
     }

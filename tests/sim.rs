@@ -923,6 +923,7 @@ fn every_hostile_behaviour_occurs() {
         ("aborted_accepts", happened.aborted_accepts),
         ("delayed_wakes", happened.delayed_wakes),
         ("late_turns", happened.late_turns),
+        ("slow_callbacks", happened.slow_callbacks),
     ];
     let missing: Vec<_> = counts.iter().filter(|(_, count)| *count == 0).collect();
     assert!(

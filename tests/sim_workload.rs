@@ -24,6 +24,13 @@ fn who_sends_no_whole_message_is_idle() {
 }
 
 #[test]
+fn honest_peers_are_served_during_a_siege() {
+    for_each_seed(60, |seed| {
+        workload::besiege(seed);
+    });
+}
+
+#[test]
 fn the_limit_of_a_loop_is_kept_and_who_was_refused_hears_of_room() {
     let (mut refused, mut broadcasts) = (0, 0);
     for_each_seed(40, |seed| {

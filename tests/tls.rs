@@ -6,9 +6,10 @@ mod util_tls;
 
 use peerloop::config::ConnectionConfig;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use peerloop::error::SessionError;
 use peerloop::session::Identity;
@@ -16,13 +17,15 @@ use peerloop::tls::rustls::client::WebPkiServerVerifier;
 use peerloop::tls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
+use peerloop::tls::rustls::crypto::CipherSuiteCommon;
+use peerloop::tls::rustls::crypto::ring::cipher_suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256;
 use peerloop::tls::rustls::crypto::{verify_tls12_signature, verify_tls13_signature};
 use peerloop::tls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use peerloop::tls::rustls::{
     self, ClientConfig, ClientConnection, DigitallySignedStruct, ServerConfig, SignatureScheme,
-    StreamOwned,
+    StreamOwned, SupportedCipherSuite, Tls12CipherSuite,
 };
-use peerloop::{Config, ConnId, ConnectError, DisconnectReason, tls};
+use peerloop::{Config, ConnId, ConnectError, DisconnectReason, SendOutcome, tls};
 use util::raw::{connect, until_ended};
 use util::{Event, Recorder, TestNode, listening, node, pair, run_until};
 use util_tls::{
@@ -725,5 +728,197 @@ mod refusals {
         config.max_early_data_size = 1024;
         let error = tls::server(Arc::new(config)).expect_err("it is refused");
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    }
+}
+
+mod exhausted_keys {
+    use super::*;
+
+    /// The records that a key of these tests may seal. That of AES-GCM is 2^24.
+    const RECORDS_MAX: usize = 100;
+
+    /// A client of TLS 1.2 whose keys last for few records.
+    fn short_lived_client(authority: &Authority) -> ClientConfig {
+        let SupportedCipherSuite::Tls12(suite) = TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 else {
+            panic!("a suite of TLS 1.2");
+        };
+        let short_lived = Tls12CipherSuite {
+            common: CipherSuiteCommon {
+                suite: suite.common.suite,
+                hash_provider: suite.common.hash_provider,
+                confidentiality_limit: RECORDS_MAX as u64,
+            },
+            prf_provider: suite.prf_provider,
+            kx: suite.kx,
+            sign: suite.sign,
+            aead_alg: suite.aead_alg,
+        };
+        let mut provider = (*tls::provider()).clone();
+        provider.cipher_suites = vec![SupportedCipherSuite::Tls12(Box::leak(Box::new(
+            short_lived,
+        )))];
+        ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(ONLY_12)
+            .expect("versions")
+            .with_root_certificates(authority.roots())
+            .with_no_client_auth()
+    }
+
+    /// A message is lost with the last record, and neither end takes that for a clean end, whatever its length.
+    fn are_an_error_at_both_ends(len: usize) {
+        let (authority, own) = authority();
+        let (mut a, to_b, mut b, to_a) = pair(
+            Config::default(),
+            client(short_lived_client(&authority)),
+            server(server_config(&own, ONLY_12)),
+        );
+        let mut token = 0;
+        while a.handler().ended(to_b).is_none() {
+            // Each flush is a record.
+            if a.net().send_tracked(to_b, vec![5; len], token).is_ok() {
+                token += 1;
+            }
+            let _ = util::turn(&mut a, Some(Duration::ZERO));
+            let _ = util::turn(&mut b, Some(Duration::ZERO));
+            assert!(token <= RECORDS_MAX as u64, "more than the key may seal");
+        }
+        let reasons = until_ended_both(&mut a, to_b, &mut b, to_a);
+        assert_eq!(
+            reasons,
+            (
+                DisconnectReason::Session(SessionError::Failed("the keys are exhausted")),
+                DisconnectReason::Session(SessionError::Truncated)
+            )
+        );
+        let handed_over = a
+            .handler()
+            .count(|event| matches!(event, Event::Sent(_, _, SendOutcome::HandedOver)));
+        let lost = a
+            .handler()
+            .count(|event| matches!(event, Event::Sent(_, _, SendOutcome::Lost)));
+        assert_eq!(b.handler().messages(to_a).len(), handed_over);
+        assert_eq!((handed_over + lost) as u64, token);
+        assert!(handed_over >= RECORDS_MAX / 2 && lost > 0);
+    }
+
+    #[test]
+    fn of_tls_1_2_are_an_error_at_both_ends() {
+        are_an_error_at_both_ends(16);
+        are_an_error_at_both_ends(1000);
+    }
+}
+
+mod missing_close_notify {
+    use super::*;
+
+    fn server(own: &Credentials) -> Recorder {
+        let config = Arc::new(server_config(own, ONLY_13));
+        Recorder {
+            sessions: Box::new(move |_, _| {
+                let session = tls::server(config.clone())?.allow_missing_close_notify();
+                Ok(Some(Box::new(session)))
+            }),
+            ..Recorder::echo()
+        }
+    }
+
+    /// A peer sends a record and FIN at once, and then reads to the end.
+    fn ask(
+        server: impl Fn(&Credentials) -> Recorder,
+        half_open: bool,
+        cut: usize,
+    ) -> (Vec<u8>, TestNode, ConnId) {
+        let (authority, own) = authority();
+        let mut config = Config::default();
+        config.connection.allow_half_open = half_open;
+        let (mut b, addr) = listening(config, server(&own));
+        let mut peer = Blocking::connect(&mut b, addr, client_config(&authority, ONLY_13));
+        let to_peer = b.handler().connected()[0];
+        let mut writer = peer.tls.conn.writer();
+        writer.write_all(b"\0\0\0\x03ask").expect("no limit");
+        let mut record = Vec::new();
+        while peer.tls.conn.wants_write() {
+            peer.tls.conn.write_tls(&mut record).expect("a vector");
+        }
+        let socket = &mut peer.tls.sock;
+        socket
+            .write_all(&record[..record.len() - cut])
+            .expect("there is room");
+        socket.shutdown(Shutdown::Write).expect("a connection");
+        let mut answer = Vec::new();
+        run_until([&mut b], |[b]| {
+            let is_over = peer.step();
+            let mut part = [0; 64];
+            if let Ok(count) = peer.tls.conn.reader().read(&mut part) {
+                answer.extend_from_slice(&part[..count]);
+            }
+            if half_open && answer.len() == 7 {
+                b.net().close(to_peer);
+            }
+            is_over
+        });
+        (answer, b, to_peer)
+    }
+
+    #[test]
+    fn drops_the_answer_by_default() {
+        for half_open in [false, true] {
+            let default = |own: &Credentials| super::server(server_config(own, ONLY_13));
+            let (answer, mut b, to_peer) = ask(default, half_open, 0);
+            assert_eq!(b.handler().messages(to_peer), [b"ask"]);
+            assert!(answer.is_empty());
+            let reason = until_ended(&mut b, to_peer);
+            assert_eq!(reason, DisconnectReason::Session(SessionError::Truncated));
+        }
+    }
+
+    #[test]
+    fn lets_the_answer_leave_if_it_is_allowed() {
+        for half_open in [false, true] {
+            let (answer, mut b, to_peer) = ask(server, half_open, 0);
+            assert_eq!(answer, b"\0\0\0\x03ask", "half open: {half_open}");
+            let expected = match half_open {
+                // The test closes it.
+                true => DisconnectReason::Local,
+                false => DisconnectReason::PeerClosed,
+            };
+            assert_eq!(until_ended(&mut b, to_peer), expected);
+        }
+    }
+
+    #[test]
+    fn within_a_record_is_a_truncation_all_the_same() {
+        let (answer, mut b, to_peer) = ask(server, false, 1);
+        assert!(answer.is_empty() && b.handler().messages(to_peer).is_empty());
+        let reason = until_ended(&mut b, to_peer);
+        assert_eq!(reason, DisconnectReason::Session(SessionError::Truncated));
+    }
+}
+
+mod held_bytes {
+    use super::*;
+
+    /// A client hello that is spread over records, of which the last does not come, is held. What is complete is not.
+    #[test]
+    fn are_those_of_a_handshake_message_that_is_incomplete() {
+        let (authority, own) = authority();
+        let mut config = client_config(&authority, ONLY_13);
+        // Of 20,000 bytes.
+        config.alpn_protocols = vec![vec![7; 200]; 100];
+        let mut a = End::client(&Arc::new(config), NAME);
+        let mut b = End::server(&Arc::new(server_config(&own, ONLY_13)));
+        let hello = a.said();
+        let first = 5 + usize::from(u16::from_be_bytes([hello[3], hello[4]]));
+        assert!(first > 16_000 && hello.len() > first, "several records");
+        b.hear(&hello[..first]).expect("a part");
+        let held = b.session.held_bytes();
+        assert!((first..=first + 4096).contains(&held), "{held} of {first}");
+        b.hear(&hello[first..]).expect("the rest");
+        assert_eq!(b.session.held_bytes(), 0);
+        talk(&mut a, &mut b).expect("they agree");
+        assert_eq!(b.session.held_bytes(), 0);
+        let sealed = b.seal(&[5; 100_000]);
+        a.hear(&sealed).expect("a message");
+        assert_eq!(a.session.held_bytes(), 0, "a message is behind the tickets");
     }
 }

@@ -4,7 +4,7 @@ mod util;
 #[path = "util/tls.rs"]
 mod util_tls;
 
-use peerloop::config::{ConnectionConfig, Limits, Timeouts};
+use peerloop::config::{ConnectionConfig, Limits, MinRate, Timeouts};
 use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -412,6 +412,10 @@ mod after_the_handshake {
                         idle: None,
                         ..Timeouts::default()
                     },
+                    min_rate: MinRate {
+                        after: Duration::from_millis(200),
+                        ..MinRate::default()
+                    },
                     ..Default::default()
                 },
                 ..Config::default()
@@ -435,7 +439,7 @@ mod after_the_handshake {
             });
             assert_eq!(
                 node.handler().ended(conn),
-                Some(DisconnectReason::Timeout(TimeoutKind::PartialMessage))
+                Some(DisconnectReason::Timeout(TimeoutKind::ReceiveRate))
             );
             assert!(failures.lock().expect("no panic").is_empty());
         }

@@ -639,6 +639,44 @@ fn a_half_open_connection_ends_when_both_halves_have_in_either_order() {
     }
 }
 
+/// What a peer reads to the end after a request and FIN, if the answer comes from another thread after the FIN was
+/// seen; and whether it was queued.
+fn late_answer(allow_half_open: bool) -> (Vec<u8>, Result<(), SendError>) {
+    let mut config = patient_config();
+    config.connection.allow_half_open = allow_half_open;
+    let (mut node, conn, mut peer) = wire(config, Recorder::default());
+    peer.write_all(&frame(b"a question")).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    run_until([&mut node], |[node]| {
+        node.handler().messages(conn).len() == 1
+    });
+    // The FIN comes with the question or right behind it.
+    run_for(Duration::from_millis(20), [&mut node]);
+    let handle = node.handle();
+    let answering = thread::spawn(move || {
+        handle.ask(move |_, net| {
+            let sent = net.send(conn, b"an answer");
+            net.close(conn);
+            sent
+        })
+    });
+    let sent = run_with(&mut node, answering).unwrap();
+    let (answer, end, _) = run_with(&mut node, read_to_end(peer));
+    assert_eq!(end.unwrap(), answer.len(), "a clean end");
+    (answer, sent)
+}
+
+#[test]
+fn an_answer_that_comes_after_the_peers_fin_leaves_if_half_open_connections_are_allowed() {
+    assert_eq!(late_answer(true), (frame(b"an answer"), Ok(())));
+}
+
+/// Without it the connection ends with the FIN, when everything that was queued by then has left.
+#[test]
+fn an_answer_that_comes_after_the_peers_fin_is_refused_by_default() {
+    assert_eq!(late_answer(false), (Vec::new(), Err(SendError::Closed)));
+}
+
 #[test]
 fn an_end_in_the_middle_of_a_frame_is_none_that_a_half_open_connection_survives() {
     let (mut node, conn, mut peer) = wire(half_open_config(), Recorder::default());

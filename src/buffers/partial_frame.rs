@@ -2,49 +2,88 @@
 
 use crate::mutants::mutant;
 
-/// The maximum length that counts as short, in bytes.
-const SHORT_MAX: usize = 64 * 1024;
-
 /// The received bytes of one connection that are not delivered: the beginning
-/// of a frame, or the rest of a batch that a pause interrupted.
+/// of a frame, or the rest of a batch that was interrupted.
 ///
-/// The capacity is at most twice the bytes that arrived, whatever length a
-/// header announces.
+/// ```text
+///   0          start              filled        bytes.len()
+///   ├─ delivered ─┼──── kept ────────┼──── room ─────┤
+/// ```
+///
+/// Its memory is at most twice the bytes that arrived, whatever length a header
+/// announces.
 #[derive(Debug, Default)]
 pub(crate) struct PartialFrame {
+    /// Initialised memory.
     bytes: Vec<u8>,
-    /// The number of bytes from which decoding can continue; zero if unknown.
+    start: usize,
+    filled: usize,
+    /// The number of kept bytes from which decoding can continue; zero if
+    /// unknown.
     need: usize,
 }
 
+/// The minimum number of bytes that are appended when the length of the frame is
+/// not known.
+const GUESS_MIN: usize = 1024;
+
 impl PartialFrame {
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.filled - self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     pub(crate) fn need(&self) -> usize {
         self.need
     }
 
+    pub(crate) fn set_need(&mut self, need: usize) {
+        self.need = need;
+    }
+
+    /// Returns whether the kept bytes may contain a complete frame.
+    pub(crate) fn is_undecoded(&self) -> bool {
+        self.len() >= self.need.max(1)
+    }
+
+    /// Returns whether more than this many bytes are missing from the frame.
+    pub(crate) fn misses_more_than(&self, bytes: usize) -> bool {
+        !self.is_empty() && self.need > self.len().saturating_add(bytes)
+    }
+
+    /// Returns the memory that is held, in bytes.
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.start..self.filled]
     }
 
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut self.bytes
+        &mut self.bytes[self.start..self.filled]
     }
 
-    /// Returns whether copying the bytes in front of the following ones is
-    /// cheap.
-    pub(crate) fn is_short(&self) -> bool {
-        self.bytes.len() <= SHORT_MAX && self.need <= 4 * SHORT_MAX
+    /// Returns how many bytes the incomplete frame needs next. If that is not
+    /// known, returns a number that grows with what is kept, so that few bytes
+    /// are decoded twice.
+    pub(crate) fn wanted(&self) -> usize {
+        let missing = self.need.saturating_sub(self.len());
+        if missing > 1 {
+            missing
+        } else {
+            GUESS_MIN.max(self.len())
+        }
     }
 
     /// Replaces the kept bytes.
     pub(crate) fn replace(&mut self, bytes: &[u8], need: usize) {
         self.need = need;
-        self.bytes.clear();
-        if self.bytes.capacity() > 4 * bytes.len() {
+        (self.start, self.filled) = (0, 0);
+        if self.bytes.len() > 4 * bytes.len() {
             self.bytes = Vec::new();
         }
         self.append(bytes);
@@ -52,32 +91,107 @@ impl PartialFrame {
 
     /// Appends to the kept bytes.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
-        mutant!(SwapWithPartialFrame => return drop(self.bytes.splice(0..0, bytes.to_vec())));
-        let (len, capacity) = (self.bytes.len() + bytes.len(), self.bytes.capacity());
-        if len > capacity {
-            // A custom framer may need only one more byte each time.
-            let doubled = if self.need > len {
-                self.need.min(2 * capacity)
-            } else {
-                (capacity + capacity / 2).min(2 * len)
-            };
-            self.bytes
-                .reserve_exact(len.max(doubled) - self.bytes.len());
-        }
-        self.bytes.extend_from_slice(bytes);
+        mutant!(SwapWithPartialFrame => return self.prepend(bytes));
+        self.make_room(bytes.len());
+        self.bytes[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
+        self.filled += bytes.len();
+        count_copied(bytes.len());
     }
 
-    /// Drops the first `count` bytes, which were delivered.
-    pub(crate) fn consume(&mut self, count: usize, need: usize) {
-        self.need = need;
-        if count == 0 {
+    #[cfg(peerloop_mutants)]
+    fn prepend(&mut self, bytes: &[u8]) {
+        let all = [bytes, self.as_slice()].concat();
+        (self.start, self.filled) = (0, all.len());
+        self.bytes = all;
+    }
+
+    /// Returns room for at most `max` bytes of an incomplete frame, to read
+    /// into. [`PartialFrame::add_filled`] follows.
+    pub(crate) fn room(&mut self, max: usize) -> &mut [u8] {
+        if self.filled == self.bytes.len() {
+            self.make_room(1);
+        }
+        let end = self.bytes.len().min(self.filled.saturating_add(max));
+        &mut self.bytes[self.filled..end]
+    }
+
+    pub(crate) fn add_filled(&mut self, count: usize) {
+        debug_assert!(self.filled + count <= self.bytes.len());
+        self.filled += count;
+    }
+
+    /// Makes room for `more` bytes. The memory grows to the length of the frame,
+    /// to twice what is kept, or by half if the length is not known.
+    fn make_room(&mut self, more: usize) {
+        let (end, size) = (self.filled + more, self.bytes.len());
+        if end <= size {
             return;
         }
-        self.bytes.drain(..count);
-        if self.bytes.capacity() > 4 * self.bytes.len() {
-            self.bytes.shrink_to_fit();
+        // A custom framer may need only one more byte each time.
+        let doubled = if self.need > end - self.start {
+            (self.start + self.need).min(2 * self.filled)
+        } else {
+            (size + size / 2).min(2 * end)
+        };
+        let size = end.max(doubled);
+        self.bytes.reserve_exact(size - self.bytes.len());
+        self.bytes.resize(size, 0);
+    }
+
+    /// Drops the first `count` bytes, which were delivered, without moving the
+    /// others.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.start += count;
+        self.need = 0;
+        debug_assert!(self.start <= self.filled);
+        if self.is_empty() {
+            *self = Self::default();
         }
     }
+
+    /// Drops the first `count` bytes, which were delivered. The others begin a
+    /// frame and are moved to the front, once.
+    pub(crate) fn consume(&mut self, count: usize, need: usize) {
+        self.skip(count);
+        self.need = need;
+        if self.start == 0 {
+            return;
+        }
+        let len = self.len();
+        count_copied(len);
+        if self.bytes.len() > 4 * len {
+            self.bytes = self.as_slice().to_vec();
+        } else {
+            self.bytes.copy_within(self.start..self.filled, 0);
+        }
+        (self.start, self.filled) = (0, len);
+    }
+}
+
+/// Counts the bytes that are copied, for a test.
+#[cfg(test)]
+pub(crate) mod copied {
+    use std::cell::Cell;
+
+    thread_local! {
+        static BYTES: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add(bytes: usize) {
+        BYTES.set(BYTES.get() + bytes);
+    }
+
+    pub(crate) fn take() -> usize {
+        BYTES.replace(0)
+    }
+}
+
+#[inline]
+pub(super) fn count_copied(bytes: usize) {
+    #[cfg(test)]
+    copied::add(bytes);
+    #[cfg(not(test))]
+    let _ = bytes;
 }
 
 #[cfg(test)]
@@ -85,15 +199,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn capacity_is_at_most_twice_the_length() {
+    fn the_memory_is_at_most_twice_the_length() {
         let mut partial = PartialFrame::default();
         partial.replace(b"x", 8 << 20);
-        for _ in 0..3000 {
-            partial.append(&[7; 1000]);
-            assert!(
-                partial.bytes.capacity() <= 2 * partial.len() + 8,
-                "{partial:?}"
-            );
+        for n in 0..3000 {
+            if n % 2 == 0 {
+                partial.append(&[7; 1000]);
+            } else {
+                let room = partial.room(1000).len();
+                partial.add_filled(room);
+            }
+            let (capacity, len) = (partial.capacity(), partial.len());
+            assert!(capacity <= 2 * len + 8, "{capacity} for {len}");
         }
     }
 
@@ -102,7 +219,8 @@ mod tests {
         let mut partial = PartialFrame::default();
         partial.replace(&[0; 600], 1000);
         partial.append(&[0; 100]);
-        assert!(partial.bytes.capacity() <= 1000);
+        assert!(partial.capacity() <= 1000);
+        assert_eq!(partial.room(usize::MAX).len(), 300);
     }
 
     #[test]
@@ -111,9 +229,9 @@ mod tests {
         partial.replace(&[0; 200_000], 200_001);
         let mut moves = 0;
         for _ in 0..4000 {
-            let before = partial.bytes.capacity();
+            let before = partial.capacity();
             partial.append(&[7; 1400]);
-            moves += usize::from(partial.bytes.capacity() != before);
+            moves += usize::from(partial.capacity() != before);
         }
         assert!(moves < 20, "{moves}");
     }
@@ -123,17 +241,33 @@ mod tests {
         let mut partial = PartialFrame::default();
         partial.append(&[1; 1000]);
         partial.consume(1000, 0);
-        assert_eq!(partial.bytes.capacity(), 0);
+        assert_eq!(partial.capacity(), 0);
+        partial.append(&[1; 1000]);
+        partial.skip(1000);
+        assert_eq!(partial.capacity(), 0);
         partial.append(&[1; 1000]);
         partial.replace(&[], 0);
-        assert_eq!(partial.bytes.capacity(), 0);
+        assert_eq!(partial.capacity(), 0);
     }
 
     #[test]
-    fn consume_drops_the_front() {
+    fn what_a_long_message_took_is_given_back() {
         let mut partial = PartialFrame::default();
-        partial.append(b"abcdef");
+        partial.append(&[1; 100_000]);
+        partial.consume(99_999, 8);
+        assert!(partial.capacity() <= 4, "{}", partial.capacity());
+        partial.replace(&[1; 100_000], 0);
+        partial.replace(&[1; 10], 0);
+        assert!(partial.capacity() <= 20, "{}", partial.capacity());
+    }
+
+    #[test]
+    fn consume_and_skip_drop_the_front() {
+        let mut partial = PartialFrame::default();
+        partial.append(b"abcdefgh");
+        partial.skip(2);
+        assert_eq!((partial.as_slice(), partial.need()), (&b"cdefgh"[..], 0));
         partial.consume(2, 9);
-        assert_eq!((partial.as_slice(), partial.need()), (&b"cdef"[..], 9));
+        assert_eq!((partial.as_slice(), partial.need()), (&b"efgh"[..], 9));
     }
 }

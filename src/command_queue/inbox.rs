@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::cross_shard::{ShardCommand, ShardSignal};
 use crate::id::ConnId;
 use crate::metrics::Metrics;
+use crate::panics::drop_contained;
 use crate::sys::Wake;
 
 thread_local! {
@@ -169,7 +170,8 @@ impl<H> Inbox<H> {
                 Command::ShardCommand(ShardCommand::Broadcast(broadcast)) => {
                     broadcast.conns.iter().copied().for_each(&mut lost);
                 }
-                Command::ShardCommand(_) | Command::Call(_) => {}
+                Command::ShardCommand(_) => {}
+                Command::Call(call) => drop_contained(call),
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::config::{ConnectOptions, ConnectionConfig, ListenOptions};
 use crate::cross_shard::{Mailbox, RefusedCommand, ShardCommand, ShardSignal};
 use crate::error::SendError;
 use crate::net::Net;
+use crate::panics::drop_contained;
 use crate::sys::Wake;
 
 /// A command from another thread to a loop.
@@ -209,7 +210,7 @@ impl<H> CommandSender<H> {
         if self.shared.closed.load(Ordering::SeqCst) {
             // The node stopped in between, and may have cleared the queue before the
             // command was in it.
-            self.leftovers.try_iter().for_each(drop);
+            self.leftovers.try_iter().for_each(drop_contained);
             return Err(SendError::Closed);
         }
         self.shared.wake();

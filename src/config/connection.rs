@@ -1,7 +1,9 @@
 //! Settings of a connection.
 
+use std::time::Duration;
+
 use super::check::{KIB, MIB, check, check_nonzero};
-use super::timeouts::Timeouts;
+use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
 use crate::framing::Framing;
 
@@ -45,14 +47,17 @@ pub struct ConnectionConfig {
     pub max_message_len: usize,
     /// Timeouts of the connection.
     pub timeouts: Timeouts,
+    /// Minimum rates of messages that arrive and of the queue that is sent.
+    pub min_rate: MinRate,
     /// Watermarks and maximum of the send queue.
     pub send_queue: SendQueueConfig,
     /// Whether the connection stays open when the peer closes its sending side.
     ///
     /// If it does,
     /// [`Handler::on_read_closed`](crate::Handler::on_read_closed) is called and
-    /// this node can send until it closes. Otherwise what is queued is sent and
-    /// the connection ends.
+    /// this node can send until it closes. Otherwise what is queued by then is sent
+    /// and the connection ends: an answer that comes later, from another thread for
+    /// instance, is refused with [`SendError::Closed`](crate::SendError::Closed).
     ///
     /// Default: false.
     pub allow_half_open: bool,
@@ -84,6 +89,7 @@ impl Default for ConnectionConfig {
             framing: Framing::default(),
             max_message_len: 8 * MIB,
             timeouts: Timeouts::default(),
+            min_rate: MinRate::default(),
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
             require_session: false,
@@ -102,7 +108,15 @@ impl ConnectionConfig {
             check(len <= max, "framing", "is longer than `max_message_len`")?;
         }
         self.send_queue.validate()?;
+        self.min_rate.validate()?;
         self.timeouts.validate()
+    }
+
+    /// How often an open connection is checked. A timeout that has just begun cannot
+    /// pass before this time, so traffic need not move the timer.
+    pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
+        let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
+        all.into_iter().flatten().min()
     }
 }
 

@@ -12,6 +12,7 @@
 mod check;
 mod connection;
 mod limits;
+mod network;
 mod node;
 mod options;
 mod shards;
@@ -19,11 +20,14 @@ mod sockets;
 mod timeouts;
 
 pub use connection::{ConnectionConfig, OnFull, SendQueueConfig};
-pub use limits::{Limits, PrefixLimit};
+pub(crate) use limits::ADDRESS_V6_BITS;
+pub use limits::{Limits, PrefixLimit, RetryRate};
+pub use network::Network;
+pub(crate) use network::masked;
 pub use node::{CommandQueueConfig, Config, OnPanic, TurnBudget};
-pub use options::{ConnectOptions, ListenOptions};
+pub use options::{ConnectOptions, ListenOptions, ListenerLimits};
 pub use shards::{Placement, ShardOptions};
 pub use sockets::SocketConfig;
-pub use timeouts::Timeouts;
+pub use timeouts::{MinRate, Timeouts};
 
 pub use crate::error::ConfigError;

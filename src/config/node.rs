@@ -132,6 +132,9 @@ impl Config {
         let enough = self.limits.loop_send_bytes >= self.connection.send_queue.max_bytes;
         let problem = "is below `connection.send_queue.max_bytes`";
         check(enough, "limits.loop_send_bytes", problem)?;
+        let enough = self.limits.loop_receive_bytes >= self.connection.max_message_len;
+        let problem = "is below `connection.max_message_len`";
+        check(enough, "limits.loop_receive_bytes", problem)?;
         let size = self.read_buffer_bytes;
         check(size >= 4 * KIB, "read_buffer_bytes", "is below 4 KiB")?;
         check(size <= GIB, "read_buffer_bytes", "is above 1 GiB")?;
@@ -155,14 +158,29 @@ pub struct TurnBudget {
     pub write_bytes: usize,
     /// Connections accepted per listener. Default: 64.
     pub accepts: usize,
-    /// Steps of all handshakes. A step is one receipt of bytes before the handshake
-    /// has completed.
+    /// Steps of all handshakes that a turn has time for, however long they take. A
+    /// step is one receipt of bytes before the handshake has completed. Further steps
+    /// are done within half of `max_turn_time`. Inbound and outbound handshakes take
+    /// turns.
     ///
-    /// Default: 2, because public-key cryptography takes a fraction of a
-    /// millisecond per step.
+    /// Default: 2.
     pub handshake_steps: usize,
     /// Commands from other threads. Default: 1,024.
     pub commands: usize,
+    /// Time for the messages of one connection. The clock is read after 1, 2, 4, ...
+    /// 64 messages and then after every 64. The message during which the time is
+    /// used up is the last one of the turn for that connection.
+    ///
+    /// Default: 1 ms.
+    pub max_visit_time: Duration,
+    /// Time for the messages of all connections, after which commands, timers,
+    /// accepts and writes have their turn. No visit begins when less than twice
+    /// `max_visit_time` is left. Connections that were not visited keep their places,
+    /// and an event does not wait for the connections that were left with more work.
+    /// Handshakes have half of this time in addition, and new sessions a quarter.
+    ///
+    /// Default: 20 ms.
+    pub max_turn_time: Duration,
 }
 
 impl Default for TurnBudget {
@@ -173,6 +191,8 @@ impl Default for TurnBudget {
             accepts: 64,
             handshake_steps: 2,
             commands: 1024,
+            max_visit_time: Duration::from_millis(1),
+            max_turn_time: Duration::from_millis(20),
         }
     }
 }
@@ -185,6 +205,8 @@ impl TurnBudget {
             ("budget.accepts", self.accepts == 0),
             ("budget.handshake_steps", self.handshake_steps == 0),
             ("budget.commands", self.commands == 0),
+            ("budget.max_visit_time", self.max_visit_time.is_zero()),
+            ("budget.max_turn_time", self.max_turn_time.is_zero()),
         ])
     }
 }
@@ -251,6 +273,9 @@ pub enum OnPanic {
     ///   [`SessionError::Panicked`](crate::error::SessionError::Panicked).
     /// - A panic in a [`Framer`](crate::framing::Framer) ends its connection with
     ///   `HandlerPanicked`, whichever connection the callback was for.
+    /// - A panic in the destructor of a session, a framer, a panic's payload or a
+    ///   posted call that is not run is logged, and nothing ends by it. This holds
+    ///   with both settings.
     /// - Under `panic = "abort"` no panic can be contained.
     ///
     /// A failed assertion in a callback does not fail a test with this setting.

@@ -2,8 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ConnectionConfig;
+use super::check::{check, check_nonzero};
+use crate::error::ConfigError;
 
 /// Options of a listener; see [`Net::listen_with`](crate::Net::listen_with).
 ///
@@ -41,6 +44,10 @@ pub struct ListenOptions {
     /// Default: false, `[::]` accepts IPv4 connections too. Their addresses are
     /// reported as IPv4 addresses.
     pub v6_only: bool,
+    /// Limits of this listener within those of the node.
+    ///
+    /// Default: none.
+    pub limits: ListenerLimits,
 }
 
 impl ListenOptions {
@@ -50,6 +57,7 @@ impl ListenOptions {
             backlog: 1024,
             reuse_port: false,
             v6_only: false,
+            limits: ListenerLimits::default(),
         }
     }
 
@@ -68,6 +76,73 @@ impl ListenOptions {
     }
 }
 
+/// Limits of one listener, within the [`Limits`](crate::config::Limits) of the node.
+/// With [`Shards`](crate::node::Shards) they hold for all shards together.
+///
+/// A node with a second listener, for instance for metrics, reserves some slots for
+/// it, so that it can be reached while the node is full. It also bounds it, so that
+/// it cannot fill the node:
+///
+/// ```
+/// # use peerloop::{ConnId, Handler, Net};
+/// # struct Server;
+/// use peerloop::config::ListenerLimits;
+///
+/// impl Handler for Server {
+///     fn on_start(&mut self, net: &mut Net) {
+///         let mut options = net.listen_options();
+///         options.limits = ListenerLimits {
+///             max_connections: Some(16),
+///             reserved_connections: 4,
+///             ..Default::default()
+///         };
+///         let metrics = net.listen_with("127.0.0.1:0", options);
+/// #       assert!(metrics.is_ok());
+///     }
+/// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ListenerLimits {
+    /// Maximum number of connections that this listener has accepted and that have
+    /// not ended. A further one is accepted and closed.
+    ///
+    /// Default: `None`, only the limits of the node apply.
+    pub max_connections: Option<usize>,
+    /// Number of slots of
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections) that only
+    /// connections of this listener can have. It can have other free slots too. All
+    /// reservations together, with
+    /// [`Limits::reserved_outbound`](crate::config::Limits::reserved_outbound), are
+    /// at most `max_connections`.
+    ///
+    /// Default: 0.
+    pub reserved_connections: usize,
+    /// Maximum number of handshakes of connections of this listener. While all are
+    /// taken, a newcomer takes the place of another handshake of this listener, as
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// describes.
+    ///
+    /// Default: `None`, only the limit of the node applies. That does not let the
+    /// clients of one listener lock out those of another, because an address with
+    /// fewer places always gets one.
+    pub max_handshakes: Option<usize>,
+}
+
+impl ListenerLimits {
+    /// Checks what can be checked without the node.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        check_nonzero([
+            ("limits.max_connections", self.max_connections == Some(0)),
+            ("limits.max_handshakes", self.max_handshakes == Some(0)),
+        ])?;
+        let max = self.max_connections.unwrap_or(usize::MAX);
+        let fits = self.reserved_connections <= max;
+        let problem = "is more than `limits.max_connections`";
+        check(fits, "limits.reserved_connections", problem)
+    }
+}
+
 /// Options of an outbound connection; see
 /// [`Net::connect_with`](crate::Net::connect_with).
 ///
@@ -82,6 +157,10 @@ pub struct ConnectOptions {
     /// ports, devices). It must not be connected yet, and is made non-blocking. Not
     /// together with `source`.
     ///
+    /// If the peer connects from the address that is connected to, at the same time, both
+    /// ends are outbound; see [`Role`](crate::session::Role) for the handshake of a
+    /// session.
+    ///
     /// Default: `None`, a new socket.
     pub bound_socket: Option<std::net::TcpStream>,
     /// The local address to connect from. With port 0 the system chooses a port.
@@ -91,6 +170,13 @@ pub struct ConnectOptions {
     /// for a minute or more (TIME-WAIT; RFC 9293, 3.6.1), and the next connect from
     /// that port fails with `AddrInUse`.
     ///
+    /// On Linux a socket that is bound with port 0 takes a local port that no other
+    /// socket of this address has, whatever it connects to: at most some 28,000
+    /// connections from one source address (ip(7), `ip_local_port_range`). Without a
+    /// source, connections to different destinations share ports. The library does
+    /// not set IP_BIND_ADDRESS_NO_PORT, which avoids this; a `bound_socket` can have
+    /// it.
+    ///
     /// Default: `None`, the system chooses.
     pub source: Option<SocketAddr>,
     /// Whether the address may be connected to while there is a connection with it,
@@ -98,6 +184,17 @@ pub struct ConnectOptions {
     ///
     /// Default: [`Config::allow_duplicates`](crate::Config::allow_duplicates).
     pub allow_duplicate: bool,
+    /// The time after which the attempt begins. It has no file descriptor until
+    /// then, its connect timeout has not started, and
+    /// [`Net::close`](crate::Net::close) cancels it.
+    ///
+    /// - `None`: at once, except for an attempt that follows failed ones beyond
+    ///   [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate).
+    /// - `Some`: exactly this time, and the rate does not count it. With
+    ///   `Some(Duration::ZERO)` it begins at once, as hole punching needs it.
+    ///
+    /// Default: `None`.
+    pub delay: Option<Duration>,
 }
 
 impl ConnectOptions {
@@ -107,6 +204,7 @@ impl ConnectOptions {
             bound_socket: None,
             source: None,
             allow_duplicate,
+            delay: None,
         }
     }
 

@@ -64,6 +64,7 @@ pub(crate) struct ConnEntry {
     refused_frame: usize,
     /// The slot of the armed deadline plus one; zero without a deadline.
     deadline: u32,
+    armed_at: Option<Timestamp>,
     /// A drain is reported once the queue costs no more than this, because a
     /// send was refused or the high watermark was exceeded. [`NO_DRAIN`] if no
     /// drain is owed.
@@ -71,14 +72,21 @@ pub(crate) struct ConnEntry {
     /// The time of the last complete message or of the last time the queue
     /// became empty. In `Closing`, the time at which closing started.
     activity: Timestamp,
-    /// The start of an incomplete message.
+    /// The start of an incomplete message, the time of its last byte and its
+    /// length so far.
     partial_since: Option<Timestamp>,
+    partial_at: Timestamp,
+    partial_len: usize,
     /// The start of the time in which no queued byte was written.
     stalled_since: Option<Timestamp>,
     /// The bytes written in turn number `turn`, of which the lower half is
     /// stored.
     pub(crate) written: u32,
+    /// The memory that is charged for what was received, in bytes.
+    pub(crate) received_bytes: usize,
     turn: u32,
+    /// The timeouts of its state begin at the end of this turn.
+    pub(crate) is_unarmed: bool,
     /// The connection is on the list of those to flush.
     pub(crate) dirty: bool,
     /// The socket is full. An edge follows when it has room.
@@ -148,12 +156,17 @@ impl ConnEntry {
             session_charge: 0,
             refused_frame: 0,
             deadline: 0,
+            armed_at: None,
             drain_at: NO_DRAIN,
             activity: now,
             partial_since: None,
+            partial_at: now,
+            partial_len: 0,
             stalled_since: None,
             written: 0,
+            received_bytes: 0,
             turn: 0,
+            is_unarmed: false,
             dirty: false,
             blocked: false,
             has_turn: false,
@@ -211,6 +224,12 @@ impl ConnEntry {
         self.extra.as_ref()?.identity.as_ref()
     }
 
+    /// Returns the memory that the identity takes, in bytes.
+    #[inline]
+    pub(crate) fn identity_bytes(&self) -> usize {
+        self.identity().map_or(0, Identity::held_bytes)
+    }
+
     pub(crate) fn state(&self) -> ConnectionState {
         match self.tag {
             LifecycleTag::Connecting | LifecycleTag::Handshaking => ConnectionState::Connecting,
@@ -232,8 +251,9 @@ impl ConnEntry {
         self.deadline.checked_sub(1)
     }
 
-    pub(crate) fn set_deadline(&mut self, slot: Option<u32>) {
+    pub(crate) fn set_deadline(&mut self, slot: Option<u32>, at: Option<Timestamp>) {
         self.deadline = slot.map_or(0, |slot| slot + 1);
+        self.armed_at = at;
     }
 }
 

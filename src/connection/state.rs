@@ -16,6 +16,9 @@ pub(super) struct ConnectionExtra {
     /// A write failed. Reported once everything that had arrived is delivered.
     write_failure: Option<DisconnectReason>,
     pub(super) identity: Option<Identity>,
+    /// When the queue was empty last, and the bytes written since, if a minimum
+    /// rate is set.
+    pub(super) sending: Option<(Timestamp, u64)>,
     /// The keys and slots of the timers of the connection.
     timers: Vec<(u64, u32)>,
 }
@@ -53,13 +56,26 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
+    /// Returns whether an attempt to connect has failed, and was not given up by this
+    /// node.
+    pub(crate) fn is_failed_attempt(self) -> bool {
+        let given_up = matches!(
+            self,
+            Self::Failed(ConnectError::Cancelled | ConnectError::ShuttingDown)
+        );
+        matches!(self, Self::Failed(_)) && !given_up
+    }
+
     /// Returns whether the peer sent nothing, or not enough, in time.
     pub(crate) fn is_for_silence(self) -> bool {
         matches!(
             self,
-            Self::Failed(ConnectError::HandshakeTimedOut)
+            Self::Failed(ConnectError::TimedOut | ConnectError::HandshakeTimedOut)
                 | Self::Disconnected(DisconnectReason::Timeout(
-                    TimeoutKind::Idle | TimeoutKind::PartialMessage
+                    TimeoutKind::Idle
+                        | TimeoutKind::PartialMessage
+                        | TimeoutKind::ReceiveRate
+                        | TimeoutKind::Linger
                 ))
         )
     }
@@ -75,7 +91,7 @@ impl ConnEntry {
         self.extra().write_failure = Some(reason);
     }
 
-    fn extra(&mut self) -> &mut ConnectionExtra {
+    pub(super) fn extra(&mut self) -> &mut ConnectionExtra {
         self.extra.get_or_insert_default()
     }
 
@@ -152,11 +168,6 @@ impl ConnEntry {
         )
     }
 
-    /// Restarts the connect timeout.
-    pub(crate) fn restart_connect_timeout(&mut self, now: Timestamp) {
-        self.since = now;
-    }
-
     /// The TCP connection is established.
     pub(crate) fn set_handshaking(&mut self, local_addr: SocketAddr, now: Timestamp) {
         self.set_state(Lifecycle::Handshaking);
@@ -190,9 +201,8 @@ impl ConnEntry {
     }
 
     /// Starts closing. The ending is reported later.
-    pub(crate) fn set_closing(&mut self, ending: Ending, now: Timestamp) {
+    pub(crate) fn set_closing(&mut self, ending: Ending) {
         self.set_state(Lifecycle::Closing(ending));
-        self.activity = now;
     }
 
     /// Records that the peer closed its sending side, with `partial` bytes of

@@ -9,19 +9,17 @@ use crate::mutants::mutant;
 use crate::time::Timestamp;
 
 impl ConnEntry {
-    /// Records a read: the number of complete messages, and whether an
-    /// incomplete one is kept.
-    pub(crate) fn note_read(&mut self, messages: u64, partial: bool, now: Timestamp) {
+    /// Records a read: the number of complete messages, and the length of the
+    /// incomplete one that is kept.
+    pub(crate) fn note_read(&mut self, messages: u64, partial_len: usize, now: Timestamp) {
         mutant!(RefreshIdleOnAnyByte => self.activity = now);
         if messages > 0 {
             self.activity = now;
             self.partial_since = None;
         }
-        self.partial_since = if partial {
-            self.partial_since.or(Some(now))
-        } else {
-            None
-        };
+        self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
+        self.partial_at = now;
+        self.partial_len = partial_len;
     }
 
     /// Records a write.
@@ -35,16 +33,36 @@ impl ConnEntry {
             self.stalled_since = progress.or(Some(now));
         } else {
             self.stalled_since = None;
-            if self.tag == LifecycleTag::Open && written > 0 {
-                self.activity = now;
-            }
+        }
+        // While a connection closes, every byte that the socket takes is
+        // progress. Before that, only an empty queue is.
+        let is_closing = self.tag == LifecycleTag::Closing;
+        if written > 0 && (is_closing || !self.has_output()) && !self.is_unopened() {
+            self.activity = now;
+        }
+        if self.config.min_rate.send_bytes_per_second.is_some() {
+            self.note_send_rate(written, now);
         }
     }
 
-    /// Restarts the timeouts after a pause, because the peer did not cause the
-    /// pause.
+    /// Counts the bytes written since the queue was empty.
+    fn note_send_rate(&mut self, written: usize, now: Timestamp) {
+        let has_output = self.has_output();
+        let sending = &mut self.extra().sending;
+        *sending = has_output.then(|| {
+            let (since, bytes) = sending.unwrap_or((now, 0));
+            (since, bytes + written as u64)
+        });
+    }
+
+    /// Restarts the timeouts: the connection has changed its state, or a pause
+    /// has ended, which the peer did not cause.
     pub(crate) fn restart_timeouts(&mut self, now: Timestamp) {
+        if self.is_unopened() {
+            self.since = now;
+        }
         self.activity = now;
+        self.partial_at = now;
         self.partial_since = self.partial_since.and(Some(now));
     }
 
@@ -78,15 +96,26 @@ impl ConnEntry {
             .stalled_since
             .and_then(|since| after(since, timeouts.write_stall));
         let partial = self.partial_since.filter(|_| is_read);
+        let receive_rate = partial.and_then(|since| {
+            let rate = self.config.min_rate.receive_bytes_per_second;
+            self.rate_deadline(since, self.partial_len as u64, rate)
+        });
+        let sending = self.extra.as_ref().and_then(|extra| extra.sending);
+        let send_rate = sending.and_then(|(since, bytes)| {
+            let rate = self.config.min_rate.send_bytes_per_second;
+            self.rate_deadline(since, bytes, rate)
+        });
         let all = [
             (
                 idle.then(|| after(self.activity, timeouts.idle)).flatten(),
                 TimeoutKind::Idle,
             ),
             (
-                partial.and_then(|since| after(since, timeouts.partial_message)),
+                partial.and_then(|_| after(self.partial_at, timeouts.partial_message)),
                 TimeoutKind::PartialMessage,
             ),
+            (receive_rate, TimeoutKind::ReceiveRate),
+            (send_rate, TimeoutKind::SendRate),
             (stalled, TimeoutKind::WriteStall),
             (
                 (!is_open)
@@ -103,17 +132,23 @@ impl ConnEntry {
         ))
     }
 
-    /// Returns when to check the connection next: when it is overdue, or after
-    /// the shortest timeout, because nothing that starts meanwhile can be
-    /// overdue before.
-    pub(crate) fn next_check(&self, now: Timestamp) -> Option<Timestamp> {
-        let due = self.due().map(|(at, _)| at);
-        let shortest = self
-            .config
-            .timeouts
-            .shortest()
-            .filter(|_| matches!(self.tag, LifecycleTag::Open | LifecycleTag::Closing));
-        let look = shortest.and_then(|time| now.checked_add(time));
-        [due, look].into_iter().flatten().min()
+    /// Returns when these bytes since then are too few for the rate.
+    fn rate_deadline(&self, since: Timestamp, bytes: u64, rate: Option<u32>) -> Option<Timestamp> {
+        // Never before `after`, and each byte moves it by the time that the
+        // rate has for a byte.
+        let micros = bytes.saturating_mul(1_000_000) / u64::from(rate?.max(1));
+        since.checked_add(Duration::from_micros(micros).max(self.config.min_rate.after))
+    }
+
+    /// Returns whether the armed deadline is later than a timeout that has begun
+    /// may need.
+    pub(crate) fn is_armed_too_late(&self, now: Timestamp) -> bool {
+        let soonest = if self.partial_since.is_some() || self.stalled_since.is_some() {
+            self.config.shortest_timeout()
+        } else {
+            self.config.timeouts.idle
+        };
+        let needed = soonest.and_then(|time| now.checked_add(time));
+        needed.is_some_and(|needed| self.armed_at.is_none_or(|at| at > needed))
     }
 }

@@ -25,6 +25,10 @@ use crate::id::{ConnId, Direction, ListenerId, ShardId};
 use crate::limits::SharedLimits;
 use crate::sys::Stream;
 
+/// The maximum number of accepted connections on their way to a shard. They are not
+/// charged yet. Further ones stay at the shard that accepted them.
+const ARRIVING_MAX: usize = 256;
+
 /// A command from one shard, or from another thread, to a shard.
 pub(crate) enum ShardCommand {
     Send(ConnId, Bytes),
@@ -90,7 +94,7 @@ pub(crate) struct FramedBody {
     pub(crate) key: Option<BodyKey>,
 }
 
-/// An accepted connection that has a handshake place and no id yet.
+/// An accepted connection that has no id yet.
 pub(crate) struct AcceptedSocket {
     pub(crate) stream: Stream,
     /// The socket options are set.
@@ -111,8 +115,8 @@ pub(crate) struct RefusedCommand<C> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum ShardSignal {
-    /// A handshake place is free.
-    HandshakePlace = 1,
+    /// A handshake has lost its place.
+    Eviction = 1,
     /// A file descriptor is free.
     Descriptor = 2,
     /// A thread does not wait any more for what it asked for.
@@ -136,6 +140,8 @@ pub(crate) struct ShardSet {
     placement: Placement,
     /// By shard: its connections, and the connections on their way to it.
     loads: Vec<AtomicUsize>,
+    /// By shard: the connections on their way to it.
+    arriving: Vec<AtomicUsize>,
     /// By shard: a listener is paused because of file-descriptor exhaustion.
     has_paused_listener: Vec<AtomicBool>,
     /// The number of file descriptors that were closed.
@@ -153,6 +159,7 @@ impl ShardSet {
     ) -> Self {
         Self {
             loads: mailboxes.iter().map(|_| AtomicUsize::new(0)).collect(),
+            arriving: mailboxes.iter().map(|_| AtomicUsize::new(0)).collect(),
             has_paused_listener: mailboxes.iter().map(|_| AtomicBool::new(false)).collect(),
             freed_descriptors: AtomicUsize::new(0),
             mailboxes,
@@ -271,9 +278,16 @@ impl ShardRouter {
             if index == self.own.index() {
                 break;
             }
+            let arriving = &self.shards.arriving[index];
+            if arriving.fetch_add(1, Ordering::Relaxed) >= ARRIVING_MAX {
+                arriving.fetch_sub(1, Ordering::Relaxed);
+                load.fetch_sub(1, Ordering::Relaxed);
+                continue;
+            }
             let Err(refused) = self.shards.mailboxes[index].pass(command) else {
                 return None;
             };
+            arriving.fetch_sub(1, Ordering::Relaxed);
             load.fetch_sub(1, Ordering::Relaxed);
             // The shard has stopped. The whole node stops with it.
             command = refused.command?;
@@ -282,6 +296,11 @@ impl ShardRouter {
             ShardCommand::Adopt(accepted) => Some(*accepted),
             _ => None,
         }
+    }
+
+    /// Notes that a connection from another shard has arrived at this one.
+    pub(crate) fn note_arrival(&self) {
+        self.shards.arriving[self.own.index()].fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Sorts the shards into the order in which they are offered a connection.

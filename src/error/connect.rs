@@ -13,7 +13,8 @@ use super::{DisconnectReason, OsError, SessionError};
 pub enum ConnectError {
     /// The node is shutting down.
     ShuttingDown,
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections) is reached.
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections) is reached,
+    /// except for slots that are reserved for others.
     TooManyConnections,
     /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address)
     /// is reached.
@@ -22,9 +23,14 @@ pub enum ConnectError {
     /// is reached.
     TooManyFromPrefix,
     /// [`Limits::max_outbound_connecting`](crate::config::Limits::max_outbound_connecting)
-    /// is reached, or for an inbound [`Net::adopt`](crate::Net::adopt)
-    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes).
+    /// is reached, or for an inbound connection
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes),
+    /// and no other address has more handshakes than its own.
     TooManyConnecting,
+    /// An inbound handshake lost its place to another one, because
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// is reached.
+    Evicted,
     /// There is a connection with this address, and duplicates are not allowed.
     AlreadyConnected,
     /// The node is connecting to this address, and duplicates are not allowed.
@@ -92,6 +98,7 @@ impl fmt::Display for ConnectError {
             Self::TooManyFromAddress => "too many connections with this address",
             Self::TooManyFromPrefix => "too many connections with this network",
             Self::TooManyConnecting => "too many connections are connecting",
+            Self::Evicted => "the handshake lost its place to another one",
             Self::AlreadyConnected => "already connected to this address",
             Self::AlreadyConnecting => "already connecting to this address",
             Self::SelfConnection => "the node connected to itself",
@@ -122,7 +129,8 @@ impl From<ConnectError> for io::Error {
             ConnectError::TooManyConnections
             | ConnectError::TooManyFromAddress
             | ConnectError::TooManyFromPrefix
-            | ConnectError::TooManyConnecting => io::ErrorKind::QuotaExceeded,
+            | ConnectError::TooManyConnecting
+            | ConnectError::Evicted => io::ErrorKind::QuotaExceeded,
             ConnectError::AlreadyConnected | ConnectError::AlreadyConnecting => {
                 io::ErrorKind::AlreadyExists
             }
@@ -158,6 +166,7 @@ impl From<DisconnectReason> for ConnectError {
             DisconnectReason::Io(error) => Self::Io(error),
             DisconnectReason::Session(error) => Self::Session(error),
             DisconnectReason::Timeout(_) => Self::HandshakeTimedOut,
+            DisconnectReason::MemoryLimit => Self::Io(io::ErrorKind::OutOfMemory.into()),
             DisconnectReason::HandlerPanicked => Self::HandlerPanicked,
             DisconnectReason::SelfConnection => Self::SelfConnection,
             DisconnectReason::Shutdown => Self::ShuttingDown,
@@ -207,6 +216,8 @@ mod tests {
         }
         for error in [
             ConnectError::TooManyFromAddress,
+            ConnectError::TooManyConnecting,
+            ConnectError::Evicted,
             ConnectError::Transport(TransportError::Handler),
             ConnectError::Session(SessionError::RefusedByPeer("")),
             ConnectError::Session(SessionError::Panicked),

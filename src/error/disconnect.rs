@@ -13,8 +13,8 @@ use super::{FramingError, OsError, SessionError};
 /// accepted for sending and never reached the kernel. After
 /// [`Net::close`](crate::Net::close), [`DisconnectReason::PeerClosed`],
 /// [`DisconnectReason::Truncated`] and [`DisconnectReason::Shutdown`] what was queued
-/// is sent first, within [`Timeouts::linger`](crate::config::Timeouts::linger) or the
-/// grace. After all others it is dropped.
+/// is sent first, unless that makes no progress for
+/// [`Timeouts::linger`](crate::config::Timeouts::linger) or outlasts the grace. After all others it is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
@@ -53,6 +53,10 @@ pub enum DisconnectReason {
     /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes), and
     /// [`OnFull::Disconnect`](crate::config::OnFull::Disconnect) is set.
     SendQueueFull,
+    /// The incomplete messages of the loop held more than
+    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes), and this
+    /// connection had the largest one of the address that held most.
+    MemoryLimit,
     /// A callback for this connection panicked.
     HandlerPanicked,
     /// The other end is this node itself.
@@ -79,6 +83,7 @@ impl fmt::Display for DisconnectReason {
             Self::Session(error) => write!(f, "session: {error}"),
             Self::Timeout(kind) => write!(f, "{kind} timeout"),
             Self::SendQueueFull => f.write_str("the send queue is full"),
+            Self::MemoryLimit => f.write_str("incomplete messages hold too much memory"),
             Self::HandlerPanicked => f.write_str("a callback panicked"),
             Self::SelfConnection => f.write_str("the node connected to itself"),
             Self::Shutdown => f.write_str("the node is shutting down"),
@@ -135,13 +140,20 @@ impl DisconnectReason {
 pub enum TimeoutKind {
     /// No complete message for [`Timeouts::idle`](crate::config::Timeouts::idle).
     Idle,
-    /// A message was begun and not completed within
+    /// A message was incomplete, and no byte of it arrived for
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).
     PartialMessage,
+    /// A message arrived more slowly than
+    /// [`MinRate::receive_bytes_per_second`](crate::config::MinRate::receive_bytes_per_second).
+    ReceiveRate,
+    /// The queue was taken more slowly than
+    /// [`MinRate::send_bytes_per_second`](crate::config::MinRate::send_bytes_per_second).
+    SendRate,
     /// Something was queued, and the peer took nothing for
     /// [`Timeouts::write_stall`](crate::config::Timeouts::write_stall).
     WriteStall,
-    /// The connection was closing, and the queue was not sent within
+    /// The connection was closing, and neither a queued byte was taken nor the
+    /// peer's end of stream seen for
     /// [`Timeouts::linger`](crate::config::Timeouts::linger).
     Linger,
 }
@@ -151,6 +163,8 @@ impl fmt::Display for TimeoutKind {
         f.write_str(match self {
             Self::Idle => "idle",
             Self::PartialMessage => "partial message",
+            Self::ReceiveRate => "receive rate",
+            Self::SendRate => "send rate",
             Self::WriteStall => "write stall",
             Self::Linger => "linger",
         })

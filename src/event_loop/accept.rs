@@ -26,16 +26,19 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Accepts up to the budget. The listener stays ready until the kernel says
-    /// that no connection waits. While all handshake places are taken, the
-    /// limits remember this shard.
+    /// that no connection waits. Full limits do not stop it, because the backlog
+    /// would fill with those that filled the limits.
     fn accept_from(&mut self, index: usize) {
         let budget = self.net.config.budget.accepts;
         let mut failed_in_a_row = 0;
         for _ in 0..budget {
+            if self.net.has_no_time_for_sessions() {
+                return self.net.schedule_listener(index);
+            }
             let Some(listener) = self.net.listeners.get(index) else {
                 return;
             };
-            if !listener.ready || listener.pause.is_some() || !self.net.take_handshake_place() {
+            if !listener.ready || listener.pause.is_some() {
                 return;
             }
             let error = match self.net.accept(index) {
@@ -46,7 +49,6 @@ impl<H: Handler> EventLoop<'_, H> {
                 }
                 Err(error) => error,
             };
-            self.net.return_handshake_place();
             match Listener::classify(&error) {
                 AcceptError::Empty => {
                     self.net.listeners[index].ready = false;
@@ -100,8 +102,20 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Gives an accepted connection an id, or returns its handshake place.
-    pub(super) fn admit(&mut self, accepted: AcceptedSocket) {
+    /// Takes a connection that another shard has accepted.
+    pub(super) fn receive_accepted(&mut self, accepted: AcceptedSocket) {
+        if let Some(router) = &self.net.router {
+            router.note_arrival();
+        }
+        if self.net.stopping.is_some_and(|stopping| stopping.begun) {
+            // The shutdown has closed the other connections already.
+            return self.net.reject_accepted();
+        }
+        self.admit(accepted);
+    }
+
+    /// Gives an accepted connection an id, or closes it.
+    fn admit(&mut self, accepted: AcceptedSocket) {
         if !self.try_admit(accepted) {
             self.net.reject_accepted();
         }
@@ -163,7 +177,7 @@ impl<H: Handler> EventLoop<'_, H> {
         let codecs = self.call("a framer's constructor", None, |_, _| {
             (Codec::new(&config.framing), Codec::new(&config.framing))
         })?;
-        let charged = self.net.limits.lock().charge(info.addr);
+        let charged = self.net.limits.lock().charge(info);
         if let Err(limit) = charged {
             let (name, addr) = (&self.net.config.name, info.addr);
             log::debug!(target: "peerloop", "{name}: {addr} refused: {limit}");
@@ -183,9 +197,10 @@ impl<H: Handler> EventLoop<'_, H> {
     ) {
         let conn = self.net.insert_accepted(info, config, encoder);
         match self.register(conn, stream, decoder) {
-            Ok(()) => {
+            Ok(mut half) => {
                 self.net.metrics.accepted += 1;
-                self.start_transport(conn, local_addr);
+                self.start_transport(&mut half, local_addr);
+                self.keep(half);
             }
             Err(error) => {
                 self.count_accept_error(info.addr, &error);

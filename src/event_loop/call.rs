@@ -1,11 +1,10 @@
 //! Calling the handler. Its code runs here, except for a batch of messages.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::config::OnPanic;
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::net::Net;
+use crate::panics::contain;
 
 /// Runs a callback and contains its panic if `OnPanic` says so. Returns `None`
 /// if it panicked.
@@ -21,8 +20,9 @@ pub(super) fn call_handler<H: Handler, R>(
         // The state of the handler may be inconsistent after a panic; the docs
         // of `OnPanic` say so. The state of the loop is not, because only calls
         // of `Net` change it, and each of them has returned or has not started.
-        OnPanic::Contain => catch_unwind(AssertUnwindSafe(|| call(handler, net))).ok(),
+        OnPanic::Contain => contain(|| call(handler, net)),
     };
+    net.clock.is_stale = true;
     if result.is_none() {
         net.handle_panic(callback, conn);
     }

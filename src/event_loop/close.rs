@@ -23,9 +23,9 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Reports the outcome of the tracked sends of a connection that has ended.
     fn report_tracked_sends(&mut self, conn: ConnId) {
-        let sent = std::mem::take(&mut self.state.sent);
+        let sent = std::mem::take(&mut self.state.lists.sent);
         let (handed_over, others) = sent.into_iter().partition(|(sender, _)| *sender == conn);
-        self.state.sent = others;
+        self.state.lists.sent = others;
         let handed_over: Vec<(ConnId, u64)> = handed_over;
         for (conn, token) in handed_over {
             self.report_send(conn, token, SendOutcome::HandedOver);

@@ -10,8 +10,8 @@ impl<H: Handler> EventLoop<'_, H> {
         inbox.rearm();
         self.state
             .add_pending_shutdown(inbox.shutdown_asked(), inbox.len());
-        if inbox.take_signal(ShardSignal::HandshakePlace) {
-            self.net.schedule_waiting_listeners();
+        if inbox.take_signal(ShardSignal::Eviction) {
+            self.net.end_evicted();
         }
         if inbox.take_signal(ShardSignal::Descriptor) {
             self.net.resume_listeners();
@@ -54,11 +54,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 self.net.metrics.commands_lost += lost as u64;
             }
             ShardCommand::ConnCommand(conn, command) => self.net.apply_command(conn, command),
-            // The shutdown has closed the other connections already.
-            ShardCommand::Adopt(_) if self.net.stopping.is_some_and(|stopping| stopping.begun) => {
-                self.net.reject_accepted();
-            }
-            ShardCommand::Adopt(accepted) => self.admit(*accepted),
+            ShardCommand::Adopt(accepted) => self.receive_accepted(*accepted),
             ShardCommand::CloseListener(listener) => self.net.close_own_listener(listener),
             ShardCommand::EndSelfConnection(conn, stream) => {
                 self.net.end_self_connection(conn);

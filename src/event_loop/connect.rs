@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::EventLoop;
+use super::{EventLoop, InboundHalf};
 use crate::connection::ConnEntry;
 use crate::error::ConnectError;
 use crate::framing::Codec;
@@ -26,7 +26,8 @@ impl<H: Handler> EventLoop<'_, H> {
                 continue;
             }
             let conn = pending.conn;
-            self.net.restart_connect_timeout(conn);
+            // The time in which the node did not run does not count.
+            self.net.restart_deadline(conn);
             if let Err(error) = self.start_connect(pending) {
                 self.net
                     .fail_connection(conn, ConnectError::Io((&error).into()));
@@ -55,20 +56,24 @@ impl<H: Handler> EventLoop<'_, H> {
             None => connect()?,
             Some(router) => router.connect(conn, addr, connect)?,
         };
-        self.register(conn, stream, pending.decoder)
+        let half = self.register(conn, stream, pending.decoder)?;
+        self.state.put_inbound(half);
+        Ok(())
     }
 
     /// Starts a connection whose stream is connected already.
     fn start_adopted(&mut self, conn: ConnId, stream: Stream, decoder: Codec) -> io::Result<()> {
         let local_addr = stream.local_addr()?;
-        self.register(conn, stream, decoder)?;
-        self.start_transport(conn, local_addr);
+        let mut half = self.register(conn, stream, decoder)?;
+        self.start_transport(&mut half, local_addr);
+        self.keep(half);
         Ok(())
     }
 
     /// Handles readiness of a connecting socket: it is connected, has failed,
     /// or is still connecting.
-    pub(super) fn complete_connect(&mut self, conn: ConnId) {
+    pub(super) fn complete_connect(&mut self, half: &mut InboundHalf) {
+        let conn = half.id;
         let Some(stream) = self.net.stream(conn) else {
             return;
         };
@@ -82,7 +87,7 @@ impl<H: Handler> EventLoop<'_, H> {
             Ok(Some(local_addr)) if self.net.is_self_connect(conn, local_addr) => {
                 self.net.end_self_connection(conn)
             }
-            Ok(Some(local_addr)) => self.start_transport(conn, local_addr),
+            Ok(Some(local_addr)) => self.start_transport(half, local_addr),
             Ok(None) => {}
             Err(error) => self
                 .net

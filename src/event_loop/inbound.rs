@@ -10,6 +10,9 @@ use crate::session::SessionChannel;
 use crate::sys::Stream;
 
 /// The inbound half of a connection.
+///
+/// A visit takes it out of its slot and puts it back at its end. Meanwhile the
+/// handler may change the other half, which `Net` has.
 pub(crate) struct InboundHalf {
     pub(super) id: ConnId,
     pub(super) codec: Codec,
@@ -23,18 +26,37 @@ pub(crate) struct InboundHalf {
     /// The peer closed its sending side. The socket is read to the end, because
     /// no further edge follows.
     pub(super) read_closed_seen: bool,
-    /// The connection is on the run list.
+    /// The connection is on a list of those to visit.
     pub(super) scheduled: bool,
+    /// The last batch was interrupted. The next read is small, because what a
+    /// batch leaves is copied.
+    pub(super) reads_little: bool,
+    /// Something was received in this visit.
+    pub(super) has_received: bool,
+    /// Its handshake is over time and was left on its list once.
+    pub(super) was_overdue: bool,
 }
 
 impl InboundHalf {
-    /// Returns whether an incomplete message or record is kept.
-    pub(super) fn has_partial(&self) -> bool {
+    /// Returns the number of kept bytes of an incomplete message or record.
+    pub(super) fn partial_len(&self) -> usize {
         let untaken = self
             .channel
             .as_ref()
             .map_or(0, |channel| channel.wire.len());
-        self.partial.len() + untaken > 0
+        self.partial.len() + untaken
+    }
+
+    /// Returns the memory that is held for what was received, in bytes.
+    pub(super) fn held_bytes(&self) -> usize {
+        let channel = self.channel.as_ref();
+        self.partial.capacity() + channel.map_or(0, |channel| channel.received_bytes())
+    }
+
+    /// Drops what was received and not delivered.
+    pub(super) fn discard_received(&mut self) {
+        self.partial = PartialFrame::default();
+        self.channel = None;
     }
 
     /// Returns whether reading waits until the answers of the session have been
@@ -70,28 +92,42 @@ impl LoopState {
             .filter(|inbound| inbound.id == conn)
     }
 
-    fn insert_inbound(&mut self, inbound: InboundHalf) {
-        let slot = inbound.id.slot();
+    /// Returns whether a connection of this shard waits for its peer, as far as is known.
+    pub(super) fn is_silent(&self, conn: ConnId) -> bool {
+        let inbound = self.inbound.get(conn.slot()).and_then(Option::as_ref);
+        inbound.is_some_and(|inbound| inbound.id == conn && !inbound.readable)
+    }
+
+    /// Takes an inbound half out of its slot. It must be put back.
+    pub(super) fn take_inbound(&mut self, conn: ConnId) -> Option<InboundHalf> {
+        self.inbound
+            .get_mut(conn.slot())?
+            .take_if(|inbound| inbound.id == conn)
+    }
+
+    pub(super) fn put_inbound(&mut self, half: InboundHalf) {
+        let slot = half.id.slot();
         if slot >= self.inbound.len() {
             self.inbound.resize_with(slot + 1, || None);
         }
-        self.inbound[slot] = Some(inbound);
+        self.inbound[slot] = Some(half);
     }
 }
 
 impl<H> EventLoop<'_, H> {
-    /// Registers a socket with the poller and adds its inbound half.
+    /// Registers a socket with the poller and returns its inbound half, which
+    /// must be put into its slot.
     pub(super) fn register(
         &mut self,
         conn: ConnId,
         mut stream: Stream,
         codec: Codec,
-    ) -> io::Result<()> {
+    ) -> io::Result<InboundHalf> {
         self.net.registrar.add_stream(&mut stream, conn.token())?;
         if let Some(entry) = self.net.conns.get_mut(conn) {
             entry.stream = Some(stream);
         }
-        self.state.insert_inbound(InboundHalf {
+        Ok(InboundHalf {
             id: conn,
             codec,
             partial: PartialFrame::default(),
@@ -100,7 +136,9 @@ impl<H> EventLoop<'_, H> {
             writable: false,
             read_closed_seen: false,
             scheduled: false,
-        });
-        Ok(())
+            reads_little: false,
+            has_received: false,
+            was_overdue: false,
+        })
     }
 }

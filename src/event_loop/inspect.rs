@@ -27,7 +27,7 @@ impl LoopState {
         Some(InboundInspection {
             socket,
             partial: inbound.partial.as_slice(),
-            is_unseen: inbound.partial.len() >= inbound.partial.need().max(1),
+            is_unseen: inbound.partial.is_undecoded(),
             batch: channel.map(|channel| channel.batch()),
             is_held: channel.is_some_and(|channel| channel.answers() > REPLIES_MAX),
         })
@@ -36,6 +36,6 @@ impl LoopState {
     /// Returns the tracked sends that were written and not reported yet, in
     /// their order.
     pub(crate) fn answers_owed(&self) -> &[(ConnId, u64)] {
-        &self.sent
+        &self.lists.sent
     }
 }

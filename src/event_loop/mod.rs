@@ -5,25 +5,28 @@ mod call;
 mod close;
 mod commands;
 mod connect;
+mod deliver;
 mod inbound;
 #[cfg(feature = "sim")]
 mod inspect;
+mod lists;
 mod read;
 mod read_close;
 mod seal;
 mod session;
 mod shutdown;
 mod timeouts;
+mod visit;
 mod write;
 mod write_once;
 
-use std::collections::VecDeque;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use self::call::call_handler;
 use self::inbound::InboundHalf;
 #[cfg(feature = "sim")]
 pub(crate) use self::inspect::InboundInspection;
+use self::lists::WorkLists;
 use crate::buffers::ReadBuffer;
 use crate::command_queue::Inbox;
 use crate::connection::Lifecycle;
@@ -42,19 +45,7 @@ pub(crate) struct LoopState {
     /// The inbound halves by slot. `None` for free slots and for connects that
     /// have not started.
     inbound: Vec<Option<InboundHalf>>,
-    /// Connections to visit in this turn or the next, each once. A connection
-    /// that stops before `WouldBlock` stays here, because the poller reports
-    /// edges and no further one follows.
-    run_list: Vec<ConnId>,
-    /// Connections of the run list with a step of their handshake to do. The
-    /// budget limits how many are visited per turn.
-    handshake_list: VecDeque<ConnId>,
-    /// Connections that used up their write budget. They are flushed at the end
-    /// of the next turn.
-    over_write_budget: Vec<ConnId>,
-    /// Tracked sends that were written: `on_sent` is owed.
-    sent: Vec<(ConnId, u64)>,
-    drained: Vec<ConnId>,
+    lists: WorkLists,
     /// Overdue connections with unread input.
     overdue_unread: Vec<ConnId>,
     /// Ids whose slots are freed at the end of the turn.
@@ -66,34 +57,28 @@ pub(crate) struct LoopState {
     /// The memory of a list that is being processed, for reuse.
     scratch: Vec<ConnId>,
     pub(crate) started: bool,
+    /// The visits of the last turn took long.
+    is_behind: bool,
 }
 
 impl LoopState {
     pub(crate) fn new() -> Self {
         Self {
             inbound: Vec::new(),
-            run_list: Vec::new(),
-            handshake_list: VecDeque::new(),
-            over_write_budget: Vec::new(),
-            sent: Vec::new(),
-            drained: Vec::new(),
+            lists: WorkLists::default(),
             overdue_unread: Vec::new(),
             slots_to_free: Vec::new(),
             pending_shutdown: None,
             commands_before_shutdown: 0,
             scratch: Vec::new(),
             started: false,
+            is_behind: false,
         }
     }
 
     /// Returns whether there is work that needs no event and no deadline.
     pub(crate) fn has_work(&self) -> bool {
-        !self.started
-            || !self.run_list.is_empty()
-            || !self.handshake_list.is_empty()
-            || !self.over_write_budget.is_empty()
-            || !self.sent.is_empty()
-            || !self.drained.is_empty()
+        !self.started || self.lists.has_work()
     }
 
     /// Adds a shutdown that runs after the commands that wait now. With
@@ -130,20 +115,9 @@ impl LoopState {
                 inbound.readable |= ready.readable || ready.finished;
                 inbound.writable |= ready.writable;
                 inbound.read_closed_seen |= ready.finished;
-                if !std::mem::replace(&mut inbound.scheduled, true) {
-                    self.run_list.push(inbound.id);
-                }
+                self.lists.schedule_event(inbound);
             }
             _ => net.metrics.stale_events += 1,
-        }
-    }
-
-    /// Puts a connection on the run list, once.
-    fn schedule_visit(&mut self, conn: ConnId) {
-        if let Some(inbound) = self.inbound(conn) {
-            if !std::mem::replace(&mut inbound.scheduled, true) {
-                self.run_list.push(conn);
-            }
         }
     }
 }
@@ -167,24 +141,33 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         self.resume_deferred_work();
         self.run_listeners();
+        // Messages come before timers, because one that arrived in time may
+        // cancel a timeout of the program. Under a load that fills turns, timers
+        // would wait for two of them.
+        let was_behind = std::mem::take(&mut self.state.is_behind);
+        if was_behind {
+            self.run_timers();
+        }
         self.run_connections();
         self.run_commands(inbox);
-        self.run_timers();
+        if !was_behind {
+            self.run_timers();
+        }
         self.call("on_turn", None, H::on_turn);
         self.start_shutdown();
         self.flush_and_report();
         self.complete_shutdown();
         self.free_slots();
-        self.count_slow_turn(self.net.metrics.commands - commands);
+        let end = self.net.end_turn();
+        self.count_slow_turn(end, self.net.metrics.commands - commands);
     }
 
     /// Counts and logs a turn that took longer than the configured time.
-    fn count_slow_turn(&mut self, commands: u64) {
+    fn count_slow_turn(&mut self, end: Instant, commands: u64) {
         let Some(limit) = self.net.config.slow_turn else {
             return;
         };
-        let now = self.net.registrar.now();
-        let took = now.saturating_duration_since(self.net.now);
+        let took = end.saturating_duration_since(self.net.now);
         if took <= limit {
             return;
         }
@@ -210,51 +193,13 @@ impl<H: Handler> EventLoop<'_, H> {
         self.net
             .work
             .dirty
-            .append(&mut self.state.over_write_budget);
+            .append(&mut self.state.lists.over_write_budget);
         self.flush_urgent();
-    }
-
-    /// Visits every connection that is on the run list now. A connection that
-    /// is added meanwhile waits for the next turn.
-    fn run_connections(&mut self) {
-        self.schedule_requested_visits();
-        let mut run = std::mem::replace(
-            &mut self.state.run_list,
-            std::mem::take(&mut self.state.scratch),
-        );
-        for conn in run.drain(..) {
-            if self.is_handshaking(conn) {
-                self.state.handshake_list.push_back(conn);
-            } else {
-                self.visit(conn);
-            }
-        }
-        self.state.scratch = run;
-        for _ in 0..self.net.config.budget.handshake_steps {
-            let Some(conn) = self.state.handshake_list.pop_front() else {
-                break;
-            };
-            self.visit(conn);
-        }
-    }
-
-    /// Visits a connection that was on the run list.
-    fn visit(&mut self, conn: ConnId) {
-        if let Some(inbound) = self.state.inbound(conn) {
-            inbound.scheduled = false;
-            self.run_connection(conn);
-        }
     }
 
     fn is_handshaking(&self, conn: ConnId) -> bool {
         let entry = self.net.conns.get(conn);
         entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking)
-    }
-
-    fn schedule_requested_visits(&mut self) {
-        while let Some(conn) = self.net.work.visits.pop() {
-            self.state.schedule_visit(conn);
-        }
     }
 
     /// Calls the handler. Returns `None` if it panicked; then the connection
@@ -271,10 +216,24 @@ impl<H: Handler> EventLoop<'_, H> {
         result
     }
 
+    /// Calls the handler for the connection that is being visited; see
+    /// [`EventLoop::call`].
+    fn call_in_visit<R>(
+        &mut self,
+        callback: &'static str,
+        half: &mut InboundHalf,
+        call: impl FnOnce(&mut H, &mut Net) -> R,
+    ) -> Option<R> {
+        let result = call_handler(self.net, self.handler, callback, Some(half.id), call);
+        self.state.flush_urgent(self.net, Some(half));
+        result
+    }
+
     /// Flushes, makes the callbacks that follow, and repeats while that leads
     /// to more work, up to [`ROUNDS_MAX`] times.
     fn flush_and_report(&mut self) {
         for _ in 0..ROUNDS_MAX {
+            self.net.read_clock();
             self.start_connects();
             self.flush();
             self.report_flushed();
@@ -284,7 +243,7 @@ impl<H: Handler> EventLoop<'_, H> {
             if self.net.work.connects.is_empty()
                 && self.net.work.dirty.is_empty()
                 && self.net.work.ended.is_empty()
-                && self.state.drained.is_empty()
+                && self.state.lists.drained.is_empty()
             {
                 break;
             }

@@ -1,6 +1,6 @@
 //! The end of the stream and read errors.
 
-use super::EventLoop;
+use super::{EventLoop, InboundHalf};
 use crate::connection::{ConnEntry, Ending, Lifecycle};
 use crate::error::DisconnectReason;
 use crate::handler::Handler;
@@ -10,29 +10,32 @@ use crate::sys::Stream;
 impl<H: Handler> EventLoop<'_, H> {
     /// Handles the end of the TCP stream. The session says whether the end is
     /// clean.
-    pub(super) fn stream_ended(&mut self, conn: ConnId) {
+    pub(super) fn stream_ended(&mut self, half: &mut InboundHalf) {
+        let conn = half.id;
         // Once this node is closing, the session receives nothing, not even a
         // close notification. After a write failure, the failure is a better
         // reason than the end of the stream.
         let entry = self.net.conns.get(conn);
         let is_broken = entry.is_some_and(|entry| entry.write_failure().is_some());
         let asks_session = !is_broken && (self.is_handshaking(conn) || self.is_open(conn));
-        let channel = self.state.inbound(conn).and_then(|i| i.channel.as_mut());
-        let channel = channel.filter(|_| asks_session);
+        let channel = half.channel.as_mut().filter(|_| asks_session);
         let cut_off = channel.and_then(|channel| channel.wire_ended().err());
         // A failed session seals nothing, so the queued messages are lost.
         if let (Some(_), Some(entry)) = (cut_off, self.net.conns.get_mut(conn)) {
             entry.sealing_failed = true;
         }
-        self.handle_read_closed(conn, cut_off.map(DisconnectReason::Session));
+        self.handle_read_closed(half, cut_off.map(DisconnectReason::Session));
     }
 
     /// Handles the end of the stream after everything that arrived was
     /// delivered. `cut_off` is set if the session does not accept the end.
-    pub(super) fn handle_read_closed(&mut self, conn: ConnId, cut_off: Option<DisconnectReason>) {
-        let (partial, has_channel) = self.state.inbound(conn).map_or((0, false), |inbound| {
-            (inbound.partial.len(), inbound.channel.is_some())
-        });
+    pub(super) fn handle_read_closed(
+        &mut self,
+        half: &mut InboundHalf,
+        cut_off: Option<DisconnectReason>,
+    ) {
+        let (conn, partial) = (half.id, half.partial.len());
+        let has_channel = half.channel.is_some();
         let Some(entry) = self.net.conns.get_mut(conn) else {
             return;
         };
@@ -47,7 +50,7 @@ impl<H: Handler> EventLoop<'_, H> {
         match entry.lifecycle() {
             Lifecycle::Open if half_open && was_closed => self.check_for_reset(conn),
             Lifecycle::Open if half_open && !entry.fin_sent => {
-                self.call("on_read_closed", Some(conn), |handler, net| {
+                self.call_in_visit("on_read_closed", half, |handler, net| {
                     handler.on_read_closed(net, conn)
                 });
                 // The end and a later reset may arrive as one edge. Then no
@@ -71,17 +74,16 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Checks for the end of a paused connection that was reported ready. Its
     /// bytes stay in the socket. The end is handled now if nothing is left to
     /// deliver.
-    pub(super) fn check_end_while_paused(&mut self, conn: ConnId) {
-        let (Some(inbound), Some(stream)) = (self.state.inbound(conn), self.net.stream(conn))
-        else {
+    pub(super) fn check_end_while_paused(&mut self, half: &mut InboundHalf) {
+        let conn = half.id;
+        let Some(stream) = self.net.stream(conn) else {
             return;
         };
-        let partial = &inbound.partial;
-        if !inbound.read_closed_seen || (partial.len() > 0 && partial.len() >= partial.need()) {
+        if !half.read_closed_seen || half.partial.is_undecoded() {
             return;
         }
         match stream.is_at_end() {
-            Ok(true) => self.stream_ended(conn),
+            Ok(true) => self.stream_ended(half),
             Ok(false) => {}
             Err(error) => self.end_broken(conn, DisconnectReason::from_io(&error)),
         }

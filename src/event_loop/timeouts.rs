@@ -1,14 +1,15 @@
 //! Timers and connections that are overdue.
 
 use super::EventLoop;
-use crate::connection::ConnEntry;
+use crate::connection::{ConnEntry, Ending};
+use crate::error::ConnectError;
 use crate::handler::Handler;
 use crate::id::{ConnId, TimerId};
 use crate::net::Due;
 
 impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn run_timers(&mut self) {
-        let (now, mark) = (self.net.now, self.net.timers.mark());
+        let (now, mark) = (self.net.now, self.net.clock.mark);
         let next_due = |due: &Due, at| due.next_due(at, now);
         while let Some((slot, serial, due)) = self.net.timers.pop_due(now, mark, next_due) {
             match due {
@@ -19,6 +20,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 }
                 Due::ConnTimer(conn, key) => self.fire_conn_timer(conn, key),
                 Due::Connection(conn) => self.check_timeouts(conn),
+                Due::Connect(conn) => self.net.start_delayed_connect(conn),
                 Due::Listener(index) => self.resume_listener(index),
                 // `complete_shutdown` acts on it at the end of the turn.
                 Due::Shutdown => {}
@@ -55,7 +57,7 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(entry) = self.net.conns.get_mut(conn) else {
             return;
         };
-        entry.set_deadline(None);
+        entry.set_deadline(None, None);
         if entry.is_stalled(now) {
             // Linux reports writability only once a third of the socket's
             // buffer is free (tcp_sock.h, sk_stream_is_writeable). A slow
@@ -64,18 +66,33 @@ impl<H: Handler> EventLoop<'_, H> {
             entry.blocked = false;
             self.state.write(self.net, conn);
         }
-        let is_unread = self
-            .state
-            .inbound(conn)
-            .is_some_and(|inbound| inbound.scheduled);
         match self.net.conns.get(conn).and_then(ConnEntry::due) {
-            // Its input may wait for the read budget. It is checked again after
-            // that is read.
-            Some((at, ending)) if at <= now && is_unread && ending.is_for_silence() => {
-                self.state.overdue_unread.push(conn);
+            Some((at, ending)) if at <= now => {
+                if self.may_be_unread(conn, ending) {
+                    // It is checked again after it was visited.
+                    self.state.overdue_unread.push(conn);
+                } else {
+                    self.net.end_connection(conn, ending);
+                }
             }
-            Some((at, ending)) if at <= now => self.net.end_connection(conn, ending),
             _ => self.net.arm_deadline(conn),
+        }
+    }
+
+    /// Returns whether the input of an overdue connection may be waiting in the
+    /// socket, because this node has not had the time to visit it.
+    ///
+    /// A handshake is spared once. After a full turn with more handshakes than
+    /// there is time for, those that are over time are not worth it.
+    fn may_be_unread(&mut self, conn: ConnId, ending: Ending) -> bool {
+        let Some(half) = self.state.inbound(conn).filter(|half| half.scheduled) else {
+            return false;
+        };
+        match ending {
+            Ending::Failed(ConnectError::HandshakeTimedOut) => {
+                !std::mem::replace(&mut half.was_overdue, true)
+            }
+            _ => ending.is_for_silence(),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::io::IoSlice;
 
+use super::lists::WorkLists;
 use super::seal::write_sealed;
 use super::write_once::{Flushed, write_once};
-use super::{EventLoop, LoopState};
+use super::{EventLoop, InboundHalf, LoopState};
 use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX};
 use crate::connection::{AfterFlush, ConnEntry, Ending, Lifecycle};
 use crate::error::{DisconnectReason, SessionError};
@@ -30,23 +31,20 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     pub(super) fn flush_urgent(&mut self) {
-        if !self.net.work.urgent.is_empty() {
-            self.state.flush_urgent(self.net);
-        }
+        self.state.flush_urgent(self.net, None);
     }
 
     /// Continues to write where the socket was full and has room again.
-    pub(super) fn resume_write(&mut self, conn: ConnId) {
-        let Some(inbound) = self.state.inbound(conn) else {
+    pub(super) fn resume_write(&mut self, half: &mut InboundHalf) {
+        if !std::mem::take(&mut half.writable) {
             return;
-        };
-        let writable = std::mem::take(&mut inbound.writable);
+        }
         mutant!(LoseWritableEdge => return);
-        let Some(entry) = self.net.conns.get_mut(conn) else {
+        let Some(entry) = self.net.conns.get_mut(half.id) else {
             return;
         };
-        if writable && entry.write_failure().is_none() && std::mem::take(&mut entry.blocked) {
-            self.state.write(self.net, conn);
+        if entry.write_failure().is_none() && std::mem::take(&mut entry.blocked) {
+            self.state.lists.write(self.net, half);
         }
     }
 
@@ -63,7 +61,7 @@ impl<H: Handler> EventLoop<'_, H> {
             pool,
             ..
         } = &mut *self.net;
-        let drained = &mut self.state.drained;
+        let drained = &mut self.state.lists.drained;
         send_quota.serve_line(
             &pool.account,
             conns,
@@ -79,13 +77,13 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Calls `on_sent` and `on_drain` for what was written.
     pub(super) fn report_flushed(&mut self) {
-        mutant!(AnswerInDisorder => self.state.sent.reverse());
-        for (conn, token) in std::mem::take(&mut self.state.sent) {
+        mutant!(AnswerInDisorder => self.state.lists.sent.reverse());
+        for (conn, token) in std::mem::take(&mut self.state.lists.sent) {
             let outcome = SendOutcome::HandedOver;
             self.report_send(conn, token, outcome);
             mutant!(AnswerTwice => self.report_send(conn, token, outcome));
         }
-        for conn in std::mem::take(&mut self.state.drained) {
+        for conn in std::mem::take(&mut self.state.lists.drained) {
             if !self.net.waiters.is_empty() {
                 self.net.retry_waiting_sends(conn);
             }
@@ -103,21 +101,44 @@ impl<H: Handler> EventLoop<'_, H> {
 }
 
 impl LoopState {
-    /// Writes the connections for which the handler asked for a flush.
-    pub(super) fn flush_urgent(&mut self, net: &mut Net) {
-        while let Some(conn) = net.work.urgent.pop() {
-            self.write(net, conn);
+    /// Writes the connections for which the handler asked for a flush. The
+    /// inbound half that a visit holds is passed here, because it is not in its
+    /// slot.
+    #[inline]
+    pub(super) fn flush_urgent(&mut self, net: &mut Net, half: Option<&mut InboundHalf>) {
+        if !net.work.urgent.is_empty() {
+            self.flush_each_urgent(net, half);
         }
     }
 
+    fn flush_each_urgent(&mut self, net: &mut Net, half: Option<&mut InboundHalf>) {
+        #[allow(unused_mut, reason = "a mutant changes it")]
+        let mut half = half;
+        mutant!(LoseFlushInVisit => half = None);
+        while let Some(conn) = net.work.urgent.pop() {
+            match &mut half {
+                Some(half) if half.id == conn => self.lists.write(net, half),
+                _ => self.write(net, conn),
+            }
+        }
+    }
+
+    /// Writes the queue of a connection that is not being visited.
+    pub(super) fn write(&mut self, net: &mut Net, conn: ConnId) {
+        let half = self.inbound.get_mut(conn.slot()).and_then(Option::as_mut);
+        if let Some(half) = half.filter(|half| half.id == conn) {
+            self.lists.write(net, half);
+        }
+    }
+}
+
+impl WorkLists {
     /// Writes the queue of a connection, up to its budget, and applies the
     /// outcome.
-    pub(super) fn write(&mut self, net: &mut Net, conn: ConnId) {
+    fn write(&mut self, net: &mut Net, inbound: &mut InboundHalf) {
         let now = net.timestamp();
+        let conn = inbound.id;
         let Some(entry) = net.conns.get_mut(conn) else {
-            return;
-        };
-        let Some(inbound) = self.inbound.get_mut(conn.slot()).and_then(Option::as_mut) else {
             return;
         };
         if entry.blocked || !entry.is_live() || entry.lifecycle() == Lifecycle::Connecting {
@@ -147,27 +168,29 @@ impl LoopState {
         // Reads that waited for the session's answers continue now, even if
         // more is still to be written.
         if deferred_reads && !inbound.defers_reads() && inbound.readable {
-            self.resume_reads(conn);
+            self.resume_reads(inbound);
         }
         if let Some(error) = seal_error {
             return net.fail_session(conn, error);
         }
-        self.after_write(net, conn);
+        net.check_deadline(conn);
+        self.after_write(net, inbound);
     }
 
     /// Schedules the reads that waited for the session's answers.
-    fn resume_reads(&mut self, conn: ConnId) {
+    fn resume_reads(&mut self, half: &mut InboundHalf) {
         mutant!(ForgetHeld => return);
-        self.schedule_visit(conn);
+        self.carry_over(half);
     }
 
     /// Sends FIN or ends the connection if that waited for an empty queue.
-    fn after_write(&mut self, net: &mut Net, conn: ConnId) {
+    fn after_write(&mut self, net: &mut Net, half: &mut InboundHalf) {
+        let conn = half.id;
         let Some(entry) = net.conns.get_mut(conn) else {
             return;
         };
         if entry.write_failure().is_some() {
-            return self.handle_write_failure(net, conn);
+            return self.handle_write_failure(net, half);
         }
         match entry.after_flush() {
             AfterFlush::Nothing => {}
@@ -180,7 +203,7 @@ impl LoopState {
                     Ok(()) => entry.fin_sent = true,
                     Err(error) => {
                         entry.note_write_failure(DisconnectReason::from_io(&error));
-                        self.handle_write_failure(net, conn);
+                        self.handle_write_failure(net, half);
                     }
                 }
             }
@@ -189,7 +212,8 @@ impl LoopState {
 
     /// Handles a write failure. Received messages are delivered before the
     /// failure is reported, unless the connection is closing.
-    fn handle_write_failure(&mut self, net: &mut Net, conn: ConnId) {
+    fn handle_write_failure(&mut self, net: &mut Net, half: &mut InboundHalf) {
+        let conn = half.id;
         let Some(entry) = net.conns.get_mut(conn) else {
             return;
         };
@@ -201,11 +225,9 @@ impl LoopState {
             let reason = entry.break_reason(failure);
             return net.end_connection(conn, Ending::Disconnected(reason));
         }
-        if let Some(inbound) = self.inbound(conn) {
-            inbound.readable = true;
-            inbound.read_closed_seen = true;
-        }
-        self.schedule_visit(conn);
+        half.readable = true;
+        half.read_closed_seen = true;
+        self.carry_over(half);
     }
 }
 

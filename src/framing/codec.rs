@@ -6,6 +6,7 @@ use super::custom::{Decoded, Framer};
 use super::header::FrameHeader;
 use super::length::{ByteOrder, LengthPrefix, LengthReader, ReadLength};
 use crate::error::{FramingError, SendError};
+use crate::panics::Contained;
 
 /// Whether the receiver of a frame wants the next one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +43,7 @@ pub(crate) enum Codec {
     Fixed(usize),
     Delimited(u8),
     /// Boxed twice, so that a codec takes half as much memory in each connection.
-    Custom(Box<Box<dyn Framer>>),
+    Custom(Box<Contained<dyn Framer>>),
 }
 
 impl std::fmt::Debug for Codec {
@@ -68,7 +69,7 @@ impl Codec {
             Framing::Raw => Self::Raw,
             Framing::Fixed(len) => Self::Fixed(*len),
             Framing::Delimited(byte) => Self::Delimited(*byte),
-            Framing::Custom(custom) => Self::Custom(Box::new(custom.framer())),
+            Framing::Custom(custom) => Self::Custom(Box::new(Contained::new(custom.framer()))),
         }
     }
 
@@ -102,7 +103,7 @@ impl Codec {
             Self::Delimited(byte) => {
                 split_by_delimiter(*byte, bytes, need.saturating_sub(1), max, sink)
             }
-            Self::Custom(framer) => split_by_framer(framer.as_mut().as_mut(), bytes, max, sink),
+            Self::Custom(framer) => split_by_framer(&mut ***framer, bytes, max, sink),
         }
     }
 

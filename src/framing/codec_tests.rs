@@ -295,12 +295,19 @@ fn an_answer_outside_the_input_is_malformed() {
         },
     ];
     for lie in lies {
-        let (frames, _, error) =
-            receive(Codec::Custom(Box::new(Box::new(Liar(lie)))), 100, &[b"abc"]);
+        let (frames, _, error) = receive(
+            Codec::Custom(Box::new(Contained::new(Box::new(Liar(lie))))),
+            100,
+            &[b"abc"],
+        );
         assert!(frames.is_empty());
         assert!(matches!(error, Some(FramingError::Malformed(_))));
     }
     let greedy = Liar(Decoded::Incomplete { at_least: 101 });
-    let (_, _, error) = receive(Codec::Custom(Box::new(Box::new(greedy))), 100, &[b"abc"]);
+    let (_, _, error) = receive(
+        Codec::Custom(Box::new(Contained::new(Box::new(greedy)))),
+        100,
+        &[b"abc"],
+    );
     assert_eq!(error, Some(FramingError::TooLarge { len: 101, max: 100 }));
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::FramingError;
+use crate::panics::Contained;
 
 /// Decodes and encodes the frames of one connection.
 ///
@@ -96,13 +97,13 @@ pub trait Framer: Send {
 /// A clone shares the function that makes the framers.
 #[derive(Clone)]
 pub struct CustomFraming {
-    make: Arc<dyn Fn() -> Box<dyn Framer> + Send + Sync>,
+    make: Arc<Contained<dyn Fn() -> Box<dyn Framer> + Send + Sync>>,
 }
 
 impl CustomFraming {
     pub(super) fn new<F: Framer + 'static>(make: impl Fn() -> F + Send + Sync + 'static) -> Self {
         Self {
-            make: Arc::new(move || Box::new(make())),
+            make: Arc::new(Contained::new(Box::new(move || Box::new(make())))),
         }
     }
 

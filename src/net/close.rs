@@ -154,15 +154,14 @@ impl Net {
     /// Delivers the messages of a paused connection again, beginning with the
     /// first that was not delivered. A pause loses no message.
     pub fn resume(&mut self, conn: ConnId) {
-        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
             return self.forward_command(conn, ConnCommand::Resume);
         };
+        mutant!(ResumeBeforeOpen => if entry.is_unopened() { return });
         if !std::mem::take(&mut entry.paused) || entry.lifecycle() != Lifecycle::Open {
             return;
         }
-        entry.restart_timeouts(now);
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
         mutant!(LoseEdgeOnResume => return);
         self.request_visit(conn);
     }
@@ -170,7 +169,6 @@ impl Net {
     /// Moves a connection to `Closing`: stops delivering messages and sends the
     /// queued ones.
     pub(crate) fn start_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
-        let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
@@ -181,11 +179,11 @@ impl Net {
         let ending = entry.ending_for(Ending::Disconnected(reason));
         let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
         debug_assert!(matches!(before, Lifecycle::Handshaking | Lifecycle::Open));
-        entry.set_closing(ending, now);
-        self.uncount_state(before, direction);
+        entry.set_closing(ending);
+        self.uncount_state(conn, before, direction);
         // The address may be connected to again at once.
         self.limits.lock().remove_address(addr);
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
         self.interrupt_batch(conn);
         self.mark_dirty(conn);
         // Unread input is discarded, even during a pause, so that the end of
@@ -214,19 +212,23 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
-        let (before, direction, addr) = (entry.lifecycle(), entry.direction(), entry.addr());
+        let (before, info) = (entry.lifecycle(), entry.info());
         if matches!(before, Lifecycle::Ended(_) | Lifecycle::Released) {
             return;
         }
         let ending = entry.ending_for(cause);
         entry.set_state(Lifecycle::Ended(ending));
-        self.uncount_state(before, direction);
+        self.uncount_state(conn, before, info.direction);
         let mut limits = self.limits.lock();
         if !matches!(before, Lifecycle::Closing(_)) {
-            limits.remove_address(addr);
+            limits.remove_address(info.addr);
         }
-        limits.discharge(addr);
+        limits.discharge(&info);
+        if info.direction == Direction::Outbound && ending.is_failed_attempt() {
+            limits.retries.note_failure(info.addr, self.now);
+        }
         drop(limits);
+        self.cancel_delayed_connect(conn);
         self.cancel_conn_timers(conn);
         self.interrupt_batch(conn);
         self.work.ended.push(conn);
@@ -267,13 +269,13 @@ impl Net {
     }
 
     /// Counts that a connection has left this state.
-    fn uncount_state(&mut self, state: Lifecycle, direction: Direction) {
+    fn uncount_state(&mut self, conn: ConnId, state: Lifecycle, direction: Direction) {
         match state {
-            Lifecycle::Connecting => self.remove_connecting(direction),
+            Lifecycle::Connecting => self.remove_connecting(conn, direction),
             Lifecycle::Handshaking => {
                 self.metrics.handshakes_failed += 1;
                 mutant!(KeepConnecting => return);
-                self.remove_connecting(direction);
+                self.remove_connecting(conn, direction);
             }
             Lifecycle::Open => self.open[direction as usize] -= 1,
             Lifecycle::Closing(_) | Lifecycle::Ended(_) | Lifecycle::Released => {}
@@ -317,6 +319,7 @@ impl Net {
             router.remove_connection(conn, entry.direction());
         }
         entry.set_state(Lifecycle::Released);
+        self.received_bytes -= std::mem::take(&mut entry.received_bytes);
         self.ended_traffic += std::mem::take(&mut entry.traffic);
         if let Some(queue) = entry.queue.take() {
             self.metrics.bytes_lost += queue.len() as u64;
@@ -346,13 +349,13 @@ impl Net {
         };
         debug_assert_eq!(entry.lifecycle(), Lifecycle::Connecting);
         entry.set_state(Lifecycle::Released);
-        let (addr, direction) = (entry.addr(), entry.direction());
-        self.remove_connecting(direction);
+        let info = entry.info();
+        self.remove_connecting(conn, info.direction);
         if let Some(router) = &self.router {
-            router.remove_connection(conn, direction);
+            router.remove_connection(conn, info.direction);
         }
         let mut limits = self.limits.lock();
-        limits.remove_address(addr);
-        limits.discharge(addr);
+        limits.remove_address(info.addr);
+        limits.discharge(&info);
     }
 }

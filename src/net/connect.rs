@@ -95,8 +95,10 @@ impl Net {
     /// The outcome follows, exactly once: either
     /// [`Handler::on_connect`](crate::Handler::on_connect) or
     /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed). The
-    /// connect starts at the end of this turn. Until `on_connect`, sends to the
-    /// id are refused. [`Net::close`] and [`Net::abort`] cancel the attempt.
+    /// connect starts at the end of this turn, or later if connects to this address
+    /// have failed more often than
+    /// [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate)
+    /// allows. Until `on_connect`, sends to the id are refused. [`Net::close`] and [`Net::abort`] cancel the attempt.
     ///
     /// # Errors
     ///
@@ -150,7 +152,7 @@ impl Net {
             listener: None,
         };
         let (conn, decoder) = self.insert_pending(&info, &options)?;
-        self.work.connects.push(PendingConnect {
+        let pending = PendingConnect {
             conn,
             socket: PendingSocket::Connect {
                 addr,
@@ -158,7 +160,8 @@ impl Net {
                 source: options.source,
             },
             decoder,
-        });
+        };
+        self.schedule_connect(pending, options.delay);
         Ok(conn)
     }
 
@@ -194,9 +197,10 @@ impl Net {
     /// - [`ConnectError::Io`] when the stream is not connected, or cannot be
     ///   made non-blocking; `Unsupported` in the simulator.
     ///
-    /// An inbound stream takes a place of
-    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
-    /// instead of `max_outbound_connecting`.
+    /// An inbound stream does not count for `max_outbound_connecting`. With a session
+    /// it takes a place of
+    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes), as
+    /// an accepted one does.
     pub fn adopt(
         &mut self,
         stream: TcpStream,
@@ -207,8 +211,8 @@ impl Net {
     }
 
     /// Takes over a connected stream with options; see [`Net::adopt`].
-    /// `bound_socket` and `source` must not be set, and `allow_duplicate` is
-    /// for outbound streams.
+    /// `bound_socket`, `source` and `delay` must not be set, and `allow_duplicate`
+    /// is for outbound streams.
     ///
     /// # Errors
     ///
@@ -227,6 +231,7 @@ impl Net {
         let set = [
             ("bound_socket", options.bound_socket.is_some()),
             ("source", options.source.is_some()),
+            ("delay", options.delay.is_some()),
         ];
         if let Some((field, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
             return Err(ConnectError::InvalidOption(field));
@@ -268,17 +273,17 @@ impl Net {
         // Duplicates are checked before the limits, because a limit must not
         // hide that there is a connection.
         let is_outbound = info.direction == Direction::Outbound;
-        let (shard, mut limits) = (self.conns.shard(), self.limits.lock());
+        let mut limits = self.limits.lock();
         if is_outbound && !options.allow_duplicate && limits.has_address(info.addr) {
             drop(limits);
             return Err(self.duplicate_error(info.addr));
         }
         if is_outbound {
             limits.check_outbound()?;
-            limits.charge(info.addr)?;
+        }
+        limits.charge(info)?;
+        if is_outbound {
             limits.add_outbound_connecting();
-        } else {
-            limits.charge_inbound(info.addr, shard)?;
         }
         drop(limits);
         let now = self.timestamp();
@@ -292,18 +297,8 @@ impl Net {
         if let Some(router) = &self.router {
             router.add_connection();
         }
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
         Ok((conn, decoder))
-    }
-
-    /// Restarts the connect timeout, because the time in which the node did not
-    /// run does not count.
-    pub(crate) fn restart_connect_timeout(&mut self, conn: ConnId) {
-        let now = self.timestamp();
-        if let Some(entry) = self.conns.get_mut(conn) {
-            entry.restart_connect_timeout(now);
-            self.arm_deadline(conn);
-        }
     }
 
     fn duplicate_error(&self, addr: SocketAddr) -> ConnectError {

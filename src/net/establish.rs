@@ -8,12 +8,12 @@ use crate::addr::{ConnInfo, to_canonical_target};
 use crate::config::ConnectionConfig;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::cross_shard::ShardSignal;
+use crate::error::ConnectError;
 use crate::framing::Codec;
 use crate::id::{ConnId, Direction};
 
 impl Net {
-    /// Gives a slot to an accepted connection that has a handshake place and is
-    /// charged.
+    /// Gives a slot to an accepted connection that is charged.
     pub(crate) fn insert_accepted(
         &mut self,
         info: &ConnInfo,
@@ -43,37 +43,83 @@ impl Net {
         };
         debug_assert_eq!(entry.lifecycle(), Lifecycle::Handshaking);
         entry.set_open(now);
-        let direction = entry.direction();
-        self.remove_connecting(direction);
+        let (direction, addr) = (entry.direction(), entry.addr());
+        self.remove_connecting(conn, direction);
+        if direction == Direction::Outbound {
+            self.limits.lock().retries.note_success(addr);
+        }
         self.open[direction as usize] += 1;
-        self.arm_deadline(conn);
+        self.restart_deadline(conn);
     }
 
     /// Counts that a connection has left the states before `Open`.
-    pub(super) fn remove_connecting(&mut self, direction: Direction) {
+    pub(super) fn remove_connecting(&mut self, conn: ConnId, direction: Direction) {
         self.connecting -= 1;
-        self.return_place(direction);
+        let mut limits = self.limits.lock();
+        match direction {
+            Direction::Outbound => limits.remove_outbound_connecting(),
+            Direction::Inbound => limits.places.give_back(conn),
+        }
     }
 
-    /// Takes a handshake place for a connection that is about to be accepted.
-    /// Returns false if all are taken.
-    pub(crate) fn take_handshake_place(&mut self) -> bool {
-        self.limits.lock().take_handshake_place(self.conns.shard())
+    /// Takes a handshake place for a connection that has a session. Returns false if
+    /// there is none for it; then it has failed. Outbound connections need none.
+    /// `is_silent` says whether a handshake of this shard waits for its peer.
+    pub(crate) fn take_handshake_place(
+        &mut self,
+        conn: ConnId,
+        is_silent: &dyn Fn(ConnId) -> bool,
+    ) -> bool {
+        let info = self.conns.get(conn).map(ConnEntry::info);
+        let Some(info) = info.filter(|info| info.direction == Direction::Inbound) else {
+            return true;
+        };
+        let mut limits = self.limits.lock();
+        let taken = limits.take_handshake_place(conn, &info, self.now, is_silent);
+        drop(limits);
+        let Ok(victim) = taken else {
+            self.metrics.refused_by_handshakes += 1;
+            self.fail_connection(conn, ConnectError::TooManyConnecting);
+            return false;
+        };
+        match victim {
+            Some(victim) if victim.shard() == self.shard() => self.evict(victim),
+            Some(victim) => self.evict_remote(victim),
+            None => {}
+        }
+        true
     }
 
-    /// Returns the handshake place of a connection that was not accepted.
-    pub(crate) fn return_handshake_place(&mut self) {
-        self.return_place(Direction::Inbound);
+    /// Has another shard end a handshake that has lost its place.
+    fn evict_remote(&mut self, conn: ConnId) {
+        self.limits.lock().places.note_evicted(conn);
+        if let Some(router) = &self.router {
+            router.signal(conn.shard(), ShardSignal::Eviction);
+        }
     }
 
-    fn return_place(&mut self, direction: Direction) {
-        let waiting_shards = self.limits.lock().remove_connecting(direction);
-        for shard in waiting_shards {
-            if shard == self.shard() {
-                self.schedule_waiting_listeners();
-            } else if let Some(router) = &self.router {
-                router.signal(shard, ShardSignal::HandshakePlace);
-            }
+    /// Ends the handshakes of this shard that have lost their place to newcomers of
+    /// others. One that has completed meanwhile goes on.
+    pub(crate) fn end_evicted(&mut self) {
+        let evicted = self.limits.lock().places.take_evicted(self.shard());
+        for conn in evicted {
+            self.evict(conn);
+        }
+    }
+
+    fn evict(&mut self, conn: ConnId) {
+        let entry = self.conns.get(conn);
+        if entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking) {
+            self.metrics.handshakes_evicted += 1;
+            self.fail_connection(conn, ConnectError::Evicted);
+        }
+    }
+
+    /// Notes that the handshake of a connection has received something.
+    pub(crate) fn note_handshake_step(&mut self, conn: ConnId) {
+        let entry = self.conns.get(conn);
+        if entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking) {
+            self.limits.lock().places.note_step(conn, self.now);
         }
     }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::{Due, Net};
 use crate::addr::Listening;
-use crate::config::{ConnectionConfig, ListenOptions};
+use crate::config::{ConnectionConfig, ListenOptions, ListenerLimits};
 use crate::cross_shard::AcceptedSocket;
+use crate::error::ConfigError;
 use crate::id::{ListenerId, listener_token};
 use crate::sys::Listener;
 
@@ -122,7 +123,7 @@ impl Net {
         let config = self.check_listen(&options)?;
         let socket = self.registrar.adopt_listener(listener)?;
         let id = self.given_or_new_id(None)?;
-        self.add_listener(id, socket, &config)
+        self.add_listener(id, socket, &config, &options.limits)
     }
 
     /// Listens with a given listener id, or with a new one.
@@ -137,7 +138,7 @@ impl Net {
         let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in addr.to_socket_addrs()? {
             let bound = self.registrar.bind(addr, &options, &self.sockets);
-            match bound.and_then(|socket| self.add_listener(id, socket, &config)) {
+            match bound.and_then(|socket| self.add_listener(id, socket, &config, &options.limits)) {
                 Ok(listening) => return Ok(listening),
                 Err(error) => failure = error,
             }
@@ -150,6 +151,7 @@ impl Net {
             return Err(io::Error::other("the node is shutting down"));
         }
         self.reserve.fill();
+        options.limits.validate()?;
         Ok(self.validated(options.shared_connection())?)
     }
 
@@ -163,12 +165,20 @@ impl Net {
         id: ListenerId,
         mut socket: Listener,
         config: &Arc<ConnectionConfig>,
+        limits: &ListenerLimits,
     ) -> io::Result<Listening> {
         let addr = socket.local_addr()?;
         let listening = Listening { id, addr };
         let entry = self.listeners.vacant_entry();
         let token = listener_token(entry.key());
         self.registrar.add_listener(&mut socket, token)?;
+        if !self.limits.lock().add_listener(id, limits) {
+            // It is closed with its socket, whether it can be deregistered or not.
+            let _ = self.registrar.remove_listener(&mut socket);
+            let problem = "are more slots than are left to be reserved";
+            let field = "limits.reserved_connections";
+            return Err(ConfigError { field, problem }.into());
+        }
         entry.insert(ListenerEntry {
             socket,
             listening,
@@ -212,6 +222,7 @@ impl Net {
         if let Some(slot) = listener.pause {
             self.timers.remove(slot);
         }
+        self.limits.lock().remove_listener(listener.listening.id);
         if let Err(error) = self.registrar.remove_listener(&mut listener.socket) {
             log::debug!(target: "peerloop", "{}: deregistering a listener: {error}", self.config.name);
         }
@@ -252,8 +263,7 @@ impl Net {
         };
         let pause = listener.next_pause;
         let longest = self.config.max_accept_backoff();
-        let at = self.later(pause);
-        let (slot, _) = self.timers.insert(at, Due::Listener(index));
+        let (slot, _) = self.arm_after(pause, |_| Due::Listener(index));
         let listener = &mut self.listeners[index];
         listener.pause = Some(slot);
         listener.next_pause = pause.saturating_mul(2).min(longest);
@@ -261,17 +271,6 @@ impl Net {
         let router = self.router.as_ref();
         if router.is_some_and(|router| router.note_listener_paused()) {
             self.resume_listeners();
-        }
-    }
-
-    /// Schedules every listener that may have a connection waiting, because a
-    /// handshake place is free.
-    pub(crate) fn schedule_waiting_listeners(&mut self) {
-        for (index, listener) in &mut self.listeners {
-            let waits = listener.ready && listener.pause.is_none();
-            if waits && !std::mem::replace(&mut listener.scheduled, true) {
-                self.work.listeners.push(index);
-            }
         }
     }
 

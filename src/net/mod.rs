@@ -7,17 +7,22 @@
 
 mod body;
 mod broadcast;
+mod clock;
 mod close;
 mod connect;
+mod connect_delay;
 mod establish;
 mod listen;
+mod receive_quota;
 mod remote;
 mod send;
 mod send_quota;
 mod timer;
 mod view;
+mod visit;
 mod waiters;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,7 +39,6 @@ use crate::id::{ConnId, ShardId};
 use crate::limits::SharedLimits;
 use crate::metrics::Metrics;
 use crate::sys::{Registrar, Reserve, SocketOptions, Stream};
-use crate::time::Timestamp;
 use crate::timers::Timers;
 use crate::traffic::Traffic;
 
@@ -43,10 +47,13 @@ pub use broadcast::BroadcastOutcome;
 pub use connect::ConnectAddr;
 pub use view::{Connection, Connections};
 
+pub(crate) use clock::TurnClock;
 pub(crate) use connect::{PendingConnect, PendingSocket};
+use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
 pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
+use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
 
 /// The interface of a [`Handler`](crate::Handler): listen, connect, send,
@@ -71,6 +78,8 @@ pub struct Net {
     pub(crate) sockets: SocketOptions,
     pub(crate) registrar: Registrar,
     pub(crate) now: Instant,
+    pub(crate) clock: TurnClock,
+    pub(crate) visit: Visit,
     /// The origin of timestamps.
     pub(crate) epoch: Instant,
     pub(crate) conns: Table<ConnEntry>,
@@ -81,10 +90,14 @@ pub struct Net {
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
     pub(crate) timers: Timers<Due>,
+    /// Connects that begin later.
+    delayed_connects: HashMap<ConnId, DelayedConnect>,
     pub(crate) reserve: Reserve,
     pub(crate) pool: BlockPool,
     pub(crate) metrics: Metrics,
     pub(crate) send_quota: SendQuota,
+    /// The memory that the connections hold for what they received, in bytes.
+    pub(crate) received_bytes: usize,
     /// The sum over the connections that have ended.
     ended_traffic: Traffic,
     /// Memory for frames of custom framers.
@@ -114,9 +127,6 @@ pub(crate) struct PendingWork {
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
-    /// Stop delivering after the present message, because its connection was
-    /// paused or ended, or because a flush was asked for.
-    pub(crate) interrupt: bool,
 }
 
 impl PendingWork {
@@ -127,24 +137,6 @@ impl PendingWork {
             && self.visits.is_empty()
             && self.listeners.is_empty()
             && self.ended.is_empty()
-    }
-}
-
-/// The messages that a batch has delivered so far, the present one included.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct BatchInProgress {
-    pub(crate) conn: Option<ConnId>,
-    pub(crate) messages: u64,
-    pub(crate) bytes: usize,
-}
-
-impl BatchInProgress {
-    pub(crate) fn traffic(&self) -> Traffic {
-        Traffic {
-            messages_received: self.messages,
-            bytes_received: self.bytes as u64,
-            ..Traffic::default()
-        }
     }
 }
 
@@ -168,6 +160,8 @@ impl TurnCounts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopping {
     pub(crate) by: Instant,
+    /// The grace, until the end of the turn in which the shutdown was requested.
+    unarmed: Option<Duration>,
     /// The loop has started to close everything.
     pub(crate) begun: bool,
 }
@@ -189,15 +183,19 @@ impl Net {
             limits: limits.unwrap_or_else(|| SharedLimits::new(&config)),
             config,
             now,
+            clock: TurnClock::new(now),
+            visit: Visit::new(now),
             conns: Table::new(shard),
             connecting: 0,
             open: [0; 2],
             listeners: Slab::new(),
             timers: Timers::new(now),
+            delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
             registrar,
             pool: BlockPool::new(send_limit),
             metrics: Metrics::default(),
+            received_bytes: 0,
             send_quota: SendQuota::new(send_limit),
             ended_traffic: Traffic::default(),
             scratch: Vec::new(),
@@ -220,25 +218,18 @@ impl Net {
     /// It can be called anywhere and more than once; the shortest grace counts.
     /// All [shards](crate::shards) of the node shut down.
     pub fn shutdown(&mut self, grace: Duration) {
-        let by = self.later(grace);
-        match &mut self.stopping {
+        let by = clock::later(self.now, grace);
+        let begun = match self.stopping {
             Some(stopping) if stopping.by <= by => return,
-            Some(stopping) => stopping.by = by,
-            None => self.stopping = Some(Stopping { by, begun: false }),
-        }
-        self.timers.insert(by, Due::Shutdown);
+            Some(stopping) => stopping.begun,
+            None => false,
+        };
+        let unarmed = Some(grace);
+        self.stopping = Some(Stopping { by, unarmed, begun });
+        self.arm_after(grace, |_| Due::Shutdown);
         if let Some(router) = &self.router {
             router.shut_down(grace);
         }
-    }
-
-    /// Returns the time of this turn plus a duration, or a century later if
-    /// that overflows.
-    pub(crate) fn later(&self, after: Duration) -> Instant {
-        const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        self.now
-            .checked_add(after)
-            .unwrap_or_else(|| self.now + CENTURY)
     }
 
     /// Has the loop visit a connection although no edge will come.
@@ -247,7 +238,9 @@ impl Net {
     }
 
     fn interrupt_batch(&mut self, conn: ConnId) {
-        self.work.interrupt |= self.work.batch.conn == Some(conn);
+        if self.work.batch.conn == Some(conn) {
+            self.interrupt();
+        }
     }
 
     /// Puts a connection on the list of those to flush, once.
@@ -283,51 +276,9 @@ impl Net {
         self.mark_dirty(conn);
     }
 
-    /// Sets, moves or removes the timer of a connection, as its state requires.
-    /// Traffic does not call it.
-    pub(crate) fn arm_deadline(&mut self, conn: ConnId) {
-        let (now, epoch) = (self.timestamp(), self.epoch);
-        let Some(entry) = self.conns.get_mut(conn) else {
-            return;
-        };
-        // Never in the past. A past deadline would come before all others that
-        // are due, and a deadline that is set within a turn waits for the next
-        // one.
-        let at = Some(&*entry)
-            .filter(|entry| entry.is_live())
-            .and_then(|entry| entry.next_check(now))
-            .map(|at| at.max(now).instant(epoch));
-        match (entry.deadline(), at) {
-            (Some(slot), Some(at)) => self.timers.set(slot, at),
-            (Some(slot), None) => {
-                self.timers.remove(slot);
-                entry.set_deadline(None);
-            }
-            (None, Some(at)) => {
-                let (slot, _) = self.timers.insert(at, Due::Connection(conn));
-                entry.set_deadline(Some(slot));
-            }
-            (None, None) => {}
-        }
-    }
-
-    /// Ends the batch in progress and counts what it delivered.
-    pub(crate) fn end_batch(&mut self) {
-        let batch = std::mem::take(&mut self.work.batch);
-        self.turn_counts.add(&batch);
-        if let Some(entry) = batch.conn.and_then(|conn| self.conns.get_mut(conn)) {
-            entry.traffic += batch.traffic();
-        }
-    }
-
     /// Returns the socket of a connection.
     pub(crate) fn stream(&self, conn: ConnId) -> Option<&Stream> {
         self.conns.get(conn)?.stream.as_ref()
-    }
-
-    /// Returns the time of this turn as a timestamp.
-    pub(crate) fn timestamp(&self) -> Timestamp {
-        Timestamp::new(self.now, self.epoch)
     }
 
     /// Checks the settings of options. The settings of the node were checked

@@ -147,10 +147,9 @@ impl Net {
     }
 
     fn arm_command_retry(&mut self) {
-        let at = self.later(COMMAND_RETRY);
         if let Some(router) = &mut self.router {
             if !std::mem::replace(&mut router.retry_is_armed, true) {
-                self.timers.insert(at, Due::CommandRetry);
+                self.arm_after(COMMAND_RETRY, |_| Due::CommandRetry);
             }
         }
     }
@@ -181,7 +180,6 @@ impl Net {
     /// Returns the resources of a connection that was accepted for this shard
     /// and did not get an id.
     pub(crate) fn reject_accepted(&mut self) {
-        self.return_handshake_place();
         if let Some(router) = &self.router {
             router.remove_rejected();
         }

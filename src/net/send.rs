@@ -1,7 +1,5 @@
 //! Sending, up to the queue. The event loop writes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::body::{Body, BodyKind};
 use super::{Net, PendingSend};
 use crate::buffers::{BlockPool, EMPTY_QUEUE, TRACKED_OVERHEAD};
@@ -11,6 +9,7 @@ use crate::cross_shard::ConnCommand;
 use crate::error::{DisconnectReason, FramingError, SendError};
 use crate::framing::Codec;
 use crate::id::ConnId;
+use crate::panics::contain;
 
 impl Net {
     /// Queues one message for `conn`. It is sent at the end of this turn,
@@ -147,7 +146,7 @@ impl Net {
         match self.conns.get(conn) {
             Some(entry) if entry.dirty => {
                 self.work.urgent.push(conn);
-                self.work.interrupt = true;
+                self.interrupt();
             }
             Some(_) => {}
             None => self.forward_command(conn, ConnCommand::Flush),
@@ -231,13 +230,13 @@ impl Net {
         };
         let mut encode = || framer.encode(body, frame);
         let encoded = match on_panic {
-            OnPanic::Unwind => Ok(encode()),
+            OnPanic::Unwind => Some(encode()),
             // Contained here and not with the callback: the sender may be a
             // callback for another connection, or another thread. The framer is
             // not called again.
-            OnPanic::Contain => catch_unwind(AssertUnwindSafe(encode)),
+            OnPanic::Contain => contain(encode),
         };
-        let Ok(encoded) = encoded else {
+        let Some(encoded) = encoded else {
             self.end_after_panic("a framer's encode", conn);
             return Err(SendError::Closed);
         };

@@ -15,6 +15,8 @@ pub(crate) enum Due {
     ConnTimer(ConnId, u64),
     /// The timeouts of a connection are to be checked.
     Connection(ConnId),
+    /// A delayed connect begins.
+    Connect(ConnId),
     /// The pause of a listener ends.
     Listener(usize),
     Shutdown,
@@ -50,8 +52,8 @@ impl Due {
 }
 
 impl Net {
-    /// Returns the time of this turn. It is read once per turn: all callbacks
-    /// of a turn see the same.
+    /// Returns the time at which this turn began. All callbacks of a turn see
+    /// the same.
     pub fn now(&self) -> Instant {
         self.now
     }
@@ -59,8 +61,9 @@ impl Net {
     /// Calls [`Handler::on_timer`](crate::Handler::on_timer) with `key` once,
     /// after this duration.
     ///
-    /// The duration counts from [`Net::now`]. The timer is never early, and
-    /// late by no more than a turn and the millisecond to which the poller
+    /// The duration counts from the end of this turn, because a callback may
+    /// take long; between turns it counts from now. The timer is never early,
+    /// and late by no more than a turn and the millisecond to which the poller
     /// rounds up. A duration of zero means the next turn. Timers of equal time
     /// fire in the order in which they were set. Their number is limited by
     /// memory, some 60 bytes each.
@@ -68,7 +71,8 @@ impl Net {
     /// A timer belongs to no connection; see [`Net::set_conn_timer`] for timers
     /// of connections.
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
-        self.set_timer_at(self.later(after), key)
+        let (slot, serial) = self.arm_after(after, |_| Due::Timer(key));
+        TimerId { slot, serial }
     }
 
     /// Calls [`Handler::on_timer`](crate::Handler::on_timer) with `key` once,
@@ -105,7 +109,6 @@ impl Net {
     /// }
     /// ```
     pub fn set_interval(&mut self, period: Duration, key: u64) -> TimerId {
-        let at = self.later(period);
         let interval = |serial| {
             Due::Interval(Interval {
                 key,
@@ -113,7 +116,7 @@ impl Net {
                 period,
             })
         };
-        let (slot, serial) = self.timers.insert_with(at, interval);
+        let (slot, serial) = self.arm_after(period, interval);
         TimerId { slot, serial }
     }
 
@@ -156,16 +159,16 @@ impl Net {
     /// }
     /// ```
     pub fn set_conn_timer(&mut self, conn: ConnId, after: Duration, key: u64) -> bool {
-        let at = self.later(after);
-        let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.is_live()) else {
+        let Some(entry) = self.conns.get(conn).filter(|entry| entry.is_live()) else {
             return false;
         };
-        match entry.timer(key) {
-            Some(slot) => self.timers.set(slot, at),
-            None => {
-                let (slot, _) = self.timers.insert(at, Due::ConnTimer(conn, key));
-                entry.add_timer(key, slot);
-            }
+        if let Some(slot) = entry.timer(key) {
+            self.rearm_after(slot, after);
+            return true;
+        }
+        let (slot, _) = self.arm_after(after, |_| Due::ConnTimer(conn, key));
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.add_timer(key, slot);
         }
         true
     }

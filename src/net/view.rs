@@ -243,6 +243,7 @@ impl Net {
     /// Returns the counters of this node.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics;
+        metrics.received_bytes = self.received_bytes;
         metrics.queued_bytes = self.pool.account.used();
         metrics.max_queued_bytes = self.pool.account.max_used();
         metrics

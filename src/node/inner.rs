@@ -70,7 +70,7 @@ impl<H> NodeInner<H> {
 
     /// The net of the handler, with the present time.
     pub(crate) fn net(&mut self, now: Instant) -> &mut Net {
-        self.parts.net.now = now;
+        self.parts.net.set_now(now);
         &mut self.parts.net
     }
 
@@ -82,7 +82,7 @@ impl<H> NodeInner<H> {
     /// Calls a function between turns. As in a callback, a wait for this loop would not
     /// end in it.
     pub(crate) fn with<R>(&mut self, now: Instant, call: impl FnOnce(&mut H, &mut Net) -> R) -> R {
-        self.parts.net.now = now;
+        self.parts.net.set_now(now);
         let _running = self.parts.inbox.enter(Scope::BetweenTurns);
         call(&mut self.handler, &mut self.parts.net)
     }
@@ -100,7 +100,7 @@ impl<H> NodeInner<H> {
     /// The parts that a program reaches between turns.
     #[cfg(feature = "sim")]
     pub(crate) fn parts_mut(&mut self, now: Instant) -> (&mut H, &mut Net) {
-        self.parts.net.now = now;
+        self.parts.net.set_now(now);
         (&mut self.handler, &mut self.parts.net)
     }
 
@@ -141,7 +141,7 @@ impl<H: Handler> NodeInner<H> {
     /// Does all there is to do now, within the budgets.
     pub(crate) fn turn(&mut self, buffer: &mut ReadBuffer, now: Instant) {
         let Parts { state, net, inbox } = &mut self.parts;
-        net.now = now;
+        net.begin_turn(now);
         let _running = inbox.enter(Scope::Turn);
         EventLoop {
             state,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Handle, Node};
 use crate::handler::Handler;
+use crate::panics::discard;
 
 /// A [`Node`] that runs in a thread; made by [`Node::spawn`].
 ///
@@ -129,6 +130,7 @@ impl<H> Drop for RunningNode<H> {
             Ok(Err(error)) => log::error!(target: "peerloop", "{name}: {error}"),
             Err(panic) => {
                 log::error!(target: "peerloop", "{name} panicked: {}", panic_text(&*panic));
+                discard(panic);
             }
         }
     }

@@ -10,7 +10,7 @@ use super::handshake::Handshake;
 use super::key::StaticKey;
 use super::noise_session::NoiseSession;
 use super::pattern::{Cipher, Hash, KEY_LEN, Pattern, Static};
-use super::{PAYLOAD_MAX, Rekey};
+use super::{MAX_PAYLOAD_DEFAULT, PAYLOAD_MAX, Rekey};
 use crate::session::Role;
 
 /// The settings of a [`NoiseSession`], which both ends must have alike, except
@@ -29,7 +29,9 @@ pub struct Noise<'a> {
     psks: Vec<(u8, &'a [u8; KEY_LEN])>,
     prologue: &'a [u8],
     payload: &'a [u8],
+    max_payload: usize,
     rekey: Option<Rekey>,
+    allow_missing_close_notify: bool,
 }
 
 impl<'a> Noise<'a> {
@@ -48,7 +50,9 @@ impl<'a> Noise<'a> {
             psks: Vec::new(),
             prologue: &[],
             payload: &[],
+            max_payload: MAX_PAYLOAD_DEFAULT,
             rekey: None,
+            allow_missing_close_notify: false,
         }
     }
 
@@ -101,6 +105,9 @@ impl<'a> Noise<'a> {
     /// Sets the payload of this end's last handshake message, at most
     /// [`PAYLOAD_MAX`] bytes. Default: empty.
     ///
+    /// The peer refuses a payload that is longer than its own
+    /// [`Noise::max_payload`].
+    ///
     /// The peer finds it in
     /// [`Identity::payload`](crate::session::Identity::payload). In NN, NX, KN,
     /// KX, IN, IX, NK1, KK1 and IK1 the payload of the initiator is not
@@ -108,6 +115,40 @@ impl<'a> Noise<'a> {
     /// A psk at position 0 or 1 encrypts it.
     pub fn payload(mut self, payload: &'a [u8]) -> Self {
         self.payload = payload;
+        self
+    }
+
+    /// Sets the maximum length of the peer's payload, in bytes, at most
+    /// [`PAYLOAD_MAX`]. Default: 1024.
+    ///
+    /// A peer that announces a longer one is
+    /// [refused](crate::error::SessionError::Refused) before it has arrived. The
+    /// payload is kept for as long as the connection lives, in
+    /// [`Identity::payload`](crate::session::Identity::payload), so that every idle
+    /// peer may cost this much memory.
+    pub fn max_payload(mut self, max: usize) -> Self {
+        self.max_payload = max;
+        self
+    }
+
+    /// Accepts a FIN at the end of a Noise message as the end of the stream, although
+    /// the peer sent no close notification.
+    ///
+    /// Default: such an end is
+    /// [`SessionError::Truncated`](crate::error::SessionError::Truncated), and what is
+    /// queued for the peer is dropped. With this setting the end is handled like that
+    /// of plain TCP: the answers that are queued leave, and the reason is
+    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A FIN
+    /// within a Noise message is still a truncation. This end still sends its own
+    /// close notification.
+    ///
+    /// Peers that speak Noise by another library need it: the specification has no
+    /// close notification, and libp2p, for instance, sends none. Anyone on the path
+    /// can forge a FIN. Allow it only if the messages themselves show that they are
+    /// complete, and the absence of later ones does no harm (section 14 of the
+    /// specification, "Termination").
+    pub fn allow_missing_close_notify(mut self) -> Self {
+        self.allow_missing_close_notify = true;
         self
     }
 
@@ -142,7 +183,7 @@ impl<'a> Noise<'a> {
     /// - `InvalidInput`: the pattern requires a key that is missing; a key was
     ///   set for a peer that has none in this pattern; a psk is at a position
     ///   that the pattern does not have, or two are at the same one; the payload
-    ///   is longer than [`PAYLOAD_MAX`].
+    ///   or its maximum is longer than [`PAYLOAD_MAX`].
     pub fn build(self) -> io::Result<NoiseSession> {
         self.check()
             .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
@@ -174,10 +215,15 @@ impl<'a> Noise<'a> {
             has_psk: !self.psks.is_empty(),
             expected_key: self.remote_key.copied(),
             payload: self.payload.to_vec(),
+            max_payload: self.max_payload,
             next: 0,
             peer_payload: Vec::new(),
         };
-        Ok(NoiseSession::new(handshake, self.rekey))
+        Ok(NoiseSession::new(
+            handshake,
+            self.rekey,
+            self.allow_missing_close_notify,
+        ))
     }
 
     /// Returns what is wrong with the settings as an error.
@@ -204,6 +250,9 @@ impl<'a> Noise<'a> {
         }
         if self.payload.len() > PAYLOAD_MAX {
             return Err("the payload is longer than a handshake message may be");
+        }
+        if self.max_payload > PAYLOAD_MAX {
+            return Err("the maximum payload is longer than a handshake message may be");
         }
         Ok(())
     }

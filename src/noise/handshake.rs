@@ -18,6 +18,8 @@ pub(super) struct Handshake {
     pub(super) expected_key: Option<[u8; KEY_LEN]>,
     /// The payload of this end.
     pub(super) payload: Vec<u8>,
+    /// The maximum length of the peer's payload.
+    pub(super) max_payload: usize,
     /// The number of the next message, from zero.
     pub(super) next: usize,
     /// The payload of the peer.
@@ -63,6 +65,11 @@ impl Handshake {
                 "a handshake message of the wrong length",
             ));
         }
+        if len - bare > self.max_payload {
+            return Err(SessionError::Refused(
+                "a payload that is longer than `max_payload`",
+            ));
+        }
         let Some(message) = body.get(..len) else {
             return Ok(0);
         };
@@ -71,6 +78,8 @@ impl Handshake {
         payload.truncate(payload_len.map_err(failed)?);
         self.check_key()?;
         if has_payload {
+            // It is kept for long, and had room for the keys and tags.
+            payload.shrink_to_fit();
             self.peer_payload = payload;
         }
         self.next += 1;

@@ -47,7 +47,9 @@
 //!
 //! The [`Identity`](crate::session::Identity) of the connection has the peer's
 //! static key in `public_key`, if the pattern has one, and the peer's payload in
-//! `payload`. If there is neither, there is no identity.
+//! `payload`. If there is neither, there is no identity. The payload is at most
+//! [`Noise::max_payload`] bytes long, 1 KiB by default: a peer that announces a
+//! longer one is refused.
 //!
 //! # What is proved, and when
 //!
@@ -104,7 +106,8 @@
 //! [`Net::close_write`](crate::Net::close_write) and a shutdown, but not
 //! after [`Net::abort`](crate::Net::abort) or an error. Bytes after it are
 //! discarded. A stream that ends without it is
-//! [`SessionError::Truncated`](crate::error::SessionError::Truncated).
+//! [`SessionError::Truncated`](crate::error::SessionError::Truncated), unless
+//! [`Noise::allow_missing_close_notify`] is set, which peers of other libraries need.
 //!
 //! **Rekeying** is off unless [`Noise::rekey`] turns it on. Each direction
 //! changes its key at a point that both ends can count, without a message. See
@@ -136,6 +139,9 @@ pub use pattern::{Cipher, Hash, Pattern};
 /// The maximum length of a handshake payload, in bytes: 65,535 without the
 /// longest keys and tags.
 pub const PAYLOAD_MAX: usize = 65_535 - 96;
+
+/// The default of [`Noise::max_payload`], in bytes.
+const MAX_PAYLOAD_DEFAULT: usize = 1024;
 
 /// When a direction of a session changes its key.
 ///

@@ -14,7 +14,12 @@ use crate::session::{Identity, Output, Session, Stage};
 pub struct NoiseSession {
     state: NoiseState,
     rekey: Option<Rekey>,
+    /// What the handshake established, until it is taken.
     identity: Option<Identity>,
+    /// A FIN at the end of a message is the end of the stream, too.
+    allow_missing_close_notify: bool,
+    /// The beginning of a message has arrived.
+    is_within_message: bool,
 }
 
 /// The state of a session. That of the handshake is large and dropped at its end.
@@ -28,11 +33,17 @@ enum NoiseState {
 }
 
 impl NoiseSession {
-    pub(super) fn new(handshake: Handshake, rekey: Option<Rekey>) -> Self {
+    pub(super) fn new(
+        handshake: Handshake,
+        rekey: Option<Rekey>,
+        allow_missing_close_notify: bool,
+    ) -> Self {
         Self {
             state: NoiseState::Handshaking(Box::new(handshake)),
             rekey,
             identity: None,
+            allow_missing_close_notify,
+            is_within_message: false,
         }
     }
 
@@ -92,15 +103,16 @@ impl Session for NoiseSession {
     }
 
     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
-        let taken = self.advance_handshake(wire, out.wire)?;
-        let NoiseState::Established(transport) = &mut self.state else {
-            return Ok(taken);
-        };
-        let opened = transport.open(&wire[taken..], out.plaintext)?;
-        if opened.is_finished {
-            self.finish();
+        let mut taken = self.advance_handshake(wire, out.wire)?;
+        if let NoiseState::Established(transport) = &mut self.state {
+            let opened = transport.open(&wire[taken..], out.plaintext)?;
+            taken += opened.taken;
+            if opened.is_finished {
+                self.finish();
+            }
         }
-        Ok(taken + opened.taken)
+        self.is_within_message = taken < wire.len();
+        Ok(taken)
     }
 
     fn stage(&self) -> Stage {
@@ -128,14 +140,26 @@ impl Session for NoiseSession {
     }
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {
+        let is_accepted = self.allow_missing_close_notify && !self.is_within_message;
         match self.state {
-            NoiseState::Established(_) => Err(SessionError::Truncated),
+            NoiseState::Established(_) if !is_accepted => Err(SessionError::Truncated),
             _ => Ok(()),
         }
     }
 
     fn identity(&self) -> Option<Identity> {
         self.identity.clone()
+    }
+
+    fn take_identity(&mut self) -> Option<Identity> {
+        self.identity.take()
+    }
+
+    fn held_bytes(&self) -> usize {
+        match &self.state {
+            NoiseState::Handshaking(handshake) => handshake.peer_payload.capacity(),
+            _ => 0,
+        }
     }
 }
 

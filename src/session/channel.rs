@@ -10,13 +10,12 @@
 //! queue until `out` has been written, so that the number of queued bytes and
 //! the outcome of tracked sends are exact.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::buffers::PartialFrame;
 use crate::buffers::{BlockPool, SLICES_MAX, SendQueue};
 use crate::config::OnPanic;
 use crate::error::SessionError;
 use crate::mutants::mutant;
+use crate::panics::{Contained, contain};
 use crate::session::{Identity, Output, Session, Stage};
 
 /// The maximum plaintext in a batch, in bytes: four full TLS records, or one
@@ -45,7 +44,7 @@ pub(crate) const REPLIES_MAX: usize = 64 * 1024;
 
 /// A session and its buffers.
 pub(crate) struct SessionChannel {
-    session: Box<dyn Session>,
+    session: Contained<dyn Session>,
     on_panic: OnPanic,
     stage: Stage,
     /// Bytes that arrived and that the session has not taken.
@@ -57,6 +56,8 @@ pub(crate) struct SessionChannel {
     batch: usize,
     /// `..sealed` of `out` is that batch; answers follow it.
     sealed: usize,
+    /// Bytes that the session holds for input.
+    held_bytes: usize,
     /// The close notification of this end is in `out`, or was written.
     close_notified: bool,
     /// The first error of the session, which is not called after it.
@@ -66,7 +67,7 @@ pub(crate) struct SessionChannel {
 impl SessionChannel {
     pub(crate) fn new(session: Box<dyn Session>, on_panic: OnPanic) -> Self {
         Self {
-            session,
+            session: Contained::new(session),
             on_panic,
             stage: Stage::Handshaking,
             wire: PartialFrame::default(),
@@ -74,6 +75,7 @@ impl SessionChannel {
             written: 0,
             batch: 0,
             sealed: 0,
+            held_bytes: 0,
             close_notified: false,
             error: None,
         }
@@ -90,8 +92,10 @@ impl SessionChannel {
         plaintext: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
         let before = self.out.len();
+        let mut held_bytes = 0;
         let result = self.ask(|session, wire| {
             let taken = session.receive(bytes, &mut Output::new(plaintext, wire))?;
+            held_bytes = session.held_bytes();
             // The session may be a user's: its count is checked like input.
             match bytes.len().checked_sub(taken) {
                 None => Err(SessionError::Failed("it took more than there was")),
@@ -101,6 +105,7 @@ impl SessionChannel {
                 Some(_) => Ok(taken),
             }
         });
+        self.held_bytes = held_bytes;
         if self.close_notified {
             // Nothing may follow the close notification.
             self.out.truncate(before);
@@ -112,8 +117,13 @@ impl SessionChannel {
         self.stage
     }
 
-    pub(crate) fn identity(&mut self) -> Result<Option<Identity>, SessionError> {
-        self.ask(|session, _| Ok(session.identity()))
+    pub(crate) fn take_identity(&mut self) -> Result<Option<Identity>, SessionError> {
+        self.ask(|session, _| Ok(session.take_identity()))
+    }
+
+    /// Returns the memory that is held for what was received, in bytes.
+    pub(crate) fn received_bytes(&self) -> usize {
+        self.wire.capacity() + self.held_bytes
     }
 
     pub(crate) fn wire_ended(&mut self) -> Result<(), SessionError> {
@@ -244,16 +254,16 @@ impl SessionChannel {
             (result, session.stage())
         };
         let answer = match self.on_panic {
-            OnPanic::Unwind => Ok(ask()),
+            OnPanic::Unwind => Some(ask()),
             // After a panic only what it had appended is used.
-            OnPanic::Contain => catch_unwind(AssertUnwindSafe(ask)),
+            OnPanic::Contain => contain(ask),
         };
         let result = match answer {
-            Ok((result, stage)) => {
+            Some((result, stage)) => {
                 self.stage = stage;
                 result
             }
-            Err(_) => Err(SessionError::Panicked),
+            None => Err(SessionError::Panicked),
         };
         self.error = self.error.or_else(|| result.as_ref().err().copied());
         result

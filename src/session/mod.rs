@@ -2,14 +2,16 @@
 //! connection.
 
 mod channel;
+mod identity;
 mod role;
 mod sequence;
 mod traits;
 mod transport;
 
+pub use identity::Identity;
 pub use role::Role;
 pub use sequence::Sequence;
-pub use traits::{Identity, Output, Session, Stage};
+pub use traits::{Output, Session, Stage};
 pub use transport::Transport;
 
 #[cfg(feature = "sim")]

@@ -1,5 +1,6 @@
 //! The two roles of a handshake.
 
+use std::cmp::Ordering;
 use std::ops::Not;
 
 use crate::id::Direction;
@@ -7,9 +8,7 @@ use crate::id::Direction;
 /// The role that a session plays in its handshake.
 ///
 /// Usually the end that opened the TCP connection is the initiator, and
-/// [`Role::from`] a [`Direction`] says so. In a TCP simultaneous open (RFC 9293,
-/// 3.5) both ends are [`Direction::Outbound`]: the programs have to agree on the
-/// roles in another way, by comparing node ids for instance.
+/// [`Role::from`] a [`Direction`] says so:
 ///
 /// ```
 /// use peerloop::Direction;
@@ -18,12 +17,55 @@ use crate::id::Direction;
 /// assert_eq!(Role::from(Direction::Outbound), Role::Initiator);
 /// assert_eq!(!Role::Initiator, Role::Responder);
 /// ```
+///
+/// # Simultaneous open
+///
+/// Two programs that connect to each other at the same time, to punch a hole in
+/// their NATs, get one TCP connection for which both are [`Direction::Outbound`]
+/// (RFC 9293, section 3.5). A handshake with two initiators fails as
+/// [`Malformed`](crate::error::SessionError::Malformed) at both ends. Neither end can
+/// see that it happened: to each of them its connect succeeded. Programs that may do
+/// this therefore take the role of **every** connection with such a peer from
+/// [`Role::by_comparing`], whatever its direction.
+///
+/// The type of a TLS session follows from the role, too: `tls::client` for the
+/// initiator.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// Sends the first message of the handshake.
     Initiator,
     /// Answers the first message of the handshake.
     Responder,
+}
+
+impl Role {
+    /// Returns the role of this end by a comparison that both ends make: the lower one
+    /// is the initiator. `None` if both are equal, which nobody can decide.
+    ///
+    /// Both ends must compare the same two values. Suitable are
+    ///
+    /// - public keys or node ids, if each end knows that of the other one before the
+    ///   connection, from the rendezvous server for instance;
+    /// - the addresses of both ends,
+    ///   [`ConnInfo::local_addr`](crate::ConnInfo::local_addr) and
+    ///   [`ConnInfo::addr`](crate::ConnInfo::addr), if no NAT or proxy is between them.
+    ///   Behind a NAT an end does not see the address that the other end compares.
+    ///
+    /// ```
+    /// use peerloop::session::Role;
+    ///
+    /// let (own_id, id_of_peer) = ([7; 32], [9; 32]);
+    /// assert_eq!(Role::by_comparing(&own_id, &id_of_peer), Some(Role::Initiator));
+    /// assert_eq!(Role::by_comparing(&id_of_peer, &own_id), Some(Role::Responder));
+    /// assert_eq!(Role::by_comparing(&own_id, &own_id), None);
+    /// ```
+    pub fn by_comparing<T: Ord + ?Sized>(local: &T, remote: &T) -> Option<Self> {
+        match local.cmp(remote) {
+            Ordering::Less => Some(Self::Initiator),
+            Ordering::Equal => None,
+            Ordering::Greater => Some(Self::Responder),
+        }
+    }
 }
 
 impl From<Direction> for Role {

@@ -113,27 +113,41 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
     }
 
     fn identity(&self) -> Option<Identity> {
-        let (Some(earlier), Some(later)) = (self.first.identity(), self.second.identity()) else {
-            return self.second.identity().or_else(|| self.first.identity());
-        };
-        Some(Identity {
-            public_key: later.public_key.or(earlier.public_key),
-            certificates: if later.certificates.is_empty() {
-                earlier.certificates
-            } else {
-                later.certificates
-            },
-            requested_server_name: later
-                .requested_server_name
-                .or(earlier.requested_server_name),
-            protocol: later.protocol.or(earlier.protocol),
-            payload: if later.payload.is_empty() {
-                earlier.payload
-            } else {
-                later.payload
-            },
-        })
+        merge(self.first.identity(), self.second.identity())
     }
+
+    fn take_identity(&mut self) -> Option<Identity> {
+        merge(self.first.take_identity(), self.second.take_identity())
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.first.held_bytes() + self.second.held_bytes()
+    }
+}
+
+/// Returns the later identity, with the fields of the earlier one where it has none.
+fn merge(earlier: Option<Identity>, later: Option<Identity>) -> Option<Identity> {
+    let (earlier, later) = match (earlier, later) {
+        (Some(earlier), Some(later)) => (earlier, later),
+        (one, other) => return one.or(other),
+    };
+    Some(Identity {
+        public_key: later.public_key.or(earlier.public_key),
+        certificates: if later.certificates.is_empty() {
+            earlier.certificates
+        } else {
+            later.certificates
+        },
+        requested_server_name: later
+            .requested_server_name
+            .or(earlier.requested_server_name),
+        protocol: later.protocol.or(earlier.protocol),
+        payload: if later.payload.is_empty() {
+            earlier.payload
+        } else {
+            later.payload
+        },
+    })
 }
 
 impl<A, B> fmt::Debug for Sequence<A, B> {
@@ -141,5 +155,47 @@ impl<A, B> fmt::Debug for Sequence<A, B> {
         f.debug_struct("Sequence")
             .field("is_second", &self.is_second)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Transparent from the start, and holds bytes.
+    struct Holder(usize);
+
+    impl Session for Holder {
+        fn receive(&mut self, _: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+            Ok(0)
+        }
+
+        fn stage(&self) -> Stage {
+            Stage::Transparent
+        }
+
+        fn take_identity(&mut self) -> Option<Identity> {
+            let payload = vec![1; std::mem::take(&mut self.0)];
+            Some(Identity {
+                payload,
+                ..Identity::default()
+            })
+        }
+
+        fn held_bytes(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[test]
+    fn what_both_sessions_hold_is_counted_and_taken_once() {
+        let mut session: Box<dyn Session> = Box::new(Sequence::new(Holder(3), Holder(0)));
+        assert_eq!(session.held_bytes(), 3);
+        let payload = |identity: Option<Identity>| identity.expect("there is one").payload;
+        assert_eq!(payload(session.take_identity()), [1; 3]);
+        assert_eq!(payload(session.take_identity()), []);
+        assert_eq!(session.held_bytes(), 0);
+        let both = Sequence::new(Holder(3), Sequence::new(Holder(4), Holder(5)));
+        assert_eq!(both.held_bytes(), 12);
     }
 }

@@ -1,7 +1,8 @@
-//! The trait of sessions, and the types of its methods.
+//! The trait of sessions, and most types of its methods.
 
 use std::io::IoSlice;
 
+use super::Identity;
 use crate::error::SessionError;
 
 /// A handshake, a cipher, or both, between the wire and the framing of one
@@ -285,11 +286,26 @@ pub trait Session: Send {
     }
 
     /// Returns what the handshake established about the peer.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
+
+    /// Returns the identity of the peer and gives it away, so that it is not kept
+    /// twice. By default a copy: [`Session::identity`].
     ///
     /// Called once, at the end of the handshake. The loop keeps the result for
     /// as long as the connection is known.
-    fn identity(&self) -> Option<Identity> {
-        None
+    fn take_identity(&mut self) -> Option<Identity> {
+        self.identity()
+    }
+
+    /// Returns the number of bytes on the heap that the session holds for input
+    /// which it has taken and not delivered, such as a part of a message. They count
+    /// as memory that the peer uses.
+    ///
+    /// Default: 0. Called after every call of [`Session::receive`].
+    fn held_bytes(&self) -> usize {
+        0
     }
 }
 
@@ -320,6 +336,14 @@ impl<S: Session + ?Sized> Session for Box<S> {
 
     fn identity(&self) -> Option<Identity> {
         (**self).identity()
+    }
+
+    fn take_identity(&mut self) -> Option<Identity> {
+        (**self).take_identity()
+    }
+
+    fn held_bytes(&self) -> usize {
+        (**self).held_bytes()
     }
 }
 
@@ -357,36 +381,4 @@ pub enum Stage {
     /// The close notification of the peer has arrived. Plaintext can still be
     /// sealed.
     Finished,
-}
-
-/// The data about the peer that a session has after the handshake, and what both
-/// ends agreed on.
-///
-/// The session decides which fields are set and what each of them proves. The
-/// library cannot know what a session or a certificate verifier has checked, so
-/// no field says that something was verified. The modules `noise` and `tls` say
-/// what their sessions prove, and when.
-///
-/// A session outside of this crate begins with [`Identity::default`], which is
-/// empty, and sets what it knows.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
-#[non_exhaustive]
-pub struct Identity {
-    /// The public key that the peer presented, as the protocol encodes it: for
-    /// Noise the 32 bytes of its static key, for TLS a `SubjectPublicKeyInfo`
-    /// in DER.
-    pub public_key: Option<Vec<u8>>,
-    /// The certificates that the peer presented, in DER, its own first.
-    pub certificates: Vec<Vec<u8>>,
-    /// The server name that the client asked for: on the client the name that
-    /// it was created with, on the server the name that it received (TLS: SNI).
-    ///
-    /// It is the name that was asked for, not a name that the peer proved to
-    /// have. On the client, a verifier that checks names has compared the
-    /// certificate with it; on the server it proves nothing about the peer.
-    pub requested_server_name: Option<String>,
-    /// The application protocol that both ends agreed on (TLS: ALPN).
-    pub protocol: Option<Vec<u8>>,
-    /// The payload that the peer sent in the handshake.
-    pub payload: Vec<u8>,
 }

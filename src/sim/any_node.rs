@@ -7,7 +7,10 @@ use std::time::Instant;
 
 use super::checks::{self, CheckedConnection};
 use super::observer::Observer;
+use super::promises::Exchange;
+use crate::connection::ConnEntry;
 use crate::handler::Handler;
+use crate::id::{ConnId, Direction};
 use crate::node::{Node, Turn};
 use crate::sys::sim::Internet;
 
@@ -20,11 +23,18 @@ pub(super) trait AnyNode {
     /// When its next turn is due, unless an event comes before.
     fn next_turn(&self, now: Instant) -> Option<Instant>;
 
-    /// Checks the guarantees of the library. The error says which one is violated.
-    fn check(&mut self, internet: &mut Internet) -> Result<(), String>;
+    /// Checks the guarantees of the library after a turn that ended at this time. The
+    /// error says which one is violated.
+    fn check(&mut self, internet: &mut Internet, ended: Instant) -> Result<(), String>;
 
     /// Its ends of connections, to be compared with the other ends.
     fn connections(&self) -> Vec<CheckedConnection>;
+
+    /// What it has exchanged on each connection.
+    fn exchanges(&self) -> Vec<Exchange>;
+
+    /// The connections that have ended in this turn, and not by its doing.
+    fn lost(&self) -> &[ConnId];
 
     /// Describes what it is doing, in a line and one for each of a few connections.
     fn describe(&self) -> String;
@@ -50,12 +60,13 @@ impl<H: Handler + 'static> AnyNode for Node<Observer<H>> {
         self.timeout().map(|timeout| now + timeout)
     }
 
-    fn check(&mut self, internet: &mut Internet) -> Result<(), String> {
+    fn check(&mut self, internet: &mut Internet, ended: Instant) -> Result<(), String> {
         if let Some(violation) = self.handler_mut().ledger.violation.take() {
             return Err(violation);
         }
         let is_busy = self.is_busy();
         let (state, net, observer) = self.parts();
+        checks::check_clock(net, ended)?;
         checks::check(state, net, &observer.ledger, internet, is_busy)?;
         let owed = checks::tracked(state, net);
         self.handler_mut().ledger.end_turn(owed);
@@ -65,6 +76,22 @@ impl<H: Handler + 'static> AnyNode for Node<Observer<H>> {
     fn connections(&self) -> Vec<CheckedConnection> {
         let (state, net, _) = self.parts();
         checks::connections(state, net)
+    }
+
+    fn exchanges(&self) -> Vec<Exchange> {
+        let (_, net, _) = self.parts();
+        let exchange = |(conn, entry): (ConnId, &ConnEntry)| Exchange {
+            conn,
+            is_outbound: entry.direction() == Direction::Outbound,
+            is_connecting: entry.is_unopened(),
+            sent: entry.traffic.messages_sent,
+            received: entry.traffic.messages_received,
+        };
+        net.conns.iter().map(exchange).collect()
+    }
+
+    fn lost(&self) -> &[ConnId] {
+        &self.handler().ledger.lost_in_turn
     }
 
     fn describe(&self) -> String {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::node_id::NodeId;
 use super::wire::{Wire, WireListener};
 use super::world::World;
-use crate::sys::sim::Link;
+use crate::sys::sim::{Link, Selector};
 
 /// One host or several, for [`World::partition`] and [`World::heal`]: a node, a
 /// scripted peer or an address, or an array, slice or vector of these.
@@ -90,6 +90,18 @@ impl World {
         self.internet.lock().partition(&a.hosts(), &b.hosts());
     }
 
+    /// Cuts the links in one direction: no segment arrives any more that a host of the
+    /// first group sends to one of the second. What these send arrives.
+    ///
+    /// TCP needs both directions: data that arrives and whose acknowledgements do not
+    /// counts as lost, and its sender's kernel gives up after fifteen minutes. An
+    /// attempt to connect times out, whichever end it comes from. [`World::heal`]
+    /// restores both directions, whichever way its groups are named.
+    pub fn partition_one_way(&mut self, from: impl Hosts, to: impl Hosts) {
+        let mut internet = self.internet.lock();
+        internet.partition_one_way(&from.hosts(), &to.hosts());
+    }
+
     /// Restores the links between two hosts, or between every host of one group and
     /// every host of another. The kernels send again what they have kept, within half
     /// a second.
@@ -105,6 +117,40 @@ impl World {
     /// Sets the link between two hosts. Default: [`Link::default`].
     pub fn link(&mut self, a: impl Into<IpAddr>, b: impl Into<IpAddr>, link: Link) {
         self.internet.lock().set_link(a.into(), b.into(), link);
+    }
+
+    /// Sets the selector of one host or several, for sockets that are registered from
+    /// now on. Default: [`Selector::Epoll`], unless the faults say otherwise; see
+    /// [`Faults::poll_selector`](super::Faults::poll_selector).
+    pub fn selector(&mut self, hosts: impl Hosts, selector: Selector) {
+        let mut internet = self.internet.lock();
+        for ip in hosts.hosts() {
+            internet.set_selector(ip, selector);
+        }
+    }
+
+    /// Sets the rate at which the clock of one host or several runs from now on: at 1.1
+    /// a timer of 11 seconds fires after 10 seconds of the world's time. Nodes see their
+    /// own clock only. Default: 1, unless the faults say otherwise; see
+    /// [`Faults::clock_drift`](super::Faults::clock_drift).
+    ///
+    /// # Panics
+    ///
+    /// When the rate is not between 0.001 and 1,000.
+    pub fn clock_rate(&mut self, hosts: impl Hosts, rate: f64) {
+        assert!((0.001..=1000.0).contains(&rate), "a clock rate of {rate}");
+        let hosts = hosts.hosts();
+        let mut internet = self.internet.lock();
+        for ip in &hosts {
+            internet.set_clock_rate(*ip, (rate * 1e6).round() as u64);
+        }
+        drop(internet);
+        // What they wait for comes at another time now.
+        for index in 0..self.slots.len() {
+            if hosts.contains(&self.slots[index].ip) {
+                self.plan(index);
+            }
+        }
     }
 
     /// Sets the link between hosts for which [`World::link`] was not called.

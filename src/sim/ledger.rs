@@ -1,12 +1,26 @@
 //! The callbacks of a node so far, and the first one that was wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use crate::error::{ConnectError, DisconnectReason};
 use crate::id::{ConnId, Direction};
 
 /// By connection, the tokens of tracked sends, in their order.
 pub(super) type Tokens = BTreeMap<ConnId, Vec<u64>>;
+
+/// The messages of a connection that follow each other in a turn.
+#[derive(Clone, Copy, Debug)]
+struct Visit {
+    conn: ConnId,
+    began: Instant,
+    messages: u64,
+    /// How many there may be, once the time is used up.
+    most: Option<u64>,
+}
+
+/// The number of messages after which a visit looks at the clock, at most.
+const LOOK_AFTER_MAX: u64 = 64;
 
 /// The callbacks of one node. `checks` compares them with the state of the node.
 #[derive(Debug, Default)]
@@ -19,6 +33,8 @@ pub(crate) struct Ledger {
     ended: BTreeMap<usize, ConnId>,
     /// Ids whose end was reported in this turn.
     pub(super) ended_in_turn: Vec<ConnId>,
+    /// Those of them that this node did not end.
+    pub(super) lost_in_turn: Vec<ConnId>,
     /// Connections that were established, and those that were not.
     pub(super) connected: u64,
     pub(super) failed: u64,
@@ -35,6 +51,9 @@ pub(crate) struct Ledger {
     /// The time of this turn, as its first callback saw it, and of the last turn.
     now: Option<Instant>,
     before: Option<Instant>,
+    /// The clock of the loop at the last callback.
+    clock: Option<Instant>,
+    visit: Option<Visit>,
     /// The first thing that was wrong.
     pub(super) violation: Option<String>,
 }
@@ -44,8 +63,13 @@ impl Ledger {
         self.violation.get_or_insert_with(what);
     }
 
-    /// All callbacks of a turn see the same time, which never goes back.
-    pub(super) fn check_clock(&mut self, now: Instant) {
+    /// All callbacks of a turn see the same time, which never goes back. Nor does the
+    /// clock of the loop, which goes on in a turn.
+    pub(super) fn check_clock(&mut self, now: Instant, clock: Instant) {
+        if now > clock || self.clock.is_some_and(|before| before > clock) {
+            self.violate(|| "the clock of the loop went back".to_owned());
+        }
+        self.clock = Some(clock);
         if *self.now.get_or_insert(now) != now {
             self.violate(|| "the clock moved within a turn".to_owned());
         }
@@ -57,6 +81,8 @@ impl Ledger {
     /// A turn is over, after which these answers are owed.
     pub(super) fn end_turn(&mut self, owed: Tokens) {
         self.ended_in_turn.clear();
+        self.lost_in_turn.clear();
+        self.visit = None;
         self.answered_in_turn.clear();
         self.owed = owed;
         self.before = self.now.take().or(self.before);
@@ -92,7 +118,41 @@ impl Ledger {
         }
     }
 
-    pub(super) fn disconnected(&mut self, conn: ConnId) {
+    /// A message was delivered: its callback began and ended at these times. A visit
+    /// looks at the clock after 1, 2, 4, ... 64 messages and then after every 64, or at
+    /// the next one if a flush came between, so that it may go on for as many as it had
+    /// when its time was used up.
+    pub(super) fn check_visit(
+        &mut self,
+        conn: ConnId,
+        (began, ended): (Instant, Instant),
+        max_visit_time: Duration,
+    ) {
+        let visit = self.visit.filter(|visit| visit.conn == conn);
+        let mut visit = visit.unwrap_or(Visit {
+            conn,
+            began,
+            messages: 0,
+            most: None,
+        });
+        visit.messages += 1;
+        let messages = visit.messages;
+        if visit.most.is_some_and(|most| messages > most) {
+            let time = began.saturating_duration_since(visit.began);
+            self.violate(|| format!("message {messages} of a visit to {conn}, after {time:?}"));
+        }
+        if visit.most.is_none() && ended.saturating_duration_since(visit.began) >= max_visit_time {
+            // One look may be put off, and the next one comes after as many again.
+            visit.most = Some(messages + 2 * messages.clamp(1, LOOK_AFTER_MAX) + 1);
+        }
+        self.visit = Some(visit);
+    }
+
+    pub(super) fn disconnected(&mut self, conn: ConnId, reason: DisconnectReason) {
+        use DisconnectReason::{Application, Local};
+        if !matches!(reason, Local | Application(_)) {
+            self.lost_in_turn.push(conn);
+        }
         if !self.live.remove(&conn) {
             self.violate(|| format!("on_disconnect for {conn}, which is not connected"));
         }
@@ -102,7 +162,15 @@ impl Ledger {
         self.ended_in_turn.push(conn);
     }
 
-    pub(super) fn connect_failed(&mut self, conn: ConnId, direction: Direction) {
+    pub(super) fn connect_failed(
+        &mut self,
+        conn: ConnId,
+        direction: Direction,
+        error: ConnectError,
+    ) {
+        if error != ConnectError::Cancelled {
+            self.lost_in_turn.push(conn);
+        }
         if self.live.contains(&conn) || self.is_old(conn) {
             self.violate(|| format!("on_connect_failed for {conn}, which was connected or failed"));
         }

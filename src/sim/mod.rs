@@ -62,7 +62,8 @@
 //! panics. The message has the seed, the time, the last lines of the trace and the
 //! command that replays it.
 //!
-//! [`World::always`] checks an invariant of your protocol as often.
+//! [`World::always`] checks an invariant of your protocol as often, and
+//! [`World::promise_served_within`] how soon a node is answered.
 //! [`World::run_until`] waits within a bound for what holds in the end.
 //!
 //! **Set [`Config::on_panic`](crate::Config::on_panic) to
@@ -89,7 +90,9 @@ mod checks;
 mod hosts;
 mod ledger;
 mod node_id;
+mod node_time;
 mod observer;
+mod promises;
 mod read_only;
 mod run;
 mod seeds;
@@ -98,9 +101,10 @@ mod timed_out;
 mod wire;
 mod world;
 
-pub use crate::sys::sim::{FaultCounts, Faults, Link, Random, Trace};
+pub use crate::sys::sim::{FaultCounts, Faults, Link, Random, Selector, Trace};
 pub use hosts::Hosts;
 pub use node_id::NodeId;
+pub use node_time::{spend, spent};
 pub use seeds::{for_each_seed, seeds};
 pub use timed_out::TimedOut;
 pub use wire::{Wire, WireListener};

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::ledger::Ledger;
 use super::session_probe::SessionProbe;
@@ -33,11 +34,25 @@ impl<H> Observer<H> {
         }
     }
 
-    /// Records a callback.
+    /// Records a callback, and spends what it takes.
     fn note(&mut self, net: &Net, what: &'static str, subject: u64, detail: u64) {
-        self.ledger.check_clock(net.now());
         let mut internet = self.internet.lock();
         internet.note(Actor::Node(self.poller), what, subject, detail);
+        drop(internet);
+        self.check_clock(net);
+    }
+
+    /// What the clock of the loop shows.
+    fn clock(&self) -> Instant {
+        self.internet.lock().clock(self.poller)
+    }
+
+    fn check_clock(&mut self, net: &Net) {
+        let mut internet = self.internet.lock();
+        let clock = internet.clock(self.poller);
+        internet.draw_callback_time();
+        drop(internet);
+        self.ledger.check_clock(net.now(), clock);
     }
 
     /// The socket of a connection.
@@ -120,7 +135,11 @@ impl<H: Handler> Handler for Observer<H> {
             let violation = || format!("on_message for {conn}, which is paused");
             self.ledger.violate(violation);
         }
+        let began = self.clock();
         self.handler.on_message(net, conn, message);
+        let times = (began, self.clock());
+        let max_visit_time = net.config.budget.max_visit_time;
+        self.ledger.check_visit(conn, times, max_visit_time);
     }
 
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
@@ -149,7 +168,7 @@ impl<H: Handler> Handler for Observer<H> {
         error: ConnectError,
     ) {
         self.note(net, "on_connect_failed", conn.to_bits(), 0);
-        self.ledger.connect_failed(conn, info.direction);
+        self.ledger.connect_failed(conn, info.direction, error);
         self.handler.on_connect_failed(net, conn, info, error);
     }
 
@@ -160,7 +179,7 @@ impl<H: Handler> Handler for Observer<H> {
             conn.to_bits(),
             queued_bytes(net, conn),
         );
-        self.ledger.disconnected(conn);
+        self.ledger.disconnected(conn, reason);
         self.handler.on_disconnect(net, conn, reason);
     }
 
@@ -180,7 +199,7 @@ impl<H: Handler> Handler for Observer<H> {
     }
 
     fn on_turn(&mut self, net: &mut Net) {
-        self.ledger.check_clock(net.now());
+        self.check_clock(net);
         self.handler.on_turn(net);
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::checks::CheckedConnection;
+use super::node_time::NodeTime;
 use super::seeds::replay;
 use super::timed_out::TimedOut;
 use super::world::World;
@@ -27,6 +28,7 @@ impl World {
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now() + time;
         while self.step(until) {}
+        self.check_promises();
         self.check_pairs();
     }
 
@@ -123,13 +125,20 @@ impl World {
         self.steps += 1;
         let slot = &mut self.slots[index];
         let Some(node) = &mut slot.node else { return };
-        match node.turn() {
+        let node_time = NodeTime::enter(&self.internet, slot.poller);
+        let turn = node.turn();
+        let ended = self.internet.lock().clock(slot.poller);
+        drop(node_time);
+        match turn {
             // It takes no turn for what is reported from now on.
             Ok(Turn::Stopped) => self.internet.lock().remove_poller(slot.poller),
             Ok(Turn::Waiting | Turn::MoreWork) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }
-        self.check(index);
+        // An answer that comes now may come too late.
+        self.check_promises();
+        self.update_promises(index);
+        self.check(index, ended);
         self.check_invariants();
     }
 
@@ -137,20 +146,41 @@ impl World {
     pub(super) fn plan(&mut self, index: usize) {
         let slot = &self.slots[index];
         let Some(node) = &slot.node else { return };
-        let now = self.internet.lock().instant();
+        let now = self.internet.lock().clock(slot.poller);
         let deadline = node.next_turn(now);
         self.internet.lock().plan(slot.poller, deadline);
     }
 
-    fn check(&mut self, index: usize) {
+    /// Checks a node after its turn, which ended at this time by its clock.
+    fn check(&mut self, index: usize, ended: Instant) {
         let Some(node) = &mut self.slots[index].node else {
             return;
         };
         let mut internet = self.internet.lock();
-        let result = node.check(&mut internet);
+        let result = node.check(&mut internet, ended);
         drop(internet);
         if let Err(violation) = result {
             self.fail(index, &violation);
+        }
+    }
+
+    /// Counts what a node has exchanged, after its turn or a call.
+    pub(super) fn update_promises(&mut self, index: usize) {
+        let now = self.now();
+        let Some(node) = &self.slots[index].node else {
+            return;
+        };
+        let mut promises = self.promises.iter_mut().filter(|it| it.index == index);
+        let result = promises.try_for_each(|it| it.update(now, &node.exchanges(), node.lost()));
+        if let Err(what) = result {
+            self.fail_with("a promise is broken", &what);
+        }
+    }
+
+    fn check_promises(&self) {
+        let now = self.now();
+        if let Err(what) = self.promises.iter().try_for_each(|it| it.check(now)) {
+            self.fail_with("a promise is broken", &what);
         }
     }
 

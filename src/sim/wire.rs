@@ -9,7 +9,8 @@ use crate::sys::sim::SocketId;
 /// A connection of a scripted peer: the test reads and writes its bytes, without a
 /// handler or framing in between. It stands for peers that misbehave.
 ///
-/// Every scripted peer has a separate host, and converts to its address.
+/// Every scripted peer of [`World::wire`] has a separate host, and converts to its
+/// address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wire {
     id: SocketId,
@@ -63,6 +64,17 @@ impl World {
         Ok(Wire { id, ip })
     }
 
+    /// Connects to an address as a scripted peer, from the host of `other`: one of
+    /// several peers of one address.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::wire`].
+    pub fn wire_beside(&mut self, other: Wire, addr: SocketAddr) -> io::Result<Wire> {
+        let id = self.internet.lock().connect_wire(other.ip, addr)?;
+        Ok(Wire { id, ip: other.ip })
+    }
+
     /// Listens as a scripted peer, on a new host. Up to `backlog + 1` connections wait
     /// to be accepted.
     pub fn wire_listener(&mut self, backlog: u32) -> WireListener {
@@ -107,7 +119,22 @@ impl World {
     /// - `ConnectionReset` once, when the connection was reset;
     /// - `NotConnected` after [`World::close_wire`].
     pub fn read_wire(&mut self, wire: Wire, into: &mut Vec<u8>) -> io::Result<bool> {
-        self.internet.lock().read_wire(wire.id, into)
+        self.internet.lock().read_wire(wire.id, usize::MAX, into)
+    }
+
+    /// Appends up to `max` bytes that have arrived at a scripted peer to `into`, as a
+    /// peer that reads slowly does. Returns whether the stream ended after them.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::read_wire`].
+    pub fn read_wire_up_to(
+        &mut self,
+        wire: Wire,
+        max: usize,
+        into: &mut Vec<u8>,
+    ) -> io::Result<bool> {
+        self.internet.lock().read_wire(wire.id, max, into)
     }
 
     /// Closes the sending side of a scripted peer (FIN).

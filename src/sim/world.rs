@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use super::any_node::AnyNode;
 use super::node_id::NodeId;
+use super::node_time::NodeTime;
 use super::observer::Observer;
+use super::promises::Promise;
 use crate::config::Config;
 use crate::handler::Handler;
 use crate::net::Net;
@@ -30,6 +32,7 @@ pub struct World {
     pub(super) steps: u64,
     /// What [`World::always`] has added.
     pub(super) invariants: Vec<Invariant>,
+    pub(super) promises: Vec<Promise>,
 }
 
 /// See [`World::always`].
@@ -55,6 +58,7 @@ impl World {
             wires: 0,
             steps: 0,
             invariants: Vec::new(),
+            promises: Vec::new(),
         }
     }
 
@@ -176,8 +180,11 @@ impl World {
         node: NodeId<H>,
         call: impl FnOnce(&mut H, &mut Net) -> R,
     ) -> R {
+        let node_time = NodeTime::enter(&self.internet, self.slots[node.index].poller);
         let (observer, net) = self.typed(node).parts_mut();
         let result = call(&mut observer.handler, net);
+        drop(node_time);
+        self.update_promises(node.index);
         self.plan(node.index);
         result
     }
@@ -227,13 +234,18 @@ impl World {
         let Some(hosted) = slot.node.take() else {
             panic!("{node:?} has crashed already");
         };
+        let promises = self.promises.iter_mut();
+        let of_node = promises.filter(|it| it.index == node.index);
+        of_node.for_each(Promise::clear);
         let neighbours = self.slots.iter().filter(|slot| slot.ip == ip);
         let is_alone = neighbours.count() == 1;
+        let node_time = NodeTime::enter(&self.internet, poller);
         let mut internet = self.internet.lock();
         let how = internet.draw_crash(is_alone);
         internet.note(sim::Actor::Node(poller), "crash", 0, how as u64);
         internet.crash(poller, ip, how);
         drop(internet);
+        drop(node_time);
         match hosted.into_any().downcast::<Node<Observer<H>>>() {
             Ok(node) => node.into_handler().handler,
             Err(_) => panic!("{node:?} belongs to another world"),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 #[cfg(feature = "sim")]
 use super::sim;
 use super::{SocketOptions, dispatch, from_backends, os};
+use crate::mutants::mutant;
 
 /// A non-blocking TCP stream.
 #[derive(Debug)]
@@ -89,6 +90,7 @@ impl Stream {
     /// only after a read that returned `WouldBlock`.
     #[inline]
     pub(crate) fn short_read_is_empty(&self) -> bool {
+        mutant!(NoEdgeWithoutWouldBlock => return true);
         match self {
             Self::Os(stream) => stream.short_read_is_empty(),
             #[cfg(feature = "sim")]

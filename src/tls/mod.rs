@@ -194,6 +194,22 @@
 //! queued for the peer is dropped. Anyone on the path can forge a FIN, so the
 //! last messages may be missing. Some implementations never send a close_notify;
 //! only the application knows whether that matters.
+//! [`Tls::allow_missing_close_notify`] accepts the end, and the answers leave:
+//!
+//! ```
+//! # use std::error::Error;
+//! # use std::sync::Arc;
+//! # use peerloop::tls::{self, rustls::ServerConfig};
+//! # use peerloop::Transport;
+//! fn server(config: Arc<ServerConfig>) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+//!     Ok(tls::server(config)?.allow_missing_close_notify().into())
+//! }
+//! ```
+//!
+//! The keys of AES-GCM in TLS 1.2 last for 2²⁴ records (256 GiB if they are full),
+//! and cannot be changed. The record after the last one ends the connection with
+//! [`SessionError::Failed`] here and with [`SessionError::Truncated`] at the peer;
+//! the messages from there on are lost. TLS 1.3 changes its keys in time.
 //!
 //! # Failures
 //!
@@ -224,6 +240,7 @@
 //! [`Handler::on_disconnect`]: crate::Handler::on_disconnect
 //! [`DisconnectReason::PeerClosed`]: crate::DisconnectReason::PeerClosed
 //! [`SessionError`]: crate::error::SessionError
+//! [`SessionError::Failed`]: crate::error::SessionError::Failed
 //! [`SessionError::RefusedByPeer`]: crate::error::SessionError::RefusedByPeer
 //! [`SessionError::Truncated`]: crate::error::SessionError::Truncated
 //! [`Session`]: crate::session::Session

@@ -34,6 +34,20 @@ pub(super) fn whole(bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
+/// Returns whether `bytes` are complete records of application data. With TLS 1.3
+/// every encrypted record is.
+pub(super) fn are_application_data(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(&[kind, _, _, high, low]) = rest.first_chunk::<HEADER_LEN>() {
+        let len = usize::from(u16::from_be_bytes([high, low]));
+        match rest.get(HEADER_LEN + len..) {
+            Some(next) if kind == APPLICATION_DATA => rest = next,
+            _ => return false,
+        }
+    }
+    rest.is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +75,16 @@ mod tests {
             let bytes = [&ALERT[..], &header].concat();
             assert_eq!(whole(&bytes), bytes.len(), "{header:?}");
         }
+    }
+
+    #[test]
+    fn other_records_are_no_application_data() {
+        let data = [23, 3, 3, 0, 2, 1, 0];
+        assert!(are_application_data(&[]));
+        assert!(are_application_data(&[data, data].concat()));
+        assert!(!are_application_data(&[data, ALERT].concat()));
+        assert!(!are_application_data(&[ALERT, data].concat()));
+        assert!(!are_application_data(&data[..6]));
     }
 
     #[test]

@@ -12,6 +12,10 @@ use super::record;
 use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 
+/// The most that rustls keeps of what it has taken, in bytes: a handshake message of
+/// 64 KiB.
+const HELD_MAX: usize = 64 * 1024;
+
 /// A [`Session`] of TLS; returned by [`client`](super::client) and
 /// [`server`](super::server).
 pub struct Tls {
@@ -19,9 +23,34 @@ pub struct Tls {
     /// On the client, the server name that was asked for.
     requested_name: Option<String>,
     peer_closed: bool,
+    /// A FIN at the end of a record is the end of the stream, too.
+    allow_missing_close_notify: bool,
+    /// The beginning of a record has arrived.
+    is_within_record: bool,
+    /// Bytes given to rustls since it last answered or had plaintext: at most the
+    /// length of a handshake message of which it keeps the beginning.
+    unanswered: usize,
 }
 
 impl Tls {
+    /// Accepts a FIN at the end of a record as the end of the stream, although no
+    /// close_notify came before it.
+    ///
+    /// Default: such an end is [`SessionError::Truncated`], and what is queued for
+    /// the peer is dropped. With this setting the end is handled like that of plain
+    /// TCP: the answers that are queued leave, and the reason is
+    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A FIN
+    /// within a record is still a truncation.
+    ///
+    /// Anyone on the path can forge a FIN. Allow it only if the messages themselves
+    /// show that they are complete, as requests with a length do, and the absence of
+    /// later ones does no harm (RFC 8446, section 6.1).
+    #[must_use]
+    pub fn allow_missing_close_notify(mut self) -> Self {
+        self.allow_missing_close_notify = true;
+        self
+    }
+
     pub(super) fn new(mut connection: Connection, requested_name: Option<String>) -> Self {
         // The loop bounds its batches already; a limit here would split them.
         connection.set_buffer_limit(None);
@@ -29,27 +58,43 @@ impl Tls {
             connection,
             requested_name,
             peer_closed: false,
+            allow_missing_close_notify: false,
+            is_within_record: false,
+            unanswered: 0,
         }
     }
 
     /// Takes complete records. The plaintext is fetched after each step, because
     /// rustls keeps only a little of it.
     fn take(&mut self, mut bytes: &[u8], plaintext: &mut Vec<u8>) -> Result<(), SessionError> {
+        let mut unwritten = 0;
         while !bytes.is_empty() && !self.peer_closed {
             // A slice does not fail: this is the limit of rustls on incomplete
             // messages.
-            self.connection
+            let was_handshaking = self.connection.is_handshaking();
+            let read = self
+                .connection
                 .read_tls(&mut bytes)
                 .map_err(|_| SessionError::Malformed("a handshake message that is too long"))?;
             let processed = self.connection.process_new_packets();
             // Plaintext that came before a failure is delivered, too.
-            self.fetch(plaintext);
-            self.peer_closed = processed
-                .map_err(|error| {
-                    log::debug!(target: "peerloop", "tls: {error}");
-                    reason(&error)
-                })?
-                .peer_has_closed();
+            let has_plaintext = self.fetch(plaintext);
+            let state = processed.map_err(|error| {
+                log::debug!(target: "peerloop", "tls: {error}");
+                reason(&error)
+            })?;
+            self.peer_closed = state.peer_has_closed();
+            // A message that is answered is complete, and no data comes within one
+            // (RFC 8446, section 5.1).
+            let has_answered = has_plaintext
+                || state.tls_bytes_to_write() > unwritten
+                || was_handshaking && !self.connection.is_handshaking();
+            unwritten = state.tls_bytes_to_write();
+            self.unanswered = if has_answered {
+                0
+            } else {
+                self.unanswered + read
+            };
         }
         Ok(())
     }
@@ -61,13 +106,16 @@ impl Tls {
         let _ = self.connection.read_tls(&mut Nothing);
     }
 
-    fn fetch(&mut self, plaintext: &mut Vec<u8>) {
+    /// Moves the plaintext out of rustls. Returns whether there was any.
+    fn fetch(&mut self, plaintext: &mut Vec<u8>) -> bool {
+        let before = plaintext.len();
         let mut reader = self.connection.reader();
         while let Ok(chunk @ [_, ..]) = reader.fill_buf() {
             plaintext.extend_from_slice(chunk);
             let len = chunk.len();
             reader.consume(len);
         }
+        plaintext.len() > before
     }
 
     /// Moves the output of rustls to `wire`.
@@ -91,6 +139,7 @@ impl Session for Tls {
         // The loop keeps the beginning of a record: it needs no more memory than
         // has arrived, and it has a timeout for the rest.
         let whole = record::whole(wire);
+        self.is_within_record = whole < wire.len();
         let result = self.take(&wire[..whole], out.plaintext);
         self.write_out(out.wire);
         self.shrink();
@@ -112,12 +161,16 @@ impl Session for Tls {
         let before = wire.len();
         let sealed = self.connection.writer().write_vectored(plaintext);
         self.write_out(wire);
-        // When its keys are exhausted, rustls takes the plaintext and seals
-        // nothing.
-        match sealed {
-            Ok(sealed) if sealed == len && wire.len() - before > len => Ok(()),
-            _ => Err(SessionError::Failed("the keys are exhausted")),
+        // When the keys of TLS 1.2 are exhausted, rustls takes the plaintext, seals
+        // nothing and appends a close_notify, which is an alert. The peer must not
+        // take that for a clean end.
+        let added = &wire[before..];
+        let is_whole = added.len() > len && record::are_application_data(added);
+        if is_whole && sealed.is_ok_and(|sealed| sealed == len) {
+            return Ok(());
         }
+        wire.truncate(before);
+        Err(SessionError::Failed("the keys are exhausted"))
     }
 
     fn close_notify(&mut self, wire: &mut Vec<u8>) {
@@ -126,8 +179,9 @@ impl Session for Tls {
     }
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {
+        let is_accepted = self.allow_missing_close_notify && !self.is_within_record;
         // During the handshake nothing was sent that could be truncated.
-        if self.peer_closed || self.connection.is_handshaking() {
+        if self.peer_closed || is_accepted || self.connection.is_handshaking() {
             Ok(())
         } else {
             Err(SessionError::Truncated)
@@ -148,6 +202,14 @@ impl Session for Tls {
             payload: Vec::new(),
         };
         (identity != Identity::default()).then_some(identity)
+    }
+
+    fn held_bytes(&self) -> usize {
+        if self.peer_closed {
+            0
+        } else {
+            self.unanswered.min(HELD_MAX)
+        }
     }
 }
 

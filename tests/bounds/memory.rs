@@ -145,7 +145,7 @@ fn an_honest_peer_is_never_refused(config: Config, slow: Slow, len: usize) {
     assert_eq!(all.expect("it runs"), RunEnd::Done);
     assert!(node.handler().honest.is_some());
     node.handler_mut().has_begun = true;
-    node.run_for(TIME).expect("it runs");
+    let _ = node.run_for(TIME).expect("it runs");
     // A machine under load sends less in that time.
     let full = node.run_until(PATIENCE, |it, _| it.slow_refused > 1000);
     assert_eq!(full.expect("it runs"), RunEnd::Done);

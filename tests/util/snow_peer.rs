@@ -26,6 +26,9 @@ pub struct Deal {
     pub psk: Option<(u8, [u8; 32])>,
     pub prologue: &'static [u8],
     pub payloads: [&'static [u8]; 2],
+    /// `None` is the default.
+    pub max_payload: Option<usize>,
+    pub allow_missing_close_notify: bool,
     pub rekey: Option<Rekey>,
     pub keys: [StaticKey; 2],
 }
@@ -43,6 +46,8 @@ impl Deal {
             psk: None,
             prologue: b"a prologue",
             payloads: [b"from who connects", b"from who accepts"],
+            max_payload: None,
+            allow_missing_close_notify: false,
             rekey: None,
             keys: [key(Role::Initiator), key(Role::Responder)],
         }
@@ -94,6 +99,12 @@ impl Deal {
         }
         if let Some((place, secret)) = &self.psk {
             noise = noise.psk(*place, secret);
+        }
+        if let Some(max) = self.max_payload {
+            noise = noise.max_payload(max);
+        }
+        if self.allow_missing_close_notify {
+            noise = noise.allow_missing_close_notify();
         }
         if let Some(rekey) = self.rekey {
             noise = noise.rekey(rekey);

@@ -8,6 +8,12 @@
 mod chatter;
 #[path = "secured.rs"]
 mod secured;
+#[path = "workload/siege.rs"]
+mod siege;
+#[path = "workload/siege_nodes.rs"]
+mod siege_nodes;
+#[path = "workload/strangers.rs"]
+mod strangers;
 #[path = "workload/talk.rs"]
 mod talk;
 
@@ -24,6 +30,8 @@ use peerloop::sim::{Faults, Link, NodeId, Random, World};
 use peerloop::{Config, ConnId, Connection, DisconnectReason, Handler, Net};
 
 use chatter::{Chatter, some_timeouts};
+pub use siege::besiege;
+use strangers::Strangers;
 use talk::{PORTS, Rules};
 
 /// Settings that are reached often.
@@ -58,6 +66,8 @@ fn config(random: &mut Random, rules: Rules) -> Config {
             accepts: pick(1, 4),
             handshake_steps: pick(1, 3),
             commands: pick(1, 3),
+            max_visit_time: Duration::from_micros(pick(20, 2_000) as u64),
+            max_turn_time: Duration::from_micros(pick(100, 20_000) as u64),
             ..Default::default()
         },
         commands: CommandQueueConfig {
@@ -108,7 +118,7 @@ fn disturb(
     (rules, others): (Rules, &[SocketAddr]),
 ) {
     let [a, b] = [0; 2].map(|_| nodes[random.below(nodes.len() as u64) as usize]);
-    match random.below(10) {
+    match random.below(12) {
         0 if world.is_up(a) => drop(world.crash(a)),
         1 | 2 if !world.is_up(a) => {
             let handler = Chatter::new(random, rules, others);
@@ -116,6 +126,8 @@ fn disturb(
         }
         3 if a != b => world.partition(a, b),
         4 => world.heal(a, b),
+        10 if a != b => world.partition_one_way(a, b),
+        11 => world.heal_all(),
         5 => {
             let latency = Duration::from_micros(random.between(1, 50_000));
             let link = Link::new(latency).jitter(Duration::from_millis(random.below(20)));
@@ -145,7 +157,7 @@ fn hosts(random: &mut Random, rules: Rules) -> Vec<IpAddr> {
     let count = random.between(2, 6);
     let host = |last| -> IpAddr {
         if rules.is_v6 {
-            Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last).into()
+            Ipv6Addr::new(0xfd00, 0, 0, last, 0, 0, 0, 1).into()
         } else {
             Ipv4Addr::new(10, 0, 0, last as u8).into()
         }
@@ -171,9 +183,11 @@ pub fn run(seed: u64) -> u64 {
             world.node_at(*ip, config, handler)
         })
         .collect();
+    let mut strangers = Strangers::drawn(&mut random, rules, &addresses);
     let disturbed = random.chance(0.6);
     for _ in 0..20 {
-        world.run_for(Duration::from_millis(random.between(1, 400)));
+        let time = Duration::from_millis(random.between(1, 400));
+        strangers.pass(&mut world, &mut random, time);
         for node in up(&world, &nodes) {
             world.with(node, |it, net| it.check_panics(net));
             if random.chance(0.2) {
@@ -184,6 +198,7 @@ pub fn run(seed: u64) -> u64 {
             disturb(&mut world, &mut random, &nodes, (rules, &addresses));
         }
     }
+    strangers.leave(&mut world, &mut random);
     let nodes = up(&world, &nodes);
     settle(&mut world, &nodes)
 }

@@ -22,6 +22,7 @@ use crate::limits::SharedLimits;
 use crate::node::inner::give_name;
 use crate::node::running::{panic_text, thread_name};
 use crate::node::{Handle, Node};
+use crate::panics::discard;
 use crate::sys::Poller;
 
 /// One node on several threads. Each thread is a *shard*: a poll loop with its sockets
@@ -59,10 +60,10 @@ use crate::sys::Poller;
 ///
 /// # What is shared
 ///
-/// - **Limits on connections**: the total, per address, per network, and of attempts to
-///   connect and handshakes under way. They hold for all shards together, exactly. The
-///   refusal of duplicates and of connections of the node with itself covers all shards
-///   too.
+/// - **Limits on connections**: the total, per address, per network, per listener, and
+///   of attempts to connect and handshakes under way. They hold for all shards together,
+///   exactly. So does the rate of connects that follow failed ones. The refusal of
+///   duplicates and of connections of the node with itself covers all shards too.
 /// - **The end**: a [shutdown](crate::Net::shutdown) of one shard is one of all. A panic
 ///   that is not [contained](crate::config::OnPanic::Contain), and an error that keeps a shard
 ///   from waiting for events, end all others at once.
@@ -300,6 +301,7 @@ fn wait<H>(thread: JoinHandle<io::Result<H>>) -> io::Result<H> {
         Ok(result) => result,
         Err(cause) => {
             let what = format!("{name} panicked: {}", panic_text(&*cause));
+            discard(cause);
             Err(io::Error::other(what))
         }
     }

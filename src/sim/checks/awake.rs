@@ -49,17 +49,12 @@ pub(super) fn check_awake(
 }
 
 pub(super) fn check_listeners(net: &Net, internet: &Internet) -> Result<(), String> {
-    let limits = net.limits.lock();
-    let is_full = limits.inbound >= limits.max_inbound;
-    drop(limits);
     for (_, listener) in &net.listeners {
         let Some(id) = listener.socket.sim_id() else {
             continue;
         };
         let waiting = internet.waiting(id);
-        // While handshakes take all places, the end of one wakes the node.
-        let is_held = is_full && listener.ready;
-        let is_awaited = listener.pause.is_some() || is_held || internet.is_listener_awaited(id);
+        let is_awaited = listener.pause.is_some() || internet.is_listener_awaited(id);
         if waiting > 0 && !is_awaited {
             let addr = listener.listening.addr;
             return Err(format!(

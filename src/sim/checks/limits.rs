@@ -7,7 +7,7 @@ use crate::addr::CompactAddr;
 use crate::addr::to_canonical_target;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::id::Direction;
-use crate::limits::{LimitCounts, prefix};
+use crate::limits::LimitCounts;
 
 /// Compares what `limits` counts with the connections of its node, and that
 /// with the limits.
@@ -15,38 +15,45 @@ pub(super) fn check_limits<'a>(
     limits: &LimitCounts,
     conns: impl Iterator<Item = &'a ConnEntry>,
 ) -> Result<(), String> {
-    let (mut inbound, mut outbound) = (0, 0);
-    let (mut ips, mut addresses) = (Vec::new(), Vec::new());
+    let (mut handshakes, mut outbound) = (0, 0);
+    let (mut total, mut inbound) = (0, 0);
+    let (mut ips, mut prefixes, mut addresses) = (Vec::new(), Vec::new(), Vec::new());
     for entry in conns.filter(|entry| entry.is_live()) {
-        let addr = to_canonical_target(entry.addr());
-        ips.push(addr.ip());
+        total += 1;
+        let (ip, prefix) = limits.counted(entry.addr());
+        ips.extend(ip);
+        prefixes.extend(prefix);
         let state = entry.lifecycle();
         let is_connecting = matches!(state, Lifecycle::Connecting | Lifecycle::Handshaking);
         match entry.direction() {
             Direction::Outbound => outbound += usize::from(is_connecting),
-            Direction::Inbound => inbound += usize::from(is_connecting),
+            Direction::Inbound => {
+                inbound += 1;
+                handshakes += usize::from(state == Lifecycle::Handshaking);
+            }
         }
         if !matches!(state, Lifecycle::Closing(_)) {
-            addresses.push(CompactAddr::from(addr));
+            addresses.push(CompactAddr::from(to_canonical_target(entry.addr())));
         }
     }
-    let counted = (limits.total, limits.inbound, limits.outbound);
-    let found = (ips.len(), inbound, outbound);
+    let places = limits.places.by_conn.len();
+    let counted = (limits.slots.taken, places, limits.outbound);
+    let found = (total, handshakes, outbound);
     if counted != found {
         return Err(format!(
             "the limits count {counted:?}, but there are {found:?}"
         ));
     }
-    let limit = limits.per_prefix.as_ref();
-    let prefix_of = |limit| ips.iter().map(move |ip| prefix(*ip, limit));
-    let prefixes = limit.into_iter().flat_map(prefix_of).collect();
+    if limits.slots.outbound.taken != total - inbound {
+        return Err("the outbound connections are not as many as are counted".to_owned());
+    }
     let is_equal = are_counts_of(&limits.by_prefix, prefixes)
         && are_counts_of(&limits.by_ip_address, ips)
         && are_counts_of(&limits.by_address, addresses);
     if !is_equal {
         return Err("the counts by address differ from the connections".to_owned());
     }
-    if is_exceeded(limits) {
+    if is_exceeded(limits) || inbound > limits.slots.max - limits.slots.outbound.reserved {
         return Err("there are more connections than a limit allows".to_owned());
     }
     Ok(())
@@ -57,8 +64,10 @@ fn is_exceeded(limits: &LimitCounts) -> bool {
     let is_any_above = |mut counts: std::collections::hash_map::Values<'_, _, u32>, max| {
         counts.any(|count| *count as usize > max)
     };
-    limits.total > limits.max_connections
-        || limits.inbound > limits.max_inbound
+    let mut listeners = limits.slots.listeners.values();
+    limits.slots.taken > limits.slots.max
+        || listeners.any(|listener| listener.share.taken > listener.share.max)
+        || limits.places.is_exceeded()
         || limits.outbound > limits.max_outbound
         || is_any_above(limits.by_ip_address.values(), limits.max_per_address)
         || is_any_above(limits.by_prefix.values(), prefix_max)

@@ -5,6 +5,8 @@ mod bytes;
 mod limits;
 mod tracked;
 
+use std::time::Instant;
+
 use self::awake::{check_awake, check_listeners};
 use self::bytes::{check_received, check_sent};
 use self::limits::check_limits;
@@ -16,6 +18,7 @@ use crate::framing::Codec;
 use crate::id::ConnId;
 use crate::net::{Due, Net};
 use crate::sys::sim::{Internet, SocketId};
+use crate::time::Timestamp;
 use crate::traffic::Traffic;
 
 use super::ledger::Ledger;
@@ -103,6 +106,19 @@ pub(super) fn check(
         return Ok(());
     }
     check_listeners(net, internet)
+}
+
+/// The timeouts and timers of a turn count from its end, so the last reading of the
+/// clock was after its last callback.
+pub(super) fn check_clock(net: &Net, ended: Instant) -> Result<(), String> {
+    let latest = net.timestamp().instant(net.epoch);
+    if latest == ended {
+        return Ok(());
+    }
+    let early = ended.saturating_duration_since(latest);
+    Err(format!(
+        "the last reading of the clock was {early:?} before the end of the turn"
+    ))
 }
 
 /// Every connection is reported once, and every attempt to connect has one outcome.
@@ -199,7 +215,7 @@ fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
 /// No timer is set for a connection that has ended.
 fn check_deadlines(net: &Net) -> Result<(), String> {
     let is_stale = |due: &&Due| match due {
-        Due::Connection(conn) | Due::ConnTimer(conn, _) => {
+        Due::Connection(conn) | Due::ConnTimer(conn, _) | Due::Connect(conn) => {
             !net.conns.get(*conn).is_some_and(ConnEntry::is_live)
         }
         Due::Timer(_) | Due::Interval(_) | Due::Listener(_) | Due::Shutdown | Due::CommandRetry => {
@@ -260,13 +276,15 @@ fn check_connection(
     if !is_busy && entry.can_send() && entry.is_owed_a_drain() {
         return Err(format!("{conn} is owed an on_drain"));
     }
+    // What has become due in the course of the turn waits for the next one.
+    let began = Timestamp::new(net.now, net.epoch);
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
-        Some((at, ending)) if at < net.timestamp() => Err(format!(
+        Some((at, ending)) if at < began && !net.is_delayed(conn) => Err(format!(
             "{conn} is overdue by {:?}: {ending:?}",
             net.now - at.instant(net.epoch)
         )),
-        Some((_, ending)) if entry.deadline().is_none() => Err(format!(
+        Some((_, ending)) if entry.deadline().is_none() && !net.is_delayed(conn) => Err(format!(
             "no deadline is set for {conn}, which is due: {ending:?}"
         )),
         _ => Ok(()),

@@ -9,6 +9,7 @@
 //! |---|---|---|---|---|
 //! | [`SHORT_READ_IS_EMPTY`] | yes | yes | no | no |
 //! | [`ACCEPTED_INHERITS`] | yes | no | no | on Linux and Android |
+//! | [`PEER_SHOWS_CONNECTED`] | yes | no | no | on Linux and Android |
 //!
 //! mio uses poll(2) where it has nothing else, and on any Unix with
 //! `--cfg mio_unsupported_force_poll_poll`. poll(2) has no descriptor, so that
@@ -59,3 +60,12 @@ pub(super) const SHORT_READ_IS_EMPTY: bool = cfg!(all(
 ///   `inet_csk_clone_lock`). A test of the listener checks it.
 /// - Elsewhere they are set on each connection, because no source promises it.
 pub(super) const ACCEPTED_INHERITS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Whether a socket has the address of its peer only while its connection is
+/// established, so that a successful connect needs no look for an error.
+///
+/// - Linux: getpeername(2) is `ENOTCONN` in the states closed and syn-sent (net/ipv4,
+///   `inet_getname`), and an attempt that failed is closed.
+/// - Elsewhere the pending error is taken first, as mio's `TcpStream::connect` says.
+///   On macOS getpeername(2) is `EINVAL` after a failed attempt, which hides why.
+pub(super) const PEER_SHOWS_CONNECTED: bool = cfg!(any(target_os = "linux", target_os = "android"));

@@ -87,6 +87,7 @@ impl OsListener {
             | ErrorKind::TimedOut
             | ErrorKind::PermissionDenied => AcceptError::OneConnection,
             _ if is_out_of_descriptors(error) => AcceptError::NoDescriptor,
+            _ if is_network_error(error) => AcceptError::OneConnection,
             _ => AcceptError::Other,
         }
     }
@@ -96,6 +97,26 @@ impl OsListener {
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     #[cfg(unix)]
     return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
+    #[cfg(not(unix))]
+    {
+        let _ = error;
+        false
+    }
+}
+
+/// Whether the error is one of those of the new socket that accept(2), "Error
+/// handling", says to treat like no connection, and that have no stable
+/// [`io::ErrorKind`].
+fn is_network_error(error: &io::Error) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if error.raw_os_error() == Some(libc::ENONET) {
+        return true;
+    }
+    #[cfg(unix)]
+    return matches!(
+        error.raw_os_error(),
+        Some(libc::EPROTO | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::EOPNOTSUPP)
+    );
     #[cfg(not(unix))]
     {
         let _ = error;
@@ -151,6 +172,38 @@ mod tests {
 
     use super::*;
     use crate::config::{Config, ConnectionConfig, SocketConfig};
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_error_of_one_connection_rests_no_listener() {
+        let classes = |codes: &[i32]| {
+            let errors = codes.iter().copied().map(io::Error::from_raw_os_error);
+            errors
+                .map(|error| OsListener::classify(&error))
+                .collect::<Vec<_>>()
+        };
+        // accept(2), "Error handling" and "Errors".
+        let next = [
+            libc::ENETDOWN,
+            libc::EPROTO,
+            libc::ENOPROTOOPT,
+            libc::EHOSTDOWN,
+            libc::ENONET,
+            libc::EHOSTUNREACH,
+            libc::EOPNOTSUPP,
+            libc::ENETUNREACH,
+            libc::ECONNABORTED,
+            libc::EINTR,
+            libc::EPERM,
+            libc::ETIMEDOUT,
+        ];
+        assert_eq!(classes(&next), vec![AcceptError::OneConnection; next.len()]);
+        let none = [libc::EMFILE, libc::ENFILE];
+        assert_eq!(classes(&none), [AcceptError::NoDescriptor; 2]);
+        let others = [libc::ENOBUFS, libc::ENOMEM, libc::EINVAL, libc::EBADF];
+        assert_eq!(classes(&others), [AcceptError::Other; 4]);
+        assert_eq!(classes(&[libc::EAGAIN]), [AcceptError::Empty]);
+    }
 
     #[test]
     fn accepted_connections_have_the_options() {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mio::net::TcpStream;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
-use super::facts::SHORT_READ_IS_EMPTY;
+use super::facts::{PEER_SHOWS_CONNECTED, SHORT_READ_IS_EMPTY};
 use crate::config::Config;
 
 /// The options set on the socket of every connection.
@@ -44,6 +44,10 @@ impl SocketOptions {
     /// Sets the options that some systems accept on an established connection
     /// only.
     pub(super) fn set_others(&self, socket: SockRef<'_>) -> io::Result<()> {
+        // Apple's sendmsg(2) has no MSG_NOSIGNAL. A socket that a program made
+        // itself may lack the option.
+        #[cfg(target_vendor = "apple")]
+        socket.set_nosigpipe(true)?;
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
         }
@@ -100,17 +104,25 @@ impl OsStream {
 
     /// Whether the connection that was begun is made; its local address then.
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
+        if !PEER_SHOWS_CONNECTED {
+            self.check_error()?;
+        }
         let Err(error) = self.0.peer_addr() else {
             return self.0.local_addr().map(Some);
         };
-        // Why it has failed, if it has: macOS says EINVAL of the address then.
-        if let Some(cause) = self.0.take_error()? {
-            return Err(cause);
+        if PEER_SHOWS_CONNECTED {
+            self.check_error()?;
         }
         if error.kind() == io::ErrorKind::NotConnected || is_in_progress(&error) {
             return Ok(None);
         }
         Err(error)
+    }
+
+    /// Fails with the error that is pending, such as why an attempt to connect
+    /// failed.
+    fn check_error(&self) -> io::Result<()> {
+        self.0.take_error()?.map_or(Ok(()), Err)
     }
 
     #[cfg(unix)]
@@ -162,9 +174,27 @@ impl OsStream {
 
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
+            // std passes MSG_NOSIGNAL, or has set SO_NOSIGPIPE.
             [slice] => self.0.write(slice),
-            slices => self.0.write_vectored(slices),
+            slices => self.write_gathered(slices),
         }
+    }
+
+    /// Writes by sendmsg(2). To write to a connection that was reset raises SIGPIPE,
+    /// which ends the process by default (writev(2), signal(7)); a flag prevents it,
+    /// and writev(2) takes none.
+    #[cfg(all(unix, not(target_vendor = "apple")))]
+    fn write_gathered(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        // mio watches the result: after `WouldBlock` it takes up the interest again.
+        self.0
+            .try_io(|| SockRef::from(&self.0).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL))
+    }
+
+    /// Writes. There is no SIGPIPE on Windows, and on Apple's systems no socket of
+    /// the library raises it (`SocketOptions::set_others`).
+    #[cfg(not(all(unix, not(target_vendor = "apple"))))]
+    fn write_gathered(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(slices)
     }
 
     /// Sends FIN.

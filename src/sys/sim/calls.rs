@@ -55,16 +55,36 @@ impl Internet {
     /// Returns whether a read would report the end of the stream.
     pub(super) fn is_at_end(&mut self, id: SocketId) -> io::Result<bool> {
         let socket = self.socket(id)?;
-        if socket.visible() > 0 || socket.read_held {
+        if socket.visible() > 0 {
             return Ok(false);
         }
-        if socket.is_at_end() {
-            return Ok(true);
+        if !socket.read_held {
+            if socket.is_at_end() {
+                return Ok(true);
+            }
+            if let Some(error) = socket.take_error() {
+                return Err(error);
+            }
+            if socket.state == SocketState::Closed {
+                return Ok(true);
+            }
         }
-        match socket.take_error() {
-            Some(error) => Err(error),
-            None => Ok(socket.state == SocketState::Closed),
-        }
+        // The call behind this question returns `WouldBlock`.
+        self.rearm(id);
+        Ok(false)
+    }
+
+    /// The error of a call that would block.
+    fn would_block(&mut self, id: SocketId) -> io::Error {
+        self.rearm(id);
+        ErrorKind::WouldBlock.into()
+    }
+
+    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    pub(super) fn short_read_is_empty(&self, id: SocketId) -> bool {
+        let socket = self.sockets.get(&id);
+        let registration = socket.and_then(|socket| socket.registration);
+        registration.is_none_or(|it| it.interest.is_none())
     }
 
     pub(super) fn read(&mut self, id: SocketId, buffer: &mut [u8]) -> io::Result<usize> {
@@ -76,7 +96,7 @@ impl Internet {
         let (visible, at_end) = (socket.visible(), socket.is_at_end());
         if socket.read_held {
             self.note_call(id, owner, "read blocked", 0);
-            return Err(ErrorKind::WouldBlock.into());
+            return Err(self.would_block(id));
         }
         if visible == 0 {
             return match socket.take_error() {
@@ -89,7 +109,7 @@ impl Internet {
                     if over {
                         Ok(0)
                     } else {
-                        Err(ErrorKind::WouldBlock.into())
+                        Err(self.would_block(id))
                     }
                 }
             };
@@ -99,7 +119,7 @@ impl Internet {
             self.counts.would_blocks += 1;
             self.note_call(id, owner, "read denied", 0);
             self.hide_received(id);
-            return Err(ErrorKind::WouldBlock.into());
+            return Err(self.would_block(id));
         }
         let mut count = visible.min(buffer.len());
         if faulty && count > 1 && self.random.chance(self.faults.short_read) {
@@ -155,7 +175,7 @@ impl Internet {
             _ if socket.fin_asked => return Err(ErrorKind::BrokenPipe.into()),
             SocketState::Established => {}
             SocketState::SynSent | SocketState::SynReceived => {
-                return Err(ErrorKind::WouldBlock.into());
+                return Err(self.would_block(id));
             }
         }
         let offered: usize = slices.iter().map(|slice| slice.len()).sum();
@@ -163,13 +183,15 @@ impl Internet {
         if space == 0 || socket.write_held {
             socket.no_space = true;
             self.counts.full_buffers += 1;
-            return Err(ErrorKind::WouldBlock.into());
+            return Err(self.would_block(id));
         }
         let mut count = offered.min(space);
         if matches!(owner, Owner::Node(_)) {
             count = self.shorten(id, count)?;
         }
+        let now = self.now();
         let socket = self.socket(id)?;
+        socket.written_at = now;
         // An edge follows for the rest if there was no room for it.
         socket.no_space |= count < offered && count == space;
         let mut left = count;
@@ -190,7 +212,7 @@ impl Internet {
             self.counts.would_blocks += 1;
             self.note(Actor::Network, "write denied", id, 0);
             self.hide_room(id);
-            return Err(ErrorKind::WouldBlock.into());
+            return Err(self.would_block(id));
         }
         if count < 2 || !self.random.chance(self.faults.short_write) {
             return Ok(count);
@@ -224,11 +246,13 @@ impl Internet {
 
     /// As shutdown(2) with SHUT_WR.
     pub(super) fn shutdown_write(&mut self, id: SocketId) -> io::Result<()> {
+        let now = self.now();
         let socket = self.socket(id)?;
         if socket.state != SocketState::Established {
             return Err(ErrorKind::NotConnected.into());
         }
         let owner = socket.owner;
+        socket.written_at = now;
         if !std::mem::replace(&mut socket.fin_asked, true) {
             self.note_call(id, owner, "shutdown", 0);
             self.transmit(id);
@@ -244,6 +268,7 @@ impl Internet {
     /// that was asked for or something was not read.
     pub(super) fn close(&mut self, id: SocketId, reset: bool) {
         self.unregister(id);
+        let now = self.now();
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
         };
@@ -255,6 +280,7 @@ impl Internet {
         let (state, peer) = (socket.state, socket.peer);
         let reset = reset || socket.linger_zero || unread;
         socket.fin_asked = true;
+        socket.written_at = now;
         self.counts.closed_unread += u64::from(unread);
         self.note_call(id, owner, "close", usize::from(reset));
         match (state, peer) {

@@ -27,7 +27,7 @@ impl Internet {
         owner: Owner,
         buffers: Buffers,
     ) -> io::Result<SocketId> {
-        self.hosts.end_time_waits(self.schedule.now());
+        self.hosts.end_time_waits(self.now());
         // The unspecified address means this host (Linux, ip(7)).
         let ip = match remote.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),

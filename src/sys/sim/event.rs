@@ -70,6 +70,10 @@ pub(super) enum Event {
     Wake {
         poller: PollerId,
     },
+    /// The connecting end has waited too long for the answer of the handshake.
+    ConnectTimeout {
+        socket: SocketId,
+    },
     /// The accepting end has waited too long for the end of the handshake.
     HandshakeTimeout {
         socket: SocketId,

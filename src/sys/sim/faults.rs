@@ -77,6 +77,17 @@ pub struct Faults {
     /// Per turn of a node: the system runs other programs first, and the turn comes
     /// up to 10 ms later.
     pub late_turn: f64,
+    /// Per callback: it takes up to [`Faults::slow_callback_max`] of virtual time; see
+    /// [`spend`](crate::sim::spend).
+    pub slow_callback: f64,
+    /// The longest time that a slow callback takes.
+    pub slow_callback_max: Duration,
+    /// Per host: its selector is [`Selector::Poll`](crate::sim::Selector::Poll). It is
+    /// drawn when the host is added.
+    pub poll_selector: f64,
+    /// Per host: its clock runs at another rate than those of others, from 0.9 to 1.1.
+    /// It is drawn when the host is added.
+    pub clock_drift: f64,
 }
 
 impl Faults {
@@ -109,6 +120,10 @@ impl Faults {
             aborted_accept: 0.0,
             delayed_wake: 0.0,
             late_turn: 0.0,
+            slow_callback: 0.0,
+            slow_callback_max: Duration::from_millis(2),
+            poll_selector: 0.0,
+            clock_drift: 0.0,
         }
     }
 
@@ -141,6 +156,10 @@ impl Faults {
             aborted_accept: 0.05,
             delayed_wake: 0.5,
             late_turn: 0.1,
+            slow_callback: 0.05,
+            slow_callback_max: Duration::from_millis(2),
+            poll_selector: 0.4,
+            clock_drift: 0.5,
         }
     }
 
@@ -186,7 +205,7 @@ impl Faults {
     }
 
     /// Every probability, and the highest at which a world still gets things done.
-    fn probabilities(&mut self) -> [(&mut f64, f64); 25] {
+    fn probabilities(&mut self) -> [(&mut f64, f64); 28] {
         [
             (&mut self.spurious_readiness, 0.9),
             (&mut self.split_readiness, 1.0),
@@ -213,6 +232,9 @@ impl Faults {
             (&mut self.aborted_accept, 0.5),
             (&mut self.delayed_wake, 1.0),
             (&mut self.late_turn, 0.9),
+            (&mut self.slow_callback, 0.5),
+            (&mut self.poll_selector, 1.0),
+            (&mut self.clock_drift, 1.0),
         ]
     }
 }
@@ -286,6 +308,8 @@ pub struct FaultCounts {
     pub delayed_wakes: u64,
     /// Turns that came later.
     pub late_turns: u64,
+    /// Callbacks that took time by a fault.
+    pub slow_callbacks: u64,
     /// Segments held back by a partition or a machine that was down.
     pub held: u64,
     /// Nodes that crashed.
@@ -298,7 +322,7 @@ mod tests {
 
     #[test]
     fn every_fault_is_strong_in_some_seed_of_ci() {
-        let mut strongest = [0.0_f64; 25];
+        let mut strongest = [0.0_f64; 28];
         let mut calm = 0;
         for seed in 0..300 {
             let mut faults = Faults::drawn(seed);

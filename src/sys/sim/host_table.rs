@@ -5,7 +5,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use super::clock::HostClock;
 use super::event::SocketId;
+use super::selector::Selector;
 use super::socket::{Socket, SocketTable};
 
 /// How long the end that closed a connection first keeps its port (Linux,
@@ -31,6 +33,8 @@ pub(super) struct HostTable {
 struct Host {
     /// It has lost its power and sends nothing.
     is_down: bool,
+    clock: HostClock,
+    selector: Selector,
     next_port: u16,
     listeners: BTreeMap<u16, Vec<SocketId>>,
 }
@@ -71,6 +75,31 @@ impl HostTable {
     pub(super) fn power_on(&mut self, ip: IpAddr) -> bool {
         let host = self.hosts.get_mut(&ip);
         host.is_some_and(|host| std::mem::take(&mut host.is_down))
+    }
+
+    pub(super) fn selector(&self, ip: IpAddr) -> Selector {
+        self.hosts
+            .get(&ip)
+            .map_or_else(Selector::default, |host| host.selector)
+    }
+
+    pub(super) fn set_selector(&mut self, ip: IpAddr, selector: Selector) {
+        if let Some(host) = self.hosts.get_mut(&ip) {
+            host.selector = selector;
+        }
+    }
+
+    pub(super) fn clock(&self, ip: IpAddr) -> HostClock {
+        self.hosts
+            .get(&ip)
+            .map_or_else(HostClock::default, |host| host.clock)
+    }
+
+    /// Sets the rate of a host's clock, in millionths.
+    pub(super) fn set_clock_rate(&mut self, ip: IpAddr, now: Duration, rate: u64) {
+        if let Some(host) = self.hosts.get_mut(&ip) {
+            host.clock.set_rate(now, rate);
+        }
     }
 
     /// The sockets that listen on a port.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use super::clock::WHOLE;
 use super::event::{Event, PollerId, SocketId};
 use super::faults::{FaultCounts, Faults};
 use super::host_table::HostTable;
@@ -17,6 +18,7 @@ use super::listen_queue::ListenQueue;
 use super::poller_state::PollerState;
 use super::random::Random;
 use super::schedule::{NETWORK, Schedule};
+use super::selector::Selector;
 use super::socket::SocketTable;
 use super::trace::{Actor, Trace, TraceEntry};
 
@@ -40,6 +42,10 @@ pub(crate) struct Internet {
     pub(super) sockets: SocketTable,
     pub(super) listeners: BTreeMap<SocketId, ListenQueue>,
     next_id: SocketId,
+    /// The time since the turn of the present node began, and how far its clock is
+    /// ahead of the schedule.
+    turn_began: Duration,
+    ahead: Duration,
 }
 
 impl Internet {
@@ -56,15 +62,69 @@ impl Internet {
             sockets: BTreeMap::new(),
             listeners: BTreeMap::new(),
             next_id: 1,
+            turn_began: Duration::ZERO,
+            ahead: Duration::ZERO,
         }
     }
 
+    /// The time. In a turn it is that of its node, which callbacks that take time set
+    /// ahead of the others'.
     pub(crate) fn now(&self) -> Duration {
-        self.schedule.now()
+        self.schedule.now() + self.ahead
     }
 
-    pub(crate) fn instant(&self) -> Instant {
-        self.schedule.instant()
+    /// What the clock of a node shows.
+    pub(crate) fn clock(&self, poller: PollerId) -> Instant {
+        let clock = self.hosts.clock(self.pollers[poller].host);
+        self.schedule.base() + clock.at(self.now())
+    }
+
+    /// A node begins a turn, or its program calls it between turns. Until
+    /// [`Internet::leave`] the time is that of this node.
+    pub(crate) fn enter(&mut self, poller: PollerId) {
+        let busy_until = self.pollers[poller].busy_until;
+        self.ahead = busy_until.saturating_sub(self.schedule.now());
+        self.turn_began = self.now();
+    }
+
+    /// A callback takes time. What arrives meanwhile is there in the next turn.
+    pub(crate) fn spend(&mut self, time: Duration) {
+        self.ahead += time;
+    }
+
+    /// How much time the callbacks of this turn have taken, by the clock of its node.
+    pub(crate) fn spent(&self, poller: PollerId) -> Duration {
+        let clock = self.hosts.clock(self.pollers[poller].host);
+        clock.at(self.now()) - clock.at(self.turn_began)
+    }
+
+    /// Spends what a callback takes, if the faults say that it takes any.
+    pub(crate) fn draw_callback_time(&mut self) {
+        if self.random.chance(self.faults.slow_callback) {
+            self.counts.slow_callbacks += 1;
+            let most = self.faults.slow_callback_max.as_nanos();
+            let time = self.random.below(u64::try_from(most).unwrap_or(u64::MAX));
+            self.spend(Duration::from_nanos(time));
+        }
+    }
+
+    /// The turn of a node, or the call, is over.
+    pub(crate) fn leave(&mut self, poller: PollerId) {
+        let now = self.now();
+        if !std::mem::take(&mut self.ahead).is_zero() {
+            let state = &mut self.pollers[poller];
+            (state.busy_until, state.free_at) = (now, now + TURN);
+        }
+    }
+
+    pub(crate) fn set_selector(&mut self, ip: IpAddr, selector: Selector) {
+        self.hosts.set_selector(ip, selector);
+    }
+
+    /// Sets the rate of a host's clock, in millionths.
+    pub(crate) fn set_clock_rate(&mut self, ip: IpAddr, rate: u64) {
+        let now = self.now();
+        self.hosts.set_clock_rate(ip, now, rate);
     }
 
     pub(crate) fn faults_mut(&mut self) -> &mut Faults {
@@ -94,7 +154,7 @@ impl Internet {
             actor => actor,
         };
         self.trace.push(TraceEntry {
-            at: self.schedule.now(),
+            at: self.now(),
             actor,
             what,
             subject,
@@ -106,7 +166,22 @@ impl Internet {
     pub(crate) fn add_host(&mut self, ip: IpAddr) {
         // Programs cannot rely on the first port that a kernel chooses.
         let port = 32_768 + self.random.below(8_192) as u16;
+        let is_new = !self.hosts.contains(ip);
         self.hosts.add(ip, port);
+        if is_new {
+            self.draw_host(ip);
+        }
+    }
+
+    /// Draws the selector and the clock of a host.
+    fn draw_host(&mut self, ip: IpAddr) {
+        if self.random.chance(self.faults.poll_selector) {
+            self.hosts.set_selector(ip, Selector::Poll);
+        }
+        if self.random.chance(self.faults.clock_drift) {
+            let rate = self.random.between(WHOLE * 9 / 10, WHOLE * 11 / 10);
+            self.set_clock_rate(ip, rate);
+        }
     }
 
     pub(crate) fn has_host(&self, ip: IpAddr) -> bool {
@@ -138,7 +213,7 @@ impl Internet {
     }
 
     pub(super) fn schedule_after(&mut self, delay: Duration, event: Event) {
-        self.schedule(self.schedule.now() + delay, event);
+        self.schedule(self.now() + delay, event);
     }
 
     /// Schedules something that follows a moment later.
@@ -166,14 +241,16 @@ impl Internet {
     }
 
     /// Plans the next turn of a node after a turn, or after a call between turns.
-    /// `deadline` is what the node itself says.
+    /// `deadline` is what the node itself says, by its own clock.
     pub(crate) fn plan(&mut self, poller: PollerId, deadline: Option<Instant>) {
         self.pollers[poller].wanted = None;
         if self.pollers[poller].has_reports() {
             self.want_turn(poller, self.schedule.now());
         }
         if let Some(deadline) = deadline {
-            self.want_turn(poller, self.schedule.offset(deadline));
+            let shown = deadline.saturating_duration_since(self.schedule.base());
+            let clock = self.hosts.clock(self.pollers[poller].host);
+            self.want_turn(poller, clock.when(shown));
         }
     }
 
@@ -243,6 +320,7 @@ impl Internet {
             Event::ReportListenerLate { listener } => self.report_listener_late(listener),
             Event::Wake { poller } => self.wake(poller),
             Event::RetransmitTimeout { socket } => self.retransmit_timeout(socket),
+            Event::ConnectTimeout { socket } => self.connect_timeout(socket),
             Event::HandshakeTimeout { socket } => self.drop_handshake(socket),
             Event::Unreachable { to } => self.unreachable(to),
             segment => self.arrive(segment),

@@ -34,7 +34,7 @@ impl Lab {
         internet.faults = Faults::calm();
         internet.add_host(A);
         internet.add_host(B);
-        let (a, b) = (internet.add_poller(0), internet.add_poller(1));
+        let (a, b) = (internet.add_poller(A, 0), internet.add_poller(B, 1));
         Self { internet, a, b }
     }
 
@@ -129,6 +129,9 @@ fn bits(reports: &[Readiness]) -> Vec<(bool, bool, bool)> {
     let bits = |it: &Readiness| (it.readable, it.writable, it.finished);
     reports.iter().map(bits).collect()
 }
+
+#[path = "selector_tests.rs"]
+mod poll_selector;
 
 mod readiness {
     use super::*;
@@ -596,6 +599,38 @@ mod ends {
         lab.pass(60 * SECOND);
         assert_eq!(lab.error(a), Some(ErrorKind::TimedOut));
     }
+
+    #[test]
+    fn data_whose_acknowledgement_is_lost_times_out() {
+        let mut lab = Lab::new(1);
+        let (a, b) = lab.pair();
+        lab.internet.partition_one_way(&[B], &[A]);
+        assert_eq!(lab.write(a, b"abc").ok(), Some(3));
+        lab.pass(SHORT);
+        assert_eq!(lab.read(b).ok(), Some(b"abc".to_vec()));
+        assert_eq!(lab.write(b, b"def").ok(), Some(3));
+        lab.pass(900 * SECOND);
+        assert_eq!(kind(lab.read(a)), Some(ErrorKind::WouldBlock));
+        lab.pass(60 * SECOND);
+        assert_eq!(lab.error(a), Some(ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn a_cut_in_one_direction_heals() {
+        let mut lab = Lab::new(1);
+        let (a, b) = lab.pair();
+        lab.internet.partition_one_way(&[B], &[A]);
+        assert_eq!(lab.write(a, b"abc").ok(), Some(3));
+        assert_eq!(lab.write(b, b"def").ok(), Some(3));
+        lab.pass(SECOND);
+        // Named the other way round.
+        lab.internet.heal(&[A], &[B]);
+        lab.pass(SECOND);
+        assert_eq!(lab.read(a).ok(), Some(b"def".to_vec()));
+        assert_eq!(lab.read(b).ok(), Some(b"abc".to_vec()));
+        lab.pass(1000 * SECOND);
+        assert_eq!((lab.error(a), lab.error(b)), (None, None));
+    }
 }
 
 mod handshakes {
@@ -649,6 +684,20 @@ mod handshakes {
         lab.pass(SHORT);
         assert!(is_connected(&mut lab, a), "there is a place");
         assert_eq!(waiting(&lab), 1);
+    }
+
+    #[test]
+    fn a_handshake_needs_both_directions() {
+        for cut in [[A, B], [B, A]] {
+            let mut lab = Lab::new(1);
+            lab.listen(0);
+            lab.internet.partition_one_way(&cut[..1], &cut[1..]);
+            let a = lab.connect();
+            lab.pass(126 * SECOND);
+            assert!(!is_connected(&mut lab, a));
+            lab.pass(2 * SECOND);
+            assert_eq!(lab.error(a), Some(ErrorKind::TimedOut), "{cut:?}");
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(super) struct Links {
     by_pair: BTreeMap<(IpAddr, IpAddr), Link>,
     /// Until when the link from one host to another is busy.
     busy_until: BTreeMap<(IpAddr, IpAddr), Duration>,
+    /// The links that are cut, by direction: from the first host to the second.
     cut: BTreeSet<(IpAddr, IpAddr)>,
     /// Segments that their senders retransmit when they can.
     held: Vec<Event>,
@@ -57,18 +58,20 @@ impl Links {
         *busy - now
     }
 
-    pub(super) fn is_cut(&self, a: IpAddr, b: IpAddr) -> bool {
-        self.cut.contains(&pair(a, b))
+    pub(super) fn is_cut(&self, from: IpAddr, to: IpAddr) -> bool {
+        self.cut.contains(&(from, to))
     }
 
-    /// Cuts every link between the first hosts and the second ones.
+    /// Cuts every link from the first hosts to the second ones.
     pub(super) fn cut(&mut self, from: &[IpAddr], to: &[IpAddr]) {
         self.cut.extend(pairs(from, to));
     }
 
+    /// Restores every link between the first hosts and the second ones.
     pub(super) fn mend(&mut self, from: &[IpAddr], to: &[IpAddr]) {
-        for pair in pairs(from, to) {
-            self.cut.remove(&pair);
+        for (a, b) in pairs(from, to) {
+            self.cut.remove(&(a, b));
+            self.cut.remove(&(b, a));
         }
     }
 
@@ -84,8 +87,13 @@ impl Links {
         std::mem::take(&mut self.held)
     }
 
+    /// Returns whether data of a socket, or its acknowledgement, was held back.
     pub(super) fn holds_data_of(&self, id: SocketId) -> bool {
-        let is_of = |held: &Event| matches!(held, Event::Data { from, .. } if *from == id);
+        let is_of = |held: &Event| match held {
+            Event::Data { from, .. } => *from == id,
+            Event::Ack { to, .. } => *to == id,
+            _ => false,
+        };
         self.held.iter().any(is_of)
     }
 }
@@ -97,6 +105,6 @@ fn pair(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
 
 /// Every pair of a host of one group and a different one of the other.
 fn pairs<'a>(from: &'a [IpAddr], to: &'a [IpAddr]) -> impl Iterator<Item = (IpAddr, IpAddr)> + 'a {
-    let with_others = move |a: &'a IpAddr| to.iter().map(move |b| pair(*a, *b));
+    let with_others = move |a: &'a IpAddr| to.iter().map(move |b| (*a, *b));
     from.iter().flat_map(with_others).filter(|(a, b)| a != b)
 }

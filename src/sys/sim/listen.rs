@@ -17,7 +17,7 @@ impl Internet {
         addr: SocketAddr,
         settings: ListenSettings,
     ) -> io::Result<SocketId> {
-        self.hosts.end_time_waits(self.schedule.now());
+        self.hosts.end_time_waits(self.now());
         check_local(host, addr.ip())?;
         let port = match addr.port() {
             0 => self.hosts.choose_port(host, None, &self.sockets)?,
@@ -91,11 +91,13 @@ impl Internet {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         if listening.waiting() == 0 {
+            self.rearm_listener(listener);
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if self.random.chance(self.faults.would_block) {
             self.counts.would_blocks += 1;
             listening.delay_report();
+            self.rearm_listener(listener);
             self.schedule_soon(Event::ReportListenerLate { listener });
             return Err(io::ErrorKind::WouldBlock.into());
         }

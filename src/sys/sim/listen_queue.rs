@@ -25,6 +25,8 @@ pub(super) struct ListenQueue {
     waiting: VecDeque<SocketId>,
     /// The poller and the token.
     pub(super) registration: Option<(PollerId, usize)>,
+    /// Its selector reports it when a connection waits.
+    pub(super) is_armed: bool,
     /// On the poller's list.
     pub(super) queued: bool,
     /// Reports that were delayed.
@@ -40,6 +42,7 @@ impl ListenQueue {
             handshaking: 0,
             waiting: VecDeque::new(),
             registration: None,
+            is_armed: false,
             queued: false,
             late: 0,
         }

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //! event  random  link                              names, chance
-//! faults  schedule  trace  links                   state that needs nothing else
+//! clock  faults  schedule  selector  trace  links  state that needs nothing else
 //! delivery_check  poller_state  socket
 //! host_table  listen_queue
 //! internet                                         has all of it, and runs the events
@@ -17,6 +17,7 @@
 //! ```
 
 mod calls;
+mod clock;
 mod connect;
 mod crash;
 mod delivery;
@@ -36,6 +37,7 @@ mod random;
 mod ready;
 mod schedule;
 mod segments;
+mod selector;
 mod shortage;
 mod socket;
 mod teardown;
@@ -59,6 +61,7 @@ pub(crate) use trace::{Actor, digest};
 pub use faults::{FaultCounts, Faults};
 pub use link::Link;
 pub use random::Random;
+pub use selector::Selector;
 pub use trace::Trace;
 
 use listen_queue::ListenSettings;
@@ -95,7 +98,7 @@ impl SimPoller {
     pub(crate) fn new(internet: &SharedInternet, host: IpAddr, name: usize) -> Self {
         let mut locked = internet.lock();
         locked.add_host(host);
-        let index = locked.add_poller(name);
+        let index = locked.add_poller(host, name);
         drop(locked);
         Self {
             registrar: SimRegistrar {
@@ -193,7 +196,7 @@ impl SimRegistrar {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        self.internet.lock().instant()
+        self.internet.lock().clock(self.poller)
     }
 
     pub(crate) fn add_stream(&self, stream: &SimStream, token: usize) -> io::Result<()> {
@@ -272,9 +275,8 @@ impl SimStream {
     }
 
     /// Returns whether a read that did not fill its buffer has emptied the socket.
-    /// The simulated poller reports edges as epoll(7) does.
     pub(crate) fn short_read_is_empty(&self) -> bool {
-        true
+        self.internet.lock().short_read_is_empty(self.id)
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -331,8 +333,9 @@ impl SimListener {
         let owner = Owner::Node(self.registrar.poller);
         let mut internet = self.registrar.internet.lock();
         let taken = internet.take_waiting(self.id, owner);
-        if let Some((id, _)) = taken {
-            internet.close(id, false);
+        match taken {
+            Some((id, _)) => internet.close(id, false),
+            None => internet.rearm_listener(self.id),
         }
         taken.is_some()
     }

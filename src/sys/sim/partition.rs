@@ -15,6 +15,12 @@ impl Internet {
     pub(crate) fn partition(&mut self, from: &[IpAddr], to: &[IpAddr]) {
         self.note(Actor::Network, "partition", digest(from), digest(to));
         self.links.cut(from, to);
+        self.links.cut(to, from);
+    }
+
+    pub(crate) fn partition_one_way(&mut self, from: &[IpAddr], to: &[IpAddr]) {
+        self.note(Actor::Network, "cut", digest(from), digest(to));
+        self.links.cut(from, to);
     }
 
     pub(crate) fn heal(&mut self, from: &[IpAddr], to: &[IpAddr]) {

@@ -1,6 +1,7 @@
 //! The state of a node's poller.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::SocketId;
@@ -14,6 +15,16 @@ pub(super) enum ReadyKey {
     Stale(usize),
     Waker,
 }
+
+#[cfg(unix)]
+const EMFILE: i32 = libc::EMFILE;
+#[cfg(unix)]
+const ENFILE: i32 = libc::ENFILE;
+// Elsewhere nothing asks for the numbers.
+#[cfg(not(unix))]
+const EMFILE: i32 = 24;
+#[cfg(not(unix))]
+const ENFILE: i32 = 23;
 
 /// A resource that a process has run out of.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -29,8 +40,8 @@ pub(super) enum Shortage {
 impl Shortage {
     pub(super) fn error(self) -> io::Error {
         match self {
-            Self::ProcessDescriptors => io::Error::from_raw_os_error(24),
-            Self::SystemDescriptors => io::Error::from_raw_os_error(23),
+            Self::ProcessDescriptors => io::Error::from_raw_os_error(EMFILE),
+            Self::SystemDescriptors => io::Error::from_raw_os_error(ENFILE),
             Self::Memory => io::ErrorKind::OutOfMemory.into(),
         }
     }
@@ -38,6 +49,7 @@ impl Shortage {
 
 #[derive(Debug)]
 pub(super) struct PollerState {
+    pub(super) host: IpAddr,
     /// The number of the node in traces.
     pub(super) name: usize,
     /// Entries with an edge since their last report, each once.
@@ -48,6 +60,8 @@ pub(super) struct PollerState {
     pub(super) wanted: Option<Duration>,
     /// The node is in a turn until then.
     pub(super) free_at: Duration,
+    /// The time of the node when its last callback returned.
+    pub(super) busy_until: Duration,
     /// The next turn was delayed once and is not delayed again.
     pub(super) was_delayed: bool,
     /// The node exists no longer.
@@ -57,13 +71,15 @@ pub(super) struct PollerState {
 }
 
 impl PollerState {
-    pub(super) fn new(name: usize) -> Self {
+    pub(super) fn new(host: IpAddr, name: usize) -> Self {
         Self {
+            host,
             name,
             ready: Vec::new(),
             waker: None,
             wanted: None,
             free_at: Duration::ZERO,
+            busy_until: Duration::ZERO,
             was_delayed: false,
             is_removed: false,
             shortage: None,

@@ -2,18 +2,20 @@
 //! may take.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::event::{Event, PollerId, SocketId};
 use super::internet::Internet;
 use super::poller_state::{PollerState, ReadyKey};
-use super::socket::{Mask, Registration, Socket};
+use super::selector::{Interest, Mask, Selector};
+use super::socket::{Registration, Socket};
 use super::trace::Actor;
 use crate::sys::Readiness;
 
 impl Internet {
-    pub(crate) fn add_poller(&mut self, name: usize) -> PollerId {
-        self.pollers.push(PollerState::new(name));
+    pub(crate) fn add_poller(&mut self, host: IpAddr, name: usize) -> PollerId {
+        self.pollers.push(PollerState::new(host, name));
         self.pollers.len() - 1
     }
 
@@ -54,11 +56,14 @@ impl Internet {
 
     /// A socket has changed. Several changes before a report are one edge.
     pub(super) fn edge(&mut self, id: SocketId, readable: bool, writable: bool) {
-        let Some(registration) = self
-            .sockets
-            .get_mut(&id)
-            .and_then(|socket| socket.registration.as_mut())
-        else {
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
+        let is_polled = socket.registration.is_some_and(|it| it.interest.is_some());
+        if is_polled && socket.poll_reported().is_empty() {
+            return;
+        }
+        let Some(registration) = &mut socket.registration else {
             return;
         };
         registration.readable |= readable;
@@ -69,11 +74,30 @@ impl Internet {
         }
     }
 
+    /// A call on a socket has returned `WouldBlock`.
+    pub(super) fn rearm(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
+        let registration = socket.registration.as_mut();
+        if let Some(interest) = registration.and_then(|it| it.interest.as_mut()) {
+            *interest = Interest::ALL;
+            self.edge(id, true, true);
+        }
+    }
+
+    /// The same for a listener.
+    pub(super) fn rearm_listener(&mut self, id: SocketId) {
+        if let Some(listening) = self.listeners.get_mut(&id) {
+            listening.is_armed = true;
+        }
+    }
+
     pub(super) fn edge_listener(&mut self, id: SocketId) {
         let Some(listening) = self.listeners.get_mut(&id) else {
             return;
         };
-        let Some((poller, _)) = listening.registration else {
+        let Some((poller, _)) = listening.registration.filter(|_| listening.is_armed) else {
             return;
         };
         if !std::mem::replace(&mut listening.queued, true) {
@@ -121,10 +145,14 @@ impl Internet {
     ) -> io::Result<()> {
         if self.random.chance(self.faults.failed_registration) {
             self.counts.failed_registrations += 1;
-            return Err(io::Error::from_raw_os_error(28));
+            return Err(io::ErrorKind::StorageFull.into());
         }
         let Some(socket) = self.sockets.get_mut(&id) else {
             return Err(io::ErrorKind::NotFound.into());
+        };
+        let interest = match self.hosts.selector(socket.host) {
+            Selector::Epoll => None,
+            Selector::Poll => Some(Interest::ALL),
         };
         socket.registration = Some(Registration {
             poller,
@@ -134,6 +162,7 @@ impl Internet {
             queued: false,
             late: 0,
             was_late: false,
+            interest,
         });
         // What is ready already is an edge to a new registration.
         if !socket.poll().is_empty() {
@@ -145,6 +174,7 @@ impl Internet {
     pub(super) fn register_listener(&mut self, id: SocketId, poller: PollerId, token: usize) {
         if let Some(listening) = self.listeners.get_mut(&id) {
             listening.registration = Some((poller, token));
+            listening.is_armed = true;
             if listening.waiting() > 0 {
                 self.edge_listener(id);
             }
@@ -219,6 +249,8 @@ impl Internet {
             ReadyKey::Listener(id) => {
                 if let Some(listening) = self.listeners.get_mut(&id) {
                     listening.queued = false;
+                    let selector = self.hosts.selector(listening.host);
+                    listening.is_armed = selector == Selector::Epoll;
                     if let Some((_, token)) = listening.registration {
                         reports.push(only_readable(token));
                     }
@@ -247,7 +279,7 @@ impl Internet {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
         };
-        let mask = socket.poll();
+        let mask = socket.poll_reported();
         let Some(registration) = &mut socket.registration else {
             return;
         };
@@ -271,6 +303,7 @@ impl Internet {
         }
         let both = mask.readable && mask.writable && !mask.error;
         if !(split && both) {
+            registration.disarm(mask);
             return reports.push(report(token, mask));
         }
         // As kqueue reports, with a filter for each direction. Without an edge there
@@ -285,12 +318,17 @@ impl Internet {
             ..Mask::default()
         };
         match (first, writable_edge) {
-            (true, _) => reports.extend([report(token, reading), report(token, writing)]),
+            (true, _) => {
+                registration.disarm(mask);
+                reports.extend([report(token, reading), report(token, writing)]);
+            }
             (false, true) => {
+                registration.disarm(writing);
                 reports.push(report(token, writing));
                 self.edge(id, true, false);
             }
             (false, false) => {
+                registration.disarm(reading);
                 reports.push(report(token, reading));
                 self.edge(id, false, true);
             }

@@ -43,13 +43,9 @@ impl Schedule {
         self.now
     }
 
-    pub(super) fn instant(&self) -> Instant {
-        self.base + self.now
-    }
-
-    /// The virtual time of an instant that nodes were given.
-    pub(super) fn offset(&self, instant: Instant) -> Duration {
-        instant.saturating_duration_since(self.base)
+    /// The beginning of the world on the clocks of nodes.
+    pub(super) fn base(&self) -> Instant {
+        self.base
     }
 
     /// Schedules an event, at `now` at the earliest.

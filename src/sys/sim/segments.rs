@@ -22,9 +22,10 @@ impl Internet {
         let Some(socket) = self.sockets.get(&from) else {
             return now;
         };
+        let now = now.max(socket.written_at);
         let (here, there) = (socket.host, host_of(socket.host, socket.remote.ip()));
         let earliest = socket.next_arrival;
-        let mut at = now + self.travel(here, there, bytes);
+        let mut at = now + self.travel((here, there), bytes, now);
         if at_once && earliest >= now {
             // Together with what was sent last.
             at = earliest;
@@ -36,11 +37,11 @@ impl Internet {
         at
     }
 
-    /// Draws how long this many bytes take from one host to another.
-    fn travel(&mut self, here: IpAddr, there: IpAddr, bytes: usize) -> Duration {
+    /// Draws how long this many bytes, sent at `now`, take from one host to another.
+    fn travel(&mut self, (here, there): (IpAddr, IpAddr), bytes: usize, now: Duration) -> Duration {
         let link = self.links.between(here, there);
         let mut delay = link.latency.max(Duration::from_micros(1));
-        delay += self.links.occupy((here, there), bytes, self.schedule.now());
+        delay += self.links.occupy((here, there), bytes, now);
         if !link.jitter.is_zero() {
             delay += Duration::from_nanos(self.random.below(link.jitter.as_nanos() as u64));
         }
@@ -68,7 +69,7 @@ impl Internet {
             return;
         };
         let (here, there) = (socket.host, host_of(socket.host, socket.remote.ip()));
-        let delay = self.travel(there, here, 0);
+        let delay = self.travel((there, here), 0, self.now());
         self.schedule_after(delay, Event::Reset { to });
     }
 
@@ -175,8 +176,8 @@ impl Internet {
             return false;
         };
         let (near, far) = (end.host, host_of(end.host, end.remote.ip()));
-        let target = if is_sender { far } else { near };
-        !self.hosts.is_up(target) || self.links.is_cut(near, far)
+        let (source, target) = if is_sender { (near, far) } else { (far, near) };
+        !self.hosts.is_up(target) || self.links.is_cut(source, target)
     }
 
     /// Keeps a segment until its sender can send it again.
@@ -187,10 +188,13 @@ impl Internet {
             // A reset is not repeated.
             Event::Reset { .. } => return,
             Event::Data { from, .. } => self.start_retransmit_timeout(from),
-            Event::SynAck {
-                from: accepting, ..
+            // Without it the data counts as lost.
+            Event::Ack { to, .. } => self.start_retransmit_timeout(to),
+            Event::SynAck { to, from } => {
+                self.start_connect_timeout(to);
+                self.start_handshake_timeout(from);
             }
-            | Event::HandshakeAck { to: accepting, .. } => self.start_handshake_timeout(accepting),
+            Event::HandshakeAck { to, .. } => self.start_handshake_timeout(to),
             _ => {}
         }
         self.links.hold(segment);
@@ -204,6 +208,20 @@ impl Internet {
         let delay = Duration::from_secs(1 << attempt);
         let attempt = attempt + 1;
         self.schedule_after(delay, Event::Syn { from, attempt });
+    }
+
+    /// The answer to a SYN was lost: the kernel gives up when the SYN was repeated
+    /// without another one.
+    fn start_connect_timeout(&mut self, socket: SocketId) {
+        let delay = Duration::from_secs((1 << (SYN_RETRIES + 1)) - 1);
+        self.schedule_after(delay, Event::ConnectTimeout { socket });
+    }
+
+    pub(super) fn connect_timeout(&mut self, id: SocketId) {
+        let socket = self.sockets.get(&id);
+        if socket.is_some_and(|socket| socket.state == SocketState::SynSent) {
+            self.break_socket(id, std::io::ErrorKind::TimedOut);
+        }
     }
 
     fn data_arrived(&mut self, from: SocketId, to: SocketId, mut bytes: Vec<u8>, fin: bool) {

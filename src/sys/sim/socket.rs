@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::delivery_check::DeliveryCheck;
 use super::event::{PollerId, SocketId};
+use super::selector::{Interest, Mask};
 
 /// All sockets of a world.
 pub(super) type SocketTable = BTreeMap<SocketId, Socket>;
@@ -58,20 +59,16 @@ pub(super) struct Registration {
     pub(super) late: u32,
     /// The one on the list was delayed before and is not delayed again.
     pub(super) was_late: bool,
+    /// With [`Selector::Poll`](super::Selector::Poll), what is to be reported.
+    pub(super) interest: Option<Interest>,
 }
 
-/// The readiness of a socket, as Linux' `tcp_poll` computes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(super) struct Mask {
-    pub(super) readable: bool,
-    pub(super) writable: bool,
-    pub(super) finished: bool,
-    pub(super) error: bool,
-}
-
-impl Mask {
-    pub(super) fn is_empty(self) -> bool {
-        self == Self::default()
+impl Registration {
+    /// This readiness was reported.
+    pub(super) fn disarm(&mut self, mask: Mask) {
+        if let Some(interest) = &mut self.interest {
+            interest.remove(mask);
+        }
     }
 }
 
@@ -109,6 +106,8 @@ pub(super) struct Socket {
     /// The FIN was sent before the peer's arrived: this end keeps the addresses in
     /// TIME_WAIT.
     pub(super) ended_first: bool,
+    /// What the program has written was not there before, so nothing is sent before.
+    pub(super) written_at: Duration,
     /// The earliest time at which the next segment may arrive, which keeps order.
     pub(super) next_arrival: Duration,
     /// When segments held back by a partition arrive again. Later ones do not
@@ -157,6 +156,7 @@ impl Socket {
             fin_sent: false,
             fin_acked: false,
             ended_first: false,
+            written_at: Duration::ZERO,
             next_arrival: Duration::ZERO,
             resent_at: Duration::ZERO,
             window_update: false,
@@ -220,6 +220,13 @@ impl Socket {
             finished,
             error: self.error.is_some(),
         }
+    }
+
+    /// Returns the readiness that its selector reports.
+    pub(super) fn poll_reported(&mut self) -> Mask {
+        let mask = self.poll();
+        let interest = self.registration.and_then(|it| it.interest);
+        interest.map_or(mask, |interest| interest.of(mask))
     }
 
     /// Returns whether the socket can be removed: both ends have closed it.

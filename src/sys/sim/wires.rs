@@ -30,17 +30,28 @@ impl Internet {
         self.write(wire, &[IoSlice::new(bytes)])
     }
 
-    /// Reads all that has arrived. Returns whether the stream ended after it.
-    pub(crate) fn read_wire(&mut self, wire: SocketId, into: &mut Vec<u8>) -> io::Result<bool> {
+    /// Reads up to `max` bytes of what has arrived. Returns whether the stream ended
+    /// after them.
+    pub(crate) fn read_wire(
+        &mut self,
+        wire: SocketId,
+        mut max: usize,
+        into: &mut Vec<u8>,
+    ) -> io::Result<bool> {
         let mut block = [0; 4096];
-        loop {
-            match self.read(wire, &mut block) {
+        while max > 0 {
+            let room = block.len().min(max);
+            match self.read(wire, &mut block[..room]) {
                 Ok(0) => return Ok(true),
-                Ok(count) => into.extend_from_slice(&block[..count]),
+                Ok(count) => {
+                    into.extend_from_slice(&block[..count]);
+                    max -= count;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
                 Err(error) => return Err(error),
             }
         }
+        Ok(false)
     }
 
     pub(crate) fn shutdown_wire(&mut self, wire: SocketId) -> io::Result<()> {

@@ -24,6 +24,7 @@ fn open_to(count: usize) -> Config {
     Config {
         limits: Limits {
             max_connections: count + 1,
+            reserved_outbound: Some(0),
             max_connections_per_address: count + 1,
             ..Default::default()
         },
@@ -139,6 +140,7 @@ mod crowds {
         let config = Config {
             limits: Limits {
                 max_connections: LIMIT + 1,
+                reserved_outbound: Some(0),
                 max_connections_per_prefix: Some(PrefixLimit {
                     max: 10,
                     ..PrefixLimit::default()

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use peerloop::config::{ConnectionConfig, OnFull, Timeouts};
 use peerloop::error::TransportError;
-use peerloop::sim::Random;
+use peerloop::sim::{Random, spend};
 use peerloop::{
     Admission, Body, Bytes, ConnId, ConnInfo, ConnMap, ConnectError, ConnectionState, Direction,
     DisconnectReason, Handler, ListenerId, Net, SendError, SendOutcome, TimerId, Transport,
@@ -58,8 +58,42 @@ impl Talk {
     }
 }
 
+/// How much time a message takes.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    Instant,
+    Fixed(Duration),
+    /// Up to this much.
+    Random(Duration),
+    /// So much for each byte.
+    ByLength(Duration),
+}
+
+impl Pace {
+    fn drawn(random: &mut Random) -> Self {
+        let mut most = |nanos| Duration::from_nanos(random.below(nanos));
+        let (short, long, by_byte) = (most(50_000), most(500_000), most(200));
+        match random.below(8) {
+            0 => Self::Fixed(short),
+            1 => Self::Random(long),
+            2 => Self::ByLength(by_byte),
+            _ => Self::Instant,
+        }
+    }
+
+    fn spend(self, random: &mut Random, message: &[u8]) {
+        match self {
+            Self::Instant => {}
+            Self::Fixed(time) => spend(time),
+            Self::Random(most) => spend(Duration::from_nanos(random.below(most.as_nanos() as u64))),
+            Self::ByLength(time) => spend(time * message.len() as u32),
+        }
+    }
+}
+
 pub struct Chatter {
     random: Random,
+    pace: Pace,
     rules: Rules,
     others: Vec<SocketAddr>,
     talks: ConnMap<Talk>,
@@ -86,6 +120,7 @@ impl Chatter {
     pub fn new(random: &mut Random, rules: Rules, others: &[SocketAddr]) -> Self {
         Self {
             random: Random::new(random.next_u64()),
+            pace: Pace::drawn(random),
             rules,
             others: others.to_vec(),
             talks: ConnMap::new(),
@@ -325,10 +360,10 @@ impl Chatter {
 
     /// Pauses or resumes a connection that is not open yet, or does both.
     fn toggle(&mut self, net: &mut Net, conn: ConnId) {
-        if self.active && self.random.chance(0.2) {
+        if self.active && self.random.chance(0.3) {
             self.pause(net, conn);
         }
-        if self.random.chance(0.3) {
+        if self.random.chance(0.5) {
             self.resume(net, conn);
         }
     }
@@ -621,6 +656,7 @@ impl Handler for Chatter {
         talk.messages += 1;
         talk.frame_bytes += talk.kind.frame_len(message.len());
         talk.check_received(net, conn);
+        self.pace.spend(&mut self.random, message);
         if self.active && self.random.chance(0.3) {
             self.act(net);
         }

@@ -168,10 +168,49 @@ impl Kind {
         len as u64 + u64::from(around)
     }
 
+    /// The frame of a message, as a peer without this library writes it. It is the one with this number of its
+    /// connection.
+    pub fn frame(self, number: u64, message: &[u8]) -> Vec<u8> {
+        let len = message.len() as u64;
+        let number_of = |bytes: usize, order: ByteOrder| match order {
+            ByteOrder::BigEndian => len.to_be_bytes()[8 - bytes..].to_vec(),
+            ByteOrder::LittleEndian => len.to_le_bytes()[..bytes].to_vec(),
+        };
+        let (before, after): (Vec<u8>, &[u8]) = match self {
+            Self::Raw | Self::Fixed => (Vec::new(), b""),
+            Self::Lines => (Vec::new(), b"\n"),
+            Self::Custom => {
+                let [high, low] = (len as u16).to_be_bytes();
+                (vec![number as u8, high, low], b"!")
+            }
+            Self::Length(prefix) => match prefix {
+                LengthPrefix::One => (vec![len as u8], b""),
+                LengthPrefix::Two(order) => (number_of(2, order), b""),
+                LengthPrefix::Three(order) => (number_of(3, order), b""),
+                LengthPrefix::Four(order) => (number_of(4, order), b""),
+                LengthPrefix::Eight(order) => (number_of(8, order), b""),
+                LengthPrefix::Varint => (leb128(len), b""),
+                _ => unreachable!("no world has it"),
+            },
+        };
+        [&before, message, after].concat()
+    }
+
     /// How many places a message of this length takes.
     pub fn places(self, len: usize) -> u64 {
         if self == Self::Raw { len as u64 } else { 1 }
     }
+}
+
+/// Seven bits to a byte, the lowest first.
+fn leb128(mut number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+    bytes
 }
 
 /// So many bytes of a message, or of a raw stream, from this place on. Never a line's end.

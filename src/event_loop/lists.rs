@@ -1,0 +1,59 @@
+//! The lists of a turn: connections to visit and to report.
+
+use std::collections::VecDeque;
+
+use super::InboundHalf;
+use crate::id::ConnId;
+use crate::mutants::mutant;
+
+/// The lists of a turn, apart from the inbound halves, so that a visit can use
+/// them while it holds one of those.
+#[derive(Debug, Default)]
+pub(super) struct WorkLists {
+    /// Connections with a new event. A connection is on one of the lists of
+    /// visits at most.
+    pub(super) new_events: VecDeque<ConnId>,
+    /// Connections that were left before `WouldBlock`, because the poller
+    /// reports edges and no further one follows.
+    pub(super) carried_over: VecDeque<ConnId>,
+    /// Connections with a step of their handshake to do, by direction.
+    pub(super) handshakes: [VecDeque<ConnId>; 2],
+    /// Handshakes whose peer has closed its sending side. They come last.
+    pub(super) departing: VecDeque<ConnId>,
+    /// Connections that used up their write budget. They are flushed at the end
+    /// of the next turn.
+    pub(super) over_write_budget: Vec<ConnId>,
+    /// Tracked sends that were written: `on_sent` is owed.
+    pub(super) sent: Vec<(ConnId, u64)>,
+    pub(super) drained: Vec<ConnId>,
+}
+
+impl WorkLists {
+    /// Returns whether there is work that needs no event and no deadline.
+    pub(super) fn has_work(&self) -> bool {
+        !self.new_events.is_empty()
+            || !self.carried_over.is_empty()
+            || !self.handshakes.iter().all(VecDeque::is_empty)
+            || !self.departing.is_empty()
+            || !self.over_write_budget.is_empty()
+            || !self.sent.is_empty()
+            || !self.drained.is_empty()
+    }
+
+    /// Puts a connection with a new event on its list. It does not wait for
+    /// those that were carried over.
+    pub(super) fn schedule_event(&mut self, half: &mut InboundHalf) {
+        if !std::mem::replace(&mut half.scheduled, true) {
+            mutant!(EventBehindCarriedOver => return self.carried_over.push_back(half.id));
+            self.new_events.push_back(half.id);
+        }
+    }
+
+    /// Puts a connection that is left before `WouldBlock` at the end of the
+    /// line.
+    pub(super) fn carry_over(&mut self, half: &mut InboundHalf) {
+        if !std::mem::replace(&mut half.scheduled, true) {
+            self.carried_over.push_back(half.id);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Visits to connections: in which order, and for how long.
+//!
+//! ```text
+//!   new events ──►─┐ three new for one other,      visit: at most `max_visit_time`
+//!   carried over ─►┘ for `max_turn_time` ────►        and `read_bytes`
+//!        ▲                                              │
+//!        └───────────────── more is left ───────────────┘
+//! ```
+
+use std::time::{Duration, Instant};
+
+use super::{EventLoop, InboundHalf};
+use crate::connection::{Ending, Lifecycle};
+use crate::error::DisconnectReason;
+use crate::handler::Handler;
+use crate::id::{ConnId, Direction};
+use crate::sys::Stream;
+
+/// The maximum number of visits without a reading of the clock.
+const VISITS_MAX: u32 = 64;
+
+/// Of this many visits one is to a connection that was carried over, if both
+/// lists have one. With 128 connections that always have a new event, and more
+/// work after each visit, another one waits for 127 new events and a third as
+/// many others.
+const NEW_EVENTS_PER_OTHER: u32 = 4;
+
+impl<H: Handler> EventLoop<'_, H> {
+    /// Visits the connections that are on a list now, as long as the turn has
+    /// time for them. The others keep their places.
+    pub(super) fn run_connections(&mut self) {
+        self.schedule_requested_visits();
+        let budget = self.net.config.budget;
+        // The last visit may take longer than its time, by one message.
+        let time = budget
+            .max_turn_time
+            .saturating_sub(2 * budget.max_visit_time);
+        let lists = &self.state.lists;
+        // A connection that is added meanwhile waits for the next turn.
+        let (mut new, mut carried) = (lists.new_events.len(), lists.carried_over.len());
+        let (mut visits, began) = (0, self.net.read_clock());
+        let mut elapsed = Duration::ZERO;
+        while new + carried > 0 && elapsed <= time {
+            let is_new = new > 0 && (carried == 0 || visits % NEW_EVENTS_PER_OTHER != 0);
+            let left = if is_new { &mut new } else { &mut carried };
+            *left -= 1;
+            self.visit_next(is_new);
+            visits += 1;
+            // A visit without a callback does not say how long it took.
+            self.net.clock.is_stale |= visits % VISITS_MAX == 0;
+            elapsed = self.net.read_clock().saturating_duration_since(began);
+        }
+        self.state.is_behind = elapsed > time / 4;
+        self.run_handshakes();
+    }
+
+    /// Visits the first connection of one of the two lists, or puts it on the
+    /// list of handshakes.
+    fn visit_next(&mut self, is_new: bool) {
+        let lists = &mut self.state.lists;
+        let list = if is_new {
+            &mut lists.new_events
+        } else {
+            &mut lists.carried_over
+        };
+        let Some(conn) = list.pop_front() else {
+            return;
+        };
+        match self.net.conns.get(conn) {
+            Some(entry) if entry.lifecycle() == Lifecycle::Handshaking => {
+                let direction = entry.direction() as usize;
+                self.state.lists.handshakes[direction].push_back(conn);
+            }
+            Some(_) => {
+                self.visit(conn);
+            }
+            None => {}
+        }
+    }
+
+    /// Does steps of handshakes for half of the time that connections have, and
+    /// at least as many as configured. Inbound and outbound ones take turns.
+    fn run_handshakes(&mut self) {
+        let lists = &self.state.lists;
+        let mut waiting: usize = lists.handshakes.iter().map(|list| list.len()).sum();
+        let mut departing = lists.departing.len();
+        if waiting + departing == 0 {
+            return;
+        }
+        let began = self.net.read_clock();
+        let mut steps = 0;
+        let mut direction = Direction::Outbound as usize;
+        while waiting > 0 && self.has_handshake_time(steps, began) {
+            waiting -= 1;
+            direction = 1 - direction;
+            let handshakes = &mut self.state.lists.handshakes;
+            let next = handshakes[direction].pop_front();
+            let Some(conn) = next.or_else(|| handshakes[1 - direction].pop_front()) else {
+                break;
+            };
+            if self.is_departing(conn) {
+                self.state.lists.departing.push_back(conn);
+                departing += 1;
+                continue;
+            }
+            steps += usize::from(self.visit(conn));
+        }
+        while departing > 0 && self.has_handshake_time(steps, began) {
+            departing -= 1;
+            if let Some(conn) = self.state.lists.departing.pop_front() {
+                steps += usize::from(self.visit(conn));
+            }
+        }
+    }
+
+    fn has_handshake_time(&mut self, steps: usize, began: Instant) -> bool {
+        let budget = &self.net.config.budget;
+        let (steps_min, share) = (budget.handshake_steps, budget.max_turn_time / 2);
+        // A step calls no callback, and may take long.
+        self.net.clock.is_stale |= steps > 0;
+        steps < steps_min || self.net.read_clock().saturating_duration_since(began) < share
+    }
+
+    /// Returns whether the peer of a handshake has closed its sending side. It
+    /// most likely has left, but it may have sent all that its handshake needs.
+    /// After a reset the connection is ended here.
+    fn is_departing(&mut self, conn: ConnId) -> bool {
+        let half = self.state.inbound(conn);
+        if !half.is_some_and(|half| half.read_closed_seen) {
+            return false;
+        }
+        if let Some(error) = self.net.stream(conn).and_then(Stream::take_error) {
+            self.end_broken(conn, DisconnectReason::from_io(&error));
+        }
+        true
+    }
+
+    /// Visits a connection that was on a list. Returns whether something was
+    /// received.
+    fn visit(&mut self, conn: ConnId) -> bool {
+        let Some(mut half) = self.state.take_inbound(conn) else {
+            return false;
+        };
+        half.scheduled = false;
+        half.has_received = false;
+        self.net.begin_visit();
+        self.run_connection(&mut half);
+        let has_received = half.has_received;
+        self.keep(half);
+        has_received
+    }
+
+    /// Puts an inbound half back, and charges what it holds.
+    pub(super) fn keep(&mut self, half: InboundHalf) {
+        let (conn, held) = (half.id, half.held_bytes());
+        self.state.put_inbound(half);
+        if self.net.charge_received(conn, held) {
+            self.enforce_receive_limit();
+        }
+    }
+
+    /// Ends connections until what the others hold is within the limit.
+    #[cold]
+    fn enforce_receive_limit(&mut self) {
+        while self.net.received_bytes > self.net.config.limits.loop_receive_bytes {
+            let Some(conn) = self.net.largest_receiver() else {
+                break;
+            };
+            if let Some(half) = self.state.inbound(conn) {
+                half.discard_received();
+            }
+            self.net.discharge_received(conn);
+            let reason = DisconnectReason::MemoryLimit;
+            self.net.end_connection(conn, Ending::Disconnected(reason));
+        }
+    }
+
+    pub(super) fn schedule_requested_visits(&mut self) {
+        while let Some(conn) = self.net.work.visits.pop() {
+            let super::LoopState { inbound, lists, .. } = &mut *self.state;
+            let half = inbound.get_mut(conn.slot()).and_then(Option::as_mut);
+            if let Some(half) = half.filter(|half| half.id == conn) {
+                lists.schedule_event(half);
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The counts for admission.
+//!
+//! Every connection is charged when it gets its slot and discharged when it
+//! ends, once each. The counts are exact.
+
+mod places;
+mod retries;
+mod slots;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use self::places::{HandshakePlaces, Newcomer, NoPlace, Origin};
+use self::retries::ConnectRetries;
+use self::slots::Slots;
+use crate::addr::{CompactAddr, ConnInfo, to_canonical_target};
+use crate::config::{ADDRESS_V6_BITS, Config, ListenerLimits, Network, PrefixLimit, masked};
+use crate::error::ConnectError;
+use crate::id::{ConnId, ListenerId};
+use crate::mutants::mutant;
+
+/// The counts that all shards of a node share. The lock is held for a few lines
+/// when a connection starts or ends, and never for a message. In a node without
+/// shards it is never contended, and costs some 20 ns each time.
+#[derive(Clone, Debug)]
+pub(crate) struct SharedLimits(Arc<SharedCounts>);
+
+#[derive(Debug)]
+struct SharedCounts {
+    counts: Mutex<LimitCounts>,
+    /// The number of listener ids that were given out.
+    listeners: AtomicU32,
+}
+
+impl SharedLimits {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self(Arc::new(SharedCounts {
+            counts: Mutex::new(LimitCounts::new(config)),
+            listeners: AtomicU32::new(0),
+        }))
+    }
+
+    /// Returns the id of a new listener; `None` when all were given out.
+    pub(crate) fn next_listener_id(&self) -> Option<ListenerId> {
+        let next = |given: u32| given.checked_add(1);
+        let given = self
+            .0
+            .listeners
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        given.ok().and_then(ListenerId::new)
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, LimitCounts> {
+        // No panic can leave the counts inconsistent.
+        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The counts.
+#[derive(Debug)]
+pub(crate) struct LimitCounts {
+    pub(crate) max_per_address: usize,
+    pub(crate) max_outbound: usize,
+    pub(crate) per_prefix: Option<PrefixLimit>,
+    exempt: Vec<Network>,
+    pub(crate) slots: Slots,
+    pub(crate) places: HandshakePlaces,
+    pub(crate) retries: ConnectRetries,
+    /// Outbound connections before the end of their handshake.
+    pub(crate) outbound: usize,
+    /// Connections by address, and by the IPv6 prefix that counts as one.
+    pub(crate) by_ip_address: HashMap<IpAddr, u32>,
+    pub(crate) by_prefix: HashMap<IpAddr, u32>,
+    /// Connections and connects by the address of the peer.
+    pub(crate) by_address: HashMap<CompactAddr, u32>,
+}
+
+impl LimitCounts {
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
+        Self {
+            max_per_address: limits.max_connections_per_address,
+            max_outbound: limits.max_outbound_connecting,
+            per_prefix: limits.max_connections_per_prefix,
+            exempt: limits.exempt_networks.clone(),
+            slots: Slots::new(limits),
+            places: HandshakePlaces::new(limits.max_inbound_handshakes),
+            retries: ConnectRetries::new(limits),
+            outbound: 0,
+            by_ip_address: HashMap::new(),
+            by_prefix: HashMap::new(),
+            by_address: HashMap::new(),
+        }
+    }
+
+    /// Charges a connection. Charges nothing if a limit is reached.
+    pub(crate) fn charge(&mut self, info: &ConnInfo) -> Result<(), ConnectError> {
+        if !self.slots.has_room(info) {
+            return Err(ConnectError::TooManyConnections);
+        }
+        let (address, prefix) = self.counted(info.addr);
+        let is_full = |counts: &HashMap<IpAddr, u32>, key: Option<IpAddr>, max| {
+            key.is_some_and(|key| counts.get(&key).is_some_and(|count| *count as usize >= max))
+        };
+        if is_full(&self.by_ip_address, address, self.max_per_address) {
+            return Err(ConnectError::TooManyFromAddress);
+        }
+        let max = self.per_prefix.map_or(usize::MAX, |limit| limit.max);
+        if is_full(&self.by_prefix, prefix, max) {
+            return Err(ConnectError::TooManyFromPrefix);
+        }
+        self.slots.take(info);
+        if let Some(address) = address {
+            *self.by_ip_address.entry(address).or_default() += 1;
+        }
+        if let Some(prefix) = prefix {
+            *self.by_prefix.entry(prefix).or_default() += 1;
+        }
+        let addr = to_canonical_target(info.addr).into();
+        *self.by_address.entry(addr).or_default() += 1;
+        Ok(())
+    }
+
+    /// Reverts [`LimitCounts::charge`], except for the address.
+    pub(crate) fn discharge(&mut self, info: &ConnInfo) {
+        self.slots.give_back(info);
+        let (address, prefix) = self.counted(info.addr);
+        if let Some(address) = address {
+            decrement(&mut self.by_ip_address, &address);
+        }
+        mutant!(KeepPrefix => return);
+        if let Some(prefix) = prefix {
+            decrement(&mut self.by_prefix, &prefix);
+        }
+    }
+
+    /// Allows to connect to the address again. A closing connection still
+    /// counts.
+    pub(crate) fn remove_address(&mut self, addr: SocketAddr) {
+        decrement(&mut self.by_address, &to_canonical_target(addr).into());
+    }
+
+    /// Checks the limit of outbound connections that are connecting.
+    pub(crate) fn check_outbound(&self) -> Result<(), ConnectError> {
+        mutant!(ConnectWithoutLimit => return Ok(()));
+        if self.outbound >= self.max_outbound {
+            return Err(ConnectError::TooManyConnecting);
+        }
+        Ok(())
+    }
+
+    /// Counts an outbound connection that starts to connect.
+    pub(crate) fn add_outbound_connecting(&mut self) {
+        self.outbound += 1;
+    }
+
+    /// Uncounts an outbound connection that is established or has failed.
+    pub(crate) fn remove_outbound_connecting(&mut self) {
+        debug_assert!(self.outbound > 0);
+        self.outbound = self.outbound.saturating_sub(1);
+    }
+
+    /// Takes a handshake place. Returns the handshake that has lost its place for
+    /// it, if any. `is_silent` says whether a handshake waits for its peer and not for
+    /// this node.
+    pub(crate) fn take_handshake_place(
+        &mut self,
+        conn: ConnId,
+        info: &ConnInfo,
+        now: Instant,
+        is_silent: &dyn Fn(ConnId) -> bool,
+    ) -> Result<Option<ConnId>, NoPlace> {
+        let ip = to_canonical_target(info.addr).ip();
+        let origin = Origin {
+            address: address_of(ip),
+            prefix: prefix(ip, &self.per_prefix.unwrap_or_default()),
+            is_exempt: self.is_exempt(ip),
+        };
+        let newcomer = Newcomer {
+            conn,
+            origin,
+            listener: info.listener,
+            now,
+        };
+        self.places.take(newcomer, is_silent)
+    }
+
+    /// Adds a socket of a listener. Fails if more slots would be reserved than there
+    /// are.
+    pub(crate) fn add_listener(&mut self, id: ListenerId, limits: &ListenerLimits) -> bool {
+        let is_added = self.slots.add_socket(id, limits);
+        if is_added {
+            self.places.add_listener(id, limits);
+        }
+        is_added
+    }
+
+    /// Removes a socket of a listener.
+    pub(crate) fn remove_listener(&mut self, id: ListenerId) {
+        if self.slots.remove_socket(id) {
+            self.places.remove_listener(id);
+        }
+    }
+
+    /// Returns whether there is a connection or a connect with this address.
+    pub(crate) fn has_address(&self, addr: SocketAddr) -> bool {
+        self.by_address
+            .contains_key(&to_canonical_target(addr).into())
+    }
+
+    /// Returns the keys under which a connection with this address is counted.
+    pub(crate) fn counted(&self, addr: SocketAddr) -> (Option<IpAddr>, Option<IpAddr>) {
+        let ip = to_canonical_target(addr).ip();
+        if self.is_exempt(ip) {
+            return (None, None);
+        }
+        let prefix = self.per_prefix.map(|limit| prefix(ip, &limit));
+        (Some(address_of(ip)), prefix)
+    }
+
+    fn is_exempt(&self, ip: IpAddr) -> bool {
+        self.exempt.iter().any(|network| network.contains(ip))
+    }
+}
+
+fn decrement<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32>, key: &K) {
+    match counts.get_mut(key) {
+        Some(count) if *count > 1 => *count -= 1,
+        found => {
+            debug_assert!(found.is_some(), "discharged without a charge");
+            counts.remove(key);
+        }
+    }
+}
+
+/// Returns what counts as one address: an IPv4 address, or an IPv6 prefix.
+fn address_of(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => ip,
+        IpAddr::V6(_) => masked(ip, ADDRESS_V6_BITS),
+    }
+}
+
+/// Returns the network of an address.
+fn prefix(ip: IpAddr, limit: &PrefixLimit) -> IpAddr {
+    match ip {
+        IpAddr::V4(_) => masked(ip, limit.v4_bits),
+        IpAddr::V6(_) => masked(ip, limit.v6_bits),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,228 @@
+//! The clock of a turn, and the timers and deadlines that are armed at its end.
+//!
+//! ```text
+//!   poll ends                 turn                     last reading
+//!   ├──────────┬─────────────────────────────┬──────────────┤ poll ...
+//!   now()      callbacks set timers,          armed: after + here
+//!              connections change their state
+//! ```
+//!
+//! A callback may take long. What begins in a turn would be overdue before it is
+//! polled for, if it counted from the beginning of the turn.
+
+use std::time::{Duration, Instant};
+
+use super::{Due, Net};
+use crate::id::ConnId;
+use crate::mutants::mutant;
+use crate::time::Timestamp;
+
+/// The clock of a turn.
+#[derive(Debug)]
+pub(crate) struct TurnClock {
+    /// The latest reading.
+    latest: Instant,
+    /// A callback was made since the latest reading.
+    pub(crate) is_stale: bool,
+    /// The number of sessions that were made in this turn.
+    new_sessions: usize,
+    in_turn: bool,
+    /// The minimum serial of the timers that were set in this turn. They do not
+    /// fire in it.
+    pub(crate) mark: u64,
+    /// Timers to arm at the end of the turn: slot, serial and duration.
+    timers: Vec<(u32, u64, Duration)>,
+    /// Connections with a deadline to arm at the end of the turn.
+    conns: Vec<ConnId>,
+}
+
+impl TurnClock {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            latest: now,
+            is_stale: false,
+            new_sessions: 0,
+            in_turn: false,
+            mark: 0,
+            timers: Vec::new(),
+            conns: Vec::new(),
+        }
+    }
+}
+
+impl TurnClock {
+    /// Records a reading, and returns it.
+    pub(super) fn look(&mut self, now: Instant) -> Instant {
+        self.is_stale = false;
+        self.latest = now;
+        now
+    }
+}
+
+impl Net {
+    /// Sets the time between turns.
+    pub(crate) fn set_now(&mut self, now: Instant) {
+        self.now = self.clock.look(now);
+    }
+
+    pub(crate) fn begin_turn(&mut self, now: Instant) {
+        self.set_now(now);
+        self.clock.in_turn = true;
+        self.clock.mark = self.timers.mark();
+        self.clock.new_sessions = 0;
+    }
+
+    /// Counts a session that was made, which may have taken long.
+    pub(crate) fn count_new_session(&mut self) {
+        self.clock.new_sessions += 1;
+        self.clock.is_stale = true;
+    }
+
+    /// Returns whether this turn has made as many sessions as it has time for: a
+    /// quarter of the time for connections.
+    pub(crate) fn has_no_time_for_sessions(&mut self) -> bool {
+        let budget = self.config.budget;
+        self.clock.new_sessions >= budget.handshake_steps
+            && self.read_clock().saturating_duration_since(self.now) >= budget.max_turn_time / 4
+    }
+
+    /// Returns the time, and reads the clock if a callback was made since the
+    /// last reading.
+    #[inline]
+    pub(crate) fn read_clock(&mut self) -> Instant {
+        if self.clock.is_stale {
+            self.clock.look(self.registrar.now());
+        }
+        self.clock.latest
+    }
+
+    /// Returns the latest reading as a timestamp.
+    #[inline]
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        Timestamp::new(self.clock.latest, self.epoch)
+    }
+
+    /// Arms what was set during the turn. Returns the time.
+    pub(crate) fn end_turn(&mut self) -> Instant {
+        #[allow(unused_mut, reason = "a mutant changes it")]
+        let mut end = self.read_clock();
+        mutant!(DeadlineFromTurnBeginning => end = self.now; self.clock.latest = end);
+        self.clock.in_turn = false;
+        let mut timers = std::mem::take(&mut self.clock.timers);
+        for (slot, serial, after) in timers.drain(..) {
+            self.timers.postpone(slot, serial, later(end, after));
+        }
+        self.clock.timers = timers;
+        if let Some(stopping) = &mut self.stopping {
+            if let Some(grace) = stopping.unarmed.take() {
+                stopping.by = later(end, grace);
+            }
+        }
+        let mut conns = std::mem::take(&mut self.clock.conns);
+        for conn in conns.drain(..) {
+            self.begin_timeouts(conn);
+        }
+        self.clock.conns = conns;
+        end
+    }
+
+    /// Inserts a timer that counts from the end of this turn.
+    pub(super) fn arm_after(
+        &mut self,
+        after: Duration,
+        due: impl FnOnce(u64) -> Due,
+    ) -> (u32, u64) {
+        let at = later(self.now, after);
+        let (slot, serial) = self.timers.insert_with(at, due);
+        self.count_from_end(slot, serial, after);
+        (slot, serial)
+    }
+
+    /// Moves a timer; it counts from the end of this turn.
+    pub(super) fn rearm_after(&mut self, slot: u32, after: Duration) {
+        let serial = self.timers.set(slot, later(self.now, after));
+        if let Some(serial) = serial {
+            self.count_from_end(slot, serial, after);
+        }
+    }
+
+    fn count_from_end(&mut self, slot: u32, serial: u64, after: Duration) {
+        if self.clock.in_turn {
+            self.clock.timers.push((slot, serial, after));
+        }
+    }
+
+    /// Begins the timeouts of the present state of a connection, and once more at
+    /// the end of this turn.
+    pub(crate) fn restart_deadline(&mut self, conn: ConnId) {
+        if !self.clock.in_turn {
+            return self.begin_timeouts(conn);
+        }
+        let now = self.timestamp();
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.restart_timeouts(now);
+            if !std::mem::replace(&mut entry.is_unarmed, true) {
+                self.clock.conns.push(conn);
+            }
+        }
+    }
+
+    fn begin_timeouts(&mut self, conn: ConnId) {
+        let (now, is_delayed) = (self.timestamp(), self.is_delayed(conn));
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.is_unarmed = false;
+            entry.restart_timeouts(now);
+            // The timeout of a connect begins with the connect.
+            if !is_delayed {
+                self.arm_deadline(conn);
+            }
+        }
+    }
+
+    /// Arms the deadline of a connection if a timeout has begun that needs it
+    /// earlier. Traffic moves a deadline only then; usually an armed deadline is
+    /// early enough, and finds that the connection is not overdue.
+    #[inline]
+    pub(crate) fn check_deadline(&mut self, conn: ConnId) {
+        let now = self.timestamp();
+        let entry = self.conns.get(conn);
+        if entry.is_some_and(|entry| entry.is_armed_too_late(now)) {
+            self.arm_deadline(conn);
+        }
+    }
+
+    /// Sets, moves or removes the timer of a connection, as its state requires.
+    pub(crate) fn arm_deadline(&mut self, conn: ConnId) {
+        let (now, epoch) = (self.timestamp(), self.epoch);
+        let Some(entry) = self.conns.get_mut(conn) else {
+            return;
+        };
+        let due = if entry.is_live() { entry.due() } else { None };
+        // Never in the past. A past deadline would come before all others that
+        // are due, and a deadline that is set within a turn waits for the next
+        // one.
+        let at = due.map(|(at, _)| at.max(now));
+        let slot = match (entry.deadline(), at) {
+            (Some(slot), Some(at)) => {
+                self.timers.set(slot, at.instant(epoch));
+                Some(slot)
+            }
+            (Some(slot), None) => {
+                self.timers.remove(slot);
+                None
+            }
+            (None, Some(at)) => {
+                let (slot, _) = self.timers.insert(at.instant(epoch), Due::Connection(conn));
+                Some(slot)
+            }
+            (None, None) => None,
+        };
+        entry.set_deadline(slot, at);
+    }
+}
+
+/// Returns a time plus a duration, or a century later if that overflows.
+pub(super) fn later(from: Instant, after: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+    from.checked_add(after).unwrap_or_else(|| from + CENTURY)
+}

@@ -1,0 +1,116 @@
+//! The visit to a connection in progress: its batch of messages, and its time.
+
+use std::time::Instant;
+
+use super::Net;
+use crate::id::ConnId;
+use crate::mutants::mutant;
+use crate::traffic::Traffic;
+
+/// The number of messages between two readings of the clock, at most.
+const LOOK_AFTER_MAX: u64 = 64;
+
+/// The messages that a batch has delivered so far, the present one included.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BatchInProgress {
+    pub(crate) conn: Option<ConnId>,
+    pub(crate) messages: u64,
+    pub(crate) bytes: usize,
+    /// With this number of messages the batch asks whether to stop: at once if
+    /// it is zero, because its connection was paused or ended, or because a
+    /// flush was asked for.
+    pub(crate) ask_at: u64,
+}
+
+impl BatchInProgress {
+    pub(crate) fn traffic(&self) -> Traffic {
+        Traffic {
+            messages_received: self.messages,
+            bytes_received: self.bytes as u64,
+            ..Traffic::default()
+        }
+    }
+}
+
+/// The visit in progress.
+///
+/// The clock is read after 1, 2, 4, ... 64 messages, and then after every 64, so
+/// that a slow handler is stopped early and a fast one is hardly slowed down.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    began: Instant,
+    /// The messages of the batches that have ended.
+    messages: u64,
+    /// The number of messages at which the clock is read next.
+    next_look: u64,
+    /// The number of messages at the latest reading.
+    looked_at: u64,
+    /// The time is used up.
+    pub(crate) is_over: bool,
+}
+
+impl Visit {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            messages: 0,
+            next_look: 1,
+            looked_at: 0,
+            is_over: false,
+        }
+    }
+}
+
+impl Net {
+    pub(crate) fn begin_visit(&mut self) {
+        self.visit = Visit::new(self.read_clock());
+    }
+
+    pub(crate) fn begin_batch(&mut self, conn: ConnId) {
+        self.work.batch = BatchInProgress {
+            conn: Some(conn),
+            ask_at: self
+                .visit
+                .next_look
+                .saturating_sub(self.visit.messages)
+                .max(1),
+            ..BatchInProgress::default()
+        };
+    }
+
+    /// Has the batch stop after the present message.
+    pub(super) fn interrupt(&mut self) {
+        self.work.batch.ask_at = 0;
+    }
+
+    /// Returns whether the batch is to stop after the present message.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn is_batch_over(&mut self) -> bool {
+        let batch = &mut self.work.batch;
+        if batch.ask_at == 0 {
+            return true;
+        }
+        let visit = &mut self.visit;
+        let delivered = visit.messages + batch.messages;
+        visit.looked_at = delivered;
+        visit.next_look = delivered + delivered.clamp(1, LOOK_AFTER_MAX);
+        batch.ask_at = visit.next_look - visit.messages;
+        let now = self.clock.look(self.registrar.now());
+        mutant!(VisitWithoutEnd => return false);
+        let visited = now.saturating_duration_since(self.visit.began);
+        self.visit.is_over = visited >= self.config.budget.max_visit_time;
+        self.visit.is_over
+    }
+
+    /// Ends the batch in progress and counts what it delivered.
+    pub(crate) fn end_batch(&mut self) {
+        let batch = std::mem::take(&mut self.work.batch);
+        self.turn_counts.add(&batch);
+        self.visit.messages += batch.messages;
+        self.clock.is_stale = self.visit.messages != self.visit.looked_at;
+        if let Some(entry) = batch.conn.and_then(|conn| self.conns.get_mut(conn)) {
+            entry.traffic += batch.traffic();
+        }
+    }
+}

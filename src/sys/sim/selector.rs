@@ -1,0 +1,68 @@
+//! The selectors of hosts, and the readiness that they report.
+
+/// The readiness of a socket, as Linux' `tcp_poll` computes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Mask {
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    pub(super) finished: bool,
+    pub(super) error: bool,
+}
+
+impl Mask {
+    pub(super) fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// The selector of a simulated host: after which calls of a program it reports a
+/// socket again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[non_exhaustive]
+pub enum Selector {
+    /// epoll(7) on Linux, edge-triggered. What arrives after a read that did not fill
+    /// its buffer is a new event.
+    #[default]
+    Epoll,
+    /// poll(2) and Windows, on which mio emulates edges: a direction that was reported
+    /// is not reported again until a call on the socket has returned `WouldBlock`. Then
+    /// both directions are, and those that are ready at once.
+    Poll,
+}
+
+/// What a socket registered with [`Selector::Poll`] is to be reported for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Interest {
+    readable: bool,
+    writable: bool,
+    finished: bool,
+}
+
+impl Interest {
+    pub(super) const ALL: Self = Self {
+        readable: true,
+        writable: true,
+        finished: true,
+    };
+
+    /// The part of a readiness that is reported. An error always is, as poll(2) says of
+    /// POLLERR and POLLHUP.
+    pub(super) fn of(self, mask: Mask) -> Mask {
+        if mask.error {
+            return mask;
+        }
+        Mask {
+            readable: mask.readable && self.readable,
+            writable: mask.writable && self.writable,
+            finished: mask.finished && self.finished,
+            error: false,
+        }
+    }
+
+    /// Removes what was reported, as mio 1.2 does.
+    pub(super) fn remove(&mut self, mask: Mask) {
+        self.readable &= !mask.readable;
+        self.writable &= !mask.writable;
+        self.finished &= !mask.finished;
+    }
+}
