@@ -1,5 +1,7 @@
 //! Reuse of the memory of send queues.
 
+use std::ops::Range;
+
 use super::send_queue::{BLOCK, BLOCK_MIN, Chunk, block_len_for};
 use super::{BodyKey, SendAccount, SendQueue, SharedBodies};
 
@@ -209,6 +211,14 @@ impl BlockPool {
     pub(super) fn copy_out(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.note_lent(bytes.len());
         bytes.to_vec()
+    }
+
+    /// Replaces a block by one with exactly these of its bytes.
+    pub(super) fn trim_block(&mut self, block: &mut Vec<u8>, kept: Range<usize>) {
+        let kept = block[kept].to_vec();
+        // The account is not charged for both.
+        self.put_block(std::mem::replace(block, kept));
+        self.note_lent(block.len());
     }
 
     pub(super) fn put_block(&mut self, block: Vec<u8>) {

@@ -13,6 +13,9 @@
 //!   ▲ `written` bytes of the first one are gone     0        `filled`
 //! ```
 
+mod growth;
+mod memory;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
@@ -20,6 +23,9 @@ use bytes::Bytes;
 
 use super::{BlockPool, BodyKey};
 use crate::framing::FrameHeader;
+
+pub(crate) use growth::Growth;
+pub(super) use growth::block_len_for;
 
 /// The size of a full block: a whole write budget in one slice. With 64 KiB,
 /// and so five slices per write, the stream of 4,096-byte messages was an
@@ -39,45 +45,6 @@ pub(crate) const CHAIN_MIN: usize = 16 * 1024;
 /// Their lists grow by doubling, so an entry may hold the memory of two.
 const CHUNK_OVERHEAD: usize = 2 * size_of::<Chunk>();
 pub(crate) const TRACKED_OVERHEAD: usize = 2 * size_of::<Tracked>();
-
-/// Returns the length of a block for so many bytes: at most a sixteenth, or
-/// [`BLOCK_MIN`] bytes, more than them, and at most [`BLOCK`].
-#[inline]
-pub(super) fn block_len_for(bytes: usize) -> usize {
-    let step = (bytes.next_power_of_two() / 16).max(BLOCK_MIN);
-    bytes.next_multiple_of(step).clamp(BLOCK_MIN, BLOCK)
-}
-
-/// Returns the length to which a block with so many bytes grows at least: twice
-/// that, so that a queue that grows copies each byte once, or 64 KiB more.
-#[inline]
-fn grown(filled: usize) -> usize {
-    (filled + filled.min(64 * 1024)).min(BLOCK)
-}
-
-/// By how much a message makes the memory of its queue grow, and how much of
-/// that is charged. They differ for a body that is charged already.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Growth {
-    pub(crate) memory: usize,
-    pub(crate) charge: usize,
-}
-
-impl Growth {
-    #[inline]
-    pub(crate) fn charged(bytes: usize) -> Self {
-        Self {
-            memory: bytes,
-            charge: bytes,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn add_charged(&mut self, bytes: usize) {
-        self.memory += bytes;
-        self.charge += bytes;
-    }
-}
 
 /// The maximum number of slices in one gathered write. Linux takes 1,024
 /// (IOV_MAX). 64 fill a write budget with bodies that are worth chaining, and
@@ -290,55 +257,6 @@ impl SendQueue {
         self.push_chunk(Chunk::SharedBody(frame, key), pool);
     }
 
-    /// Returns by how much memory the queue grows at most when a frame of this
-    /// length is copied into it.
-    #[inline]
-    pub(crate) fn growth_of_copy(&self, frame: usize, pool: &BlockPool) -> usize {
-        if frame <= self.tail.len() - self.filled {
-            return 0;
-        }
-        self.growth_of_blocks(frame, pool)
-    }
-
-    fn growth_of_blocks(&self, frame: usize, pool: &BlockPool) -> usize {
-        let total = self.filled - self.movable() + frame;
-        if total <= BLOCK {
-            let block = if self.tail.is_empty() {
-                pool.next_block_len(total)
-            } else {
-                grown(self.tail.len())
-            };
-            return block.max(block_len_for(total)) - self.tail.len();
-        }
-        let full = (total - 1) / BLOCK;
-        let last = if pool.is_ample() {
-            BLOCK
-        } else {
-            block_len_for(total - full * BLOCK)
-        };
-        full * (BLOCK + CHUNK_OVERHEAD) + last - self.tail.len()
-    }
-
-    /// Returns by how much memory the queue grows at most when a body of this
-    /// length is chained to it, beside the body.
-    pub(crate) fn growth_of_chain(&self) -> usize {
-        let copied = self.filled.min(self.tail.len() / 4);
-        copied + 3 * CHUNK_OVERHEAD + BLOCK_MIN
-    }
-
-    /// Returns by how much memory the queue grows at most when it takes a frame
-    /// of this length in any form, tracked or not.
-    pub(crate) fn growth_max(&self, frame: usize, pool: &BlockPool) -> usize {
-        let copied = self.growth_of_copy(frame, pool);
-        let chained = self.growth_of_chain() + frame;
-        let growth = if frame < CHAIN_MIN {
-            copied
-        } else {
-            copied.max(chained)
-        };
-        growth + TRACKED_OVERHEAD
-    }
-
     /// Tracks the frame that was just pushed, until its last byte is written.
     pub(crate) fn track(&mut self, token: u64, pool: &mut BlockPool) {
         let end = self.position + self.len as u64;
@@ -422,39 +340,6 @@ impl SendQueue {
         }
     }
 
-    /// Returns memory that a blocked connection does not need. The memory that
-    /// it keeps is at most twice the queued bytes.
-    ///
-    /// Nothing is done while few connections are blocked, because the copy does
-    /// not pay then: with it a stream of 256-byte messages took 146
-    /// instructions per message, and 113 without (callgrind, 2026-11-25).
-    pub(crate) fn shrink(&mut self, pool: &mut BlockPool) {
-        if !pool.should_shrink() {
-            return;
-        }
-        if let Some(Chunk::Block { bytes, filled }) = self.chain.front_mut() {
-            if self.written > *filled / 2 {
-                let kept = pool.copy_out(&bytes[self.written..*filled]);
-                self.chained = self.chained - bytes.len() + kept.len();
-                *filled = kept.len();
-                self.written = 0;
-                pool.put_block(std::mem::replace(bytes, kept));
-            }
-        }
-        // Without a chain, the written bytes are at the front of the tail.
-        let done = if self.chain.is_empty() {
-            self.written
-        } else {
-            0
-        };
-        if self.tail.len() > BLOCK_MIN && self.filled - done < self.tail.len() / 2 {
-            let kept = pool.copy_out(&self.tail[done..self.filled]);
-            self.filled -= done;
-            self.written -= done;
-            pool.put_block(std::mem::replace(&mut self.tail, kept));
-        }
-    }
-
     /// Appends the beginning of the `rest` bytes that are to be appended.
     fn append(&mut self, mut bytes: &[u8], mut rest: usize, pool: &mut BlockPool) {
         self.len += bytes.len();
@@ -469,93 +354,6 @@ impl SendQueue {
             rest -= now.len();
             bytes = later;
         }
-    }
-
-    /// Makes room in the tail: moves its content, grows it, or chains a full
-    /// one and starts another.
-    fn make_room(&mut self, wanted: usize, pool: &mut BlockPool) {
-        let movable = self.movable();
-        if movable > 0 {
-            self.tail.copy_within(movable..self.filled, 0);
-            self.filled -= movable;
-            self.written = 0;
-        }
-        // A connection with a chain is most likely blocked. Then a few bytes
-        // should not take a whole block.
-        let mut is_steady = self.chain.is_empty();
-        if self.filled == BLOCK {
-            self.chain_tail(pool);
-            is_steady = true;
-        }
-        if self.tail.is_empty() && is_steady {
-            self.tail = pool.take_block(wanted);
-        }
-        if self.tail.len() - self.filled < wanted && self.tail.len() < BLOCK {
-            let size = grown(self.filled).max(block_len_for(self.filled + wanted));
-            pool.note_lent(size - self.tail.len());
-            self.tail.reserve_exact(size - self.tail.len());
-            self.tail.resize(size, 0);
-        }
-    }
-
-    /// Returns how many written bytes at the front of the tail are worth moving
-    /// the rest over: as many as the rest, at least.
-    fn movable(&self) -> usize {
-        if self.chain.is_empty() && 2 * self.written >= self.filled {
-            self.written
-        } else {
-            0
-        }
-    }
-
-    /// Moves the tail to the end of the chain. A tail that is nearly empty is
-    /// copied, so that a few bytes between two chained bodies do not hold a
-    /// whole block.
-    fn chain_tail(&mut self, pool: &mut BlockPool) {
-        if self.filled == 0 {
-            return;
-        }
-        let filled = std::mem::take(&mut self.filled);
-        let bytes = if filled > self.tail.len() / 4 {
-            std::mem::take(&mut self.tail)
-        } else {
-            pool.copy_out(&self.tail[..filled])
-        };
-        self.chained += bytes.len();
-        self.push_chunk(Chunk::Block { bytes, filled }, pool);
-    }
-
-    fn push_chunk(&mut self, chunk: Chunk, pool: &mut BlockPool) {
-        self.overhead += CHUNK_OVERHEAD;
-        pool.account.charge(CHUNK_OVERHEAD);
-        self.chain.push_back(chunk);
-    }
-
-    /// Returns the memory of an entry that was removed from the chain.
-    fn put_chunk(&mut self, chunk: Chunk, pool: &mut BlockPool) {
-        self.overhead -= CHUNK_OVERHEAD;
-        pool.account.discharge(CHUNK_OVERHEAD);
-        match &chunk {
-            Chunk::Block { bytes, .. } => self.chained -= bytes.len(),
-            Chunk::FrameHeader { .. } => {}
-            Chunk::Body(bytes) => self.chained -= bytes.len(),
-            Chunk::SharedBody(bytes, _) => self.shared -= bytes.len(),
-        }
-        pool.put_chunk(chunk);
-    }
-
-    /// Drops the content and returns its memory.
-    pub(super) fn clear(&mut self, pool: &mut BlockPool) {
-        while let Some(chunk) = self.chain.pop_front() {
-            self.put_chunk(chunk, pool);
-        }
-        while self.pop_token(pool).is_some() {}
-        pool.put_block(std::mem::take(&mut self.tail));
-        debug_assert_eq!(self.memory(), 0);
-        // Lists that once grew long are shrunk.
-        self.chain.shrink_to(8);
-        self.tracked.shrink_to(8);
-        (self.filled, self.written, self.len, self.position) = (0, 0, 0, 0);
     }
 }
 

@@ -1,3 +1,5 @@
+#![allow(clippy::vec_box, reason = "the boxes are what the pool keeps")]
+
 use super::*;
 use crate::framing::FrameHeader;
 

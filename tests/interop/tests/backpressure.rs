@@ -35,10 +35,10 @@ async fn a_slow_pea2pea_node_bounds_the_queue_of_peerloop_and_gets_everything() 
         },
         ..Config::default()
     };
-    // The maximum that may wait: a queue just below the mark, one more frame, and
-    // the cost of keeping both.
+    // The maximum that may wait: a queue just below the mark and one more frame, in
+    // blocks of which the first may be written and the last free.
     let high = config.connection.send_queue.high_bytes;
-    let bound = high + 4 + LONGEST + 1024;
+    let bound = high + LONGEST + 512 * 1024;
     let looping = Looping::start(config, exchange);
     let addr = looping.listen();
     let (pea, mut happenings) = Pea::start(Width::Four).await;
