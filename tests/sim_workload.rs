@@ -25,9 +25,7 @@ fn who_sends_no_whole_message_is_idle() {
 
 #[test]
 fn honest_peers_are_served_during_a_siege() {
-    for_each_seed(60, |seed| {
-        workload::besiege(seed);
-    });
+    for_each_seed(workload::SIEGES, workload::besiege);
 }
 
 #[test]

@@ -30,7 +30,7 @@ use peerloop::sim::{Faults, Link, NodeId, Random, World};
 use peerloop::{Config, ConnId, Connection, DisconnectReason, Handler, Net};
 
 use chatter::{Chatter, some_timeouts};
-pub use siege::besiege;
+pub use siege::{SIEGES, besiege};
 use strangers::Strangers;
 use talk::{PORTS, Rules};
 
