@@ -83,7 +83,7 @@ mod tests {
     impl Drop for PanicsOnDrop {
         fn drop(&mut self) {
             if let Some(again) = self.0.checked_sub(1) {
-                panic_any(PanicsOnDrop(again));
+                panic_any(Self(again));
             }
         }
     }

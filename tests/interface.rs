@@ -611,7 +611,7 @@ mod sending {
         let outcome = node.net().broadcast(all, body);
         assert_eq!(outcome.queued, PEERS, "{outcome:?}");
         let charged = node.net().metrics().queued_bytes;
-        assert!(charged >= MIB && charged < MIB + 1024 * PEERS, "{charged}");
+        assert!((MIB..MIB + 1024 * PEERS).contains(&charged), "{charged}");
         // Each has it whole, and the last to be gone discharges it.
         drop(peers);
         until(&mut node, "discharged", |node| {

@@ -13,6 +13,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 
 use peerloop::error::SessionError;
+use peerloop::noise::PAYLOAD_MAX;
 use peerloop::session::Role;
 use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Turn};
 use snow_peer::{Deal, SnowPeer, beside, framed, read_message};
@@ -233,11 +234,13 @@ fn what_is_no_handshake_is_refused_on_its_header() {
 
 #[test]
 fn garbage_of_the_right_length_is_refused() {
-    for (deal, len) in [
+    for (mut deal, len) in [
         (Deal::xx_psk3(), 48),
         (Deal::ik(), 96),
         (Deal::ik(), 65_535),
     ] {
+        // No length that the pattern allows is refused for being too long.
+        deal.max_payload = Some(PAYLOAD_MAX);
         let mut scene = Scene::new(&deal);
         let garbage = [&(len as u16).to_be_bytes(), &vec![0x5a; len][..]].concat();
         assert_refused(&mut scene, 1, &garbage);

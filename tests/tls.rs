@@ -775,7 +775,7 @@ mod exhausted_keys {
         let mut token = 0;
         while a.handler().ended(to_b).is_none() {
             // Each flush is a record.
-            if a.net().send_tracked(to_b, &vec![5; len], token).is_ok() {
+            if a.net().send_tracked(to_b, vec![5; len], token).is_ok() {
                 token += 1;
             }
             let _ = util::turn(&mut a, Some(Duration::ZERO));

@@ -187,7 +187,7 @@ pub(crate) mod copied {
 }
 
 #[inline]
-fn count_copied(bytes: usize) {
+pub(super) fn count_copied(bytes: usize) {
     #[cfg(test)]
     copied::add(bytes);
     #[cfg(not(test))]

@@ -4,6 +4,8 @@
 //! copied into the [`PartialFrame`](super::PartialFrame) of its connection, which
 //! an idle connection does not have.
 
+use super::partial_frame::count_copied;
+
 /// The size of a page. The room begins in the middle of one, because Linux copies
 /// from pages: on AMD Zen 3 a copy with `rep movsb` takes ten times as long if the
 /// destination begins 1 to 31 bytes after the source, modulo 4,096. A large
@@ -71,6 +73,7 @@ impl ReadBuffer {
         if untaken.len() > FRONT {
             return None;
         }
+        count_copied(untaken.len());
         let front = self.start - untaken.len();
         self.bytes[front..self.start].copy_from_slice(untaken);
         Some(&mut self.bytes[front..self.start + len])

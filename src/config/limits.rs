@@ -126,7 +126,8 @@ pub struct Limits {
     ///
     /// The body of one [`broadcast`](crate::Net::broadcast) from 16 KiB on is
     /// counted once; [`Bytes`](crate::Bytes) that are sent several times are
-    /// counted each time.
+    /// counted each time, and those that are a part of a larger buffer, which they
+    /// keep, with their own length.
     ///
     /// A queue takes a message if it has memory for it. Otherwise the queue, the
     /// message included, may be as large as what is left of three quarters of the

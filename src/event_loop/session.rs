@@ -182,9 +182,9 @@ fn unseal(half: &mut InboundHalf, buffer: &mut ReadBuffer, count: usize, plainte
         return;
     }
     // The shorter part is copied, so that a record in many pieces is not copied
-    // with each of them.
+    // with each of them. What is copied in front may be copied back.
     let mut wire = std::mem::take(&mut channel.wire);
-    let joined = if wire.len() <= count {
+    let joined = if wire.len() <= count / 4 {
         buffer.filled_after(wire.as_slice(), count)
     } else {
         None

@@ -40,7 +40,12 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Body<'a> {
 }
 
 impl From<Vec<u8>> for Body<'_> {
-    fn from(bytes: Vec<u8>) -> Self {
+    /// Shrinks a vector of which much is unused, because the queue that holds it
+    /// is charged for its length.
+    fn from(mut bytes: Vec<u8>) -> Self {
+        if bytes.len() >= CHAIN_MIN && bytes.capacity() - bytes.len() > bytes.len() / 8 {
+            bytes.shrink_to_fit();
+        }
         Self(BodyKind::Shared(bytes.into()))
     }
 }
@@ -158,5 +163,21 @@ impl Body<'_> {
             BodyKind::FramedBody(bytes, ..) => Cow::Borrowed(bytes),
             BodyKind::Parts(parts) => parts.iter().flat_map(|part| part.iter().copied()).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vector_of_which_much_is_unused_is_shrunk() {
+        let mut bytes = Vec::with_capacity(1 << 20);
+        bytes.resize(CHAIN_MIN, 7);
+        let BodyKind::Shared(shared) = Body::from(bytes).0 else {
+            panic!("it is not copied");
+        };
+        let kept: Vec<u8> = shared.into();
+        assert!(kept.capacity() < 2 * CHAIN_MIN, "{}", kept.capacity());
     }
 }

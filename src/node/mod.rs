@@ -1,6 +1,8 @@
 //! The types by which a program holds a node.
 
 #[cfg(target_pointer_width = "64")]
+#[cfg(test)]
+mod copy_tests;
 mod group;
 mod handle;
 mod inner;

@@ -6,10 +6,16 @@
 //! The simulator holds the same bounds exactly. Here each is five times its target, one-sided, and a scenario that
 //! misses it is run once more, because the machine is shared.
 
+mod flood;
 mod memory;
 mod places;
+mod slow;
 #[path = "../util/steps.rs"]
 mod steps;
+#[path = "../util/tls.rs"]
+mod tls_util;
+#[path = "../util/mod.rs"]
+mod util;
 
 use std::time::Duration;
 

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig, Timeouts};
-use peerloop::{Config, ConnId, Handler, Net, Node, SendError, TimerId};
+use peerloop::{Config, ConnId, DisconnectReason, Handler, Net, Node, RunEnd, SendError, TimerId};
 use socket2::{Domain, Socket, Type};
 
 const KIB: usize = 1024;
@@ -42,7 +42,7 @@ impl Handler for Shouter {
 
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 
-    fn on_disconnect(&mut self, _: &mut Net, conn: ConnId, _: peerloop::DisconnectReason) {
+    fn on_disconnect(&mut self, _: &mut Net, conn: ConnId, _: DisconnectReason) {
         assert_ne!(Some(conn), self.honest, "the honest peer was ended");
         self.conns.retain(|other| *other != conn);
     }
@@ -142,10 +142,13 @@ fn an_honest_peer_is_never_refused(config: Config, slow: Slow, len: usize) {
         }
     }));
     let all = node.run_until(PATIENCE, |it, _| it.conns.len() == slow.count + 1);
-    all.expect("all are connected");
+    assert_eq!(all.expect("it runs"), RunEnd::Done);
     assert!(node.handler().honest.is_some());
     node.handler_mut().has_begun = true;
-    node.run_for(TIME).expect("it runs");
+    let _ = node.run_for(TIME).expect("it runs");
+    // A machine under load sends less in that time.
+    let full = node.run_until(PATIENCE, |it, _| it.slow_refused > 1000);
+    assert_eq!(full.expect("it runs"), RunEnd::Done);
 
     let metrics = node.net().metrics();
     let limit = node.net().config().limits.loop_send_bytes;
@@ -158,7 +161,7 @@ fn an_honest_peer_is_never_refused(config: Config, slow: Slow, len: usize) {
         metrics.max_queued_bytes / KIB,
         limit / KIB
     );
-    assert!(it.slow_refused > 0 && it.sent > 0);
+    assert!(it.sent > 0);
     assert_eq!(it.refused, 0, "the honest peer was refused");
     assert!(metrics.max_queued_bytes <= limit);
     stop.store(true, Ordering::Relaxed);

@@ -153,7 +153,7 @@ pub fn crowd(seed: u64) -> (u64, u64) {
         .map(|_| world.node(config(limit), Peer::default()))
         .collect();
     for peer in &peers {
-        world.with(*peer, |_, net| drop(net.connect(addr)));
+        let _ = world.with(*peer, |_, net| net.connect(addr));
     }
     world.run_for(Duration::from_secs(1));
     for _ in 0..random.between(5, 30) {

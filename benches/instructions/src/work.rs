@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::str::FromStr;
 use std::time::Duration;
 
+use peerloop::config::TurnBudget;
 use peerloop::{Config, ConnId, Handler, Net, Node};
 
 /// Bytes written or read at once by the other side.
@@ -83,7 +84,18 @@ impl Work {
             left_to_send: if self == Self::Send { messages } else { 0 },
             received: 0,
         };
-        let mut node = Node::new(Config::default(), handler)?;
+        // Under valgrind everything takes fifty times as long, and a visit would end
+        // early. The clock is read as often as otherwise.
+        let budget = TurnBudget {
+            max_visit_time: Duration::from_secs(60),
+            max_turn_time: Duration::from_secs(600),
+            ..TurnBudget::default()
+        };
+        let config = Config {
+            budget,
+            ..Config::default()
+        };
+        let mut node = Node::new(config, handler)?;
         node.net().connect(listener.local_addr()?)?;
         turn(&mut node)?;
         let (peer, _) = listener.accept()?;

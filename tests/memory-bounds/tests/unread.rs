@@ -138,35 +138,66 @@ fn exchange(node: &mut Node<Sender>, sent: &mut usize) {
     until(node, |_, net| queued(net, honest) == 0);
 }
 
+/// A node with the honest peer and some that do not read.
+struct Crowd {
+    node: Node<Sender>,
+    honest: JoinHandle<usize>,
+    _attackers: Attackers,
+}
+
+impl Crowd {
+    fn begin(limit: usize, count: usize, is_sealed: bool) -> Self {
+        let mut config = Config::default();
+        config.limits.max_connections_per_address = count + 1;
+        config.limits.max_inbound_handshakes = count + 1;
+        config.limits.loop_send_bytes = limit;
+        config.connection.timeouts.write_stall = None;
+        config.sockets.send_buffer_bytes = Some(32 * KIB);
+        let handler = Sender {
+            is_sealed,
+            conns: Vec::new(),
+            drains: 0,
+        };
+        let mut node = Node::new(config, handler).expect("a node");
+        let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
+        let honest = honest(addr, is_sealed);
+        until(&mut node, |it, _| it.conns.len() == 1);
+        // Its messages need not wait for acknowledgements, which the system delays.
+        let first = node.handler().conns[0];
+        let socket = node.net().socket(first).expect("it is connected");
+        let size = SockRef::from(&socket).set_send_buffer_size(MIB);
+        size.expect("a socket");
+        let kind = ["unread", "unread-sealed"][usize::from(is_sealed)];
+        let attackers = Attackers::begin(PROGRAM, addr, count, kind);
+        until(&mut node, |it, _| {
+            attackers.are_ready() && it.conns.len() == count + 1
+        });
+        Self {
+            node,
+            honest,
+            _attackers: attackers,
+        }
+    }
+
+    /// Ends it. The honest peer has got so many messages.
+    fn end(mut self, sent: usize) {
+        let count = self.node.handler().conns.len();
+        let left = self.node.net().connection_count();
+        assert_eq!(left, count, "nobody was ended");
+        self.node.net().shutdown(Duration::ZERO);
+        self.node.run().expect("it runs");
+        assert_eq!(self.node.net().metrics().queued_bytes, 0);
+        drop(self.node);
+        assert_eq!(self.honest.join().expect("it read"), sent);
+    }
+}
+
 fn a_thousand_that_do_not_read_keep_to_the_limit(is_sealed: bool) {
     let alone = Alone::begin();
-    let mut config = Config::default();
-    config.limits.max_connections_per_address = COUNT + 1;
-    config.limits.max_inbound_handshakes = COUNT + 1;
-    config.connection.timeouts.write_stall = None;
-    config.sockets.send_buffer_bytes = Some(32 * KIB);
-    let limit = config.limits.loop_send_bytes;
-    let max_message_len = config.connection.max_message_len;
-    let handler = Sender {
-        is_sealed,
-        conns: Vec::new(),
-        drains: 0,
-    };
-    let mut node = Node::new(config, handler).expect("a node");
-    let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
-    let honest = honest(addr, is_sealed);
-    until(&mut node, |it, _| it.conns.len() == 1);
-    // Its messages need not wait for acknowledgements, which the system delays.
-    let first = node.handler().conns[0];
-    let socket = node.net().socket(first).expect("it is connected");
-    let size = SockRef::from(&socket).set_send_buffer_size(MIB);
-    size.expect("a socket");
-    let kind = ["unread", "unread-sealed"][usize::from(is_sealed)];
-    let attackers = Attackers::begin(PROGRAM, addr, COUNT, kind);
-    until(&mut node, |it, _| {
-        attackers.are_ready() && it.conns.len() == COUNT + 1
-    });
-
+    let limit = Config::default().limits.loop_send_bytes;
+    let max_message_len = Config::default().connection.max_message_len;
+    let mut crowd = Crowd::begin(limit, COUNT, is_sealed);
+    let node = &mut crowd.node;
     let mut sent = 0;
     for round in 0..4 {
         for index in 1..=COUNT {
@@ -175,7 +206,7 @@ fn a_thousand_that_do_not_read_keep_to_the_limit(is_sealed: bool) {
                 fill(node.net(), conn, len, (index + round) % 2 == 0);
             }
             if index % 20 == 0 {
-                exchange(&mut node, &mut sent);
+                exchange(node, &mut sent);
             }
         }
     }
@@ -187,13 +218,8 @@ fn a_thousand_that_do_not_read_keep_to_the_limit(is_sealed: bool) {
         node.handler().drains
     );
     assert!(metrics.max_queued_bytes <= limit);
-    assert_eq!(node.net().connection_count(), COUNT + 1, "nobody was ended");
     alone.assert_below(limit + limit / 5);
-    node.net().shutdown(Duration::ZERO);
-    node.run().expect("it runs");
-    assert_eq!(node.net().metrics().queued_bytes, 0);
-    drop((node, attackers));
-    assert_eq!(honest.join().expect("it read"), sent);
+    crowd.end(sent);
 }
 
 #[test]
@@ -204,4 +230,31 @@ fn a_thousand_plain_connections_keep_to_the_limit() {
 #[test]
 fn a_thousand_sealed_connections_keep_to_the_limit() {
     a_thousand_that_do_not_read_keep_to_the_limit(true);
+}
+
+/// The queues take all there is before anything is sealed.
+#[test]
+fn the_output_of_sessions_is_charged_before_it_exists() {
+    let alone = Alone::begin();
+    let (limit, count) = (16 * MIB, 200);
+    let mut crowd = Crowd::begin(limit, count, true);
+    let node = &mut crowd.node;
+    let conns = node.handler().conns[1..].to_vec();
+    let body = vec![7; 30 * KIB];
+    for _ in 0..20 {
+        // Evenly, so that all of them have something to seal.
+        let one_each = |net: &mut Net| {
+            let sent = conns.iter().filter(|conn| net.send(**conn, &body).is_ok());
+            sent.count()
+        };
+        while one_each(node.net()) > 0 {}
+        let _ = node.turn(Some(Duration::ZERO)).expect("a turn");
+    }
+    let metrics = node.net().metrics();
+    println!("{} KiB charged", metrics.max_queued_bytes / KIB);
+    assert!(metrics.max_queued_bytes > limit / 2);
+    assert!(metrics.max_queued_bytes <= limit);
+    // The slots of 400 connections and a node of peers are beside it.
+    alone.assert_below(limit + limit / 5 + 2 * MIB);
+    crowd.end(0);
 }

@@ -1,0 +1,133 @@
+//! Counts the bytes that are copied between the socket and the handler.
+
+use std::error::Error;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::addr::ConnInfo;
+use crate::buffers::copied;
+use crate::config::{Config, OnPanic};
+use crate::error::SessionError;
+use crate::handler::Handler;
+use crate::id::ConnId;
+use crate::net::Net;
+use crate::node::{Node, RunEnd, Turn};
+use crate::session::{Output, Session, Stage, Transport};
+
+const RECORD: usize = 16 * 1024;
+
+/// A session with records of a fixed length, which it takes when they are
+/// complete.
+struct Records;
+
+impl Session for Records {
+    fn receive(
+        &mut self,
+        bytes: &mut [u8],
+        output: &mut Output<'_>,
+    ) -> Result<usize, SessionError> {
+        let taken = bytes.len() - bytes.len() % RECORD;
+        output.plaintext.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Established
+    }
+}
+
+struct Receiver {
+    is_sealed: bool,
+    received: usize,
+}
+
+impl Handler for Receiver {
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        _: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(if self.is_sealed {
+            Records.into()
+        } else {
+            Transport::Plain
+        })
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, message: &[u8]) {
+        self.received += message.len();
+    }
+}
+
+/// Returns how many bytes are copied for each byte of these messages, when they
+/// arrive in pieces that are read one by one.
+fn copied_per_byte(is_sealed: bool, message: usize, piece: usize) -> f64 {
+    let config = Config {
+        on_panic: OnPanic::Unwind,
+        ..Config::default()
+    };
+    let receiver = Receiver {
+        is_sealed,
+        received: 0,
+    };
+    let mut node = Node::new(config, receiver).unwrap();
+    let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
+    let mut peer = TcpStream::connect(addr).unwrap();
+    peer.set_nodelay(true).unwrap();
+    let mut wire = u32::try_from(message).unwrap().to_be_bytes().to_vec();
+    wire.resize(4 + message, 1);
+    let mut stream = wire.repeat(MESSAGES);
+    // Empty messages complete the last record.
+    stream.resize(stream.len().next_multiple_of(RECORD), 0);
+    let _ = copied::take();
+    for piece in stream.chunks(piece) {
+        peer.write_all(piece).unwrap();
+        while node.turn(Some(Duration::from_millis(5))).unwrap() == Turn::MoreWork {}
+    }
+    let patience = Duration::from_secs(30);
+    let run = node.run_until(patience, |it, _| it.received == MESSAGES * message);
+    assert_eq!(run.unwrap(), RunEnd::Done);
+    copied::take() as f64 / stream.len() as f64
+}
+
+const MESSAGES: usize = 3;
+const KIB: usize = 1024;
+
+const SIZES: [(usize, usize); 8] = [
+    (KIB, 1),
+    (16 * KIB, 1448),
+    (128 * KIB, 1448),
+    (1024 * KIB, 1448),
+    (KIB, 65_536),
+    (128 * KIB, 65_536),
+    (1024 * KIB, 65_536),
+    (8 * KIB * KIB, 65_536),
+];
+
+#[test]
+fn a_message_in_pieces_is_copied_once() {
+    for (message, piece) in SIZES {
+        let ratio = copied_per_byte(false, message, piece);
+        println!("{message} bytes in pieces of {piece}: {ratio:.2}");
+        assert!(
+            ratio <= 1.0,
+            "{message} bytes in pieces of {piece}: {ratio}"
+        );
+    }
+}
+
+/// Once into the record, and once into the message. The beginning of the next
+/// record is moved.
+#[test]
+fn a_sealed_message_in_pieces_is_copied_twice() {
+    for (message, piece) in SIZES {
+        let ratio = copied_per_byte(true, message, piece);
+        println!("{message} bytes in pieces of {piece}: {ratio:.2}");
+        assert!(
+            ratio <= 2.1,
+            "{message} bytes in pieces of {piece}: {ratio}"
+        );
+    }
+}
