@@ -43,6 +43,7 @@ fn found(mutant: Mutant) -> Option<u64> {
     let fails = |seed: &u64| {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
+            || is_found(workload::flush)
             || is_found(crowd)
             || is_found(occupied::run)
             || is_found(run)
