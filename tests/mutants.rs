@@ -34,12 +34,20 @@ fn found(mutant: Mutant) -> Option<u64> {
         }));
     });
     activate(Some(mutant));
+    let crowd = |seed| {
+        crowd::crowd(seed);
+    };
+    let run = |seed| {
+        workload::run(seed);
+    };
     let fails = |seed: &u64| {
-        let drips = catch_unwind(|| workload::drip(*seed)).is_err();
-        let crowds = || catch_unwind(|| crowd::crowd(*seed)).is_err();
-        let occupied = || catch_unwind(|| occupied::run(*seed)).is_err();
-        let runs = || catch_unwind(|| workload::run(*seed)).is_err();
-        drips || crowds() || occupied() || runs()
+        let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
+        is_found(workload::drip)
+            || is_found(workload::flush)
+            || is_found(crowd)
+            || is_found(occupied::run)
+            || is_found(run)
+            || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
     let found = (0..SEEDS).find(fails);
     activate(None);
@@ -68,6 +76,10 @@ mutants! {
     dropping_the_tail_of_a_partial_write_is_found: DropTailOfPartialWrite,
     refreshing_idle_on_any_byte_is_found: RefreshIdleOnAnyByte,
     forgetting_a_listener_is_found: ForgetListener,
+    counting_deadlines_from_the_beginning_of_a_turn_is_found: DeadlineFromTurnBeginning,
+    visiting_without_end_is_found: VisitWithoutEnd,
+    having_events_wait_for_what_was_carried_over_is_found: EventBehindCarriedOver,
+    losing_a_flush_during_a_visit_is_found: LoseFlushInVisit,
     losing_a_writable_edge_is_found: LoseWritableEdge,
     forgetting_a_drain_is_found: ForgetDrain,
     keeping_a_timer_is_found: KeepTimer,

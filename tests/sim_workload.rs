@@ -24,10 +24,13 @@ fn who_sends_no_whole_message_is_idle() {
 }
 
 #[test]
+fn a_flush_does_not_wait_for_the_end_of_a_visit() {
+    for_each_seed(5, workload::flush);
+}
+
+#[test]
 fn honest_peers_are_served_during_a_siege() {
-    for_each_seed(60, |seed| {
-        workload::besiege(seed);
-    });
+    for_each_seed(workload::SIEGES, workload::besiege);
 }
 
 #[test]

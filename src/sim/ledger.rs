@@ -11,7 +11,7 @@ pub(super) type Tokens = BTreeMap<ConnId, Vec<u64>>;
 
 /// The messages of a connection that follow each other in a turn.
 #[derive(Clone, Copy, Debug)]
-struct Visit {
+struct MessageRun {
     conn: ConnId,
     began: Instant,
     messages: u64,
@@ -53,7 +53,7 @@ pub(crate) struct Ledger {
     before: Option<Instant>,
     /// The clock of the loop at the last callback.
     clock: Option<Instant>,
-    visit: Option<Visit>,
+    visit: Option<MessageRun>,
     /// The first thing that was wrong.
     pub(super) violation: Option<String>,
 }
@@ -129,7 +129,7 @@ impl Ledger {
         max_visit_time: Duration,
     ) {
         let visit = self.visit.filter(|visit| visit.conn == conn);
-        let mut visit = visit.unwrap_or(Visit {
+        let mut visit = visit.unwrap_or(MessageRun {
             conn,
             began,
             messages: 0,

@@ -6,6 +6,8 @@
 
 #[path = "workload/chatter.rs"]
 mod chatter;
+#[path = "workload/flush.rs"]
+mod flush;
 #[path = "secured.rs"]
 mod secured;
 #[path = "workload/siege.rs"]
@@ -30,7 +32,8 @@ use peerloop::sim::{Faults, Link, NodeId, Random, World};
 use peerloop::{Config, ConnId, Connection, DisconnectReason, Handler, Net};
 
 use chatter::{Chatter, some_timeouts};
-pub use siege::besiege;
+pub use flush::flush;
+pub use siege::{SIEGES, besiege};
 use strangers::Strangers;
 use talk::{PORTS, Rules};
 

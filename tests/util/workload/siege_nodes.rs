@@ -49,7 +49,7 @@ impl Plan {
             if random.chance(chance) { count } else { 0 }
         };
         let (readers, squatters) = (some(0.5, 1, 20), some(0.5, 1, 4));
-        let (announcers, floods) = (some(0.3, 1, 20), some(0.4, 1, 8));
+        let (announcers, few, many) = (some(0.3, 1, 20), some(0.3, 1, 8), some(0.07, 100, 120));
         Self {
             handshakes: random.chance(0.7),
             cost: Duration::from_micros(random.between(8, 30)),
@@ -60,7 +60,7 @@ impl Plan {
             squatters,
             squats: random.between(4, 12) as usize,
             announcers,
-            floods,
+            floods: few.max(many),
         }
     }
 
@@ -96,12 +96,13 @@ impl Plan {
 
     /// Within which time an honest peer is answered. Two latencies, and what others may take before it.
     pub fn served_within(self) -> Duration {
-        2 * self.latency + Duration::from_millis(60)
+        let turns = if self.floods > 8 { 110 } else { 60 };
+        2 * self.latency + Duration::from_millis(turns)
     }
 
     /// Within which time an honest peer is let in. TCP and each of the two steps take two latencies and a turn.
     pub fn connected_within(self) -> Duration {
-        6 * self.latency + Duration::from_millis(150)
+        6 * self.latency + Duration::from_millis(200)
     }
 
     fn transport(self, direction: Direction) -> Transport {
