@@ -70,6 +70,7 @@ use std::time::Duration;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use peerloop::config::{
     CommandQueueConfig, ConnectionConfig, Limits, OnFull, SendQueueConfig, SocketConfig, Timeouts,
+    TurnBudget,
 };
 use peerloop::{Bytes, Config, ConnId, DisconnectReason, Net, SendError, Turn};
 use socket2::{Domain, Socket, Type};
@@ -248,6 +249,10 @@ mod reading_and_writing {
         let config = Config {
             limits: Limits {
                 max_connections_per_address: PEERS,
+                ..Default::default()
+            },
+            budget: TurnBudget {
+                max_turn_time: PATIENCE,
                 ..Default::default()
             },
             ..Config::default()

@@ -167,9 +167,9 @@ pub struct TurnBudget {
     pub handshake_steps: usize,
     /// Commands from other threads. Default: 1,024.
     pub commands: usize,
-    /// Time for the messages of one connection. The clock is read after 1, 2, 4, ...
-    /// 64 messages and then after every 64. The message during which the time is
-    /// used up is the last one of the turn for that connection.
+    /// Time for the messages of one connection in a turn. The clock is read after 1,
+    /// 2, 4, ... 64 messages and then after every 64, so that as many messages may
+    /// follow once the time is used up as were delivered before, 63 at most.
     ///
     /// Default: 1 ms.
     pub max_visit_time: Duration,

@@ -89,7 +89,7 @@ pub struct Timeouts {
     pub idle: Option<Duration>,
     /// Without a byte of an incomplete message, or of an incomplete record of the
     /// session. The time while this node has paused the connection does not count.
-    /// [`MinRate`](crate::config::MinRate) bounds the time of a message whose
+    /// [`MinRate`] bounds the time of a message whose
     /// bytes arrive slowly.
     ///
     /// Default: 30 s.

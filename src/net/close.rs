@@ -139,6 +139,11 @@ impl Net {
     /// left to deliver. Messages that are left are delivered after
     /// [`Net::resume`], before the end is reported.
     ///
+    /// The peer's
+    /// [`write_stall`](crate::config::Timeouts::write_stall) runs meanwhile: a
+    /// peer that uses this library with its defaults ends the connection when it
+    /// could not write a byte for 60 s. For longer pauses it needs `None` there.
+    ///
     /// Works in every state before the connection ends. A connection that is
     /// paused while it connects gets its `on_connect`, and its messages after
     /// [`Net::resume`].

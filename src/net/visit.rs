@@ -47,6 +47,8 @@ pub(crate) struct Visit {
     looked_at: u64,
     /// The time is used up.
     pub(crate) is_over: bool,
+    /// A callback before the batch in progress was not timed yet.
+    is_behind: bool,
 }
 
 impl Visit {
@@ -57,6 +59,7 @@ impl Visit {
             next_look: 1,
             looked_at: 0,
             is_over: false,
+            is_behind: false,
         }
     }
 }
@@ -67,6 +70,7 @@ impl Net {
     }
 
     pub(crate) fn begin_batch(&mut self, conn: ConnId) {
+        self.visit.is_behind = self.clock.is_stale;
         self.work.batch = BatchInProgress {
             conn: Some(conn),
             ask_at: self
@@ -94,6 +98,7 @@ impl Net {
         let visit = &mut self.visit;
         let delivered = visit.messages + batch.messages;
         visit.looked_at = delivered;
+        visit.is_behind = false;
         visit.next_look = delivered + delivered.clamp(1, LOOK_AFTER_MAX);
         batch.ask_at = visit.next_look - visit.messages;
         let now = self.clock.look(self.registrar.now());
@@ -108,7 +113,8 @@ impl Net {
         let batch = std::mem::take(&mut self.work.batch);
         self.turn_counts.add(&batch);
         self.visit.messages += batch.messages;
-        self.clock.is_stale = self.visit.messages != self.visit.looked_at;
+        let is_timed = self.visit.messages == self.visit.looked_at;
+        self.clock.is_stale = self.visit.is_behind || !is_timed;
         if let Some(entry) = batch.conn.and_then(|conn| self.conns.get_mut(conn)) {
             entry.traffic += batch.traffic();
         }

@@ -39,7 +39,21 @@ impl Session for Records {
 
 struct Receiver {
     is_sealed: bool,
+    /// Pauses after each message, and resumes in the next turn.
+    is_one_at_a_time: bool,
+    paused: Option<ConnId>,
     received: usize,
+}
+
+impl Receiver {
+    fn new(is_sealed: bool, is_one_at_a_time: bool) -> Self {
+        Self {
+            is_sealed,
+            is_one_at_a_time,
+            paused: None,
+            received: 0,
+        }
+    }
 }
 
 impl Handler for Receiver {
@@ -56,26 +70,37 @@ impl Handler for Receiver {
         })
     }
 
-    fn on_message(&mut self, _: &mut Net, _: ConnId, message: &[u8]) {
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         self.received += message.len();
+        if self.is_one_at_a_time {
+            net.pause(conn);
+            self.paused = Some(conn);
+        }
     }
+
+    fn on_turn(&mut self, net: &mut Net) {
+        if let Some(conn) = self.paused.take() {
+            net.resume(conn);
+        }
+    }
+}
+
+fn listening(receiver: Receiver) -> (Node<Receiver>, TcpStream) {
+    let config = Config {
+        on_panic: OnPanic::Unwind,
+        ..Config::default()
+    };
+    let mut node = Node::new(config, receiver).unwrap();
+    let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
+    let peer = TcpStream::connect(addr).unwrap();
+    peer.set_nodelay(true).unwrap();
+    (node, peer)
 }
 
 /// Returns how many bytes are copied for each byte of these messages, when they
 /// arrive in pieces that are read one by one.
 fn copied_per_byte(is_sealed: bool, message: usize, piece: usize) -> f64 {
-    let config = Config {
-        on_panic: OnPanic::Unwind,
-        ..Config::default()
-    };
-    let receiver = Receiver {
-        is_sealed,
-        received: 0,
-    };
-    let mut node = Node::new(config, receiver).unwrap();
-    let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
-    let mut peer = TcpStream::connect(addr).unwrap();
-    peer.set_nodelay(true).unwrap();
+    let (mut node, mut peer) = listening(Receiver::new(is_sealed, false));
     let mut wire = u32::try_from(message).unwrap().to_be_bytes().to_vec();
     wire.resize(4 + message, 1);
     let mut stream = wire.repeat(MESSAGES);
@@ -129,5 +154,23 @@ fn a_sealed_message_in_pieces_is_copied_twice() {
             ratio <= 2.1,
             "{message} bytes in pieces of {piece}: {ratio}"
         );
+    }
+}
+
+/// The rest of a batch is copied once, and not again with each message.
+#[test]
+fn messages_that_are_taken_one_at_a_time_are_copied_once() {
+    const COUNT: usize = 2000;
+    for is_sealed in [false, true] {
+        let (mut node, mut peer) = listening(Receiver::new(is_sealed, true));
+        let mut stream = [&[0, 0, 0, 16][..], &[1; 16]].concat().repeat(COUNT);
+        stream.resize(stream.len().next_multiple_of(RECORD), 0);
+        let _ = copied::take();
+        peer.write_all(&stream).unwrap();
+        let patience = Duration::from_secs(30);
+        let run = node.run_until(patience, |it, _| it.received == COUNT * 16);
+        assert_eq!(run.unwrap(), RunEnd::Done);
+        let ratio = copied::take() as f64 / stream.len() as f64;
+        assert!(ratio <= 1.1, "{ratio}");
     }
 }
