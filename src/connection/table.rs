@@ -61,6 +61,7 @@ impl<T: HasId> Table<T> {
 
     #[inline]
     pub(crate) fn get(&self, id: ConnId) -> Option<&T> {
+        count_lookup();
         match self.slots.get(id.slot()) {
             Some(Some(value)) if value.id() == id => Some(value),
             _ => None,
@@ -69,6 +70,7 @@ impl<T: HasId> Table<T> {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
+        count_lookup();
         match self.slots.get_mut(id.slot()) {
             Some(Some(value)) if value.id() == id => Some(value),
             _ => None,
@@ -93,6 +95,30 @@ impl<T: HasId> Table<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         self.entries().map(|value| (value.id(), value))
     }
+}
+
+/// Counts the lookups, for a test.
+#[cfg(test)]
+pub(crate) mod lookups {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add() {
+        COUNT.set(COUNT.get() + 1);
+    }
+
+    pub(crate) fn take() -> usize {
+        COUNT.replace(0)
+    }
+}
+
+#[inline]
+fn count_lookup() {
+    #[cfg(test)]
+    lookups::add();
 }
 
 /// An iterator over the occupied slots of a [`Table`].

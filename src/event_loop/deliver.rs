@@ -23,6 +23,16 @@ enum Delivered {
     Malformed(FramingError),
 }
 
+/// Bytes to deliver.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    bytes: &'a [u8],
+    /// The number of bytes from which decoding can continue; zero if unknown.
+    need: usize,
+    /// The maximum length of a message.
+    max: usize,
+}
+
 impl<H: Handler> EventLoop<'_, H> {
     /// Returns whether messages of this connection may be delivered now.
     pub(super) fn wants_messages(&self, conn: ConnId) -> bool {
@@ -69,9 +79,12 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Records for the timeouts what a read delivered.
     pub(super) fn note_read(&mut self, half: &InboundHalf, delivered: usize) {
         let now = self.net.timestamp();
-        if let Some(entry) = self.net.conns.get_mut(half.id) {
-            entry.note_read(delivered as u64, half.partial_len(), now);
-            self.net.check_deadline(half.id);
+        let Some(entry) = self.net.conns.get_mut(half.id) else {
+            return;
+        };
+        entry.note_read(delivered as u64, half.partial_len(), now);
+        if entry.is_armed_too_late(now) {
+            self.net.arm_deadline(half.id);
         }
     }
 
@@ -104,13 +117,15 @@ fn feed<H: Handler>(
     half: &mut InboundHalf,
     bytes: &[u8],
 ) -> Result<usize, FramingError> {
-    if !wants_messages(net, half.id) {
-        let entry = net.conns.get(half.id);
-        if entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Open) {
-            half.partial.append(bytes);
-        }
+    let entry = net.conns.get(half.id);
+    let Some(entry) = entry.filter(|entry| entry.lifecycle() == Lifecycle::Open) else {
+        return Ok(0);
+    };
+    if entry.paused {
+        half.partial.append(bytes);
         return Ok(0);
     }
+    let max = entry.config.max_message_len;
     if half.partial.is_undecoded() {
         half.partial.append(bytes);
         return deliver_partial(state, net, handler, half);
@@ -124,14 +139,12 @@ fn feed<H: Handler>(
             return Ok(total);
         }
         let partial = std::mem::take(&mut half.partial);
-        let (consumed, outcome) = deliver(
-            state,
-            net,
-            handler,
-            half,
-            partial.as_slice(),
-            partial.need(),
-        );
+        let source = Source {
+            bytes: partial.as_slice(),
+            need: partial.need(),
+            max,
+        };
+        let (consumed, outcome) = deliver(state, net, handler, half, source);
         if let (0, Delivered::Incomplete { need }) = (consumed, &outcome) {
             half.partial = partial;
             half.partial.set_need(*need);
@@ -150,7 +163,12 @@ fn feed<H: Handler>(
     if rest.is_empty() {
         return Ok(total);
     }
-    let (consumed, outcome) = deliver(state, net, handler, half, rest, 0);
+    let source = Source {
+        bytes: rest,
+        need: 0,
+        max,
+    };
+    let (consumed, outcome) = deliver(state, net, handler, half, source);
     keep_rest(half, &rest[consumed..], outcome)?;
     Ok(total + consumed)
 }
@@ -162,9 +180,15 @@ fn deliver_partial<H: Handler>(
     handler: &mut H,
     half: &mut InboundHalf,
 ) -> Result<usize, FramingError> {
+    let entry = net.conns.get(half.id);
+    let max = entry.map_or(0, |entry| entry.config.max_message_len);
     let mut partial = std::mem::take(&mut half.partial);
-    let (bytes, need) = (partial.as_slice(), partial.need());
-    let (consumed, outcome) = deliver(state, net, handler, half, bytes, need);
+    let source = Source {
+        bytes: partial.as_slice(),
+        need: partial.need(),
+        max,
+    };
+    let (consumed, outcome) = deliver(state, net, handler, half, source);
     match outcome {
         Delivered::Incomplete { need } => partial.consume(consumed, need),
         Delivered::Interrupted => {
@@ -201,12 +225,14 @@ fn deliver<H: Handler>(
     net: &mut Net,
     handler: &mut H,
     half: &mut InboundHalf,
-    bytes: &[u8],
-    mut need: usize,
+    source: Source<'_>,
 ) -> (usize, Delivered) {
     let conn = half.id;
-    let entry = net.conns.get(conn);
-    let max = entry.map_or(0, |entry| entry.config.max_message_len);
+    let Source {
+        bytes,
+        mut need,
+        max,
+    } = source;
     let mut consumed = 0;
     loop {
         net.begin_batch(conn);

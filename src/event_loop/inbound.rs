@@ -6,7 +6,7 @@ use super::{EventLoop, LoopState};
 use crate::buffers::PartialFrame;
 use crate::framing::Codec;
 use crate::id::ConnId;
-use crate::session::SessionChannel;
+use crate::session::{SessionChannel, Stage};
 use crate::sys::Stream;
 
 /// The inbound half of a connection.
@@ -33,11 +33,20 @@ pub(crate) struct InboundHalf {
     pub(super) reads_little: bool,
     /// Something was received in this visit.
     pub(super) has_received: bool,
+    /// The memory that was charged for what was received, in bytes.
+    pub(super) charged_bytes: usize,
     /// Its handshake is over time and was left on its list once.
     pub(super) was_overdue: bool,
 }
 
 impl InboundHalf {
+    /// Returns whether the handshake of the session is in progress.
+    pub(super) fn is_handshaking(&self) -> bool {
+        let channel = self.channel.as_ref();
+        channel
+            .is_some_and(|channel| channel.stage() == Stage::Handshaking && !channel.has_failed())
+    }
+
     /// Returns the number of kept bytes of an incomplete message or record.
     pub(super) fn partial_len(&self) -> usize {
         let untaken = self
@@ -138,6 +147,7 @@ impl<H> EventLoop<'_, H> {
             scheduled: false,
             reads_little: false,
             has_received: false,
+            charged_bytes: 0,
             was_overdue: false,
         })
     }

@@ -3,8 +3,8 @@
 use std::io;
 
 use super::{EventLoop, InboundHalf};
-use crate::buffers::PartialFrame;
-use crate::connection::Lifecycle;
+use crate::buffers::{PartialFrame, ReadBuffer};
+use crate::connection::{ConnEntry, Lifecycle};
 use crate::error::DisconnectReason;
 use crate::handler::Handler;
 use crate::mutants::mutant;
@@ -37,20 +37,30 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Handles the readiness of one connection.
     pub(super) fn run_connection(&mut self, half: &mut InboundHalf) {
         let conn = half.id;
-        let Some(entry) = self.net.conns.get(conn) else {
+        let Some(entry) = self.net.conns.get_mut(conn) else {
             return;
         };
-        if entry.lifecycle() == Lifecycle::Connecting {
-            self.complete_connect(half);
-            if self.is_handshaking(conn) {
-                // Bytes that arrived with the connection are read in a turn
-                // that has the budget.
-                return self.state.lists.carry_over(half);
+        mutant!(LoseWritableEdge => half.writable = false);
+        let may_write = std::mem::take(&mut half.writable) && entry.write_failure().is_none();
+        let has_room = may_write && std::mem::take(&mut entry.blocked);
+        match entry.lifecycle() {
+            Lifecycle::Connecting => {
+                self.complete_connect(half);
+                if self.is_handshaking(conn) {
+                    // Bytes that arrived with the connection are read in a turn
+                    // that has the budget.
+                    return self.state.lists.carry_over(half);
+                }
             }
+            // What is kept is not delivered any more.
+            Lifecycle::Closing(_) => half.partial = PartialFrame::default(),
+            _ => {}
         }
         // Writing comes first. It makes room in the queue, and a handler that
         // answers would only append to it.
-        self.resume_write(half);
+        if has_room {
+            self.state.lists.write(self.net, half);
+        }
         if let Some(delivered) = self.deliver_kept(half) {
             self.apply_session_end(half);
             let budget = self.net.config.budget.read_bytes;
@@ -61,8 +71,9 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Reads and delivers until the socket is empty, or the budget or the time of
     /// the visit is used up.
     fn read(&mut self, half: &mut InboundHalf, mut budget: usize) {
-        loop {
-            let Some(entry) = self.net.conns.get(half.id) else {
+        // The write that sends the session's answers schedules the next visit.
+        while half.readable || half.partial.is_undecoded() {
+            let Some(entry) = self.net.conns.get_mut(half.id) else {
                 return;
             };
             let is_closing = matches!(entry.lifecycle(), Lifecycle::Closing(_));
@@ -72,15 +83,8 @@ impl<H: Handler> EventLoop<'_, H> {
                 Lifecycle::Handshaking | Lifecycle::Open | Lifecycle::Closing(_) => {}
                 Lifecycle::Connecting | Lifecycle::Ended(_) | Lifecycle::Released => return,
             }
-            if is_closing {
-                half.partial = PartialFrame::default();
-            } else if half.partial.is_undecoded() {
+            if !is_closing && half.partial.is_undecoded() {
                 return self.state.lists.carry_over(half);
-            }
-            // The write that sends the session's answers schedules the next
-            // visit.
-            if !half.readable {
-                return;
             }
             if !is_closing && half.defers_reads() {
                 if !is_broken {
@@ -94,15 +98,16 @@ impl<H: Handler> EventLoop<'_, H> {
                 mutant!(ForgetRunList => return);
                 return self.state.lists.carry_over(half);
             }
-            match self.read_once(half, budget) {
+            let result = read_bytes(entry, half, self.buffer, budget);
+            match self.apply_read(half, result) {
                 ReadStep::Read(count) => budget = budget.saturating_sub(count),
                 ReadStep::Stop => return,
             }
         }
     }
 
-    fn read_once(&mut self, half: &mut InboundHalf, budget: usize) -> ReadStep {
-        match self.read_bytes(half, budget) {
+    fn apply_read(&mut self, half: &mut InboundHalf, result: ReadResult) -> ReadStep {
+        match result {
             ReadResult::Bytes { count, in_partial } => {
                 half.has_received = true;
                 if in_partial {
@@ -126,56 +131,59 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         ReadStep::Stop
     }
+}
 
-    /// Reads once into the loop's buffer, or directly behind an incomplete
-    /// message that one read cannot complete.
-    fn read_bytes(&mut self, half: &mut InboundHalf, budget: usize) -> ReadResult {
-        let Self { buffer, net, .. } = self;
-        let entry = net.conns.get_mut(half.id);
-        let Some(stream) = entry.and_then(|entry| entry.stream.as_mut()) else {
+/// Reads once into the loop's buffer, or directly behind an incomplete
+/// message that one read cannot complete.
+fn read_bytes(
+    entry: &mut ConnEntry,
+    half: &mut InboundHalf,
+    buffer: &mut ReadBuffer,
+    budget: usize,
+) -> ReadResult {
+    let Some(stream) = &mut entry.stream else {
+        half.readable = false;
+        return ReadResult::Empty;
+    };
+    let max = if half.reads_little {
+        budget.min(LITTLE)
+    } else {
+        budget
+    };
+    let in_partial = half.channel.is_none() && half.partial.misses_more_than(buffer.len());
+    let room = if in_partial {
+        half.partial.room(max)
+    } else {
+        buffer.room(max)
+    };
+    let room_len = room.len();
+    match stream.read(room) {
+        Ok(0) => {
             half.readable = false;
-            return ReadResult::Empty;
-        };
-        let max = if half.reads_little {
-            budget.min(LITTLE)
-        } else {
-            budget
-        };
-        let in_partial = half.channel.is_none() && half.partial.misses_more_than(buffer.len());
-        let room = if in_partial {
-            half.partial.room(max)
-        } else {
-            buffer.room(max)
-        };
-        let room_len = room.len();
-        match stream.read(room) {
-            Ok(0) => {
+            ReadResult::End
+        }
+        Ok(count) => {
+            // Where a short read shows that the socket is empty, it saves
+            // the read that would return `WouldBlock`. Elsewhere only that
+            // read re-arms the event. An end of stream that was reported
+            // with the data gives no second event.
+            let is_short = count < room_len && stream.short_read_is_empty();
+            if is_short && !half.read_closed_seen {
                 half.readable = false;
-                ReadResult::End
             }
-            Ok(count) => {
-                // Where a short read shows that the socket is empty, it saves
-                // the read that would return `WouldBlock`. Elsewhere only that
-                // read re-arms the event. An end of stream that was reported
-                // with the data gives no second event.
-                let is_short = count < room_len && stream.short_read_is_empty();
-                if is_short && !half.read_closed_seen {
-                    half.readable = false;
-                }
-                mutant!(StopOnShortRead => half.readable &= count == room_len);
-                if in_partial {
-                    half.partial.add_filled(count);
-                }
-                ReadResult::Bytes { count, in_partial }
+            mutant!(StopOnShortRead => half.readable &= count == room_len);
+            if in_partial {
+                half.partial.add_filled(count);
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => ReadResult::Interrupted,
-            Err(error) => {
-                half.readable = false;
-                if error.kind() == io::ErrorKind::WouldBlock {
-                    ReadResult::Empty
-                } else {
-                    ReadResult::Failed(error)
-                }
+            ReadResult::Bytes { count, in_partial }
+        }
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => ReadResult::Interrupted,
+        Err(error) => {
+            half.readable = false;
+            if error.kind() == io::ErrorKind::WouldBlock {
+                ReadResult::Empty
+            } else {
+                ReadResult::Failed(error)
             }
         }
     }

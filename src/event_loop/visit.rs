@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use super::{EventLoop, InboundHalf};
-use crate::connection::{Ending, Lifecycle};
+use crate::connection::Ending;
 use crate::error::DisconnectReason;
 use crate::handler::Handler;
 use crate::id::{ConnId, Direction};
@@ -66,15 +66,13 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(conn) = list.pop_front() else {
             return;
         };
-        match self.net.conns.get(conn) {
-            Some(entry) if entry.lifecycle() == Lifecycle::Handshaking => {
-                let direction = entry.direction() as usize;
-                self.state.lists.handshakes[direction].push_back(conn);
-            }
-            Some(_) => {
-                self.visit(conn);
-            }
-            None => {}
+        let half = self.state.inbound(conn);
+        if half.is_some_and(|half| half.is_handshaking()) {
+            let entry = self.net.conns.get(conn);
+            let direction = entry.map_or(Direction::Inbound, |entry| entry.direction());
+            self.state.lists.handshakes[direction as usize].push_back(conn);
+        } else {
+            self.visit(conn);
         }
     }
 
@@ -151,10 +149,11 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Puts an inbound half back, and charges what it holds.
-    pub(super) fn keep(&mut self, half: InboundHalf) {
+    pub(super) fn keep(&mut self, mut half: InboundHalf) {
         let (conn, held) = (half.id, half.held_bytes());
+        let is_charged = std::mem::replace(&mut half.charged_bytes, held) == held;
         self.state.put_inbound(half);
-        if self.net.charge_received(conn, held) {
+        if !is_charged && self.net.charge_received(conn, held) {
             self.enforce_receive_limit();
         }
     }

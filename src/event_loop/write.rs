@@ -34,20 +34,6 @@ impl<H: Handler> EventLoop<'_, H> {
         self.state.flush_urgent(self.net, None);
     }
 
-    /// Continues to write where the socket was full and has room again.
-    pub(super) fn resume_write(&mut self, half: &mut InboundHalf) {
-        if !std::mem::take(&mut half.writable) {
-            return;
-        }
-        mutant!(LoseWritableEdge => return);
-        let Some(entry) = self.net.conns.get_mut(half.id) else {
-            return;
-        };
-        if entry.write_failure().is_none() && std::mem::take(&mut entry.blocked) {
-            self.state.lists.write(self.net, half);
-        }
-    }
-
     /// Collects the drains of connections that wait for room in the loop's
     /// limit and whose refused message fits now. The room of those that were
     /// served before is used or given up: their callbacks were made.
@@ -135,7 +121,7 @@ impl LoopState {
 impl WorkLists {
     /// Writes the queue of a connection, up to its budget, and applies the
     /// outcome.
-    fn write(&mut self, net: &mut Net, inbound: &mut InboundHalf) {
+    pub(super) fn write(&mut self, net: &mut Net, inbound: &mut InboundHalf) {
         let now = net.timestamp();
         let conn = inbound.id;
         let Some(entry) = net.conns.get_mut(conn) else {
@@ -161,6 +147,7 @@ impl WorkLists {
         let over_budget = &mut self.over_write_budget;
         let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool);
         entry.note_write((entry.written - before) as usize, now);
+        let is_armed_too_late = entry.is_armed_too_late(now);
         if let Some(channel) = &inbound.channel {
             entry.update_session_charge(channel.output_bytes(), &mut pool.account);
         }
@@ -173,7 +160,9 @@ impl WorkLists {
         if let Some(error) = seal_error {
             return net.fail_session(conn, error);
         }
-        net.check_deadline(conn);
+        if is_armed_too_late {
+            net.arm_deadline(conn);
+        }
         self.after_write(net, inbound);
     }
 

@@ -179,19 +179,11 @@ impl Net {
         }
     }
 
-    /// Arms the deadline of a connection if a timeout has begun that needs it
-    /// earlier. Traffic moves a deadline only then; usually an armed deadline is
-    /// early enough, and finds that the connection is not overdue.
-    #[inline]
-    pub(crate) fn check_deadline(&mut self, conn: ConnId) {
-        let now = self.timestamp();
-        let entry = self.conns.get(conn);
-        if entry.is_some_and(|entry| entry.is_armed_too_late(now)) {
-            self.arm_deadline(conn);
-        }
-    }
-
     /// Sets, moves or removes the timer of a connection, as its state requires.
+    ///
+    /// Traffic calls it only if a timeout has begun that needs the deadline
+    /// earlier. Usually an armed deadline is early enough, and finds that the
+    /// connection is not overdue.
     pub(crate) fn arm_deadline(&mut self, conn: ConnId) {
         let (now, epoch) = (self.timestamp(), self.epoch);
         let Some(entry) = self.conns.get_mut(conn) else {

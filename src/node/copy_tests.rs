@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::addr::ConnInfo;
 use crate::buffers::copied;
 use crate::config::{Config, OnPanic};
+use crate::connection::lookups;
 use crate::error::SessionError;
 use crate::handler::Handler;
 use crate::id::ConnId;
@@ -173,4 +174,24 @@ fn messages_that_are_taken_one_at_a_time_are_copied_once() {
         let ratio = copied::take() as f64 / stream.len() as f64;
         assert!(ratio <= 1.1, "{ratio}");
     }
+}
+
+/// How often a connection is looked up for a message that arrives alone.
+#[test]
+fn a_plain_message_takes_few_lookups() {
+    let (mut node, mut peer) = listening(Receiver::new(false, false));
+    let patience = Duration::from_secs(30);
+    let mut lookups = Vec::new();
+    for count in 1..=10 {
+        peer.write_all(b"\0\0\0\x01x").unwrap();
+        let _ = lookups::take();
+        let run = node.run_until(patience, |it, _| it.received == count);
+        assert_eq!(run.unwrap(), RunEnd::Done);
+        lookups.push(lookups::take());
+    }
+    println!("{lookups:?}");
+    assert!(
+        lookups[1..].iter().all(|lookups| *lookups <= 6),
+        "{lookups:?}"
+    );
 }
