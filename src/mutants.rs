@@ -15,8 +15,8 @@ mod switch {
         StopOnShortRead,
         /// A slot is free again within the turn in which its connection ended.
         FreeWithinTurn,
-        /// A connection that used up its read budget is not put on the run list.
-        ForgetRunList,
+        /// A connection that used up its read budget is not carried over.
+        ForgetCarriedOver,
         /// Messages already read are delivered after a close.
         DeliverAfterClose,
         /// Bytes that arrived during a pause are not read when it ends.

@@ -69,7 +69,7 @@ macro_rules! mutants {
 mutants! {
     stopping_on_a_short_read_is_found: StopOnShortRead,
     freeing_a_slot_within_the_turn_is_found: FreeWithinTurn,
-    forgetting_the_run_list_is_found: ForgetRunList,
+    forgetting_what_is_carried_over_is_found: ForgetCarriedOver,
     delivering_after_a_close_is_found: DeliverAfterClose,
     losing_what_came_during_a_pause_is_found: LoseEdgeOnResume,
     charging_twice_is_found: ChargeTwice,

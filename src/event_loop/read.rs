@@ -95,7 +95,7 @@ impl<H: Handler> EventLoop<'_, H> {
             }
             if budget == 0 || self.net.visit.is_over {
                 self.net.metrics.read_budget_hits += u64::from(budget == 0);
-                mutant!(ForgetRunList => return);
+                mutant!(ForgetCarriedOver => return);
                 return self.state.lists.carry_over(half);
             }
             let result = read_bytes(entry, half, self.buffer, budget);
