@@ -25,7 +25,7 @@ enum Delivered {
 
 /// Bytes to deliver.
 #[derive(Clone, Copy)]
-struct Source<'a> {
+struct ReceivedBytes<'a> {
     bytes: &'a [u8],
     /// The number of bytes from which decoding can continue; zero if unknown.
     need: usize,
@@ -139,7 +139,7 @@ fn feed<H: Handler>(
             return Ok(total);
         }
         let partial = std::mem::take(&mut half.partial);
-        let source = Source {
+        let source = ReceivedBytes {
             bytes: partial.as_slice(),
             need: partial.need(),
             max,
@@ -163,7 +163,7 @@ fn feed<H: Handler>(
     if rest.is_empty() {
         return Ok(total);
     }
-    let source = Source {
+    let source = ReceivedBytes {
         bytes: rest,
         need: 0,
         max,
@@ -183,7 +183,7 @@ fn deliver_partial<H: Handler>(
     let entry = net.conns.get(half.id);
     let max = entry.map_or(0, |entry| entry.config.max_message_len);
     let mut partial = std::mem::take(&mut half.partial);
-    let source = Source {
+    let source = ReceivedBytes {
         bytes: partial.as_slice(),
         need: partial.need(),
         max,
@@ -225,10 +225,10 @@ fn deliver<H: Handler>(
     net: &mut Net,
     handler: &mut H,
     half: &mut InboundHalf,
-    source: Source<'_>,
+    source: ReceivedBytes<'_>,
 ) -> (usize, Delivered) {
     let conn = half.id;
-    let Source {
+    let ReceivedBytes {
         bytes,
         mut need,
         max,
