@@ -47,7 +47,7 @@ pub struct Limits {
     /// and `max_connections_per_prefix`: a proxy, a load balancer, a data center.
     ///
     /// In the competition for handshake places such an address still counts as one
-    /// address. Where a newcomer of another address would be refused, its newcomer
+    /// address. Where a new handshake of another address would be refused, its new handshake
     /// takes the place of a handshake of its own that has waited for its peer for a
     /// second. Each connection is compared with every network of the list, so that
     /// it should be short.
@@ -58,18 +58,18 @@ pub struct Limits {
     /// Maximum number of inbound connections whose handshake has not completed. A
     /// connection without a session has no handshake, and takes no place.
     ///
-    /// While all places are taken, a newcomer competes with the address that has most
+    /// While all places are taken, a new handshake competes with the address that has most
     /// places, and among several such addresses with those of the prefix that has
     /// most:
     ///
-    /// - If it has more places than the address of the newcomer would have, its
+    /// - If it has more places than the address of the new handshake would have, its
     ///   handshake that has received nothing for the longest time loses its place,
     ///   and fails with [`ConnectError::Evicted`](crate::ConnectError::Evicted).
     ///   The same holds for the prefixes of addresses with as many places.
     /// - If it has as many, only a handshake loses its place that has waited for its
     ///   peer for a second. Otherwise more honest clients than there are places would
     ///   end each other's handshakes again and again.
-    /// - Else the newcomer fails, with
+    /// - Else the new handshake fails, with
     ///   [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
     ///
     /// Therefore silent clients of a few addresses do not lock others out. Addresses
@@ -77,9 +77,9 @@ pub struct Limits {
     /// `max_connections_per_prefix`, or of its default lengths.
     ///
     /// The shards of a node share the places. A handshake that another shard's
-    /// newcomer ends has lost its place at once, and ends in the next turn of its
-    /// own shard, unless it completes before. With as many places as the newcomer
-    /// would have, only a handshake of the newcomer's own shard ends.
+    /// new handshake ends has lost its place at once, and ends in the next turn of its
+    /// own shard, unless it completes before. With as many places as the new handshake
+    /// would have, only a handshake of the new handshake's own shard ends.
     ///
     /// Default: 256.
     pub max_inbound_handshakes: usize,

@@ -119,7 +119,7 @@ pub struct ListenerLimits {
     /// Default: 0.
     pub reserved_connections: usize,
     /// Maximum number of handshakes of connections of this listener. While all are
-    /// taken, a newcomer takes the place of another handshake of this listener, as
+    /// taken, a new handshake takes the place of another handshake of this listener, as
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
     /// describes.
     ///

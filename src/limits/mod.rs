@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use self::places::{HandshakePlaces, Newcomer, NoPlace, Origin};
+use self::places::{HandshakePlaces, NoPlace, Origin, PlaceRequest};
 use self::retries::ConnectRetries;
 use self::slots::Slots;
 use crate::addr::{CompactAddr, ConnInfo, to_canonical_target};
@@ -179,13 +179,13 @@ impl LimitCounts {
             prefix: prefix(ip, &self.per_prefix.unwrap_or_default()),
             is_exempt: self.is_exempt(ip),
         };
-        let newcomer = Newcomer {
+        let request = PlaceRequest {
             conn,
             origin,
             listener: info.listener,
             now,
         };
-        self.places.take(newcomer, is_silent)
+        self.places.take(request, is_silent)
     }
 
     /// Adds a socket of a listener. Fails if more slots would be reserved than there

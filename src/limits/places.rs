@@ -9,8 +9,8 @@ use crate::config::ListenerLimits;
 use crate::id::{ConnId, ListenerId, ShardId};
 use crate::mutants::mutant;
 
-/// How long a handshake has waited for its peer before a newcomer with as many places
-/// ends it: a first retransmission timeout (RFC 6298, 2.1). If newcomers ended those of
+/// How long a handshake has waited for its peer before a new handshake with as many places
+/// ends it: a first retransmission timeout (RFC 6298, 2.1). If new handshakes ended those of
 /// honest clients at once, then more of them than there are places, who come again, would
 /// end each other's handshakes before any is complete.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub(crate) struct Origin {
 
 /// A connection that asks for a place.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Newcomer {
+pub(crate) struct PlaceRequest {
     pub(crate) conn: ConnId,
     pub(crate) origin: Origin,
     pub(crate) listener: Option<ListenerId>,
@@ -48,7 +48,7 @@ pub(crate) struct HandshakePlaces {
     pub(crate) by_conn: HashMap<ConnId, HandshakePlace>,
     /// The number of steps so far. A handshake with a smaller number has waited longer.
     steps: u64,
-    /// Handshakes that have lost their place to a newcomer of another shard.
+    /// Handshakes that have lost their place to a new handshake of another shard.
     evicted: Vec<ConnId>,
 }
 
@@ -87,23 +87,23 @@ impl HandshakePlaces {
     /// `is_silent` says whether a handshake waits for its peer and not for this node.
     pub(super) fn take(
         &mut self,
-        newcomer: Newcomer,
+        request: PlaceRequest,
         is_silent: &dyn Fn(ConnId) -> bool,
     ) -> Result<Option<ConnId>, NoPlace> {
-        let Newcomer {
+        let PlaceRequest {
             conn,
             origin,
             listener,
             now,
-        } = newcomer;
+        } = request;
         let of_listener = listener.and_then(|id| self.listeners.get(&id));
         let mut victim = match of_listener {
-            Some(places) => places.victim_of(&newcomer, is_silent)?,
+            Some(places) => places.victim_of(&request, is_silent)?,
             None => None,
         };
         // A victim of the same listener leaves its place of the node as well.
         if victim.is_none() {
-            victim = self.node.victim_of(&newcomer, is_silent)?;
+            victim = self.node.victim_of(&request, is_silent)?;
         }
         if let Some(victim) = victim {
             self.give_back(victim);
@@ -218,11 +218,11 @@ impl PlaceSet {
         }
     }
 
-    /// Returns the handshake that loses its place to a newcomer. `None` if a place is
+    /// Returns the handshake that loses its place to a new handshake. `None` if a place is
     /// free. Looks at every address that has a place.
     fn victim_of(
         &self,
-        newcomer: &Newcomer,
+        request: &PlaceRequest,
         is_silent: &dyn Fn(ConnId) -> bool,
     ) -> Result<Option<ConnId>, NoPlace> {
         if self.taken < self.max {
@@ -231,9 +231,9 @@ impl PlaceSet {
         mutant!(EvictOldestOnly => return Ok(self.by_address.values().filter_map(AddressPlaces::oldest).min().map(|(_, conn)| conn)));
         let Origin {
             address, prefix, ..
-        } = newcomer.origin;
+        } = request.origin;
         let own = self.by_address.get(&address);
-        // What the newcomer would have.
+        // What the new handshake would have.
         let count = own.map_or(0, |own| own.by_step.len()) + 1;
         let prefix_count = self.prefix_count(prefix) + 1;
         let top = self.by_address.values().map(|it| self.rank(it)).max();
@@ -248,11 +248,11 @@ impl PlaceSet {
                 ranked().filter_map(AddressPlaces::oldest).min()
             }
             Ordering::Equal => ranked()
-                .filter_map(|it| it.oldest_silent(newcomer.now, is_silent))
+                .filter_map(|it| it.oldest_silent(request.now, is_silent))
                 .min(),
             Ordering::Greater => own
-                .filter(|_| newcomer.origin.is_exempt)
-                .and_then(|own| own.oldest_silent(newcomer.now, is_silent)),
+                .filter(|_| request.origin.is_exempt)
+                .and_then(|own| own.oldest_silent(request.now, is_silent)),
         };
         victim.map(|(_, conn)| Some(conn)).ok_or(NoPlace)
     }

@@ -32,15 +32,15 @@ impl Entrance {
     /// is its place in the list.
     fn fill(&mut self, addrs: &[&str]) {
         for (slot, addr) in (0..).zip(addrs) {
-            assert_eq!(self.newcomer(slot, addr), Ok(None));
+            assert_eq!(self.request(slot, addr), Ok(None));
         }
     }
 
-    fn newcomer(&mut self, slot: u32, addr: &str) -> Result<Option<ConnId>, NoPlace> {
-        self.newcomer_of(0, slot, addr)
+    fn request(&mut self, slot: u32, addr: &str) -> Result<Option<ConnId>, NoPlace> {
+        self.request_of(0, slot, addr)
     }
 
-    fn newcomer_of(
+    fn request_of(
         &mut self,
         listener: u32,
         slot: u32,
@@ -66,12 +66,12 @@ impl Entrance {
 }
 
 #[test]
-fn a_newcomer_ends_the_oldest_of_the_address_with_most_places() {
+fn a_new_handshake_ends_the_oldest_of_the_address_with_most_places() {
     let mut entrance = Entrance::with_places(4);
     entrance.fill(&["10.0.0.9", "10.0.0.1", "10.0.0.1", "10.0.0.1"]);
     entrance.step(1);
-    assert_eq!(entrance.newcomer(4, "10.0.0.2"), Ok(Some(conn(2))));
-    assert_eq!(entrance.newcomer(5, "10.0.0.3"), Ok(Some(conn(3))));
+    assert_eq!(entrance.request(4, "10.0.0.2"), Ok(Some(conn(2))));
+    assert_eq!(entrance.request(5, "10.0.0.3"), Ok(Some(conn(3))));
     assert_eq!(entrance.taken(), 4);
     // They have no place to give back.
     for slot in [2, 3, 77] {
@@ -79,52 +79,52 @@ fn a_newcomer_ends_the_oldest_of_the_address_with_most_places() {
     }
     assert_eq!(entrance.taken(), 4);
     entrance.limits.places.give_back(conn(1));
-    assert_eq!(entrance.newcomer(6, "10.0.0.1"), Ok(None));
+    assert_eq!(entrance.request(6, "10.0.0.1"), Ok(None));
 }
 
 #[test]
-fn a_newcomer_of_an_address_with_most_places_is_refused() {
+fn a_request_of_an_address_with_most_places_is_refused() {
     let mut entrance = Entrance::with_places(4);
     entrance.fill(&["10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.2"]);
     entrance.wait(10_000);
-    assert_eq!(entrance.newcomer(4, "10.0.0.1"), Err(NoPlace));
-    assert_eq!(entrance.newcomer(4, "10.0.0.2"), Err(NoPlace));
-    assert_eq!(entrance.newcomer(4, "10.0.0.3"), Ok(Some(conn(0))));
+    assert_eq!(entrance.request(4, "10.0.0.1"), Err(NoPlace));
+    assert_eq!(entrance.request(4, "10.0.0.2"), Err(NoPlace));
+    assert_eq!(entrance.request(4, "10.0.0.3"), Ok(Some(conn(0))));
 }
 
 #[test]
-fn with_as_many_places_a_newcomer_ends_only_what_is_silent() {
+fn with_as_many_places_a_new_handshake_ends_only_what_is_silent() {
     let mut entrance = Entrance::with_places(3);
     entrance.fill(&["10.0.0.1", "10.1.0.1", "10.2.0.1"]);
     entrance.wait(999);
-    assert_eq!(entrance.newcomer(3, "10.3.0.1"), Err(NoPlace));
+    assert_eq!(entrance.request(3, "10.3.0.1"), Err(NoPlace));
     entrance.wait(1);
     // The first has made a step, the second waits for the node.
     entrance.step(0);
     entrance.unread = vec![conn(1)];
-    assert_eq!(entrance.newcomer(3, "10.3.0.1"), Ok(Some(conn(2))));
-    assert_eq!(entrance.newcomer(4, "10.4.0.1"), Err(NoPlace));
+    assert_eq!(entrance.request(3, "10.3.0.1"), Ok(Some(conn(2))));
+    assert_eq!(entrance.request(4, "10.4.0.1"), Err(NoPlace));
     entrance.unread.clear();
-    assert_eq!(entrance.newcomer(4, "10.4.0.1"), Ok(Some(conn(1))));
+    assert_eq!(entrance.request(4, "10.4.0.1"), Ok(Some(conn(1))));
 }
 
 #[test]
 fn of_addresses_with_as_many_places_one_of_the_fullest_prefix_is_ended() {
     let mut entrance = Entrance::with_places(4);
     entrance.fill(&["10.1.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"]);
-    assert_eq!(entrance.newcomer(4, "10.0.0.4"), Err(NoPlace));
-    assert_eq!(entrance.newcomer(4, "10.3.0.1"), Ok(Some(conn(1))));
-    assert_eq!(entrance.newcomer(5, "10.4.0.1"), Ok(Some(conn(2))));
+    assert_eq!(entrance.request(4, "10.0.0.4"), Err(NoPlace));
+    assert_eq!(entrance.request(4, "10.3.0.1"), Ok(Some(conn(1))));
+    assert_eq!(entrance.request(5, "10.4.0.1"), Ok(Some(conn(2))));
     // All prefixes have one now.
-    assert_eq!(entrance.newcomer(6, "10.5.0.1"), Err(NoPlace));
+    assert_eq!(entrance.request(6, "10.5.0.1"), Err(NoPlace));
 }
 
 #[test]
 fn an_ipv6_prefix_of_64_bits_is_one_address() {
     let mut entrance = Entrance::with_places(3);
     entrance.fill(&["10.0.0.1", "[2001:db8::1]", "[2001:db8::2]"]);
-    assert_eq!(entrance.newcomer(3, "[2001:db8::3]"), Err(NoPlace));
-    assert_eq!(entrance.newcomer(3, "10.0.0.2"), Ok(Some(conn(1))));
+    assert_eq!(entrance.request(3, "[2001:db8::3]"), Err(NoPlace));
+    assert_eq!(entrance.request(3, "10.0.0.2"), Ok(Some(conn(1))));
 }
 
 #[test]
@@ -134,11 +134,11 @@ fn an_exempt_address_competes_with_itself() {
         limits.exempt_networks = vec!["10.0.0.1".parse().unwrap()];
     }));
     entrance.fill(&["10.0.0.9", "10.0.0.1", "10.0.0.1"]);
-    assert_eq!(entrance.newcomer(3, "10.0.0.1"), Err(NoPlace));
+    assert_eq!(entrance.request(3, "10.0.0.1"), Err(NoPlace));
     entrance.wait(1000);
-    assert_eq!(entrance.newcomer(3, "10.0.0.1"), Ok(Some(conn(1))));
-    assert_eq!(entrance.newcomer(4, "10.0.0.1"), Ok(Some(conn(2))));
-    assert_eq!(entrance.newcomer(5, "10.0.0.1"), Err(NoPlace));
+    assert_eq!(entrance.request(3, "10.0.0.1"), Ok(Some(conn(1))));
+    assert_eq!(entrance.request(4, "10.0.0.1"), Ok(Some(conn(2))));
+    assert_eq!(entrance.request(5, "10.0.0.1"), Err(NoPlace));
 }
 
 #[test]
@@ -151,19 +151,19 @@ fn the_handshakes_of_a_listener_compete_with_each_other() {
     assert!(entrance.limits.add_listener(listener(1), &few));
     entrance.fill(&["10.0.0.1", "10.0.0.1"]);
     for slot in 2..5 {
-        assert_eq!(entrance.newcomer_of(1, slot, "10.0.0.2"), Ok(None));
+        assert_eq!(entrance.request_of(1, slot, "10.0.0.2"), Ok(None));
     }
     // The node is full as well. One handshake ends, not two.
-    let victim = entrance.newcomer_of(1, 5, "10.0.0.4");
+    let victim = entrance.request_of(1, 5, "10.0.0.4");
     assert_eq!(victim, Ok(Some(conn(2))));
-    let refused = entrance.newcomer_of(1, 6, "10.0.0.2");
+    let refused = entrance.request_of(1, 6, "10.0.0.2");
     assert_eq!(refused, Err(NoPlace));
     assert_eq!(entrance.taken(), 5);
     // After its listener a handshake has a place of the node only.
     entrance.limits.remove_listener(listener(1));
     entrance.step(3);
     entrance.limits.places.give_back(conn(3));
-    assert_eq!(entrance.newcomer(6, "10.0.0.4"), Ok(None));
+    assert_eq!(entrance.request(6, "10.0.0.4"), Ok(None));
 }
 
 #[test]

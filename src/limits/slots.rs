@@ -14,7 +14,7 @@ use crate::mutants::mutant;
 /// └────────────────────── max ──────────────────────────────────────┘
 /// ```
 ///
-/// A newcomer may have a free slot that is reserved for it, or one that is reserved for
+/// A new handshake may have a free slot that is reserved for it, or one that is reserved for
 /// nobody.
 #[derive(Debug)]
 pub(crate) struct Slots {

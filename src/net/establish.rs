@@ -98,7 +98,7 @@ impl Net {
         }
     }
 
-    /// Ends the handshakes of this shard that have lost their place to newcomers of
+    /// Ends the handshakes of this shard that have lost their place to new handshakes of
     /// others. One that has completed meanwhile goes on.
     pub(crate) fn end_evicted(&mut self) {
         let evicted = self.limits.lock().places.take_evicted(self.shard());
