@@ -31,10 +31,9 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn run_connections(&mut self) {
         self.schedule_requested_visits();
         let budget = self.net.config.budget;
-        // The last visit may take longer than its time, by one message.
-        let time = budget
-            .max_turn_time
-            .saturating_sub(2 * budget.max_visit_time);
+        // The last visit may take longer than its time.
+        let last = (2 * budget.max_visit_time).min(budget.max_turn_time / 2);
+        let time = budget.max_turn_time - last;
         let lists = &self.state.lists;
         // A connection that is added meanwhile waits for the next turn.
         let (mut new, mut carried) = (lists.new_events.len(), lists.carried_over.len());
