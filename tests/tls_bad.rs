@@ -622,7 +622,11 @@ mod in_the_handshake {
             };
             let mut connector = node(Config::default(), recorder);
             for stop in 0..first - 8 {
-                let connect = connector.net().connect(addr).expect("a connect");
+                // Connects that follow a failed one are delayed otherwise.
+                let mut options = connector.connect_options();
+                options.delay = Some(Duration::ZERO);
+                let connect = connector.net().connect_with(addr, options);
+                let connect = connect.expect("a connect");
                 let mut server = parties.server();
                 let (mut socket, mut bytes) = (None, [0; 4096]);
                 run_until([&mut connector], |_| {
