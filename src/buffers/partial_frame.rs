@@ -83,7 +83,7 @@ impl PartialFrame {
     pub(crate) fn replace(&mut self, bytes: &[u8], need: usize) {
         self.need = need;
         (self.start, self.filled) = (0, 0);
-        if self.bytes.len() > 4 * bytes.len() {
+        if self.bytes.len() > 2 * bytes.len() {
             self.bytes = Vec::new();
         }
         self.append(bytes);
@@ -159,7 +159,7 @@ impl PartialFrame {
         }
         let len = self.len();
         count_copied(len);
-        if self.bytes.len() > 4 * len {
+        if self.bytes.len() > 2 * len {
             self.bytes = self.as_slice().to_vec();
         } else {
             self.bytes.copy_within(self.start..self.filled, 0);

@@ -1,5 +1,6 @@
 //! Limits of a node.
 
+use super::ConnectionConfig;
 use super::Network;
 use super::check::{MIB, check, check_nonzero};
 use crate::error::ConfigError;
@@ -115,9 +116,10 @@ pub struct Limits {
     /// A connection is never paused because of it, because incomplete messages would
     /// wait for each other. When it is exceeded, the largest incomplete message of the
     /// IP address that holds most is dropped, and its connection ends with
-    /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit). So a
-    /// loop holds this much and one read at most. At least
-    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
+    /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit). An IPv6
+    /// prefix of 64 bits counts as one address. So a
+    /// loop holds this much and one read at most; then a 64th of it is freed. At least
+    /// twice [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
     ///
     /// Default: 128 MiB.
     pub loop_receive_bytes: usize,
@@ -134,11 +136,12 @@ pub struct Limits {
     /// message included, may be as large as what is left of three quarters of the
     /// limit (the dynamic threshold of Choudhury and Hahne, *Dynamic queue length
     /// thresholds for shared-memory packet switches*, IEEE/ACM Transactions on
-    /// Networking, 1998). So `n` full queues hold a part of `n + 1` each, and as
-    /// much is left: a message of up to that size is taken on an empty queue. The
+    /// Networking, 1998). So `n` queues that grow together hold a part of `n + 1`
+    /// each, and as much is left for an empty one. Queues that are filled one after
+    /// the other and are not read halve what is left each time. The
     /// last quarter is for queues of up to 1/16,384 of the limit (16 KiB by
-    /// default), and for messages of up to 1/4,096 (64 KiB) on an empty queue, so
-    /// that connections that do not read leave room for others.
+    /// default), and for messages of up to 1/4,096 (64 KiB) on an empty queue. They are
+    /// taken however many connections do not read.
     ///
     /// A send that is refused because of this limit gets
     /// [`SendError::Full`](crate::SendError::Full), and the connection waits in
@@ -175,6 +178,17 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// Checks that a loop can hold the queue and the message of a connection.
+    pub(crate) fn validate_connection(&self, config: &ConnectionConfig) -> Result<(), ConfigError> {
+        let enough = self.loop_send_bytes >= config.send_queue.max_bytes;
+        let problem = "is below `send_queue.max_bytes` of a connection";
+        check(enough, "limits.loop_send_bytes", problem)?;
+        // A message of unknown length is kept in up to twice its memory.
+        let enough = self.loop_receive_bytes / 2 >= config.max_message_len;
+        let problem = "is below twice the `max_message_len` of a connection";
+        check(enough, "limits.loop_receive_bytes", problem)
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let per_address = self.max_connections_per_address;
         check_nonzero([

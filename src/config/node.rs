@@ -129,12 +129,7 @@ impl Config {
         self.budget.validate()?;
         self.commands.validate()?;
         self.sockets.validate()?;
-        let enough = self.limits.loop_send_bytes >= self.connection.send_queue.max_bytes;
-        let problem = "is below `connection.send_queue.max_bytes`";
-        check(enough, "limits.loop_send_bytes", problem)?;
-        let enough = self.limits.loop_receive_bytes >= self.connection.max_message_len;
-        let problem = "is below `connection.max_message_len`";
-        check(enough, "limits.loop_receive_bytes", problem)?;
+        self.limits.validate_connection(&self.connection)?;
         let size = self.read_buffer_bytes;
         check(size >= 4 * KIB, "read_buffer_bytes", "is below 4 KiB")?;
         check(size <= GIB, "read_buffer_bytes", "is above 1 GiB")?;
@@ -177,7 +172,8 @@ pub struct TurnBudget {
     /// accepts and writes have their turn. No connection is begun with when less than
     /// twice `max_visit_time` is left, or half of this time. Connections that were not visited keep their places,
     /// and an event does not wait for the connections that were left with more work.
-    /// Handshakes have half of this time in addition, and new sessions a quarter.
+    /// Handshakes have half of this time in addition, accepting a quarter, and writing
+    /// half.
     ///
     /// Default: 20 ms.
     pub max_turn_time: Duration,

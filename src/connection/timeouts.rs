@@ -9,11 +9,11 @@ use crate::mutants::mutant;
 use crate::time::Timestamp;
 
 impl ConnEntry {
-    /// Records a read: the number of complete messages, and the length of the
-    /// incomplete one that is kept.
-    pub(crate) fn note_read(&mut self, messages: u64, partial_len: usize, now: Timestamp) {
+    /// Records a read: the number of bytes that were delivered, and of the
+    /// incomplete message that are kept.
+    pub(crate) fn note_read(&mut self, delivered: u64, partial_len: usize, now: Timestamp) {
         mutant!(RefreshIdleOnAnyByte => self.activity = now);
-        if messages > 0 {
+        if delivered > 0 {
             self.activity = now;
             self.partial_since = None;
         }

@@ -106,8 +106,7 @@ impl DisconnectReason {
     /// Returns whether the reason shows misbehavior of the peer, for ban scores.
     ///
     /// True for [`DisconnectReason::MessageTooLarge`],
-    /// [`DisconnectReason::MalformedFrame`], a message that was not completed in
-    /// time, and a [`DisconnectReason::Session`] whose error
+    /// [`DisconnectReason::MalformedFrame`], [`TimeoutKind::PartialMessage`], and a [`DisconnectReason::Session`] whose error
     /// [is the peer's fault](SessionError::is_peers_fault). False for all others:
     /// an honest peer can close, lose its network or be slow to read.
     pub fn is_peers_fault(&self) -> bool {

@@ -14,6 +14,10 @@ use crate::id::{ConnId, Direction};
 use crate::mutants::mutant;
 use crate::sys::{AcceptError, Listener, Stream};
 
+/// How many connections each listener accepts in a turn, however long the
+/// handler takes for them.
+const ACCEPTS_MIN: usize = 2;
+
 impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn run_listeners(&mut self) {
         let listeners = std::mem::take(&mut self.net.work.listeners);
@@ -31,8 +35,8 @@ impl<H: Handler> EventLoop<'_, H> {
     fn accept_from(&mut self, index: usize) {
         let budget = self.net.config.budget.accepts;
         let mut failed_in_a_row = 0;
-        for _ in 0..budget {
-            if self.net.has_no_time_for_sessions() {
+        for accepted in 0..budget {
+            if accepted >= ACCEPTS_MIN && self.net.is_accept_time_over() {
                 return self.net.schedule_listener(index);
             }
             let Some(listener) = self.net.listeners.get(index) else {

@@ -155,7 +155,12 @@ fn feed<H: Handler>(
         // `rest` too.
         let is_decoded = taken == rest.len();
         total += consumed;
-        rest = &rest[consumed.saturating_sub(before)..];
+        let Some(delivered) = consumed.checked_sub(before) else {
+            return Err(FramingError::Malformed(
+                "a frame in bytes that were incomplete",
+            ));
+        };
+        rest = &rest[delivered..];
         if is_decoded || !matches!(outcome, Delivered::Incomplete { .. }) {
             return keep_rest(half, rest, outcome).map(|()| total);
         }

@@ -18,6 +18,10 @@ pub(super) struct WorkLists {
     pub(super) carried_over: VecDeque<ConnId>,
     /// Connections with a step of their handshake to do, by direction.
     pub(super) handshakes: [VecDeque<ConnId>; 2],
+    /// The direction of the last handshake that had a step.
+    pub(super) last_direction: usize,
+    /// The number of visits, of all turns.
+    pub(super) visits: u32,
     /// Handshakes whose peer has closed its sending side. They come last.
     pub(super) departing: VecDeque<ConnId>,
     /// Connections that used up their write budget. They are flushed at the end

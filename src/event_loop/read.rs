@@ -12,6 +12,10 @@ use crate::mutants::mutant;
 /// The maximum length of a read after an interrupted batch, in bytes.
 const LITTLE: usize = 16 * 1024;
 
+/// The maximum length of a read for a session, in bytes, because the time of the
+/// visit is looked at after each.
+const SEALED_MAX: usize = 64 * 1024;
+
 /// The next step after one read.
 enum ReadStep {
     /// More may be readable. The number of bytes counts against the budget.
@@ -145,16 +149,16 @@ fn read_bytes(
         half.readable = false;
         return ReadResult::Empty;
     };
-    let max = if half.reads_little {
-        budget.min(LITTLE)
-    } else {
-        budget
-    };
-    let in_partial = half.channel.is_none() && half.partial.misses_more_than(buffer.len());
+    let is_sealed = half.channel.is_some();
+    let in_partial = !is_sealed && half.partial.misses_more_than(buffer.len());
     let room = if in_partial {
-        half.partial.room(max)
+        half.partial.room(budget)
+    } else if half.reads_little {
+        buffer.room(budget.min(LITTLE))
+    } else if is_sealed {
+        buffer.room(budget.min(SEALED_MAX))
     } else {
-        buffer.room(max)
+        buffer.room(budget)
     };
     let room_len = room.len();
     match stream.read(room) {

@@ -57,7 +57,7 @@ impl<H: Handler> EventLoop<'_, H> {
         let _ = channel.start();
         half.channel = Some(Box::new(channel));
         self.net.restart_deadline(half.id);
-        self.net.count_new_session();
+        self.net.clock.is_stale = true;
         self.apply_session_step(half, &[]);
     }
 
@@ -67,10 +67,14 @@ impl<H: Handler> EventLoop<'_, H> {
             return;
         }
         let mut plaintext = self.buffer.take_plaintext();
-        unseal(half, self.buffer, count, &mut plaintext);
-        self.net.note_handshake_step(half.id);
+        if unseal(half, self.buffer, count, &mut plaintext) {
+            self.net.note_handshake_step(half.id);
+        }
         self.apply_session_step(half, &plaintext);
         self.buffer.put_plaintext(plaintext);
+        // Decrypting may take long, also without a message.
+        self.net.clock.is_stale = true;
+        self.net.look_at_visit();
     }
 
     /// Applies a step of the session in its order: the end of the handshake,
@@ -173,14 +177,20 @@ impl<H: Handler> EventLoop<'_, H> {
 }
 
 /// Passes the first `count` bytes of the buffer to the session, after those that
-/// it had not taken.
-fn unseal(half: &mut InboundHalf, buffer: &mut ReadBuffer, count: usize, plaintext: &mut Vec<u8>) {
+/// it had not taken. Returns whether it took or answered something.
+fn unseal(
+    half: &mut InboundHalf,
+    buffer: &mut ReadBuffer,
+    count: usize,
+    plaintext: &mut Vec<u8>,
+) -> bool {
     let Some(channel) = &mut half.channel else {
-        return;
+        return false;
     };
     if channel.has_failed() || channel.stage() == Stage::Finished {
-        return;
+        return false;
     }
+    let answers = channel.answers();
     // The shorter part is copied, so that a record in many pieces is not copied
     // with each of them. What is copied in front may be copied back.
     let mut wire = std::mem::take(&mut channel.wire);
@@ -196,12 +206,14 @@ fn unseal(half: &mut InboundHalf, buffer: &mut ReadBuffer, count: usize, plainte
             wire.consume(taken, 0);
             channel.wire = wire;
         }
-        return;
+        return taken != Some(0) || channel.answers() > answers;
     };
-    if let Some(taken) = receive(channel, bytes, plaintext) {
+    let taken = receive(channel, bytes, plaintext);
+    if let Some(taken) = taken {
         wire.replace(&bytes[taken..], 0);
         channel.wire = wire;
     }
+    taken != Some(0) || channel.answers() > answers
 }
 
 /// Passes bytes to the session. Returns how many it took; `None` if it takes no

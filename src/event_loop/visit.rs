@@ -37,14 +37,15 @@ impl<H: Handler> EventLoop<'_, H> {
         let lists = &self.state.lists;
         // A connection that is added meanwhile waits for the next turn.
         let (mut new, mut carried) = (lists.new_events.len(), lists.carried_over.len());
-        let (mut visits, began) = (0, self.net.read_clock());
+        let began = self.net.read_clock();
         let mut elapsed = Duration::ZERO;
         while new + carried > 0 && elapsed <= time {
+            let visits = self.state.lists.visits;
             let is_new = new > 0 && (carried == 0 || visits % NEW_EVENTS_PER_OTHER != 0);
             let left = if is_new { &mut new } else { &mut carried };
             *left -= 1;
             self.visit_next(is_new);
-            visits += 1;
+            self.state.lists.visits = visits.wrapping_add(1);
             // A visit without a callback does not say how long it took.
             self.net.clock.is_stale |= visits % VISITS_MAX == 0;
             elapsed = self.net.read_clock().saturating_duration_since(began);
@@ -86,11 +87,11 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         let began = self.net.read_clock();
         let mut steps = 0;
-        let mut direction = Direction::Outbound as usize;
         while waiting > 0 && self.has_handshake_time(steps, began) {
             waiting -= 1;
-            direction = 1 - direction;
-            let handshakes = &mut self.state.lists.handshakes;
+            let lists = &mut self.state.lists;
+            lists.last_direction = 1 - lists.last_direction;
+            let (direction, handshakes) = (lists.last_direction, &mut lists.handshakes);
             let next = handshakes[direction].pop_front();
             let Some(conn) = next.or_else(|| handshakes[1 - direction].pop_front()) else {
                 break;
@@ -151,23 +152,30 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn keep(&mut self, mut half: InboundHalf) {
         let (conn, held) = (half.id, half.held_bytes());
         let is_charged = std::mem::replace(&mut half.charged_bytes, held) == held;
+        let is_exceeded = !is_charged && self.net.charge_received(conn, held);
+        if !is_charged
+            && !self
+                .net
+                .conns
+                .get(conn)
+                .is_some_and(|entry| entry.is_live())
+        {
+            half.discard_received();
+        }
         self.state.put_inbound(half);
-        if !is_charged && self.net.charge_received(conn, held) {
+        if is_exceeded {
             self.enforce_receive_limit();
         }
     }
 
-    /// Ends connections until what the others hold is within the limit.
+    /// Ends connections, so that what the others hold is within the limit.
     #[cold]
     fn enforce_receive_limit(&mut self) {
-        while self.net.received_bytes > self.net.config.limits.loop_receive_bytes {
-            let Some(conn) = self.net.largest_receiver() else {
-                break;
-            };
+        self.net.clock.is_stale = true;
+        for conn in self.net.receivers_to_end() {
             if let Some(half) = self.state.inbound(conn) {
                 half.discard_received();
             }
-            self.net.discharge_received(conn);
             let reason = DisconnectReason::MemoryLimit;
             self.net.end_connection(conn, Ending::Disconnected(reason));
         }

@@ -15,17 +15,39 @@ use crate::metrics::Metrics;
 use crate::mutants::mutant;
 use crate::net::{Net, PendingSend};
 
+/// The number of connections that are written between two readings of the clock.
+const WRITES_PER_LOOK: usize = 8;
+
 impl<H: Handler> EventLoop<'_, H> {
-    /// Writes every dirty connection once.
+    /// Writes every dirty connection once. After half of the time that
+    /// connections have, the others wait for the end of the next turn, unless the
+    /// node is shutting down.
     pub(super) fn flush(&mut self) {
         let scratch = std::mem::take(&mut self.state.scratch);
         let mut dirty = std::mem::replace(&mut self.net.work.dirty, scratch);
-        for conn in dirty.drain(..) {
+        let (began, most) = (
+            self.net.read_clock(),
+            self.net.config.budget.max_turn_time / 2,
+        );
+        let mut written = 0;
+        while let Some(conn) = dirty.get(written).copied() {
+            written += 1;
             if let Some(entry) = self.net.conns.get_mut(conn) {
                 entry.dirty = false;
                 self.state.write(self.net, conn);
             }
+            if written % WRITES_PER_LOOK == 0 {
+                self.net.clock.is_stale = true;
+                let elapsed = self.net.read_clock().saturating_duration_since(began);
+                if elapsed >= most && self.net.stopping.is_none() {
+                    break;
+                }
+            }
         }
+        // They are dirty still, and come first.
+        let late = dirty.drain(written..);
+        self.state.lists.over_write_budget.extend(late);
+        dirty.clear();
         self.state.scratch = dirty;
         self.net.pool.end_flush();
     }
@@ -101,6 +123,8 @@ impl LoopState {
         #[allow(unused_mut, reason = "a mutant changes it")]
         let mut half = half;
         mutant!(LoseFlushInVisit => half = None);
+        // The callback that asked for it may have taken long.
+        net.read_clock();
         while let Some(conn) = net.work.urgent.pop() {
             match &mut half {
                 Some(half) if half.id == conn => self.lists.write(net, half),

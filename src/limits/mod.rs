@@ -237,7 +237,7 @@ fn decrement<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32>, key: &K) {
 }
 
 /// Returns what counts as one address: an IPv4 address, or an IPv6 prefix.
-fn address_of(ip: IpAddr) -> IpAddr {
+pub(crate) fn address_of(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,
         IpAddr::V6(_) => masked(ip, ADDRESS_V6_BITS),

@@ -24,8 +24,6 @@ pub(crate) struct TurnClock {
     latest: Instant,
     /// A callback was made since the latest reading.
     pub(crate) is_stale: bool,
-    /// The number of sessions that were made in this turn.
-    new_sessions: usize,
     in_turn: bool,
     /// The minimum serial of the timers that were set in this turn. They do not
     /// fire in it.
@@ -41,7 +39,6 @@ impl TurnClock {
         Self {
             latest: now,
             is_stale: false,
-            new_sessions: 0,
             in_turn: false,
             mark: 0,
             timers: Vec::new(),
@@ -69,21 +66,13 @@ impl Net {
         self.set_now(now);
         self.clock.in_turn = true;
         self.clock.mark = self.timers.mark();
-        self.clock.new_sessions = 0;
     }
 
-    /// Counts a session that was made, which may have taken long.
-    pub(crate) fn count_new_session(&mut self) {
-        self.clock.new_sessions += 1;
-        self.clock.is_stale = true;
-    }
-
-    /// Returns whether this turn has made as many sessions as it has time for: a
-    /// quarter of the time for connections.
-    pub(crate) fn has_no_time_for_sessions(&mut self) -> bool {
-        let budget = self.config.budget;
-        self.clock.new_sessions >= budget.handshake_steps
-            && self.read_clock().saturating_duration_since(self.now) >= budget.max_turn_time / 4
+    /// Returns whether a quarter of the time for connections has passed in this
+    /// turn.
+    pub(crate) fn is_accept_time_over(&mut self) -> bool {
+        let most = self.config.budget.max_turn_time / 4;
+        self.read_clock().saturating_duration_since(self.now) >= most
     }
 
     /// Returns the time, and reads the clock if a callback was made since the

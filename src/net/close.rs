@@ -223,6 +223,7 @@ impl Net {
         }
         let ending = entry.ending_for(cause);
         entry.set_state(Lifecycle::Ended(ending));
+        self.received_bytes -= std::mem::take(&mut entry.received_bytes);
         self.uncount_state(conn, before, info.direction);
         let mut limits = self.limits.lock();
         if !matches!(before, Lifecycle::Closing(_)) {
@@ -324,7 +325,6 @@ impl Net {
             router.remove_connection(conn, entry.direction());
         }
         entry.set_state(Lifecycle::Released);
-        self.received_bytes -= std::mem::take(&mut entry.received_bytes);
         self.ended_traffic += std::mem::take(&mut entry.traffic);
         if let Some(queue) = entry.queue.take() {
             self.metrics.bytes_lost += queue.len() as u64;

@@ -289,6 +289,7 @@ impl Net {
     ) -> Result<Arc<ConnectionConfig>, ConfigError> {
         if !Arc::ptr_eq(config, &self.connection_config) {
             config.validate()?;
+            self.config.limits.validate_connection(config)?;
         }
         Ok(Arc::clone(config))
     }

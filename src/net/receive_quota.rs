@@ -1,18 +1,19 @@
 //! The receive limit of a loop.
 
-use std::collections::HashMap;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 
 use super::Net;
-use crate::connection::ConnEntry;
 use crate::id::ConnId;
+use crate::limits::address_of;
 
 impl Net {
     /// Charges what a connection holds of what it received. Returns whether the
     /// connections of the loop hold more than the limit.
     #[inline]
     pub(crate) fn charge_received(&mut self, conn: ConnId, held: usize) -> bool {
-        let Some(entry) = self.conns.get_mut(conn) else {
+        let entry = self.conns.get_mut(conn);
+        let Some(entry) = entry.filter(|entry| entry.is_live()) else {
             return false;
         };
         let held = held + entry.identity_bytes();
@@ -26,33 +27,39 @@ impl Net {
         self.received_bytes > self.config.limits.loop_receive_bytes
     }
 
-    /// Reverts [`Net::charge_received`] for a connection that ends.
-    pub(crate) fn discharge_received(&mut self, conn: ConnId) {
-        if let Some(entry) = self.conns.get_mut(conn) {
-            self.received_bytes -= std::mem::take(&mut entry.received_bytes);
-        }
-    }
-
-    /// Returns the connection that holds most, among those of the address that
-    /// holds most.
+    /// Returns connections that are to be ended so that a 64th of the limit is
+    /// free: each has the largest part of the address that holds most.
     ///
-    /// It looks at every connection, at most once for every `max / n` bytes that
-    /// arrive, because that much is free afterwards: n is the number of
-    /// connections of that address, and max is the limit divided by the number
-    /// of addresses.
+    /// It looks at every connection, once for every 64th of the limit that
+    /// arrives.
     #[cold]
-    pub(crate) fn largest_receiver(&self) -> Option<ConnId> {
-        let held = |entry: &ConnEntry| entry.is_live() && entry.received_bytes > 0;
-        let holders = || self.conns.entries().filter(|entry| held(entry));
-        let mut by_address: HashMap<IpAddr, usize> = HashMap::new();
-        for entry in holders() {
-            *by_address.entry(entry.addr().ip()).or_default() += entry.received_bytes;
+    pub(crate) fn receivers_to_end(&self) -> Vec<ConnId> {
+        let limit = self.config.limits.loop_receive_bytes;
+        let mut excess = self.received_bytes.saturating_sub(limit - limit / 64);
+        let mut by_address: HashMap<IpAddr, Vec<(usize, ConnId)>> = HashMap::new();
+        let holders = self
+            .conns
+            .entries()
+            .filter(|entry| entry.received_bytes > 0);
+        for entry in holders {
+            let held = by_address.entry(address_of(entry.addr().ip())).or_default();
+            held.push((entry.received_bytes, entry.id()));
         }
-        let most = by_address.into_iter().max_by_key(|(_, bytes)| *bytes);
-        let (address, _) = most?;
-        let largest = holders()
-            .filter(|entry| entry.addr().ip() == address)
-            .max_by_key(|entry| entry.received_bytes);
-        largest.map(ConnEntry::id)
+        let mut addresses: BinaryHeap<(usize, Vec<(usize, ConnId)>)> = by_address
+            .into_values()
+            .map(|mut held| {
+                held.sort_unstable();
+                (held.iter().map(|(bytes, _)| bytes).sum(), held)
+            })
+            .collect();
+        let mut to_end = Vec::new();
+        while let Some((sum, mut held)) = addresses.pop().filter(|_| excess > 0) {
+            if let Some((bytes, conn)) = held.pop() {
+                to_end.push(conn);
+                excess = excess.saturating_sub(bytes);
+                addresses.push((sum - bytes, held));
+            }
+        }
+        to_end
     }
 }

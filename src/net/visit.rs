@@ -91,21 +91,28 @@ impl Net {
     #[cold]
     #[inline(never)]
     pub(crate) fn is_batch_over(&mut self) -> bool {
-        let batch = &mut self.work.batch;
-        if batch.ask_at == 0 {
-            return true;
-        }
-        let visit = &mut self.visit;
+        let (batch, visit) = (&mut self.work.batch, &mut self.visit);
+        let is_interrupted = batch.ask_at == 0;
         let delivered = visit.messages + batch.messages;
+        if delivered < visit.next_look {
+            return is_interrupted;
+        }
         visit.looked_at = delivered;
         visit.is_behind = false;
         visit.next_look = delivered + delivered.clamp(1, LOOK_AFTER_MAX);
         batch.ask_at = visit.next_look - visit.messages;
-        let now = self.clock.look(self.registrar.now());
-        mutant!(VisitWithoutEnd => return false);
-        let visited = now.saturating_duration_since(self.visit.began);
+        self.clock.is_stale = true;
+        self.look_at_visit();
+        is_interrupted || self.visit.is_over
+    }
+
+    /// Notes whether the time of the visit is used up.
+    pub(crate) fn look_at_visit(&mut self) {
+        let visited = self
+            .read_clock()
+            .saturating_duration_since(self.visit.began);
+        mutant!(VisitWithoutEnd => return);
         self.visit.is_over = visited >= self.config.budget.max_visit_time;
-        self.visit.is_over
     }
 
     /// Ends the batch in progress and counts what it delivered.

@@ -30,8 +30,8 @@ use crate::error::SessionError;
 /// [`Stage::Handshaking`]: a send fails with
 /// [`SendError::Closed`](crate::SendError::Closed), the handshake timeout runs,
 /// and an inbound connection counts towards the maximum number of inbound
-/// handshakes. The budget of handshake steps limits how often
-/// [`Session::receive`] is called in one turn, for all handshakes together.
+/// handshakes. A turn has a time for the steps of all handshakes together: see
+/// [`TurnBudget::handshake_steps`](crate::config::TurnBudget::handshake_steps).
 ///
 /// When the handshake has completed,
 /// [`Handler::on_connect`](crate::Handler::on_connect) is called. Messages that
