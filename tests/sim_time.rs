@@ -601,15 +601,26 @@ fn a_close_has_its_whole_linger_after_a_long_turn() {
     assert_eq!(received_after(1200 * MS), expected);
 }
 
-/// Answers what is not empty, takes 20 microseconds for each message, and notes how late its timers are.
-#[derive(Default)]
+/// Answers what is not empty, takes some time for each message, and notes how late its timers are.
 struct Flooded {
+    work: Duration,
+    /// Also answers empty messages, and flushes each answer.
+    flushes: bool,
     due: Option<Instant>,
     latest: Duration,
 }
 
 impl Flooded {
     const PERIOD: Duration = Duration::from_millis(50);
+
+    fn new(work: Duration) -> Self {
+        Self {
+            work,
+            flushes: false,
+            due: None,
+            latest: Duration::ZERO,
+        }
+    }
 
     fn rearm(&mut self, net: &mut Net) {
         let now = net.now() + sim::spent();
@@ -629,9 +640,13 @@ impl Handler for Flooded {
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        sim::spend(20 * US);
+        sim::spend(self.work);
         if !message.is_empty() {
             net.send(conn, message).expect("there is room");
+        } else if self.flushes {
+            // They do not read, so that it may be refused.
+            let _ = net.send(conn, message);
+            net.flush(conn);
         }
     }
 
@@ -653,9 +668,9 @@ fn flood(world: &mut World, target: SocketAddr, count: usize) -> Vec<Wire> {
 }
 
 /// An honest peer asks again and again while so many connections of one address flood the node with empty messages.
-fn serve_during_flood(count: usize, round_trip: Duration, lateness: Duration) {
+fn serve_during_flood(handler: Flooded, count: usize, round_trip: Duration, lateness: Duration) {
     let mut world = calm();
-    let server = world.node(config(), Flooded::default());
+    let server = world.node(config(), handler);
     let addr = world.addr(server);
     let client = world.node(config(), Asks::default());
     world
@@ -685,10 +700,72 @@ fn serve_during_flood(count: usize, round_trip: Duration, lateness: Duration) {
 
 #[test]
 fn eight_floods_hold_up_others_for_50_ms_and_timers_for_20() {
-    serve_during_flood(8, 50 * MS, 20 * MS);
+    serve_during_flood(Flooded::new(20 * US), 8, 50 * MS, 20 * MS);
+}
+
+/// A flush in each message does not keep a visit from ending.
+#[test]
+fn floods_of_messages_that_are_flushed_hold_up_nobody_longer() {
+    let handler = Flooded {
+        flushes: true,
+        ..Flooded::new(20 * US)
+    };
+    serve_during_flood(handler, 8, 50 * MS, 20 * MS);
+}
+
+/// A callback that fills a turn alone keeps no new event out: of four visits three are to connections with one.
+#[test]
+fn floods_of_messages_that_take_a_whole_turn_do_not_keep_others_out() {
+    serve_during_flood(Flooded::new(20 * MS), 4, 150 * MS, 60 * MS);
+}
+
+/// Takes long for each connection.
+struct SlowToConnect {
+    longest: Duration,
+    connected: usize,
+}
+
+impl Handler for SlowToConnect {
+    fn on_start(&mut self, net: &mut Net) {
+        listen(net);
+    }
+
+    fn on_connect(&mut self, _: &mut Net, _: ConnId) {
+        sim::spend(10 * MS);
+        self.connected += 1;
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+
+    fn on_turn(&mut self, _: &mut Net) {
+        self.longest = self.longest.max(sim::spent());
+    }
+}
+
+#[test]
+fn accepting_ends_after_a_time() {
+    let mut world = calm();
+    let handler = SlowToConnect {
+        longest: Duration::ZERO,
+        connected: 0,
+    };
+    let server = world.node(config(), handler);
+    let addr = world.addr(server);
+    let first = world.wire(addr).expect("a wire");
+    for _ in 1..60 {
+        world.wire_beside(first, addr).expect("a wire");
+    }
+    world.run_for(2 * SECOND);
+    let (connected, longest) = {
+        let handler = world.handler(server);
+        (handler.connected, handler.longest)
+    };
+    assert_eq!(connected, 60);
+    // Two of them, at least.
+    assert!(longest <= 20 * MS, "{longest:?}");
 }
 
 #[test]
 fn as_many_floods_as_an_address_may_have_hold_up_others_for_250_ms_and_timers_for_100() {
-    serve_during_flood(128, 250 * MS, 100 * MS);
+    serve_during_flood(Flooded::new(20 * US), 128, 250 * MS, 100 * MS);
 }
