@@ -145,11 +145,15 @@ fn feed<H: Handler>(
             max,
         };
         let (consumed, outcome) = deliver(state, net, handler, half, source);
-        if let (0, Delivered::Incomplete { need }) = (consumed, &outcome) {
-            half.partial = partial;
-            half.partial.set_need(*need);
-            rest = &rest[taken..];
-            continue;
+        match outcome {
+            Delivered::Incomplete { need } if consumed == 0 => {
+                half.partial = partial;
+                half.partial.set_need(need);
+                rest = &rest[taken..];
+                continue;
+            }
+            Delivered::Malformed(error) => return Err(error),
+            _ => {}
         }
         // The first frame contained all that was kept. What follows it is in
         // `rest` too.
