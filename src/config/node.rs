@@ -169,9 +169,10 @@ pub struct TurnBudget {
     /// Default: 1 ms.
     pub max_visit_time: Duration,
     /// Time for the messages of all connections, after which commands, timers,
-    /// accepts and writes have their turn. No connection is begun with when less than
-    /// twice `max_visit_time` is left, or half of this time. Connections that were not visited keep their places,
-    /// and an event does not wait for the connections that were left with more work.
+    /// accepts and writes have their turn. In its last part, which is twice
+    /// `max_visit_time` or half of it, no further connection is visited. Connections
+    /// that were not visited keep their places, and an event does not wait for the
+    /// connections that were left with more work.
     /// Handshakes have half of this time in addition, accepting a quarter, and writing
     /// half.
     ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::check::{check, check_nonzero};
 use crate::error::ConfigError;
 
-/// What TCP_KEEPIDLE takes (Linux, tcp(7): whole seconds, MAX_TCP_KEEPIDLE).
+/// The range of TCP_KEEPIDLE (Linux, tcp(7): whole seconds, MAX_TCP_KEEPIDLE).
 const KEEPALIVE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(32_767);
 

@@ -59,7 +59,7 @@ pub(crate) struct ConnEntry {
     pub(crate) stream: Option<Stream>,
     /// Present while something is queued.
     pub(crate) queue: Option<Box<SendQueue>>,
-    /// What the loop's account is charged for the session's output.
+    /// The charge on the loop's account for the session's output.
     session_charge: usize,
     /// The length of the frame that was refused because of the loop's limit. A
     /// drain is reported when the loop has room for it. Zero if there is none.

@@ -14,7 +14,8 @@ use super::{FramingError, OsError, SessionError};
 /// [`Net::close`](crate::Net::close), [`DisconnectReason::PeerClosed`],
 /// [`DisconnectReason::Truncated`] and [`DisconnectReason::Shutdown`] what was queued
 /// is sent first, unless that makes no progress for
-/// [`Timeouts::linger`](crate::config::Timeouts::linger) or outlasts the grace. After all others it is dropped.
+/// [`Timeouts::linger`](crate::config::Timeouts::linger) or outlasts the grace. After
+/// all others it is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
@@ -106,8 +107,8 @@ impl DisconnectReason {
     /// Returns whether the reason shows misbehavior of the peer, for ban scores.
     ///
     /// True for [`DisconnectReason::MessageTooLarge`],
-    /// [`DisconnectReason::MalformedFrame`], [`TimeoutKind::PartialMessage`], and a [`DisconnectReason::Session`] whose error
-    /// [is the peer's fault](SessionError::is_peers_fault). False for all others:
+    /// [`DisconnectReason::MalformedFrame`], [`TimeoutKind::PartialMessage`], and a
+    /// [`DisconnectReason::Session`] whose error [is the peer's fault](SessionError::is_peers_fault). False for all others:
     /// an honest peer can close, lose its network or be slow to read.
     pub fn is_peers_fault(&self) -> bool {
         match self {

@@ -16,7 +16,7 @@ pub enum SessionError {
     /// The peer refused this side, and said so.
     RefusedByPeer(&'static str),
     /// The stream ended without the close notification that the protocol requires.
-    /// It may have been cut off. What was queued for the peer is dropped. The sessions of
+    /// It may have been cut off. The queued messages are dropped. The sessions of
     /// the modules `tls` and `noise` have an option that accepts such an end,
     /// `allow_missing_close_notify`.
     Truncated,

@@ -155,8 +155,8 @@ fn feed<H: Handler>(
             Delivered::Malformed(error) => return Err(error),
             _ => {}
         }
-        // The first frame contained all that was kept. What follows it is in
-        // `rest` too.
+        // The first frame contained all that was kept. `rest` has the bytes that
+        // follow it too.
         let is_decoded = taken == rest.len();
         total += consumed;
         let Some(delivered) = consumed.checked_sub(before) else {

@@ -238,7 +238,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.flush();
             self.report_flushed();
             self.report_ends();
-            // What was written and what ended may have made room in the loop's limit.
+            // Writes and ends may have made room in the loop's limit.
             self.grant_quota();
             if self.net.work.connects.is_empty()
                 && self.net.work.dirty.is_empty()

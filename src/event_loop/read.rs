@@ -24,7 +24,7 @@ enum ReadStep {
     Stop,
 }
 
-/// What a call of `read` has returned.
+/// The result of a call of `read`.
 enum ReadResult {
     Bytes {
         count: usize,
@@ -56,7 +56,7 @@ impl<H: Handler> EventLoop<'_, H> {
                     return self.state.lists.carry_over(half);
                 }
             }
-            // What is kept is not delivered any more.
+            // The kept bytes are not delivered any more.
             Lifecycle::Closing(_) => half.partial = PartialFrame::default(),
             _ => {}
         }

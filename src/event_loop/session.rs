@@ -192,7 +192,7 @@ fn unseal(
     }
     let answers = channel.answers();
     // The shorter part is copied, so that a record in many pieces is not copied
-    // with each of them. What is copied in front may be copied back.
+    // with each of them. Bytes that are copied in front may be copied back.
     let mut wire = std::mem::take(&mut channel.wire);
     let joined = if wire.len() <= count / 4 {
         buffer.filled_after(wire.as_slice(), count)

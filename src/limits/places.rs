@@ -233,7 +233,7 @@ impl PlaceSet {
             address, prefix, ..
         } = request.origin;
         let own = self.by_address.get(&address);
-        // What the new handshake would have.
+        // The number that the new handshake would have.
         let count = own.map_or(0, |own| own.by_step.len()) + 1;
         let prefix_count = self.prefix_count(prefix) + 1;
         let top = self.by_address.values().map(|it| self.rank(it)).max();

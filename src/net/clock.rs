@@ -7,8 +7,8 @@
 //!              connections change their state
 //! ```
 //!
-//! A callback may take long. What begins in a turn would be overdue before it is
-//! polled for, if it counted from the beginning of the turn.
+//! A callback may take long. A timeout that begins in a turn would be over before
+//! its event is polled for, if it counted from the beginning of the turn.
 
 use std::time::{Duration, Instant};
 

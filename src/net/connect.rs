@@ -98,7 +98,8 @@ impl Net {
     /// connect starts at the end of this turn, or later if connects to this address
     /// have failed more often than
     /// [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate)
-    /// allows. Until `on_connect`, sends to the id are refused. [`Net::close`] and [`Net::abort`] cancel the attempt.
+    /// allows. Until `on_connect`, sends to the id are refused. [`Net::close`] and
+    /// [`Net::abort`] cancel the attempt.
     ///
     /// # Errors
     ///

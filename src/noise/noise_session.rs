@@ -14,7 +14,7 @@ use crate::session::{Identity, Output, Session, Stage};
 pub struct NoiseSession {
     state: NoiseState,
     rekey: Option<Rekey>,
-    /// What the handshake established, until it is taken.
+    /// The identity that the handshake established, until it is taken.
     identity: Option<Identity>,
     /// A FIN at the end of a message is the end of the stream, too.
     allow_missing_close_notify: bool,

@@ -114,7 +114,7 @@ impl NoiseTransport {
             };
             rest = &body[len..];
             if self.open_message(message, plaintext)? == 0 {
-                // What follows the close notification is discarded.
+                // Bytes after the close notification are discarded.
                 return Ok(Opened {
                     taken: bytes.len(),
                     is_finished: true,

@@ -1,4 +1,4 @@
-//! What a session knows about the peer.
+//! The knowledge of a session about the peer.
 
 /// The data about the peer that a session has after the handshake, and what both
 /// ends agreed on.

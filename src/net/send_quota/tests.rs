@@ -3,7 +3,7 @@ use crate::id::ShardId;
 
 const MIB: usize = 1 << 20;
 const LIMIT: usize = 256 * MIB;
-/// What the threshold shares.
+/// The part of the limit that the threshold shares.
 const SHARED: usize = LIMIT / RESERVE_PART * (RESERVE_PART - 1);
 
 /// A loop with queues of which only the sizes are known.
