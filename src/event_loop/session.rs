@@ -56,6 +56,8 @@ impl<H: Handler> EventLoop<'_, H> {
         // The channel keeps the error, and the step below handles it.
         let _ = channel.start();
         half.channel = Some(Box::new(channel));
+        // How long its session takes is not known yet.
+        half.reads_little = true;
         self.net.restart_deadline(half.id);
         self.net.clock.is_stale = true;
         self.apply_session_step(half, &[]);
@@ -72,9 +74,11 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         self.apply_session_step(half, &plaintext);
         self.buffer.put_plaintext(plaintext);
-        // Decrypting may take long, also without a message.
+        // Decrypting may take long, also without a message. The next read is small
+        // if it has.
         self.net.clock.is_stale = true;
         self.net.look_at_visit();
+        half.reads_little = self.net.visit.is_over;
     }
 
     /// Applies a step of the session in its order: the end of the handshake,
