@@ -118,7 +118,9 @@ pub struct Limits {
     /// IP address that holds most is dropped, and its connection ends with
     /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit). An IPv6
     /// prefix of 64 bits counts as one address. So a
-    /// loop holds this much and one read at most; then a 64th of it is freed. At least
+    /// loop holds this much and one read at most; then a 64th of it is freed. Attackers
+    /// with N addresses that fill it can have longer messages of others dropped than an
+    /// N-th of it. At least
     /// twice [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
     ///
     /// Default: 128 MiB.

@@ -13,9 +13,9 @@ use crate::mutants::mutant;
 const LITTLE: usize = 16 * 1024;
 
 /// The maximum length of a read for a session, in bytes, because the time of the
-/// visit is looked at after each. Records of one byte, or TLS key updates, take
-/// some 0.3 µs per byte (TLS 1.3, 2026-11-27): 64 KiB of them 16 ms, and 4 KiB 1 ms.
-const SEALED_MAX: usize = 64 * 1024;
+/// visit is looked at after each. TLS key updates take some 0.25 µs per byte
+/// (TLS 1.3, 2026-11-27): 32 KiB of them take 8 ms, and 4 KiB 1 ms.
+const SEALED_MAX: usize = 32 * 1024;
 
 /// The maximum length of a read for a session that took long with the last one.
 const SEALED_LITTLE: usize = 4 * 1024;
