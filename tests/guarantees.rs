@@ -72,7 +72,7 @@ impl Drop for Seed {
 
 /// A handler that makes every call there is from every callback, and notices what must not be.
 mod every_call {
-    use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig};
+    use peerloop::config::{ConnectionConfig, Limits, RetryRate, SendQueueConfig};
     use peerloop::{
         Admission, Body, Bytes, Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler,
         Net, Node, SendOutcome, TimerId, Turn,
@@ -313,6 +313,11 @@ mod every_call {
         let config = Config {
             limits: Limits {
                 max_connections: 8,
+                // Most attempts fail, and each failure would delay the next one.
+                connect_retry_rate: RetryRate {
+                    per_second: 1_000_000,
+                    burst: 1_000_000,
+                },
                 ..Default::default()
             },
             connection: ConnectionConfig {
