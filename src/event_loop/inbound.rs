@@ -95,10 +95,7 @@ impl std::fmt::Debug for InboundHalf {
 
 impl LoopState {
     pub(super) fn inbound(&mut self, conn: ConnId) -> Option<&mut InboundHalf> {
-        self.inbound
-            .get_mut(conn.slot())?
-            .as_mut()
-            .filter(|inbound| inbound.id == conn)
+        half_of(&mut self.inbound, conn)
     }
 
     /// Returns whether a connection of this shard waits for its peer, as far as is known.
@@ -121,6 +118,14 @@ impl LoopState {
         }
         self.inbound[slot] = Some(half);
     }
+}
+
+/// Returns the inbound half of a connection, unless a visit holds it.
+pub(super) fn half_of(slots: &mut [Option<InboundHalf>], conn: ConnId) -> Option<&mut InboundHalf> {
+    slots
+        .get_mut(conn.slot())?
+        .as_mut()
+        .filter(|half| half.id == conn)
 }
 
 impl<H> EventLoop<'_, H> {

@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::inbound::half_of;
 use super::{EventLoop, InboundHalf};
 use crate::connection::Ending;
 use crate::error::DisconnectReason;
@@ -184,8 +185,7 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn schedule_requested_visits(&mut self) {
         while let Some(conn) = self.net.work.visits.pop() {
             let super::LoopState { inbound, lists, .. } = &mut *self.state;
-            let half = inbound.get_mut(conn.slot()).and_then(Option::as_mut);
-            if let Some(half) = half.filter(|half| half.id == conn) {
+            if let Some(half) = half_of(inbound, conn) {
                 lists.schedule_event(half);
             }
         }

@@ -2,6 +2,7 @@
 
 use std::io::IoSlice;
 
+use super::inbound::half_of;
 use super::lists::WorkLists;
 use super::seal::write_sealed;
 use super::write_once::{Flushed, write_once};
@@ -135,8 +136,7 @@ impl LoopState {
 
     /// Writes the queue of a connection that is not being visited.
     pub(super) fn write(&mut self, net: &mut Net, conn: ConnId) {
-        let half = self.inbound.get_mut(conn.slot()).and_then(Option::as_mut);
-        if let Some(half) = half.filter(|half| half.id == conn) {
+        if let Some(half) = half_of(&mut self.inbound, conn) {
             self.lists.write(net, half);
         }
     }
