@@ -70,11 +70,12 @@ use std::time::Duration;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use peerloop::config::{
     CommandQueueConfig, ConnectionConfig, Limits, OnFull, SendQueueConfig, SocketConfig, Timeouts,
-    TurnBudget,
 };
 use peerloop::{Bytes, Config, ConnId, DisconnectReason, Net, SendError, Turn};
 use socket2::{Domain, Socket, Type};
-use util::{Event, PATIENCE, Recorder, TestNode, listening, node, pair, raw, run_until};
+use util::{
+    Event, PATIENCE, Recorder, TestNode, listening, node, pair, raw, run_until, unlimited_time,
+};
 
 /// A frame of the default framing.
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -251,10 +252,7 @@ mod reading_and_writing {
                 max_connections_per_address: PEERS,
                 ..Default::default()
             },
-            budget: TurnBudget {
-                max_turn_time: PATIENCE,
-                ..Default::default()
-            },
+            budget: unlimited_time(),
             ..Config::default()
         };
         let (mut node, addr) = listening(config, Recorder::default());
@@ -288,7 +286,11 @@ mod reading_and_writing {
 
     #[test]
     fn all_who_connected_before_a_turn_are_accepted_although_there_is_one_event() {
-        let (mut node, addr) = listening(Config::default(), Recorder::default());
+        let config = Config {
+            budget: unlimited_time(),
+            ..Config::default()
+        };
+        let (mut node, addr) = listening(config, Recorder::default());
         raw::settle(&mut node);
         let peers = [(); 60].map(|()| raw::connect(addr));
         assert!(peers.len() < node.net().config().budget.accepts);

@@ -11,7 +11,9 @@ use peerloop::{
     Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node, Turn,
 };
 use socket2::{Domain, Socket, Type};
-use util::{Event, Recorder, TestNode, listening, node, pair, raw, run_for, run_until};
+use util::{
+    Event, Recorder, TestNode, listening, node, pair, raw, run_for, run_until, unlimited_time,
+};
 
 /// One frame of the default framing.
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -998,7 +1000,11 @@ mod sending {
                 }
             }
         });
-        let (mut node, _, mut from) = raw::wire(Config::default(), handler);
+        let config = Config {
+            budget: unlimited_time(),
+            ..Config::default()
+        };
+        let (mut node, _, mut from) = raw::wire(config, handler);
         let addr = node.net().listeners().next().unwrap().addr;
         let (_, _to) = raw::join(&mut node, addr);
         let messages: [&[u8]; 4] = [b"at once", b"at once", b"later", b"later"];

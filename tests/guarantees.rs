@@ -7,7 +7,7 @@ use peerloop::{Config, ConnId, ConnInfo};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use util::{Event, Recorder, TestNode, listening, raw, run_until};
+use util::{Event, Recorder, TestNode, listening, raw, run_until, unlimited_time};
 
 /// One frame of the default framing.
 fn frame(body: &[u8]) -> Vec<u8> {
@@ -1167,7 +1167,7 @@ mod one_hot_peer {
         let config = Config {
             budget: TurnBudget {
                 read_bytes: BUDGET,
-                ..Default::default()
+                ..unlimited_time()
             },
             ..Config::default()
         };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use peerloop::{Bytes, Config, ConnId, Handler, Net, Node, Turn};
 use util::raw::{connect, feed, settle, wire};
-use util::{Event, PATIENCE, Recorder, TestNode, listening, node, run_until};
+use util::{Event, PATIENCE, Recorder, TestNode, listening, node, run_until, unlimited_time};
 
 /// More peers than one wait of the poller reports.
 const CROWD: usize = 1100;
@@ -30,6 +30,7 @@ fn with_timeouts(timeouts: Timeouts) -> Config {
             timeouts,
             ..Default::default()
         },
+        budget: unlimited_time(),
         ..Config::default()
     }
 }

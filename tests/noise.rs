@@ -20,7 +20,7 @@ use peerloop::noise::{Cipher, Hash, Noise, PAYLOAD_MAX, Pattern, Rekey, StaticKe
 use peerloop::session::{Identity, Role};
 use peerloop::{Config, ConnId, ConnectError, DisconnectReason, SendError};
 use snow_peer::{Deal, SnowPeer, beside, framed};
-use util::{Event, Recorder, TestNode, listening, node, raw, run_until};
+use util::{Event, Recorder, TestNode, listening, node, raw, run_until, unlimited_time};
 
 const PATTERNS: [(Pattern, &str); 30] = [
     (Pattern::NN, "Noise_NN_25519_ChaChaPoly_BLAKE2s"),
@@ -675,7 +675,10 @@ fn a_missing_close_notify_can_be_allowed() {
     for allowed in [false, true] {
         deal.allow_missing_close_notify = allowed;
         for half_open in [false, true] {
-            let mut config = Config::default();
+            let mut config = Config {
+                budget: unlimited_time(),
+                ..Config::default()
+            };
             config.connection.allow_half_open = half_open;
             let mut node = node(config, speaking(&deal, Recorder::echo()));
             let (conn, mut peer) = snow_pair(&mut node, &deal, Role::Responder);

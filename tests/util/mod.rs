@@ -7,6 +7,7 @@
     reason = "each test file uses its own part of it"
 )]
 
+use peerloop::config::TurnBudget;
 use peerloop::{
     Admission, Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node,
     SendOutcome, TimerId, Transport, Turn,
@@ -19,6 +20,16 @@ use peerloop::session::Session;
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A budget without limits of time, for tests that assert what one turn does: on a busy machine a turn may
+/// take longer than the default limits.
+pub fn unlimited_time() -> TurnBudget {
+    TurnBudget {
+        max_visit_time: PATIENCE,
+        max_turn_time: PATIENCE,
+        ..Default::default()
+    }
+}
 
 /// One callback.
 #[derive(Clone, PartialEq, Eq, Debug)]
