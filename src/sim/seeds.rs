@@ -6,15 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Returns the seeds for a test.
 ///
-/// - With the environment variable `SEED`, that seed alone.
-/// - Otherwise with `SEEDS`, as many as it says, from 0 upwards.
+/// - With the environment variable `PEERLOOP_SEED`, that seed alone.
+/// - Otherwise with `PEERLOOP_SEEDS`, as many as it says, from 0 upwards.
 /// - Otherwise `default` of them, from 0 upwards.
 ///
 /// # Panics
 ///
 /// When one of the variables is set and is not a number.
 pub fn seeds(default: u64) -> Range<u64> {
-    match (number("SEED"), number("SEEDS")) {
+    match (number("PEERLOOP_SEED"), number("PEERLOOP_SEEDS")) {
         (Some(seed), _) => seed..seed.saturating_add(1),
         (None, Some(count)) => 0..count,
         (None, None) => 0..default,
@@ -65,7 +65,7 @@ pub(super) fn replay(seed: u64) -> String {
     // The test harness names the thread of a test like the test, with its modules.
     // In a program or a documentation test it is `main`.
     let Some(test) = thread.name().filter(|name| *name != "main") else {
-        return format!("run it again with SEED={seed} in the environment");
+        return format!("run it again with PEERLOOP_SEED={seed} in the environment");
     };
     // Cargo sets this to the package of the test.
     let package = match std::env::var("CARGO_PKG_NAME") {
@@ -73,5 +73,5 @@ pub(super) fn replay(seed: u64) -> String {
         Ok(name) => format!(" -p {name}"),
         Err(_) => String::new(),
     };
-    format!("SEED={seed} cargo test{package} {test} -- --exact")
+    format!("PEERLOOP_SEED={seed} cargo test{package} {test} -- --exact")
 }

@@ -809,8 +809,10 @@ mod replayed {
 
     fn run(seed: Option<&str>, arguments: &[&str]) -> Output {
         let mut test = Command::new(std::env::current_exe().expect("this test"));
-        test.env(TOLD, "1").env_remove("SEED").env_remove("SEEDS");
-        test.envs(seed.map(|seed| ("SEED", seed)));
+        test.env(TOLD, "1")
+            .env_remove("PEERLOOP_SEED")
+            .env_remove("PEERLOOP_SEEDS");
+        test.envs(seed.map(|seed| ("PEERLOOP_SEED", seed)));
         test.args(arguments).output().expect("it runs")
     }
 
@@ -830,7 +832,7 @@ mod replayed {
             .lines()
             .filter_map(|line| Some(line.split_once("o replay: ")?.1))
             .collect();
-        let expected = "SEED=3 cargo test -p peerloop --all-features \
+        let expected = "PEERLOOP_SEED=3 cargo test -p peerloop --all-features \
                         sim::replayed::fails_when_it_is_told_to -- --exact";
         assert_eq!(commands, [expected; 2]);
         // What cargo would hand on to this program.

@@ -3,6 +3,10 @@
 use bytes::Bytes;
 use fastrand::Rng;
 
+#[allow(dead_code, unreachable_pub, reason = "one of the helpers is used")]
+#[path = "../../it/util/settings.rs"]
+mod settings;
+
 /// A series of messages that both ends can calculate: pieces of one random block at
 /// random places, so that a message costs almost nothing to make and all are
 /// different. The first message is the shortest possible, the second the longest,
@@ -69,13 +73,9 @@ impl Iterator for Plan {
 
 impl ExactSizeIterator for Plan {}
 
-/// A seed, printed so that a failure can be repeated: give it back in the variable `INTEROP_SEED`.
+/// A seed, printed so that a failure can be repeated: give it back in the variable `PEERLOOP_SEED`.
 pub fn seed() -> u64 {
-    let given = std::env::var("INTEROP_SEED").ok();
-    let seed = match given {
-        Some(text) => text.parse().expect("INTEROP_SEED is a number"),
-        None => fastrand::u64(..),
-    };
-    println!("INTEROP_SEED={seed}");
+    let seed = settings::seed().unwrap_or_else(|| fastrand::u64(..));
+    println!("PEERLOOP_SEED={seed}");
     seed
 }
