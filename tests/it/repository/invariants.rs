@@ -2,15 +2,9 @@
 //! outdated unnoticed.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use super::{files, read, root};
 
 /// The invariants: the lines of each, its heading first.
 fn sections(page: &str) -> Vec<Vec<&str>> {
@@ -87,7 +81,7 @@ fn exists(name: &str) -> bool {
     let Some(file) = test_file(parts[0]) else {
         return false;
     };
-    let source = read(&file);
+    let source = fs::read_to_string(&file).expect("a file");
     let mut rest = source.as_str();
     for part in &parts[1..] {
         let names = [format!("fn {part}("), format!("mod {part} {{")];
@@ -104,7 +98,7 @@ fn every_named_test_exists() {
     if is_published() {
         return;
     }
-    let page = read(&root().join("INVARIANTS.md"));
+    let page = read("INVARIANTS.md");
     let sections = sections(&page);
     assert!(sections.len() > 20, "only {} sections", sections.len());
     let mut missing = Vec::new();
@@ -120,22 +114,16 @@ fn every_named_test_exists() {
     assert!(missing.is_empty(), "\n{}", missing.join("\n"));
 }
 
-/// The code of each Rust source below a folder: without the lines that are comments.
-fn sources(folder: &Path) -> Vec<String> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        if path.is_dir() {
-            all.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let source = read(&path);
-            let code = source
-                .lines()
-                .filter(|line| !line.trim_start().starts_with("//"));
-            all.push(code.flat_map(|line| [line, "\n"]).collect());
-        }
-    }
-    all
+/// The code of each file of the library, without comments.
+fn sources() -> Vec<String> {
+    let code = |path: String| {
+        let source = read(&path);
+        let lines = source
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"));
+        lines.flat_map(|line| [line, "\n"]).collect()
+    };
+    files("src", ".rs").into_iter().map(code).collect()
 }
 
 /// Whether an item or member exists. Of `Type::member` both must be in one file, where
@@ -180,8 +168,8 @@ fn has_word(source: &str, word: &str) -> bool {
 
 #[test]
 fn every_named_path_and_item_exists() {
-    let page = read(&root().join("INVARIANTS.md"));
-    let sources = sources(&root().join("src"));
+    let page = read("INVARIANTS.md");
+    let sources = sources();
     let mut missing = Vec::new();
     for section in sections(&page) {
         for entry_name in ["Statement", "Enforced by"] {

@@ -1,6 +1,6 @@
-//! Programs that are shown in two places are the same in both.
+//! A program that is shown in two places is the same in both.
 
-use std::fs;
+use super::read;
 
 /// The first program in a text of Markdown.
 fn first_program(markdown: &str) -> Vec<&str> {
@@ -17,24 +17,18 @@ fn crate_documentation(source: &str) -> String {
 }
 
 #[test]
-fn the_readme_and_the_crate_begin_with_the_same_program() {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let read = |path| fs::read_to_string(format!("{root}/{path}")).expect("the file is there");
+fn readme_and_crate_show_the_same_program() {
     let (readme, library) = (read("README.md"), read("src/lib.rs"));
     let documentation = crate_documentation(&library);
     let program = first_program(&documentation);
-    assert!(
-        program.iter().any(|line| line.contains("fn main()")),
-        "{program:?}"
-    );
+    let has_main = program.iter().any(|line| line.contains("fn main()"));
+    assert!(has_main, "{program:?}");
     assert_eq!(first_program(&readme), program);
 }
 
 #[test]
-fn the_guide_shows_the_handlers_that_its_tests_use() {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let read = |path| fs::read_to_string(format!("{root}/src/sim/{path}")).expect("it is there");
-    let (guide, used) = (read("guide.md"), read("guide/orders.rs"));
+fn guide_shows_the_handlers_of_its_tests() {
+    let (guide, used) = (read("src/sim/guide.md"), read("src/sim/guide/orders.rs"));
     let (_, shown) = guide.split_once("```rust\n").expect("a program");
     assert!(shown.starts_with(&format!("{used}```\n")), "{shown}");
 }
