@@ -37,9 +37,6 @@ mod repository;
 #[cfg(feature = "sim")]
 mod retries;
 mod run;
-mod running;
-#[cfg(feature = "sim")]
-mod scenarios;
 mod send;
 mod session;
 mod sessions;
@@ -47,18 +44,6 @@ mod sessions_bad;
 mod sessions_sealed;
 mod shards;
 mod shutdown;
-#[cfg(feature = "sim")]
-mod sim;
-#[cfg(feature = "sim")]
-mod sim_kernel;
-#[cfg(feature = "sim")]
-mod sim_memory;
-#[cfg(feature = "sim")]
-mod sim_places;
-#[cfg(feature = "sim")]
-mod sim_time;
-#[cfg(feature = "sim")]
-mod sim_workload;
 #[cfg(feature = "sim")]
 mod simulation;
 mod simultaneous_open;
@@ -72,6 +57,5 @@ mod tls_bad;
 #[cfg(feature = "tls")]
 mod tls_peers;
 mod util;
-mod waiting;
 mod wire_end;
 mod wire_in;

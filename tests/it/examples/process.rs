@@ -32,15 +32,23 @@ impl Process {
         Self { child, lines }
     }
 
+    /// Waits for a line with this text, and returns it.
+    #[track_caller]
+    pub(super) fn line(&mut self, text: &str) -> String {
+        loop {
+            let line = self.lines.recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("no line with {text:?}"));
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
     /// Returns the address at the end of the next line that has one.
     #[track_caller]
     pub(super) fn address(&mut self) -> String {
-        loop {
-            let line = self.lines.recv_timeout(PATIENCE).expect("a line");
-            if let Some((_, port)) = line.rsplit_once("on 127.0.0.1:") {
-                return format!("127.0.0.1:{port}");
-            }
-        }
+        let line = self.line("on 127.0.0.1:");
+        line.rsplit(' ').next().expect("an address").to_owned()
     }
 
     /// Waits for the end. Returns the exit code and what was printed.

@@ -1,4 +1,4 @@
-//! Random workloads in simulated worlds, one for each seed.
+//! Random workloads, one for each seed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -7,32 +7,32 @@ use std::time::Duration;
 use peerloop::sim::{Faults, World, for_each_seed, seeds};
 use peerloop::{Config, ConnId, Handler, Net};
 
+use crate::util::settings::SEEDS;
+use crate::util::{crowd, workload};
+
 /// Worlds share nothing, so they run side by side.
 const THREADS: usize = 2;
 
 #[test]
-fn who_sends_no_whole_message_is_idle() {
-    for_each_seed(20, crate::util::workload::drip);
+fn incomplete_messages_are_idle() {
+    for_each_seed(20, workload::drip);
 }
 
 #[test]
-fn a_flush_does_not_wait_for_the_end_of_a_visit() {
-    for_each_seed(5, crate::util::workload::flush);
+fn flush_does_not_wait_for_the_visit() {
+    for_each_seed(5, workload::flush);
 }
 
 #[test]
 fn honest_peers_are_served_during_a_siege() {
-    for_each_seed(
-        crate::util::workload::SIEGES,
-        crate::util::workload::besiege,
-    );
+    for_each_seed(5, workload::besiege);
 }
 
 #[test]
-fn the_limit_of_a_loop_is_kept_and_who_was_refused_hears_of_room() {
+fn loop_limit_is_kept_and_room_is_reported() {
     let (mut refused, mut broadcasts) = (0, 0);
-    for_each_seed(40, |seed| {
-        let (more_refused, more_broadcasts) = crate::util::crowd::crowd(seed);
+    for_each_seed(10, |seed| {
+        let (more_refused, more_broadcasts) = crowd::crowd(seed);
         refused += more_refused;
         broadcasts += more_broadcasts;
     });
@@ -41,8 +41,8 @@ fn the_limit_of_a_loop_is_kept_and_who_was_refused_hears_of_room() {
 }
 
 #[test]
-fn whatever_handlers_do_and_networks_undo_the_promises_hold() {
-    let seeds = seeds(300);
+fn promises_hold_in_random_worlds() {
+    let seeds = seeds(SEEDS);
     let (next, messages) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
     let work = || {
         loop {
@@ -50,7 +50,7 @@ fn whatever_handlers_do_and_networks_undo_the_promises_hold() {
             if !seeds.contains(&seed) {
                 return;
             }
-            let heard = std::panic::catch_unwind(|| crate::util::workload::run(seed));
+            let heard = std::panic::catch_unwind(|| workload::run(seed));
             // The others need not go on.
             let heard = heard.unwrap_or_else(|panic| {
                 next.store(seeds.end, Ordering::Relaxed);
@@ -77,7 +77,7 @@ fn whatever_handlers_do_and_networks_undo_the_promises_hold() {
 
 /// A wake that comes when the node has stopped must not have it take turns for ever.
 #[test]
-fn a_node_that_has_stopped_takes_no_turns() {
+fn stopped_node_takes_no_turns() {
     struct Deaf;
     impl Handler for Deaf {
         fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}

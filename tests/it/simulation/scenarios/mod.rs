@@ -3,7 +3,6 @@
 
 #![allow(unreachable_pub, reason = "modules of a test")]
 
-mod election;
 mod gossip;
 mod requests;
 mod storm;

@@ -1,15 +1,15 @@
-//! What simulated kernels refuse or put off, as a node sees it. Call by call they are tested beside their source.
+//! Refusals and delays of simulated kernels, as a node observes them.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
-use std::time::Duration;
 
-use peerloop::config::{ConnectionConfig, Timeouts};
-use peerloop::sim::{Faults, NodeId, WireListener, World, for_each_seed};
-use peerloop::{Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, TimerId};
+use peerloop::sim::WireListener;
+
+use super::{
+    Config, ConnId, ConnInfo, ConnectError, ConnectionConfig, DisconnectReason, Duration, Faults,
+    Handler, Net, NodeId, SECOND, SocketAddr, Timeouts, TimerId, World, for_each_seed,
+};
 
 const SHORT: Duration = Duration::from_millis(50);
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Writes down what it is told.
 #[derive(Default)]
@@ -79,7 +79,7 @@ fn always(fault: impl Fn(&mut Faults) -> &mut f64) -> Faults {
 }
 
 #[test]
-fn a_connect_without_a_descriptor_a_way_or_a_place_in_the_poller_fails_and_the_next_does_not() {
+fn connect_fails_once_without_resources() {
     for_each_seed(20, |seed| {
         for faults in [
             always(|faults| &mut faults.no_descriptor),
@@ -105,7 +105,7 @@ fn a_connect_without_a_descriptor_a_way_or_a_place_in_the_poller_fails_and_the_n
 }
 
 #[test]
-fn one_who_cannot_be_registered_is_let_go_and_counted() {
+fn failed_registration_is_counted() {
     let (mut world, [_, b], addr) = two(1);
     world.faults(always(|faults| &mut faults.failed_registration));
     let wire = world.wire(addr).expect("nothing forbids it");
@@ -134,7 +134,7 @@ fn overbooked() -> (World, [NodeId<Told>; 2], WireListener) {
 }
 
 #[test]
-fn who_is_connected_at_its_own_end_only_is_let_in_when_there_is_a_place() {
+fn half_accepted_connection_gets_a_later_place() {
     let (mut world, nodes, listener) = overbooked();
     world.run_for(SHORT);
     assert!(world.accept_wire(listener).is_some());
@@ -150,7 +150,7 @@ fn who_is_connected_at_its_own_end_only_is_let_in_when_there_is_a_place() {
 }
 
 #[test]
-fn who_is_connected_at_its_own_end_only_is_reset_when_there_is_no_place_for_a_minute() {
+fn half_accepted_connection_ends_in_a_reset() {
     let (mut world, [a, b], _) = overbooked();
     world.run_for(60 * SECOND);
     world.with(b, |it, _| assert!(it.ended.is_empty()));
@@ -160,7 +160,7 @@ fn who_is_connected_at_its_own_end_only_is_reset_when_there_is_no_place_for_a_mi
 }
 
 #[test]
-fn a_source_port_is_free_again_a_minute_after_this_end_has_ended_a_connection() {
+fn source_port_is_free_after_a_minute() {
     let (mut world, [a, _], addr) = two(1);
     let source = SocketAddr::new(world.ip(a), 5000);
     let connect = |world: &mut World| {
@@ -188,7 +188,7 @@ fn a_source_port_is_free_again_a_minute_after_this_end_has_ended_a_connection() 
 }
 
 #[test]
-fn timers_are_never_early_and_late_by_what_the_system_keeps_from_them() {
+fn timers_are_never_early() {
     for_each_seed(20, |seed| {
         let (mut world, [a, _], _) = two(seed);
         world.faults(always(|faults| &mut faults.late_turn));

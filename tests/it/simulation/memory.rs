@@ -1,4 +1,4 @@
-//! Connections that are ended because incomplete messages hold too much memory, in the simulator.
+//! Connections that are ended because incomplete messages hold too much memory.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -94,7 +94,7 @@ fn ended(ip: impl Fn(u16) -> Ipv6Addr) -> Vec<IpAddr> {
 }
 
 #[test]
-fn the_address_that_holds_most_is_ended() {
+fn address_that_holds_most_is_ended() {
     let attacker = Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, 1);
     let ended = ended(|_| attacker);
     assert!(
@@ -105,7 +105,7 @@ fn the_address_that_holds_most_is_ended() {
 
 /// A host usually has 2^64 addresses, so a prefix of 64 bits counts as one.
 #[test]
-fn the_prefix_that_holds_most_is_ended() {
+fn prefix_that_holds_most_is_ended() {
     let ended = ended(|index| Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, index));
     let honest: IpAddr = "fd00:9::1".parse().expect("an address");
     assert!(!ended.is_empty() && !ended.contains(&honest), "{ended:?}");
