@@ -67,8 +67,8 @@ pub(super) const WINDOW: u32 = 128;
 ///
 /// Used and unused blocks together are no larger than the used ones were at
 /// their maximum in the last two windows of [`WINDOW`] flushes. With a constant
-/// 4 MiB, a hundred such senders reallocated their blocks all the time, at twice
-/// the processor time (`cargo run --release -p peers -- --only fan-in`,
+/// 4 MiB, a hundred such senders reallocated their blocks all the time, at
+/// twice the processor time (`cargo run --release -p peers -- --only fan-in`,
 /// 2026-11-25).
 pub(super) const SPARE_BYTES_MAX: usize = 32 * 1024 * 1024;
 

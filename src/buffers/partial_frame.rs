@@ -23,8 +23,8 @@ pub(crate) struct PartialFrame {
     need: usize,
 }
 
-/// The minimum number of bytes that are appended when the length of the frame is
-/// not known.
+/// The minimum number of bytes that are appended when the length of the frame
+/// is not known.
 const GUESS_MIN: usize = 1024;
 
 impl PartialFrame {
@@ -120,8 +120,8 @@ impl PartialFrame {
         self.filled += count;
     }
 
-    /// Makes room for `more` bytes. The memory grows to the length of the frame,
-    /// to twice what is kept, or by half if the length is not known.
+    /// Makes room for `more` bytes. The memory grows to the length of the
+    /// frame, to twice what is kept, or by half if the length is not known.
     fn make_room(&mut self, more: usize) {
         let (end, size) = (self.filled + more, self.bytes.len());
         if end <= size {

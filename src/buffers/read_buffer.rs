@@ -1,15 +1,15 @@
 //! The buffer into which all sockets of a loop are read.
 //!
 //! Complete frames are delivered from it without a copy. An incomplete frame is
-//! copied into the [`PartialFrame`](super::PartialFrame) of its connection, which
-//! an idle connection does not have.
+//! copied into the [`PartialFrame`](super::PartialFrame) of its connection,
+//! which an idle connection does not have.
 
 use super::partial_frame::count_copied;
 
-/// The size of a page. The room begins in the middle of one, because Linux copies
-/// from pages: on AMD Zen 3 a copy with `rep movsb` takes ten times as long if the
-/// destination begins 1 to 31 bytes after the source, modulo 4,096. A large
-/// allocation begins 16 bytes into a page.
+/// The size of a page. The room begins in the middle of one, because Linux
+/// copies from pages: on AMD Zen 3 a copy with `rep movsb` takes ten times as
+/// long if the destination begins 1 to 31 bytes after the source, modulo 4,096.
+/// A large allocation begins 16 bytes into a page.
 const PAGE: usize = 4096;
 
 /// The maximum number of untaken bytes of a session that precede the room.
@@ -66,9 +66,10 @@ impl ReadBuffer {
         &self.bytes[self.start..self.start + len]
     }
 
-    /// Returns the first `len` bytes of the room, for a session that may decrypt
-    /// in place. Bytes that it had not taken are copied in front of them, so that
-    /// its record becomes contiguous. `None` if they are too many.
+    /// Returns the first `len` bytes of the room, for a session that may
+    /// decrypt in place. Bytes that it had not taken are copied in front of
+    /// them, so that its record becomes contiguous. `None` if they are too
+    /// many.
     pub(crate) fn filled_after(&mut self, untaken: &[u8], len: usize) -> Option<&mut [u8]> {
         if untaken.len() > FRONT {
             return None;

@@ -3,8 +3,8 @@
 /// The bytes of memory that all send queues and sessions of a loop hold for
 /// sending, and their maximum so far.
 ///
-/// Every piece of memory is charged here when it is taken and discharged when it
-/// is returned, so that the account is the sum of what is held.
+/// Every piece of memory is charged here when it is taken and discharged when
+/// it is returned, so that the account is the sum of what is held.
 #[derive(Debug, Default)]
 pub(crate) struct SendAccount {
     used: usize,

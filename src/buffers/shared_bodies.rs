@@ -25,7 +25,8 @@ impl SharedBodies {
     /// Charges a body. A reader follows at once.
     pub(super) fn insert(&mut self, bytes: usize, account: &mut SendAccount) -> BodyKey {
         account.charge(bytes);
-        // A queue that holds a body costs some bytes, so there are fewer than 2^32.
+        // A queue that holds a body costs some bytes, so there are fewer than
+        // 2^32.
         BodyKey(self.bodies.insert(SharedBody { bytes, readers: 0 }) as u32)
     }
 

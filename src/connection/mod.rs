@@ -201,8 +201,8 @@ impl ConnEntry {
     ///
     /// A stream with output left is reset, because a peer must not take its end
     /// for a close. The queue behind a failed session does not count: its peer
-    /// sees that the stream was cut, and a reset could overtake what the session
-    /// has sent.
+    /// sees that the stream was cut, and a reset could overtake what the
+    /// session has sent.
     pub(crate) fn take_stream(&mut self) -> Option<(Stream, bool)> {
         let reset = self.reset || self.has_output();
         Some((self.stream.take()?, reset))

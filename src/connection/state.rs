@@ -56,8 +56,8 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Returns whether an attempt to connect has failed, and was not given up by this
-    /// node.
+    /// Returns whether an attempt to connect has failed, and was not given up
+    /// by this node.
     pub(crate) fn is_failed_attempt(self) -> bool {
         let given_up = matches!(
             self,

@@ -140,8 +140,8 @@ impl ConnEntry {
         since.checked_add(Duration::from_micros(micros).max(self.config.min_rate.after))
     }
 
-    /// Returns whether the armed deadline is later than a timeout that has begun
-    /// may need.
+    /// Returns whether the armed deadline is later than a timeout that has
+    /// begun may need.
     pub(crate) fn is_armed_too_late(&self, now: Timestamp) -> bool {
         let soonest = if self.partial_since.is_some() || self.stalled_since.is_some() {
             self.config.shortest_timeout()

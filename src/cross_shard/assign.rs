@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use super::{AcceptedSocket, ShardCommand, ShardRouter};
 use crate::config::Placement;
 
-/// The maximum number of accepted connections on their way to a shard. They are not
-/// charged yet. Further ones stay at the shard that accepted them.
+/// The maximum number of accepted connections on their way to a shard. They are
+/// not charged yet. Further ones stay at the shard that accepted them.
 const ARRIVING_MAX: usize = 256;
 
 impl ShardRouter {

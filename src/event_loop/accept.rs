@@ -30,8 +30,8 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Accepts up to the budget. The listener stays ready until the kernel says
-    /// that no connection waits. Full limits do not stop it, because the backlog
-    /// would fill with those that filled the limits.
+    /// that no connection waits. Full limits do not stop it, because the
+    /// backlog would fill with those that filled the limits.
     fn accept_from(&mut self, index: usize) {
         let budget = self.net.config.budget.accepts;
         let mut failed_in_a_row = 0;

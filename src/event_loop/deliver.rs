@@ -101,8 +101,8 @@ fn wants_messages(net: &Net, conn: ConnId) -> bool {
         .is_some_and(|entry| entry.lifecycle() == Lifecycle::Open && !entry.paused)
 }
 
-/// Delivers the messages in new bytes, and keeps what is left. Returns the number
-/// of bytes that were delivered.
+/// Delivers the messages in new bytes, and keeps what is left. Returns the
+/// number of bytes that were delivered.
 ///
 /// An incomplete frame is completed first. Only its missing part is copied:
 ///
@@ -155,8 +155,8 @@ fn feed<H: Handler>(
             Delivered::Malformed(error) => return Err(error),
             _ => {}
         }
-        // The first frame contained all that was kept. `rest` has the bytes that
-        // follow it too.
+        // The first frame contained all that was kept. `rest` has the bytes
+        // that follow it too.
         let is_decoded = taken == rest.len();
         total += consumed;
         let Some(delivered) = consumed.checked_sub(before) else {
@@ -227,8 +227,8 @@ fn keep_rest(half: &mut InboundHalf, rest: &[u8], outcome: Delivered) -> Result<
     Ok(())
 }
 
-/// Delivers the messages at the start of `bytes` until the handler or the time of
-/// the visit interrupts. Returns how many bytes they took.
+/// Delivers the messages at the start of `bytes` until the handler or the time
+/// of the visit interrupts. Returns how many bytes they took.
 fn deliver<H: Handler>(
     state: &mut LoopState,
     net: &mut Net,
@@ -246,8 +246,8 @@ fn deliver<H: Handler>(
     loop {
         net.begin_batch(conn);
         let codec = &mut half.codec;
-        // One guarded call for the whole batch, because no panic guard should be
-        // set up for each message.
+        // One guarded call for the whole batch, because no panic guard should
+        // be set up for each message.
         let batch = call_handler(net, handler, "on_message", Some(conn), |handler, net| {
             codec.decode(&bytes[consumed..], need, max, |message, end| {
                 net.work.batch.messages += 1;

@@ -98,7 +98,8 @@ impl LoopState {
         half_of(&mut self.inbound, conn)
     }
 
-    /// Returns whether a connection of this shard waits for its peer, as far as is known.
+    /// Returns whether a connection of this shard waits for its peer, as far as
+    /// is known.
     pub(super) fn is_silent(&self, conn: ConnId) -> bool {
         let inbound = self.inbound.get(conn.slot()).and_then(Option::as_ref);
         inbound.is_some_and(|inbound| inbound.id == conn && !inbound.readable)

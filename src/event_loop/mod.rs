@@ -142,8 +142,8 @@ impl<H: Handler> EventLoop<'_, H> {
         self.resume_deferred_work();
         self.run_listeners();
         // Messages come before timers, because one that arrived in time may
-        // cancel a timeout of the program. Under a load that fills turns, timers
-        // would wait for two of them.
+        // cancel a timeout of the program. Under a load that fills turns,
+        // timers would wait for two of them.
         let was_behind = std::mem::take(&mut self.state.is_behind);
         if was_behind {
             self.run_timers();

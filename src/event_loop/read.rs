@@ -12,9 +12,9 @@ use crate::mutants::mutant;
 /// The maximum length of a read after an interrupted batch, in bytes.
 const LITTLE: usize = 16 * 1024;
 
-/// The maximum length of a read for a session, in bytes, because the time of the
-/// visit is looked at after each. TLS key updates take some 0.25 µs per byte
-/// (TLS 1.3, 2026-11-27): 32 KiB of them take 8 ms, and 4 KiB 1 ms.
+/// The maximum length of a read for a session, in bytes, because the time of
+/// the visit is looked at after each. TLS key updates take some 0.25 µs per
+/// byte (TLS 1.3, 2026-11-27): 32 KiB of them take 8 ms, and 4 KiB 1 ms.
 const SEALED_MAX: usize = 32 * 1024;
 
 /// The maximum length of a read for a session that took long with the last one.
@@ -76,8 +76,8 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Reads and delivers until the socket is empty, or the budget or the time of
-    /// the visit is used up.
+    /// Reads and delivers until the socket is empty, or the budget or the time
+    /// of the visit is used up.
     fn read(&mut self, half: &mut InboundHalf, mut budget: usize) {
         // The write that sends the session's answers schedules the next visit.
         while half.readable || half.partial.is_undecoded() {

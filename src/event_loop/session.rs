@@ -74,8 +74,8 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         self.apply_session_step(half, &plaintext);
         self.buffer.put_plaintext(plaintext);
-        // Decrypting may take long, also without a message. The next read is small
-        // if it has.
+        // Decrypting may take long, also without a message. The next read is
+        // small if it has.
         self.net.clock.is_stale = true;
         self.net.look_at_visit();
         half.reads_little = self.net.visit.is_over;
@@ -180,8 +180,8 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 }
 
-/// Passes the first `count` bytes of the buffer to the session, after those that
-/// it had not taken. Returns whether it took or answered something.
+/// Passes the first `count` bytes of the buffer to the session, after those
+/// that it had not taken. Returns whether it took or answered something.
 fn unseal(
     half: &mut InboundHalf,
     buffer: &mut ReadBuffer,

@@ -16,13 +16,14 @@ use crate::metrics::Metrics;
 use crate::mutants::mutant;
 use crate::net::{Net, PendingSend};
 
-/// The number of connections that are written between two readings of the clock.
+/// The number of connections that are written between two readings of the
+/// clock.
 const WRITES_PER_LOOK: usize = 8;
 
 impl<H: Handler> EventLoop<'_, H> {
     /// Writes every dirty connection once. After half of the time that
-    /// connections have, the others wait for the end of the next turn, unless the
-    /// node is shutting down.
+    /// connections have, the others wait for the end of the next turn, unless
+    /// the node is shutting down.
     pub(super) fn flush(&mut self) {
         let scratch = std::mem::take(&mut self.state.scratch);
         let mut dirty = std::mem::replace(&mut self.net.work.dirty, scratch);

@@ -111,8 +111,8 @@ impl<'a> Noise<'a> {
     /// The peer finds it in
     /// [`Identity::payload`](crate::session::Identity::payload). In NN, NX, KN,
     /// KX, IN, IX, NK1, KK1 and IK1 the payload of the initiator is not
-    /// encrypted, because it is in the first message, before a secret is shared.
-    /// A psk at position 0 or 1 encrypts it.
+    /// encrypted, because it is in the first message, before a secret is
+    /// shared. A psk at position 0 or 1 encrypts it.
     pub fn payload(mut self, payload: &'a [u8]) -> Self {
         self.payload = payload;
         self
@@ -122,31 +122,32 @@ impl<'a> Noise<'a> {
     /// [`PAYLOAD_MAX`]. Default: 1024.
     ///
     /// A peer that announces a longer one is
-    /// [refused](crate::error::SessionError::Refused) before it has arrived. The
-    /// payload is kept for as long as the connection lives, in
-    /// [`Identity::payload`](crate::session::Identity::payload), so that every idle
-    /// peer may cost this much memory.
+    /// [refused](crate::error::SessionError::Refused) before it has arrived.
+    /// The payload is kept for as long as the connection lives, in
+    /// [`Identity::payload`](crate::session::Identity::payload), so that every
+    /// idle peer may cost this much memory.
     pub fn max_payload(mut self, max: usize) -> Self {
         self.max_payload = max;
         self
     }
 
-    /// Accepts a FIN at the end of a Noise message as the end of the stream, although
-    /// the peer sent no close notification.
+    /// Accepts a FIN at the end of a Noise message as the end of the stream,
+    /// although the peer sent no close notification.
     ///
     /// Default: such an end is
-    /// [`SessionError::Truncated`](crate::error::SessionError::Truncated), and what is
-    /// queued for the peer is dropped. With this setting the end is handled like that
-    /// of plain TCP: the answers that are queued leave, and the reason is
-    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A FIN
-    /// within a Noise message is still a truncation. This end still sends its own
-    /// close notification.
+    /// [`SessionError::Truncated`](crate::error::SessionError::Truncated), and
+    /// what is queued for the peer is dropped. With this setting the end is
+    /// handled like that of plain TCP: the answers that are queued leave, and
+    /// the reason is
+    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A
+    /// FIN within a Noise message is still a truncation. This end still sends
+    /// its own close notification.
     ///
-    /// Peers that speak Noise by another library need it: the specification has no
-    /// close notification, and libp2p, for instance, sends none. Anyone on the path
-    /// can forge a FIN. Allow it only if the messages themselves show that they are
-    /// complete, and the absence of later ones does no harm (section 14 of the
-    /// specification, "Termination").
+    /// Peers that speak Noise by another library need it: the specification has
+    /// no close notification, and libp2p, for instance, sends none. Anyone on
+    /// the path can forge a FIN. Allow it only if the messages themselves show
+    /// that they are complete, and the absence of later ones does no harm
+    /// (section 14 of the specification, "Termination").
     pub fn allow_missing_close_notify(mut self) -> Self {
         self.allow_missing_close_notify = true;
         self
@@ -182,8 +183,8 @@ impl<'a> Noise<'a> {
     ///
     /// - `InvalidInput`: the pattern requires a key that is missing; a key was
     ///   set for a peer that has none in this pattern; a psk is at a position
-    ///   that the pattern does not have, or two are at the same one; the payload
-    ///   or its maximum is longer than [`PAYLOAD_MAX`].
+    ///   that the pattern does not have, or two are at the same one; the
+    ///   payload or its maximum is longer than [`PAYLOAD_MAX`].
     pub fn build(self) -> io::Result<NoiseSession> {
         self.check()
             .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;

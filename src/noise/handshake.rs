@@ -50,8 +50,8 @@ impl Handshake {
         Ok(())
     }
 
-    /// Takes the next message of the peer from the start of `bytes`. Returns its
-    /// length, or zero while it is incomplete.
+    /// Takes the next message of the peer from the start of `bytes`. Returns
+    /// its length, or zero while it is incomplete.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<usize, SessionError> {
         let Some((len, body)) = split_header(bytes) else {
             return Ok(0);
@@ -86,8 +86,8 @@ impl Handshake {
         Ok(HEADER_LEN + len)
     }
 
-    /// Refuses a peer with another key than the expected one, before anything is
-    /// sent that is meant for the owner of that key alone.
+    /// Refuses a peer with another key than the expected one, before anything
+    /// is sent that is meant for the owner of that key alone.
     fn check_key(&self) -> Result<(), SessionError> {
         match (self.state.get_remote_static(), self.expected_key) {
             (Some(key), Some(expected)) if key != expected => {

@@ -1,6 +1,6 @@
-//! Sessions of the [Noise Protocol Framework](https://noiseprotocol.org/noise.html),
-//! revision 34, by means of [snow](https://docs.rs/snow). Needs the feature
-//! `noise`.
+//! Sessions of the [Noise Protocol
+//! Framework](https://noiseprotocol.org/noise.html), revision 34, by means of
+//! [snow](https://docs.rs/snow). Needs the feature `noise`.
 //!
 //! Peers identify each other by static keys instead of certificates: there are
 //! no authorities, names or expiry dates. A [`Noise`] holds the settings of a
@@ -46,10 +46,10 @@
 //! # The identity of the peer
 //!
 //! The [`Identity`](crate::session::Identity) of the connection has the peer's
-//! static key in `public_key`, if the pattern has one, and the peer's payload in
-//! `payload`. If there is neither, there is no identity. The payload is at most
-//! [`Noise::max_payload`] bytes long, 1 KiB by default: a peer that announces a
-//! longer one is refused.
+//! static key in `public_key`, if the pattern has one, and the peer's payload
+//! in `payload`. If there is neither, there is no identity. The payload is at
+//! most [`Noise::max_payload`] bytes long, 1 KiB by default: a peer that
+//! announces a longer one is refused.
 //!
 //! # What is proved, and when
 //!
@@ -68,8 +68,8 @@
 //! # The wire format
 //!
 //! Everything is a sequence of Noise messages, each with its length before it.
-//! A frame of the connection's [`Framing`](crate::framing::Framing) may begin and end
-//! anywhere in a Noise message.
+//! A frame of the connection's [`Framing`](crate::framing::Framing) may begin
+//! and end anywhere in a Noise message.
 //!
 //! ```text
 //!    0        2                            2 + n
@@ -80,12 +80,12 @@
 //! ```
 //!
 //! **The handshake** consists of the two or three messages of the [`Pattern`];
-//! the initiator sends the first one. [`Noise::protocol_name`] returns its name,
-//! for instance `Noise_XX_25519_ChaChaPoly_BLAKE2s`. The payload of an end is
-//! the Noise payload of the last message that it sends; the payloads of its
-//! earlier messages are empty. The length of every message, without its payload,
-//! is therefore known beforehand, and another length is refused as soon as it
-//! is read. In bytes, without payloads:
+//! the initiator sends the first one. [`Noise::protocol_name`] returns its
+//! name, for instance `Noise_XX_25519_ChaChaPoly_BLAKE2s`. The payload of an
+//! end is the Noise payload of the last message that it sends; the payloads of
+//! its earlier messages are empty. The length of every message, without its
+//! payload, is therefore known beforehand, and another length is refused as
+//! soon as it is read. In bytes, without payloads:
 //!
 //! | | 1, `->` | 2, `<-` | 3, `->` |
 //! |---|---|---|---|
@@ -100,14 +100,15 @@
 //! message in its direction, from zero, as in the specification. A message that
 //! was changed, dropped, repeated or reordered ends the connection.
 //!
-//! **The close notification** is a message that seals nothing: the bytes `00 10`
-//! and a tag of 16 bytes. Each end sends it last, before its FIN: after
+//! **The close notification** is a message that seals nothing: the bytes `00
+//! 10` and a tag of 16 bytes. Each end sends it last, before its FIN: after
 //! [`Net::close`](crate::Net::close),
-//! [`Net::close_write`](crate::Net::close_write) and a shutdown, but not
-//! after [`Net::abort`](crate::Net::abort) or an error. Bytes after it are
-//! discarded. A stream that ends without it is
+//! [`Net::close_write`](crate::Net::close_write) and a shutdown, but not after
+//! [`Net::abort`](crate::Net::abort) or an error. Bytes after it are discarded.
+//! A stream that ends without it is
 //! [`SessionError::Truncated`](crate::error::SessionError::Truncated), unless
-//! [`Noise::allow_missing_close_notify`] is set, which peers of other libraries need.
+//! [`Noise::allow_missing_close_notify`] is set, which peers of other libraries
+//! need.
 //!
 //! **Rekeying** is off unless [`Noise::rekey`] turns it on. Each direction
 //! changes its key at a point that both ends can count, without a message. See
@@ -146,13 +147,13 @@ const MAX_PAYLOAD_DEFAULT: usize = 1024;
 /// When a direction of a session changes its key.
 ///
 /// The change is `REKEY` of the specification (section 4.2): the new key is the
-/// first 32 bytes of 32 zeros sealed with the old key and the nonce 2⁶⁴ − 1. The
-/// nonces continue.
+/// first 32 bytes of 32 zeros sealed with the old key and the nonce 2⁶⁴ − 1.
+/// The nonces continue.
 ///
 /// Each direction counts its own messages after the handshake, the close
 /// notification included. The message that completes the count is the last one
-/// with the old key, and the count begins again at zero. Both ends must have the
-/// same setting: otherwise the first message after the first change is not
+/// with the old key, and the count begins again at zero. Both ends must have
+/// the same setting: otherwise the first message after the first change is not
 /// authentic.
 ///
 /// A key that is learned later does not open what was sent before the last
@@ -161,8 +162,8 @@ const MAX_PAYLOAD_DEFAULT: usize = 1024;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Rekey {
-    /// After this many messages. The number of bytes in a message depends on the
-    /// batches of the sender.
+    /// After this many messages. The number of bytes in a message depends on
+    /// the batches of the sender.
     Messages(NonZeroU64),
     /// After the message with which this many bytes of plaintext, or more, have
     /// been sealed since the last change.

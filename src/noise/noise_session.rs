@@ -22,7 +22,8 @@ pub struct NoiseSession {
     is_within_message: bool,
 }
 
-/// The state of a session. That of the handshake is large and dropped at its end.
+/// The state of a session. That of the handshake is large and dropped at its
+/// end.
 enum NoiseState {
     Handshaking(Box<Handshake>),
     Established(NoiseTransport),

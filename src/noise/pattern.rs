@@ -18,14 +18,15 @@ pub(super) const TAG_LEN: usize = 16;
 /// - `X`: it sends its static key, encrypted where that is possible.
 /// - `I`: it sends its static key at once, in its first message.
 ///
-/// A `1` after a letter defers a proof by one message. These are the interactive
-/// patterns of the Noise specification, revision 34, with two or three messages.
-/// Its one-way patterns have no answers and do not suit a connection.
+/// A `1` after a letter defers a proof by one message. These are the
+/// interactive patterns of the Noise specification, revision 34, with two or
+/// three messages. Its one-way patterns have no answers and do not suit a
+/// connection.
 ///
-/// In the notation of the specification `->` is a message of the initiator, `<-`
-/// one of the responder, `e` a key made for this connection, `s` a static key.
-/// Two letters are a Diffie-Hellman agreement, the first one being the key of
-/// the initiator.
+/// In the notation of the specification `->` is a message of the initiator,
+/// `<-` one of the responder, `e` a key made for this connection, `s` a static
+/// key. Two letters are a Diffie-Hellman agreement, the first one being the key
+/// of the initiator.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Pattern {
@@ -52,8 +53,8 @@ pub enum Pattern {
     KX,
     /// `-> e, s`, `<- e, ee, se`.
     IN,
-    /// `-> e, es, s, ss`, `<- e, ee, se`. One round trip to a responder whose key
-    /// is known.
+    /// `-> e, es, s, ss`, `<- e, ee, se`. One round trip to a responder whose
+    /// key is known.
     IK,
     /// `-> e, s`, `<- e, ee, se, s, es`.
     IX,
@@ -148,13 +149,14 @@ impl Pattern {
         self.row().0
     }
 
-    /// Returns the number of messages, two or three. The initiator sends the first.
+    /// Returns the number of messages, two or three. The initiator sends the
+    /// first.
     pub(super) fn message_count(self) -> usize {
         self.row().1.len()
     }
 
-    /// Returns the number of the last message of an end, from zero. It carries the
-    /// payload.
+    /// Returns the number of the last message of an end, from zero. It carries
+    /// the payload.
     pub(super) fn last_message(self, role: Role) -> usize {
         match (role, self.message_count()) {
             (Role::Responder, _) => 1,
@@ -178,8 +180,8 @@ impl Pattern {
     }
 
     /// Returns the length of a message without its payload, in bytes. From the
-    /// first agreement on, and with a psk from the first key on, static keys and
-    /// payloads are sealed, each with a tag.
+    /// first agreement on, and with a psk from the first key on, static keys
+    /// and payloads are sealed, each with a tag.
     pub(super) fn message_len(self, number: usize, has_psk: bool) -> usize {
         let mut sealed = false;
         let mut len = 0;
@@ -205,12 +207,12 @@ impl Pattern {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Cipher {
-    /// ChaCha20-Poly1305. The default, because it is fast on every processor and
-    /// its running time does not depend on keys.
+    /// ChaCha20-Poly1305. The default, because it is fast on every processor
+    /// and its running time does not depend on keys.
     #[default]
     ChaChaPoly,
-    /// AES-256 in Galois/Counter Mode. Faster where the processor has instructions
-    /// for it.
+    /// AES-256 in Galois/Counter Mode. Faster where the processor has
+    /// instructions for it.
     AesGcm,
 }
 
@@ -227,8 +229,8 @@ impl Cipher {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Hash {
-    /// BLAKE2s, as in WireGuard. The default, because it is fast without special
-    /// instructions, on small processors too.
+    /// BLAKE2s, as in WireGuard. The default, because it is fast without
+    /// special instructions, on small processors too.
     #[default]
     Blake2s,
     /// BLAKE2b.

@@ -96,8 +96,8 @@ impl NoiseTransport {
         Ok(())
     }
 
-    /// Opens the complete messages at the start of `bytes` and appends what they
-    /// carry to `plaintext`.
+    /// Opens the complete messages at the start of `bytes` and appends what
+    /// they carry to `plaintext`.
     pub(super) fn open(
         &mut self,
         bytes: &[u8],
@@ -163,8 +163,8 @@ pub(super) fn header_of(len: usize) -> [u8; HEADER_LEN] {
     (len as u16).to_be_bytes()
 }
 
-/// Returns the length of the message at the start of `bytes`, and the bytes after
-/// its header.
+/// Returns the length of the message at the start of `bytes`, and the bytes
+/// after its header.
 pub(super) fn split_header(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (header, rest) = bytes.split_first_chunk()?;
     Some((usize::from(u16::from_be_bytes(*header)), rest))

@@ -23,9 +23,9 @@ use crate::session::{Identity, Output, Session, Stage};
 /// what the sealing adds and the answers of the session.
 const BATCH_MAX: usize = 64 * 1024;
 
-/// Returns the memory that the output takes while this much plaintext is sealed:
-/// a batch, and what sealing adds. TLS adds 22 bytes per record (RFC 8446,
-/// section 5.2), Noise 18 per message.
+/// Returns the memory that the output takes while this much plaintext is
+/// sealed: a batch, and what sealing adds. TLS adds 22 bytes per record (RFC
+/// 8446, section 5.2), Noise 18 per message.
 pub(crate) fn output_max(plaintext: usize) -> usize {
     let batch = plaintext.min(BATCH_MAX);
     batch + batch / 16 + 256
@@ -37,9 +37,10 @@ const UNTAKEN_MAX: usize = 128 * 1024;
 
 /// With more unwritten answers than this, in bytes, nothing is received.
 ///
-/// Otherwise the answers to a peer that asks and does not read would accumulate.
-/// Sealed bytes do not count: they are bounded by the batch, and two peers that
-/// both send much, and read only after it has left, would wait for each other.
+/// Otherwise the answers to a peer that asks and does not read would
+/// accumulate. Sealed bytes do not count: they are bounded by the batch, and
+/// two peers that both send much, and read only after it has left, would wait
+/// for each other.
 pub(crate) const REPLIES_MAX: usize = 64 * 1024;
 
 /// A session and its buffers.
@@ -133,7 +134,8 @@ impl SessionChannel {
         self.ask(|session, _| session.wire_ended())
     }
 
-    /// Whether the session has failed. Bytes that it appended before are written.
+    /// Whether the session has failed. Bytes that it appended before are
+    /// written.
     pub(crate) fn has_failed(&self) -> bool {
         self.error.is_some()
     }
@@ -164,8 +166,8 @@ impl SessionChannel {
         self.batch
     }
 
-    /// The number of unwritten bytes that are not sealed messages: the handshake
-    /// and answers.
+    /// The number of unwritten bytes that are not sealed messages: the
+    /// handshake and answers.
     pub(crate) fn answers(&self) -> usize {
         self.out.len() - self.written.max(self.sealed)
     }
@@ -188,8 +190,8 @@ impl SessionChannel {
         self.out.clear();
     }
 
-    /// Removes the batch from the queue and returns the memory, after everything
-    /// has been written.
+    /// Removes the batch from the queue and returns the memory, after
+    /// everything has been written.
     pub(crate) fn settle(&mut self, queue: Option<&mut SendQueue>, pool: &mut BlockPool) {
         debug_assert!(self.unwritten().is_empty());
         (self.written, self.sealed) = (0, 0);

@@ -1,7 +1,7 @@
 //! The knowledge of a session about the peer.
 
-/// The data about the peer that a session has after the handshake, and what both
-/// ends agreed on.
+/// The data about the peer that a session has after the handshake, and what
+/// both ends agreed on.
 ///
 /// The session decides which fields are set and what each of them proves. The
 /// library cannot know what a session or a certificate verifier has checked, so

@@ -21,12 +21,13 @@ use crate::id::Direction;
 /// # Simultaneous open
 ///
 /// Two programs that connect to each other at the same time, to punch a hole in
-/// their NATs, get one TCP connection for which both are [`Direction::Outbound`]
-/// (RFC 9293, section 3.5). A handshake with two initiators fails as
-/// [`Malformed`](crate::error::SessionError::Malformed) at both ends. Neither end can
-/// see that it happened: to each of them its connect succeeded. Programs that may do
-/// this therefore take the role of **every** connection with such a peer from
-/// [`Role::by_comparing`], whatever its direction.
+/// their NATs, get one TCP connection for which both are
+/// [`Direction::Outbound`] (RFC 9293, section 3.5). A handshake with two
+/// initiators fails as [`Malformed`](crate::error::SessionError::Malformed) at
+/// both ends. Neither end can see that it happened: to each of them its connect
+/// succeeded. Programs that may do this therefore take the role of **every**
+/// connection with such a peer from [`Role::by_comparing`], whatever its
+/// direction.
 ///
 /// The type of a TLS session follows from the role, too: `tls::client` for the
 /// initiator.
@@ -39,17 +40,19 @@ pub enum Role {
 }
 
 impl Role {
-    /// Returns the role of this end by a comparison that both ends make: the lower one
-    /// is the initiator. `None` if both are equal, which nobody can decide.
+    /// Returns the role of this end by a comparison that both ends make: the
+    /// lower one is the initiator. `None` if both are equal, which nobody can
+    /// decide.
     ///
     /// Both ends must compare the same two values. Suitable are
     ///
-    /// - public keys or node ids, if each end knows that of the other one before the
-    ///   connection, from the rendezvous server for instance;
+    /// - public keys or node ids, if each end knows that of the other one
+    ///   before the connection, from the rendezvous server for instance;
     /// - the addresses of both ends,
     ///   [`ConnInfo::local_addr`](crate::ConnInfo::local_addr) and
-    ///   [`ConnInfo::addr`](crate::ConnInfo::addr), if no NAT or proxy is between them.
-    ///   Behind a NAT an end does not see the address that the other end compares.
+    ///   [`ConnInfo::addr`](crate::ConnInfo::addr), if no NAT or proxy is
+    ///   between them. Behind a NAT an end does not see the address that the
+    ///   other end compares.
     ///
     /// ```
     /// use peerloop::session::Role;

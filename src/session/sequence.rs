@@ -6,8 +6,8 @@ use std::io::IoSlice;
 use super::{Identity, Output, Session, Stage};
 use crate::error::SessionError;
 
-/// Two sessions, one after the other: for instance a version exchange and then a
-/// cipher.
+/// Two sessions, one after the other: for instance a version exchange and then
+/// a cipher.
 ///
 /// The first session must become [`Stage::Transparent`]. The bytes that follow
 /// its handshake are passed to the second one, those included that arrived
@@ -125,7 +125,8 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
     }
 }
 
-/// Returns the later identity, with the fields of the earlier one where it has none.
+/// Returns the later identity, with the fields of the earlier one where it has
+/// none.
 fn merge(earlier: Option<Identity>, later: Option<Identity>) -> Option<Identity> {
     let (earlier, later) = match (earlier, later) {
         (Some(earlier), Some(later)) => (earlier, later),

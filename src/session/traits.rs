@@ -11,9 +11,9 @@ use crate::error::SessionError;
 /// A session turns the bytes of the wire into plaintext, and plaintext into the
 /// bytes of the wire. It does no input or output, reads no clock and never
 /// blocks: the loop passes it what was read, and writes what it appends.
-/// [`Handler::transport`](crate::Handler::transport) returns the session of a new
-/// connection, inbound or outbound. The session is dropped with its connection,
-/// or earlier, when it becomes [`Stage::Transparent`].
+/// [`Handler::transport`](crate::Handler::transport) returns the session of a
+/// new connection, inbound or outbound. The session is dropped with its
+/// connection, or earlier, when it becomes [`Stage::Transparent`].
 ///
 /// # Stages
 ///
@@ -44,8 +44,8 @@ use crate::error::SessionError;
 /// # Failure
 ///
 /// An error of any method ends the connection. Bytes that the session appended
-/// before the error, such as an alert, are written first. During the handshake the
-/// reason is [`ConnectError::Session`](crate::ConnectError::Session), and
+/// before the error, such as an alert, are written first. During the handshake
+/// the reason is [`ConnectError::Session`](crate::ConnectError::Session), and
 /// [`Metrics::handshakes_failed`](crate::Metrics::handshakes_failed) counts it.
 /// Afterwards the reason is
 /// [`DisconnectReason::Session`](crate::DisconnectReason::Session). After an
@@ -239,8 +239,8 @@ pub trait Session: Send {
     ///
     /// # Errors
     ///
-    /// Any [`SessionError`] ends the connection; see [`Session`]. Plaintext that
-    /// was appended before the error is delivered.
+    /// Any [`SessionError`] ends the connection; see [`Session`]. Plaintext
+    /// that was appended before the error is delivered.
     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError>;
 
     /// Returns the stage of the session.
@@ -290,8 +290,8 @@ pub trait Session: Send {
         None
     }
 
-    /// Returns the identity of the peer and gives it away, so that it is not kept
-    /// twice. By default a copy: [`Session::identity`].
+    /// Returns the identity of the peer and gives it away, so that it is not
+    /// kept twice. By default a copy: [`Session::identity`].
     ///
     /// Called once, at the end of the handshake. The loop keeps the result for
     /// as long as the connection is known.
@@ -300,8 +300,8 @@ pub trait Session: Send {
     }
 
     /// Returns the number of bytes on the heap that the session holds for input
-    /// which it has taken and not delivered, such as a part of a message. They count
-    /// as memory that the peer uses.
+    /// which it has taken and not delivered, such as a part of a message. They
+    /// count as memory that the peer uses.
     ///
     /// Default: 0. Called after every call of [`Session::receive`].
     fn held_bytes(&self) -> usize {

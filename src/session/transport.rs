@@ -20,10 +20,11 @@ use super::Session;
 /// }
 /// ```
 pub enum Transport {
-    /// Plain TCP. [`Handler::on_connect`](crate::Handler::on_connect) follows at once.
+    /// Plain TCP. [`Handler::on_connect`](crate::Handler::on_connect) follows
+    /// at once.
     Plain,
-    /// A session. [`Handler::on_connect`](crate::Handler::on_connect) follows when its
-    /// handshake has completed.
+    /// A session. [`Handler::on_connect`](crate::Handler::on_connect) follows
+    /// when its handshake has completed.
     Session(Box<dyn Session>),
 }
 

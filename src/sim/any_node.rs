@@ -23,8 +23,8 @@ pub(super) trait AnyNode {
     /// When its next turn is due, unless an event comes before.
     fn next_turn(&self, now: Instant) -> Option<Instant>;
 
-    /// Checks the guarantees of the library after a turn that ended at this time. The
-    /// error says which one is violated.
+    /// Checks the guarantees of the library after a turn that ended at this
+    /// time. The error says which one is violated.
     fn check(&mut self, internet: &mut Internet, ended: Instant) -> Result<(), String>;
 
     /// Its ends of connections, to be compared with the other ends.
@@ -36,7 +36,8 @@ pub(super) trait AnyNode {
     /// The connections that have ended in this turn, and not by its doing.
     fn lost(&self) -> &[ConnId];
 
-    /// Describes what it is doing, in a line and one for each of a few connections.
+    /// Describes what it is doing, in a line and one for each of a few
+    /// connections.
     fn describe(&self) -> String;
 
     fn as_any(&self) -> &dyn Any;

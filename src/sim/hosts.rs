@@ -59,14 +59,14 @@ impl<T: Hosts + ?Sized> Hosts for &T {
 }
 
 impl World {
-    /// Cuts the links between two hosts, or between every host of one group and every
-    /// host of another: no segment arrives any more. Links within a group and to other
-    /// hosts stay as they are.
+    /// Cuts the links between two hosts, or between every host of one group and
+    /// every host of another: no segment arrives any more. Links within a group
+    /// and to other hosts stay as they are.
     ///
-    /// The kernels send segments again after [`World::heal`], unless they have given
-    /// up, which takes fifteen minutes. A reset is not repeated. A host that is in
-    /// both groups is cut from the other hosts of each. To cut a link twice has no
-    /// further effect.
+    /// The kernels send segments again after [`World::heal`], unless they have
+    /// given up, which takes fifteen minutes. A reset is not repeated. A host
+    /// that is in both groups is cut from the other hosts of each. To cut a
+    /// link twice has no further effect.
     ///
     /// ```
     /// use peerloop::sim::World;
@@ -90,26 +90,28 @@ impl World {
         self.internet.lock().partition(&a.hosts(), &b.hosts());
     }
 
-    /// Cuts the links in one direction: no segment arrives any more that a host of the
-    /// first group sends to one of the second. What these send arrives.
+    /// Cuts the links in one direction: no segment arrives any more that a host
+    /// of the first group sends to one of the second. What these send arrives.
     ///
-    /// TCP needs both directions: data that arrives and whose acknowledgements do not
-    /// counts as lost, and its sender's kernel gives up after fifteen minutes. An
-    /// attempt to connect times out, whichever end it comes from. [`World::heal`]
-    /// restores both directions, whichever way its groups are named.
+    /// TCP needs both directions: data that arrives and whose acknowledgements
+    /// do not counts as lost, and its sender's kernel gives up after fifteen
+    /// minutes. An attempt to connect times out, whichever end it comes from.
+    /// [`World::heal`] restores both directions, whichever way its groups are
+    /// named.
     pub fn partition_one_way(&mut self, from: impl Hosts, to: impl Hosts) {
         let mut internet = self.internet.lock();
         internet.partition_one_way(&from.hosts(), &to.hosts());
     }
 
-    /// Restores the links between two hosts, or between every host of one group and
-    /// every host of another. The kernels send again what they have kept, within half
-    /// a second.
+    /// Restores the links between two hosts, or between every host of one group
+    /// and every host of another. The kernels send again what they have kept,
+    /// within half a second.
     pub fn heal(&mut self, a: impl Hosts, b: impl Hosts) {
         self.internet.lock().heal(&a.hosts(), &b.hosts());
     }
 
-    /// Restores every link. Machines without power stay down; see [`World::restart`].
+    /// Restores every link. Machines without power stay down; see
+    /// [`World::restart`].
     pub fn heal_all(&mut self) {
         self.internet.lock().heal_all();
     }
@@ -119,8 +121,9 @@ impl World {
         self.internet.lock().set_link(a.into(), b.into(), link);
     }
 
-    /// Sets the selector of one host or several, for sockets that are registered from
-    /// now on. Default: [`Selector::Epoll`], unless the faults say otherwise; see
+    /// Sets the selector of one host or several, for sockets that are
+    /// registered from now on. Default: [`Selector::Epoll`], unless the faults
+    /// say otherwise; see
     /// [`Faults::poll_selector`](super::Faults::poll_selector).
     pub fn selector(&mut self, hosts: impl Hosts, selector: Selector) {
         let mut internet = self.internet.lock();
@@ -129,10 +132,10 @@ impl World {
         }
     }
 
-    /// Sets the rate at which the clock of one host or several runs from now on: at 1.1
-    /// a timer of 11 seconds fires after 10 seconds of the world's time. Nodes see their
-    /// own clock only. Default: 1, unless the faults say otherwise; see
-    /// [`Faults::clock_drift`](super::Faults::clock_drift).
+    /// Sets the rate at which the clock of one host or several runs from now
+    /// on: at 1.1 a timer of 11 seconds fires after 10 seconds of the world's
+    /// time. Nodes see their own clock only. Default: 1, unless the faults say
+    /// otherwise; see [`Faults::clock_drift`](super::Faults::clock_drift).
     ///
     /// # Panics
     ///

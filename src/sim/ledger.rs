@@ -22,7 +22,8 @@ struct MessageRun {
 /// The number of messages after which a visit looks at the clock, at most.
 const LOOK_AFTER_MAX: u64 = 64;
 
-/// The callbacks of one node. `checks` compares them with the state of the node.
+/// The callbacks of one node. `checks` compares them with the state of the
+/// node.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     /// Connections whose beginning was reported and whose end was not.
@@ -48,7 +49,8 @@ pub(crate) struct Ledger {
     pub(super) answered_in_turn: Tokens,
     /// The answers that were owed at the end of the last turn.
     pub(super) owed: Tokens,
-    /// The time of this turn, as its first callback saw it, and of the last turn.
+    /// The time of this turn, as its first callback saw it, and of the last
+    /// turn.
     now: Option<Instant>,
     before: Option<Instant>,
     /// The clock of the loop at the last callback.
@@ -63,8 +65,8 @@ impl Ledger {
         self.violation.get_or_insert_with(what);
     }
 
-    /// All callbacks of a turn see the same time, which never goes back. Nor does the
-    /// clock of the loop, which goes on in a turn.
+    /// All callbacks of a turn see the same time, which never goes back. Nor
+    /// does the clock of the loop, which goes on in a turn.
     pub(super) fn check_clock(&mut self, now: Instant, clock: Instant) {
         if now > clock || self.clock.is_some_and(|before| before > clock) {
             self.violate(|| "the clock of the loop went back".to_owned());
@@ -118,10 +120,10 @@ impl Ledger {
         }
     }
 
-    /// A message was delivered: its callback began and ended at these times. A visit
-    /// looks at the clock after 1, 2, 4, ... 64 messages and then after every 64, or at
-    /// the next one if a flush came between, so that it may go on for as many as it had
-    /// when its time was used up.
+    /// A message was delivered: its callback began and ended at these times. A
+    /// visit looks at the clock after 1, 2, 4, ... 64 messages and then after
+    /// every 64, or at the next one if a flush came between, so that it may go
+    /// on for as many as it had when its time was used up.
     pub(super) fn check_visit(
         &mut self,
         conn: ConnId,
@@ -142,7 +144,8 @@ impl Ledger {
             self.violate(|| format!("message {messages} of a visit to {conn}, after {time:?}"));
         }
         if visit.most.is_none() && ended.saturating_duration_since(visit.began) >= max_visit_time {
-            // One look may be put off, and the next one comes after as many again.
+            // One look may be put off, and the next one comes after as many
+            // again.
             visit.most = Some(messages + 2 * messages.clamp(1, LOOK_AFTER_MAX) + 1);
         }
         self.visit = Some(visit);

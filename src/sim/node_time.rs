@@ -6,21 +6,23 @@ use std::time::Duration;
 use crate::sys::sim::SharedInternet;
 
 thread_local! {
-    /// The world whose node has a turn in this thread, and the poller of that node.
+    /// The world whose node has a turn in this thread, and the poller of that
+    /// node.
     static CURRENT: RefCell<Option<(SharedInternet, usize)>> = const { RefCell::new(None) };
 }
 
 /// Spends virtual time in a callback, as a computation or a slow disk does.
 ///
-/// Within a turn [`Net::now`](crate::Net::now) stays what it was, as on a real network;
-/// the clock that the loop measures turns and visits with goes on. What the node sends
-/// after this call leaves later. Other nodes and the network go on meanwhile: what
-/// arrives at this node is there in its next turn, which begins when this one is over.
+/// Within a turn [`Net::now`](crate::Net::now) stays what it was, as on a real
+/// network; the clock that the loop measures turns and visits with goes on.
+/// What the node sends after this call leaves later. Other nodes and the
+/// network go on meanwhile: what arrives at this node is there in its next
+/// turn, which begins when this one is over.
 ///
 /// The time may be fixed, drawn from a generator, or depend on the message.
-/// [`Faults::slow_callback`](super::Faults::slow_callback) spends time in callbacks that
-/// do not call this. Outside the turn of a simulated node this has no effect, so that a
-/// handler may call it on a real network.
+/// [`Faults::slow_callback`](super::Faults::slow_callback) spends time in
+/// callbacks that do not call this. Outside the turn of a simulated node this
+/// has no effect, so that a handler may call it on a real network.
 ///
 /// ```
 /// use std::time::Duration;
@@ -64,8 +66,8 @@ pub fn spend(time: Duration) {
     });
 }
 
-/// Returns how much virtual time the callbacks of this turn have taken so far, by the
-/// clock of the node's host; zero outside the turn of a simulated node.
+/// Returns how much virtual time the callbacks of this turn have taken so far,
+/// by the clock of the node's host; zero outside the turn of a simulated node.
 /// [`Net::now`](crate::Net::now) plus this is the present time.
 pub fn spent() -> Duration {
     CURRENT.with_borrow(|current| {

@@ -1,4 +1,5 @@
-//! The handler around the user's own: it records every callback and passes it on.
+//! The handler around the user's own: it records every callback and passes it
+//! on.
 
 use std::error::Error;
 use std::net::IpAddr;

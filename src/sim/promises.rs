@@ -44,7 +44,8 @@ struct Waiting {
 }
 
 impl Promise {
-    /// The node had a turn, which began at `now`. It has ended no connection in `lost`.
+    /// The node had a turn, which began at `now`. It has ended no connection in
+    /// `lost`.
     pub(super) fn update(
         &mut self,
         now: Duration,
@@ -114,14 +115,14 @@ impl Promise {
 }
 
 impl World {
-    /// Promises that a node is served: each message that it sends from now on is
-    /// answered by a message on the same connection, within `bound` of the world's time,
-    /// whatever other nodes and scripted peers do.
+    /// Promises that a node is served: each message that it sends from now on
+    /// is answered by a message on the same connection, within `bound` of the
+    /// world's time, whatever other nodes and scripted peers do.
     ///
-    /// Answers are counted: the n-th message received on a connection answers the n-th
-    /// one sent. A connection that ends before the answer breaks the promise, unless this
-    /// node has ended it. If a promise is broken, the world panics as for
-    /// [`World::always`].
+    /// Answers are counted: the n-th message received on a connection answers
+    /// the n-th one sent. A connection that ends before the answer breaks the
+    /// promise, unless this node has ended it. If a promise is broken, the
+    /// world panics as for [`World::always`].
     ///
     /// ```
     /// use std::time::Duration;
@@ -165,9 +166,9 @@ impl World {
         self.add_promise(node.index, Kind::Served, bound);
     }
 
-    /// Promises that a node is let in: each of its attempts to connect that begins from
-    /// now on succeeds within `bound` of the world's time, the handshake of its session
-    /// included. See [`World::promise_served_within`].
+    /// Promises that a node is let in: each of its attempts to connect that
+    /// begins from now on succeeds within `bound` of the world's time, the
+    /// handshake of its session included. See [`World::promise_served_within`].
     pub fn promise_connected_within<H: Handler>(&mut self, node: NodeId<H>, bound: Duration) {
         self.add_promise(node.index, Kind::Connected, bound);
     }

@@ -41,8 +41,8 @@ impl World {
         &self.node_ref(node).handler().handler
     }
 
-    /// Returns the [`Net`] of a node. Like [`World::handler`], it does not change the
-    /// run.
+    /// Returns the [`Net`] of a node. Like [`World::handler`], it does not
+    /// change the run.
     ///
     /// # Panics
     ///
@@ -88,7 +88,8 @@ mod tests {
         }
     }
 
-    /// Returns how often a node has ticked in a second, and the hash of the trace.
+    /// Returns how often a node has ticked in a second, and the hash of the
+    /// trace.
     fn run(is_inspected: bool) -> (u64, u64) {
         let mut world = World::new(3);
         world.faults(Faults::hostile());

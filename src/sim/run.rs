@@ -34,13 +34,14 @@ impl World {
 
     /// Runs the world until `condition` holds.
     ///
-    /// The condition is evaluated before the first turn and after each turn of a
-    /// node. Look at nodes with [`World::handler`] in it, which does not change the
-    /// run.
+    /// The condition is evaluated before the first turn and after each turn of
+    /// a node. Look at nodes with [`World::handler`] in it, which does not
+    /// change the run.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`] when the condition does not hold within `bound` of virtual time.
+    /// [`TimedOut`] when the condition does not hold within `bound` of virtual
+    /// time.
     ///
     /// # Panics
     ///
@@ -66,12 +67,12 @@ impl World {
         Ok(())
     }
 
-    /// Adds an invariant, which is checked after every turn of a node: for example,
-    /// that no two nodes hold the same lock. For what holds only in the end there is
-    /// [`World::run_until`].
+    /// Adds an invariant, which is checked after every turn of a node: for
+    /// example, that no two nodes hold the same lock. For what holds only in
+    /// the end there is [`World::run_until`].
     ///
-    /// An error makes the world panic. The message has the error, the seed, the time,
-    /// the last lines of the trace and the command that replays it.
+    /// An error makes the world panic. The message has the error, the seed, the
+    /// time, the last lines of the trace and the command that replays it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -102,8 +103,8 @@ impl World {
         self.invariants.push(Box::new(check));
     }
 
-    /// Runs the turn of the node that is due next. Returns false if none is due until
-    /// then.
+    /// Runs the turn of the node that is due next. Returns false if none is due
+    /// until then.
     fn step(&mut self, until: Duration) -> bool {
         let Some(poller) = self.internet.lock().advance(until) else {
             return false;
@@ -249,8 +250,9 @@ impl World {
     }
 }
 
-/// Compares what one end has sent with what the other has received. `in_between` bytes
-/// are in the kernels, unless the connection is broken. Returns what is wrong.
+/// Compares what one end has sent with what the other has received.
+/// `in_between` bytes are in the kernels, unless the connection is broken.
+/// Returns what is wrong.
 fn compare(
     from: &CheckedConnection,
     to: &CheckedConnection,

@@ -31,9 +31,9 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Runs a test with each of [`seeds`].
 ///
-/// When it panics, the seed is printed with the command that runs the test with this
-/// seed alone. The command does not name the features of your own crate: add those
-/// that the test needs.
+/// When it panics, the seed is printed with the command that runs the test with
+/// this seed alone. The command does not name the features of your own crate:
+/// add those that the test needs.
 ///
 /// ```
 /// use peerloop::sim;
@@ -62,8 +62,8 @@ thread_local! {
 pub(super) fn replay(seed: u64) -> String {
     let seed = RUNNING.get().unwrap_or(seed);
     let thread = std::thread::current();
-    // The test harness names the thread of a test like the test, with its modules.
-    // In a program or a documentation test it is `main`.
+    // The test harness names the thread of a test like the test, with its
+    // modules. In a program or a documentation test it is `main`.
     let Some(test) = thread.name().filter(|name| *name != "main") else {
         return format!("run it again with SEED={seed} in the environment");
     };

@@ -6,11 +6,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::World;
 use crate::sys::sim::SocketId;
 
-/// A connection of a scripted peer: the test reads and writes its bytes, without a
-/// handler or framing in between. It stands for peers that misbehave.
+/// A connection of a scripted peer: the test reads and writes its bytes,
+/// without a handler or framing in between. It stands for peers that misbehave.
 ///
-/// Every scripted peer of [`World::wire`] has a separate host, and converts to its
-/// address.
+/// Every scripted peer of [`World::wire`] has a separate host, and converts to
+/// its address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wire {
     id: SocketId,
@@ -52,8 +52,8 @@ impl World {
         ip
     }
 
-    /// Connects to an address as a scripted peer, from a new host (10.128.0.1 and
-    /// upwards).
+    /// Connects to an address as a scripted peer, from a new host (10.128.0.1
+    /// and upwards).
     ///
     /// # Errors
     ///
@@ -64,8 +64,8 @@ impl World {
         Ok(Wire { id, ip })
     }
 
-    /// Connects to an address as a scripted peer, from the host of `other`: one of
-    /// several peers of one address.
+    /// Connects to an address as a scripted peer, from the host of `other`: one
+    /// of several peers of one address.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ impl World {
         Ok(Wire { id, ip: other.ip })
     }
 
-    /// Listens as a scripted peer, on a new host. Up to `backlog + 1` connections wait
-    /// to be accepted.
+    /// Listens as a scripted peer, on a new host. Up to `backlog + 1`
+    /// connections wait to be accepted.
     pub fn wire_listener(&mut self, backlog: u32) -> WireListener {
         let addr = SocketAddr::new(self.wire_host(), 7000);
         let id = self.internet.lock().listen_wire(addr, backlog);
@@ -85,7 +85,8 @@ impl World {
         WireListener { id, addr }
     }
 
-    /// Accepts the oldest connection that waits at the listener of a scripted peer.
+    /// Accepts the oldest connection that waits at the listener of a scripted
+    /// peer.
     pub fn accept_wire(&mut self, listener: WireListener) -> Option<Wire> {
         let (id, _) = self.internet.lock().accept_wire(listener.id)?;
         let ip = listener.addr.ip();
@@ -98,21 +99,22 @@ impl World {
         self.internet.lock().is_wire_established(wire.id)
     }
 
-    /// Writes to the connection of a scripted peer. Returns how many bytes the kernel
-    /// took.
+    /// Writes to the connection of a scripted peer. Returns how many bytes the
+    /// kernel took.
     ///
     /// # Errors
     ///
-    /// - `WouldBlock` when there is no room, or the connection is not established yet;
-    /// - `ConnectionReset` or `BrokenPipe` when the connection is broken, or after
-    ///   [`World::shutdown_wire`];
+    /// - `WouldBlock` when there is no room, or the connection is not
+    ///   established yet;
+    /// - `ConnectionReset` or `BrokenPipe` when the connection is broken, or
+    ///   after [`World::shutdown_wire`];
     /// - `NotConnected` after [`World::close_wire`].
     pub fn write_wire(&mut self, wire: Wire, bytes: &[u8]) -> io::Result<usize> {
         self.internet.lock().write_wire(wire.id, bytes)
     }
 
-    /// Appends all bytes that have arrived at a scripted peer to `into`. Returns
-    /// whether the stream ended after them.
+    /// Appends all bytes that have arrived at a scripted peer to `into`.
+    /// Returns whether the stream ended after them.
     ///
     /// # Errors
     ///
@@ -122,8 +124,9 @@ impl World {
         self.internet.lock().read_wire(wire.id, usize::MAX, into)
     }
 
-    /// Appends up to `max` bytes that have arrived at a scripted peer to `into`, as a
-    /// peer that reads slowly does. Returns whether the stream ended after them.
+    /// Appends up to `max` bytes that have arrived at a scripted peer to
+    /// `into`, as a peer that reads slowly does. Returns whether the stream
+    /// ended after them.
     ///
     /// # Errors
     ///
@@ -146,8 +149,8 @@ impl World {
         self.internet.lock().shutdown_wire(wire.id)
     }
 
-    /// Closes the connection of a scripted peer, like the end of its process: FIN
-    /// follows what was written, or RST if something was not read.
+    /// Closes the connection of a scripted peer, like the end of its process:
+    /// FIN follows what was written, or RST if something was not read.
     pub fn close_wire(&mut self, wire: Wire) {
         self.internet.lock().close_wire(wire.id, false);
     }

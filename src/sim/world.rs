@@ -17,8 +17,8 @@ use crate::node::Node;
 use crate::sys::Poller;
 use crate::sys::sim::{self, FaultCounts, Faults, Random, SharedInternet, Trace};
 
-/// A simulated network of nodes, which runs in this thread on a virtual clock; see
-/// [`sim`](super).
+/// A simulated network of nodes, which runs in this thread on a virtual clock;
+/// see [`sim`](super).
 ///
 /// The clock moves in [`World::run_for`] and [`World::run_until`] only.
 pub struct World {
@@ -47,8 +47,8 @@ pub(super) struct Slot {
 }
 
 impl World {
-    /// Creates a world without nodes. All that is left to chance is drawn from `seed`,
-    /// and its faults are [`Faults::drawn`].
+    /// Creates a world without nodes. All that is left to chance is drawn from
+    /// `seed`, and its faults are [`Faults::drawn`].
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -85,7 +85,8 @@ impl World {
         self.node_at(Ipv4Addr::from_bits(ip).into(), config, handler)
     }
 
-    /// Adds a node on the host with this address. Nodes on one host share its ports.
+    /// Adds a node on the host with this address. Nodes on one host share its
+    /// ports.
     ///
     /// # Panics
     ///
@@ -133,11 +134,11 @@ impl World {
         node.ip
     }
 
-    /// Returns the address under which others reach a node: that of its host, with
-    /// the port of its first listener.
+    /// Returns the address under which others reach a node: that of its host,
+    /// with the port of its first listener.
     ///
-    /// If the node does not listen and has not had its first turn, it gets that turn
-    /// now, without a change of the clock. So a node that listens in
+    /// If the node does not listen and has not had its first turn, it gets that
+    /// turn now, without a change of the clock. So a node that listens in
     /// [`Handler::on_start`] has an address at once.
     ///
     /// # Panics
@@ -169,8 +170,8 @@ impl World {
     /// [`Node::net`](crate::Node::net) and
     /// [`Node::handler_mut`](crate::Node::handler_mut).
     ///
-    /// The next turn of the node is planned anew, which changes the run. To look at a
-    /// node, use [`World::handler`] and [`World::net`].
+    /// The next turn of the node is planned anew, which changes the run. To
+    /// look at a node, use [`World::handler`] and [`World::net`].
     ///
     /// # Panics
     ///
@@ -190,8 +191,8 @@ impl World {
     }
 
     /// Makes the loop of a node call a function, as another thread does with
-    /// [`Handle::post`](crate::Handle::post). The wake of the loop may be delayed; see
-    /// [`Faults::delayed_wake`].
+    /// [`Handle::post`](crate::Handle::post). The wake of the loop may be
+    /// delayed; see [`Faults::delayed_wake`].
     ///
     /// # Errors
     ///
@@ -219,11 +220,11 @@ impl World {
         }
     }
 
-    /// Crashes a node, without a callback. Returns its handler, for the state that was
-    /// on disk.
+    /// Crashes a node, without a callback. Returns its handler, for the state
+    /// that was on disk.
     ///
-    /// The seed decides what the peers see. The kernel closes the connections, or
-    /// resets them, or the machine loses its power and sends nothing.
+    /// The seed decides what the peers see. The kernel closes the connections,
+    /// or resets them, or the machine loses its power and sends nothing.
     ///
     /// # Panics
     ///
@@ -252,8 +253,8 @@ impl World {
         }
     }
 
-    /// Starts a crashed node again, with the same address and configuration and none
-    /// of its connections. [`Handler::on_start`] is called anew.
+    /// Starts a crashed node again, with the same address and configuration and
+    /// none of its connections. [`Handler::on_start`] is called anew.
     ///
     /// # Panics
     ///
@@ -288,7 +289,8 @@ impl World {
         self.steps
     }
 
-    /// Returns a generator for the decisions of the test, seeded from the world.
+    /// Returns a generator for the decisions of the test, seeded from the
+    /// world.
     pub fn random(&mut self) -> Random {
         Random::new(self.internet.lock().random().next_u64())
     }

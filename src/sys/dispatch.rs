@@ -1,12 +1,13 @@
 //! Calls on the two-armed types of this module.
 
-/// Calls a method of whichever variant a value is. The simulated one exists with
-/// the feature `sim` only; without it the match has one arm and costs nothing.
+/// Calls a method of whichever variant a value is. The simulated one exists
+/// with the feature `sim` only; without it the match has one arm and costs
+/// nothing.
 ///
 /// - `dispatch!(self, it => it.read(buffer))` for one value.
-/// - `dispatch!(self, stream as Stream; (it, stream) => it.add_stream(stream, 0))`
-///   for two, which belong to the same backend: a registrar and its sockets are
-///   made by one poller.
+/// - `dispatch!(self, stream as Stream; (it, stream) => it.add_stream(stream,
+///   0))` for two, which belong to the same backend: a registrar and its
+///   sockets are made by one poller.
 macro_rules! dispatch {
     ($value:expr, $it:ident => $call:expr) => {
         match $value {

@@ -12,8 +12,8 @@ use super::{Stream, dispatch, from_backends, os};
 pub(crate) enum AcceptError {
     /// No connection is waiting.
     Empty,
-    /// The connection that was to be accepted, or its network. The next call may
-    /// succeed. Linux returns pending network errors of the new socket here
+    /// The connection that was to be accepted, or its network. The next call
+    /// may succeed. Linux returns pending network errors of the new socket here
     /// (accept(2)).
     OneConnection,
     /// The process or the system has no file descriptor left.
@@ -66,8 +66,9 @@ impl Listener {
     }
 }
 
-/// A file descriptor kept in reserve. When no other is left, waiting connections
-/// are accepted with it and closed, so that their peers are not left waiting.
+/// A file descriptor kept in reserve. When no other is left, waiting
+/// connections are accepted with it and closed, so that their peers are not
+/// left waiting.
 #[derive(Debug)]
 pub(crate) enum Reserve {
     Os(os::OsReserve),
@@ -83,8 +84,8 @@ impl Reserve {
         dispatch!(self, reserve => reserve.fill());
     }
 
-    /// Accepts and closes up to `max` connections with the descriptor in reserve.
-    /// Returns how many.
+    /// Accepts and closes up to `max` connections with the descriptor in
+    /// reserve. Returns how many.
     pub(crate) fn close_waiting(&mut self, listener: &Listener, max: usize) -> usize {
         dispatch!(self, listener as Listener; (it, listener) => it.close_waiting(listener, max))
     }

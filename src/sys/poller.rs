@@ -16,8 +16,8 @@ pub(crate) enum Poller {
 }
 
 impl Poller {
-    /// A poller of the operating system. It polls without sleeping for as long as
-    /// `busy_poll` says before it sleeps.
+    /// A poller of the operating system. It polls without sleeping for as long
+    /// as `busy_poll` says before it sleeps.
     pub(crate) fn new(busy_poll: Option<Duration>) -> io::Result<Self> {
         os::OsPoller::new(busy_poll).map(Self::Os)
     }
@@ -26,13 +26,14 @@ impl Poller {
         dispatch!(self, poller => poller.registrar().clone().into())
     }
 
-    /// Waits until a socket is ready, `timeout` is over or `deadline` has come, and
-    /// passes every event to `on_ready`. An interrupted wait has no events.
+    /// Waits until a socket is ready, `timeout` is over or `deadline` has come,
+    /// and passes every event to `on_ready`. An interrupted wait has no events.
     ///
-    /// The system returns up to [`EVENTS_MAX`] events in one call. It is asked again
-    /// while there may be more, so that no timeout is acted on while bytes of that
-    /// connection are waiting. Each of the `sockets` is reported once, unless new
-    /// events arrive meanwhile; that bounds the number of calls.
+    /// The system returns up to [`EVENTS_MAX`] events in one call. It is asked
+    /// again while there may be more, so that no timeout is acted on while
+    /// bytes of that connection are waiting. Each of the `sockets` is reported
+    /// once, unless new events arrive meanwhile; that bounds the number of
+    /// calls.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -53,8 +54,8 @@ impl Poller {
     }
 
     /// Returns whether the last wait brought as many events as one can, so that
-    /// there may be more. Then the next wait must not sleep, nor may the loop of
-    /// another library, for which no further edge comes.
+    /// there may be more. Then the next wait must not sleep, nor may the loop
+    /// of another library, for which no further edge comes.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         dispatch!(self, poller => poller.is_full())

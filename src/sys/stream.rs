@@ -69,8 +69,8 @@ impl Stream {
         dispatch!(self, stream => stream.local_addr())
     }
 
-    /// Takes the error that broke the connection. After the peer's end of stream a
-    /// read does not report it: it goes on to return 0.
+    /// Takes the error that broke the connection. After the peer's end of
+    /// stream a read does not report it: it goes on to return 0.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         dispatch!(self, stream => stream.take_error())
     }
@@ -85,9 +85,9 @@ impl Stream {
         dispatch!(self, stream => stream.is_at_end())
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the socket, so
-    /// that what comes later is a new event. Where it has not, the next event follows
-    /// only after a read that returned `WouldBlock`.
+    /// Returns whether a read that did not fill its buffer has emptied the
+    /// socket, so that what comes later is a new event. Where it has not, the
+    /// next event follows only after a read that returned `WouldBlock`.
     #[inline]
     pub(crate) fn short_read_is_empty(&self) -> bool {
         mutant!(NoEdgeWithoutWouldBlock => return true);
@@ -113,8 +113,8 @@ impl Stream {
         dispatch!(self, stream => stream.shutdown_write())
     }
 
-    /// Makes the coming close a reset: the kernel discards what is unsent, and the
-    /// peer receives RST.
+    /// Makes the coming close a reset: the kernel discards what is unsent, and
+    /// the peer receives RST.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         dispatch!(self, stream => stream.reset_on_close())
     }

@@ -17,8 +17,9 @@ impl WakeList {
         into.append(&mut self.members());
     }
 
-    /// Whether a member was called since the last answer. The group's wake alone does
-    /// not tell: with poll(2) it can be lost, as `Inbox::has_work` says.
+    /// Whether a member was called since the last answer. The group's wake
+    /// alone does not tell: with poll(2) it can be lost, as `Inbox::has_work`
+    /// says.
     pub(crate) fn has_entries(&self) -> bool {
         !self.members().is_empty()
     }

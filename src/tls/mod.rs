@@ -1,11 +1,12 @@
 //! TLS 1.2 and 1.3 sessions, by means of [rustls] with its ring provider. Needs
 //! the feature `tls`.
 //!
-//! [`client`] and [`server`] return a [`Session`] for a configuration of rustls.
-//! This module exports the crate as [`rustls`](mod@rustls), so that a program
-//! need not depend on it. The configuration decides everything: certificates,
-//! trust, versions, ALPN, client certificates, resumption. The client is usually
-//! the end that opened the connection, [`Direction::Outbound`].
+//! [`client`] and [`server`] return a [`Session`] for a configuration of
+//! rustls. This module exports the crate as [`rustls`](mod@rustls), so that a
+//! program need not depend on it. The configuration decides everything:
+//! certificates, trust, versions, ALPN, client certificates, resumption. The
+//! client is usually the end that opened the connection,
+//! [`Direction::Outbound`].
 //!
 //! # Examples
 //!
@@ -119,33 +120,34 @@
 //!
 //! # Trust
 //!
-//! - **Known peers.** As above, the certificate of every friend is an anchor. An
-//!   anchor vouches for everything that its key signs, so a friend can make
+//! - **Known peers.** As above, the certificate of every friend is an anchor.
+//!   An anchor vouches for everything that its key signs, so a friend can make
 //!   certificates with the name of another friend. Identify a friend by
-//!   comparing `certificates` or `public_key` with the known ones, not by a name.
-//!   The client checks the name too: every certificate must contain the name that
-//!   its node is connected to by, and needs a distinct subject. A peer with an
-//!   unknown certificate whose subject is that of a friend is refused for its
-//!   signature, not as unknown.
-//! - **A private authority.** Only its certificate is in the store, and it signs
-//!   those of the peers.
-//! - **The public authorities.** For servers of the web, with the anchors of the
-//!   crate `webpki-roots`.
+//!   comparing `certificates` or `public_key` with the known ones, not by a
+//!   name. The client checks the name too: every certificate must contain the
+//!   name that its node is connected to by, and needs a distinct subject. A
+//!   peer with an unknown certificate whose subject is that of a friend is
+//!   refused for its signature, not as unknown.
+//! - **A private authority.** Only its certificate is in the store, and it
+//!   signs those of the peers.
+//! - **The public authorities.** For servers of the web, with the anchors of
+//!   the crate `webpki-roots`.
 //! - **Keys instead of certificates**, or peers that are not known in advance.
 //!   Implement
 //!   [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) and
-//!   [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier), and give
-//!   the first to `dangerous().with_custom_certificate_verifier` of the client's
-//!   builder, the second to `with_client_cert_verifier` of the server's. Verify
-//!   the signatures of the handshake, with the algorithms of [`provider`], by
+//!   [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier), and
+//!   give the first to `dangerous().with_custom_certificate_verifier` of the
+//!   client's builder, the second to `with_client_cert_verifier` of the
+//!   server's. Verify the signatures of the handshake, with the algorithms of
+//!   [`provider`], by
 //!   [`verify_tls13_signature`](rustls::crypto::verify_tls13_signature) and, if
 //!   TLS 1.2 is allowed,
-//!   [`verify_tls12_signature`](rustls::crypto::verify_tls12_signature); without
-//!   that a certificate proves nothing. The key of a certificate is
+//!   [`verify_tls12_signature`](rustls::crypto::verify_tls12_signature);
+//!   without that a certificate proves nothing. The key of a certificate is
 //!   [`subject_public_key_info`](rustls::server::ParsedCertificate::subject_public_key_info)
-//!   of a `ParsedCertificate::try_from(certificate)`.
-//!   Any valid name does for [`client`] then: it is sent as SNI, and the verifier
-//!   decides whether it matters. Judge the key in the verifier, or judge
+//!   of a `ParsedCertificate::try_from(certificate)`. Any valid name does for
+//!   [`client`] then: it is sent as SNI, and the verifier decides whether it
+//!   matters. Judge the key in the verifier, or judge
 //!   [`Identity::public_key`](crate::session::Identity::public_key) in
 //!   [`Handler::on_connect`].
 //!
@@ -167,8 +169,8 @@
 //! - With the verifiers of rustls, which `with_root_certificates` and
 //!   [`WebPkiClientVerifier`](rustls::server::WebPkiClientVerifier) set up, the
 //!   peer has the private key of `public_key`, and its certificate leads to an
-//!   anchor of the configuration. On the client the certificate is also valid for
-//!   `requested_server_name`.
+//!   anchor of the configuration. On the client the certificate is also valid
+//!   for `requested_server_name`.
 //! - With a verifier of the program, they prove what that verifier checks, and
 //!   nothing else. In particular `requested_server_name` is the name that was
 //!   asked for, whether it was compared with the certificate or not.
@@ -177,9 +179,9 @@
 //! A resumed session has the identity of the session that it resumes. The
 //! verifier is not asked again.
 //!
-//! With TLS 1.3 the handshake of the client completes before the server has seen
-//! its certificate. A client whose certificate is refused may therefore get
-//! [`Handler::on_connect`] first, and then [`Handler::on_disconnect`] with
+//! With TLS 1.3 the handshake of the client completes before the server has
+//! seen its certificate. A client whose certificate is refused may therefore
+//! get [`Handler::on_connect`] first, and then [`Handler::on_disconnect`] with
 //! [`SessionError::RefusedByPeer`]. It has been accepted when the first message
 //! has arrived.
 //!
@@ -192,8 +194,8 @@
 //!
 //! A FIN without a close_notify is [`SessionError::Truncated`], and what was
 //! queued for the peer is dropped. Anyone on the path can forge a FIN, so the
-//! last messages may be missing. Some implementations never send a close_notify;
-//! only the application knows whether that matters.
+//! last messages may be missing. Some implementations never send a
+//! close_notify; only the application knows whether that matters.
 //! [`Tls::allow_missing_close_notify`] accepts the end, and the answers leave:
 //!
 //! ```
@@ -206,10 +208,11 @@
 //! }
 //! ```
 //!
-//! The keys of AES-GCM in TLS 1.2 last for 2²⁴ records (256 GiB if they are full),
-//! and cannot be changed. The record after the last one ends the connection with
-//! [`SessionError::Failed`] here and with [`SessionError::Truncated`] at the peer;
-//! the messages from there on are lost. TLS 1.3 changes its keys in time.
+//! The keys of AES-GCM in TLS 1.2 last for 2²⁴ records (256 GiB if they are
+//! full), and cannot be changed. The record after the last one ends the
+//! connection with [`SessionError::Failed`] here and with
+//! [`SessionError::Truncated`] at the peer; the messages from there on are
+//! lost. TLS 1.3 changes its keys in time.
 //!
 //! # Failures
 //!
@@ -232,8 +235,8 @@
 //! Early data (0-RTT) can be replayed; it is neither sent nor accepted.
 //! Renegotiation is refused with an alert, and the connection goes on.
 //!
-//! Messages that are queued at the end of a turn are sealed together, in records
-//! of 16 KiB, so there is no need to gather small messages.
+//! Messages that are queued at the end of a turn are sealed together, in
+//! records of 16 KiB, so there is no need to gather small messages.
 //!
 //! [rustls]: https://docs.rs/rustls
 //! [`Handler::on_connect`]: crate::Handler::on_connect
@@ -263,9 +266,9 @@ pub use tls_session::Tls;
 /// Returns the client end of a TLS connection to the server `name`.
 ///
 /// The name is a DNS name or an IP address. The verifier of the configuration
-/// decides what it is compared with; see
-/// [the identity of the peer](self#the-identity-of-the-peer). A DNS name is sent
-/// to the server (SNI), unless the configuration disables that.
+/// decides what it is compared with; see [the identity of the
+/// peer](self#the-identity-of-the-peer). A DNS name is sent to the server
+/// (SNI), unless the configuration disables that.
 ///
 /// # Errors
 ///
@@ -281,8 +284,8 @@ pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Resul
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: rustls does not accept the configuration, or it allows early
-///   data. The text says which.
+/// - `InvalidInput`: rustls does not accept the configuration, or it allows
+///   early data. The text says which.
 pub fn server(config: Arc<ServerConfig>) -> io::Result<Tls> {
     if config.max_early_data_size > 0 {
         return Err(invalid("early data is not supported"));

@@ -11,10 +11,11 @@ const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
 const HEARTBEAT: u8 = 24;
 
-/// Returns the number of bytes at the start of `bytes` that are complete records.
+/// Returns the number of bytes at the start of `bytes` that are complete
+/// records.
 ///
-/// After an invalid header everything counts as complete, so that rustls refuses
-/// it at once.
+/// After an invalid header everything counts as complete, so that rustls
+/// refuses it at once.
 pub(super) fn whole(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let Some(&[kind, major, _, high, low]) = rest.first_chunk::<HEADER_LEN>() {
@@ -34,8 +35,8 @@ pub(super) fn whole(bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
-/// Returns whether `bytes` are complete records of application data. With TLS 1.3
-/// every encrypted record is.
+/// Returns whether `bytes` are complete records of application data. With TLS
+/// 1.3 every encrypted record is.
 pub(super) fn are_application_data(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while let Some(&[kind, _, _, high, low]) = rest.first_chunk::<HEADER_LEN>() {

@@ -12,8 +12,8 @@ use super::record;
 use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 
-/// The most that rustls keeps of what it has taken, in bytes: a handshake message of
-/// 64 KiB.
+/// The most that rustls keeps of what it has taken, in bytes: a handshake
+/// message of 64 KiB.
 const HELD_MAX: usize = 64 * 1024;
 
 /// A [`Session`] of TLS; returned by [`client`](super::client) and
@@ -27,24 +27,24 @@ pub struct Tls {
     allow_missing_close_notify: bool,
     /// The beginning of a record has arrived.
     is_within_record: bool,
-    /// Bytes given to rustls since it last answered or had plaintext: at most the
-    /// length of a handshake message of which it keeps the beginning.
+    /// Bytes given to rustls since it last answered or had plaintext: at most
+    /// the length of a handshake message of which it keeps the beginning.
     unanswered: usize,
 }
 
 impl Tls {
-    /// Accepts a FIN at the end of a record as the end of the stream, although no
-    /// close_notify came before it.
+    /// Accepts a FIN at the end of a record as the end of the stream, although
+    /// no close_notify came before it.
     ///
-    /// Default: such an end is [`SessionError::Truncated`], and what is queued for
-    /// the peer is dropped. With this setting the end is handled like that of plain
-    /// TCP: the answers that are queued leave, and the reason is
-    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A FIN
-    /// within a record is still a truncation.
+    /// Default: such an end is [`SessionError::Truncated`], and what is queued
+    /// for the peer is dropped. With this setting the end is handled like that
+    /// of plain TCP: the answers that are queued leave, and the reason is
+    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A
+    /// FIN within a record is still a truncation.
     ///
-    /// Anyone on the path can forge a FIN. Allow it only if the messages themselves
-    /// show that they are complete, as requests with a length do, and the absence of
-    /// later ones does no harm (RFC 8446, section 6.1).
+    /// Anyone on the path can forge a FIN. Allow it only if the messages
+    /// themselves show that they are complete, as requests with a length do,
+    /// and the absence of later ones does no harm (RFC 8446, section 6.1).
     #[must_use]
     pub fn allow_missing_close_notify(mut self) -> Self {
         self.allow_missing_close_notify = true;
@@ -64,8 +64,8 @@ impl Tls {
         }
     }
 
-    /// Takes complete records. The plaintext is fetched after each step, because
-    /// rustls keeps only a little of it.
+    /// Takes complete records. The plaintext is fetched after each step,
+    /// because rustls keeps only a little of it.
     fn take(&mut self, mut bytes: &[u8], plaintext: &mut Vec<u8>) -> Result<(), SessionError> {
         let mut unwritten = 0;
         while !bytes.is_empty() && !self.peer_closed {
@@ -84,8 +84,8 @@ impl Tls {
                 reason(&error)
             })?;
             self.peer_closed = state.peer_has_closed();
-            // A message that is answered is complete, and no data comes within one
-            // (RFC 8446, section 5.1).
+            // A message that is answered is complete, and no data comes within
+            // one (RFC 8446, section 5.1).
             let has_answered = has_plaintext
                 || state.tls_bytes_to_write() > unwritten
                 || was_handshaking && !self.connection.is_handshaking();
@@ -99,8 +99,8 @@ impl Tls {
         Ok(())
     }
 
-    /// Has rustls release its buffer for a long record, up to 18 KiB. It does so
-    /// before it reads.
+    /// Has rustls release its buffer for a long record, up to 18 KiB. It does
+    /// so before it reads.
     fn shrink(&mut self) {
         // Not an end of the stream, which rustls would remember.
         let _ = self.connection.read_tls(&mut Nothing);
@@ -136,8 +136,8 @@ impl Session for Tls {
     }
 
     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
-        // The loop keeps the beginning of a record: it needs no more memory than
-        // has arrived, and it has a timeout for the rest.
+        // The loop keeps the beginning of a record: it needs no more memory
+        // than has arrived, and it has a timeout for the rest.
         let whole = record::whole(wire);
         self.is_within_record = whole < wire.len();
         let result = self.take(&wire[..whole], out.plaintext);
@@ -161,9 +161,9 @@ impl Session for Tls {
         let before = wire.len();
         let sealed = self.connection.writer().write_vectored(plaintext);
         self.write_out(wire);
-        // When the keys of TLS 1.2 are exhausted, rustls takes the plaintext, seals
-        // nothing and appends a close_notify, which is an alert. The peer must not
-        // take that for a clean end.
+        // When the keys of TLS 1.2 are exhausted, rustls takes the plaintext,
+        // seals nothing and appends a close_notify, which is an alert. The peer
+        // must not take that for a clean end.
         let added = &wire[before..];
         let is_whole = added.len() > len && record::are_application_data(added);
         if is_whole && sealed.is_ok_and(|sealed| sealed == len) {

@@ -6,8 +6,8 @@ use crate::id::ConnId;
 use crate::net::Net;
 use crate::sys::sim::{Internet, SocketInspection};
 
-/// Checks a connection of a node that has nothing to do: either an event will wake it
-/// for the connection, or there is nothing to do.
+/// Checks a connection of a node that has nothing to do: either an event will
+/// wake it for the connection, or there is nothing to do.
 pub(super) fn check_awake(
     conn: ConnId,
     entry: &ConnEntry,

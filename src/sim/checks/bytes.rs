@@ -5,8 +5,8 @@ use crate::event_loop::InboundInspection;
 use crate::id::ConnId;
 use crate::sys::sim::PassedBytes;
 
-/// The bytes accepted for sending are queued, written or sealed. Besides them, only
-/// bytes of the session are.
+/// The bytes accepted for sending are queued, written or sealed. Besides them,
+/// only bytes of the session are.
 pub(super) fn check_sent(
     conn: ConnId,
     entry: &ConnEntry,
@@ -30,8 +30,8 @@ pub(super) fn check_sent(
     ))
 }
 
-/// The bytes that came from the socket or session were delivered, each message once
-/// and in order, and the rest is kept.
+/// The bytes that came from the socket or session were delivered, each message
+/// once and in order, and the rest is kept.
 pub(super) fn check_received(
     conn: ConnId,
     entry: &ConnEntry,

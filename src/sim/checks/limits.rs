@@ -75,8 +75,8 @@ fn is_exceeded(limits: &LimitCounts) -> bool {
 
 /// Whether `counts` says how often each key is in `all`.
 ///
-/// Sorts, because the simulator asks after every turn, and to build a second map
-/// took three times as long.
+/// Sorts, because the simulator asks after every turn, and to build a second
+/// map took three times as long.
 fn are_counts_of<K: Ord + Hash>(counts: &HashMap<K, u32>, mut all: Vec<K>) -> bool {
     all.sort_unstable();
     let mut distinct = 0;

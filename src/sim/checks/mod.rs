@@ -23,8 +23,9 @@ use crate::traffic::Traffic;
 
 use super::ledger::Ledger;
 
-/// The overhead of the one frame by which a queue may exceed its limit: entries of the
-/// chain, and tracking. In addition there is an entry per block of 256 KiB.
+/// The overhead of the one frame by which a queue may exceed its limit: entries
+/// of the chain, and tracking. In addition there is an entry per block of 256
+/// KiB.
 const OVERHEAD_MAX: usize = 1024;
 
 /// A connection, to be compared with its other end.
@@ -59,8 +60,8 @@ pub(super) fn connections(state: &LoopState, net: &Net) -> Vec<CheckedConnection
     net.conns.iter().filter_map(connection).collect()
 }
 
-/// Checks one node after its turn. With `is_busy` it wants another turn at once,
-/// because a budget ended this one.
+/// Checks one node after its turn. With `is_busy` it wants another turn at
+/// once, because a budget ended this one.
 pub(super) fn check(
     state: &LoopState,
     net: &Net,
@@ -108,8 +109,8 @@ pub(super) fn check(
     check_listeners(net, internet)
 }
 
-/// The timeouts and timers of a turn count from its end, so the last reading of the
-/// clock was after its last callback.
+/// The timeouts and timers of a turn count from its end, so the last reading of
+/// the clock was after its last callback.
 pub(super) fn check_clock(net: &Net, ended: Instant) -> Result<(), String> {
     let latest = net.timestamp().instant(net.epoch);
     if latest == ended {
@@ -121,7 +122,8 @@ pub(super) fn check_clock(net: &Net, ended: Instant) -> Result<(), String> {
     ))
 }
 
-/// Every connection is reported once, and every attempt to connect has one outcome.
+/// Every connection is reported once, and every attempt to connect has one
+/// outcome.
 fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
     let (mut reported, mut pending) = (0, 0);
     for (conn, entry) in net.conns.iter() {
@@ -197,7 +199,8 @@ fn check_counts(net: &Net) -> Result<(), String> {
     Ok(())
 }
 
-/// A slot whose connection ended in this turn is not used again before the next one.
+/// A slot whose connection ended in this turn is not used again before the next
+/// one.
 fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
     let ended = &ledger.ended_in_turn;
     let reused = net.conns.iter().find(|(conn, _)| {
@@ -228,8 +231,9 @@ fn check_deadlines(net: &Net) -> Result<(), String> {
     }
 }
 
-/// The memory for sending is within the limit, or is that of the one frame that is always
-/// taken. Frames of custom framers and the output of sessions are charged once they exist.
+/// The memory for sending is within the limit, or is that of the one frame that
+/// is always taken. Frames of custom framers and the output of sessions are
+/// charged once they exist.
 fn check_loop_cap(net: &Net) -> Result<(), String> {
     let conns = || net.conns.iter().map(|(_, entry)| entry);
     let frame = conns().map(|entry| entry.config.max_message_len).max();
@@ -247,8 +251,8 @@ fn check_loop_cap(net: &Net) -> Result<(), String> {
     Ok(())
 }
 
-/// By how much one frame may exceed a limit: not at all where its length is known
-/// before it is encoded.
+/// By how much one frame may exceed a limit: not at all where its length is
+/// known before it is encoded.
 fn frame_max(entry: &ConnEntry) -> usize {
     match entry.codec {
         Codec::Custom(_) => entry.config.max_message_len,

@@ -48,8 +48,8 @@ impl OsListener {
         })
     }
 
-    /// Takes over a listening socket. Connections may wait in it already, and those
-    /// have inherited other options.
+    /// Takes over a listening socket. Connections may wait in it already, and
+    /// those have inherited other options.
     pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
@@ -93,7 +93,8 @@ impl OsListener {
     }
 }
 
-/// Whether the process or the system has no descriptor left. std has no stable name for it.
+/// Whether the process or the system has no descriptor left. std has no stable
+/// name for it.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     #[cfg(unix)]
     return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
@@ -124,8 +125,8 @@ fn is_network_error(error: &io::Error) -> bool {
     }
 }
 
-/// A descriptor kept for file-descriptor exhaustion. With it, waiting connections
-/// can be accepted and closed.
+/// A descriptor kept for file-descriptor exhaustion. With it, waiting
+/// connections can be accepted and closed.
 #[derive(Debug, Default)]
 pub(crate) struct OsReserve(Option<Socket>);
 
@@ -138,8 +139,8 @@ impl OsReserve {
         }
     }
 
-    /// Accepts and closes up to `max` connections with the descriptor in reserve.
-    /// Returns how many.
+    /// Accepts and closes up to `max` connections with the descriptor in
+    /// reserve. Returns how many.
     pub(crate) fn close_waiting(&mut self, listener: &OsListener, max: usize) -> usize {
         let mut closed = 0;
         if self.0.take().is_some() {

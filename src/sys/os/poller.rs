@@ -37,8 +37,8 @@ impl OsPoller {
         &self.registrar
     }
 
-    /// Waits until a socket is ready, `timeout` is over or `deadline` has come. An
-    /// interrupted wait has no events.
+    /// Waits until a socket is ready, `timeout` is over or `deadline` has come.
+    /// An interrupted wait has no events.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -87,8 +87,8 @@ impl OsPoller {
         }
     }
 
-    /// Whether the last wait brought as much as one can. With poll(2) a wait brings
-    /// everything; then one more finds nothing.
+    /// Whether the last wait brought as much as one can. With poll(2) a wait
+    /// brings everything; then one more finds nothing.
     pub(crate) fn is_full(&self) -> bool {
         self.events.iter().nth(EVENTS_MAX - 1).is_some()
     }
@@ -117,8 +117,8 @@ impl OsPoller {
     }
 }
 
-/// Registers sockets for reading and writing at once. mio is edge-triggered, so a
-/// registered socket needs no further call.
+/// Registers sockets for reading and writing at once. mio is edge-triggered, so
+/// a registered socket needs no further call.
 #[derive(Clone, Debug)]
 pub(crate) struct OsRegistrar {
     registry: Arc<Registry>,

@@ -29,8 +29,8 @@ impl SocketOptions {
         }
     }
 
-    /// Sets the sizes of the buffers. They matter before the connection is made,
-    /// because the first segment fixes the window scale.
+    /// Sets the sizes of the buffers. They matter before the connection is
+    /// made, because the first segment fixes the window scale.
     pub(super) fn set_buffers(&self, socket: SockRef<'_>) -> io::Result<()> {
         if let Some(size) = self.send_buffer {
             socket.set_send_buffer_size(size)?;
@@ -63,7 +63,8 @@ impl SocketOptions {
 pub(crate) struct OsStream(pub(super) TcpStream);
 
 impl OsStream {
-    /// Begins to connect. The outcome follows as writability; see [`OsStream::connected`].
+    /// Begins to connect. The outcome follows as writability; see
+    /// [`OsStream::connected`].
     pub(crate) fn connect(
         addr: SocketAddr,
         socket: Option<std::net::TcpStream>,
@@ -163,7 +164,8 @@ impl OsStream {
         }
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    /// Returns whether a read that did not fill its buffer has emptied the
+    /// socket.
     pub(crate) fn short_read_is_empty(&self) -> bool {
         SHORT_READ_IS_EMPTY
     }
@@ -180,18 +182,19 @@ impl OsStream {
         }
     }
 
-    /// Writes by sendmsg(2). To write to a connection that was reset raises SIGPIPE,
-    /// which ends the process by default (writev(2), signal(7)); a flag prevents it,
-    /// and writev(2) takes none.
+    /// Writes by sendmsg(2). To write to a connection that was reset raises
+    /// SIGPIPE, which ends the process by default (writev(2), signal(7)); a
+    /// flag prevents it, and writev(2) takes none.
     #[cfg(all(unix, not(target_vendor = "apple")))]
     fn write_gathered(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // mio watches the result: after `WouldBlock` it takes up the interest again.
+        // mio watches the result: after `WouldBlock` it takes up the interest
+        // again.
         self.0
             .try_io(|| SockRef::from(&self.0).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL))
     }
 
-    /// Writes. There is no SIGPIPE on Windows, and on Apple's systems no socket of
-    /// the library raises it (`SocketOptions::set_others`).
+    /// Writes. There is no SIGPIPE on Windows, and on Apple's systems no socket
+    /// of the library raises it (`SocketOptions::set_others`).
     #[cfg(not(all(unix, not(target_vendor = "apple"))))]
     fn write_gathered(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.write_vectored(slices)
@@ -208,8 +211,8 @@ impl OsStream {
     }
 }
 
-/// Returns a socket to connect with. To make it non-blocking from the beginning,
-/// where the system can, spares two calls.
+/// Returns a socket to connect with. To make it non-blocking from the
+/// beginning, where the system can, spares two calls.
 fn new_nonblocking(addr: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(addr);
     #[cfg(any(target_os = "linux", target_os = "android"))]

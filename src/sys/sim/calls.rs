@@ -80,7 +80,8 @@ impl Internet {
         ErrorKind::WouldBlock.into()
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    /// Returns whether a read that did not fill its buffer has emptied the
+    /// socket.
     pub(super) fn short_read_is_empty(&self, id: SocketId) -> bool {
         let socket = self.sockets.get(&id);
         let registration = socket.and_then(|socket| socket.registration);
@@ -100,7 +101,8 @@ impl Internet {
         }
         if visible == 0 {
             return match socket.take_error() {
-                // As in Linux, a read after the end of the stream reports no error.
+                // As in Linux, a read after the end of the stream reports no
+                // error.
                 Some(error) if !at_end => Err(error),
                 error => {
                     socket.error = error.map(|error| error.kind());
@@ -224,8 +226,8 @@ impl Internet {
         Ok(self.part_of(count))
     }
 
-    /// Draws at least one byte and less than `count`, which is two or more. Often it
-    /// is a few bytes, because those cut a header.
+    /// Draws at least one byte and less than `count`, which is two or more.
+    /// Often it is a few bytes, because those cut a header.
     fn part_of(&mut self, count: usize) -> usize {
         let most = if self.random.chance(0.5) {
             (count - 1).min(FEW)
@@ -264,8 +266,8 @@ impl Internet {
         self.socket(id).map(|socket| socket.linger_zero = true)
     }
 
-    /// The program closes a socket. The kernel sends what is left and FIN, or RST if
-    /// that was asked for or something was not read.
+    /// The program closes a socket. The kernel sends what is left and FIN, or
+    /// RST if that was asked for or something was not read.
     pub(super) fn close(&mut self, id: SocketId, reset: bool) {
         self.unregister(id);
         let now = self.now();

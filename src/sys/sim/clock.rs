@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Parts of a rate: a clock with this rate shows the time of the world.
 pub(super) const WHOLE: u64 = 1_000_000;
 
-/// The clock of a host. It shows zero when the world begins, and runs at a rate of its
-/// own, in millionths of that of the world.
+/// The clock of a host. It shows zero when the world begins, and runs at a rate
+/// of its own, in millionths of that of the world.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HostClock {
     rate: u64,

@@ -10,7 +10,8 @@ use super::internet::Internet;
 use super::socket::{Buffers, Owner, Socket, SocketState};
 use super::trace::Actor;
 
-/// Bytes that a kernel buffer holds unless the program or a fault says otherwise.
+/// Bytes that a kernel buffer holds unless the program or a fault says
+/// otherwise.
 const BUFFER: usize = 128 * 1024;
 
 /// How often Linux repeats the answer of a handshake: after 1, 3, 7, 15 and 31
@@ -101,7 +102,8 @@ impl Internet {
         }
         let (local, remote) = (socket.local, socket.remote);
         let host = host_of(socket.host, remote.ip());
-        // A simultaneous open, of two ends or of one with itself (RFC 9293, 3.5).
+        // A simultaneous open, of two ends or of one with itself (RFC 9293,
+        // 3.5).
         if let Some(other) = self.hosts.socket_between((host, remote, local)) {
             if self.sockets[&other].state == SocketState::SynSent {
                 return self.open_simultaneously(from, other);
@@ -137,8 +139,8 @@ impl Internet {
         self.schedule_after(latency, Event::SynAck { to: from, from: to });
     }
 
-    /// A router answers that there is no route (ICMP). An established connection
-    /// ignores that (RFC 1122, 4.2.3.9).
+    /// A router answers that there is no route (ICMP). An established
+    /// connection ignores that (RFC 1122, 4.2.3.9).
     pub(super) fn unreachable(&mut self, id: SocketId) {
         let socket = self.sockets.get(&id);
         if socket.is_some_and(|socket| socket.state == SocketState::SynSent) {
@@ -250,9 +252,9 @@ impl Internet {
         self.edge_listener(listener);
     }
 
-    /// The backlog has no place for a complete handshake. Linux ignores its third
-    /// segment and waits for it to be repeated, with the data after it. The
-    /// connecting end does not learn of that.
+    /// The backlog has no place for a complete handshake. Linux ignores its
+    /// third segment and waits for it to be repeated, with the data after it.
+    /// The connecting end does not learn of that.
     fn lose_handshake_ack(&mut self, id: SocketId, attempt: u32) {
         self.counts.overbooked_backlogs += 1;
         if attempt > SYNACK_RETRIES {

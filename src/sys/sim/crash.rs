@@ -18,8 +18,8 @@ pub(crate) enum Crash {
 }
 
 impl Internet {
-    /// Draws how a node on this host crashes. A machine with several nodes keeps
-    /// its power.
+    /// Draws how a node on this host crashes. A machine with several nodes
+    /// keeps its power.
     pub(crate) fn draw_crash(&mut self, is_alone: bool) -> Crash {
         match self.random.below(if is_alone { 3 } else { 2 }) {
             0 => Crash::Killed,

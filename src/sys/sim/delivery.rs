@@ -40,8 +40,8 @@ impl Internet {
         delivery.map_or(Ok(()), |delivery| delivery.deliver(message))
     }
 
-    /// Returns the bytes that are to be delivered, and how many have passed; `None`
-    /// before [`Internet::follow`].
+    /// Returns the bytes that are to be delivered, and how many have passed;
+    /// `None` before [`Internet::follow`].
     pub(crate) fn undelivered(&self, id: SocketId) -> Option<(&[u8], PassedBytes)> {
         let delivery = self.sockets.get(&id)?.delivery.as_deref()?;
         Some((delivery.undelivered(), delivery.passed()))

@@ -1,6 +1,6 @@
-//! A second, plain reading of the bytes that reach a connection's framing from its
-//! socket or session. It is exact to the byte: a message delivered twice, out of
-//! order, in part or not at all shows at once.
+//! A second, plain reading of the bytes that reach a connection's framing from
+//! its socket or session. It is exact to the byte: a message delivered twice,
+//! out of order, in part or not at all shows at once.
 
 use crate::framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 
@@ -59,8 +59,9 @@ impl Reference {
         }
     }
 
-    /// Returns where the body of the first frame in `bytes` is, and where the frame
-    /// ends. `len` is the length of the body, for framings without boundaries.
+    /// Returns where the body of the first frame in `bytes` is, and where the
+    /// frame ends. `len` is the length of the body, for framings without
+    /// boundaries.
     fn first(&mut self, bytes: &[u8], len: usize) -> Option<(std::ops::Range<usize>, usize)> {
         let framing = match self {
             Self::BuiltIn(framing) => framing,

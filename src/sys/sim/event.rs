@@ -51,8 +51,8 @@ pub(super) enum Event {
     Reset {
         to: SocketId,
     },
-    /// The rest of a short read, or what a spurious `WouldBlock` denied, becomes
-    /// visible.
+    /// The rest of a short read, or what a spurious `WouldBlock` denied,
+    /// becomes visible.
     ShowReceived {
         socket: SocketId,
     },

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use super::random::Random;
 
-/// How often the simulated kernel and network use the liberties that real ones have.
+/// How often the simulated kernel and network use the liberties that real ones
+/// have.
 ///
-/// Every fault is legal: a poller, a kernel or a network does it to real programs.
-/// A field of type `f64` is a probability, from 0 (never) to 1 (always), which is
-/// drawn for each thing that its description names.
+/// Every fault is legal: a poller, a kernel or a network does it to real
+/// programs. A field of type `f64` is a probability, from 0 (never) to 1
+/// (always), which is drawn for each thing that its description names.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Faults {
@@ -16,8 +17,8 @@ pub struct Faults {
     pub spurious_readiness: f64,
     /// Per report: readable and writable are reported separately.
     pub split_readiness: f64,
-    /// Per report: it comes a moment later, when this is drawn again. At 1 no report
-    /// ever comes.
+    /// Per report: it comes a moment later, when this is drawn again. At 1 no
+    /// report ever comes.
     pub delayed_readiness: f64,
     /// Per wait: a few reports are returned, and the others by the next wait.
     pub small_batches: f64,
@@ -25,19 +26,20 @@ pub struct Faults {
     pub stale_readiness: f64,
     /// Per wait, and per node that is due: the order is random.
     pub shuffled: f64,
-    /// Per read: it returns less than there is, often a few bytes. The rest becomes
-    /// visible a moment later.
+    /// Per read: it returns less than there is, often a few bytes. The rest
+    /// becomes visible a moment later.
     pub short_read: f64,
-    /// Per write: it takes less than there is room for, often a few bytes. Half of
-    /// the time the next write has no room for a moment.
+    /// Per write: it takes less than there is room for, often a few bytes. Half
+    /// of the time the next write has no room for a moment.
     pub short_write: f64,
-    /// Per read, write and accept: it fails with `WouldBlock` without need. An edge
-    /// follows a moment later.
+    /// Per read, write and accept: it fails with `WouldBlock` without need. An
+    /// edge follows a moment later.
     pub would_block: f64,
-    /// Per read, write, accept and wait: it fails with `Interrupted`. The reports of
-    /// an interrupted wait are left to the next one.
+    /// Per read, write, accept and wait: it fails with `Interrupted`. The
+    /// reports of an interrupted wait are left to the next one.
     pub interrupted: f64,
-    /// Per connection: its buffers in the kernel hold between 1 and 4,096 bytes.
+    /// Per connection: its buffers in the kernel hold between 1 and 4,096
+    /// bytes.
     pub small_buffers: f64,
     /// Per piece of data sent: it travels as a segment of a few bytes.
     pub small_segments: f64,
@@ -47,46 +49,50 @@ pub struct Faults {
     pub latency_spike: f64,
     /// The longest latency spike. More than a minute counts as a minute.
     pub latency_spike_max: Duration,
-    /// Per segment of data: the network resets the connection at any byte of it.
+    /// Per segment of data: the network resets the connection at any byte of
+    /// it.
     pub reset: f64,
-    /// Per reset: data that had arrived and was not read is lost, as on BSD. Linux
-    /// keeps it.
+    /// Per reset: data that had arrived and was not read is lost, as on BSD.
+    /// Linux keeps it.
     pub reset_discards: f64,
     /// Per attempt to connect: it is refused.
     pub refused: f64,
-    /// Per attempt to connect: its first segment is lost. The kernel repeats it a
-    /// second later.
+    /// Per attempt to connect: its first segment is lost. The kernel repeats it
+    /// a second later.
     pub lost_connect: f64,
     /// Per attempt to connect: a router answers that there is no route (ICMP;
     /// EHOSTUNREACH or ENETUNREACH).
     pub unreachable: f64,
-    /// Per attempt to connect that finds all places of the backlog promised: it is
-    /// answered nevertheless. If no place becomes free, the connecting end alone is
-    /// connected, until its kernel learns after a minute that it is not (as on Linux
-    /// with `tcp_syncookies`).
+    /// Per attempt to connect that finds all places of the backlog promised: it
+    /// is answered nevertheless. If no place becomes free, the connecting end
+    /// alone is connected, until its kernel learns after a minute that it is
+    /// not (as on Linux with `tcp_syncookies`).
     pub overbooked_backlog: f64,
-    /// Per accept and attempt to connect: the process, or the system, runs out of
-    /// descriptors or memory (EMFILE, ENFILE, ENOMEM) for up to three seconds.
+    /// Per accept and attempt to connect: the process, or the system, runs out
+    /// of descriptors or memory (EMFILE, ENFILE, ENOMEM) for up to three
+    /// seconds.
     pub no_descriptor: f64,
-    /// Per socket registered with a poller: that fails (ENOSPC, see epoll_ctl(2)).
+    /// Per socket registered with a poller: that fails (ENOSPC, see
+    /// epoll_ctl(2)).
     pub failed_registration: f64,
     /// Per accept: the connection was aborted in the meantime (ECONNABORTED).
     pub aborted_accept: f64,
     /// Per wake by a [`Handle`](crate::Handle): it comes up to 10 ms later.
     pub delayed_wake: f64,
-    /// Per turn of a node: the system runs other programs first, and the turn comes
-    /// up to 10 ms later.
+    /// Per turn of a node: the system runs other programs first, and the turn
+    /// comes up to 10 ms later.
     pub late_turn: f64,
-    /// Per callback: it takes up to [`Faults::slow_callback_max`] of virtual time; see
-    /// [`spend`](crate::sim::spend).
+    /// Per callback: it takes up to [`Faults::slow_callback_max`] of virtual
+    /// time; see [`spend`](crate::sim::spend).
     pub slow_callback: f64,
     /// The longest time that a slow callback takes.
     pub slow_callback_max: Duration,
-    /// Per host: its selector is [`Selector::Poll`](crate::sim::Selector::Poll). It is
-    /// drawn when the host is added.
+    /// Per host: its selector is
+    /// [`Selector::Poll`](crate::sim::Selector::Poll). It is drawn when the
+    /// host is added.
     pub poll_selector: f64,
-    /// Per host: its clock runs at another rate than those of others, from 0.9 to 1.1.
-    /// It is drawn when the host is added.
+    /// Per host: its clock runs at another rate than those of others, from 0.9
+    /// to 1.1. It is drawn when the host is added.
     pub clock_drift: f64,
 }
 
@@ -163,9 +169,9 @@ impl Faults {
         }
     }
 
-    /// The faults of a seed. Of eight seeds one is [`calm`](Faults::calm) and two are
-    /// [`hostile`](Faults::hostile). In three, one fault dominates. In two, each
-    /// fault has another probability.
+    /// The faults of a seed. Of eight seeds one is [`calm`](Faults::calm) and
+    /// two are [`hostile`](Faults::hostile). In three, one fault dominates. In
+    /// two, each fault has another probability.
     pub fn drawn(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5eed_fa17);
         let (mut faults, kind) = (Self::calm(), random.below(8));
@@ -189,8 +195,8 @@ impl Faults {
         faults
     }
 
-    /// The same without the faults that end connections or prevent them: all that is
-    /// sent arrives.
+    /// The same without the faults that end connections or prevent them: all
+    /// that is sent arrives.
     pub fn lossless(self) -> Self {
         Self {
             reset: 0.0,
@@ -204,7 +210,8 @@ impl Faults {
         }
     }
 
-    /// Every probability, and the highest at which a world still gets things done.
+    /// Every probability, and the highest at which a world still gets things
+    /// done.
     fn probabilities(&mut self) -> [(&mut f64, f64); 28] {
         [
             (&mut self.spurious_readiness, 0.9),
@@ -239,8 +246,8 @@ impl Faults {
     }
 }
 
-/// How often a simulated world has done what [`Faults`] describes, and a few things
-/// more. A test asserts on it that what it tests has happened.
+/// How often a simulated world has done what [`Faults`] describes, and a few
+/// things more. A test asserts on it that what it tests has happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct FaultCounts {
@@ -278,8 +285,8 @@ pub struct FaultCounts {
     pub resets: u64,
     /// Resets that discarded unread data.
     pub resets_discarding: u64,
-    /// Segments of data that arrived at a closed socket and were answered with a
-    /// reset.
+    /// Segments of data that arrived at a closed socket and were answered with
+    /// a reset.
     pub data_after_close: u64,
     /// Sockets closed with unread data, and so reset.
     pub closed_unread: u64,
@@ -289,16 +296,16 @@ pub struct FaultCounts {
     pub full_backlogs: u64,
     /// Attempts to connect without a route.
     pub unreachable: u64,
-    /// Complete handshakes that found no place in the backlog, counted each time that
-    /// they asked for one.
+    /// Complete handshakes that found no place in the backlog, counted each
+    /// time that they asked for one.
     pub overbooked_backlogs: u64,
     /// Attempts to connect whose first segment was lost.
     pub lost_connects: u64,
-    /// Connections made by two ends that connected to each other, or by one that
-    /// connected to itself.
+    /// Connections made by two ends that connected to each other, or by one
+    /// that connected to itself.
     pub simultaneous_opens: u64,
-    /// Accepts and attempts to connect at which a process ran out of descriptors or
-    /// memory.
+    /// Accepts and attempts to connect at which a process ran out of
+    /// descriptors or memory.
     pub no_descriptor: u64,
     /// Sockets that could not be registered.
     pub failed_registrations: u64,

@@ -159,16 +159,16 @@ impl HostTable {
         sockets.values().any(is_outbound) || time_waits.any(|is_outbound| is_outbound)
     }
 
-    /// Returns whether a connection may not choose this port as its source, because
-    /// it is in use or was a moment ago.
+    /// Returns whether a connection may not choose this port as its source,
+    /// because it is in use or was a moment ago.
     pub(super) fn is_taken(&self, host: IpAddr, port: u16, sockets: &SocketTable) -> bool {
         !self.listeners_on(host, port).is_empty()
             || sockets.values().any(|it| uses_port(it, host, port))
             || self.time_waits.on_port(host, port).next().is_some()
     }
 
-    /// Chooses a free port: for an outbound connection one that is free together
-    /// with its other end.
+    /// Chooses a free port: for an outbound connection one that is free
+    /// together with its other end.
     pub(super) fn choose_port(
         &mut self,
         host: IpAddr,

@@ -47,9 +47,9 @@ impl Internet {
         self.hosts.socket_between((host, local, remote))
     }
 
-    /// The other end of a connection, and how many bytes are on the way to it or
-    /// unread there. The number is `None` when one of the ends is broken, because
-    /// then bytes may be lost, whether its node knows that yet or not.
+    /// The other end of a connection, and how many bytes are on the way to it
+    /// or unread there. The number is `None` when one of the ends is broken,
+    /// because then bytes may be lost, whether its node knows that yet or not.
     pub(crate) fn other_end(&self, id: SocketId) -> Option<(SocketId, Option<usize>)> {
         let socket = self.sockets.get(&id)?;
         let peer = socket.peer?;

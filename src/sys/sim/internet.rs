@@ -42,8 +42,8 @@ pub(crate) struct Internet {
     pub(super) sockets: SocketTable,
     pub(super) listeners: BTreeMap<SocketId, ListenQueue>,
     next_id: SocketId,
-    /// The time since the turn of the present node began, and how far its clock is
-    /// ahead of the schedule.
+    /// The time since the turn of the present node began, and how far its clock
+    /// is ahead of the schedule.
     turn_began: Duration,
     ahead: Duration,
 }
@@ -67,8 +67,8 @@ impl Internet {
         }
     }
 
-    /// The time. In a turn it is that of its node, which callbacks that take time set
-    /// ahead of the others'.
+    /// The time. In a turn it is that of its node, which callbacks that take
+    /// time set ahead of the others'.
     pub(crate) fn now(&self) -> Duration {
         self.schedule.now() + self.ahead
     }
@@ -92,7 +92,8 @@ impl Internet {
         self.ahead += time;
     }
 
-    /// How much time the callbacks of this turn have taken, by the clock of its node.
+    /// How much time the callbacks of this turn have taken, by the clock of its
+    /// node.
     pub(crate) fn spent(&self, poller: PollerId) -> Duration {
         let clock = self.hosts.clock(self.pollers[poller].host);
         clock.at(self.now()) - clock.at(self.turn_began)
@@ -231,7 +232,8 @@ impl Internet {
             return;
         }
         state.wanted = Some(at);
-        // Without this fault a turn comes after all that arrives at the same time.
+        // Without this fault a turn comes after all that arrives at the same
+        // time.
         let rank = if self.random.chance(self.faults.shuffled) {
             self.random.below(2 * u64::from(NETWORK)) as u32
         } else {
@@ -240,8 +242,8 @@ impl Internet {
         self.schedule.push(at, rank, Event::Turn(poller));
     }
 
-    /// Plans the next turn of a node after a turn, or after a call between turns.
-    /// `deadline` is what the node itself says, by its own clock.
+    /// Plans the next turn of a node after a turn, or after a call between
+    /// turns. `deadline` is what the node itself says, by its own clock.
     pub(crate) fn plan(&mut self, poller: PollerId, deadline: Option<Instant>) {
         self.pollers[poller].wanted = None;
         if self.pollers[poller].has_reports() {
@@ -288,7 +290,8 @@ impl Internet {
     /// Draws whether the system delays a node's turn, and plans it anew if so.
     fn delays_turn(&mut self, poller: PollerId) -> bool {
         let state = &mut self.pollers[poller];
-        // The first turn is not delayed: the docs of `World::addr` rely on that.
+        // The first turn is not delayed: the docs of `World::addr` rely on
+        // that.
         let is_exempt = std::mem::take(&mut state.was_delayed) || state.free_at.is_zero();
         if is_exempt || !self.random.chance(self.faults.late_turn) {
             return false;
@@ -303,7 +306,8 @@ impl Internet {
         true
     }
 
-    /// Returns whether nothing will happen any more unless the test does something.
+    /// Returns whether nothing will happen any more unless the test does
+    /// something.
     pub(crate) fn is_quiet(&self) -> bool {
         !self.schedule.pending().any(|next| match next.event {
             Event::Turn(poller) => self.pollers[poller].wanted == Some(next.at),

@@ -20,8 +20,8 @@ const SHORT: Duration = Duration::from_millis(20);
 const SECOND: Duration = Duration::from_secs(1);
 const LISTENER: usize = 1_000_000;
 
-/// Two hosts with a program each: one connects, the other listens. The token of a
-/// socket is its number.
+/// Two hosts with a program each: one connects, the other listens. The token of
+/// a socket is its number.
 struct Lab {
     internet: Internet,
     a: usize,
@@ -213,8 +213,8 @@ mod readiness {
         assert_eq!(lab.internet.counts.stale_readiness, 2);
     }
 
-    /// Five connections with new data. Returns the tokens of the first wait, and of
-    /// all later ones.
+    /// Five connections with new data. Returns the tokens of the first wait,
+    /// and of all later ones.
     fn batches(seed: u64, faults: Faults) -> (Vec<usize>, Vec<usize>) {
         let mut lab = Lab::new(seed);
         let listener = lab.listen(10);

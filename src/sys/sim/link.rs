@@ -7,13 +7,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Link {
-    /// The time that a segment takes; 1 µs or more. Default: 1 ms. Within a host it is
-    /// 20 µs, whatever the links are.
+    /// The time that a segment takes; 1 µs or more. Default: 1 ms. Within a
+    /// host it is 20 µs, whatever the links are.
     pub latency: Duration,
-    /// The largest addition to the latency, drawn for each segment. Default: zero.
+    /// The largest addition to the latency, drawn for each segment. Default:
+    /// zero.
     pub jitter: Duration,
-    /// Bytes per second in each direction, which all connections of the two hosts
-    /// share; `None` for no limit. Default: `None`.
+    /// Bytes per second in each direction, which all connections of the two
+    /// hosts share; `None` for no limit. Default: `None`.
     pub bandwidth: Option<u64>,
 }
 

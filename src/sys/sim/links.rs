@@ -1,5 +1,5 @@
-//! The links between hosts: their properties, their cuts, and the segments that a
-//! cut has held back.
+//! The links between hosts: their properties, their cuts, and the segments that
+//! a cut has held back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -41,8 +41,8 @@ impl Links {
         link.copied().unwrap_or(self.default)
     }
 
-    /// Sends this many bytes at `now`. Returns how long it takes until the link has
-    /// taken them; zero without a bound on the bandwidth.
+    /// Sends this many bytes at `now`. Returns how long it takes until the link
+    /// has taken them; zero without a bound on the bandwidth.
     pub(super) fn occupy(
         &mut self,
         (here, there): (IpAddr, IpAddr),

@@ -52,13 +52,14 @@ impl ListenQueue {
         self.waiting.len()
     }
 
-    /// Returns whether no complete connection fits. Linux lets one more wait than
-    /// the backlog says.
+    /// Returns whether no complete connection fits. Linux lets one more wait
+    /// than the backlog says.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() > self.settings.backlog as usize
     }
 
-    /// Returns whether the handshakes in progress need all places that are left.
+    /// Returns whether the handshakes in progress need all places that are
+    /// left.
     pub(super) fn is_promised(&self) -> bool {
         self.handshaking + self.waiting.len() > self.settings.backlog as usize
     }

@@ -1,8 +1,9 @@
-//! A simulated kernel and network: one [`Internet`] for all nodes of a world, with
-//! a virtual clock. All that is left to chance is drawn from the world's seed.
+//! A simulated kernel and network: one [`Internet`] for all nodes of a world,
+//! with a virtual clock. All that is left to chance is drawn from the world's
+//! seed.
 //!
-//! Programs see what mio and a Linux kernel let them see. The types in this file
-//! are handles, as thin as the types of `os`.
+//! Programs see what mio and a Linux kernel let them see. The types in this
+//! file are handles, as thin as the types of `os`.
 //!
 //! The files form an order, and each imports only from those before it:
 //!
@@ -76,8 +77,8 @@ impl SharedInternet {
         Self(Arc::new(Mutex::new(Internet::new(seed))))
     }
 
-    /// Not held while a callback runs. A panic elsewhere leaves it as it was between
-    /// two calls.
+    /// Not held while a callback runs. A panic elsewhere leaves it as it was
+    /// between two calls.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Internet> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -274,7 +275,8 @@ impl SimStream {
         self.internet.lock().is_at_end(self.id)
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    /// Returns whether a read that did not fill its buffer has emptied the
+    /// socket.
     pub(crate) fn short_read_is_empty(&self) -> bool {
         self.internet.lock().short_read_is_empty(self.id)
     }

@@ -35,8 +35,8 @@ impl Internet {
         self.resend_held();
     }
 
-    /// Sends segments that were held back again, in their order. Those of a closed
-    /// socket are lost.
+    /// Sends segments that were held back again, in their order. Those of a
+    /// closed socket are lost.
     pub(super) fn resend_held(&mut self) {
         let delay = Duration::from_nanos(self.random.below(RESEND_MAX.as_nanos() as u64));
         let at = self.now() + delay;

@@ -1,10 +1,10 @@
 //! Random numbers from a seed.
 
-/// A generator of random numbers, which gives the same ones for the same seed on
-/// every machine. Not for secrets.
+/// A generator of random numbers, which gives the same ones for the same seed
+/// on every machine. Not for secrets.
 ///
-/// The algorithm is xoshiro256++ (Blackman and Vigna, 2019), with its state filled
-/// by SplitMix64 (Steele, Lea and Flood, 2014).
+/// The algorithm is xoshiro256++ (Blackman and Vigna, 2019), with its state
+/// filled by SplitMix64 (Steele, Lea and Flood, 2014).
 ///
 /// ```
 /// use peerloop::sim::Random;
@@ -41,8 +41,8 @@ impl Random {
 
     /// A number below `bound`; zero for a bound of zero.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The high half of the product (Lemire, 2019), without its correction: the
-        // bias is less than one in 2^64 / bound.
+        // The high half of the product (Lemire, 2019), without its correction:
+        // the bias is less than one in 2^64 / bound.
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_of_xoshiro256pp() {
-        // The first outputs of SplitMix64 for the seed 1234567, from its reference implementation.
+        // The first outputs of SplitMix64 for the seed 1234567, from its
+        // reference implementation.
         let mut state = 1_234_567;
         assert_eq!(split_mix(&mut state), 6_457_827_717_110_365_317);
         assert_eq!(split_mix(&mut state), 3_203_168_211_198_807_973);

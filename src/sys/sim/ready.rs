@@ -181,8 +181,8 @@ impl Internet {
         }
     }
 
-    /// A socket is closed or deregistered. Nothing more is reported, except a stale
-    /// report by a fault.
+    /// A socket is closed or deregistered. Nothing more is reported, except a
+    /// stale report by a fault.
     pub(super) fn unregister(&mut self, id: SocketId) {
         let registration = self
             .sockets
@@ -306,8 +306,8 @@ impl Internet {
             registration.disarm(mask);
             return reports.push(report(token, mask));
         }
-        // As kqueue reports, with a filter for each direction. Without an edge there
-        // is no report that nothing can be written.
+        // As kqueue reports, with a filter for each direction. Without an edge
+        // there is no report that nothing can be written.
         self.counts.split_readiness += 1;
         let reading = Mask {
             writable: false,

@@ -61,8 +61,8 @@ impl Schedule {
         }));
     }
 
-    /// Takes the next event, if it is due at `until` at the latest. The clock stays
-    /// where it is.
+    /// Takes the next event, if it is due at `until` at the latest. The clock
+    /// stays where it is.
     pub(super) fn pop(&mut self, until: Duration) -> Option<Scheduled> {
         if self.queue.peek()?.0.at > until {
             return None;

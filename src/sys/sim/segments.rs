@@ -37,7 +37,8 @@ impl Internet {
         at
     }
 
-    /// Draws how long this many bytes, sent at `now`, take from one host to another.
+    /// Draws how long this many bytes, sent at `now`, take from one host to
+    /// another.
     fn travel(&mut self, (here, there): (IpAddr, IpAddr), bytes: usize, now: Duration) -> Duration {
         let link = self.links.between(here, there);
         let mut delay = link.latency.max(Duration::from_micros(1));
@@ -125,8 +126,8 @@ impl Internet {
         );
     }
 
-    /// A segment reaches the end of its way. A partition or a machine that is down
-    /// holds it back.
+    /// A segment reaches the end of its way. A partition or a machine that is
+    /// down holds it back.
     pub(super) fn arrive(&mut self, segment: Event) {
         if let Event::Data { from, .. } = segment {
             let resent_at = self.sockets.get(&from).map(|socket| socket.resent_at);
@@ -159,10 +160,11 @@ impl Internet {
         }
     }
 
-    /// Returns whether a partition or a machine that is down keeps a segment from
-    /// arriving.
+    /// Returns whether a partition or a machine that is down keeps a segment
+    /// from arriving.
     fn is_unreachable(&self, segment: &Event) -> bool {
-        // The socket whose addresses give the way, and whether it is the sender.
+        // The socket whose addresses give the way, and whether it is the
+        // sender.
         let (socket, is_sender) = match segment {
             Event::Syn { from, .. } | Event::Data { from, .. } => (from, true),
             Event::SynAck { to, .. }
@@ -200,7 +202,8 @@ impl Internet {
         self.links.hold(segment);
     }
 
-    /// A SYN was not answered: the kernel sends it again, up to a number of times.
+    /// A SYN was not answered: the kernel sends it again, up to a number of
+    /// times.
     pub(super) fn retry_syn(&mut self, from: SocketId, attempt: u32) {
         if attempt > SYN_RETRIES {
             return self.break_socket(from, std::io::ErrorKind::TimedOut);
@@ -210,8 +213,8 @@ impl Internet {
         self.schedule_after(delay, Event::Syn { from, attempt });
     }
 
-    /// The answer to a SYN was lost: the kernel gives up when the SYN was repeated
-    /// without another one.
+    /// The answer to a SYN was lost: the kernel gives up when the SYN was
+    /// repeated without another one.
     fn start_connect_timeout(&mut self, socket: SocketId) {
         let delay = Duration::from_secs((1 << (SYN_RETRIES + 1)) - 1);
         self.schedule_after(delay, Event::ConnectTimeout { socket });

@@ -15,18 +15,19 @@ impl Mask {
     }
 }
 
-/// The selector of a simulated host: after which calls of a program it reports a
-/// socket again.
+/// The selector of a simulated host: after which calls of a program it reports
+/// a socket again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Selector {
-    /// epoll(7) on Linux, edge-triggered. What arrives after a read that did not fill
-    /// its buffer is a new event.
+    /// epoll(7) on Linux, edge-triggered. What arrives after a read that did
+    /// not fill its buffer is a new event.
     #[default]
     Epoll,
-    /// poll(2) and Windows, on which mio emulates edges: a direction that was reported
-    /// is not reported again until a call on the socket has returned `WouldBlock`. Then
-    /// both directions are, and those that are ready at once.
+    /// poll(2) and Windows, on which mio emulates edges: a direction that was
+    /// reported is not reported again until a call on the socket has returned
+    /// `WouldBlock`. Then both directions are, and those that are ready at
+    /// once.
     Poll,
 }
 
@@ -45,8 +46,8 @@ impl Interest {
         finished: true,
     };
 
-    /// The part of a readiness that is reported. An error always is, as poll(2) says of
-    /// POLLERR and POLLHUP.
+    /// The part of a readiness that is reported. An error always is, as poll(2)
+    /// says of POLLERR and POLLHUP.
     pub(super) fn of(self, mask: Mask) -> Mask {
         if mask.error {
             return mask;

@@ -1,11 +1,11 @@
-//! The contract of [`Selector::Poll`]: no event of a direction that was reported before
-//! a call has returned `WouldBlock`.
+//! The contract of [`Selector::Poll`]: no event of a direction that was
+//! reported before a call has returned `WouldBlock`.
 
 use super::*;
 use crate::sys::sim::Selector;
 
-/// A connection between two hosts whose selectors are poll(2). Both ends have been
-/// reported writable, and have not blocked.
+/// A connection between two hosts whose selectors are poll(2). Both ends have
+/// been reported writable, and have not blocked.
 fn polled() -> (Lab, SocketId, SocketId) {
     let mut lab = Lab::new(1);
     for host in [A, B] {

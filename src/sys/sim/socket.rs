@@ -79,7 +79,8 @@ pub(super) struct Socket {
     pub(super) remote: SocketAddr,
     pub(super) owner: Owner,
     pub(super) state: SocketState,
-    /// The other end, once it is known. A socket connected to itself is its own.
+    /// The other end, once it is known. A socket connected to itself is its
+    /// own.
     pub(super) peer: Option<SocketId>,
     pub(super) registration: Option<Registration>,
     /// Accepted by a listener, whose port it has.
@@ -103,12 +104,14 @@ pub(super) struct Socket {
     pub(super) fin_asked: bool,
     pub(super) fin_sent: bool,
     pub(super) fin_acked: bool,
-    /// The FIN was sent before the peer's arrived: this end keeps the addresses in
-    /// TIME_WAIT.
+    /// The FIN was sent before the peer's arrived: this end keeps the addresses
+    /// in TIME_WAIT.
     pub(super) ended_first: bool,
-    /// What the program has written was not there before, so nothing is sent before.
+    /// What the program has written was not there before, so nothing is sent
+    /// before.
     pub(super) written_at: Duration,
-    /// The earliest time at which the next segment may arrive, which keeps order.
+    /// The earliest time at which the next segment may arrive, which keeps
+    /// order.
     pub(super) next_arrival: Duration,
     /// When segments held back by a partition arrive again. Later ones do not
     /// overtake them.
@@ -121,8 +124,8 @@ pub(super) struct Socket {
     /// Bytes that arrived and were not read.
     pub(super) received: VecDeque<u8>,
     pub(super) receive_capacity: usize,
-    /// A fault hides what is in `received`, and the end of stream after it, for a
-    /// moment.
+    /// A fault hides what is in `received`, and the end of stream after it, for
+    /// a moment.
     pub(super) read_held: bool,
     /// The FIN of the other end has arrived.
     pub(super) peer_fin: bool,
@@ -180,8 +183,8 @@ impl Socket {
             .saturating_sub(self.unsent.len() + self.unacked)
     }
 
-    /// Returns whether there is room enough for an edge: Linux waits until a third
-    /// of the buffer is free (`sk_stream_is_writeable`).
+    /// Returns whether there is room enough for an edge: Linux waits until a
+    /// third of the buffer is free (`sk_stream_is_writeable`).
     pub(super) fn is_spacious(&self) -> bool {
         self.space() >= (self.send_capacity / 3).max(1)
     }
@@ -204,8 +207,8 @@ impl Socket {
         self.peer_fin && !self.read_held
     }
 
-    /// Returns the readiness. As in Linux, a poll that finds no room owes the program
-    /// an edge.
+    /// Returns the readiness. As in Linux, a poll that finds no room owes the
+    /// program an edge.
     pub(super) fn poll(&mut self) -> Mask {
         let closed = self.state == SocketState::Closed;
         let connected = self.state == SocketState::Established;

@@ -45,7 +45,8 @@ impl Internet {
         if !socket.received.is_empty() && self.random.chance(self.faults.reset_discards) {
             self.counts.resets_discarding += 1;
             socket.received.clear();
-            // A stream with a gap has no end: the program sees the reset instead.
+            // A stream with a gap has no end: the program sees the reset
+            // instead.
             socket.peer_fin = false;
         }
         // As Linux' `tcp_reset` has it.

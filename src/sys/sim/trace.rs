@@ -26,11 +26,12 @@ pub(crate) struct TraceEntry {
     pub(crate) detail: u64,
 }
 
-/// The events of the network and the callbacks of the nodes so far, one line each.
+/// The events of the network and the callbacks of the nodes so far, one line
+/// each.
 ///
 /// The hash covers all lines. The lines themselves are kept after
-/// [`World::keep_trace`](crate::sim::World::keep_trace); without it, only the last
-/// ones are. Two equal runs have equal traces, byte for byte.
+/// [`World::keep_trace`](crate::sim::World::keep_trace); without it, only the
+/// last ones are. Two equal runs have equal traces, byte for byte.
 #[derive(Clone, Debug)]
 pub struct Trace {
     hash: u64,
@@ -126,8 +127,8 @@ impl fmt::Display for TraceEntry {
     }
 }
 
-/// One step of a hash: FNV-1a over words, with the high bits folded into the low
-/// ones.
+/// One step of a hash: FNV-1a over words, with the high bits folded into the
+/// low ones.
 pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
     mixed ^ (mixed >> 29)

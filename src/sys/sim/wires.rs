@@ -30,8 +30,8 @@ impl Internet {
         self.write(wire, &[IoSlice::new(bytes)])
     }
 
-    /// Reads up to `max` bytes of what has arrived. Returns whether the stream ended
-    /// after them.
+    /// Reads up to `max` bytes of what has arrived. Returns whether the stream
+    /// ended after them.
     pub(crate) fn read_wire(
         &mut self,
         wire: SocketId,

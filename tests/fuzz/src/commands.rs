@@ -1,4 +1,5 @@
-//! The command queue: posts, messages and shutdowns, against turns and the end of the node.
+//! The command queue: posts, messages and shutdowns, against turns and the end
+//! of the node.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -75,7 +76,8 @@ pub fn commands(data: &[u8]) {
     }
     while !has_stopped && turn(&mut node) == Turn::MoreWork {}
     has_stopped |= turn(&mut node) == Turn::Stopped;
-    // In the order in which they were asked, each once, and all of them unless the node has ended.
+    // In the order in which they were asked, each once, and all of them unless
+    // the node has ended.
     let done: Vec<u64> = (0..node.handler().0.len() as u64).collect();
     assert_eq!(node.handler().0, done);
     let metrics = node.net().metrics();

@@ -1,4 +1,5 @@
-//! A whole connection between two nodes, in a world whose faults and whose every call the input decides.
+//! A whole connection between two nodes, in a world whose faults and whose
+//! every call the input decides.
 
 use std::time::Duration;
 
@@ -38,8 +39,8 @@ impl Handler for Peer {
     }
 }
 
-/// Each byte, or two, is one call of one of the nodes, or some time that passes. The world checks its promises after
-/// every turn.
+/// Each byte, or two, is one call of one of the nodes, or some time that
+/// passes. The world checks its promises after every turn.
 pub fn connection(data: &[u8]) {
     let mut input = Input::new(data);
     let mut world = World::new(u64::from(input.byte()));

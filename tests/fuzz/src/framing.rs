@@ -102,7 +102,8 @@ fn kinds(input: &mut Input<'_>, max: usize) -> (Framing, Rule, usize) {
     }
 }
 
-/// The first bytes choose the framing and its limit; the others go over the wire, in pieces of lengths that they choose.
+/// The first bytes choose the framing and its limit; the others go over the
+/// wire, in pieces of lengths that they choose.
 pub fn framing(data: &[u8]) {
     let mut input = Input::new(data);
     let max = 2 + input.below(250);

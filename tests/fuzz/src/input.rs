@@ -1,6 +1,7 @@
 //! Decisions out of bytes.
 
-/// Bytes that decide. When they have run out, every decision is the first choice.
+/// Bytes that decide. When they have run out, every decision is the first
+/// choice.
 pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {

@@ -1,4 +1,5 @@
-//! A parser that is slow and obvious: one message at a time, from the front of all bytes.
+//! A parser that is slow and obvious: one message at a time, from the front of
+//! all bytes.
 
 /// How messages are told apart, once more and by other means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

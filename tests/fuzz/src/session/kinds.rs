@@ -67,7 +67,8 @@ impl Session for Greeting {
     }
 }
 
-/// A magic number, and then chunks: a byte of length, and so many bytes upside down. One without any is the close notification.
+/// A magic number, and then chunks: a byte of length, and so many bytes upside
+/// down. One without any is the close notification.
 pub(super) struct Chunks(Stage);
 
 impl Chunks {

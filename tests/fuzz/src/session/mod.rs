@@ -1,8 +1,9 @@
-//! A connection with a session, whose peer is genuine and whose wire is not: what the peer says is cut, changed, doubled,
-//! put in another order, and passed in pieces, as the input decides.
+//! A connection with a session, whose peer is genuine and whose wire is not:
+//! what the peer says is cut, changed, doubled, put in another order, and
+//! passed in pieces, as the input decides.
 //!
-//! TLS and Noise draw keys from the system: an input does the same at the same places each time, to other bytes of the same
-//! lengths.
+//! TLS and Noise draw keys from the system: an input does the same at the same
+//! places each time, to other bytes of the same lengths.
 
 mod kinds;
 mod node;
@@ -26,7 +27,8 @@ use crate::input::Input;
 /// Longer than any input may take.
 const HANDSHAKE: Duration = Duration::from_secs(300);
 
-/// Seconds to connect in. A connect that is lost is tried again after one, two, four.
+/// Seconds to connect in. A connect that is lost is tried again after one, two,
+/// four.
 const TRIES: usize = 40;
 
 /// Silences of 200 ms after which nobody has anything to say.
@@ -60,7 +62,8 @@ struct Done {
     rst: bool,
 }
 
-/// The first bytes choose the session, the side and the world; the others are what happens.
+/// The first bytes choose the session, the side and the world; the others are
+/// what happens.
 pub fn session(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = Kind::chosen(&mut input);
@@ -146,11 +149,13 @@ fn connect(kind: Kind, side: Direction, half_open: bool, input: &mut Input<'_>) 
 }
 
 impl Case {
-    /// Lets time go on; what the node says, the peer hears. Whether it has said anything.
+    /// Lets time go on; what the node says, the peer hears. Whether it has said
+    /// anything.
     fn listen(&mut self, time: Duration) -> bool {
         self.world.run_for(time);
         let mut heard = Vec::new();
-        // The end, and whether it is one of those that are to be, is judged at the node.
+        // The end, and whether it is one of those that are to be, is judged at
+        // the node.
         let _ = self.world.read_wire(self.wire, &mut heard);
         self.peer.hear(&heard);
         self.way.say(&self.peer.said());
@@ -221,8 +226,10 @@ impl Case {
         }
     }
 
-    /// rustls asserts that nothing is wrong with what comes after its own close_notify (rustls issue 959, and
-    /// `tls_bad::what_is_no_record_in_answer_to_a_close_notify`), so nothing is changed then.
+    /// rustls asserts that nothing is wrong with what comes after its own
+    /// close_notify (rustls issue 959, and
+    /// `tls_bad::what_is_no_record_in_answer_to_a_close_notify`), so nothing is
+    /// changed then.
     fn is_spared(&self) -> bool {
         self.kind == Kind::Tls && self.done.finished
     }
@@ -233,7 +240,8 @@ impl Case {
         }
     }
 
-    /// The peer, too, is spared once it has sent its close notification, and says none once it has misheard.
+    /// The peer, too, is spared once it has sent its close notification, and
+    /// says none once it has misheard.
     fn mishear(&mut self, input: &mut Input<'_>) {
         let mut heard = Vec::new();
         let _ = self.world.read_wire(self.wire, &mut heard);
@@ -284,7 +292,8 @@ impl Case {
         self.done = done;
     }
 
-    /// Everything that was said arrives, then a close notification and the end of the stream; and then the node goes.
+    /// Everything that was said arrives, then a close notification and the end
+    /// of the stream; and then the node goes.
     fn finish(&mut self) {
         self.talk_freely();
         self.peer_sends_close_notify();

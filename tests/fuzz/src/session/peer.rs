@@ -48,7 +48,8 @@ impl Peer {
         is_established && !self.has_failed && self.close_notify.is_none()
     }
 
-    /// Says the next message, of this length and the four bytes of its number, if it can.
+    /// Says the next message, of this length and the four bytes of its number,
+    /// if it can.
     pub(super) fn say(&mut self, len: usize) -> bool {
         if !self.is_established() {
             return false;

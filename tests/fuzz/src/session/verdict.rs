@@ -39,7 +39,8 @@ pub(super) fn check(half_open: bool, case: &Case) {
         heard: &it.messages,
         has_close_notify: case.peer.has_sent_close_notify(),
         close_notify_passed: case.peer.close_notify().is_some_and(|it| {
-            // The tag. Versions in the headers of TLS 1.3 mean nothing (RFC 8446, section 5.1), and are read by nobody.
+            // The tag. Versions in the headers of TLS 1.3 mean nothing (RFC
+            // 8446, section 5.1), and are read by nobody.
             let tag = &it[it.len().saturating_sub(16)..];
             let mut passed = case.way.passed().windows(tag.len());
             passed.any(|window| window == tag)
@@ -128,7 +129,8 @@ impl Verdict<'_> {
         let is_expected = match reason {
             D::Local if closed => true,
             D::Local if !half_open => false,
-            // Only with a close notification, and only where everything was heard that was said before it.
+            // Only with a close notification, and only where everything was
+            // heard that was said before it.
             D::Local | D::PeerClosed => {
                 self.kind == Kind::Chunks || (self.close_notify_passed && self.heard == self.sent)
             }

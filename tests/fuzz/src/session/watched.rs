@@ -5,7 +5,8 @@ use std::io::IoSlice;
 use peerloop::error::SessionError;
 use peerloop::session::{Identity, Output, Session, Stage};
 
-/// What a session may answer to one call, in bytes: no handshake message or alert of these tests is longer.
+/// What a session may answer to one call, in bytes: no handshake message or
+/// alert of these tests is longer.
 const ANSWER_MAX: usize = 4096;
 
 /// What a session may leave untaken.

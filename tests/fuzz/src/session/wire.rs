@@ -52,7 +52,8 @@ impl Tampered {
         self.genuine == self.passed
     }
 
-    /// Offers up to so many bytes to the one who takes them, and says how many it took.
+    /// Offers up to so many bytes to the one who takes them, and says how many
+    /// it took.
     pub(super) fn pass(&mut self, count: usize, take: impl FnOnce(&[u8]) -> usize) {
         let offered = &self.pending[..count.min(self.pending.len())];
         let taken = take(offered);
