@@ -3,7 +3,7 @@
 use super::*;
 use crate::framing::FrameHeader;
 
-/// Queues of one block each.
+/// Returns queues of one block each.
 fn fill(pool: &mut BlockPool, count: usize) -> Vec<Box<SendQueue>> {
     let filled = |_| {
         let mut queue = pool.take_queue();
@@ -30,7 +30,7 @@ fn what_a_burst_took_is_returned_after_two_windows() {
         pool.end_flush();
     }
     assert_eq!((pool.block_bytes, pool.queues.len()), (BLOCK, 1));
-    // None.
+    // No traffic.
     (0..2 * WINDOW).for_each(|_| pool.end_flush());
     assert_eq!((pool.block_bytes, pool.queues.len()), (0, 0));
 }
@@ -76,7 +76,7 @@ fn a_shared_body_is_charged_until_its_last_reader_drops_it() {
     let beside = queues[0].charge();
     assert_eq!(pool.account.used(), body.len() + 300 * beside);
     let last = queues.pop().expect("300");
-    // A half written body is held whole.
+    // A body that is partly written is still held whole.
     for mut queue in queues {
         queue.advance(body.len() - 1, &mut pool);
         assert_eq!(queue.charge(), beside);

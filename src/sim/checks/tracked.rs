@@ -1,4 +1,4 @@
-//! The answers to tracked sends.
+//! Check of the answers to tracked sends.
 
 use crate::event_loop::LoopState;
 use crate::id::ConnId;
@@ -22,8 +22,8 @@ pub(in crate::sim) fn tracked(state: &LoopState, net: &Net) -> Tokens {
     owed
 }
 
-/// Every tracked send is answered once, on its connection, with its token and
-/// in order, or will be.
+/// Checks that each tracked send is answered once, on its connection, with its
+/// token and in order, or will be.
 pub(super) fn check_tracked(state: &LoopState, net: &Net, ledger: &Ledger) -> Result<(), String> {
     let owed = tracked(state, net);
     let count = owed.values().map(Vec::len).sum::<usize>() as u64;
