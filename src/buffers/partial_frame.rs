@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_long_message_took_is_given_back() {
+    fn memory_of_a_long_message_is_returned() {
         let mut partial = PartialFrame::default();
         partial.append(&[1; 100_000]);
         partial.consume(99_999, 8);

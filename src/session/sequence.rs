@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_both_sessions_hold_is_counted_and_taken_once() {
+    fn sequence_of_two_counts_and_takes_both() {
         let mut session: Box<dyn Session> = Box::new(Sequence::new(Holder(3), Holder(0)));
         assert_eq!(session.held_bytes(), 3);
         let payload = |identity: Option<Identity>| identity.expect("there is one").payload;

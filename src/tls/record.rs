@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_not_waited_for() {
+    fn invalid_header_is_complete_at_once() {
         for header in [
             *b"GET /",
             [19, 3, 3, 0, 1],

@@ -18,7 +18,7 @@ fn put_all(pool: &mut BlockPool, queues: Vec<Box<SendQueue>>) {
 }
 
 #[test]
-fn what_a_burst_took_is_returned_after_two_windows() {
+fn unused_blocks_after_two_windows_are_freed() {
     let mut pool = BlockPool::default();
     let queues = fill(&mut pool, 40);
     put_all(&mut pool, queues);
@@ -36,7 +36,7 @@ fn what_a_burst_took_is_returned_after_two_windows() {
 }
 
 #[test]
-fn a_burst_that_comes_again_within_a_window_finds_its_blocks() {
+fn repeated_burst_within_window_reuses_blocks() {
     let mut pool = BlockPool::default();
     let queues = fill(&mut pool, 40);
     put_all(&mut pool, queues);
@@ -50,7 +50,7 @@ fn a_burst_that_comes_again_within_a_window_finds_its_blocks() {
 }
 
 #[test]
-fn a_large_block_is_lent_for_a_few_bytes_while_the_account_is_ample() {
+fn large_block_is_lent_while_account_is_ample() {
     for (limit, lent) in [(256 << 20, BLOCK), (1 << 20, BLOCK_MIN)] {
         let mut pool = BlockPool::new(limit);
         let queues = fill(&mut pool, 1);
@@ -64,7 +64,7 @@ fn a_large_block_is_lent_for_a_few_bytes_while_the_account_is_ample() {
 }
 
 #[test]
-fn a_shared_body_is_charged_until_its_last_reader_drops_it() {
+fn shared_body_is_charged_until_last_reader() {
     let mut pool = BlockPool::default();
     let body = bytes::Bytes::from(vec![7; 100_000]);
     let key = pool.insert_body(body.len());
