@@ -323,7 +323,7 @@ impl ShardRouter {
 
     /// Records that a listener of this shard is paused because of
     /// file-descriptor exhaustion. Returns whether a descriptor was freed since
-    /// the accept: the shard that freed it may not have seen the pause.
+    /// the accept: the shard that freed it may have missed the pause.
     pub(crate) fn note_listener_paused(&self) -> bool {
         self.shards.has_paused_listener[self.own.index()].store(true, Ordering::SeqCst);
         self.shards.freed_descriptors.load(Ordering::SeqCst) != self.freed_descriptors

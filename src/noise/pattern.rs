@@ -44,8 +44,8 @@ pub enum Pattern {
     XN,
     /// `-> e, es`, `<- e, ee`, `-> s, se`.
     XK,
-    /// `-> e`, `<- e, ee, s, es`, `-> s, se`. Both ends prove their keys, and a
-    /// passive observer does not see the keys.
+    /// `-> e`, `<- e, ee, s, es`, `-> s, se`. Both ends prove their keys, and
+    /// the keys are hidden from a passive observer.
     #[default]
     XX,
     /// `-> e`, `<- e, ee, se`.

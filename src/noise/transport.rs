@@ -136,7 +136,7 @@ impl NoiseTransport {
         plaintext: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
         let start = plaintext.len();
-        // With room for the tag snow needs no buffer of its own: it copies the
+        // With room for the tag snow needs no other buffer: it copies the
         // message there and opens it in place.
         plaintext.resize(start + message.len(), 0);
         let opened = self.state.read_message(message, &mut plaintext[start..]);

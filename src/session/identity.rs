@@ -4,8 +4,8 @@
 /// parameters that both ends agreed on.
 ///
 /// The session decides which fields are set and what each of them proves. The
-/// library does not know what a session or a certificate verifier has checked,
-/// so no field is named as if it were verified. The modules `noise` and `tls`
+/// library cannot repeat the checks of a session or a certificate verifier, so
+/// no field is named as if it were verified. The modules `noise` and `tls`
 /// document what their sessions prove, and when.
 ///
 /// A session outside of this crate starts with [`Identity::default`], which is

@@ -51,8 +51,8 @@ impl Role {
     /// - the addresses of both ends,
     ///   [`ConnInfo::local_addr`](crate::ConnInfo::local_addr) and
     ///   [`ConnInfo::addr`](crate::ConnInfo::addr), if no NAT or proxy is
-    ///   between them. Behind a NAT an end does not see the address that the
-    ///   other end compares.
+    ///   between them. Behind a NAT the two ends have different addresses
+    ///   for the same end.
     ///
     /// ```
     /// use peerloop::session::Role;

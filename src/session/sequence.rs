@@ -12,7 +12,7 @@ use crate::error::SessionError;
 /// The first session must become [`Stage::Transparent`]. If it becomes
 /// [`Stage::Established`] or [`Stage::Finished`], the connection ends with
 /// [`SessionError::Failed`]. The bytes after its handshake are passed to the
-/// second session, including those that arrived together with the end of the
+/// second session, also if they arrived together with the end of the
 /// handshake. For more than two sessions, nest sequences.
 ///
 /// Each field of the [`Identity`] is that of the second session, or that of the
@@ -27,7 +27,13 @@ use crate::error::SessionError;
 /// # use peerloop::error::SessionError;
 /// # struct Version;
 /// # impl Session for Version {
-/// #     fn receive(&mut self, _: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> { Ok(0) }
+/// #     fn receive(
+/// #         &mut self,
+/// #         _: &mut [u8],
+/// #         _: &mut Output<'_>,
+/// #     ) -> Result<usize, SessionError> {
+/// #         Ok(0)
+/// #     }
 /// #     fn stage(&self) -> Stage { Stage::Transparent }
 /// # }
 /// # type Cipher = Version;

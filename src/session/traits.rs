@@ -153,7 +153,11 @@ use crate::error::SessionError;
 /// }
 ///
 /// impl Session for Records {
-///     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
+///     fn receive(
+///         &mut self,
+///         wire: &mut [u8],
+///         out: &mut Output<'_>,
+///     ) -> Result<usize, SessionError> {
 ///         let mut rest = &wire[..];
 ///         while let Some((head, bytes)) = rest.split_first_chunk::<HEADER_LEN>() {
 ///             let len = usize::from(u16::from_be_bytes([head[0], head[1]]));
@@ -181,7 +185,11 @@ use crate::error::SessionError;
 ///         if self.finished { Stage::Finished } else { Stage::Established }
 ///     }
 ///
-///     fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
+///     fn seal(
+///         &mut self,
+///         plaintext: &[IoSlice<'_>],
+///         wire: &mut Vec<u8>,
+///     ) -> Result<(), SessionError> {
 ///         // A record may end anywhere in a message, because framing comes after.
 ///         for body in plaintext.iter().flat_map(|slice| slice.chunks(BODY_MAX)) {
 ///             self.write(body, wire);
@@ -223,8 +231,7 @@ pub trait Session: Send {
         Ok(())
     }
 
-    /// Takes bytes from the start of `wire` and returns how many it took, in
-    /// bytes.
+    /// Takes bytes from the start of `wire`, and returns their number.
     ///
     /// Appends to `out` the plaintext of these bytes and the answers to the
     /// peer.

@@ -136,7 +136,7 @@ impl World {
 
     /// Sets the rate at which the clock of one host or several runs from now
     /// on. At a rate of 1.1 a timer of 11 seconds fires after 10 seconds of the
-    /// world's time. Nodes see only their own clock. Default: 1, unless the
+    /// world's time. A node has only its own clock. Default: 1, unless the
     /// faults draw another rate; see
     /// [`Faults::clock_drift`](super::Faults::clock_drift).
     ///

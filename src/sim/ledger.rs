@@ -37,7 +37,7 @@ pub(crate) struct Ledger {
     pub(super) ended_in_turn: Vec<ConnId>,
     /// Those ids that this node did not end.
     pub(super) lost_in_turn: Vec<ConnId>,
-    /// Number of connections that were established, and of those that failed.
+    /// Numbers of connections that were established, and that failed.
     pub(super) connected: u64,
     pub(super) failed: u64,
     /// Number of failed connections that were outbound.

@@ -162,7 +162,8 @@ impl World {
     /// let client = world.node(config, Client);
     /// // The link has a latency of 1 ms.
     /// world.promise_served_within(client, Duration::from_millis(8));
-    /// let listening = world.with(server, |_, net| net.listen("0.0.0.0:7000")).expect("the port is free");
+    /// let listening = world.with(server, |_, net| net.listen("0.0.0.0:7000"));
+    /// let listening = listening.expect("the port is free");
     /// let addr = (world.ip(server), listening.addr.port());
     /// world.with(client, |_, net| net.connect(addr)).expect("no limit is reached");
     /// world.run_for(Duration::from_secs(1));

@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Returns the seeds for a test.
 ///
 /// - With the environment variable `SEED`, that seed alone.
-/// - Otherwise with `SEEDS`, as many as it says, from 0 upwards.
+/// - Otherwise with `SEEDS`, that number of seeds, from 0 upwards.
 /// - Otherwise `default` of them, from 0 upwards.
 ///
 /// # Panics

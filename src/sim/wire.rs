@@ -10,7 +10,7 @@ use crate::sys::sim::SocketId;
 /// connection, without a handler or framing in between. It stands for a peer
 /// that misbehaves.
 ///
-/// Each scripted peer of [`World::wire`] has a host of its own. A `Wire`
+/// Each scripted peer of [`World::wire`] has a separate host. A `Wire`
 /// converts to the address of the host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wire {

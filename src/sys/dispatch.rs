@@ -4,9 +4,9 @@
 /// only with the feature `sim`. Without it the match has one arm and no cost.
 ///
 /// - `dispatch!(self, it => it.read(buffer))` for one value.
-/// - `dispatch!(self, stream as Stream; (it, stream) => it.add_stream(stream,
-///   0))` for two values, which belong to the same backend, because one poller
-///   makes a registrar and its sockets.
+/// - `dispatch!(self, stream as Stream; (it, stream) => it.call(stream))`
+///   for two values, which belong to the same backend, because one poller makes
+///   a registrar and its sockets.
 macro_rules! dispatch {
     ($value:expr, $it:ident => $call:expr) => {
         match $value {

@@ -52,7 +52,8 @@
 //!             .with_safe_default_protocol_versions()?
 //!             .with_root_certificates(roots.clone())
 //!             .with_client_auth_cert(vec![certificate.clone()], key.clone_key())?;
-//!         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
+//!         let verifier =
+//!             WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
 //!         let server = ServerConfig::builder_with_provider(provider)
 //!             .with_safe_default_protocol_versions()?
 //!             .with_client_cert_verifier(verifier)
@@ -101,8 +102,10 @@
 //! let key = |bytes: Vec<u8>| PrivateKeyDer::try_from(bytes);
 //! let (alices, bobs) = (alice.cert.der().clone(), bob.cert.der().clone());
 //!
-//! let bob = Friend::new("bob", bobs.clone(), key(bob.signing_key.serialize_der())?, &[alices.clone()])?;
-//! let alice = Friend::new("alice", alices, key(alice.signing_key.serialize_der())?, &[bobs])?;
+//! let key_of_bob = key(bob.signing_key.serialize_der())?;
+//! let key_of_alice = key(alice.signing_key.serialize_der())?;
+//! let bob = Friend::new("bob", bobs.clone(), key_of_bob, &[alices.clone()])?;
+//! let alice = Friend::new("alice", alices, key_of_alice, &[bobs])?;
 //! // A handler that forgets `transport` sends nothing in plaintext.
 //! let connection = ConnectionConfig { require_session: true, ..Default::default() };
 //! let config = Config { connection, ..Default::default() };
@@ -138,7 +141,7 @@
 //! - **Self-signed certificates.** Peers are identified by the hash of their
 //!   key, as in [the example above](#self-signed-certificates). Verify the
 //!   signatures of the handshake; without that a certificate proves nothing.
-//!   The server name need not mean anything then. Judge the key in the
+//!   The server name need not mean anything then. Check the key in the
 //!   verifier, or in [`Handler::on_connect`] by
 //!   [`Identity::public_key`](crate::session::Identity::public_key).
 //!
@@ -149,14 +152,13 @@
 //!
 //! | field | on the client | on the server |
 //! |---|---|---|
-//! | `certificates` | the chain that the server presented, its own first | the chain that the client presented, if it was asked for one and has one |
-//! | `public_key` | the key of the first certificate, as a `SubjectPublicKeyInfo` in DER | likewise |
+//! | `certificates` | the chain of the server, its own first | the chain of the client, if any |
+//! | `public_key` | the key of the first certificate, in DER | likewise |
 //! | `requested_server_name` | the name given to [`client`] | the name that the client sent (SNI) |
 //! | `protocol` | the protocol agreed on by ALPN | likewise |
 //!
 //! These are the values of the handshake. **The verifier of the configuration
-//! decides what they prove**, because the library does not know what it
-//! checked:
+//! decides what they prove**, because only the verifier checks certificates:
 //!
 //! - With the verifiers of rustls, which `with_root_certificates` and
 //!   [`WebPkiClientVerifier`](rustls::server::WebPkiClientVerifier) set up, the

@@ -6,7 +6,7 @@ use crate::id::ConnId;
 use crate::sys::sim::PassedBytes;
 
 /// Checks that the bytes that were accepted for sending are queued, written or
-/// sealed, and that no other bytes except those of the session were written.
+/// sealed, and that no other bytes except the session's own were written.
 pub(super) fn check_sent(
     conn: ConnId,
     entry: &ConnEntry,

@@ -37,7 +37,7 @@ pub(super) struct CheckedConnection {
     /// Number of bytes of an incomplete message.
     pub(super) partial: usize,
     pub(super) traffic: Traffic,
-    /// Its framing, if both ends see the same boundaries with it.
+    /// Its framing, if messages have the same boundaries at both ends.
     pub(super) framing: Option<Codec>,
 }
 
@@ -60,8 +60,8 @@ pub(super) fn connections(state: &LoopState, net: &Net) -> Vec<CheckedConnection
     net.conns.iter().filter_map(connection).collect()
 }
 
-/// Checks one node after its turn. `is_busy` means that the node wants another
-/// turn at once, because a budget ended this one.
+/// Checks one node after its turn. `is_busy` means that a budget ended the
+/// turn, so that another one follows at once.
 pub(super) fn check(
     state: &LoopState,
     net: &Net,

@@ -5,14 +5,17 @@
 //! returned `WouldBlock`. There may be no event before. A fact goes beyond the
 //! contract and saves system calls. It is used only where it is true.
 //!
-//! | fact | epoll(7): Linux, Android | kqueue(2): macOS, iOS, the BSDs | AFD and IOCP: Windows | poll(2), and all others |
+//! Linux and Android have epoll(7), macOS, iOS and the BSDs kqueue(2), Windows
+//! AFD and IOCP. All other systems count as poll(2).
+//!
+//! | fact | epoll(7) | kqueue(2) | AFD and IOCP | poll(2) |
 //! |---|---|---|---|---|
 //! | [`SHORT_READ_IS_EMPTY`] | yes | yes | no | no |
 //! | [`ACCEPTED_INHERITS`] | yes | no | no | on Linux and Android |
 //! | [`PEER_SHOWS_CONNECTED`] | yes | no | no | on Linux and Android |
 //!
-//! mio uses poll(2) where it has no other selector, and on any Unix with `--cfg
-//! mio_unsupported_force_poll_poll`. poll(2) has no descriptor, so
+//! mio uses poll(2) where it has no other selector, and on any Unix with
+//! `--cfg mio_unsupported_force_poll_poll`. poll(2) has no descriptor, so
 //! `Node::as_fd` and `Group::as_fd` do not exist with that setting.
 
 /// Whether a read that did not fill its buffer has emptied the socket, so that

@@ -17,8 +17,7 @@ pub struct Faults {
     pub spurious_readiness: f64,
     /// Per report: readable and writable are reported separately.
     pub split_readiness: f64,
-    /// Per report: the report comes a moment later, and then this probability
-    /// is drawn again. At 1 no report ever comes.
+    /// Per report: the report comes a moment later. It is delayed at most once.
     pub delayed_readiness: f64,
     /// Per wait: a few reports are returned, and the others by the next wait.
     pub small_batches: f64,
@@ -198,7 +197,7 @@ impl Faults {
         faults
     }
 
-    /// Returns the same faults without those that end or prevent connections,
+    /// Returns the same faults, but none that ends or prevents connections,
     /// so that all messages arrive.
     pub fn lossless(self) -> Self {
         Self {

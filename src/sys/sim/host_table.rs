@@ -201,7 +201,7 @@ impl HostTable {
             }
             return Ok(port);
         }
-        // The errors are those of bind(2) and connect(2).
+        // As documented in bind(2) and connect(2).
         Err(match connect {
             Some(_) => io::ErrorKind::AddrNotAvailable.into(),
             None => io::ErrorKind::AddrInUse.into(),

@@ -49,7 +49,7 @@ impl Internet {
             // instead.
             socket.peer_fin = false;
         }
-        // The errors are those of `tcp_reset` of Linux.
+        // As in `tcp_reset` of Linux.
         let kind = match socket.state {
             SocketState::SynSent => ErrorKind::ConnectionRefused,
             _ if socket.peer_fin && !socket.fin_asked => ErrorKind::BrokenPipe,

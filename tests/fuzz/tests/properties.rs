@@ -1,5 +1,5 @@
-//! The bodies with random input from proptest. `PROPTEST_CASES` is the number of
-//! cases. Default: 256.
+//! The bodies with random input from proptest. `PROPTEST_CASES` is the number
+//! of cases. Default: 256.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -80,7 +80,7 @@ fn closed_sockets_are_reported_once_more() {
 }
 
 /// Makes five connections with new data. Returns the tokens of the first
-/// wait, and those of all later waits.
+/// wait, and of all later waits.
 fn batches(seed: u64, faults: Faults) -> (Vec<usize>, Vec<usize>) {
     let mut lab = Lab::new(seed);
     let listener = lab.listen(10);

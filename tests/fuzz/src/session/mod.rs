@@ -168,7 +168,7 @@ impl Case {
             return;
         }
         let (world, wire) = (&mut self.world, self.wire);
-        self.way
+        self.to_node
             .pass(count, |bytes| world.write_wire(wire, bytes).unwrap_or(0));
     }
 
