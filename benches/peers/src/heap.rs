@@ -15,6 +15,8 @@ use crate::messages::Messages;
 use crate::on::runtime::runtime;
 use crate::on::{Contestant, Threads, loopback, message_io, pea2pea, peerloop, tokio as bare};
 
+const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+
 const ECHO: usize = 64;
 
 /// How the memory of one contestant is measured: by the program `peers-heap`.
@@ -57,8 +59,8 @@ fn program() -> io::Result<PathBuf> {
     let program = env::current_exe()?.with_file_name("peers-heap");
     if let Some(cargo) = env::var_os("CARGO") {
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--package", "peers"]);
-        command.args(["--bin", "peers-heap"]);
+        command.args(["build", "--quiet", "--bin", "peers-heap"]);
+        command.args(["--manifest-path", MANIFEST]);
         if !cfg!(debug_assertions) {
             command.arg("--release");
         }
