@@ -46,7 +46,7 @@ pub fn svg(measured: &[Measured], below: &str) -> String {
             &mut svg,
             x + 18.0,
             68.0,
-            contestant.name().trim_end_matches('`'),
+            &contestant.name().replace('`', ""),
         );
     }
     for value in [0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0] {
