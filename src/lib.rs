@@ -27,6 +27,12 @@
 //! }
 //! ```
 //!
+//! # Guides
+//!
+//! The [`guide`] has a page with programs for each subject: getting started, framing,
+//! backpressure, endings and timeouts, TLS and Noise, threads, other loops, the open
+//! internet, simulation, scaling.
+//!
 //! # The parts
 //!
 //! - A [`Node`] is one loop with its sockets and your handler. [`Node::run`] runs it in
@@ -151,14 +157,8 @@
 //! thread. [`Node`](Node#in-tests) has an example.
 //!
 //! With the feature `sim`, `peerloop::sim` runs networks of your handlers in one thread, on
-//! a virtual clock, with partitions, crashes and faulty kernels, replayable from a seed. Its
-//! [guide](https://docs.rs/peerloop/latest/peerloop/sim/guide/index.html) shows how to test
-//! a protocol in it.
-//!
-//! # Scaling
-//!
-//! The chapter [`scaling`] calculates what one loop, one machine and a network of a million
-//! nodes can do.
+//! a virtual clock, with partitions, crashes and faulty kernels, replayable from a seed. A
+//! [guide](guide/simulation/index.html) shows how to test a protocol in it.
 //!
 //! # Logs
 //!
@@ -216,9 +216,7 @@ mod handler;
 mod net;
 mod node;
 
-#[doc = include_str!("scaling.md")]
-#[doc = include_str!("../benches/charts/growth.svg")]
-pub mod scaling {}
+pub mod guide;
 #[cfg(feature = "sim")]
 pub mod sim;
 

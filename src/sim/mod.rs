@@ -8,7 +8,7 @@
 //! none to all that a kernel may do. Everything random is drawn from the seed, so a
 //! run can be repeated, byte for byte.
 //!
-//! The [`guide`] leads from a handler to tests of it, step by step.
+//! The [guide](crate::guide::simulation) leads from a handler to a test of it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -80,10 +80,6 @@
 //!   connect with one fails with `Unsupported`.
 //! - IPv4 on IPv6 sockets.
 //! - Host names: use addresses.
-
-pub mod guide {
-    #![doc = include_str!("guide.md")]
-}
 
 mod any_node;
 mod checks;
