@@ -13,8 +13,8 @@ use crate::id::{Direction, ListenerId};
 pub struct ConnInfo {
     /// The direction in which the connection was opened.
     pub direction: Direction,
-    /// The address of the other end: the one that was connected to, or the one from
-    /// which the peer connected.
+    /// The address of the other end: the one that was connected to, or the one
+    /// from which the peer connected.
     pub addr: SocketAddr,
     /// The address of this end. `None` until the TCP connection is established.
     pub local_addr: Option<SocketAddr>,
@@ -23,14 +23,15 @@ pub struct ConnInfo {
     pub listener: Option<ListenerId>,
 }
 
-/// A listener that was opened; see [`Net::listen`](crate::Net::listen). Displays its
-/// address.
+/// A listener that was opened; see [`Net::listen`](crate::Net::listen).
+/// Displays its address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Listening {
     /// The id of the listener.
     pub id: ListenerId,
-    /// The address as it was bound, with the port that the system chose for port 0.
+    /// The address as it was bound, with the port that the system chose for
+    /// port 0.
     pub addr: SocketAddr,
 }
 
@@ -42,11 +43,11 @@ impl fmt::Display for Listening {
 
 /// Returns the canonical form of an address.
 ///
-/// An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) becomes the IPv4 address. The
-/// flow label (RFC 6437) is cleared, because it names no other end. The scope id of
-/// a link-local address is kept. Addresses in callbacks, accessors and limits have
-/// this form, so that a list of IPv4 addresses also matches what a dual-stack
-/// listener accepts.
+/// An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) becomes the IPv4 address.
+/// The flow label (RFC 6437) is cleared, because it names no other end. The
+/// scope id of a link-local address is kept. Addresses in callbacks, accessors
+/// and limits have this form, so that a list of IPv4 addresses also matches
+/// what a dual-stack listener accepts.
 ///
 /// ```
 /// let mapped = "[::ffff:10.1.2.3]:80".parse().unwrap();
@@ -61,8 +62,8 @@ pub fn to_canonical(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The canonical form of an address that is connected to. The unspecified address
-/// is this host (Linux, ip(7)).
+/// The canonical form of an address that is connected to. The unspecified
+/// address is this host (Linux, ip(7)).
 pub(crate) fn to_canonical_target(addr: SocketAddr) -> SocketAddr {
     let mut addr = to_canonical(addr);
     match addr.ip() {
@@ -74,8 +75,8 @@ pub(crate) fn to_canonical_target(addr: SocketAddr) -> SocketAddr {
 }
 
 /// A socket address in 24 bytes, with or without an `Option` around it; a
-/// [`SocketAddr`] takes 32. The flow label of an IPv6 address (RFC 6437) is not kept,
-/// because it does not identify an end.
+/// [`SocketAddr`] takes 32. The flow label of an IPv6 address (RFC 6437) is not
+/// kept, because it does not identify an end.
 ///
 /// ```text
 ///   0                  16      18        22

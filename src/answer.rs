@@ -1,8 +1,8 @@
 //! A question to a loop, and the thread that waits for its answer.
 //!
-//! The two ends share one state behind a lock, so that each question has exactly
-//! one outcome: it is answered, or the loop drops it, or the thread gives up. A
-//! question that was given up before it was begun is never begun.
+//! The two ends share one state behind a lock, so that each question has
+//! exactly one outcome: it is answered, or the loop drops it, or the thread
+//! gives up. A question that was given up before it was begun is never begun.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -43,7 +43,8 @@ impl<R> Shared<R> {
 pub(crate) struct Question<R>(Arc<Shared<R>>);
 
 impl<R> Question<R> {
-    /// Begins to work on the question. Returns false if the thread has given up.
+    /// Begins to work on the question. Returns false if the thread has given
+    /// up.
     pub(crate) fn begin(&self) -> bool {
         let mut state = self.0.lock();
         let is_waiting = matches!(*state, QuestionState::Asked);
@@ -69,9 +70,9 @@ impl<R> Question<R> {
         Ok(())
     }
 
-    /// Tries to find the answer, unless the thread has given up. The thread cannot
-    /// give up in between, so what the attempt does is never done for a thread that
-    /// was told otherwise. Returns whether the question is settled.
+    /// Tries to find the answer, unless the thread has given up. The thread
+    /// cannot give up in between, so what the attempt does is never done for a
+    /// thread that was told otherwise. Returns whether the question is settled.
     pub(crate) fn attempt(&self, attempt: impl FnOnce() -> Option<R>) -> bool {
         let mut state = self.0.lock();
         if let QuestionState::Abandoned = *state {
@@ -124,8 +125,8 @@ pub(crate) enum Unanswered {
 }
 
 impl<R> Answer<R> {
-    /// Waits for the answer until `deadline`; without one, for as long as the loop
-    /// lives.
+    /// Waits for the answer until `deadline`; without one, for as long as the
+    /// loop lives.
     pub(crate) fn wait(self, deadline: Option<Instant>) -> Result<R, Unanswered> {
         let mut state = self.0.lock();
         while let QuestionState::Asked | QuestionState::Begun = *state {

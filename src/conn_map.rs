@@ -9,11 +9,12 @@ use crate::id::ConnId;
 /// A map from connections to values: the state that a handler keeps for each
 /// connection.
 ///
-/// Access takes two indices and a comparison, without hashing. A stale id misses, also
-/// when its slot serves another connection. The value of a connection that has ended
-/// stays until it is removed or replaced: inserting for a later connection with the same
-/// slot replaces it. The map has room for the highest number of connections that there
-/// were at once, of each shard with a value.
+/// Access takes two indices and a comparison, without hashing. A stale id
+/// misses, also when its slot serves another connection. The value of a
+/// connection that has ended stays until it is removed or replaced: inserting
+/// for a later connection with the same slot replaces it. The map has room for
+/// the highest number of connections that there were at once, of each shard
+/// with a value.
 ///
 /// ```
 /// use peerloop::{ConnId, ConnMap, DisconnectReason, Handler, Net};
@@ -70,10 +71,11 @@ impl<T> ConnMap<T> {
         self.len == 0
     }
 
-    /// Inserts a value for a connection, and returns the value that the connection had.
+    /// Inserts a value for a connection, and returns the value that the
+    /// connection had.
     ///
-    /// If the id is stale and a later connection with the same slot has a value, the
-    /// later one is kept and `value` is returned.
+    /// If the id is stale and a later connection with the same slot has a
+    /// value, the later one is kept and `value` is returned.
     pub fn insert(&mut self, conn: ConnId, value: T) -> Option<T> {
         let slot = self.grow_to(conn);
         if matches!(slot, Some((owner, _)) if owner.is_later_than(conn)) {
@@ -88,10 +90,10 @@ impl<T> ConnMap<T> {
 
     /// The entry of a connection, to insert a missing value.
     ///
-    /// If the id is stale and a later connection with the same slot has a value, the
-    /// later one is kept. Such an entry is always vacant. A value that is inserted
-    /// through it is not part of the map, and is dropped by the next call of `entry` or
-    /// [`ConnMap::clear`].
+    /// If the id is stale and a later connection with the same slot has a
+    /// value, the later one is kept. Such an entry is always vacant. A value
+    /// that is inserted through it is not part of the map, and is dropped by
+    /// the next call of `entry` or [`ConnMap::clear`].
     ///
     /// ```
     /// # use peerloop::{ConnId, ConnMap};
@@ -178,7 +180,8 @@ impl<T> ConnMap<T> {
         ConnMapIter(self.shards.iter().flatten().flatten())
     }
 
-    /// The connections and values, the latter to be changed, in no particular order.
+    /// The connections and values, the latter to be changed, in no particular
+    /// order.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (ConnId, &mut T)> {
         self.shards
             .iter_mut()
@@ -248,7 +251,8 @@ impl<'a, T> ConnMapEntry<'a, T> {
         self.or_insert_with(|| value)
     }
 
-    /// Inserts the default value unless there is one. Returns the value of the entry.
+    /// Inserts the default value unless there is one. Returns the value of the
+    /// entry.
     pub fn or_default(self) -> &'a mut T
     where
         T: Default,
@@ -256,8 +260,8 @@ impl<'a, T> ConnMapEntry<'a, T> {
         self.or_insert_with(T::default)
     }
 
-    /// Inserts what the function returns if there is no value. Returns the value of the
-    /// entry.
+    /// Inserts what the function returns if there is no value. Returns the
+    /// value of the entry.
     pub fn or_insert_with(self, make: impl FnOnce() -> T) -> &'a mut T {
         let conn = self.conn;
         let (slot, len) = match self.place {

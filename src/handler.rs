@@ -10,27 +10,28 @@ use crate::session::Transport;
 
 /// The callbacks of a node. Only [`Handler::on_message`] is required.
 ///
-/// Every method is called by the loop, on the loop's thread, one at a time, with
-/// `&mut self`, so that state needs no lock. For each connection the order is
-/// [`on_connect`](Handler::on_connect), then messages in the order in which the peer
-/// sent them, then [`on_disconnect`](Handler::on_disconnect); the first and the last
-/// exactly once. A connection that is never established has
+/// Every method is called by the loop, on the loop's thread, one at a time,
+/// with `&mut self`, so that state needs no lock. For each connection the order
+/// is [`on_connect`](Handler::on_connect), then messages in the order in which
+/// the peer sent them, then [`on_disconnect`](Handler::on_disconnect); the
+/// first and the last exactly once. A connection that is never established has
 /// [`on_connect_failed`](Handler::on_connect_failed) instead.
 ///
-/// While a method runs, nothing else of this loop does. Long work belongs to another
-/// thread, which answers through a [`Handle`](crate::Handle).
+/// While a method runs, nothing else of this loop does. Long work belongs to
+/// another thread, which answers through a [`Handle`](crate::Handle).
 ///
-/// A handler that wraps another one must forward every method, also those that have a
-/// default. With
-/// [`require_session`](crate::config::ConnectionConfig::require_session) a wrapper that
-/// forgets [`Handler::transport`] sends nothing in plaintext.
+/// A handler that wraps another one must forward every method, also those that
+/// have a default. With
+/// [`require_session`](crate::config::ConnectionConfig::require_session) a
+/// wrapper that forgets [`Handler::transport`] sends nothing in plaintext.
 ///
 /// # Panics
 ///
-/// By default a panic in a callback ends the connection that it was called for, and the
-/// node goes on; see [`OnPanic`](crate::config::OnPanic). A failed assertion in a
-/// handler is such a panic: a test sets
-/// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind), or it passes all the same.
+/// By default a panic in a callback ends the connection that it was called for,
+/// and the node goes on; see [`OnPanic`](crate::config::OnPanic). A failed
+/// assertion in a handler is such a panic: a test sets
+/// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind), or it passes all the
+/// same.
 ///
 /// # Examples
 ///
@@ -61,24 +62,27 @@ use crate::session::Transport;
 /// }
 /// ```
 pub trait Handler {
-    /// The loop runs for the first time. Called once, before any other callback.
+    /// The loop runs for the first time. Called once, before any other
+    /// callback.
     fn on_start(&mut self, net: &mut Net) {
         let _ = net;
     }
 
-    /// The system accepted a connection, and nothing else was spent on it yet. The place
-    /// for a ban list.
+    /// The system accepted a connection, and nothing else was spent on it yet.
+    /// The place for a ban list.
     ///
-    /// The addresses are canonical, so that a list of IPv4 addresses also matches IPv4
-    /// clients of a dual-stack listener; see [`to_canonical`](crate::to_canonical). A
-    /// refused connection is closed at once, without a message, and no other callback is
-    /// made for it. The kernel had accepted it before, so the peer's connect succeeds, and
-    /// then its connection ends. To send a reason, admit it, and send and close in
+    /// The addresses are canonical, so that a list of IPv4 addresses also
+    /// matches IPv4 clients of a dual-stack listener; see
+    /// [`to_canonical`](crate::to_canonical). A refused connection is closed at
+    /// once, without a message, and no other callback is made for it. The
+    /// kernel had accepted it before, so the peer's connect succeeds, and then
+    /// its connection ends. To send a reason, admit it, and send and close in
     /// [`Handler::on_connect`].
     ///
-    /// The limits are checked afterwards. A connection that they refuse has no further
-    /// callback either; [`Metrics`](crate::Metrics) counts it. Count connections in
-    /// `on_connect` or [`Handler::transport`] therefore, not here.
+    /// The limits are checked afterwards. A connection that they refuse has no
+    /// further callback either; [`Metrics`](crate::Metrics) counts it. Count
+    /// connections in `on_connect` or [`Handler::transport`] therefore, not
+    /// here.
     ///
     /// ```
     /// # use std::collections::HashSet;
@@ -101,20 +105,20 @@ pub trait Handler {
         Admission::Admit
     }
 
-    /// Returns the transport of a TCP connection that is established, inbound or
-    /// outbound: what stands between its wire and its messages. Called once per TCP
-    /// connection.
+    /// Returns the transport of a TCP connection that is established, inbound
+    /// or outbound: what stands between its wire and its messages. Called once
+    /// per TCP connection.
     ///
-    /// After [`Transport::Plain`], the default, [`Handler::on_connect`] follows at once.
-    /// After a session it follows when the handshake has completed.
+    /// After [`Transport::Plain`], the default, [`Handler::on_connect`] follows
+    /// at once. After a session it follows when the handshake has completed.
     ///
-    /// `info.listener` tells which listener accepted the connection, for instance a
-    /// plain one or a secured one.
+    /// `info.listener` tells which listener accepted the connection, for
+    /// instance a plain one or a secured one.
     ///
     /// # Errors
     ///
-    /// Any error ends the connection with [`ConnectError::Transport`]. Its text is logged
-    /// at debug level.
+    /// Any error ends the connection with [`ConnectError::Transport`]. Its text
+    /// is logged at debug level.
     ///
     /// # Examples
     ///
@@ -163,28 +167,29 @@ pub trait Handler {
         Ok(Transport::Plain)
     }
 
-    /// A connection is open: it is established, and the handshake of its session, if it
-    /// has one, has completed. Called exactly once, before its first message, for inbound
-    /// and outbound connections alike.
+    /// A connection is open: it is established, and the handshake of its
+    /// session, if it has one, has completed. Called exactly once, before its
+    /// first message, for inbound and outbound connections alike.
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         let _ = (net, conn);
     }
 
     /// A complete message arrived.
     ///
-    /// Messages of one connection come in the order in which they were sent, and every
-    /// complete message that arrived is delivered before the end is reported, unless this
-    /// node closed the connection. The slice is the loop's own buffer: copy what is to be
-    /// kept.
+    /// Messages of one connection come in the order in which they were sent,
+    /// and every complete message that arrived is delivered before the end is
+    /// reported, unless this node closed the connection. The slice is the
+    /// loop's own buffer: copy what is to be kept.
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]);
 
     /// There is room in the send queue again.
     ///
     /// The queue has fallen to
-    /// [`low_bytes`](crate::config::SendQueueConfig::low_bytes) after it had reached
-    /// [`high_bytes`](crate::config::SendQueueConfig::high_bytes), or there is room again
-    /// after a send was refused with [`SendError::Full`](crate::SendError::Full). Called
-    /// once for each such crossing.
+    /// [`low_bytes`](crate::config::SendQueueConfig::low_bytes) after it had
+    /// reached [`high_bytes`](crate::config::SendQueueConfig::high_bytes), or
+    /// there is room again after a send was refused with
+    /// [`SendError::Full`](crate::SendError::Full). Called once for each such
+    /// crossing.
     ///
     /// # Examples
     ///
@@ -221,14 +226,16 @@ pub trait Handler {
         let _ = (net, conn);
     }
 
-    /// The outcome of [`Net::send_tracked`]. Called exactly once for each that was
-    /// accepted, in order, and before [`Handler::on_disconnect`].
+    /// The outcome of [`Net::send_tracked`]. Called exactly once for each that
+    /// was accepted, in order, and before [`Handler::on_disconnect`].
     fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
         let _ = (net, conn, token, outcome);
     }
 
-    /// The peer closed its sending side: no message follows. Called once, and only where
-    /// [`allow_half_open`](crate::config::ConnectionConfig::allow_half_open) is set.
+    /// The peer closed its sending side: no message follows. Called once, and
+    /// only where
+    /// [`allow_half_open`](crate::config::ConnectionConfig::allow_half_open) is
+    /// set.
     ///
     /// Sending goes on until [`Net::close`] or [`Net::close_write`].
     fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
@@ -238,14 +245,15 @@ pub trait Handler {
     /// A connection never reached [`Handler::on_connect`].
     ///
     /// Called exactly once for each id that was given out, by [`Net::connect`],
-    /// [`Net::adopt`] or [`Handler::transport`], and never reached `on_connect`, inbound and
-    /// outbound alike. It is the last callback for the id. Before it there may be
-    /// `transport` and [`Handler::on_conn_timer`], and no other one.
-    /// [`ConnectError::is_peers_fault`] is for ban scores. The address may be connected to
-    /// again from here; beyond
-    /// [`connect_retry_rate`](crate::config::Limits::connect_retry_rate) such an attempt
-    /// begins later. After a failed handshake the
-    /// session's last words are sent first, so this is called up to
+    /// [`Net::adopt`] or [`Handler::transport`], and never reached
+    /// `on_connect`, inbound and outbound alike. It is the last callback for
+    /// the id. Before it there may be `transport` and
+    /// [`Handler::on_conn_timer`], and no other one.
+    /// [`ConnectError::is_peers_fault`] is for ban scores. The address may be
+    /// connected to again from here; beyond
+    /// [`connect_retry_rate`](crate::config::Limits::connect_retry_rate) such
+    /// an attempt begins later. After a failed handshake the session's last
+    /// words are sent first, so this is called up to
     /// [`linger`](crate::config::Timeouts::linger) later.
     fn on_connect_failed(
         &mut self,
@@ -257,18 +265,18 @@ pub trait Handler {
         let _ = (net, conn, info, error);
     }
 
-    /// A connection has ended. Called exactly once for each [`Handler::on_connect`], as
-    /// the last callback for its id.
+    /// A connection has ended. Called exactly once for each
+    /// [`Handler::on_connect`], as the last callback for its id.
     ///
-    /// [`Net::connection`] still answers for it; sends are refused. Its address may be
-    /// connected to again from here.
+    /// [`Net::connection`] still answers for it; sends are refused. Its address
+    /// may be connected to again from here.
     ///
     /// # Examples
     ///
     /// Bans the address of a peer that breaks the protocol, and ends its other
-    /// connections, except for those that are closing already. [`Handler::on_accept`]
-    /// refuses it from then on. [`Handler::on_connect_failed`] reports peers that fail
-    /// in the handshake.
+    /// connections, except for those that are closing already.
+    /// [`Handler::on_accept`] refuses it from then on.
+    /// [`Handler::on_connect_failed`] reports peers that fail in the handshake.
     ///
     /// ```
     /// # use std::collections::HashSet;
@@ -295,20 +303,22 @@ pub trait Handler {
         let _ = (net, conn, reason);
     }
 
-    /// A timer fired that was set with [`Net::set_timer`], [`Net::set_timer_at`] or
-    /// [`Net::set_interval`]. `key` is what was given there.
+    /// A timer fired that was set with [`Net::set_timer`],
+    /// [`Net::set_timer_at`] or [`Net::set_interval`]. `key` is what was given
+    /// there.
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, key: u64) {
         let _ = (net, timer, key);
     }
 
-    /// A timer of a connection fired that was set with [`Net::set_conn_timer`]. `key` is what
-    /// was given there. Not called after the end of the connection.
+    /// A timer of a connection fired that was set with [`Net::set_conn_timer`].
+    /// `key` is what was given there. Not called after the end of the
+    /// connection.
     fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, key: u64) {
         let _ = (net, conn, key);
     }
 
-    /// The end of a turn, before what was queued is written. The place to answer a batch
-    /// of messages at once.
+    /// The end of a turn, before what was queued is written. The place to
+    /// answer a batch of messages at once.
     fn on_turn(&mut self, net: &mut Net) {
         let _ = net;
     }
@@ -392,9 +402,10 @@ pub enum Admission {
 /// The outcome of a tracked send.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SendOutcome {
-    /// The kernel took all of the message. Only the peer can tell whether it arrived.
+    /// The kernel took all of the message. Only the peer can tell whether it
+    /// arrived.
     HandedOver,
-    /// The connection ended before the kernel had taken all of the message. The peer did
-    /// not get the whole message.
+    /// The connection ended before the kernel had taken all of the message. The
+    /// peer did not get the whole message.
     Lost,
 }

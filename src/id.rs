@@ -5,11 +5,11 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 /// The id of a connection, from the call that gave it out to its last callback.
 ///
-/// Copy it, store it, use it as a key (see [`ConnMap`](crate::ConnMap)). An id is never
-/// given out twice by a node. Once the connection has ended the id is *stale*, and an
-/// operation on a stale id reaches no connection. An id means nothing to another node. The
-/// [shards](crate::shards) of one node know each other's ids, because an id says which
-/// shard has the connection.
+/// Copy it, store it, use it as a key (see [`ConnMap`](crate::ConnMap)). An id
+/// is never given out twice by a node. Once the connection has ended the id is
+/// *stale*, and an operation on a stale id reaches no connection. An id means
+/// nothing to another node. The [shards](crate::shards) of one node know each
+/// other's ids, because an id says which shard has the connection.
 ///
 /// ```text
 ///  63           32 31    24 23            0
@@ -23,7 +23,8 @@ use std::num::{NonZeroU32, NonZeroU64};
 pub struct ConnId(NonZeroU64);
 
 impl ConnId {
-    /// The id of a slot's `generation`-th occupant. A generation of zero is taken as one.
+    /// The id of a slot's `generation`-th occupant. A generation of zero is
+    /// taken as one.
     pub(crate) fn new(shard: ShardId, slot: u32, generation: u32) -> Self {
         debug_assert!(generation != 0 && slot < SLOTS_MAX);
         let place = u64::from(shard.0) << SLOT_BITS | u64::from(slot);
@@ -36,16 +37,16 @@ impl ConnId {
         self.0.get()
     }
 
-    /// Returns the id that [`ConnId::to_bits`] made this number of. `None` for a number that
-    /// it never makes, such as zero. Any other number is most likely a stale id, and at worst
-    /// that of another connection of the node.
+    /// Returns the id that [`ConnId::to_bits`] made this number of. `None` for
+    /// a number that it never makes, such as zero. Any other number is most
+    /// likely a stale id, and at worst that of another connection of the node.
     pub fn from_bits(bits: u64) -> Option<Self> {
         let generation = bits >> 32;
         NonZeroU64::new(bits).filter(|_| generation != 0).map(Self)
     }
 
-    /// Returns the [shard](crate::shards) that has the connection; the first one in a node
-    /// without shards.
+    /// Returns the [shard](crate::shards) that has the connection; the first
+    /// one in a node without shards.
     #[inline]
     pub fn shard(self) -> ShardId {
         ShardId((self.0.get() >> SLOT_BITS) as u8)
@@ -63,11 +64,12 @@ impl ConnId {
         (self.0.get() & u64::from(SLOTS_MAX - 1)) as usize
     }
 
-    /// The token under which the poller reports readiness. The generation is cut off at
-    /// [`MEMBER_SHIFT`] bits, where the member of a group is encoded, and on 32-bit targets
-    /// altogether. That is why a token is compared with that of the slot's occupant and
-    /// never turned back into an id. Where an id has its shard, a token has zero; those of
-    /// listeners and of the waker have something else there.
+    /// The token under which the poller reports readiness. The generation is
+    /// cut off at [`MEMBER_SHIFT`] bits, where the member of a group is
+    /// encoded, and on 32-bit targets altogether. That is why a token is
+    /// compared with that of the slot's occupant and never turned back into an
+    /// id. Where an id has its shard, a token has zero; those of listeners and
+    /// of the waker have something else there.
     ///
     /// ```text
     ///  63      48 47          32 31  24 23            0
@@ -88,7 +90,8 @@ impl ConnId {
     }
 }
 
-/// A type that has the id of its connection, so that a table need not keep it again.
+/// A type that has the id of its connection, so that a table need not keep it
+/// again.
 pub(crate) trait HasId {
     fn id(&self) -> ConnId;
 }
@@ -121,8 +124,8 @@ impl ShardId {
         u8::try_from(index).ok().map(Self)
     }
 
-    /// Returns the number of the shard, for instance as an index into the handlers that
-    /// [`Shards::join`](crate::shards::Shards::join) returns.
+    /// Returns the number of the shard, for instance as an index into the
+    /// handlers that [`Shards::join`](crate::shards::Shards::join) returns.
     #[inline]
     pub fn index(self) -> usize {
         usize::from(self.0)
@@ -141,11 +144,11 @@ impl fmt::Debug for ShardId {
     }
 }
 
-/// The id of a listener, given by [`Net::listen`](crate::Net::listen). An id is never
-/// given out twice by a node.
+/// The id of a listener, given by [`Net::listen`](crate::Net::listen). An id is
+/// never given out twice by a node.
 ///
-/// The node gives the id, not the shard: all sockets of one call have the same id,
-/// and it closes them from every shard. Closing a stale id is a no-op.
+/// The node gives the id, not the shard: all sockets of one call have the same
+/// id, and it closes them from every shard. Closing a stale id is a no-op.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(NonZeroU32);
 
@@ -168,8 +171,8 @@ impl fmt::Debug for ListenerId {
     }
 }
 
-/// The id of a timer; see [`Net::set_timer`](crate::Net::set_timer). An id is never given
-/// out twice by a node.
+/// The id of a timer; see [`Net::set_timer`](crate::Net::set_timer). An id is
+/// never given out twice by a node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId {
     pub(crate) slot: u32,
@@ -185,8 +188,8 @@ pub enum Direction {
     Outbound,
 }
 
-/// The bit of a token above which the member of a group is encoded. Groups are for
-/// 64-bit targets.
+/// The bit of a token above which the member of a group is encoded. Groups are
+/// for 64-bit targets.
 #[cfg(target_pointer_width = "64")]
 pub(crate) const MEMBER_SHIFT: u32 = 48;
 
@@ -199,8 +202,8 @@ const TOKEN_MASK: usize = usize::MAX;
 /// How many bits of an id are the slot.
 const SLOT_BITS: u32 = 24;
 
-/// Slots are below this, so that the tokens of listeners and of the waker differ from
-/// those of connections.
+/// Slots are below this, so that the tokens of listeners and of the waker
+/// differ from those of connections.
 pub(crate) const SLOTS_MAX: u32 = 1 << SLOT_BITS;
 
 /// The poller key of the `index`-th listener.

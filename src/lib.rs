@@ -1,8 +1,8 @@
 //! Peer-to-peer TCP networking **without an async runtime**.
 //!
-//! One thread runs one [mio](https://docs.rs/mio) poll loop. The loop owns every
-//! socket, splits bytes into messages, queues what is sent, and calls your [`Handler`]
-//! synchronously with `&mut self`.
+//! One thread runs one [mio](https://docs.rs/mio) poll loop. The loop owns
+//! every socket, splits bytes into messages, queues what is sent, and calls
+//! your [`Handler`] synchronously with `&mut self`.
 //!
 //! # Quick start
 //!
@@ -29,22 +29,24 @@
 //!
 //! # The parts
 //!
-//! - A [`Node`] is one loop with its sockets and your handler. [`Node::run`] runs it in
-//!   the calling thread; [`Node::turn`] runs it inside a loop of yours.
+//! - A [`Node`] is one loop with its sockets and your handler. [`Node::run`]
+//!   runs it in the calling thread; [`Node::turn`] runs it inside a loop of
+//!   yours.
 //! - A [`Handler`] has the callbacks. Only [`Handler::on_message`] is required.
-//! - A [`Net`] is what the handler can do: listen, connect, send, close, set timers, look
-//!   at connections. Every callback gets it, and [`Node::net`] lends it between turns.
-//!   None of its methods calls the handler.
-//! - A [`ConnId`] names a connection and never means another one. A [`ConnMap`] keeps
-//!   your own state for each connection.
+//! - A [`Net`] is what the handler can do: listen, connect, send, close, set
+//!   timers, look at connections. Every callback gets it, and [`Node::net`]
+//!   lends it between turns. None of its methods calls the handler.
+//! - A [`ConnId`] names a connection and never means another one. A [`ConnMap`]
+//!   keeps your own state for each connection.
 //! - A [`Handle`] reaches the node from other threads.
-//! - [`shards`] runs one node on several threads, [`group`] several nodes on one.
-//! - A [`Config`] has every limit and timeout, with its default and the reason for it; see
-//!   [`config`].
+//! - [`shards`] runs one node on several threads, [`group`] several nodes on
+//!   one.
+//! - A [`Config`] has every limit and timeout, with its default and the reason
+//!   for it; see [`config`].
 //!
 //! A message is what one call of [`Net::send`] sends and one call of
-//! [`Handler::on_message`] receives. The [`framing`] separates messages on the wire; the
-//! default is a 4-byte big-endian length.
+//! [`Handler::on_message`] receives. The [`framing`] separates messages on the
+//! wire; the default is a 4-byte big-endian length.
 //!
 //! # A client
 //!
@@ -112,17 +114,17 @@
 //! # Sessions
 //!
 //! Between the wire and the framing of a connection there may be a
-//! [`Session`](session::Session): a handshake that finds out who the peer is, a cipher, or
-//! both. [`Handler::transport`] makes one for each connection, or returns
-//! [`Transport::Plain`]. With
-//! [`require_session`](config::ConnectionConfig::require_session) a connection ends if the
-//! handler returns `Plain` for it.
+//! [`Session`](session::Session): a handshake that finds out who the peer is, a
+//! cipher, or both. [`Handler::transport`] makes one for each connection, or
+//! returns [`Transport::Plain`]. With
+//! [`require_session`](config::ConnectionConfig::require_session) a connection
+//! ends if the handler returns `Plain` for it.
 //!
 //! # More than one core
 //!
-//! [`Shards::start`](shards::Shards::start) runs the same handler on several threads.
-//! Connections are spread over them, limits hold for all together, and every id works on
-//! every shard.
+//! [`Shards::start`](shards::Shards::start) runs the same handler on several
+//! threads. Connections are spread over them, limits hold for all together, and
+//! every id works on every shard.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -146,31 +148,33 @@
 //!
 //! # Tests
 //!
-//! A failed assertion in a callback is a panic, and by default the node contains it: set
-//! [`OnPanic::Unwind`](config::OnPanic::Unwind) in tests, and join every node that has a
-//! thread. [`Node`](Node#in-tests) has an example.
+//! A failed assertion in a callback is a panic, and by default the node
+//! contains it: set [`OnPanic::Unwind`](config::OnPanic::Unwind) in tests, and
+//! join every node that has a thread. [`Node`](Node#in-tests) has an example.
 //!
-//! With the feature `sim`, `peerloop::sim` runs networks of your handlers in one thread, on
-//! a virtual clock, with partitions, crashes and faulty kernels, replayable from a seed. Its
-//! [guide](https://docs.rs/peerloop/latest/peerloop/sim/guide/index.html) shows how to test
-//! a protocol in it.
+//! With the feature `sim`, `peerloop::sim` runs networks of your handlers in
+//! one thread, on a virtual clock, with partitions, crashes and faulty kernels,
+//! replayable from a seed. Its
+//! [guide](https://docs.rs/peerloop/latest/peerloop/sim/guide/index.html) shows
+//! how to test a protocol in it.
 //!
 //! # Scaling
 //!
-//! The chapter [`scaling`] calculates what one loop, one machine and a network of a million
-//! nodes can do.
+//! The chapter [`scaling`] calculates what one loop, one machine and a network
+//! of a million nodes can do.
 //!
 //! # Logs
 //!
-//! The library logs through the `log` crate, under the target `peerloop`, with the node's
-//! name and the connection's id. Lines that a peer can cause are at debug level or below,
-//! and counted in [`Metrics`].
+//! The library logs through the `log` crate, under the target `peerloop`, with
+//! the node's name and the connection's id. Lines that a peer can cause are at
+//! debug level or below, and counted in [`Metrics`].
 //!
 //! # Versions
 //!
-//! Write config structs as literals that end in `..Default::default()`. A new field is a
-//! minor change. `ListenOptions` and `ConnectOptions` begin with the settings of a node, so
-//! that its methods make them. Error, reason, stage and statistics types are `#[non_exhaustive]`.
+//! Write config structs as literals that end in `..Default::default()`. A new
+//! field is a minor change. `ListenOptions` and `ConnectOptions` begin with the
+//! settings of a node, so that its methods make them. Error, reason, stage and
+//! statistics types are `#[non_exhaustive]`.
 #![forbid(unsafe_code)]
 // An example shows what its reader needs and need not use it.
 #![doc(test(attr(deny(warnings), allow(dead_code))))]

@@ -20,8 +20,8 @@ pub struct Metrics {
     /// panicked.
     pub refused_by_handler: u64,
     /// Inbound connections refused at
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections), less
-    /// what is reserved for others, or at
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections),
+    /// less what is reserved for others, or at
     /// [`ListenerLimits::max_connections`](crate::config::ListenerLimits::max_connections).
     pub refused_by_total: u64,
     /// Inbound connections refused at
@@ -32,7 +32,8 @@ pub struct Metrics {
     pub refused_by_prefix: u64,
     /// Inbound connections with a session refused at
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
-    /// or [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
+    /// or
+    /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
     pub refused_by_handshakes: u64,
     /// Inbound connections that lost their handshake place to another one.
     pub handshakes_evicted: u64,
@@ -75,8 +76,8 @@ pub struct Metrics {
     /// Connections that ended below a rate of
     /// [`MinRate`](crate::config::MinRate).
     pub rate_timeouts: u64,
-    /// Connections that ended because the incomplete messages of the loop held more
-    /// than
+    /// Connections that ended because the incomplete messages of the loop held
+    /// more than
     /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes).
     pub memory_limit_ends: u64,
     /// Connections that ended by

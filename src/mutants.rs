@@ -1,5 +1,6 @@
-//! Deliberate mistakes, which prove that the simulator finds them. They are compiled
-//! only with `--cfg peerloop_mutants`; without it every `mutant!` leaves nothing behind.
+//! Deliberate mistakes, which prove that the simulator finds them. They are
+//! compiled only with `--cfg peerloop_mutants`; without it every `mutant!`
+//! leaves nothing behind.
 //!
 //! A mistake is one statement on a separate line, never part of a condition.
 
@@ -10,8 +11,8 @@ mod switch {
     /// A deliberate mistake.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     pub enum Mutant {
-        /// A read that does not fill the buffer ends the loop, although the event
-        /// reported the end of the stream too.
+        /// A read that does not fill the buffer ends the loop, although the
+        /// event reported the end of the stream too.
         StopOnShortRead,
         /// A slot is free again within the turn in which its connection ended.
         FreeWithinTurn,
@@ -27,7 +28,8 @@ mod switch {
         DropTailOfPartialWrite,
         /// Any byte keeps a connection from being idle.
         RefreshIdleOnAnyByte,
-        /// A timeout that begins in a turn counts from the beginning of the turn.
+        /// A timeout that begins in a turn counts from the beginning of the
+        /// turn.
         DeadlineFromTurnBeginning,
         /// A slow handler gets all messages of a read.
         VisitWithoutEnd,
@@ -47,7 +49,8 @@ mod switch {
         DropAfterHandshake,
         /// A tracked send is answered twice.
         AnswerTwice,
-        /// The answers to tracked sends come in another order than was asked for.
+        /// The answers to tracked sends come in another order than was asked
+        /// for.
         AnswerInDisorder,
         /// All queues together exceed their maximum.
         ExceedLoopMaximum,
@@ -59,16 +62,16 @@ mod switch {
         ChargeEachReader,
         /// A queue exceeds its maximum.
         ExceedQueueMaximum,
-        /// Messages of a batch that the handler has stopped stay in the buffer, and are
-        /// delivered again.
+        /// Messages of a batch that the handler has stopped stay in the buffer,
+        /// and are delivered again.
         DeliverTwice,
         /// Sealed messages stay in the queue.
         SealTwice,
-        /// Sealed messages keep a connection from being read, as handshake answers do
-        /// that its peer does not take.
+        /// Sealed messages keep a connection from being read, as handshake
+        /// answers do that its peer does not take.
         HoldForBatch,
-        /// A connection whose reads were deferred is not read when its session's answers
-        /// are written.
+        /// A connection whose reads were deferred is not read when its
+        /// session's answers are written.
         ForgetHeld,
         /// The bytes behind a kept partial frame take its place.
         SwapWithPartialFrame,
@@ -76,15 +79,18 @@ mod switch {
         KeepConnecting,
         /// A network's count is not taken back.
         KeepPrefix,
-        /// The limit of outbound connections that are connecting is not checked.
+        /// The limit of outbound connections that are connecting is not
+        /// checked.
         ConnectWithoutLimit,
-        /// A short read empties a socket also where no edge comes before `WouldBlock`.
+        /// A short read empties a socket also where no edge comes before
+        /// `WouldBlock`.
         NoEdgeWithoutWouldBlock,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
         /// A handshake place is not given back.
         KeepPlace,
-        /// The handshake that has waited longest loses its place, whatever its address.
+        /// The handshake that has waited longest loses its place, whatever its
+        /// address.
         EvictOldestOnly,
     }
 

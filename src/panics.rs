@@ -16,9 +16,9 @@ pub(crate) fn contain<R>(call: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Drops the payload of a panic. It is a value of the program, and its destructor
-/// may panic again: the payload of that second panic is leaked, because there is no
-/// end to this.
+/// Drops the payload of a panic. It is a value of the program, and its
+/// destructor may panic again: the payload of that second panic is leaked,
+/// because there is no end to this.
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     if let Err(second) = dropped {
@@ -33,9 +33,9 @@ pub(crate) fn drop_contained<T>(value: T) {
     }
 }
 
-/// A value of the program that lives in the library. A panic of its destructor is
-/// always contained: it may come while the library drops many of them, where a second
-/// one would end the process.
+/// A value of the program that lives in the library. A panic of its destructor
+/// is always contained: it may come while the library drops many of them, where
+/// a second one would end the process.
 pub(crate) struct Contained<T: ?Sized>(Option<Box<T>>);
 
 impl<T: ?Sized> Contained<T> {

@@ -30,10 +30,11 @@ pub(crate) enum Scope {
 /// The next number.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Whether a wait for a loop with this number could be one without an end: the loop
-/// does not go on meanwhile, or waits for a loop that does not.
+/// Whether a wait for a loop with this number could be one without an end: the
+/// loop does not go on meanwhile, or waits for a loop that does not.
 pub(crate) fn must_not_wait_for(loops: u64) -> bool {
-    // The destructor of another thread-local may call this after the end of the list.
+    // The destructor of another thread-local may call this after the end of the
+    // list.
     let running = RUNNING.try_with(|running| {
         let running = running.borrow();
         running
@@ -43,13 +44,14 @@ pub(crate) fn must_not_wait_for(loops: u64) -> bool {
     running.unwrap_or(false)
 }
 
-/// A number for loops that cannot wait for each other: a node, or its shards, or the
-/// members of a group.
+/// A number for loops that cannot wait for each other: a node, or its shards,
+/// or the members of a group.
 pub(crate) fn number() -> u64 {
     NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Notes that this thread is in a loop with this number, until the guard is dropped.
+/// Notes that this thread is in a loop with this number, until the guard is
+/// dropped.
 pub(crate) fn enter(loops: u64, scope: Scope) -> Running {
     let _ = RUNNING.try_with(|running| running.borrow_mut().push((loops, scope)));
     Running
@@ -97,12 +99,12 @@ impl<H> Inbox<H> {
         self.sender.clone()
     }
 
-    /// Whether commands wait that the last turn's budget ended before, or the loop
-    /// was woken since it last looked.
+    /// Whether commands wait that the last turn's budget ended before, or the
+    /// loop was woken since it last looked.
     ///
     /// The wake alone does not do: with poll(2) mio takes it back when the loop
-    /// registers or deregisters a socket or a call returns `WouldBlock` (mio 1.2,
-    /// `SelectorState::modify_fds`), and the next poll would sleep.
+    /// registers or deregisters a socket or a call returns `WouldBlock` (mio
+    /// 1.2, `SelectorState::modify_fds`), and the next poll would sleep.
     pub(crate) fn has_work(&self) -> bool {
         !self.sender.leftovers.is_empty() || self.sender.shared.woken.load(Ordering::SeqCst)
     }
@@ -112,8 +114,8 @@ impl<H> Inbox<H> {
         self.sender.leftovers.len()
     }
 
-    /// From here on a new command wakes the loop again. This comes before the queue and the
-    /// signals are looked at, so that no command is missed.
+    /// From here on a new command wakes the loop again. This comes before the
+    /// queue and the signals are looked at, so that no command is missed.
     pub(crate) fn rearm(&self) {
         self.sender.shared.woken.swap(false, Ordering::SeqCst);
     }
@@ -154,14 +156,14 @@ impl<H> Inbox<H> {
         }
     }
 
-    /// Refuses commands from now on and clears the queue, so that no thread waits for an
-    /// answer that will not come.
+    /// Refuses commands from now on and clears the queue, so that no thread
+    /// waits for an answer that will not come.
     pub(crate) fn close(&self) {
         self.close_with(|_| ());
     }
 
-    /// As [`Inbox::close`], and reports the connections that a message in the queue was
-    /// for.
+    /// As [`Inbox::close`], and reports the connections that a message in the
+    /// queue was for.
     pub(crate) fn close_with(&self, mut lost: impl FnMut(ConnId)) {
         self.sender.shared.closed.store(true, Ordering::SeqCst);
         for command in self.sender.leftovers.try_iter() {
@@ -182,7 +184,8 @@ impl<H> Inbox<H> {
     }
 }
 
-/// A scope that this thread is in. Scopes end in the reverse order in which they began.
+/// A scope that this thread is in. Scopes end in the reverse order in which
+/// they began.
 pub(crate) struct Running;
 
 impl Drop for Running {

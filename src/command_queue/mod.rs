@@ -1,8 +1,8 @@
 //! Commands from other threads to a loop.
 //!
-//! A [`CommandSender`] is what handles and the other shards hold, an [`Inbox`] what
-//! the loop holds. The queue is bounded in commands and in bytes: full is an error
-//! and never a wait.
+//! A [`CommandSender`] is what handles and the other shards hold, an [`Inbox`]
+//! what the loop holds. The queue is bounded in commands and in bytes: full is
+//! an error and never a wait.
 
 mod inbox;
 
@@ -47,10 +47,11 @@ struct QueueState {
     /// For the options that handles give out.
     connection: Arc<ConnectionConfig>,
     allow_duplicates: bool,
-    /// The number that says which loops wait for each other: the shards of a node have
-    /// the same one, and so have the members of a group.
+    /// The number that says which loops wait for each other: the shards of a
+    /// node have the same one, and so have the members of a group.
     loops: u64,
-    /// The node has stopped or was dropped: the commands in the queue are not carried out.
+    /// The node has stopped or was dropped: the commands in the queue are not
+    /// carried out.
     closed: AtomicBool,
     /// A wake is under way, so that a thousand commands cost one system call.
     woken: AtomicBool,
@@ -61,8 +62,9 @@ struct QueueState {
     bytes_max: usize,
     wakes_sent: AtomicU64,
     wakes_saved: AtomicU64,
-    /// The shortest grace of a shutdown, in milliseconds; `u64::MAX` without one. It is not
-    /// in the queue, so that a full queue cannot keep a node from stopping.
+    /// The shortest grace of a shutdown, in milliseconds; `u64::MAX` without
+    /// one. It is not in the queue, so that a full queue cannot keep a node
+    /// from stopping.
     shutdown: AtomicU64,
 }
 
@@ -86,7 +88,8 @@ impl QueueState {
         }
     }
 
-    /// Counts a message in, unless the queue holds too many bytes. An empty queue takes any.
+    /// Counts a message in, unless the queue holds too many bytes. An empty
+    /// queue takes any.
     fn reserve(&self, bytes: usize) -> Result<(), SendError> {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if bytes > 0 && before > 0 && before.saturating_add(bytes) > self.bytes_max {
@@ -104,9 +107,9 @@ impl QueueState {
 /// The sending end of a command queue. A clone does not keep the loop alive.
 pub(crate) struct CommandSender<H> {
     commands: Sender<Command<H>>,
-    /// The receiving end. A bounded crossbeam channel keeps its content when its
-    /// receiver is dropped, and with it the answers that a caller waits for; a
-    /// command that comes too late clears it with this.
+    /// The receiving end. A bounded crossbeam channel keeps its content when
+    /// its receiver is dropped, and with it the answers that a caller waits
+    /// for; a command that comes too late clears it with this.
     leftovers: Receiver<Command<H>>,
     shared: Arc<QueueState>,
 }
@@ -163,8 +166,8 @@ impl<H> CommandSender<H> {
     /// Queues a command and wakes the loop.
     pub(crate) fn push(&self, command: Command<H>) -> Result<(), RefusedCommand<Command<H>>> {
         let refused = |error, command| RefusedCommand { error, command };
-        // The commands that were in the queue of a stopped node still count there, so that
-        // it would seem to be full.
+        // The commands that were in the queue of a stopped node still count
+        // there, so that it would seem to be full.
         if self.shared.closed.load(Ordering::SeqCst) {
             return Err(refused(SendError::Closed, Some(command)));
         }
@@ -182,8 +185,8 @@ impl<H> CommandSender<H> {
         self.pushed().map_err(|error| refused(error, None))
     }
 
-    /// Queues a call, and waits for room until `deadline`; without one, for as long as
-    /// it takes. [`SendError::Full`] means that there was none.
+    /// Queues a call, and waits for room until `deadline`; without one, for as
+    /// long as it takes. [`SendError::Full`] means that there was none.
     pub(crate) fn push_until(
         &self,
         call: Call<H>,
@@ -208,8 +211,8 @@ impl<H> CommandSender<H> {
     /// Wakes the loop for a command that is in the queue.
     fn pushed(&self) -> Result<(), SendError> {
         if self.shared.closed.load(Ordering::SeqCst) {
-            // The node stopped in between, and may have cleared the queue before the
-            // command was in it.
+            // The node stopped in between, and may have cleared the queue
+            // before the command was in it.
             self.leftovers.try_iter().for_each(drop_contained);
             return Err(SendError::Closed);
         }

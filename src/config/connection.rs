@@ -11,8 +11,10 @@ use crate::framing::Framing;
 ///
 /// [`Config::connection`](crate::Config::connection) holds those of the node. A
 /// listener and an outbound connection start from a copy of them and change it
-/// with [`ListenOptions::connection_mut`](crate::config::ListenOptions::connection_mut)
-/// and [`ConnectOptions::connection_mut`](crate::config::ConnectOptions::connection_mut).
+/// with
+/// [`ListenOptions::connection_mut`](crate::config::ListenOptions::connection_mut)
+/// and
+/// [`ConnectOptions::connection_mut`](crate::config::ConnectOptions::connection_mut).
 ///
 /// ```
 /// use peerloop::Config;
@@ -40,8 +42,8 @@ pub struct ConnectionConfig {
     ///
     /// The body alone counts. For a custom framing it is what
     /// [`Framer::decode`](crate::framing::Framer::decode) consumes for one
-    /// message. A longer message is refused on its header, before memory is spent
-    /// on it, and ends the connection.
+    /// message. A longer message is refused on its header, before memory is
+    /// spent on it, and ends the connection.
     ///
     /// Default: 8 MiB, which is tokio-util's limit too.
     pub max_message_len: usize,
@@ -53,31 +55,31 @@ pub struct ConnectionConfig {
     pub send_queue: SendQueueConfig,
     /// Whether the connection stays open when the peer closes its sending side.
     ///
-    /// If it does,
-    /// [`Handler::on_read_closed`](crate::Handler::on_read_closed) is called and
-    /// this node can send until it closes. Otherwise what is queued by then is sent
-    /// and the connection ends: an answer that comes later, from another thread for
-    /// instance, is refused with [`SendError::Closed`](crate::SendError::Closed).
+    /// If it does, [`Handler::on_read_closed`](crate::Handler::on_read_closed)
+    /// is called and this node can send until it closes. Otherwise what is
+    /// queued by then is sent and the connection ends: an answer that comes
+    /// later, from another thread for instance, is refused with
+    /// [`SendError::Closed`](crate::SendError::Closed).
     ///
     /// Default: false.
     pub allow_half_open: bool,
     /// Whether this node's handler must provide a session.
     ///
     /// If it must, a [`Transport::Plain`](crate::Transport::Plain) from
-    /// [`Handler::transport`](crate::Handler::transport) ends the connection with
-    /// [`ConnectError::Transport`](crate::ConnectError::Transport), so that a
-    /// handler that forgets to implement or to forward that method sends nothing
-    /// in plaintext. A session that becomes
+    /// [`Handler::transport`](crate::Handler::transport) ends the connection
+    /// with [`ConnectError::Transport`](crate::ConnectError::Transport), so
+    /// that a handler that forgets to implement or to forward that method sends
+    /// nothing in plaintext. A session that becomes
     /// [`Stage::Transparent`](crate::session::Stage::Transparent) is a session
     /// too, although it does not encrypt.
     ///
-    /// A *peer* without the session fails in the handshake, with this setting or
-    /// without it: with
+    /// A *peer* without the session fails in the handshake, with this setting
+    /// or without it: with
     /// [`SessionError::Malformed`](crate::error::SessionError::Malformed) if it
     /// sends something else, with
-    /// [`ConnectError::HandshakeTimedOut`](crate::ConnectError::HandshakeTimedOut) if
-    /// it is silent, or with
-    /// [`ConnectError::Io`](crate::ConnectError::Io) if it closes the connection.
+    /// [`ConnectError::HandshakeTimedOut`](crate::ConnectError::HandshakeTimedOut)
+    /// if it is silent, or with [`ConnectError::Io`](crate::ConnectError::Io)
+    /// if it closes the connection.
     ///
     /// Default: false.
     pub require_session: bool,
@@ -112,8 +114,8 @@ impl ConnectionConfig {
         self.timeouts.validate()
     }
 
-    /// How often an open connection is checked. A timeout that has just begun cannot
-    /// pass before this time, so traffic need not move the timer.
+    /// How often an open connection is checked. A timeout that has just begun
+    /// cannot pass before this time, so traffic need not move the timer.
     pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
         let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
         all.into_iter().flatten().min()
@@ -122,30 +124,30 @@ impl ConnectionConfig {
 
 /// Watermarks and maximum of the send queue of one connection.
 ///
-/// The bytes of a queue are counted with what it costs to keep them in lists. The
-/// memory of all queues has a limit of its own,
-/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), which may refuse a
-/// send earlier: a queue that is alone reaches three eighths of it.
+/// The bytes of a queue are counted with what it costs to keep them in lists.
+/// The memory of all queues has a limit of its own,
+/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), which may
+/// refuse a send earlier: a queue that is alone reaches three eighths of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SendQueueConfig {
     /// Bytes queued at or below which
-    /// [`Handler::on_drain`](crate::Handler::on_drain) is called, if it is owed.
-    /// At most `high_bytes`.
+    /// [`Handler::on_drain`](crate::Handler::on_drain) is called, if it is
+    /// owed. At most `high_bytes`.
     ///
     /// Default: 64 KiB, so that the socket does not run dry while the handler
     /// refills the queue.
     pub low_bytes: usize,
     /// Bytes queued at or above which
-    /// [`Net::is_writable`](crate::Net::is_writable) is false and an `on_drain` is
-    /// owed.
+    /// [`Net::is_writable`](crate::Net::is_writable) is false and an `on_drain`
+    /// is owed.
     ///
     /// Default: 256 KiB, which fills a write budget.
     pub high_bytes: usize,
-    /// Maximum number of bytes queued. A send that would exceed it is refused with
-    /// [`SendError::Full`](crate::SendError::Full). An empty queue takes a message
-    /// of any length that
-    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has room for. At
-    /// least `high_bytes`.
+    /// Maximum number of bytes queued. A send that would exceed it is refused
+    /// with [`SendError::Full`](crate::SendError::Full). An empty queue takes a
+    /// message of any length that
+    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has room
+    /// for. At least `high_bytes`.
     ///
     /// Default: 4 MiB.
     pub max_bytes: usize,

@@ -4,10 +4,10 @@
 //! A [`Config`] holds everything. The part that a listener or an
 //! outbound connection may have otherwise is a [`ConnectionConfig`].
 //!
-//! Write the structs as literals that end in `..Default::default()`. A new field
-//! is a minor change. [`ListenOptions`] and [`ConnectOptions`] begin with the
-//! settings of a node: [`Net::listen_options`](crate::Net::listen_options) and
-//! [`Net::connect_options`](crate::Net::connect_options) make them.
+//! Write the structs as literals that end in `..Default::default()`. A new
+//! field is a minor change. [`ListenOptions`] and [`ConnectOptions`] begin with
+//! the settings of a node: [`Net::listen_options`](crate::Net::listen_options)
+//! and [`Net::connect_options`](crate::Net::connect_options) make them.
 
 mod check;
 mod connection;

@@ -9,9 +9,9 @@ use crate::error::ConfigError;
 
 /// A network: the addresses whose first bits are those of its prefix.
 ///
-/// An IPv4-mapped IPv6 address counts as the IPv4 address. Displayed and parsed as
-/// an address, a slash and a number of bits (RFC 4632, 3.1; RFC 4291, 2.3). Without
-/// a slash it is one address.
+/// An IPv4-mapped IPv6 address counts as the IPv4 address. Displayed and parsed
+/// as an address, a slash and a number of bits (RFC 4632, 3.1; RFC 4291, 2.3).
+/// Without a slash it is one address.
 ///
 /// ```
 /// use peerloop::config::Network;
@@ -30,8 +30,8 @@ pub struct Network {
 }
 
 impl Network {
-    /// Returns the network of an address with a prefix of this length in bits. The
-    /// other bits of the address are ignored.
+    /// Returns the network of an address with a prefix of this length in bits.
+    /// The other bits of the address are ignored.
     ///
     /// # Errors
     ///

@@ -8,15 +8,15 @@ use crate::error::ConfigError;
 
 const GIB: usize = 1024 * MIB;
 
-/// Maximum of [`CommandQueueConfig::max_commands`], because the queue is allocated
-/// when the node is made.
+/// Maximum of [`CommandQueueConfig::max_commands`], because the queue is
+/// allocated when the node is made.
 const COMMANDS_MAX: usize = 1 << 24;
 
 /// Settings of a node. Every limit has a default and can be changed.
 ///
-/// [`Node::new`](crate::Node::new) validates them and names the field that cannot
-/// work ([`ConfigError`]). With [`Shards`](crate::node::Shards) every shard has
-/// these settings.
+/// [`Node::new`](crate::Node::new) validates them and names the field that
+/// cannot work ([`ConfigError`]). With [`Shards`](crate::node::Shards) every
+/// shard has these settings.
 ///
 /// ```
 /// use peerloop::Config;
@@ -50,19 +50,19 @@ pub struct Config {
     pub commands: CommandQueueConfig,
     /// Socket options.
     pub sockets: SocketConfig,
-    /// Size in bytes of the buffer into which all sockets of the loop are read. At
-    /// least 4 KiB, at most 1 GiB.
+    /// Size in bytes of the buffer into which all sockets of the loop are read.
+    /// At least 4 KiB, at most 1 GiB.
     ///
     /// Default: 256 KiB, which takes fewer reads than 64 KiB and fits into the
     /// second-level cache of current processors.
     pub read_buffer_bytes: usize,
     /// How long a listener pauses after file-descriptor or memory exhaustion.
     ///
-    /// The pause doubles with every failure in a row, up to ten times this value. A
-    /// connection that ends also ends the pause. If the failure outlasts the
-    /// longest pause, waiting connections are accepted with a descriptor that is
-    /// kept in reserve, and closed, because a refusal is better for a client than
-    /// silence.
+    /// The pause doubles with every failure in a row, up to ten times this
+    /// value. A connection that ends also ends the pause. If the failure
+    /// outlasts the longest pause, waiting connections are accepted with a
+    /// descriptor that is kept in reserve, and closed, because a refusal is
+    /// better for a client than silence.
     ///
     /// Default: 100 ms.
     pub accept_backoff: Duration,
@@ -73,19 +73,19 @@ pub struct Config {
     /// Default: `None`, the loop sleeps at once.
     pub busy_poll: Option<Duration>,
     /// How long a turn may take before it is counted in
-    /// [`Metrics::slow_turns`](crate::metrics::Metrics::slow_turns) and logged at
-    /// debug level, with what it did.
+    /// [`Metrics::slow_turns`](crate::metrics::Metrics::slow_turns) and logged
+    /// at debug level, with what it did.
     ///
     /// Default: 100 ms. `None` reads no clock.
     pub slow_turn: Option<Duration>,
     /// The policy for a panic in a callback.
     ///
-    /// Default: [`OnPanic::Contain`]. A test sets [`OnPanic::Unwind`], because a
-    /// failed assertion in a callback is a panic like any other.
+    /// Default: [`OnPanic::Contain`]. A test sets [`OnPanic::Unwind`], because
+    /// a failed assertion in a callback is a panic like any other.
     pub on_panic: OnPanic,
-    /// Whether an address may be connected to while there is a connection with it,
-    /// or an attempt. Inbound connections are not affected, because two of one
-    /// host have different ports.
+    /// Whether an address may be connected to while there is a connection with
+    /// it, or an attempt. Inbound connections are not affected, because two of
+    /// one host have different ports.
     ///
     /// Default: false.
     pub allow_duplicates: bool,
@@ -120,9 +120,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// - [`ConfigError`] with the name of the first field that cannot work: a zero
-    ///   where one is not allowed, watermarks out of order, or a framing that
-    ///   cannot carry its own messages.
+    /// - [`ConfigError`] with the name of the first field that cannot work: a
+    ///   zero where one is not allowed, watermarks out of order, or a framing
+    ///   that cannot carry its own messages.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.connection.validate()?;
         self.limits.validate()?;
@@ -153,27 +153,28 @@ pub struct TurnBudget {
     pub write_bytes: usize,
     /// Connections accepted per listener. Default: 64.
     pub accepts: usize,
-    /// Steps of all handshakes that a turn has time for, however long they take. A
-    /// step is one receipt of bytes before the handshake has completed. Further steps
-    /// are done within half of `max_turn_time`. Inbound and outbound handshakes take
-    /// turns.
+    /// Steps of all handshakes that a turn has time for, however long they
+    /// take. A step is one receipt of bytes before the handshake has completed.
+    /// Further steps are done within half of `max_turn_time`. Inbound and
+    /// outbound handshakes take turns.
     ///
     /// Default: 2.
     pub handshake_steps: usize,
     /// Commands from other threads. Default: 1,024.
     pub commands: usize,
-    /// Time for the messages of one connection in a turn. The clock is read after 1,
-    /// 2, 4, ... 64 messages and then after every 64, so that as many messages may
-    /// follow once the time is used up as were delivered before, 63 at most.
+    /// Time for the messages of one connection in a turn. The clock is read
+    /// after 1, 2, 4, ... 64 messages and then after every 64, so that as many
+    /// messages may follow once the time is used up as were delivered before,
+    /// 63 at most.
     ///
     /// Default: 1 ms.
     pub max_visit_time: Duration,
     /// Time for the messages of all connections, after which commands, timers,
     /// accepts and writes have their turn. In its last part, which is twice
-    /// `max_visit_time` or half of it, no further connection is visited. Connections
-    /// that were not visited keep their places, and an event does not wait for the
-    /// connections that were left with more work.
-    /// Handshakes have half of this time in addition, accepting a quarter, and writing
+    /// `max_visit_time` or half of it, no further connection is visited.
+    /// Connections that were not visited keep their places, and an event does
+    /// not wait for the connections that were left with more work. Handshakes
+    /// have half of this time in addition, accepting a quarter, and writing
     /// half.
     ///
     /// Default: 20 ms.
@@ -215,8 +216,8 @@ pub struct CommandQueueConfig {
     ///
     /// Default: 4,096. At most 2^24.
     pub max_commands: usize,
-    /// Maximum number of bytes of messages that wait. A message that would exceed
-    /// it is refused, unless the queue is empty.
+    /// Maximum number of bytes of messages that wait. A message that would
+    /// exceed it is refused, unless the queue is empty.
     ///
     /// Default: 16 MiB, four full send queues.
     pub max_bytes: usize,
@@ -264,24 +265,25 @@ pub enum OnPanic {
     /// [`DisconnectReason::HandlerPanicked`](crate::DisconnectReason::HandlerPanicked).
     /// The panic is logged and counted, and the node goes on.
     ///
-    /// - A callback for no connection (`on_start`, `on_timer`, `on_turn`, a posted
-    ///   call) is cut short. After a panic in `on_accept` the connection is refused.
-    /// - A panic in a [`Session`](crate::session::Session) ends its connection with
-    ///   [`SessionError::Panicked`](crate::error::SessionError::Panicked).
-    /// - A panic in a [`Framer`](crate::framing::Framer) ends its connection with
-    ///   `HandlerPanicked`, whichever connection the callback was for.
-    /// - A panic in the destructor of a session, a framer, a panic's payload or a
-    ///   posted call that is not run is logged, and nothing ends by it. This holds
-    ///   with both settings.
+    /// - A callback for no connection (`on_start`, `on_timer`, `on_turn`, a
+    ///   posted call) is cut short. After a panic in `on_accept` the connection
+    ///   is refused.
+    /// - A panic in a [`Session`](crate::session::Session) ends its connection
+    ///   with [`SessionError::Panicked`](crate::error::SessionError::Panicked).
+    /// - A panic in a [`Framer`](crate::framing::Framer) ends its connection
+    ///   with `HandlerPanicked`, whichever connection the callback was for.
+    /// - A panic in the destructor of a session, a framer, a panic's payload or
+    ///   a posted call that is not run is logged, and nothing ends by it. This
+    ///   holds with both settings.
     /// - Under `panic = "abort"` no panic can be contained.
     ///
     /// A failed assertion in a callback does not fail a test with this setting.
-    /// Choose the other one too for a handler whose state may be inconsistent after
-    /// a panic.
+    /// Choose the other one too for a handler whose state may be inconsistent
+    /// after a panic.
     Contain,
     /// Unwinds out of the method that runs the node or its
-    /// [`Group`](crate::group::Group). The node or the whole group must not be run
-    /// again; dropping it closes everything.
+    /// [`Group`](crate::group::Group). The node or the whole group must not be
+    /// run again; dropping it closes everything.
     ///
     /// In a spawned thread the panic ends the thread.
     /// [`RunningNode::join`](crate::RunningNode::join) resumes it, and

@@ -10,8 +10,8 @@ use crate::error::ConfigError;
 
 /// Options of a listener; see [`Net::listen_with`](crate::Net::listen_with).
 ///
-/// Made by [`Net::listen_options`](crate::Net::listen_options), which fills it from
-/// the node's settings, and by the methods of the same name of
+/// Made by [`Net::listen_options`](crate::Net::listen_options), which fills it
+/// from the node's settings, and by the methods of the same name of
 /// [`Handle`](crate::Handle) and [`ShardsHandle`](crate::node::ShardsHandle).
 ///
 /// ```
@@ -76,12 +76,13 @@ impl ListenOptions {
     }
 }
 
-/// Limits of one listener, within the [`Limits`](crate::config::Limits) of the node.
-/// With [`Shards`](crate::node::Shards) they hold for all shards together.
+/// Limits of one listener, within the [`Limits`](crate::config::Limits) of the
+/// node. With [`Shards`](crate::node::Shards) they hold for all shards
+/// together.
 ///
-/// A node with a second listener, for instance for metrics, reserves some slots for
-/// it, so that it can be reached while the node is full. It also bounds it, so that
-/// it cannot fill the node:
+/// A node with a second listener, for instance for metrics, reserves some slots
+/// for it, so that it can be reached while the node is full. It also bounds it,
+/// so that it cannot fill the node:
 ///
 /// ```
 /// # use peerloop::{ConnId, Handler, Net};
@@ -104,28 +105,29 @@ impl ListenOptions {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ListenerLimits {
-    /// Maximum number of connections that this listener has accepted and that have
-    /// not ended. A further one is accepted and closed.
+    /// Maximum number of connections that this listener has accepted and that
+    /// have not ended. A further one is accepted and closed.
     ///
     /// Default: `None`, only the limits of the node apply.
     pub max_connections: Option<usize>,
     /// Number of slots of
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections) that only
-    /// connections of this listener can have. It can have other free slots too. All
-    /// reservations together, with
-    /// [`Limits::reserved_outbound`](crate::config::Limits::reserved_outbound), are
-    /// at most `max_connections`.
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections) that
+    /// only connections of this listener can have. It can have other free slots
+    /// too. All reservations together, with
+    /// [`Limits::reserved_outbound`](crate::config::Limits::reserved_outbound),
+    /// are at most `max_connections`.
     ///
     /// Default: 0.
     pub reserved_connections: usize,
-    /// Maximum number of handshakes of connections of this listener. While all are
-    /// taken, a new handshake takes the place of another handshake of this listener, as
+    /// Maximum number of handshakes of connections of this listener. While all
+    /// are taken, a new handshake takes the place of another handshake of this
+    /// listener, as
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
     /// describes.
     ///
-    /// Default: `None`, only the limit of the node applies. That does not let the
-    /// clients of one listener lock out those of another, because an address with
-    /// fewer places always gets one.
+    /// Default: `None`, only the limit of the node applies. That does not let
+    /// the clients of one listener lock out those of another, because an
+    /// address with fewer places always gets one.
     pub max_handshakes: Option<usize>,
 }
 
@@ -146,41 +148,42 @@ impl ListenerLimits {
 /// Options of an outbound connection; see
 /// [`Net::connect_with`](crate::Net::connect_with).
 ///
-/// Made by [`Net::connect_options`](crate::Net::connect_options), which fills it
-/// from the node's settings, and by the methods of the same name of
+/// Made by [`Net::connect_options`](crate::Net::connect_options), which fills
+/// it from the node's settings, and by the methods of the same name of
 /// [`Handle`](crate::Handle) and [`ShardsHandle`](crate::node::ShardsHandle). A
 /// thousand connects share one [`ConnectionConfig`], unless it is changed.
 #[derive(Debug)]
 pub struct ConnectOptions {
     connection: Arc<ConnectionConfig>,
-    /// A socket to connect, bound and set up by the caller (hole punching, source
-    /// ports, devices). It must not be connected yet, and is made non-blocking. Not
-    /// together with `source`.
+    /// A socket to connect, bound and set up by the caller (hole punching,
+    /// source ports, devices). It must not be connected yet, and is made
+    /// non-blocking. Not together with `source`.
     ///
-    /// If the peer connects from the address that is connected to, at the same time, both
-    /// ends are outbound; see [`Role`](crate::session::Role) for the handshake of a
-    /// session.
+    /// If the peer connects from the address that is connected to, at the same
+    /// time, both ends are outbound; see [`Role`](crate::session::Role) for the
+    /// handshake of a session.
     ///
     /// Default: `None`, a new socket.
     pub bound_socket: Option<std::net::TcpStream>,
-    /// The local address to connect from. With port 0 the system chooses a port.
-    /// Not together with `bound_socket`.
+    /// The local address to connect from. With port 0 the system chooses a
+    /// port. Not together with `bound_socket`.
     ///
-    /// After a connection that this node closed first, the system keeps its port
-    /// for a minute or more (TIME-WAIT; RFC 9293, 3.6.1), and the next connect from
-    /// that port fails with `AddrInUse`.
+    /// After a connection that this node closed first, the system keeps its
+    /// port for a minute or more (TIME-WAIT; RFC 9293, 3.6.1), and the next
+    /// connect from that port fails with `AddrInUse`.
     ///
-    /// On Linux a socket that is bound with port 0 takes a local port that no other
-    /// socket of this address has, whatever it connects to: at most some 28,000
-    /// connections from one source address (ip(7), `ip_local_port_range`). Without a
-    /// source, connections to different destinations share ports. The library does
-    /// not set IP_BIND_ADDRESS_NO_PORT, which avoids this; a `bound_socket` can have
+    /// On Linux a socket that is bound with port 0 takes a local port that no
+    /// other socket of this address has, whatever it connects to: at most some
+    /// 28,000 connections from one source address (ip(7),
+    /// `ip_local_port_range`). Without a source, connections to different
+    /// destinations share ports. The library does not set
+    /// IP_BIND_ADDRESS_NO_PORT, which avoids this; a `bound_socket` can have
     /// it.
     ///
     /// Default: `None`, the system chooses.
     pub source: Option<SocketAddr>,
-    /// Whether the address may be connected to while there is a connection with it,
-    /// or an attempt.
+    /// Whether the address may be connected to while there is a connection with
+    /// it, or an attempt.
     ///
     /// Default: [`Config::allow_duplicates`](crate::Config::allow_duplicates).
     pub allow_duplicate: bool,

@@ -5,8 +5,8 @@ use std::thread;
 use super::check::check;
 use crate::error::ConfigError;
 
-/// The number of [`Shards`](crate::shards::Shards) of a node, and the assignment of inbound
-/// connections to them.
+/// The number of [`Shards`](crate::shards::Shards) of a node, and the
+/// assignment of inbound connections to them.
 ///
 /// ```
 /// use peerloop::config::{Placement, ShardOptions};
@@ -21,7 +21,8 @@ use crate::error::ConfigError;
 pub struct ShardOptions {
     /// Number of shards, each with a thread, from 1 to 256.
     ///
-    /// Default: [`std::thread::available_parallelism`], or 1 where it is not known.
+    /// Default: [`std::thread::available_parallelism`], or 1 where it is not
+    /// known.
     pub shards: usize,
     /// The shard to which an inbound connection is assigned.
     ///
@@ -50,20 +51,20 @@ impl ShardOptions {
 /// The number of shards that a connection id can name.
 const SHARDS_MAX: usize = 256;
 
-/// The shard to which an inbound connection is assigned. An outbound connection belongs to
-/// the shard that connects.
+/// The shard to which an inbound connection is assigned. An outbound connection
+/// belongs to the shard that connects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Placement {
-    /// The one with the fewest connections, including those that are connecting or being
-    /// assigned. Of several the next in turn.
+    /// The one with the fewest connections, including those that are connecting
+    /// or being assigned. Of several the next in turn.
     FewestConnections,
     /// Each in turn.
     RoundRobin,
     /// The one that the operating system chooses.
     ///
-    /// Every shard has a listener on the same address (SO_REUSEPORT) and keeps what it
-    /// accepts. Nothing is passed between threads, but the spread is uneven, because Linux
-    /// chooses by a hash of the addresses (socket(7)). Other systems may give all connections
-    /// to one listener.
+    /// Every shard has a listener on the same address (SO_REUSEPORT) and keeps
+    /// what it accepts. Nothing is passed between threads, but the spread is
+    /// uneven, because Linux chooses by a hash of the addresses (socket(7)).
+    /// Other systems may give all connections to one listener.
     ReusePort,
 }

@@ -11,11 +11,11 @@ const KEEPALIVE: std::ops::RangeInclusive<Duration> =
 
 /// Options of the sockets of connections.
 ///
-/// The sizes of the buffers matter before a connection is established. They are set on
-/// sockets that the library opens, not on those of
-/// [`Net::listen_on`](crate::Net::listen_on), [`Net::adopt`](crate::Net::adopt) and
-/// [`ConnectOptions::bound_socket`](crate::ConnectOptions::bound_socket). The other
-/// options are set on the socket of every connection.
+/// The sizes of the buffers matter before a connection is established. They are
+/// set on sockets that the library opens, not on those of
+/// [`Net::listen_on`](crate::Net::listen_on), [`Net::adopt`](crate::Net::adopt)
+/// and [`ConnectOptions::bound_socket`](crate::ConnectOptions::bound_socket).
+/// The other options are set on the socket of every connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SocketConfig {
     /// Sets TCP_NODELAY.
@@ -23,7 +23,8 @@ pub struct SocketConfig {
     /// Default: true, because messages are gathered into one write per turn
     /// already.
     pub nodelay: bool,
-    /// Sets SO_KEEPALIVE with this idle time, in whole seconds from 1 to 32,767.
+    /// Sets SO_KEEPALIVE with this idle time, in whole seconds from 1 to
+    /// 32,767.
     ///
     /// Default: `None`, off.
     pub keepalive: Option<Duration>,

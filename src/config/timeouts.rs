@@ -7,24 +7,24 @@ use crate::error::ConfigError;
 
 /// The minimum rates of a connection.
 ///
-/// The rate is the average since the message began, or since the queue was empty.
-/// A connection below it ends with
+/// The rate is the average since the message began, or since the queue was
+/// empty. A connection below it ends with
 /// [`TimeoutKind::ReceiveRate`](crate::error::TimeoutKind::ReceiveRate) or
 /// [`TimeoutKind::SendRate`](crate::error::TimeoutKind::SendRate).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MinRate {
-    /// Bytes per second that a message must arrive with. Judged while a message is
-    /// incomplete and this node has not paused the connection. An idle connection
-    /// has no minimum. `None` switches it off.
+    /// Bytes per second that a message must arrive with. Judged while a message
+    /// is incomplete and this node has not paused the connection. An idle
+    /// connection has no minimum. `None` switches it off.
     ///
-    /// Default: 16 KiB per second: 8 MiB, the longest message by default, take at
-    /// most 512 s.
+    /// Default: 16 KiB per second: 8 MiB, the longest message by default, take
+    /// at most 512 s.
     pub receive_bytes_per_second: Option<u32>,
-    /// Bytes per second that the kernel must take while something is queued. `None`
-    /// switches it off.
+    /// Bytes per second that the kernel must take while something is queued.
+    /// `None` switches it off.
     ///
-    /// Default: `None`, because the queues have a limit, and a slow reader may have
-    /// a slow link.
+    /// Default: `None`, because the queues have a limit, and a slow reader may
+    /// have a slow link.
     pub send_bytes_per_second: Option<u32>,
     /// Time after which the rates are judged.
     ///
@@ -67,17 +67,17 @@ impl MinRate {
 
 /// Timeouts of a connection. `None` switches one off.
 ///
-/// A timeout ends the connection without a message to the peer. To send one first,
-/// set a timer that fires earlier.
+/// A timeout ends the connection without a message to the peer. To send one
+/// first, set a timer that fires earlier.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// From the start of a connect to an established TCP connection. The connect
-    /// starts at the end of the turn in which it was asked for.
+    /// From the start of a connect to an established TCP connection. The
+    /// connect starts at the end of the turn in which it was asked for.
     ///
     /// Default: 5 s.
     pub connect: Option<Duration>,
-    /// From an established TCP connection to the end of the session's handshake. A
-    /// connection without a session has none.
+    /// From an established TCP connection to the end of the session's
+    /// handshake. A connection without a session has none.
     ///
     /// Default: 5 s.
     pub handshake: Option<Duration>,
@@ -87,10 +87,10 @@ pub struct Timeouts {
     ///
     /// Default: 60 s.
     pub idle: Option<Duration>,
-    /// Without a byte of an incomplete message, or of an incomplete record of the
-    /// session. The time while this node has paused the connection does not count.
-    /// [`MinRate`] bounds the time of a message whose
-    /// bytes arrive slowly.
+    /// Without a byte of an incomplete message, or of an incomplete record of
+    /// the session. The time while this node has paused the connection does not
+    /// count. [`MinRate`] bounds the time of a message whose bytes arrive
+    /// slowly.
     ///
     /// Default: 30 s.
     pub partial_message: Option<Duration>,
@@ -100,11 +100,11 @@ pub struct Timeouts {
     ///
     /// Default: 60 s.
     pub write_stall: Option<Duration>,
-    /// After [`Net::close`](crate::Net::close), or after the peer's end of stream:
-    /// without a queued byte that the kernel takes, and then from the last byte
-    /// until the peer has closed its side too. A peer that reads gets everything
-    /// that is queued, however long it takes. Then the connection is ended, and
-    /// reset if something is left.
+    /// After [`Net::close`](crate::Net::close), or after the peer's end of
+    /// stream: without a queued byte that the kernel takes, and then from the
+    /// last byte until the peer has closed its side too. A peer that reads gets
+    /// everything that is queued, however long it takes. Then the connection is
+    /// ended, and reset if something is left.
     ///
     /// Default: 5 s.
     pub linger: Option<Duration>,

@@ -9,8 +9,9 @@ use std::io;
 #[non_exhaustive]
 pub struct ConfigError {
     /// The path of the field in [`Config`](crate::Config). The fields of a
-    /// [`ConnectionConfig`](crate::config::ConnectionConfig) have no `connection.` before
-    /// them, because listeners and outbound connections have one too.
+    /// [`ConnectionConfig`](crate::config::ConnectionConfig) have no
+    /// `connection.` before them, because listeners and outbound connections
+    /// have one too.
     pub field: &'static str,
     /// The reason why its value cannot work.
     pub problem: &'static str,

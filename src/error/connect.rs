@@ -13,8 +13,8 @@ use super::{DisconnectReason, OsError, SessionError};
 pub enum ConnectError {
     /// The node is shutting down.
     ShuttingDown,
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections) is reached,
-    /// except for slots that are reserved for others.
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections) is
+    /// reached, except for slots that are reserved for others.
     TooManyConnections,
     /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address)
     /// is reached.
@@ -37,8 +37,9 @@ pub enum ConnectError {
     AlreadyConnecting,
     /// The node connected to itself.
     SelfConnection,
-    /// The address cannot be connected to: it has no port, or is no numeric address.
-    /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves host names.
+    /// The address cannot be connected to: it has no port, or is no numeric
+    /// address. [`Handle::connect_wait`](crate::Handle::connect_wait) resolves
+    /// host names.
     InvalidAddress,
     /// An option cannot work. The field is named.
     InvalidOption(&'static str),
@@ -46,8 +47,8 @@ pub enum ConnectError {
     /// [`Net::abort`](crate::Net::abort).
     Cancelled,
     /// No TCP connection was established within
-    /// [`Timeouts::connect`](crate::config::Timeouts::connect), or within the timeout of
-    /// [`Handle::connect_wait`](crate::Handle::connect_wait).
+    /// [`Timeouts::connect`](crate::config::Timeouts::connect), or within the
+    /// timeout of [`Handle::connect_wait`](crate::Handle::connect_wait).
     TimedOut,
     /// The handshake did not complete within
     /// [`Timeouts::handshake`](crate::config::Timeouts::handshake).
@@ -58,9 +59,9 @@ pub enum ConnectError {
     Session(SessionError),
     /// A callback for this connection panicked.
     HandlerPanicked,
-    /// The operating system reported an error, for instance `ConnectionRefused` or
-    /// `NetworkUnreachable`. During a handshake `UnexpectedEof` means that the peer
-    /// closed the connection, `ConnectionReset` that it reset it.
+    /// The operating system reported an error, for instance `ConnectionRefused`
+    /// or `NetworkUnreachable`. During a handshake `UnexpectedEof` means that
+    /// the peer closed the connection, `ConnectionReset` that it reset it.
     Io(OsError),
     /// The name could not be resolved, or has no address. Only
     /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves names.
@@ -76,11 +77,11 @@ impl ConnectError {
     /// Returns whether the error shows misbehavior of the peer, for ban scores.
     ///
     /// True for [`ConnectError::HandshakeTimedOut`], and for a
-    /// [`ConnectError::Session`] whose error
-    /// [is the peer's fault](SessionError::is_peers_fault). False for limits and
-    /// decisions of this node and for errors of the network. False also if the
-    /// peer closed or reset the connection during the handshake, because an honest
-    /// node at one of its limits does that.
+    /// [`ConnectError::Session`] whose error [is the peer's
+    /// fault](SessionError::is_peers_fault). False for limits and decisions of
+    /// this node and for errors of the network. False also if the peer closed
+    /// or reset the connection during the handshake, because an honest node at
+    /// one of its limits does that.
     pub fn is_peers_fault(&self) -> bool {
         match self {
             Self::HandshakeTimedOut => true,
@@ -154,8 +155,8 @@ impl From<ConnectError> for io::Error {
 }
 
 impl From<DisconnectReason> for ConnectError {
-    /// The error of a connection that ended with this reason before its handshake
-    /// had completed.
+    /// The error of a connection that ended with this reason before its
+    /// handshake had completed.
     fn from(reason: DisconnectReason) -> Self {
         match reason {
             DisconnectReason::Local | DisconnectReason::Application(_) => Self::Cancelled,
@@ -177,7 +178,8 @@ impl From<DisconnectReason> for ConnectError {
     }
 }
 
-/// Why [`Handler::transport`](crate::Handler::transport) provided no usable transport.
+/// Why [`Handler::transport`](crate::Handler::transport) provided no usable
+/// transport.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TransportError {

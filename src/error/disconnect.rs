@@ -9,27 +9,28 @@ use super::{FramingError, OsError, SessionError};
 /// Why an established connection ended.
 ///
 /// Inside [`Handler::on_disconnect`](crate::Handler::on_disconnect),
-/// [`Connection::queued_bytes`](crate::Connection::queued_bytes) is what had been
-/// accepted for sending and never reached the kernel. After
+/// [`Connection::queued_bytes`](crate::Connection::queued_bytes) is what had
+/// been accepted for sending and never reached the kernel. After
 /// [`Net::close`](crate::Net::close), [`DisconnectReason::PeerClosed`],
-/// [`DisconnectReason::Truncated`] and [`DisconnectReason::Shutdown`] what was queued
-/// is sent first, unless that makes no progress for
-/// [`Timeouts::linger`](crate::config::Timeouts::linger) or outlasts the grace. After
-/// all others it is dropped.
+/// [`DisconnectReason::Truncated`] and [`DisconnectReason::Shutdown`] what was
+/// queued is sent first, unless that makes no progress for
+/// [`Timeouts::linger`](crate::config::Timeouts::linger) or outlasts the grace.
+/// After all others it is dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
     /// This node closed or aborted the connection.
     Local,
     /// This node aborted the connection with
-    /// [`Net::abort_with_reason`](crate::Net::abort_with_reason), which gave this
-    /// reason.
+    /// [`Net::abort_with_reason`](crate::Net::abort_with_reason), which gave
+    /// this reason.
     Application(&'static str),
     /// The peer ended its stream between two messages.
     PeerClosed,
     /// The peer ended its stream inside a message.
     Truncated {
-        /// Bytes of the incomplete message that had arrived, its header included.
+        /// Bytes of the incomplete message that had arrived, its header
+        /// included.
         bytes: usize,
     },
     /// The peer reset the connection.
@@ -38,13 +39,14 @@ pub enum DisconnectReason {
     Io(OsError),
     /// The peer announced or sent a message longer than allowed.
     MessageTooLarge {
-        /// The announced length. For framings without a length prefix, how much had
-        /// arrived without an end.
+        /// The announced length. For framings without a length prefix, how much
+        /// had arrived without an end.
         len: u64,
         /// The maximum on this connection.
         max: usize,
     },
-    /// The peer sent bytes that are no frame. The text says what is wrong with them.
+    /// The peer sent bytes that are no frame. The text says what is wrong with
+    /// them.
     MalformedFrame(&'static str),
     /// The session failed, or refused the peer, or was refused by it.
     Session(SessionError),
@@ -55,8 +57,8 @@ pub enum DisconnectReason {
     /// [`OnFull::Disconnect`](crate::config::OnFull::Disconnect) is set.
     SendQueueFull,
     /// The incomplete messages of the loop held more than
-    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes), and this
-    /// connection had the largest one of the address that held most.
+    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes), and
+    /// this connection had the largest one of the address that held most.
     MemoryLimit,
     /// A callback for this connection panicked.
     HandlerPanicked,
@@ -104,12 +106,14 @@ impl From<FramingError> for DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// Returns whether the reason shows misbehavior of the peer, for ban scores.
+    /// Returns whether the reason shows misbehavior of the peer, for ban
+    /// scores.
     ///
     /// True for [`DisconnectReason::MessageTooLarge`],
-    /// [`DisconnectReason::MalformedFrame`], [`TimeoutKind::PartialMessage`], and a
-    /// [`DisconnectReason::Session`] whose error [is the peer's fault](SessionError::is_peers_fault). False for all others:
-    /// an honest peer can close, lose its network or be slow to read.
+    /// [`DisconnectReason::MalformedFrame`], [`TimeoutKind::PartialMessage`],
+    /// and a [`DisconnectReason::Session`] whose error [is the peer's
+    /// fault](SessionError::is_peers_fault). False for all others: an honest
+    /// peer can close, lose its network or be slow to read.
     pub fn is_peers_fault(&self) -> bool {
         match self {
             Self::MessageTooLarge { .. }
@@ -120,9 +124,9 @@ impl DisconnectReason {
         }
     }
 
-    /// The reason for an end that the operating system reported. On an established
-    /// connection all of these kinds mean that the peer has reset it; the call that
-    /// finds out decides which is reported.
+    /// The reason for an end that the operating system reported. On an
+    /// established connection all of these kinds mean that the peer has reset
+    /// it; the call that finds out decides which is reported.
     pub(crate) fn from_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset
@@ -138,7 +142,8 @@ impl DisconnectReason {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// No complete message for [`Timeouts::idle`](crate::config::Timeouts::idle).
+    /// No complete message for
+    /// [`Timeouts::idle`](crate::config::Timeouts::idle).
     Idle,
     /// A message was incomplete, and no byte of it arrived for
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).

@@ -18,8 +18,8 @@ pub(crate) enum Flow {
 /// The result of [`Codec::decode`] for a batch of bytes.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Batch {
-    /// The length of the delivered frames, from the start of the batch. The bytes
-    /// after them must be kept.
+    /// The length of the delivered frames, from the start of the batch. The
+    /// bytes after them must be kept.
     pub(crate) consumed: usize,
     pub(crate) outcome: Outcome,
 }
@@ -27,8 +27,8 @@ pub(crate) struct Batch {
 /// Why a batch ended.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// The rest is not a complete frame. It need not be decoded again before this
-    /// many bytes of it have arrived, at least one more than are left.
+    /// The rest is not a complete frame. It need not be decoded again before
+    /// this many bytes of it have arrived, at least one more than are left.
     Incomplete { need: usize },
     /// The receiver returned [`Flow::Stop`]. Complete frames may be left.
     Stopped,
@@ -42,7 +42,8 @@ pub(crate) enum Codec {
     Raw,
     Fixed(usize),
     Delimited(u8),
-    /// Boxed twice, so that a codec takes half as much memory in each connection.
+    /// Boxed twice, so that a codec takes half as much memory in each
+    /// connection.
     Custom(Box<Contained<dyn Framer>>),
 }
 
@@ -73,12 +74,12 @@ impl Codec {
         }
     }
 
-    /// Gives every whole frame at the start of `bytes` to `sink`, with the number of
-    /// bytes up to its end, until `sink` says stop.
+    /// Gives every whole frame at the start of `bytes` to `sink`, with the
+    /// number of bytes up to its end, until `sink` says stop.
     ///
     /// `need` is that of the last batch if it ended as incomplete, and zero
-    /// otherwise. A framing with a delimiter derives from it how many bytes were
-    /// searched already.
+    /// otherwise. A framing with a delimiter derives from it how many bytes
+    /// were searched already.
     #[inline]
     pub(crate) fn decode(
         &mut self,

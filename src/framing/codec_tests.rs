@@ -1,7 +1,7 @@
 use super::*;
 
-/// Decodes a stream that arrives in these pieces, joining them as the loop does.
-/// Returns the frames, the rest and the error.
+/// Decodes a stream that arrives in these pieces, joining them as the loop
+/// does. Returns the frames, the rest and the error.
 fn receive(
     mut codec: Codec,
     max: usize,
@@ -105,7 +105,8 @@ fn every_split_of_a_stream_gives_the_same_frames() {
             .iter()
             .flat_map(|body| encode(&mut Codec::new(&framing), 100, body))
             .collect();
-        // The last byte stays out: a mask of one bit per boundary covers every way to cut the first eleven.
+        // The last byte stays out: a mask of one bit per boundary covers every
+        // way to cut the first eleven.
         let cuts = (stream.len() - 1).min(11);
         for mask in 0u32..1 << cuts {
             let mut pieces = Vec::new();

@@ -9,9 +9,9 @@ use crate::panics::Contained;
 
 /// Decodes and encodes the frames of one connection.
 ///
-/// [`Framing::custom`](crate::framing::Framing::custom) takes a function that returns a
-/// framer and calls it twice for every connection: one framer decodes, the
-/// other one encodes. Both may keep state.
+/// [`Framing::custom`](crate::framing::Framing::custom) takes a function that
+/// returns a framer and calls it twice for every connection: one framer
+/// decodes, the other one encodes. Both may keep state.
 ///
 /// # Examples
 ///
@@ -92,7 +92,8 @@ pub trait Framer: Send {
     fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError>;
 }
 
-/// The framing that [`Framing::custom`](crate::framing::Framing::custom) returns.
+/// The framing that [`Framing::custom`](crate::framing::Framing::custom)
+/// returns.
 ///
 /// A clone shares the function that makes the framers.
 #[derive(Clone)]

@@ -35,8 +35,8 @@ impl FrameHeader {
         usize::from(self.len)
     }
 
-    /// Returns the header, followed by zeros. Storing all of it and advancing by
-    /// `len` is cheaper than a copy of variable length.
+    /// Returns the header, followed by zeros. Storing all of it and advancing
+    /// by `len` is cheaper than a copy of variable length.
     #[inline]
     pub(crate) fn block(&self) -> [u8; Self::BLOCK] {
         let bits = u128::from(self.high) << 64 | u128::from(self.low);

@@ -18,8 +18,8 @@ pub enum LengthPrefix {
     /// Eight bytes.
     Eight(ByteOrder),
     /// An unsigned LEB128 number of one to ten bytes: seven bits in a byte, the
-    /// lowest first, as in Protocol Buffers. Only the shortest form of a number is
-    /// accepted.
+    /// lowest first, as in Protocol Buffers. Only the shortest form of a number
+    /// is accepted.
     Varint,
 }
 
@@ -100,8 +100,8 @@ fn varint_header(mut number: u64) -> FrameHeader {
 
 /// Reads the number at the start of a frame.
 ///
-/// A trait, so that the loop over frames is compiled once for each implementation
-/// and has no branch on the kind of prefix.
+/// A trait, so that the loop over frames is compiled once for each
+/// implementation and has no branch on the kind of prefix.
 pub(super) trait ReadLength: Copy {
     /// Returns the lengths of the prefix and of the body, or `None` while the
     /// prefix is incomplete.

@@ -47,9 +47,10 @@ impl Framing {
     /// connection and may keep state.
     ///
     /// A panic in `make` is a panic of the node's code: see
-    /// [`OnPanic`](crate::config::OnPanic). If it is contained, an inbound connection
-    /// that the framer was for is closed, and nothing is reported. In
-    /// [`Net::connect`](crate::Net::connect) the panic unwinds into the caller.
+    /// [`OnPanic`](crate::config::OnPanic). If it is contained, an inbound
+    /// connection that the framer was for is closed, and nothing is reported.
+    /// In [`Net::connect`](crate::Net::connect) the panic unwinds into the
+    /// caller.
     ///
     /// See [`Framer`] for an example.
     pub fn custom<F: Framer + 'static>(make: impl Fn() -> F + Send + Sync + 'static) -> Self {

@@ -163,9 +163,9 @@ impl LimitCounts {
         self.outbound = self.outbound.saturating_sub(1);
     }
 
-    /// Takes a handshake place. Returns the handshake that has lost its place for
-    /// it, if any. `is_silent` says whether a handshake waits for its peer and not for
-    /// this node.
+    /// Takes a handshake place. Returns the handshake that has lost its place
+    /// for it, if any. `is_silent` says whether a handshake waits for its peer
+    /// and not for this node.
     pub(crate) fn take_handshake_place(
         &mut self,
         conn: ConnId,
@@ -188,8 +188,8 @@ impl LimitCounts {
         self.places.take(request, is_silent)
     }
 
-    /// Adds a socket of a listener. Fails if more slots would be reserved than there
-    /// are.
+    /// Adds a socket of a listener. Fails if more slots would be reserved than
+    /// there are.
     pub(crate) fn add_listener(&mut self, id: ListenerId, limits: &ListenerLimits) -> bool {
         let is_added = self.slots.add_socket(id, limits);
         if is_added {

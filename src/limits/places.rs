@@ -9,10 +9,11 @@ use crate::config::ListenerLimits;
 use crate::id::{ConnId, ListenerId, ShardId};
 use crate::mutants::mutant;
 
-/// How long a handshake has waited for its peer before a new handshake with as many places
-/// ends it: a first retransmission timeout (RFC 6298, 2.1). If new handshakes ended those of
-/// honest clients at once, then more of them than there are places, who come again, would
-/// end each other's handshakes before any is complete.
+/// How long a handshake has waited for its peer before a new handshake with as
+/// many places ends it: a first retransmission timeout (RFC 6298, 2.1). If new
+/// handshakes ended those of honest clients at once, then more of them than
+/// there are places, who come again, would end each other's handshakes before
+/// any is complete.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
 
 /// The owner of a handshake, as places compare it.
@@ -37,8 +38,8 @@ pub(crate) struct PlaceRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NoPlace;
 
-/// The places of [`Limits::max_inbound_handshakes`], and those of the listeners that
-/// have a limit.
+/// The places of [`Limits::max_inbound_handshakes`], and those of the listeners
+/// that have a limit.
 ///
 /// [`Limits::max_inbound_handshakes`]: crate::config::Limits::max_inbound_handshakes
 #[derive(Debug)]
@@ -46,9 +47,11 @@ pub(crate) struct HandshakePlaces {
     node: PlaceSet,
     listeners: HashMap<ListenerId, PlaceSet>,
     pub(crate) by_conn: HashMap<ConnId, HandshakePlace>,
-    /// The number of steps so far. A handshake with a smaller number has waited longer.
+    /// The number of steps so far. A handshake with a smaller number has waited
+    /// longer.
     steps: u64,
-    /// Handshakes that have lost their place to a new handshake of another shard.
+    /// Handshakes that have lost their place to a new handshake of another
+    /// shard.
     evicted: Vec<ConnId>,
 }
 
@@ -78,13 +81,15 @@ impl HandshakePlaces {
         }
     }
 
-    /// Removes a closed listener. The places of its handshakes count for the node only.
+    /// Removes a closed listener. The places of its handshakes count for the
+    /// node only.
     pub(super) fn remove_listener(&mut self, id: ListenerId) {
         self.listeners.remove(&id);
     }
 
-    /// Takes a place. Returns the handshake that has lost its place for it, if any.
-    /// `is_silent` says whether a handshake waits for its peer and not for this node.
+    /// Takes a place. Returns the handshake that has lost its place for it, if
+    /// any. `is_silent` says whether a handshake waits for its peer and not for
+    /// this node.
     pub(super) fn take(
         &mut self,
         request: PlaceRequest,
@@ -142,7 +147,8 @@ impl HandshakePlaces {
         self.evicted.push(conn);
     }
 
-    /// Removes and returns the handshakes of a shard that have lost their place.
+    /// Removes and returns the handshakes of a shard that have lost their
+    /// place.
     pub(crate) fn take_evicted(&mut self, shard: ShardId) -> Vec<ConnId> {
         let all = std::mem::take(&mut self.evicted);
         let (own, others) = all.into_iter().partition(|conn| conn.shard() == shard);
@@ -189,7 +195,8 @@ struct AddressPlaces {
 }
 
 impl AddressPlaces {
-    /// Returns the handshake whose last step is the oldest, and the number of that step.
+    /// Returns the handshake whose last step is the oldest, and the number of
+    /// that step.
     fn oldest(&self) -> Option<(u64, ConnId)> {
         let (step, (conn, _)) = self.by_step.first_key_value()?;
         Some((*step, *conn))
@@ -218,8 +225,8 @@ impl PlaceSet {
         }
     }
 
-    /// Returns the handshake that loses its place to a new handshake. `None` if a place is
-    /// free. Looks at every address that has a place.
+    /// Returns the handshake that loses its place to a new handshake. `None` if
+    /// a place is free. Looks at every address that has a place.
     fn victim_of(
         &self,
         request: &PlaceRequest,
@@ -257,8 +264,8 @@ impl PlaceSet {
         victim.map(|(_, conn)| Some(conn)).ok_or(NoPlace)
     }
 
-    /// Returns the number of places of an address, and of its prefix. An address with more
-    /// of them loses one first.
+    /// Returns the number of places of an address, and of its prefix. An
+    /// address with more of them loses one first.
     fn rank(&self, places: &AddressPlaces) -> (usize, u32) {
         (places.by_step.len(), self.prefix_count(places.prefix))
     }

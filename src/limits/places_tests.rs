@@ -28,8 +28,8 @@ impl Entrance {
         Self::new(limits(|limits| limits.max_inbound_handshakes = max))
     }
 
-    /// Takes places for handshakes of these addresses, in this order. The slot of each
-    /// is its place in the list.
+    /// Takes places for handshakes of these addresses, in this order. The slot
+    /// of each is its place in the list.
     fn fill(&mut self, addrs: &[&str]) {
         for (slot, addr) in (0..).zip(addrs) {
             assert_eq!(self.request(slot, addr), Ok(None));

@@ -42,8 +42,8 @@ impl ConnectRetries {
         }
     }
 
-    /// Remembers a failed attempt. If there are too many addresses, the least recently
-    /// used one is forgotten.
+    /// Remembers a failed attempt. If there are too many addresses, the least
+    /// recently used one is forgotten.
     pub(crate) fn note_failure(&mut self, addr: SocketAddr, now: Instant) {
         let addr = key(addr);
         let full_at = self.remove(addr).map_or(now, |known| known.full_at);
@@ -59,7 +59,8 @@ impl ConnectRetries {
         self.remove(key(addr));
     }
 
-    /// Charges an attempt that is begun now. Returns for how long it has to wait.
+    /// Charges an attempt that is begun now. Returns for how long it has to
+    /// wait.
     pub(crate) fn charge(&mut self, addr: SocketAddr, now: Instant) -> Duration {
         let addr = key(addr);
         let Some(known) = self.remove(addr) else {
@@ -68,7 +69,8 @@ impl ConnectRetries {
         let full_at = known.full_at.max(now);
         let full_at = full_at.checked_add(self.interval).unwrap_or(full_at);
         self.insert(addr, full_at);
-        // The bucket has a token if it is full again within the time of all tokens.
+        // The bucket has a token if it is full again within the time of all
+        // tokens.
         full_at
             .saturating_duration_since(now)
             .saturating_sub(self.refill)

@@ -14,8 +14,8 @@ use crate::mutants::mutant;
 /// └────────────────────── max ──────────────────────────────────────┘
 /// ```
 ///
-/// A new handshake may have a free slot that is reserved for it, or one that is reserved for
-/// nobody.
+/// A new handshake may have a free slot that is reserved for it, or one that is
+/// reserved for nobody.
 #[derive(Debug)]
 pub(crate) struct Slots {
     pub(crate) max: usize,
@@ -34,7 +34,8 @@ pub(crate) struct Share {
     pub(crate) reserved: usize,
 }
 
-/// The slots of a listener. They outlive it while one of its connections has one.
+/// The slots of a listener. They outlive it while one of its connections has
+/// one.
 #[derive(Debug)]
 pub(crate) struct ListenerShare {
     pub(crate) share: Share,
@@ -95,8 +96,8 @@ impl Slots {
         }
     }
 
-    /// Adds a socket of a listener. Returns false if there are not as many slots as would
-    /// be reserved.
+    /// Adds a socket of a listener. Returns false if there are not as many
+    /// slots as would be reserved.
     pub(super) fn add_socket(&mut self, id: ListenerId, limits: &ListenerLimits) -> bool {
         if let Some(listener) = self.listeners.get_mut(&id) {
             listener.sockets += 1;
@@ -116,8 +117,8 @@ impl Slots {
         true
     }
 
-    /// Removes a socket of a listener, and with the last one what is reserved for it.
-    /// Returns whether it was the last one.
+    /// Removes a socket of a listener, and with the last one what is reserved
+    /// for it. Returns whether it was the last one.
     pub(super) fn remove_socket(&mut self, id: ListenerId) -> bool {
         let Some(listener) = self.listeners.get_mut(&id) else {
             return false;
@@ -139,7 +140,8 @@ impl Slots {
         }
     }
 
-    /// Returns the share that a connection belongs to. An adopted inbound one has none.
+    /// Returns the share that a connection belongs to. An adopted inbound one
+    /// has none.
     fn share(&mut self, info: &ConnInfo) -> Option<&mut Share> {
         match (info.direction, info.listener) {
             (Direction::Outbound, _) => Some(&mut self.outbound),

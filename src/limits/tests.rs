@@ -225,7 +225,8 @@ mod slots {
         assert_eq!(fill(&mut limits, inbound("10.0.0.1:1", 1)), 3);
         limits.discharge(&inbound("10.1.0.17:1", 1));
         assert_eq!(limits.charge(&inbound("10.0.0.1:1", 0)), FULL);
-        // With the last socket the reservation ends, and what was taken stays counted.
+        // With the last socket the reservation ends, and what was taken stays
+        // counted.
         limits.remove_listener(listener(1));
         limits.charge(&inbound("10.0.0.1:1", 0)).unwrap();
         assert_eq!(limits.charge(&inbound("10.0.0.1:1", 0)), FULL);

@@ -40,8 +40,8 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Body<'a> {
 }
 
 impl From<Vec<u8>> for Body<'_> {
-    /// Shrinks a vector of which much is unused, because the queue that holds it
-    /// is charged for its length.
+    /// Shrinks a vector of which much is unused, because the queue that holds
+    /// it is charged for its length.
     fn from(mut bytes: Vec<u8>) -> Self {
         if bytes.len() >= CHAIN_MIN && bytes.capacity() - bytes.len() > bytes.len() / 8 {
             bytes.shrink_to_fit();

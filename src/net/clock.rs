@@ -7,8 +7,9 @@
 //!              connections change their state
 //! ```
 //!
-//! A callback may take long. A timeout that begins in a turn would be over before
-//! its event is polled for, if it counted from the beginning of the turn.
+//! A callback may take long. A timeout that begins in a turn would be over
+//! before its event is polled for, if it counted from the beginning of the
+//! turn.
 
 use std::time::{Duration, Instant};
 
@@ -141,8 +142,8 @@ impl Net {
         }
     }
 
-    /// Begins the timeouts of the present state of a connection, and once more at
-    /// the end of this turn.
+    /// Begins the timeouts of the present state of a connection, and once more
+    /// at the end of this turn.
     pub(crate) fn restart_deadline(&mut self, conn: ConnId) {
         if !self.clock.in_turn {
             return self.begin_timeouts(conn);

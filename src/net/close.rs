@@ -139,10 +139,10 @@ impl Net {
     /// left to deliver. Messages that are left are delivered after
     /// [`Net::resume`], before the end is reported.
     ///
-    /// The peer's
-    /// [`write_stall`](crate::config::Timeouts::write_stall) runs meanwhile: a
-    /// peer that uses this library with its defaults ends the connection when it
-    /// could not write a byte for 60 s. For longer pauses it needs `None` there.
+    /// The peer's [`write_stall`](crate::config::Timeouts::write_stall) runs
+    /// meanwhile: a peer that uses this library with its defaults ends the
+    /// connection when it could not write a byte for 60 s. For longer pauses it
+    /// needs `None` there.
     ///
     /// Works in every state before the connection ends. A connection that is
     /// paused while it connects gets its `on_connect`, and its messages after
@@ -247,8 +247,8 @@ impl Net {
         self.end_connection(conn, Ending::Failed(error));
     }
 
-    /// Notes that a message was lost: if the node is dropped now, the connection
-    /// is reset.
+    /// Notes that a message was lost: if the node is dropped now, the
+    /// connection is reset.
     pub(crate) fn mark_cut(&mut self, conn: ConnId) {
         if let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.can_send()) {
             entry.reset = true;
@@ -256,11 +256,13 @@ impl Net {
     }
 
     /// Resets every connection that has something to send, when the node is
-    /// dropped, because a peer must not take the end of a cut stream for a close.
+    /// dropped, because a peer must not take the end of a cut stream for a
+    /// close.
     pub(crate) fn reset_cut_off(&mut self) {
         for (stream, reset) in self.conns.entries_mut().filter_map(ConnEntry::take_stream) {
             if reset {
-                // A socket that is broken already cannot be reset, and need not be.
+                // A socket that is broken already cannot be reset, and need not
+                // be.
                 let _ = stream.reset_on_close();
             }
         }

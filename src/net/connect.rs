@@ -95,11 +95,11 @@ impl Net {
     /// The outcome follows, exactly once: either
     /// [`Handler::on_connect`](crate::Handler::on_connect) or
     /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed). The
-    /// connect starts at the end of this turn, or later if connects to this address
-    /// have failed more often than
+    /// connect starts at the end of this turn, or later if connects to this
+    /// address have failed more often than
     /// [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate)
-    /// allows. Until `on_connect`, sends to the id are refused. [`Net::close`] and
-    /// [`Net::abort`] cancel the attempt.
+    /// allows. Until `on_connect`, sends to the id are refused. [`Net::close`]
+    /// and [`Net::abort`] cancel the attempt.
     ///
     /// # Errors
     ///
@@ -198,10 +198,10 @@ impl Net {
     /// - [`ConnectError::Io`] when the stream is not connected, or cannot be
     ///   made non-blocking; `Unsupported` in the simulator.
     ///
-    /// An inbound stream does not count for `max_outbound_connecting`. With a session
-    /// it takes a place of
-    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes), as
-    /// an accepted one does.
+    /// An inbound stream does not count for `max_outbound_connecting`. With a
+    /// session it takes a place of
+    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes),
+    /// as an accepted one does.
     pub fn adopt(
         &mut self,
         stream: TcpStream,
@@ -212,8 +212,8 @@ impl Net {
     }
 
     /// Takes over a connected stream with options; see [`Net::adopt`].
-    /// `bound_socket`, `source` and `delay` must not be set, and `allow_duplicate`
-    /// is for outbound streams.
+    /// `bound_socket`, `source` and `delay` must not be set, and
+    /// `allow_duplicate` is for outbound streams.
     ///
     /// # Errors
     ///

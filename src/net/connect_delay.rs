@@ -15,8 +15,8 @@ pub(crate) struct DelayedConnect {
 }
 
 impl Net {
-    /// Has the loop start a connect: with this delay, or with the one that the limit of
-    /// retries asks for.
+    /// Has the loop start a connect: with this delay, or with the one that the
+    /// limit of retries asks for.
     pub(super) fn schedule_connect(&mut self, pending: PendingConnect, delay: Option<Duration>) {
         let conn = pending.conn;
         let addr = self.conns.get(conn).map(|entry| entry.addr());

@@ -62,9 +62,10 @@ impl Net {
         }
     }
 
-    /// Takes a handshake place for a connection that has a session. Returns false if
-    /// there is none for it; then it has failed. Outbound connections need none.
-    /// `is_silent` says whether a handshake of this shard waits for its peer.
+    /// Takes a handshake place for a connection that has a session. Returns
+    /// false if there is none for it; then it has failed. Outbound connections
+    /// need none. `is_silent` says whether a handshake of this shard waits for
+    /// its peer.
     pub(crate) fn take_handshake_place(
         &mut self,
         conn: ConnId,
@@ -98,8 +99,8 @@ impl Net {
         }
     }
 
-    /// Ends the handshakes of this shard that have lost their place to new handshakes of
-    /// others. One that has completed meanwhile goes on.
+    /// Ends the handshakes of this shard that have lost their place to new
+    /// handshakes of others. One that has completed meanwhile goes on.
     pub(crate) fn end_evicted(&mut self) {
         let evicted = self.limits.lock().places.take_evicted(self.shard());
         for conn in evicted {

@@ -173,7 +173,8 @@ impl Net {
         let token = listener_token(entry.key());
         self.registrar.add_listener(&mut socket, token)?;
         if !self.limits.lock().add_listener(id, limits) {
-            // It is closed with its socket, whether it can be deregistered or not.
+            // It is closed with its socket, whether it can be deregistered or
+            // not.
             let _ = self.registrar.remove_listener(&mut socket);
             let problem = "are more slots than are left to be reserved";
             let field = "limits.reserved_connections";

@@ -160,7 +160,8 @@ impl TurnCounts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopping {
     pub(crate) by: Instant,
-    /// The grace, until the end of the turn in which the shutdown was requested.
+    /// The grace, until the end of the turn in which the shutdown was
+    /// requested.
     unarmed: Option<Duration>,
     /// The loop has started to close everything.
     pub(crate) begun: bool,

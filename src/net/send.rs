@@ -19,12 +19,12 @@ impl Net {
     /// it arrived; TCP does not report that. A queue takes up to
     /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes), and an empty
     /// one takes any message up to
-    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len), as
-    /// far as [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has
-    /// room; by default that is so for messages of up to 64 KiB until the queues
-    /// of a thousand others are full. To stay below the high watermark, ask
-    /// [`Net::is_writable`] first. [`Bytes`] are not copied from 16 KiB on, and
-    /// are counted each time; [`Net::broadcast`] counts one body once.
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len),
+    /// as far as [`loop_send_bytes`](crate::config::Limits::loop_send_bytes)
+    /// has room; by default that is so for messages of up to 64 KiB until the
+    /// queues of a thousand others are full. To stay below the high watermark,
+    /// ask [`Net::is_writable`] first. [`Bytes`] are not copied from 16 KiB on,
+    /// and are counted each time; [`Net::broadcast`] counts one body once.
     ///
     /// For a connection of another [shard](crate::shards), `Ok` means that the
     /// other shard will try.
@@ -37,11 +37,10 @@ impl Net {
     /// - [`SendError::Closed`]: `conn` is unknown, not connected yet, closing
     ///   or closed;
     /// - [`SendError::Full`]: the queue is full, or
-    ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has no room
-    ///   for the message.
-    ///   [`Handler::on_drain`](crate::Handler::on_drain) is called when there
-    ///   is room again. With [`OnFull::Disconnect`] the connection of a full
-    ///   queue ends;
+    ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has no
+    ///   room for the message. [`Handler::on_drain`](crate::Handler::on_drain)
+    ///   is called when there is room again. With [`OnFull::Disconnect`] the
+    ///   connection of a full queue ends;
     /// - [`SendError::TooLarge`]: the body is longer than `max_message_len` or
     ///   than the length prefix can represent;
     /// - [`SendError::Unframable`]: the framing cannot carry this body.

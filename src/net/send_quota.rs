@@ -118,8 +118,8 @@ impl SendQuota {
         self.line.push_back(conn);
     }
 
-    /// Removes from the line those whose refused message fits now, in order, and
-    /// calls `serve` for each. A queue that holds something waits for those
+    /// Removes from the line those whose refused message fits now, in order,
+    /// and calls `serve` for each. A queue that holds something waits for those
     /// before it.
     ///
     /// `describe` returns the refused message of a connection; `None` if it

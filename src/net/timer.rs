@@ -79,8 +79,8 @@ impl Net {
     /// at this instant. One in the past means the next turn. See
     /// [`Net::set_timer`].
     pub fn set_timer_at(&mut self, at: Instant, key: u64) -> TimerId {
-        // An earlier time would be the first of all in this turn and the next, before
-        // timers that are due.
+        // An earlier time would be the first of all in this turn and the next,
+        // before timers that are due.
         let at = at.max(self.now);
         let (slot, serial) = self.timers.insert(at, Due::Timer(key));
         TimerId { slot, serial }

@@ -200,8 +200,9 @@ impl Net {
     /// ones included.
     ///
     /// The address is compared in its [canonical form](crate::to_canonical),
-    /// and the unspecified address counts as the loopback address. Looks at every
-    /// connection of this loop, and at none of other [shards](crate::shards).
+    /// and the unspecified address counts as the loopback address. Looks at
+    /// every connection of this loop, and at none of other
+    /// [shards](crate::shards).
     pub fn find(&self, addr: SocketAddr) -> Option<ConnId> {
         let addr = to_canonical_target(addr);
         let is_live =

@@ -34,8 +34,9 @@ impl BatchInProgress {
 
 /// The visit in progress.
 ///
-/// The clock is read after 1, 2, 4, ... 64 messages, and then after every 64, so
-/// that a slow handler is stopped early and a fast one is hardly slowed down.
+/// The clock is read after 1, 2, 4, ... 64 messages, and then after every 64,
+/// so that a slow handler is stopped early and a fast one is hardly slowed
+/// down.
 #[derive(Debug)]
 pub(crate) struct Visit {
     began: Instant,

@@ -38,14 +38,15 @@ impl Waiters {
 }
 
 impl Net {
-    /// Has the question answered when the attempt to connect has succeeded or failed.
+    /// Has the question answered when the attempt to connect has succeeded or
+    /// failed.
     pub(crate) fn await_connect(&mut self, conn: ConnId, question: Question<Connected>) {
         self.waiters.connects.push((conn, question));
     }
 
-    /// Answers the thread that waits for this connection, if one does. Called after
-    /// `on_connect` and `on_connect_failed`. A connection that the thread does not
-    /// wait for any more is aborted.
+    /// Answers the thread that waits for this connection, if one does. Called
+    /// after `on_connect` and `on_connect_failed`. A connection that the thread
+    /// does not wait for any more is aborted.
     #[cold]
     pub(crate) fn answer_connect(&mut self, conn: ConnId, outcome: Connected) {
         let connects = &mut self.waiters.connects;
@@ -58,7 +59,8 @@ impl Net {
         }
     }
 
-    /// Sends one message, and answers when it is queued. A full queue is waited for.
+    /// Sends one message, and answers when it is queued. A full queue is waited
+    /// for.
     pub(crate) fn send_or_wait(
         &mut self,
         conn: ConnId,
@@ -81,8 +83,8 @@ impl Net {
         }
     }
 
-    /// There may be room in the queue of this connection, or it does not send any
-    /// more.
+    /// There may be room in the queue of this connection, or it does not send
+    /// any more.
     #[cold]
     pub(crate) fn retry_waiting_sends(&mut self, conn: ConnId) {
         let mut sends = mem::take(&mut self.waiters.sends);

@@ -17,10 +17,10 @@ use crate::node::wait::{ANSWER_TIMEOUT, deadline, refusal, refuse_deadlock};
 
 /// Reaches a node from any thread.
 ///
-/// A handle can be cloned, sent to other threads and stored in handlers. It does
-/// not keep the node alive. The loop carries out the commands of one thread in
-/// the order in which they were given, in one of its next turns. The command
-/// queue is bounded; see
+/// A handle can be cloned, sent to other threads and stored in handlers. It
+/// does not keep the node alive. The loop carries out the commands of one
+/// thread in the order in which they were given, in one of its next turns. The
+/// command queue is bounded; see
 /// [`CommandQueueConfig::max_commands`](crate::config::CommandQueueConfig::max_commands).
 ///
 /// # What may be called where
@@ -35,19 +35,19 @@ use crate::node::wait::{ANSWER_TIMEOUT, deadline, refusal, refuse_deadlock};
 /// node they return [`ErrorKind::Deadlock`](io::ErrorKind::Deadlock) or
 /// [`ConnectError::WouldDeadlock`] at once: a loop that waits serves no
 /// connection, and two that wait for each other would not end. Use
-/// [`post`](Handle::post) there. Inside [`Node::with`](crate::Node::with) and the
-/// conditions of `run_until` they return the error for the loop that this thread
-/// runs, for its other shards, and for the members of the same
+/// [`post`](Handle::post) there. Inside [`Node::with`](crate::Node::with) and
+/// the conditions of `run_until` they return the error for the loop that this
+/// thread runs, for its other shards, and for the members of the same
 /// [`Group`](crate::group::Group).
 ///
 /// With a full command queue `ask`, `ask_within` and `connect` return
-/// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) at once; `connect_wait` and
-/// `send_wait` wait for room in it.
+/// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) at once; `connect_wait`
+/// and `send_wait` wait for room in it.
 ///
 /// Every wait has an end. Without a running loop it ends with
 /// [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut), and with
-/// [`ErrorKind::BrokenPipe`](io::ErrorKind::BrokenPipe) once the node has stopped
-/// or was dropped.
+/// [`ErrorKind::BrokenPipe`](io::ErrorKind::BrokenPipe) once the node has
+/// stopped or was dropped.
 ///
 /// ```
 /// use std::time::Duration;
@@ -98,26 +98,29 @@ impl<H> Handle<H> {
         Self { commands }
     }
 
-    /// Returns options for [`Net::listen_with`], filled from the node's settings.
+    /// Returns options for [`Net::listen_with`], filled from the node's
+    /// settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.commands.listen_options()
     }
 
-    /// Returns options for [`Net::connect_with`], filled from the node's settings.
+    /// Returns options for [`Net::connect_with`], filled from the node's
+    /// settings.
     pub fn connect_options(&self) -> ConnectOptions {
         self.commands.connect_options()
     }
 
     /// Sends one message on a connection, without waiting.
     ///
-    /// `Ok` means that the loop will try. A message that the connection does not
-    /// take is counted in
+    /// `Ok` means that the loop will try. A message that the connection does
+    /// not take is counted in
     /// [`Metrics::commands_lost`](crate::Metrics::commands_lost). To learn the
     /// outcome, use [`Handle::send_wait`], or send inside [`Handle::ask`].
     ///
     /// # Errors
     ///
-    /// - [`SendError::Full`]: the command queue is full, or would hold more than
+    /// - [`SendError::Full`]: the command queue is full, or would hold more
+    ///   than
     ///   [`CommandQueueConfig::max_bytes`](crate::config::CommandQueueConfig::max_bytes);
     /// - [`SendError::Closed`]: the node has stopped or was dropped.
     pub fn send(&self, conn: ConnId, body: impl Into<Bytes>) -> Result<(), SendError> {
@@ -126,7 +129,8 @@ impl<H> Handle<H> {
             .map_err(|refused| refused.error)
     }
 
-    /// Has the loop call a function with the handler and the net, without waiting.
+    /// Has the loop call a function with the handler and the net, without
+    /// waiting.
     ///
     /// # Errors
     ///
@@ -138,8 +142,8 @@ impl<H> Handle<H> {
             .map_err(|refused| refusal(refused.error))
     }
 
-    /// Has the loop call a function with the handler and the net, and waits up to
-    /// 10 s for what the function returns; see [`Handle::ask_within`].
+    /// Has the loop call a function with the handler and the net, and waits up
+    /// to 10 s for what the function returns; see [`Handle::ask_within`].
     ///
     /// # Errors
     ///
@@ -151,8 +155,8 @@ impl<H> Handle<H> {
         self.ask_within(ANSWER_TIMEOUT, call)
     }
 
-    /// Has the loop call a function with the handler and the net, and waits up to
-    /// `timeout` for what the function returns.
+    /// Has the loop call a function with the handler and the net, and waits up
+    /// to `timeout` for what the function returns.
     ///
     /// # Errors
     ///
@@ -161,9 +165,9 @@ impl<H> Handle<H> {
     /// - `Other`: the call panicked, and the node goes on;
     /// - `Deadlock`: it was called inside a callback; see
     ///   [`Handle`](Handle#what-may-be-called-where);
-    /// - `TimedOut`: there was no answer in time. A call that had not begun by then
-    ///   never runs. A call that had begun runs to its end, and what it returns is
-    ///   dropped.
+    /// - `TimedOut`: there was no answer in time. A call that had not begun by
+    ///   then never runs. A call that had begun runs to its end, and what it
+    ///   returns is dropped.
     pub fn ask_within<R: Send + 'static>(
         &self,
         timeout: Duration,
@@ -193,7 +197,8 @@ impl<H> Handle<H> {
     }
 
     /// Begins to connect to `addr`, and returns the id of the attempt; see
-    /// [`Net::connect`]. Waits up to 10 s for the loop, but not for the connection.
+    /// [`Net::connect`]. Waits up to 10 s for the loop, but not for the
+    /// connection.
     ///
     /// # Errors
     ///
@@ -226,8 +231,8 @@ impl<H> Handle<H> {
         Ok(begun?)
     }
 
-    /// Asks as [`Handle::ask`] does. If the thread gives up while the call runs, the
-    /// result of the call is undone.
+    /// Asks as [`Handle::ask`] does. If the thread gives up while the call
+    /// runs, the result of the call is undone.
     pub(super) fn ask_or_undo<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Net) -> R + Send + 'static,
@@ -249,8 +254,8 @@ impl<H> Handle<H> {
 
     /// Shuts the node down, as [`Net::shutdown`] does, without waiting.
     ///
-    /// A full command queue does not refuse it. It may be repeated: the shortest
-    /// grace counts. After the node has stopped, nothing happens.
+    /// A full command queue does not refuse it. It may be repeated: the
+    /// shortest grace counts. After the node has stopped, nothing happens.
     pub fn shutdown(&self, grace: Duration) {
         self.commands.shutdown(grace);
     }

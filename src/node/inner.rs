@@ -1,4 +1,5 @@
-//! A node without its poller and its read buffer, which the members of a group share.
+//! A node without its poller and its read buffer, which the members of a group
+//! share.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +31,8 @@ struct Parts<H> {
 }
 
 impl<H> Drop for Parts<H> {
-    /// A connection with something to send is reset: a peer must not take the end of a
-    /// stream that was cut for a close.
+    /// A connection with something to send is reset: a peer must not take the
+    /// end of a stream that was cut for a close.
     fn drop(&mut self) {
         let net = &mut self.net;
         self.inbox.close_with(|conn| net.mark_cut(conn));
@@ -50,8 +51,8 @@ pub(crate) fn give_name(config: &mut Config) {
 }
 
 impl<H> NodeInner<H> {
-    /// Makes a node, or one of several shards, in the world of `registrar`. The settings
-    /// are valid and have a name.
+    /// Makes a node, or one of several shards, in the world of `registrar`. The
+    /// settings are valid and have a name.
     pub(crate) fn new(
         config: Config,
         handler: H,
@@ -79,8 +80,8 @@ impl<H> NodeInner<H> {
         &self.parts.net
     }
 
-    /// Calls a function between turns. As in a callback, a wait for this loop would not
-    /// end in it.
+    /// Calls a function between turns. As in a callback, a wait for this loop
+    /// would not end in it.
     pub(crate) fn with<R>(&mut self, now: Instant, call: impl FnOnce(&mut H, &mut Net) -> R) -> R {
         self.parts.net.set_now(now);
         let _running = self.parts.inbox.enter(Scope::BetweenTurns);
@@ -116,8 +117,8 @@ impl<H> NodeInner<H> {
         self.parts.net.timers.next()
     }
 
-    /// The number of sockets, listeners included. Connections without a socket yet count
-    /// too.
+    /// The number of sockets, listeners included. Connections without a socket
+    /// yet count too.
     #[inline]
     pub(crate) fn sockets(&self) -> usize {
         self.parts.net.conns.len() + self.parts.net.listeners.len()

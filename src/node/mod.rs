@@ -33,16 +33,16 @@ use crate::id::WAKER_TOKEN;
 use crate::net::Net;
 use crate::sys::Poller;
 
-/// A peer-to-peer node: a poll loop, its sockets, and the [`Handler`] whose callbacks
-/// it makes.
+/// A peer-to-peer node: a poll loop, its sockets, and the [`Handler`] whose
+/// callbacks it makes.
 ///
-/// A node does nothing until it is run. [`Node::run`] runs it on the calling thread,
-/// [`Node::spawn`] in a thread that it starts. A program that has a loop calls
-/// [`Node::turn`] from there.
+/// A node does nothing until it is run. [`Node::run`] runs it on the calling
+/// thread, [`Node::spawn`] in a thread that it starts. A program that has a
+/// loop calls [`Node::turn`] from there.
 ///
-/// Dropping a node closes all its sockets at once, without callbacks. A connection
-/// with something left to send is reset, so that the peer does not take what it has
-/// received for all there was.
+/// Dropping a node closes all its sockets at once, without callbacks. A
+/// connection with something left to send is reset, so that the peer does not
+/// take what it has received for all there was.
 ///
 /// ```
 /// use peerloop::{Config, ConnId, Handler, Net, Node};
@@ -66,9 +66,9 @@ use crate::sys::Poller;
 ///
 /// # In tests
 ///
-/// By default a panic in a callback is contained: it ends the connection that the
-/// callback was made for, and the node runs on. A failed assertion is such a panic,
-/// so a test does not fail by it. Set
+/// By default a panic in a callback is contained: it ends the connection that
+/// the callback was made for, and the node runs on. A failed assertion is such
+/// a panic, so a test does not fail by it. Set
 /// [`Config::on_panic`](crate::Config::on_panic) to
 /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests, and
 /// [join](RunningNode::join) every node that has a thread.
@@ -110,7 +110,8 @@ use crate::sys::Poller;
 /// # }
 /// ```
 pub struct Node<H> {
-    // Dropped in this order: sockets before the poller that they are registered with.
+    // Dropped in this order: sockets before the poller that they are registered
+    // with.
     inner: NodeInner<H>,
     buffer: ReadBuffer,
     poller: Poller,
@@ -123,10 +124,10 @@ impl<H: Handler> Node<H> {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
-    ///   cannot work;
-    /// - the error of the operating system if there is no file descriptor left for the
-    ///   poller and its waker, which take three.
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
+    ///   inside: a setting cannot work;
+    /// - the error of the operating system if there is no file descriptor left
+    ///   for the poller and its waker, which take three.
     pub fn new(config: Config, handler: H) -> io::Result<Self> {
         let poller = Poller::new(config.busy_poll)?;
         Self::with_poller(config, handler, poller)
@@ -141,7 +142,8 @@ impl<H: Handler> Node<H> {
         Ok(Self::from_parts(config, handler, poller, inbox, None))
     }
 
-    /// Makes a node, or one of several shards. The settings are valid and have a name.
+    /// Makes a node, or one of several shards. The settings are valid and have
+    /// a name.
     pub(crate) fn from_parts(
         config: Config,
         handler: H,
@@ -159,18 +161,20 @@ impl<H: Handler> Node<H> {
         }
     }
 
-    /// The net that callbacks are given, for use between turns: to listen and to
-    /// connect before the node is run, for instance.
+    /// The net that callbacks are given, for use between turns: to listen and
+    /// to connect before the node is run, for instance.
     pub fn net(&mut self) -> &mut Net {
         self.inner.net(self.poller.now())
     }
 
-    /// Returns options for [`Net::listen_with`], filled from the node's settings.
+    /// Returns options for [`Net::listen_with`], filled from the node's
+    /// settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.inner.peek().listen_options()
     }
 
-    /// Returns options for [`Net::connect_with`], filled from the node's settings.
+    /// Returns options for [`Net::connect_with`], filled from the node's
+    /// settings.
     pub fn connect_options(&self) -> ConnectOptions {
         self.inner.peek().connect_options()
     }
@@ -218,12 +222,12 @@ impl<H: Handler> Node<H> {
         self.inner.handle()
     }
 
-    /// Runs the node until a [shutdown](Net::shutdown) is complete. If it is complete
-    /// already, this returns at once.
+    /// Runs the node until a [shutdown](Net::shutdown) is complete. If it is
+    /// complete already, this returns at once.
     ///
     /// A panic in a callback does not end the run unless
-    /// [`Config::on_panic`](crate::Config::on_panic) says so. That includes failed
-    /// assertions; see [In tests](Node#in-tests).
+    /// [`Config::on_panic`](crate::Config::on_panic) says so. That includes
+    /// failed assertions; see [In tests](Node#in-tests).
     ///
     /// # Errors
     ///
@@ -238,14 +242,14 @@ impl<H: Handler> Node<H> {
 
     /// Runs the node until a condition holds, for at most about `bound`.
     ///
-    /// The condition is called with the handler and the net, before the first turn and
-    /// after each turn. It may change both. At least one turn is taken unless the
-    /// condition holds before, also with a bound of zero. After the node has stopped,
-    /// the condition is called once and no turn is taken.
+    /// The condition is called with the handler and the net, before the first
+    /// turn and after each turn. It may change both. At least one turn is taken
+    /// unless the condition holds before, also with a bound of zero. After the
+    /// node has stopped, the condition is called once and no turn is taken.
     ///
-    /// For tests, set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind): a failed assertion in
-    /// a callback is contained otherwise. See [In tests](Node#in-tests), which has an
-    /// example.
+    /// For tests, set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind): a
+    /// failed assertion in a callback is contained otherwise. See [In
+    /// tests](Node#in-tests), which has an example.
     ///
     /// # Errors
     ///
@@ -272,8 +276,8 @@ impl<H: Handler> Node<H> {
         }
     }
 
-    /// Runs the node for about `time`. Returns [`RunEnd::TimedOut`] after that, or
-    /// [`RunEnd::Stopped`] if a shutdown is complete before.
+    /// Runs the node for about `time`. Returns [`RunEnd::TimedOut`] after that,
+    /// or [`RunEnd::Stopped`] if a shutdown is complete before.
     ///
     /// # Errors
     ///
@@ -282,9 +286,9 @@ impl<H: Handler> Node<H> {
         self.run_until(time, |_, _| false)
     }
 
-    /// Runs one turn: waits for an event, a command or a deadline, and does all there is
-    /// to do then, within the budgets of the [`Config`]. The wait is at most `timeout`;
-    /// `None` is without limit, zero not at all.
+    /// Runs one turn: waits for an event, a command or a deadline, and does all
+    /// there is to do then, within the budgets of the [`Config`]. The wait is
+    /// at most `timeout`; `None` is without limit, zero not at all.
     ///
     /// ```
     /// use std::time::Duration;
@@ -317,10 +321,10 @@ impl<H: Handler> Node<H> {
     ///
     /// # Errors
     ///
-    /// - `BrokenPipe`: the node has stopped, and [`Turn::Stopped`] has been returned, or
-    ///   `run` or `run_until` have returned because of it. The call waits for `timeout`
-    ///   first, up to 10 ms, so that a loop that ignores the error does not keep a core
-    ///   busy;
+    /// - `BrokenPipe`: the node has stopped, and [`Turn::Stopped`] has been
+    ///   returned, or `run` or `run_until` have returned because of it. The
+    ///   call waits for `timeout` first, up to 10 ms, so that a loop that
+    ///   ignores the error does not keep a core busy;
     /// - those of [`Node::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         if self.stop_reported {
@@ -353,10 +357,10 @@ impl<H: Handler> Node<H> {
         Ok(())
     }
 
-    /// How long a foreign loop may wait before it calls [`Node::turn`] again, unless
-    /// [`Node::as_fd`] becomes readable earlier. Zero when there is work at once, `None`
-    /// when there is no deadline or the node has stopped. It changes with every turn and
-    /// every call of [`Node::net`].
+    /// How long a foreign loop may wait before it calls [`Node::turn`] again,
+    /// unless [`Node::as_fd`] becomes readable earlier. Zero when there is work
+    /// at once, `None` when there is no deadline or the node has stopped. It
+    /// changes with every turn and every call of [`Node::net`].
     pub fn timeout(&self) -> Option<Duration> {
         if self.inner.has_stopped() {
             return None;
@@ -368,9 +372,9 @@ impl<H: Handler> Node<H> {
         Some(next.saturating_duration_since(self.poller.now()))
     }
 
-    /// The descriptor of the poller (Unix only), for another poll loop to wait on. When
-    /// it is readable, a turn is due, and also at the end of [`Node::timeout`]. Call
-    /// [`Node::turn`] with a timeout of zero then.
+    /// The descriptor of the poller (Unix only), for another poll loop to wait
+    /// on. When it is readable, a turn is due, and also at the end of
+    /// [`Node::timeout`]. Call [`Node::turn`] with a timeout of zero then.
     #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
     pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poller.as_fd()

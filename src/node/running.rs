@@ -13,9 +13,9 @@ use crate::panics::discard;
 /// A [`Node`] that runs in a thread; made by [`Node::spawn`].
 ///
 /// Dropping it shuts the node down without grace, and waits for its thread. The
-/// wait is left out where it could have no end: inside a callback of any node, and in
-/// its thread. A panic of the thread is logged then; use [`RunningNode::join`] to
-/// have it resumed.
+/// wait is left out where it could have no end: inside a callback of any node,
+/// and in its thread. A panic of the thread is logged then; use
+/// [`RunningNode::join`] to have it resumed.
 ///
 /// ```
 /// use std::time::Duration;
@@ -51,8 +51,8 @@ impl<H: Handler + Send + 'static> Node<H> {
     ///
     /// # Errors
     ///
-    /// The error of the operating system if there can be no further thread. The node
-    /// is dropped then.
+    /// The error of the operating system if there can be no further thread. The
+    /// node is dropped then.
     pub fn spawn(mut self) -> io::Result<RunningNode<H>> {
         let handle = self.handle();
         let name = thread_name(self.net().name());
@@ -78,19 +78,19 @@ impl<H> RunningNode<H> {
         self.handle.shutdown(grace);
     }
 
-    /// Waits until the node has stopped, and returns its handler. The node is not
-    /// shut down by this call.
+    /// Waits until the node has stopped, and returns its handler. The node is
+    /// not shut down by this call.
     ///
     /// # Errors
     ///
-    /// - `Deadlock`: called inside a callback of any node, or in the thread of this one.
-    ///   The node is shut down, and not waited for;
+    /// - `Deadlock`: called inside a callback of any node, or in the thread of
+    ///   this one. The node is shut down, and not waited for;
     /// - those of [`Node::run`].
     ///
     /// # Panics
     ///
-    /// If the thread panicked, with the payload of that panic: a callback of the
-    /// handler did, and [`Config::on_panic`](crate::Config::on_panic) is
+    /// If the thread panicked, with the payload of that panic: a callback of
+    /// the handler did, and [`Config::on_panic`](crate::Config::on_panic) is
     /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind).
     pub fn join(mut self) -> io::Result<H> {
         self.handle.check_may_wait()?;

@@ -9,15 +9,18 @@ use std::time::{Duration, Instant};
 pub enum Turn {
     /// Nothing, until an event, a deadline or a command comes.
     Waiting,
-    /// More, at once: a budget ended the turn. Peers that send without pause can keep
-    /// it so. A loop with other work to do bounds how many turns it takes in a row.
+    /// More, at once: a budget ended the turn. Peers that send without pause
+    /// can keep it so. A loop with other work to do bounds how many turns it
+    /// takes in a row.
     MoreWork,
-    /// Nothing more: the shutdown is complete. Listening, connecting and commands are
-    /// refused. This is returned once. A further turn of the node is an error.
+    /// Nothing more: the shutdown is complete. Listening, connecting and
+    /// commands are refused. This is returned once. A further turn of the node
+    /// is an error.
     Stopped,
 }
 
-/// Why [`Node::run_until`](crate::Node::run_until) and its relatives have returned.
+/// Why [`Node::run_until`](crate::Node::run_until) and its relatives have
+/// returned.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[must_use = "the condition may not hold"]
 pub enum RunEnd {
@@ -36,8 +39,8 @@ pub(super) fn stopped() -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, "the node has stopped")
 }
 
-/// The time until `end`, as a timeout of a turn; `None` if it has come. Without an end
-/// there is always time.
+/// The time until `end`, as a timeout of a turn; `None` if it has come. Without
+/// an end there is always time.
 pub(super) fn time_left(end: Option<Instant>, now: Instant) -> Option<Duration> {
     // Not every selector can wait for longer than some days.
     const TURN_MAX: Duration = Duration::from_secs(60 * 60);

@@ -15,19 +15,20 @@ use crate::node::Handle;
 use crate::node::turn::stopped;
 
 impl<H> Handle<H> {
-    /// Connects to a host, and waits until [`Handler::on_connect`] has been called
-    /// for the connection.
+    /// Connects to a host, and waits until [`Handler::on_connect`] has been
+    /// called for the connection.
     ///
-    /// Names are resolved on the calling thread, which `timeout` cannot interrupt.
-    /// The addresses are tried one after the other. Each gets an equal share of the
-    /// time that is left. The [`Timeouts`](crate::config::Timeouts) of the node hold
-    /// too, so that an attempt ends at the shorter of the two.
+    /// Names are resolved on the calling thread, which `timeout` cannot
+    /// interrupt. The addresses are tried one after the other. Each gets an
+    /// equal share of the time that is left. The
+    /// [`Timeouts`](crate::config::Timeouts) of the node hold too, so that an
+    /// attempt ends at the shorter of the two.
     ///
-    /// On a plain connection `Ok` does not mean that the peer admitted it: a node that
-    /// refuses a connection closes it after the kernel has accepted it. Messages
-    /// of the peer go to the [`Handler`](crate::Handler), which can pass them to this
-    /// thread by a channel. For other options than the node's, call
-    /// [`Net::connect_with`] in [`Handle::ask`].
+    /// On a plain connection `Ok` does not mean that the peer admitted it: a
+    /// node that refuses a connection closes it after the kernel has accepted
+    /// it. Messages of the peer go to the [`Handler`](crate::Handler), which
+    /// can pass them to this thread by a channel. For other options than the
+    /// node's, call [`Net::connect_with`] in [`Handle::ask`].
     ///
     /// [`Handler::on_connect`]: crate::Handler::on_connect
     ///
@@ -36,11 +37,11 @@ impl<H> Handle<H> {
     /// That of the last address that was tried:
     /// - those of [`Net::connect`] and of
     ///   [`Handler::on_connect_failed`](crate::Handler::on_connect_failed);
-    /// - [`ConnectError::Cancelled`] or [`ConnectError::HandlerPanicked`] also if
-    ///   `on_connect` aborted the connection or panicked. A connection that is closed
-    ///   there was established, so that its id is returned;
-    /// - [`ConnectError::Unresolved`]: the name could not be resolved, or has no
-    ///   address;
+    /// - [`ConnectError::Cancelled`] or [`ConnectError::HandlerPanicked`] also
+    ///   if `on_connect` aborted the connection or panicked. A connection that
+    ///   is closed there was established, so that its id is returned;
+    /// - [`ConnectError::Unresolved`]: the name could not be resolved, or has
+    ///   no address;
     /// - [`ConnectError::TimedOut`]: the time was over. An attempt that had not
     ///   begun by then never does, one that had begun is aborted;
     /// - [`ConnectError::NodeStopped`]: the node has stopped or was dropped;
@@ -141,20 +142,23 @@ impl<H> Handle<H> {
     }
 
     /// Sends one message on a connection, and waits up to `timeout` until it is
-    /// queued: while the queue of the connection is full, the call waits for room.
+    /// queued: while the queue of the connection is full, the call waits for
+    /// room.
     ///
-    /// Several threads that wait for the same connection are served in the order in
-    /// which they asked, before [`Handler::on_drain`](crate::Handler::on_drain) is
-    /// called. A full queue never ends the connection here, whatever
-    /// [`SendQueueConfig::on_full`](crate::config::SendQueueConfig::on_full) is. `Ok` means queued, as with
-    /// [`Net::send`].
+    /// Several threads that wait for the same connection are served in the
+    /// order in which they asked, before
+    /// [`Handler::on_drain`](crate::Handler::on_drain) is called. A full queue
+    /// never ends the connection here, whatever
+    /// [`SendQueueConfig::on_full`](crate::config::SendQueueConfig::on_full)
+    /// is. `Ok` means queued, as with [`Net::send`].
     ///
     /// # Errors
     ///
     /// - `NotConnected`, `InvalidInput`: those of [`Net::send`], with the
     ///   [`SendError`] inside;
-    /// - `WouldBlock`: the connection belongs to another shard, whose command queue
-    ///   is full. Use [`ShardsHandle::send_wait`](crate::shards::ShardsHandle::send_wait);
+    /// - `WouldBlock`: the connection belongs to another shard, whose command
+    ///   queue is full. Use
+    ///   [`ShardsHandle::send_wait`](crate::shards::ShardsHandle::send_wait);
     /// - `TimedOut`: there was no room in time. The message will not be sent;
     /// - `BrokenPipe`: the node has stopped or was dropped;
     /// - `Deadlock`: it was called inside a callback; see

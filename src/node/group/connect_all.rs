@@ -25,19 +25,19 @@ struct Edge {
 }
 
 impl Group {
-    /// Connects the members with each other in the shape of a topology, and runs the
-    /// group until all connections are established at both ends, for at most about
-    /// `bound`.
+    /// Connects the members with each other in the shape of a topology, and
+    /// runs the group until all connections are established at both ends, for
+    /// at most about `bound`.
     ///
-    /// The nodes of the topology are the members that run, in the order in which they
-    /// were added. A member without a listener is made to listen on `127.0.0.1`, on a
-    /// port of the system's choice. A member with listeners is reached at the first of
-    /// them. Returns the ids of the connections at the members that connect, in the order
-    /// of [`Topology::edges`].
+    /// The nodes of the topology are the members that run, in the order in
+    /// which they were added. A member without a listener is made to listen on
+    /// `127.0.0.1`, on a port of the system's choice. A member with listeners
+    /// is reached at the first of them. Returns the ids of the connections at
+    /// the members that connect, in the order of [`Topology::edges`].
     ///
     /// All connections have one IP address:
-    /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address) must
-    /// allow as many as a member will have.
+    /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address)
+    /// must allow as many as a member will have.
     ///
     /// ```
     /// use std::time::Duration;
@@ -88,14 +88,15 @@ impl Group {
     ///
     /// After an error, connections that were begun stay.
     ///
-    /// - `InvalidInput` with a [`TopologyError`](crate::topology::TopologyError) inside: the
-    ///   members cannot form this topology;
+    /// - `InvalidInput` with a
+    ///   [`TopologyError`](crate::topology::TopologyError) inside: the members
+    ///   cannot form this topology;
     /// - those of [`Net::listen`](crate::Net::listen);
     /// - the [`ConnectError`] of a connection that failed. Unless
-    ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is true, members that are
-    ///   connected already are one;
-    /// - `ConnectionReset`: a connection was established at one end and not at the other,
-    ///   because of a limit of the other member, for instance;
+    ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is true,
+    ///   members that are connected already are one;
+    /// - `ConnectionReset`: a connection was established at one end and not at
+    ///   the other, because of a limit of the other member, for instance;
     /// - `TimedOut`: the time was over;
     /// - those of [`Group::run`].
     pub fn connect_all(&mut self, topology: Topology, bound: Duration) -> io::Result<Vec<ConnId>> {

@@ -13,14 +13,15 @@ use crate::net::Net;
 use crate::node::inner::NodeInner;
 use crate::sys::Readiness;
 
-/// The id of a member of a [`Group`](crate::group::Group) whose handler is an `H`. A group
-/// never gives out an id twice.
+/// The id of a member of a [`Group`](crate::group::Group) whose handler is an
+/// `H`. A group never gives out an id twice.
 pub struct MemberId<H> {
     id: AnyMemberId,
     handler: PhantomData<fn() -> H>,
 }
 
-/// The id of a member of a [`Group`](crate::group::Group), whatever its handler is.
+/// The id of a member of a [`Group`](crate::group::Group), whatever its handler
+/// is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct AnyMemberId {
     /// First, so that ids are ordered as the members were added.

@@ -23,16 +23,17 @@ use crate::node::inner::{NodeInner, give_name};
 use crate::sys::{Poller, Wake, WakeList};
 use crate::timers::Timers;
 
-/// Many nodes on one thread, which share one poll and one read buffer: a test network
-/// of a thousand nodes, or a node for each room of a game.
+/// Many nodes on one thread, which share one poll and one read buffer: a test
+/// network of a thousand nodes, or a node for each room of a game.
 ///
-/// Every member is a node with its own handler, configuration and [`Handle`]. Handlers
-/// of different types can be members of one group. Only the waiting is done together:
-/// a turn of the group is one turn of each member that has something to do. A member
-/// costs no file descriptor, where a [`Node`](crate::Node) costs three.
+/// Every member is a node with its own handler, configuration and [`Handle`].
+/// Handlers of different types can be members of one group. Only the waiting is
+/// done together: a turn of the group is one turn of each member that has
+/// something to do. A member costs no file descriptor, where a
+/// [`Node`](crate::Node) costs three.
 ///
-/// Up to 65,535 members. For 64-bit targets only. A handler that is not `Send` needs a
-/// [`Node`](crate::Node).
+/// Up to 65,535 members. For 64-bit targets only. A handler that is not `Send`
+/// needs a [`Node`](crate::Node).
 ///
 /// ```
 /// use std::time::Duration;
@@ -79,7 +80,8 @@ use crate::timers::Timers;
 /// The methods that take the id of a member return `None` after the member was
 /// removed. A member that has stopped stays until it is removed.
 pub struct Group {
-    // Dropped in this order: sockets before the poller that they are registered with.
+    // Dropped in this order: sockets before the poller that they are registered
+    // with.
     members: Slab<MemberSlot>,
     /// How many of them have not stopped.
     running: usize,
@@ -118,8 +120,8 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// - The error of the operating system if there is no file descriptor left for the
-    ///   poller and its waker, which take three.
+    /// - The error of the operating system if there is no file descriptor left
+    ///   for the poller and its waker, which take three.
     pub fn new() -> io::Result<Self> {
         let poller = Poller::new(None)?;
         Ok(Self {
@@ -139,13 +141,13 @@ impl Group {
         })
     }
 
-    /// Adds a node. [`Config::busy_poll`] has no effect, because the group does the
-    /// waiting.
+    /// Adds a node. [`Config::busy_poll`] has no effect, because the group does
+    /// the waiting.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
-    ///   cannot work;
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
+    ///   inside: a setting cannot work;
     /// - `QuotaExceeded`: there are 65,535 members.
     pub fn add<H: Handler + Send + 'static>(
         &mut self,
@@ -184,8 +186,9 @@ impl Group {
         Ok(MemberId::new(AnyMemberId { serial, index }))
     }
 
-    /// Removes a member, and returns its handler. Its sockets are closed at once, without
-    /// callbacks. A connection with something left to send is reset.
+    /// Removes a member, and returns its handler. Its sockets are closed at
+    /// once, without callbacks. A connection with something left to send is
+    /// reset.
     pub fn remove<H: 'static>(&mut self, member: MemberId<H>) -> Option<H> {
         self.inner(member)?;
         let slot = self.members.try_remove(AnyMemberId::from(member).index)?;
@@ -218,7 +221,8 @@ impl Group {
         Some(&mut self.inner_mut(member)?.handler)
     }
 
-    /// Calls a function with the handler and the net of a member, between turns.
+    /// Calls a function with the handler and the net of a member, between
+    /// turns.
     pub fn with<H: 'static, R>(
         &mut self,
         member: MemberId<H>,
@@ -235,8 +239,9 @@ impl Group {
         Some(self.inner(member)?.handle())
     }
 
-    /// The members that were not removed, in no particular order. Those that have stopped
-    /// are among them. The ids are ordered as the members were added.
+    /// The members that were not removed, in no particular order. Those that
+    /// have stopped are among them. The ids are ordered as the members were
+    /// added.
     pub fn members(&self) -> impl Iterator<Item = AnyMemberId> + '_ {
         self.members.iter().map(|(index, slot)| AnyMemberId {
             serial: slot.serial,
@@ -280,7 +285,8 @@ impl Group {
         slot.member.as_any_mut().downcast_mut()
     }
 
-    /// The members that have not stopped, in the order in which they were added.
+    /// The members that have not stopped, in the order in which they were
+    /// added.
     fn running_members(&self) -> Vec<AnyMemberId> {
         let is_running = |id: &AnyMemberId| self.get(*id).is_some_and(|slot| !slot.stopped);
         let mut running: Vec<_> = self.members().filter(is_running).collect();

@@ -12,12 +12,12 @@ use crate::node::{RunEnd, STOPPED_PAUSE, Turn, time_left};
 use crate::sys::Readiness;
 
 impl Group {
-    /// Runs the group until every member has stopped. Without running members this returns
-    /// at once.
+    /// Runs the group until every member has stopped. Without running members
+    /// this returns at once.
     ///
     /// A panic in a callback does not end the run unless
-    /// [`Config::on_panic`](crate::Config::on_panic) of the member says so. That includes
-    /// failed assertions; see [In tests](crate::Node#in-tests).
+    /// [`Config::on_panic`](crate::Config::on_panic) of the member says so.
+    /// That includes failed assertions; see [In tests](crate::Node#in-tests).
     ///
     /// # Errors
     ///
@@ -32,13 +32,14 @@ impl Group {
 
     /// Runs the group until a condition holds, for at most about `bound`.
     ///
-    /// The condition is called with the group, before the first turn and after each turn.
-    /// It may change the group. At least one turn is taken unless the condition holds
-    /// before, also with a bound of zero. [`RunEnd::Stopped`] is returned when no member
-    /// runs any more.
+    /// The condition is called with the group, before the first turn and after
+    /// each turn. It may change the group. At least one turn is taken unless
+    /// the condition holds before, also with a bound of zero.
+    /// [`RunEnd::Stopped`] is returned when no member runs any more.
     ///
-    /// For tests, set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind): a failed assertion in a
-    /// callback is contained otherwise. See [In tests](crate::Node#in-tests).
+    /// For tests, set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind): a
+    /// failed assertion in a callback is contained otherwise. See [In
+    /// tests](crate::Node#in-tests).
     ///
     /// # Errors
     ///
@@ -70,8 +71,8 @@ impl Group {
         }
     }
 
-    /// Runs the group for about `time`. Returns [`RunEnd::TimedOut`] after that, or
-    /// [`RunEnd::Stopped`] if every member has stopped before.
+    /// Runs the group for about `time`. Returns [`RunEnd::TimedOut`] after
+    /// that, or [`RunEnd::Stopped`] if every member has stopped before.
     ///
     /// # Errors
     ///
@@ -80,18 +81,20 @@ impl Group {
         self.run_until(time, |_| false)
     }
 
-    /// Waits as [`Node::turn`](crate::Node::turn) does, and runs one turn of each member
-    /// that has something to do.
+    /// Waits as [`Node::turn`](crate::Node::turn) does, and runs one turn of
+    /// each member that has something to do.
     ///
-    /// [`Turn::Stopped`] is returned once, when the last running member has stopped or was
-    /// removed. From then on, and before the first member is added, a turn waits for its
-    /// timeout and returns [`Turn::Waiting`]: a program may add a member later. Members
-    /// that are added run in the next turn.
+    /// [`Turn::Stopped`] is returned once, when the last running member has
+    /// stopped or was removed. From then on, and before the first member is
+    /// added, a turn waits for its timeout and returns [`Turn::Waiting`]: a
+    /// program may add a member later. Members that are added run in the next
+    /// turn.
     ///
     /// # Errors
     ///
-    /// - `BrokenPipe`: no member runs, [`Turn::Stopped`] has been returned or there has
-    ///   been no member, and without a timeout the wait would have no end;
+    /// - `BrokenPipe`: no member runs, [`Turn::Stopped`] has been returned or
+    ///   there has been no member, and without a timeout the wait would have no
+    ///   end;
     /// - those of [`Group::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         if self.running == 0 {
@@ -146,7 +149,8 @@ impl Group {
         }
     }
 
-    /// How long a foreign loop may wait; see [`Node::timeout`](crate::Node::timeout).
+    /// How long a foreign loop may wait; see
+    /// [`Node::timeout`](crate::Node::timeout).
     pub fn timeout(&self) -> Option<Duration> {
         if self.running == 0 {
             return None;
@@ -158,8 +162,8 @@ impl Group {
         Some(next.saturating_duration_since(self.poller.now()))
     }
 
-    /// The descriptor of the poller (Unix only), for another poll loop to wait on; see
-    /// [`Node::as_fd`](crate::Node::as_fd).
+    /// The descriptor of the poller (Unix only), for another poll loop to wait
+    /// on; see [`Node::as_fd`](crate::Node::as_fd).
     #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
     pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poller.as_fd()
@@ -181,7 +185,8 @@ impl Group {
         } = self;
         poller.wait(timeout, deadline, *sockets, |event| {
             let (member_tag, token) = (event.token >> MEMBER_SHIFT, event.token & TOKEN_MASK);
-            // Tag 0 is that of the waker. The wake list says which members were woken.
+            // Tag 0 is that of the waker. The wake list says which members were
+            // woken.
             let Some(index) = member_tag.checked_sub(1) else {
                 return;
             };

@@ -19,15 +19,16 @@ use crate::node::handle::Handle;
 use crate::node::wait::answers_deadline;
 use crate::traffic::Traffic;
 
-/// Reaches all [`Shards`](crate::shards::Shards) of a node from any thread, as a [`Handle`]
-/// reaches a node.
+/// Reaches all [`Shards`](crate::shards::Shards) of a node from any thread, as
+/// a [`Handle`] reaches a node.
 ///
-/// A handle can be cloned, sent to other threads and stored in handlers. It does not
-/// keep the shards running.
+/// A handle can be cloned, sent to other threads and stored in handlers. It
+/// does not keep the shards running.
 ///
-/// `send`, `broadcast`, `broadcast_all`, `post`, `post_all` and `shutdown` never wait, and may be called
-/// everywhere. The other methods wait for one or all of the loops, up to 10 s where they
-/// have no timeout. Inside a callback of one of the shards they are an error; see
+/// `send`, `broadcast`, `broadcast_all`, `post`, `post_all` and `shutdown`
+/// never wait, and may be called everywhere. The other methods wait for one or
+/// all of the loops, up to 10 s where they have no timeout. Inside a callback
+/// of one of the shards they are an error; see
 /// [`Handle`](Handle#what-may-be-called-where).
 ///
 /// ```
@@ -99,7 +100,8 @@ impl<H> ShardsHandle<H> {
         self.handles.get(shard.index())
     }
 
-    /// Sends one message on a connection, without waiting; see [`Handle::send`].
+    /// Sends one message on a connection, without waiting; see
+    /// [`Handle::send`].
     ///
     /// # Errors
     ///
@@ -110,13 +112,13 @@ impl<H> ShardsHandle<H> {
             .send(conn, body)
     }
 
-    /// Sends one message on several connections, without waiting. Each shard that has some
-    /// of the connections gets one command, and frames the message once for all
-    /// connections with the same framing.
+    /// Sends one message on several connections, without waiting. Each shard
+    /// that has some of the connections gets one command, and frames the
+    /// message once for all connections with the same framing.
     ///
-    /// [`BroadcastOutcome::queued`] counts the connections whose shard will try. The other
-    /// fields count those whose shard has a full command queue, or has stopped. The
-    /// outcome of each send is that of [`Handle::send`].
+    /// [`BroadcastOutcome::queued`] counts the connections whose shard will
+    /// try. The other fields count those whose shard has a full command queue,
+    /// or has stopped. The outcome of each send is that of [`Handle::send`].
     pub fn broadcast(
         &self,
         conns: impl IntoIterator<Item = ConnId>,
@@ -140,13 +142,13 @@ impl<H> ShardsHandle<H> {
         outcome
     }
 
-    /// Has one message sent on all established connections of all shards, except for one;
-    /// see [`Net::broadcast_all`].
+    /// Has one message sent on all established connections of all shards,
+    /// except for one; see [`Net::broadcast_all`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::post`], of the first shard that does not take it. The others
-    /// send it all the same.
+    /// Those of [`Handle::post`], of the first shard that does not take it. The
+    /// others send it all the same.
     pub fn broadcast_all(&self, body: impl Into<Bytes>, except: Option<ConnId>) -> io::Result<()> {
         let body = body.into();
         self.post_all(move |_, net| {
@@ -172,8 +174,8 @@ impl<H> ShardsHandle<H> {
     ///
     /// # Errors
     ///
-    /// The error of [`Handle::post`] of the first shard that does not take the call. The
-    /// other shards call the function nevertheless.
+    /// The error of [`Handle::post`] of the first shard that does not take the
+    /// call. The other shards call the function nevertheless.
     pub fn post_all(
         &self,
         call: impl FnOnce(&mut H, &mut Net) + Clone + Send + 'static,
@@ -183,8 +185,8 @@ impl<H> ShardsHandle<H> {
         posted.into_iter().collect()
     }
 
-    /// Has one shard call a function, and waits up to 10 s for what it returns; see
-    /// [`Handle::ask`].
+    /// Has one shard call a function, and waits up to 10 s for what it returns;
+    /// see [`Handle::ask`].
     ///
     /// # Errors
     ///
@@ -198,8 +200,8 @@ impl<H> ShardsHandle<H> {
         self.existing(shard)?.ask(call)
     }
 
-    /// Has one shard call a function, and waits up to `timeout` for what it returns; see
-    /// [`Handle::ask_within`].
+    /// Has one shard call a function, and waits up to `timeout` for what it
+    /// returns; see [`Handle::ask_within`].
     ///
     /// # Errors
     ///
@@ -214,14 +216,14 @@ impl<H> ShardsHandle<H> {
         self.existing(shard)?.ask_within(timeout, call)
     }
 
-    /// Has every shard call a function, and waits up to 10 s for what it returns, in the
-    /// order of the shards.
+    /// Has every shard call a function, and waits up to 10 s for what it
+    /// returns, in the order of the shards.
     ///
     /// # Errors
     ///
-    /// The error of [`Handle::ask_within`] of the first shard that does not answer. The
-    /// other shards call the function nevertheless, unless their calls have not begun when
-    /// this returns.
+    /// The error of [`Handle::ask_within`] of the first shard that does not
+    /// answer. The other shards call the function nevertheless, unless their
+    /// calls have not begun when this returns.
     pub fn ask_all<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Clone + Send + 'static,
@@ -229,7 +231,8 @@ impl<H> ShardsHandle<H> {
         self.check_may_wait()?;
         let deadline = answers_deadline();
         let ask = |handle: &Handle<H>| handle.begin_ask(call.clone());
-        // All are asked, also after an error, and before the first answer is waited for.
+        // All are asked, also after an error, and before the first answer is
+        // waited for.
         let asked: Vec<io::Result<Answer<R>>> = self.handles.iter().map(ask).collect();
         let wait = |(answer, handle): (io::Result<Answer<R>>, &Handle<H>)| {
             let answer = answer?.wait(deadline);
@@ -240,14 +243,15 @@ impl<H> ShardsHandle<H> {
         answers.into_iter().collect()
     }
 
-    /// Returns options for [`ShardsHandle::connect_with`], filled from the node's
-    /// settings.
+    /// Returns options for [`ShardsHandle::connect_with`], filled from the
+    /// node's settings.
     pub fn connect_options(&self) -> ConnectOptions {
         self.first().connect_options()
     }
 
-    /// Begins to connect to `addr` from the shard with the fewest connections; see
-    /// [`Handle::connect`]. For a certain shard, use [`ShardsHandle::shard`].
+    /// Begins to connect to `addr` from the shard with the fewest connections;
+    /// see [`Handle::connect`]. For a certain shard, use
+    /// [`ShardsHandle::shard`].
     ///
     /// # Errors
     ///
@@ -270,8 +274,8 @@ impl<H> ShardsHandle<H> {
         shard.connect_with(addr, options)
     }
 
-    /// Connects to a host from the shard with the fewest connections, and waits until
-    /// `on_connect` has been called; see [`Handle::connect_wait`].
+    /// Connects to a host from the shard with the fewest connections, and waits
+    /// until `on_connect` has been called; see [`Handle::connect_wait`].
     ///
     /// # Errors
     ///
@@ -287,8 +291,8 @@ impl<H> ShardsHandle<H> {
             .connect_wait(addr, timeout)
     }
 
-    /// Sends one message on a connection of any shard, and waits up to `timeout` until it
-    /// is queued; see [`Handle::send_wait`].
+    /// Sends one message on a connection of any shard, and waits up to
+    /// `timeout` until it is queued; see [`Handle::send_wait`].
     ///
     /// # Errors
     ///
@@ -304,7 +308,8 @@ impl<H> ShardsHandle<H> {
         shard.send_wait(conn, body, timeout)
     }
 
-    /// Messages and bytes of all connections of all shards; see [`Net::traffic`].
+    /// Messages and bytes of all connections of all shards; see
+    /// [`Net::traffic`].
     ///
     /// # Errors
     ///
@@ -317,9 +322,9 @@ impl<H> ShardsHandle<H> {
         Ok(sum)
     }
 
-    /// The metrics of all shards, added up; see [`Net::metrics`]. [`Metrics::max_queued_bytes`] is
-    /// the sum of the highest values of all shards, which they may have had at different
-    /// times.
+    /// The metrics of all shards, added up; see [`Net::metrics`].
+    /// [`Metrics::max_queued_bytes`] is the sum of the highest values of all
+    /// shards, which they may have had at different times.
     ///
     /// # Errors
     ///

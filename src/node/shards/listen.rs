@@ -9,22 +9,24 @@ use crate::config::{ListenOptions, Placement};
 use crate::id::{ListenerId, ShardId};
 
 impl<H> ShardsHandle<H> {
-    /// Returns options for [`ShardsHandle::listen_with`], filled from the node's
-    /// settings.
+    /// Returns options for [`ShardsHandle::listen_with`], filled from the
+    /// node's settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.first().listen_options()
     }
 
-    /// Listens on `addr`; see [`Net::listen`](crate::Net::listen). Inbound connections are assigned to a
-    /// shard according to [`Placement`]. The first shard accepts, or with
-    /// [`Placement::ReusePort`] all do.
+    /// Listens on `addr`; see [`Net::listen`](crate::Net::listen). Inbound
+    /// connections are assigned to a shard according to [`Placement`]. The
+    /// first shard accepts, or with [`Placement::ReusePort`] all do.
     ///
-    /// [`Net::listen`](crate::Net::listen) inside one shard does the same with a listener of that shard,
-    /// which accepts for all; with [`Placement::ReusePort`] it keeps what it accepts.
+    /// [`Net::listen`](crate::Net::listen) inside one shard does the same with
+    /// a listener of that shard, which accepts for all; with
+    /// [`Placement::ReusePort`] it keeps what it accepts.
     ///
     /// # Errors
     ///
-    /// Those of [`Net::listen`](crate::Net::listen) and of [`Handle::ask`](crate::Handle::ask).
+    /// Those of [`Net::listen`](crate::Net::listen) and of
+    /// [`Handle::ask`](crate::Handle::ask).
     pub fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
         self.listen_with(addr, self.listen_options())
     }
@@ -33,7 +35,8 @@ impl<H> ShardsHandle<H> {
     ///
     /// # Errors
     ///
-    /// Those of [`Net::listen_with`](crate::Net::listen_with) and of [`Handle::ask`](crate::Handle::ask).
+    /// Those of [`Net::listen_with`](crate::Net::listen_with) and of
+    /// [`Handle::ask`](crate::Handle::ask).
     pub fn listen_with(
         &self,
         addr: impl ToSocketAddrs,
@@ -75,7 +78,8 @@ impl<H> ShardsHandle<H> {
         )?
     }
 
-    /// Closes a listener on every shard; see [`Net::close_listener`](crate::Net::close_listener).
+    /// Closes a listener on every shard; see
+    /// [`Net::close_listener`](crate::Net::close_listener).
     ///
     /// # Errors
     ///

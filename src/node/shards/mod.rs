@@ -25,14 +25,15 @@ use crate::node::{Handle, Node};
 use crate::panics::discard;
 use crate::sys::Poller;
 
-/// One node on several threads. Each thread is a *shard*: a poll loop with its sockets
-/// and its [`Handler`].
+/// One node on several threads. Each thread is a *shard*: a poll loop with its
+/// sockets and its [`Handler`].
 ///
 /// A connection belongs to one shard from its beginning to its end, and all its
-/// callbacks are made there; see [`ConnId::shard`](crate::ConnId::shard). Inbound
-/// connections are assigned to a shard according to [`Placement`]. Outbound connections belong
-/// to the shard that connects. The [`Net`](crate::Net) of every shard reaches the
-/// connections of all shards, and a [`ShardsHandle`] reaches them from every thread.
+/// callbacks are made there; see [`ConnId::shard`](crate::ConnId::shard).
+/// Inbound connections are assigned to a shard according to [`Placement`].
+/// Outbound connections belong to the shard that connects. The
+/// [`Net`](crate::Net) of every shard reaches the connections of all shards,
+/// and a [`ShardsHandle`] reaches them from every thread.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,48 +61,56 @@ use crate::sys::Poller;
 ///
 /// # What is shared
 ///
-/// - **Limits on connections**: the total, per address, per network, per listener, and
-///   of attempts to connect and handshakes under way. They hold for all shards together,
-///   exactly. So does the rate of connects that follow failed ones. The refusal of
-///   duplicates and of connections of the node with itself covers all shards too.
-/// - **The end**: a [shutdown](crate::Net::shutdown) of one shard is one of all. A panic
-///   that is not [contained](crate::config::OnPanic::Contain), and an error that keeps a shard
-///   from waiting for events, end all others at once.
+/// - **Limits on connections**: the total, per address, per network, per
+///   listener, and of attempts to connect and handshakes under way. They hold
+///   for all shards together, exactly. So does the rate of connects that follow
+///   failed ones. The refusal of duplicates and of connections of the node with
+///   itself covers all shards too.
+/// - **The end**: a [shutdown](crate::Net::shutdown) of one shard is one of
+///   all. A panic that is not [contained](crate::config::OnPanic::Contain), and
+///   an error that keeps a shard from waiting for events, end all others at
+///   once.
 ///
-/// The other fields of the [`Config`] hold for each shard: budgets, the command queue,
-/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes). Timers belong to one shard. The lists and
-/// counts of a [`Net`](crate::Net), its `find`, [`traffic`](crate::Net::traffic) and
-/// [`metrics`](crate::Net::metrics) are those of one shard; [`ShardsHandle::traffic`] and
-/// [`ShardsHandle::metrics`] add them up.
+/// The other fields of the [`Config`] hold for each shard: budgets, the command
+/// queue, [`loop_send_bytes`](crate::config::Limits::loop_send_bytes). Timers
+/// belong to one shard. The lists and counts of a [`Net`](crate::Net), its
+/// `find`, [`traffic`](crate::Net::traffic) and
+/// [`metrics`](crate::Net::metrics) are those of one shard;
+/// [`ShardsHandle::traffic`] and [`ShardsHandle::metrics`] add them up.
 ///
 /// # From one shard to another
 ///
-/// A call of [`Net`](crate::Net) for a connection of another shard goes through the
-/// command queue of that shard:
+/// A call of [`Net`](crate::Net) for a connection of another shard goes through
+/// the command queue of that shard:
 ///
-/// - [`send`](crate::Net::send) and
-///   [`broadcast`](crate::Net::broadcast): `Ok` means that the other shard will try. A
-///   message that the connection does not take is counted there, in
+/// - [`send`](crate::Net::send) and [`broadcast`](crate::Net::broadcast): `Ok`
+///   means that the other shard will try. A message that the connection does
+///   not take is counted there, in
 ///   [`Metrics::commands_lost`](crate::Metrics::commands_lost).
-///   [`SendError::Full`](crate::SendError::Full) means that the command queue is full, or
-///   that an earlier command for that shard waits for room in it. No `on_drain` follows.
-/// - [`close`](crate::Net::close), [`abort`](crate::Net::abort), [`close_write`](crate::Net::close_write),
-///   [`pause`](crate::Net::pause), [`resume`](crate::Net::resume) and [`flush`](crate::Net::flush) take effect
-///   in one of the next turns of the other shard. Messages that arrived before may still
-///   be delivered. If its queue is full they wait for room, as many as a command queue
-///   holds. Further ones are lost, logged, and counted in `commands_lost` of this shard.
-/// - [`connection`](crate::Net::connection) and [`is_writable`](crate::Net::is_writable) know nothing of
-///   such a connection, as if the id were stale, and [`send_tracked`](crate::Net::send_tracked) returns `Closed`.
+///   [`SendError::Full`](crate::SendError::Full) means that the command queue
+///   is full, or that an earlier command for that shard waits for room in it.
+///   No `on_drain` follows.
+/// - [`close`](crate::Net::close), [`abort`](crate::Net::abort),
+///   [`close_write`](crate::Net::close_write), [`pause`](crate::Net::pause),
+///   [`resume`](crate::Net::resume) and [`flush`](crate::Net::flush) take
+///   effect in one of the next turns of the other shard. Messages that arrived
+///   before may still be delivered. If its queue is full they wait for room, as
+///   many as a command queue holds. Further ones are lost, logged, and counted
+///   in `commands_lost` of this shard.
+/// - [`connection`](crate::Net::connection) and
+///   [`is_writable`](crate::Net::is_writable) know nothing of such a
+///   connection, as if the id were stale, and
+///   [`send_tracked`](crate::Net::send_tracked) returns `Closed`.
 ///
-/// The commands of one shard for another are carried out in their order. A shard never
-/// waits for another.
+/// The commands of one shard for another are carried out in their order. A
+/// shard never waits for another.
 ///
 /// # Threads
 ///
-/// The threads have the names that the shards have in log lines: [`Config::name`],
-/// `-shard-`, and the number. Linux shows the first 15 bytes. [`Handler::on_start`] is
-/// the first callback in each thread, and the place to bind it to a core, with the crate
-/// `core_affinity` for instance:
+/// The threads have the names that the shards have in log lines:
+/// [`Config::name`], `-shard-`, and the number. Linux shows the first 15 bytes.
+/// [`Handler::on_start`] is the first callback in each thread, and the place to
+/// bind it to a core, with the crate `core_affinity` for instance:
 ///
 /// ```ignore
 /// fn on_start(&mut self, net: &mut Net) {
@@ -112,12 +121,12 @@ use crate::sys::Poller;
 /// }
 /// ```
 ///
-/// Dropping it shuts all shards down without grace, and waits for their threads. The wait
-/// is left out where it could have no end: inside a callback of any node, and for
-/// the thread that drops it.
+/// Dropping it shuts all shards down without grace, and waits for their
+/// threads. The wait is left out where it could have no end: inside a callback
+/// of any node, and for the thread that drops it.
 ///
-/// A panic in a callback is contained by default, and so is a failed assertion; see
-/// [In tests](crate::Node#in-tests).
+/// A panic in a callback is contained by default, and so is a failed assertion;
+/// see [In tests](crate::Node#in-tests).
 ///
 /// [`Placement`]: crate::shards::Placement
 pub struct Shards<H> {
@@ -126,17 +135,19 @@ pub struct Shards<H> {
 }
 
 impl<H: Handler + Send + 'static> Shards<H> {
-    /// Starts the threads, each with a handler that `make` returns. It is called on this
-    /// thread, for one shard after the other, before any of them runs. The handle is for
-    /// handlers that reach each other. Methods that wait for a loop return an error of
-    /// the kind `Deadlock` inside `make`, as they do inside callbacks.
+    /// Starts the threads, each with a handler that `make` returns. It is
+    /// called on this thread, for one shard after the other, before any of them
+    /// runs. The handle is for handlers that reach each other. Methods that
+    /// wait for a loop return an error of the kind `Deadlock` inside `make`, as
+    /// they do inside callbacks.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
-    ///   cannot work;
-    /// - the error of the operating system if there is no file descriptor left for the
-    ///   pollers and their wakers, which take three for each shard, or no thread.
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
+    ///   inside: a setting cannot work;
+    /// - the error of the operating system if there is no file descriptor left
+    ///   for the pollers and their wakers, which take three for each shard, or
+    ///   no thread.
     pub fn start(
         mut config: Config,
         options: ShardOptions,
@@ -187,8 +198,8 @@ impl<H: Handler + Send + 'static> Shards<H> {
         let guard = EndOfAll(self.handle.clone());
         let name = thread_name(node.net().name());
         let thread = thread::Builder::new().name(name).spawn(move || {
-            // A shard that was shut down has told the others, which may have something left to
-            // send.
+            // A shard that was shut down has told the others, which may have
+            // something left to send.
             let guard = guard;
             node.run().inspect_err(|_| guard.end())?;
             Ok(node.into_handler())
@@ -213,7 +224,8 @@ impl<H> Shards<H> {
         self.handle.listen(addr)
     }
 
-    /// Returns options for [`Shards::listen_with`], filled from the node's settings.
+    /// Returns options for [`Shards::listen_with`], filled from the node's
+    /// settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.handle.listen_options()
     }
@@ -236,14 +248,16 @@ impl<H> Shards<H> {
         self.handle.shutdown(grace);
     }
 
-    /// Waits until all shards have stopped, and returns their handlers in the order of the
-    /// shards. They are not [shut down](ShardsHandle::shutdown) by this call.
+    /// Waits until all shards have stopped, and returns their handlers in the
+    /// order of the shards. They are not [shut down](ShardsHandle::shutdown) by
+    /// this call.
     ///
     /// # Errors
     ///
     /// The first error of a shard, after all have stopped:
-    /// - `Other`: its handler panicked, and [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) is
-    ///   set. The error has the text of the panic;
+    /// - `Other`: its handler panicked, and
+    ///   [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) is set. The error
+    ///   has the text of the panic;
     /// - the error that made it impossible to wait for events;
     /// - `Deadlock`, at once: called inside a callback. The shards are shut
     ///   down, and not waited for.
