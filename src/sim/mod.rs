@@ -9,7 +9,7 @@
 //! random number is drawn from the seed, so a run can be repeated, byte for
 //! byte.
 //!
-//! The [`guide`] leads from a handler to tests of it, step by step.
+//! The [guide](crate::guide::simulation) leads from a handler to a test of it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -81,10 +81,6 @@
 //!   fails with `Unsupported`.
 //! - IPv4 on IPv6 sockets is not simulated.
 //! - Host names are not resolved. Use addresses.
-
-pub mod guide {
-    #![doc = include_str!("guide.md")]
-}
 
 mod any_node;
 mod checks;
