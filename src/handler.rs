@@ -1,4 +1,4 @@
-//! The trait that a user implements.
+//! The trait with the callbacks of a node.
 
 use std::error::Error;
 

@@ -41,14 +41,24 @@ pub struct Config {
     pub name: String,
     /// Settings of connections. A listener and
     /// [`ConnectOptions`](crate::config::ConnectOptions) can change them.
+    ///
+    /// Default: `ConnectionConfig::default()`.
     pub connection: ConnectionConfig,
     /// Limits on connections and memory.
+    ///
+    /// Default: `Limits::default()`.
     pub limits: Limits,
     /// Maximum work per turn.
+    ///
+    /// Default: `TurnBudget::default()`.
     pub budget: TurnBudget,
     /// Size of the queue of commands from other threads.
+    ///
+    /// Default: `CommandQueueConfig::default()`.
     pub commands: CommandQueueConfig,
     /// Socket options.
+    ///
+    /// Default: `SocketConfig::default()`.
     pub sockets: SocketConfig,
     /// Size in bytes of the buffer into which all sockets of the loop are read,
     /// from 4 KiB to 1 GiB.
