@@ -27,6 +27,12 @@
 //! }
 //! ```
 //!
+//! # Guides
+//!
+//! The [`guide`] has a page with programs for each subject: getting started,
+//! framing, backpressure, endings and timeouts, TLS and Noise, threads, other
+//! loops, the open internet, simulation, scaling.
+//!
 //! # The parts
 //!
 //! - A [`Node`] is one loop with its sockets and your handler. [`Node::run`]
@@ -159,14 +165,8 @@
 //!
 //! With the feature `sim`, the module `peerloop::sim` runs networks of your
 //! handlers in one thread, on a virtual clock. It injects partitions, crashes
-//! and kernel faults. A seed reproduces a run. Its
-//! [guide](https://docs.rs/peerloop/latest/peerloop/sim/guide/index.html) shows
-//! how to test a protocol with it.
-//!
-//! # Scaling
-//!
-//! The chapter [`scaling`] calculates the capacity of one loop, one machine and
-//! a network of a million nodes.
+//! and kernel faults. A seed reproduces a run. A
+//! [guide](guide/simulation/index.html) shows how to test a protocol with it.
 //!
 //! # Logs
 //!
@@ -225,9 +225,7 @@ mod handler;
 mod net;
 mod node;
 
-#[doc = include_str!("scaling.md")]
-#[doc = include_str!("../benches/charts/growth.svg")]
-pub mod scaling {}
+pub mod guide;
 #[cfg(feature = "sim")]
 pub mod sim;
 

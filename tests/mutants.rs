@@ -3,20 +3,15 @@
 //! `RUSTFLAGS="--cfg peerloop_mutants"`; without that there are no mutants.
 #![cfg(peerloop_mutants)]
 
-#[path = "util/crowd.rs"]
-mod crowd;
-#[path = "util/occupied.rs"]
-mod occupied;
-#[path = "util/sessions.rs"]
-mod sessions;
+#[path = "it/util/mod.rs"]
 mod util;
-#[path = "util/workload.rs"]
-mod workload;
 
 use std::panic::{catch_unwind, set_hook, take_hook};
 use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
+
+use util::{crowd, occupied, workload};
 
 /// As many as CI runs.
 const SEEDS: u64 = 300;

@@ -14,7 +14,7 @@ use peerloop::{
     TimerId, Transport, tls,
 };
 
-use super::tls_util::{Authority, ONLY_13, client_config, server_config, server_name};
+use super::util::tls::{Authority, ONLY_13, client_config, server_config, server_name};
 use super::within;
 
 const MS: Duration = Duration::from_millis(1);

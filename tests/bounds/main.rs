@@ -10,11 +10,7 @@ mod flood;
 mod memory;
 mod places;
 mod slow;
-#[path = "../util/steps.rs"]
-mod steps;
-#[path = "../util/tls.rs"]
-mod tls_util;
-#[path = "../util/mod.rs"]
+#[path = "../it/util/mod.rs"]
 mod util;
 
 use std::time::Duration;

@@ -12,7 +12,7 @@ use peerloop::{
     Config, ConnId, ConnInfo, ConnectError, Handler, Net, Node, RunningNode, TimerId, Transport,
 };
 
-use super::steps::{TwoSteps, try_connect_from};
+use super::util::steps::{TwoSteps, try_connect_from};
 use super::within;
 
 /// What `Handler::transport` returns.

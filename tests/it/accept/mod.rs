@@ -1,0 +1,1 @@
+//! Inbound connections and `on_accept`.

@@ -1,0 +1,1 @@
+//! The ends of connections: `close`, `close_write`, `abort`, FIN and reset.

@@ -1,0 +1,1 @@
+//! Outbound connections: `connect`, `adopt`, duplicates, retries.

@@ -1,0 +1,1 @@
+//! Watermarks, `on_drain` and refused sends.

@@ -1,0 +1,1 @@
+//! The examples end as they should.

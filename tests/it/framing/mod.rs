@@ -1,0 +1,1 @@
+//! Framings on the wire.

@@ -1,0 +1,1 @@
+//! Panics and other faults of the user's code.

@@ -1,0 +1,1 @@
+//! Messages from the wire to the handler; `pause` and `resume`.

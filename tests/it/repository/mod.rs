@@ -1,0 +1,1 @@
+//! Files of this repository agree with each other.

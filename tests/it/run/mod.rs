@@ -1,0 +1,1 @@
+//! Turns, `run_until`, `spawn`, and loops inside other loops.

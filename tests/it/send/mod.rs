@@ -1,0 +1,1 @@
+//! Sends, broadcasts and tracked sends.

@@ -1,0 +1,1 @@
+//! Shutting a node down.

@@ -1,0 +1,378 @@
+//! What the tests on real sockets have in common: a handler that writes everything down, and a way to run nodes in
+//! the test's own thread until something has happened, with a bound.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    unused_macros,
+    reason = "each test binary uses its own part of it"
+)]
+
+#[cfg(unix)]
+pub mod child;
+#[cfg(feature = "sim")]
+pub mod crowd;
+#[cfg(feature = "sim")]
+pub mod occupied;
+#[cfg(feature = "sim")]
+pub mod secured;
+pub mod sessions;
+#[cfg(feature = "noise")]
+pub mod snow_peer;
+#[cfg(target_os = "linux")]
+pub mod steps;
+#[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(feature = "sim")]
+pub mod workload;
+
+use peerloop::config::TurnBudget;
+use peerloop::{
+    Admission, Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node,
+    SendOutcome, TimerId, Transport, Turn,
+};
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use peerloop::session::Session;
+
+/// How long a condition may take before the test fails. Far more than needed: these machines are shared.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A budget without limits of time, for tests that assert what one turn does: on a busy machine a turn may
+/// take longer than the default limits.
+pub fn unlimited_time() -> TurnBudget {
+    TurnBudget {
+        max_visit_time: PATIENCE,
+        max_turn_time: PATIENCE,
+        ..Default::default()
+    }
+}
+
+/// One callback.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Event {
+    Start,
+    Connect(ConnId),
+    Message(ConnId, Vec<u8>),
+    Drain(ConnId),
+    Sent(ConnId, u64, SendOutcome),
+    ConnectFailed(ConnId, ConnectError),
+    Disconnect(ConnId, DisconnectReason),
+    Timer(TimerId, u64),
+}
+
+/// What a test wants done inside a callback, beside writing it down.
+pub type Reaction = Box<dyn FnMut(&mut Net, &Event) + Send>;
+
+/// What a test answers when it is asked for a session.
+pub type Sessions = Box<dyn FnMut(&mut Net, ConnId) -> io::Result<Option<Box<dyn Session>>> + Send>;
+
+/// Writes every callback down, in order, and reacts as the test says.
+pub struct Recorder {
+    pub events: Vec<Event>,
+    /// Calls of `on_turn`, which are too many to write down.
+    pub turns: usize,
+    pub reaction: Reaction,
+    pub admission: Admission,
+    /// What makes a session for each connection.
+    pub sessions: Sessions,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::reacting(|_, _| {})
+    }
+}
+
+impl Recorder {
+    pub fn reacting(reaction: impl FnMut(&mut Net, &Event) + Send + 'static) -> Self {
+        let reaction = Box::new(reaction);
+        Self {
+            events: Vec::new(),
+            turns: 0,
+            reaction,
+            admission: Admission::Admit,
+            sessions: Box::new(|_, _| Ok(None)),
+        }
+    }
+
+    /// Answers every message with itself.
+    pub fn echo() -> Self {
+        Self::reacting(|net, event| {
+            if let Event::Message(conn, message) = event {
+                net.send(*conn, message).expect("the queue has room");
+            }
+        })
+    }
+
+    fn record(&mut self, net: &mut Net, event: Event) {
+        (self.reaction)(net, &event);
+        self.events.push(event);
+    }
+
+    /// The connections that were established, in order.
+    pub fn connected(&self) -> Vec<ConnId> {
+        let pick = |event: &Event| match event {
+            Event::Connect(conn) => Some(*conn),
+            _ => None,
+        };
+        self.events.iter().filter_map(pick).collect()
+    }
+
+    /// The messages of one connection, in order.
+    pub fn messages(&self, conn: ConnId) -> Vec<&[u8]> {
+        let body = |event| match event {
+            &Event::Message(from, ref body) if from == conn => Some(body.as_slice()),
+            _ => None,
+        };
+        self.events.iter().filter_map(body).collect()
+    }
+
+    /// Why a connection ended, if it has.
+    pub fn ended(&self, conn: ConnId) -> Option<DisconnectReason> {
+        self.events.iter().find_map(|event| match event {
+            Event::Disconnect(which, reason) if *which == conn => Some(*reason),
+            _ => None,
+        })
+    }
+
+    pub fn count(&self, which: impl Fn(&Event) -> bool) -> usize {
+        self.events.iter().filter(|event| which(event)).count()
+    }
+}
+
+impl Handler for Recorder {
+    fn on_start(&mut self, net: &mut Net) {
+        self.record(net, Event::Start);
+    }
+
+    fn on_accept(&mut self, _: &mut Net, _: &ConnInfo) -> Admission {
+        self.admission
+    }
+
+    fn transport(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        _: &ConnInfo,
+    ) -> Result<Transport, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(match (self.sessions)(net, conn)? {
+            Some(session) => Transport::Session(session),
+            None => Transport::Plain,
+        })
+    }
+
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        self.record(net, Event::Connect(conn));
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        self.record(net, Event::Message(conn, message.to_vec()));
+    }
+
+    fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
+        self.record(net, Event::Drain(conn));
+    }
+
+    fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
+        self.record(net, Event::Sent(conn, token, outcome));
+    }
+
+    fn on_connect_failed(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        _: &ConnInfo,
+        error: ConnectError,
+    ) {
+        // Tests compare kinds, because codes differ between systems.
+        let error = match error {
+            ConnectError::Io(error) => ConnectError::Io(error.kind.into()),
+            error => error,
+        };
+        self.record(net, Event::ConnectFailed(conn, error));
+    }
+
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
+        let reason = match reason {
+            DisconnectReason::Io(error) => DisconnectReason::Io(error.kind.into()),
+            reason => reason,
+        };
+        self.record(net, Event::Disconnect(conn, reason));
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, key: u64) {
+        self.record(net, Event::Timer(timer, key));
+    }
+
+    fn on_turn(&mut self, _: &mut Net) {
+        self.turns += 1;
+    }
+}
+
+pub type TestNode = Node<Recorder>;
+
+pub fn node(config: Config, handler: Recorder) -> TestNode {
+    Node::new(config, handler).expect("a node")
+}
+
+/// A node that listens on a port of the system's choice.
+pub fn listening(config: Config, handler: Recorder) -> (TestNode, SocketAddr) {
+    let mut node = node(config, handler);
+    let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
+    (node, addr)
+}
+
+/// A turn of a node that may have stopped already.
+#[track_caller]
+pub fn turn<H: Handler>(node: &mut Node<H>, timeout: Option<Duration>) -> Turn {
+    match node.turn(timeout) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Turn::Stopped,
+        turn => turn.expect("a turn"),
+    }
+}
+
+/// Runs the nodes, turn by turn in this thread, until the condition holds.
+#[track_caller]
+pub fn run_until<const N: usize>(
+    mut nodes: [&mut TestNode; N],
+    mut condition: impl FnMut(&mut [&mut TestNode; N]) -> bool,
+) {
+    let end = Instant::now() + PATIENCE;
+    while !condition(&mut nodes) {
+        if Instant::now() > end {
+            let logs: Vec<_> = nodes
+                .iter()
+                .map(|node| abridged(&node.handler().events))
+                .collect();
+            panic!("the condition did not come about; the callbacks so far: {logs:#?}");
+        }
+        for node in &mut nodes {
+            let _ = turn(node, Some(Duration::from_millis(1)));
+        }
+    }
+}
+
+/// Runs the nodes for a while in which something is not to happen.
+pub fn run_for<const N: usize>(time: Duration, nodes: [&mut TestNode; N]) {
+    let end = Instant::now() + time;
+    run_until(nodes, |_| Instant::now() >= end);
+}
+
+/// Two nodes and the connection between them, by the id that each has for it: the first is outbound.
+pub fn pair(config: Config, a: Recorder, b: Recorder) -> (TestNode, ConnId, TestNode, ConnId) {
+    let mut connector = node(config.clone(), a);
+    let (mut listener, addr) = listening(config, b);
+    let there = connector.net().connect(addr).expect("a connect");
+    run_until([&mut connector, &mut listener], |[connector, listener]| {
+        !connector.handler().connected().is_empty() && !listener.handler().connected().is_empty()
+    });
+    let here = listener.handler().connected()[0];
+    (connector, there, listener, here)
+}
+
+/// The last events, with long messages cut short.
+fn abridged(events: &[Event]) -> Vec<String> {
+    let skipped = events.len().saturating_sub(40);
+    let show = |event: &Event| format!("{event:?}").chars().take(120).collect();
+    events[skipped..].iter().map(show).collect()
+}
+
+/// Peers that are nothing but a blocking socket, and the node under test beside them.
+pub mod raw {
+    use std::io::Write;
+    use std::net::{SocketAddr, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use peerloop::{Config, ConnId, DisconnectReason, Turn};
+    use socket2::{Domain, SockRef, Socket, Type};
+
+    use super::{PATIENCE, Recorder, TestNode, listening, run_until, turn};
+
+    /// A node and a raw peer that has connected to it.
+    pub fn wire(config: Config, handler: Recorder) -> (TestNode, ConnId, TcpStream) {
+        let (mut node, addr) = listening(config, handler);
+        let (conn, peer) = join(&mut node, addr);
+        (node, conn, peer)
+    }
+
+    /// One more raw peer, and the name that the node gave it.
+    pub fn join(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream) {
+        let peer = connect(addr);
+        (accepted(node), peer)
+    }
+
+    /// A raw peer. Its waits are bounded, so that a test fails and does not hang.
+    pub fn connect(addr: SocketAddr) -> TcpStream {
+        connect_with(addr, None)
+    }
+
+    /// A raw peer whose kernel keeps no more than some KiB for it.
+    pub fn connect_narrow(addr: SocketAddr) -> TcpStream {
+        connect_with(addr, Some(4096))
+    }
+
+    fn connect_with(addr: SocketAddr, receive_buffer: Option<usize>) -> TcpStream {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+        if let Some(size) = receive_buffer {
+            socket.set_recv_buffer_size(size).expect("a size it takes");
+        }
+        socket.connect(&addr.into()).expect("somebody listens");
+        let peer = TcpStream::from(socket);
+        peer.set_nodelay(true).expect("a connection");
+        peer.set_read_timeout(Some(PATIENCE)).expect("not zero");
+        peer.set_write_timeout(Some(PATIENCE)).expect("not zero");
+        peer
+    }
+
+    /// The next connection of a node, ready for whatever the peer does next: what the poller says of a new socket has
+    /// been seen.
+    pub fn accepted(node: &mut TestNode) -> ConnId {
+        let before = node.handler().connected().len();
+        run_until([node], |[node]| node.handler().connected().len() > before);
+        settle(node);
+        node.handler().connected()[before]
+    }
+
+    /// Runs turns until nothing is left to do that needs no event.
+    pub fn settle(node: &mut TestNode) {
+        while turn(node, Some(Duration::ZERO)) == Turn::MoreWork {}
+    }
+
+    /// Writes a piece and has the node read it on its own: the turn returns when the piece has arrived.
+    pub fn feed(node: &mut TestNode, peer: &mut TcpStream, piece: &[u8]) {
+        if node.timeout() == Some(Duration::ZERO) {
+            settle(node);
+        }
+        peer.write_all(piece).expect("the socket has room");
+        let begun = Instant::now();
+        while node.turn(Some(PATIENCE)).expect("a turn") == Turn::MoreWork {}
+        assert!(begun.elapsed() < PATIENCE, "the piece did not arrive");
+    }
+
+    /// Writes more than the sockets hold, while the node reads.
+    pub fn pour(node: &mut TestNode, peer: &mut TcpStream, bytes: &[u8]) {
+        for piece in bytes.chunks(16 * 1024) {
+            peer.write_all(piece).expect("the node reads");
+            while node.turn(Some(Duration::from_millis(1))).expect("a turn") == Turn::MoreWork {}
+        }
+    }
+
+    /// Resets the connection.
+    pub fn reset(peer: TcpStream) {
+        SockRef::from(&peer)
+            .set_linger(Some(Duration::ZERO))
+            .expect("a connection");
+        drop(peer);
+    }
+
+    /// Runs the node until it has reported the end of a connection; why it ended.
+    #[track_caller]
+    pub fn until_ended(node: &mut TestNode, conn: ConnId) -> DisconnectReason {
+        run_until([node], |[node]| node.handler().ended(conn).is_some());
+        node.handler().ended(conn).expect("it has ended")
+    }
+}
