@@ -14,7 +14,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::in_time;
 use crate::plan::Plan;
 
-/// A node in its thread. Dropping it ends both, and resumes a panic of its handler.
+/// A node in its thread. Dropping it ends both, and resumes a panic of its
+/// handler.
 pub struct LoopNode<H: Handler> {
     pub handle: Handle<H>,
     running: Option<RunningNode<H>>,
@@ -74,8 +75,8 @@ pub enum Report {
     Disconnected(DisconnectReason),
 }
 
-/// Sends one plan as fast as the peer reads, and compares received messages with
-/// another plan. It has one connection at a time.
+/// Sends one plan as fast as the peer reads, and compares received messages
+/// with another plan. It has one connection at a time.
 pub struct Exchange {
     outgoing: Plan,
     incoming: Plan,
@@ -144,8 +145,8 @@ impl Handler for Exchange {
             let Some(message) = self.outgoing.next() else {
                 return;
             };
-            // Alternates between both ways, so that the queue has copied and shared
-            // bodies.
+            // Alternates between both ways, so that the queue has copied and
+            // shared bodies.
             let result = if number.is_multiple_of(2) {
                 net.send(conn, &message)
             } else {

@@ -44,8 +44,8 @@ impl Protocol {
     }
 }
 
-/// The cipher of a connection. It is shared by the decoder and the encoder, which
-/// count their messages.
+/// The cipher of a connection. It is shared by the decoder and the encoder,
+/// which count their messages.
 type Cipher = Arc<StatelessTransportState>;
 
 /// The static key and the last payload of a peer.
@@ -60,7 +60,8 @@ pub struct NoiseWire {
 }
 
 impl NoiseWire {
-    /// Returns the wire, and the proofs of the peers whose handshake is complete.
+    /// Returns the wire, and the proofs of the peers whose handshake is
+    /// complete.
     pub fn new(protocol: Protocol) -> (Self, UnboundedReceiver<Proof>) {
         let (proofs, receiver) = unbounded_channel();
         let wire = Self {

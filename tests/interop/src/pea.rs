@@ -16,7 +16,7 @@ use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 use crate::in_time;
 use crate::plan::Plan;
 
-/// What a [`Pea`] writes.
+/// A message that a [`Pea`] writes.
 #[derive(Clone, Debug)]
 pub enum Outgoing {
     Message(Bytes),
@@ -105,8 +105,9 @@ pub struct Pea<W> {
     disconnected: UnboundedSender<(SocketAddr, DisconnectOrigin)>,
 }
 
-/// The events of a [`Pea`]. The channel has room for one message: while the test
-/// receives none, `process_message` waits, and the node is a slow receiver.
+/// The events of a [`Pea`]. The channel has room for one message: while the
+/// test receives none, `process_message` waits, and the node is a slow
+/// receiver.
 pub struct Events {
     pub messages: Receiver<(SocketAddr, BytesMut)>,
     pub connected: UnboundedReceiver<SocketAddr>,

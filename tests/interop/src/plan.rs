@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use fastrand::Rng;
 
-/// A series of messages that both ends can calculate: pieces of one random block at
-/// random places, so that a message is made without cost and all are different. The
-/// first message is empty and the second has the maximum length.
+/// A series of messages that both ends can calculate: pieces of one random
+/// block at random places, so that a message is made without cost and all are
+/// different. The first message is empty and the second has the maximum length.
 #[derive(Clone, Debug)]
 pub struct Plan {
     block: Bytes,
@@ -36,8 +36,8 @@ impl Plan {
         Self::new(0, 0, 0)
     }
 
-    /// Returns the bytes on the wire of all messages that are left, with headers of
-    /// this length.
+    /// Returns the bytes on the wire of all messages that are left, with
+    /// headers of this length.
     pub fn bytes_on_the_wire(&self, header: usize) -> u64 {
         let message = |message: Bytes| (header + message.len()) as u64;
         self.clone().map(message).sum()

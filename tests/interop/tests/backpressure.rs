@@ -1,5 +1,5 @@
-//! Fast senders and slow receivers of different libraries: the memory has a bound,
-//! and all messages arrive.
+//! Fast senders and slow receivers of different libraries: the memory has a
+//! bound, and all messages arrive.
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
@@ -35,8 +35,8 @@ async fn slow_pea2pea_node_bounds_the_send_queue() {
         },
         ..Config::default()
     };
-    // The maximum is a queue just below the mark and one more frame, in blocks of
-    // which the first may be written and the last may be free.
+    // The maximum is a queue just below the mark and one more frame, in blocks
+    // of which the first may be written and the last may be free.
     let high = config.connection.send_queue.high_bytes;
     let bound = high + LONGEST + 512 * 1024;
     let node = LoopNode::start(config, exchange);
@@ -47,8 +47,8 @@ async fn slow_pea2pea_node_bounds_the_send_queue() {
     assert_eq!(events.connection().await, addr);
     let conn = reports.connection().await;
 
-    // The pea2pea node waits while the test receives no messages. The sender stops
-    // with most of them left.
+    // The pea2pea node waits while the test receives no messages. The sender
+    // stops with most of them left.
     let mut before = usize::MAX;
     in_time("a standstill", async {
         loop {

@@ -29,8 +29,8 @@ fn receiver(plan: Plan) -> (LoopNode<Exchange>, Reports, SocketAddr) {
     (node, reports, addr)
 }
 
-/// Asserts that all messages arrive, and that the connection then ends once, for
-/// this reason.
+/// Asserts that all messages arrive, and that the connection then ends once,
+/// for this reason.
 async fn assert_complete_and_ended(
     node: LoopNode<Exchange>,
     mut reports: Reports,
@@ -100,13 +100,14 @@ async fn pea2pea_reset_mid_frame_ends_once() {
     in_time("a connect", connect).await.expect("a connection");
     let _ = reports.connection().await;
     in_time("all to be sent", pea.send_all(addr, plan)).await;
-    // A reset discards the send buffer of the kernel. All must have arrived before.
+    // A reset discards the send buffer of the kernel. All must have arrived
+    // before.
     assert_eq!(reports.report().await, Report::Complete);
     pea.send(addr, Outgoing::Half(Bytes::from_static(CUT)))
         .await;
     in_time("the shutdown", pea.node().shut_down()).await;
-    // tokio sends a FIN when it drops the writing half, just before the reset. Either
-    // is reported.
+    // tokio sends a FIN when it drops the writing half, just before the reset.
+    // Either is reported.
     let truncated = DisconnectReason::Truncated { bytes: HALF };
     let either = [DisconnectReason::Reset, truncated].map(Report::Disconnected);
     let end = reports.report().await;

@@ -106,9 +106,9 @@ impl Handler for NoiseExchange {
     }
 }
 
-/// Connects both nodes and exchanges messages in both directions. Then the pea2pea
-/// node sends `last` and disconnects. Returns the reason that peerloop reports.
-/// `direction` is that of peerloop.
+/// Connects both nodes and exchanges messages in both directions. Then the
+/// pea2pea node sends `last` and disconnects. Returns the reason that peerloop
+/// reports. `direction` is that of peerloop.
 async fn exchange(
     protocol: Protocol,
     direction: Direction,

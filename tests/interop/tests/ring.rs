@@ -32,8 +32,8 @@ impl Counter {
         }
     }
 
-    /// Counts a token, which is the number of hops that are left. Returns the token
-    /// to send, unless this was the last hop.
+    /// Counts a token, which is the number of hops that are left. Returns the
+    /// token to send, unless this was the last hop.
     fn count(&self, token: &[u8]) -> Option<[u8; 4]> {
         self.tokens.fetch_add(1, Ordering::SeqCst);
         let token = token.try_into().expect("four bytes");

@@ -1,5 +1,5 @@
-//! Ten thousand messages in each direction between a pea2pea node and a peerloop
-//! node.
+//! Ten thousand messages in each direction between a pea2pea node and a
+//! peerloop node.
 #![forbid(unsafe_code)]
 
 use interop::in_time;
