@@ -1,4 +1,4 @@
-//! The types by which a program holds a node.
+//! The types that own or reach a node.
 
 #[cfg(target_pointer_width = "64")]
 #[cfg(test)]
@@ -33,16 +33,18 @@ use crate::id::WAKER_TOKEN;
 use crate::net::Net;
 use crate::sys::Poller;
 
-/// A peer-to-peer node: a poll loop, its sockets, and the [`Handler`] whose callbacks
-/// it makes.
+/// A peer-to-peer node: a poll loop, its sockets, and the [`Handler`] that it
+/// calls.
 ///
-/// A node does nothing until it is run. [`Node::run`] runs it on the calling thread,
-/// [`Node::spawn`] in a thread that it starts. A program that has a loop calls
-/// [`Node::turn`] from there.
+/// A node does nothing until it is run:
 ///
-/// Dropping a node closes all its sockets at once, without callbacks. A connection
-/// with something left to send is reset, so that the peer does not take what it has
-/// received for all there was.
+/// - [`Node::run`] runs it on the calling thread.
+/// - [`Node::spawn`] runs it on a new thread.
+/// - [`Node::turn`] runs one turn, for a program that has its own loop.
+///
+/// Dropping a node closes all its sockets at once, without callbacks. A
+/// connection that has bytes left to send is reset, so that the peer does not
+/// mistake the truncated stream for a complete one.
 ///
 /// ```
 /// use peerloop::{Config, ConnId, Handler, Net, Node};
@@ -66,9 +68,9 @@ use crate::sys::Poller;
 ///
 /// # In tests
 ///
-/// By default a panic in a callback is contained: it ends the connection that the
-/// callback was made for, and the node runs on. A failed assertion is such a panic,
-/// so a test does not fail by it. Set
+/// By default a panic in a callback is contained: it ends the connection that
+/// the callback was called for, and the node continues. A failed assertion is
+/// such a panic, so it does not fail the test. Set
 /// [`Config::on_panic`](crate::Config::on_panic) to
 /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests, and
 /// [join](RunningNode::join) every node that has a thread.
@@ -103,14 +105,16 @@ use crate::sys::Poller;
 /// let end = node.run_until(Duration::from_secs(10), |checker, _| checker.0 == 1)?;
 /// assert_eq!(end, RunEnd::Done);
 ///
-/// // A panic of the other thread is resumed here. Without `join` it is logged only.
+/// // `join` resumes a panic of the other thread. Without it, the panic is only
+/// // logged.
 /// other.shutdown(Duration::ZERO);
 /// other.join()?;
 /// # Ok(())
 /// # }
 /// ```
 pub struct Node<H> {
-    // Dropped in this order: sockets before the poller that they are registered with.
+    // The fields are dropped in this order, because sockets must be dropped
+    // before the poller that they are registered with.
     inner: NodeInner<H>,
     buffer: ReadBuffer,
     poller: Poller,
@@ -119,20 +123,20 @@ pub struct Node<H> {
 }
 
 impl<H: Handler> Node<H> {
-    /// Makes a node. No socket is opened yet and no thread started.
+    /// Creates a node. Opens no network socket and starts no thread.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
-    ///   cannot work;
-    /// - the error of the operating system if there is no file descriptor left for the
-    ///   poller and its waker, which take three.
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
+    ///   inside if a setting is invalid;
+    /// - the error of the operating system if the poller and its waker cannot
+    ///   be created. They take three file descriptors.
     pub fn new(config: Config, handler: H) -> io::Result<Self> {
         let poller = Poller::new(config.busy_poll)?;
         Self::with_poller(config, handler, poller)
     }
 
-    /// Makes a node in the world that the poller belongs to.
+    /// Creates a node in the world that the poller belongs to.
     pub(crate) fn with_poller(mut config: Config, handler: H, poller: Poller) -> io::Result<Self> {
         config.validate()?;
         give_name(&mut config);
@@ -141,7 +145,8 @@ impl<H: Handler> Node<H> {
         Ok(Self::from_parts(config, handler, poller, inbox, None))
     }
 
-    /// Makes a node, or one of several shards. The settings are valid and have a name.
+    /// Creates a node, or one of several shards. The settings are valid and
+    /// have a name.
     pub(crate) fn from_parts(
         config: Config,
         handler: H,
@@ -159,33 +164,34 @@ impl<H: Handler> Node<H> {
         }
     }
 
-    /// The net that callbacks are given, for use between turns: to listen and to
-    /// connect before the node is run, for instance.
+    /// Returns the net for use between turns, for example to listen and to
+    /// connect before the node is run.
     pub fn net(&mut self) -> &mut Net {
         self.inner.net(self.poller.now())
     }
 
-    /// Returns options for [`Net::listen_with`], filled from the node's settings.
+    /// Returns options for [`Net::listen_with`], with the node's settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.inner.peek().listen_options()
     }
 
-    /// Returns options for [`Net::connect_with`], filled from the node's settings.
+    /// Returns options for [`Net::connect_with`], with the node's settings.
     pub fn connect_options(&self) -> ConnectOptions {
         self.inner.peek().connect_options()
     }
 
-    /// The handler.
+    /// Returns the handler.
     pub fn handler(&self) -> &H {
         &self.inner.handler
     }
 
-    /// The handler, to be changed.
+    /// Returns the handler, mutably.
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.inner.handler
     }
 
-    /// Calls a function with the handler and the net, between turns.
+    /// Calls a function with the handler and the net, between turns, and
+    /// returns its result.
     ///
     /// ```
     /// # use peerloop::{Config, ConnId, Handler, Net, Node};
@@ -208,27 +214,27 @@ impl<H: Handler> Node<H> {
         self.inner.with(self.poller.now(), call)
     }
 
-    /// Drops the node, and returns its handler. There are no further callbacks.
+    /// Drops the node and returns its handler. No further callback is called.
     pub fn into_handler(self) -> H {
         self.inner.handler
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     pub fn handle(&self) -> Handle<H> {
         self.inner.handle()
     }
 
-    /// Runs the node until a [shutdown](Net::shutdown) is complete. If it is complete
-    /// already, this returns at once.
+    /// Runs the node until a [shutdown](Net::shutdown) is complete. If it is
+    /// already complete, this returns at once.
     ///
-    /// A panic in a callback does not end the run unless
-    /// [`Config::on_panic`](crate::Config::on_panic) says so. That includes failed
-    /// assertions; see [In tests](Node#in-tests).
+    /// A panic in a callback ends the run only with
+    /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind). This includes
+    /// failed assertions; see [In tests](Node#in-tests).
     ///
     /// # Errors
     ///
-    /// The error that makes it impossible to wait for events at all. Errors
-    /// of a connection or a listener are not returned here.
+    /// - The error of the operating system if waiting for events fails. Errors
+    ///   of a connection or a listener are not returned here.
     pub fn run(&mut self) -> io::Result<()> {
         while !self.stop_reported {
             let _ = self.turn(None)?;
@@ -236,20 +242,23 @@ impl<H: Handler> Node<H> {
         Ok(())
     }
 
-    /// Runs the node until a condition holds, for at most about `bound`.
+    /// Runs the node until a condition is true, or for about `bound`.
     ///
-    /// The condition is called with the handler and the net, before the first turn and
-    /// after each turn. It may change both. At least one turn is taken unless the
-    /// condition holds before, also with a bound of zero. After the node has stopped,
-    /// the condition is called once and no turn is taken.
+    /// The condition is called with the handler and the net before the first
+    /// turn and after each turn. It may change both.
     ///
-    /// For tests, set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind): a failed assertion in
-    /// a callback is contained otherwise. See [In tests](Node#in-tests), which has an
-    /// example.
+    /// - At least one turn is run, even with a bound of zero, unless the
+    ///   condition is true before.
+    /// - If the node has stopped, the condition is called once and no turn is
+    ///   run.
+    ///
+    /// Set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests,
+    /// because a failed assertion in a callback is contained otherwise. [In
+    /// tests](Node#in-tests) has an example.
     ///
     /// # Errors
     ///
-    /// As [`Node::run`].
+    /// - The errors of [`Node::run`].
     pub fn run_until(
         &mut self,
         bound: Duration,
@@ -272,19 +281,23 @@ impl<H: Handler> Node<H> {
         }
     }
 
-    /// Runs the node for about `time`. Returns [`RunEnd::TimedOut`] after that, or
-    /// [`RunEnd::Stopped`] if a shutdown is complete before.
+    /// Runs the node for about `time`. Returns [`RunEnd::TimedOut`] after that
+    /// time, or [`RunEnd::Stopped`] if a shutdown is complete earlier.
     ///
     /// # Errors
     ///
-    /// As [`Node::run`].
+    /// - The errors of [`Node::run`].
     pub fn run_for(&mut self, time: Duration) -> io::Result<RunEnd> {
         self.run_until(time, |_, _| false)
     }
 
-    /// Runs one turn: waits for an event, a command or a deadline, and does all there is
-    /// to do then, within the budgets of the [`Config`]. The wait is at most `timeout`;
-    /// `None` is without limit, zero not at all.
+    /// Runs one turn: waits for an event, a command or a deadline, and then
+    /// does the work that is due, within the budgets of the [`Config`].
+    ///
+    /// The wait takes up to `timeout`. `None` waits without limit, and zero
+    /// does not wait. Call it again at once after [`Turn::MoreWork`]. After
+    /// [`Turn::Waiting`], call it when the descriptor of [`Node::as_fd`] is
+    /// readable or [`Node::timeout`] has passed, or call it with a timeout.
     ///
     /// ```
     /// use std::time::Duration;
@@ -300,8 +313,8 @@ impl<H: Handler> Node<H> {
     /// # fn main() -> std::io::Result<()> {
     /// let mut node = Node::new(Config::default(), Game)?;
     /// while node.handler_mut().draw() {
-    ///     // Sixty frames a second, and the network in between. The work that is left
-    ///     // after eight turns waits for the next frame, so that peers that send without
+    ///     // Runs the network between two frames. Work that is left after eight
+    ///     // turns waits for the next frame, so that peers that send without
     ///     // pause do not stop the game.
     ///     for _ in 0..8 {
     ///         match node.turn(Some(Duration::ZERO))? {
@@ -317,11 +330,10 @@ impl<H: Handler> Node<H> {
     ///
     /// # Errors
     ///
-    /// - `BrokenPipe`: the node has stopped, and [`Turn::Stopped`] has been returned, or
-    ///   `run` or `run_until` have returned because of it. The call waits for `timeout`
-    ///   first, up to 10 ms, so that a loop that ignores the error does not keep a core
-    ///   busy;
-    /// - those of [`Node::run`].
+    /// - `BrokenPipe` if the node has stopped, and `turn`, `run` or `run_until`
+    ///   has reported it. The call first waits for `timeout`, up to 10 ms, so
+    ///   that a loop that ignores the error does not use a whole core;
+    /// - the errors of [`Node::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         if self.stop_reported {
             thread::sleep(timeout.unwrap_or(STOPPED_PAUSE).min(STOPPED_PAUSE));
@@ -353,9 +365,11 @@ impl<H: Handler> Node<H> {
         Ok(())
     }
 
-    /// How long a foreign loop may wait before it calls [`Node::turn`] again, unless
-    /// [`Node::as_fd`] becomes readable earlier. Zero when there is work at once, `None`
-    /// when there is no deadline or the node has stopped. It changes with every turn and
+    /// Returns the time after which another loop must call [`Node::turn`]
+    /// again, unless [`Node::as_fd`] becomes readable earlier.
+    ///
+    /// Returns zero if there is work at once, and `None` if there is no
+    /// deadline or the node has stopped. The value changes with every turn and
     /// every call of [`Node::net`].
     pub fn timeout(&self) -> Option<Duration> {
         if self.inner.has_stopped() {
@@ -368,9 +382,11 @@ impl<H: Handler> Node<H> {
         Some(next.saturating_duration_since(self.poller.now()))
     }
 
-    /// The descriptor of the poller (Unix only), for another poll loop to wait on. When
-    /// it is readable, a turn is due, and also at the end of [`Node::timeout`]. Call
-    /// [`Node::turn`] with a timeout of zero then.
+    /// Returns the descriptor of the poller (Unix), for use in another poll
+    /// loop.
+    ///
+    /// When it is readable, or when [`Node::timeout`] has passed, call
+    /// [`Node::turn`] with a timeout of zero.
     #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
     pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poller.as_fd()

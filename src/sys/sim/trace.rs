@@ -1,10 +1,10 @@
-//! A record of what happens in a world.
+//! A record of the events of a world.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-/// Lines that are always kept, for the message of a failed check.
+/// Number of lines that are always kept, for the message of a failed check.
 const RECENT_MAX: usize = 64;
 
 /// The subject of a line of the trace.
@@ -26,11 +26,12 @@ pub(crate) struct TraceEntry {
     pub(crate) detail: u64,
 }
 
-/// The events of the network and the callbacks of the nodes so far, one line each.
+/// The events of the network and the callbacks of the nodes so far, one line
+/// each.
 ///
-/// The hash covers all lines. The lines themselves are kept after
-/// [`World::keep_trace`](crate::sim::World::keep_trace); without it, only the last
-/// ones are. Two equal runs have equal traces, byte for byte.
+/// The hash covers all lines. All lines are kept after
+/// [`World::keep_trace`](crate::sim::World::keep_trace). Before it, only the
+/// last 64 lines are kept. Two equal runs have equal traces, byte for byte.
 #[derive(Clone, Debug)]
 pub struct Trace {
     hash: u64,
@@ -98,7 +99,7 @@ impl Trace {
         all.chain(recent)
     }
 
-    /// The last lines, up to `lines`.
+    /// Returns the last lines, at most `lines` of them.
     pub(crate) fn tail(&self, lines: usize) -> String {
         let skipped = self.recent.len().saturating_sub(lines);
         let tail = self.recent.iter().skip(skipped);
@@ -106,7 +107,7 @@ impl Trace {
     }
 }
 
-/// Writes the lines that were kept.
+/// Writes the kept lines.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.entries().try_for_each(|entry| writeln!(f, "{entry}"))
@@ -126,14 +127,14 @@ impl fmt::Display for TraceEntry {
     }
 }
 
-/// One step of a hash: FNV-1a over words, with the high bits folded into the low
-/// ones.
+/// Returns the hash after one more word: FNV-1a over words, with the high bits
+/// folded into the low bits.
 pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
     mixed ^ (mixed >> 29)
 }
 
-/// The hash of some bytes.
+/// Returns the hash of `bytes`.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(8);
     let mut hash = bytes.len() as u64;

@@ -1,11 +1,11 @@
-//! The contract of [`Selector::Poll`]: no event of a direction that was reported before
-//! a call has returned `WouldBlock`.
+//! Reports of [`Selector::Poll`]: a direction is reported once until a call has
+//! returned `WouldBlock`.
 
 use super::*;
 use crate::sys::sim::Selector;
 
-/// A connection between two hosts whose selectors are poll(2). Both ends have been
-/// reported writable, and have not blocked.
+/// Returns both ends of a connection between two hosts whose selectors are
+/// poll(2). Both ends were reported writable, and no call has blocked.
 fn polled() -> (Lab, SocketId, SocketId) {
     let mut lab = Lab::new(1);
     for host in [A, B] {
@@ -21,7 +21,7 @@ fn send(lab: &mut Lab, from: SocketId, bytes: &[u8]) {
 }
 
 #[test]
-fn a_direction_is_reported_once_until_a_call_blocks() {
+fn direction_is_reported_once_until_call_blocks() {
     let (mut lab, a, b) = polled();
     send(&mut lab, a, b"abc");
     assert_eq!(bits(&lab.reports(lab.b)), [(true, false, false)]);
@@ -84,7 +84,7 @@ fn room_is_an_event_after_a_write_that_blocked() {
 }
 
 #[test]
-fn a_listener_is_reported_once_until_an_accept_blocks() {
+fn listener_is_reported_once_until_accept_blocks() {
     let mut lab = Lab::new(1);
     lab.internet.set_selector(B, Selector::Poll);
     let listener = lab.listen(10);
@@ -92,7 +92,7 @@ fn a_listener_is_reported_once_until_an_accept_blocks() {
     lab.pass(SHORT);
     assert_eq!(lab.reports(lab.b).len(), 1);
     assert!(lab.accept(listener).is_ok());
-    // That of the accepted connection.
+    // The report of the accepted connection.
     assert_eq!(lab.reports(lab.b).len(), 1);
     lab.connect();
     lab.pass(SHORT);
