@@ -1,8 +1,9 @@
 //! A question to a loop, and the thread that waits for the answer.
 //!
 //! Both ends share one state behind a lock, so each question has exactly one
-//! outcome: the loop answers it, the loop drops it, or the thread gives up. A
-//! question that was given up before the loop began it is never begun.
+//! outcome: the loop answers it, the loop drops it, or the thread stops
+//! waiting. If the thread stops waiting before the loop has begun the question,
+//! it is never begun.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -28,7 +29,7 @@ enum QuestionState<R> {
     Answered(R),
     /// The loop dropped the question.
     Dropped,
-    /// The thread has given up.
+    /// The thread no longer waits.
     Abandoned,
 }
 
@@ -45,7 +46,8 @@ impl<R> Shared<R> {
 pub(crate) struct Question<R>(Arc<Shared<R>>);
 
 impl<R> Question<R> {
-    /// Marks the question as begun. Returns false if the thread has given up.
+    /// Marks the question as begun. Returns false if the thread no longer
+    /// waits.
     pub(crate) fn begin(&self) -> bool {
         let mut state = self.0.lock();
         let is_waiting = matches!(*state, QuestionState::Asked);
@@ -59,7 +61,7 @@ impl<R> Question<R> {
     ///
     /// # Errors
     ///
-    /// Returns the answer if the thread has given up.
+    /// Returns the answer if the thread no longer waits.
     pub(crate) fn answer(self, answer: R) -> Result<(), R> {
         let mut state = self.0.lock();
         if let QuestionState::Abandoned = *state {
@@ -91,7 +93,7 @@ impl<R> Question<R> {
         true
     }
 
-    /// Returns whether the thread has given up.
+    /// Returns whether the thread no longer waits.
     pub(crate) fn is_abandoned(&self) -> bool {
         matches!(*self.0.lock(), QuestionState::Abandoned)
     }

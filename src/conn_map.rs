@@ -248,13 +248,14 @@ impl<'a, T> ConnMapEntry<'a, T> {
         self
     }
 
-    /// Inserts a value if there is none, and returns the value of the entry.
+    /// Inserts a value if the entry is vacant, and returns the value of the
+    /// entry.
     pub fn or_insert(self, value: T) -> &'a mut T {
         self.or_insert_with(|| value)
     }
 
-    /// Inserts the default value if there is none, and returns the value of the
-    /// entry.
+    /// Inserts the default value if the entry is vacant, and returns the value
+    /// of the entry.
     pub fn or_default(self) -> &'a mut T
     where
         T: Default,
@@ -262,8 +263,8 @@ impl<'a, T> ConnMapEntry<'a, T> {
         self.or_insert_with(T::default)
     }
 
-    /// Inserts the result of `make` if there is no value, and returns the value
-    /// of the entry.
+    /// Inserts the result of `make` if the entry is vacant, and returns the
+    /// value of the entry.
     pub fn or_insert_with(self, make: impl FnOnce() -> T) -> &'a mut T {
         let conn = self.conn;
         let (slot, len) = match self.place {

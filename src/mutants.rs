@@ -87,7 +87,7 @@ mod switch {
         NoEdgeWithoutWouldBlock,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
-        /// A handshake place is not given back.
+        /// A handshake place is not freed.
         KeepPlace,
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.

@@ -15,9 +15,9 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Topology {
-    /// Each node connects to the next.
+    /// Each node connects to the next one.
     Line,
-    /// A line whose last node connects to the first.
+    /// A line whose last node also connects to the first one.
     Ring,
     /// Every pair of nodes is connected. The node with the lower number
     /// connects.

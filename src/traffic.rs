@@ -16,13 +16,13 @@ use std::ops::AddAssign;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Traffic {
-    /// Messages accepted for sending.
+    /// Number of messages accepted for sending.
     pub messages_sent: u64,
-    /// Their bytes, framing included.
+    /// Number of bytes of these messages, including the framing.
     pub bytes_sent: u64,
-    /// Messages delivered to the handler.
+    /// Number of messages delivered to the handler.
     pub messages_received: u64,
-    /// Their bytes, framing included.
+    /// Number of bytes of these messages, including the framing.
     pub bytes_received: u64,
 }
 

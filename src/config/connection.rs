@@ -42,18 +42,26 @@ pub struct ConnectionConfig {
     ///
     /// The length of the body counts. For a custom framing, the number of bytes
     /// that [`Framer::decode`](crate::framing::Framer::decode) consumes counts.
-    /// A longer message from the peer ends the connection as soon as its header
-    /// has arrived, before memory is allocated for it. A longer message of this
+    /// A longer message from the peer ends the connection with
+    /// [`DisconnectReason::MessageTooLarge`](crate::DisconnectReason::MessageTooLarge).
+    /// With a length prefix, this happens as soon as the header has arrived,
+    /// before memory is allocated for the message. A longer message of this
     /// node is refused with
     /// [`SendError::TooLarge`](crate::SendError::TooLarge).
     ///
     /// Default: 8 MiB, as in tokio-util. At most half of `isize::MAX`.
     pub max_message_len: usize,
     /// Timeouts of the connection.
+    ///
+    /// Default: `Timeouts::default()`.
     pub timeouts: Timeouts,
     /// Minimum rates of receiving and sending.
+    ///
+    /// Default: `MinRate::default()`.
     pub min_rate: MinRate,
     /// Watermarks and maximum of the send queue.
+    ///
+    /// Default: `SendQueueConfig::default()`.
     pub send_queue: SendQueueConfig,
     /// Whether the connection stays open when the peer closes its sending side.
     ///
@@ -143,9 +151,10 @@ pub struct SendQueueConfig {
     /// refills the queue.
     pub low_bytes: usize,
     /// Number of queued bytes at or above which
-    /// [`Net::is_writable`](crate::Net::is_writable) returns false. After it,
-    /// [`Handler::on_drain`](crate::Handler::on_drain) is called once at
-    /// `low_bytes`.
+    /// [`Net::is_writable`](crate::Net::is_writable) returns false. When the
+    /// queue has fallen to `low_bytes` again,
+    /// [`Handler::on_drain`](crate::Handler::on_drain) is called once. Not
+    /// zero.
     ///
     /// Default: 256 KiB, which equals
     /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes).

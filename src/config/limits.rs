@@ -75,10 +75,12 @@ pub struct Limits {
     ///   would have, its handshake that has received nothing for the longest
     ///   time ends with
     ///   [`ConnectError::Evicted`](crate::ConnectError::Evicted). The same
-    ///   applies if both have equally many places, and its prefix has more.
-    /// - If it has equally many places, one of its handshakes ends only if it
-    ///   has waited for its peer for at least 1 s. Otherwise clients that try
-    ///   again would end each other's handshakes before any is complete.
+    ///   applies if it has equally many places, and its prefix has more places
+    ///   than the prefix of the new handshake would have.
+    /// - If it has equally many places and its prefix has no more, one of its
+    ///   handshakes ends only if it has waited for its peer for at least 1 s.
+    ///   Otherwise clients that try again would end each other's handshakes
+    ///   before any is complete.
     /// - In all other cases the new handshake fails with
     ///   [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
     ///
@@ -123,16 +125,20 @@ pub struct Limits {
     /// Default: 10 per second, with a burst of 20.
     pub connect_retry_rate: RetryRate,
     /// Maximum memory of a loop for received data that is not delivered, in
-    /// bytes. Counted are incomplete messages and records, data that a pause or
-    /// the end of a visit's time has left, and the identities of peers. The
-    /// capacity of buffers counts, not the length of their content.
+    /// bytes. Counted are
+    /// - incomplete messages and records;
+    /// - data that is left by a pause or by
+    ///   [`max_visit_time`](crate::config::TurnBudget::max_visit_time);
+    /// - the identities of peers.
+    ///
+    /// The capacity of buffers counts, not the length of their content.
     ///
     /// This limit never pauses a connection, because incomplete messages would
     /// then wait for each other. When it is exceeded, connections end with
     /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit)
-    /// until a 64th of the limit is free. Each time, this is the connection
-    /// that holds most among the connections of the IP address that holds most.
-    /// An IPv6 prefix of 64 bits counts as one address.
+    /// until a 64th of the limit is free. Each time, the IP address that holds
+    /// most is chosen, and of its connections the one that holds most. An IPv6
+    /// prefix of 64 bits counts as one address.
     ///
     /// Therefore a loop holds at most this limit plus one read. If N addresses
     /// fill the limit, a connection of another address ends only if its address
@@ -166,9 +172,10 @@ pub struct Limits {
     ///   is filled after another and is not read halves the free part.
     /// - The queue, including the message, is not larger than 1/16,384 of the
     ///   limit (16 KiB by default), or the queue is empty and the message is
-    ///   not larger than 1/4,096 of the limit (64 KiB by default). The last
-    ///   quarter of the limit is reserved for such small queues, so small
-    ///   messages are accepted even if many connections do not read.
+    ///   not larger than 1/4,096 of the limit (64 KiB by default). It must fit
+    ///   into the whole limit. The last quarter of the limit is reserved for
+    ///   such small queues, so small messages are accepted even if many
+    ///   connections do not read.
     /// - Nothing is held for sending.
     ///
     /// A send that is refused by this limit returns

@@ -85,8 +85,8 @@ pub struct Timeouts {
     /// Default: 5 s.
     pub handshake: Option<Duration>,
     /// Maximum time without a complete message in either direction. Bytes of an
-    /// incomplete message do not count. Time during which this node has paused
-    /// the connection does not count.
+    /// incomplete message do not count. The timeout does not run while this
+    /// node has paused the connection or has bytes to write.
     ///
     /// Default: 60 s.
     pub idle: Option<Duration>,
@@ -105,9 +105,10 @@ pub struct Timeouts {
     pub write_stall: Option<Duration>,
     /// Maximum time without progress after [`Net::close`](crate::Net::close) or
     /// after the peer's end of stream. Progress means that the kernel accepts a
-    /// queued byte, or, after the last byte, that the peer closes its side. A
-    /// peer that reads receives all queued messages, however long it takes.
-    /// After this time the connection ends, and is reset if bytes are left.
+    /// queued byte, or, after the last byte, that the peer closes its side.
+    ///
+    /// A peer that reads receives all queued messages, however long it takes.
+    /// After this time the connection ends, and it is reset if bytes are left.
     ///
     /// Default: 5 s.
     pub linger: Option<Duration>,

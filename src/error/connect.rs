@@ -27,17 +27,25 @@ pub enum ConnectError {
     ///
     /// For an inbound connection:
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
-    /// is reached, and no handshake of another address is ended for it.
+    /// or
+    /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes)
+    /// is reached, and no other handshake is ended for it.
     TooManyConnecting,
-    /// An inbound handshake lost its place to another one, because
+    /// The inbound handshake lost its place to another one, because
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// or
+    /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes)
     /// is reached.
     Evicted,
-    /// There is a connection with this address, and duplicates are not allowed.
+    /// There is a connection to this address, and
+    /// [`Config::allow_duplicates`](crate::Config::allow_duplicates) is false.
     AlreadyConnected,
-    /// The node is connecting to this address, and duplicates are not allowed.
+    /// The node is already connecting to this address, and
+    /// [`Config::allow_duplicates`](crate::Config::allow_duplicates) is false.
     AlreadyConnecting,
-    /// The node connected to itself.
+    /// The node connected to itself, and
+    /// [`Config::allow_self_connections`](crate::Config::allow_self_connections)
+    /// is false.
     SelfConnection,
     /// The address has port zero or is not a numeric address.
     /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves host
@@ -55,7 +63,7 @@ pub enum ConnectError {
     /// The handshake did not complete within
     /// [`Timeouts::handshake`](crate::config::Timeouts::handshake).
     HandshakeTimedOut,
-    /// The handler did not provide a usable transport.
+    /// The handler returned no usable transport.
     Transport(TransportError),
     /// The handshake of the session failed.
     Session(SessionError),

@@ -22,7 +22,8 @@ use super::{FramingError, OsError, SessionError};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// This node closed or aborted the connection.
+    /// This node closed the connection with [`Net::close`](crate::Net::close),
+    /// or aborted it with [`Net::abort`](crate::Net::abort).
     Local,
     /// This node aborted the connection with
     /// [`Net::abort_with_reason`](crate::Net::abort_with_reason). Contains the
@@ -66,7 +67,9 @@ pub enum DisconnectReason {
     MemoryLimit,
     /// A callback for this connection panicked.
     HandlerPanicked,
-    /// The peer is this node itself.
+    /// The peer is this node itself, and
+    /// [`Config::allow_self_connections`](crate::Config::allow_self_connections)
+    /// is false.
     SelfConnection,
     /// This node is shutting down.
     Shutdown,
@@ -165,9 +168,8 @@ pub enum TimeoutKind {
     /// The peer accepted no queued byte for
     /// [`Timeouts::write_stall`](crate::config::Timeouts::write_stall).
     WriteStall,
-    /// The connection was closing. For
-    /// [`Timeouts::linger`](crate::config::Timeouts::linger) no queued byte was
-    /// accepted, and the peer did not close its side.
+    /// The connection was closing, and no queued byte was accepted for
+    /// [`Timeouts::linger`](crate::config::Timeouts::linger).
     Linger,
 }
 

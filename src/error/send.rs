@@ -7,7 +7,7 @@ use std::io;
 /// The reason why a message was not queued.
 ///
 /// No byte of the message is sent, and the connection stays open unless the
-/// variant says otherwise.
+/// variant states otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum SendError {

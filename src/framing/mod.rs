@@ -24,8 +24,9 @@ pub(crate) use header::FrameHeader;
 pub enum Framing {
     /// Every message follows its length.
     LengthDelimited(LengthPrefix),
-    /// No framing. A message consists of bytes that were read together. It is
-    /// never empty, and its boundaries have no meaning.
+    /// No framing. A message consists of bytes that were read together, at most
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
+    /// It is never empty, and its boundaries have no meaning.
     Raw,
     /// Every message has exactly this number of bytes. Nothing is sent between
     /// messages.

@@ -24,7 +24,7 @@ pub(crate) struct Origin {
     pub(crate) is_exempt: bool,
 }
 
-/// A connection that asks for a place.
+/// A connection that requests a place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlaceRequest {
     pub(crate) conn: ConnId,

@@ -40,18 +40,16 @@ use crate::mutants::mutant;
 impl Net {
     /// Closes a connection gracefully.
     ///
-    /// From this call on
+    /// - From this call on sends are refused, and no further message is
+    ///   delivered, even if it was already read.
+    /// - Queued messages are sent, followed by FIN.
+    /// - Data that arrives is discarded until the peer closes its side.
     ///
-    /// 1. sends are refused, and no further message is delivered, even if it
-    ///    was already read;
-    /// 2. queued messages are sent, followed by FIN;
-    /// 3. data that arrives is discarded until the peer closes its side.
-    ///
-    /// After that, [`Handler::on_disconnect`](crate::Handler::on_disconnect) is
-    /// called. Its reason is [`DisconnectReason::Local`] if everything was
-    /// sent. If there is no progress for
-    /// [`Timeouts::linger`](crate::config::Timeouts::linger), the connection
-    /// ends earlier; see
+    /// Then [`Handler::on_disconnect`](crate::Handler::on_disconnect) is
+    /// called. The reason is [`DisconnectReason::Local`] if everything was
+    /// sent, even if the peer has not closed its side within
+    /// [`Timeouts::linger`](crate::config::Timeouts::linger). If no queued byte
+    /// is accepted for that time, the connection ends with
     /// [`TimeoutKind::Linger`](crate::error::TimeoutKind::Linger).
     ///
     /// A connection that is not open yet ends with [`ConnectError::Cancelled`].

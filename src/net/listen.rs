@@ -76,8 +76,7 @@ impl Net {
     /// # Errors
     ///
     /// - The errors of [`Net::listen`];
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
-    ///   inside if an option is invalid;
+    /// - `InvalidInput` with a [`ConfigError`] inside if an option is invalid;
     /// - `Unsupported` for `reuse_port` on systems without SO_REUSEPORT.
     pub fn listen_with(
         &mut self,
@@ -113,8 +112,7 @@ impl Net {
     /// # Errors
     ///
     /// - The error of the system if the socket is not a listener;
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
-    ///   inside if an option is invalid;
+    /// - `InvalidInput` with a [`ConfigError`] inside if an option is invalid;
     /// - `Other` after [`Net::shutdown`];
     /// - `Unsupported` in the simulator.
     pub fn listen_on(

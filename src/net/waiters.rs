@@ -46,7 +46,7 @@ impl Net {
     }
 
     /// Answers the thread that waits for this connection, if any. Called after
-    /// `on_connect` and `on_connect_failed`. If the thread has given up, the
+    /// `on_connect` and `on_connect_failed`. If the thread no longer waits, the
     /// connection is aborted.
     #[cold]
     pub(crate) fn answer_connect(&mut self, conn: ConnId, outcome: Connected) {
@@ -138,7 +138,7 @@ impl Net {
         self.send(conn, body.clone())
     }
 
-    /// Aborts attempts and drops messages whose threads have given up.
+    /// Aborts attempts and drops messages whose threads no longer wait.
     #[cold]
     pub(crate) fn drop_abandoned(&mut self) {
         let mut abandoned = Vec::new();

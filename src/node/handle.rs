@@ -185,7 +185,8 @@ impl<H> Handle<H> {
         let (question, answer) = question();
         self.post(move |handler, net| {
             if question.begin() {
-                // If the thread has given up meanwhile, the result is dropped.
+                // If the thread no longer waits meanwhile, the result is
+                // dropped.
                 let _ = question.answer(call(handler, net));
             }
         })?;
@@ -227,7 +228,7 @@ impl<H> Handle<H> {
         Ok(begun?)
     }
 
-    /// Asks as [`Handle::ask`] does. If the thread gives up while the call
+    /// Asks as [`Handle::ask`] does. If the thread stops waiting while the call
     /// runs, `undo` is called with the result.
     pub(super) fn ask_or_undo<R: Send + 'static>(
         &self,

@@ -12,10 +12,10 @@ use crate::panics::discard;
 
 /// A [`Node`] that runs in a thread, returned by [`Node::spawn`].
 ///
-/// Dropping it shuts the node down with a grace of zero and waits for its
-/// thread. It does not wait where that could be a deadlock: inside a callback
-/// of any node, and in its own thread. A panic of the thread is logged.
-/// [`RunningNode::join`] resumes it instead.
+/// Dropping a `RunningNode` shuts the node down with a grace of zero and waits
+/// for its thread. It does not wait where that could be a deadlock: inside a
+/// callback of any node, and in its own thread. A panic of the thread is
+/// logged. [`RunningNode::join`] resumes it instead.
 ///
 /// ```
 /// use std::time::Duration;

@@ -117,7 +117,7 @@ impl<H> Handle<H> {
             match net.connect(addr) {
                 Ok(conn) => net.await_connect(conn, question),
                 Err(error) => {
-                    // If the thread has given up, no attempt was started for
+                    // If the thread no longer waits, no attempt was started for
                     // it.
                     let _ = question.answer(Err(error));
                 }

@@ -29,8 +29,9 @@ use crate::timers::Timers;
 ///
 /// Every member is a node with its own handler, configuration and [`Handle`].
 /// Handlers of different types can be members of one group. Only waiting is
-/// shared: a turn of the group runs one turn of each member that has work. A
-/// member needs no file descriptor, while a [`Node`](crate::Node) needs three.
+/// shared: a turn of the group runs one turn of each member that has work.
+/// Apart from its sockets, a member needs no file descriptor, while a
+/// [`Node`](crate::Node) needs three.
 ///
 /// - A group has up to 65,535 members.
 /// - Groups exist on 64-bit targets only.

@@ -8,7 +8,7 @@ use super::Group;
 use super::member::AfterTurn;
 use crate::command_queue::{self, Scope};
 use crate::id::{MEMBER_SHIFT, TOKEN_MASK};
-use crate::node::{RunEnd, STOPPED_PAUSE, Turn, time_left};
+use crate::node::turn::{RunEnd, STOPPED_PAUSE, Turn, time_left};
 use crate::sys::Readiness;
 
 impl Group {

@@ -127,9 +127,9 @@ use crate::sys::Poller;
 /// }
 /// ```
 ///
-/// Dropping it shuts all shards down with a grace of zero and waits for their
-/// threads. It does not wait where that could be a deadlock: inside a callback
-/// of any node, and for the thread that drops it.
+/// Dropping a `Shards` shuts all shards down with a grace of zero and waits for
+/// their threads. It does not wait where that could be a deadlock: inside a
+/// callback of any node, and for the thread that drops it.
 ///
 /// By default a panic in a callback is contained, including failed assertions;
 /// see [In tests](crate::Node#in-tests).
