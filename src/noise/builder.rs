@@ -106,7 +106,7 @@ impl<'a> Noise<'a> {
     }
 
     /// Sets the payload of this end's last handshake message. Its length is at
-    /// most [`PAYLOAD_MAX`] bytes. Default: empty.
+    /// most [`PAYLOAD_MAX`] bytes, or [`Noise::build`] fails. Default: empty.
     ///
     /// The peer refuses a payload that is longer than its own
     /// [`Noise::max_payload`].
@@ -121,8 +121,8 @@ impl<'a> Noise<'a> {
         self
     }
 
-    /// Sets the maximum length of the peer's payload, in bytes. It is at most
-    /// [`PAYLOAD_MAX`]. Default: 1,024 bytes.
+    /// Sets the maximum length of the peer's payload, in bytes. A maximum above
+    /// [`PAYLOAD_MAX`] makes [`Noise::build`] fail. Default: 1,024 bytes.
     ///
     /// A peer that announces a longer payload is
     /// [refused](crate::error::SessionError::Refused) before the payload has

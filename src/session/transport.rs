@@ -21,7 +21,10 @@ use super::Session;
 /// ```
 pub enum Transport {
     /// Plain TCP. [`Handler::on_connect`](crate::Handler::on_connect) is called
-    /// at once.
+    /// at once. With
+    /// [`require_session`](crate::config::ConnectionConfig::require_session)
+    /// the connection fails with
+    /// [`ConnectError::Transport`](crate::ConnectError::Transport) instead.
     Plain,
     /// A session. [`Handler::on_connect`](crate::Handler::on_connect) is called
     /// when its handshake has completed.

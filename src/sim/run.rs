@@ -253,9 +253,9 @@ impl World {
     }
 }
 
-/// Compares the messages that one end has sent with those that the other end
-/// has received. `in_between` bytes are in the kernels; `None` if the
-/// connection is broken. Returns a description of the difference.
+/// Compares the messages sent at one end with the messages received at the
+/// other end. `in_between` bytes are in the kernels; `None` if the connection is
+/// broken. Returns a description of the difference.
 fn compare(
     from: &CheckedConnection,
     to: &CheckedConnection,

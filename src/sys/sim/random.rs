@@ -46,7 +46,8 @@ impl Random {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// Returns a number from `low` to `high`, both inclusive.
+    /// Returns a number from `low` to `high`, both inclusive. Returns `low` if
+    /// `high` is less.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).saturating_add(1))
     }

@@ -6,11 +6,11 @@ mod commands;
 mod connection;
 mod framing;
 mod input;
-#[path = "../../util/secured/noise.rs"]
+#[path = "../../it/util/secured/noise.rs"]
 mod noise;
 mod reference;
 mod session;
-#[path = "../../util/secured/tls.rs"]
+#[path = "../../it/util/secured/tls.rs"]
 mod tls;
 
 pub use commands::commands;
