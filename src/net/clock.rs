@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Timeouts that begin in a turn count from its end, because a callback may
-//! take long. Counted from the beginning of the turn, a timeout could pass
-//! before its event is polled.
+//! take long. If it counted from the beginning, a timeout could pass before its
+//! event is polled.
 
 use std::time::{Duration, Instant};
 

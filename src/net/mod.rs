@@ -60,7 +60,7 @@ pub(crate) use waiters::{Connected, Waiters};
 /// closes, sets timers and lists connections.
 ///
 /// Every callback receives a `&mut Net`. [`Node::net`](crate::Node::net)
-/// borrows it between turns. None of its methods calls the handler. The
+/// returns it between turns. None of its methods calls the handler. The
 /// consequences of a call are reported later, by callbacks.
 ///
 /// An operation on a stale [`ConnId`] reaches no connection. A method that
