@@ -33,7 +33,9 @@ fn instructions(work: Work, size: usize, messages: u64) -> Result<u64, Box<dyn E
     if !output.status.success() {
         return Err(format!("{work} {size}: {}\n{printed}", output.status).into());
     }
-    let line = printed.lines().find_map(|line| line.split_once("Collected :"));
+    let line = printed
+        .lines()
+        .find_map(|line| line.split_once("Collected :"));
     let count = line.and_then(|(_, count)| count.trim().parse().ok());
     count.ok_or_else(|| format!("callgrind printed no count:\n{printed}").into())
 }

@@ -97,7 +97,9 @@ fn compare() -> Result<bool, Box<dyn Error>> {
         good &= !same_compiler || change <= slack;
     }
     if !good {
-        println!("more than is allowed above the recorded numbers; record anew if there is a reason");
+        println!(
+            "more than is allowed above the recorded numbers; record anew if there is a reason"
+        );
     }
     Ok(good)
 }
