@@ -1,5 +1,6 @@
-//! Bodies for fuzzing. Each takes bytes, lets them decide what happens, and panics where a promise is broken. cargo-fuzz
-//! feeds them from `fuzz/fuzz_targets`, proptest from `tests/properties.rs`.
+//! Bodies of fuzz targets. Each takes bytes, which decide the calls, and panics
+//! if a guarantee is broken. cargo-fuzz runs them from `fuzz/fuzz_targets`,
+//! proptest from `tests/properties.rs`.
 
 mod commands;
 mod connection;

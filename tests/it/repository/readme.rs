@@ -25,10 +25,3 @@ fn readme_and_crate_show_the_same_program() {
     assert!(has_main, "{program:?}");
     assert_eq!(first_program(&readme), program);
 }
-
-#[test]
-fn guide_shows_the_handlers_of_its_tests() {
-    let (guide, used) = (read("src/sim/guide.md"), read("src/sim/guide/orders.rs"));
-    let (_, shown) = guide.split_once("```rust\n").expect("a program");
-    assert!(shown.starts_with(&format!("{used}```\n")), "{shown}");
-}
