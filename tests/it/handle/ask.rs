@@ -17,7 +17,8 @@ fn drop_ends_an_ask() {
 
 #[test]
 fn ask_that_panics_is_an_error() {
-    let running = running(Recorder::default());
+    let node = node(Config::default(), Recorder::default());
+    let running = node.spawn().unwrap();
     let answer = running.handle().ask(|_, _| {
         // Without the message and the trace, which belong to no failure.
         std::panic::resume_unwind(Box::new("on purpose"));
@@ -135,11 +136,38 @@ fn waiting_inside_a_callback_is_a_deadlock() {
         true
     });
     assert_eq!(*errors.lock().unwrap(), [Err(ErrorKind::Deadlock); 15]);
-    // A node inside of a callback of which another one is turned is meant too.
+    // The same holds while another node is used inside the call.
     let (outer, handle) = (Node::new(strict(), Recorder::default()), node.handle());
     let asked = node.with(|_, _| {
         let mut outer = outer.expect("a node");
         outer.with(|_, _| kind(handle.ask(|_, _| ())))
     });
     assert_eq!(asked, Err(ErrorKind::Deadlock));
+}
+
+/// Two loops that ask each other would wait forever.
+#[test]
+fn ask_of_another_node_is_a_deadlock() {
+    let other = running(Recorder::default());
+    let (reply, replies) = mpsc::channel();
+    let asked = other.handle();
+    let handler = Recorder::reacting(move |_, event| {
+        if let Event::Start = event {
+            let error = asked.ask(|_, _| ()).map_err(|error| error.kind());
+            assert_eq!(error, Err(ErrorKind::Deadlock));
+            let reply = reply.clone();
+            let posted = asked.post(move |_, net| {
+                let _ = reply.send(net.name().to_owned());
+            });
+            posted.expect("there is room");
+        }
+    });
+    let mut asking = node(Config::default(), handler);
+    raw::settle(&mut asking);
+    let name = replies
+        .recv_timeout(PATIENCE)
+        .expect("a post does not wait");
+    let expected = other.handle().ask(|_, net| net.name().to_owned());
+    assert_eq!(name, expected.unwrap());
+    stop(other);
 }

@@ -124,6 +124,8 @@ fn closing_connection_ends_the_wait() {
         handle.ask(move |_, net| end(net, conn)).expect("an answer");
         let outcome = kind(waiting.join().unwrap());
         assert_eq!(outcome, Err(ErrorKind::NotConnected), "{index}");
+        let late = handle.send_wait(conn, "more", PATIENCE);
+        assert_eq!(kind(late), Err(ErrorKind::NotConnected), "{index}");
         stop(node);
     }
 }
