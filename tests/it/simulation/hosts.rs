@@ -38,7 +38,7 @@ fn crashed_node_can_be_restarted() {
         let before = world.crash(server);
         assert_eq!(before.connected.len(), 1);
         assert!(!world.is_up(server));
-        // Whatever the crash told the client, it finds out: at once, by silence, or by what it sends.
+        // The client learns of the crash at once, by a timeout, or by sending.
         let _ = world.with(client, |_, net| net.send(conn, b"are you there?"));
         world
             .run_until(2 * MINUTE, |world| {

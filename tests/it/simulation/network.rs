@@ -28,7 +28,7 @@ fn echo_and_handshake_take_two_latencies_each() {
         .expect("there is room");
     world
         .run_until(MINUTE, |world| {
-            world.with(client, |it, _| !it.heard.is_empty())
+            world.with(client, |it, _| !it.received.is_empty())
         })
         .expect("the answer comes");
     let echo = world.now() - begun;
@@ -36,7 +36,7 @@ fn echo_and_handshake_take_two_latencies_each() {
         echo >= Duration::from_millis(100) && echo < Duration::from_millis(100) + slack,
         "{echo:?}"
     );
-    world.with(client, |it, _| assert_eq!(it.heard, [b"hello"]));
+    world.with(client, |it, _| assert_eq!(it.received, [b"hello"]));
 }
 
 #[test]
@@ -56,11 +56,11 @@ fn echo_survives_faults_without_loss() {
         }
         world
             .run_until(10 * MINUTE, |world| {
-                world.with(client, |it, _| it.heard.len() == 20)
+                world.with(client, |it, _| it.received.len() == 20)
             })
             .expect("all answers come");
         world.with(client, |it, net| {
-            assert_eq!(it.heard, messages);
+            assert_eq!(it.received, messages);
             net.close(conn);
         });
         world
@@ -90,7 +90,7 @@ fn close_delivers_queued_messages_first() {
             })
             .expect("the end comes");
         world.with(server, |it, _| {
-            assert_eq!(it.heard.len(), 5);
+            assert_eq!(it.received.len(), 5);
             assert_eq!(it.ended, [DisconnectReason::PeerClosed]);
         });
     });
@@ -170,7 +170,7 @@ fn link_keeps_its_bandwidth() {
         .expect("there is room");
     world
         .run_until(MINUTE, |world| {
-            world.with(server, |it, _| !it.heard.is_empty())
+            world.with(server, |it, _| !it.received.is_empty())
         })
         .expect("it arrives");
     let took = (world.now() - begun).as_secs_f64();
@@ -218,7 +218,7 @@ fn peer_that_does_not_read_is_bounded() {
         world.with(server, |_, net| net.resume(accepted));
         world
             .run_until(10 * MINUTE, |world| {
-                world.with(server, |it, _| it.heard.len() == sent)
+                world.with(server, |it, _| it.received.len() == sent)
             })
             .expect("all of it arrives");
     });
@@ -254,7 +254,9 @@ fn simultaneous_open_gives_one_connection() {
         .with(b, |_, net| net.send(conn, b"well met"))
         .expect("there is room");
     world
-        .run_until(MINUTE, |world| world.with(a, |it, _| !it.heard.is_empty()))
+        .run_until(MINUTE, |world| {
+            world.with(a, |it, _| !it.received.is_empty())
+        })
         .expect("one connection, both ways");
 }
 

@@ -14,11 +14,11 @@ fn partition_delays_until_it_is_healed() {
             .with(client, |_, net| net.send(conn, b"late"))
             .expect("there is room");
         world.run_for(Duration::from_secs(4));
-        world.with(server, |it, _| assert!(it.heard.is_empty()));
+        world.with(server, |it, _| assert!(it.received.is_empty()));
         world.heal(server, client);
         world
             .run_until(MINUTE, |world| {
-                world.with(client, |it, _| !it.heard.is_empty())
+                world.with(client, |it, _| !it.received.is_empty())
             })
             .expect("it arrives, and its answer");
     });
@@ -55,7 +55,7 @@ fn partition_separates_groups() {
     for (from, to, expected) in [(a, c, true), (d, a, true), (b, c, false), (d, b, false)] {
         assert_eq!(reaches(&mut world, from, to), expected, "{from:?} {to:?}");
     }
-    // Everybody from everybody, and nobody from itself.
+    // Separates each node from each other node, but not from itself.
     world.partition(&nodes, &nodes);
     let wire = world.wire_listener(1);
     world.partition(wire, [world.ip(a)]);
