@@ -1,8 +1,10 @@
-//! Shows that the library works on this operating system and selector.
+//! Checks that the library works on this operating system and selector.
 //!
-//! A program without a test harness, which needs the library and std alone: it ends with 0 when all is well, and
-//! otherwise names the check that failed. Arguments that name checks run only those. Each node has a thread of its own
-//! and sleeps without a timeout, so that a lost event is not made up for by the next turn. Each wait has a bound.
+//! A program without a test harness, which needs the library and std alone. It
+//! ends with 0 when all checks pass, and otherwise names the check that failed.
+//! Arguments that name checks run only those. Each node has its own thread and
+//! waits without a timeout, so that the next turn does not make up for a lost
+//! event. Each wait has a bound.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -70,7 +72,7 @@ fn main() {
     }
 }
 
-// What is used of the library.
+// The items that this program uses.
 
 enum Event<'a> {
     Connected(ConnId),
@@ -82,7 +84,7 @@ enum Event<'a> {
     Timer(u64),
 }
 
-/// What a check does in a callback.
+/// A function that a check runs inside a callback.
 type Reaction = Box<dyn FnMut(&mut Net, Event<'_>) + Send>;
 
 struct Program(Reaction);
@@ -351,7 +353,8 @@ fn pauses() {
     b.stop();
 }
 
-/// What arrives while a connection is paused is delivered after it is resumed, and its end is noticed.
+/// Bytes and the end of the stream that arrive during a pause are delivered
+/// after it.
 fn idle_pauses() {
     let (report, reports) = mpsc::channel();
     let (end, ends) = mpsc::channel();
@@ -480,7 +483,8 @@ fn refused() {
     node.stop();
 }
 
-/// The end of the stream comes right behind the messages; all of them are delivered first, and the answer leaves.
+/// The end of the stream follows the messages at once. All of them are
+/// delivered first, and the answer is sent.
 fn peer_half_close() {
     let (end, ends) = mpsc::channel();
     let mut received = HashMap::new();
@@ -708,13 +712,14 @@ fn sockets(wanted: usize) -> usize {
         return wanted;
     }
     let open = || UdpSocket::bind("127.0.0.1:0").ok();
-    // What the node and the child need beside.
+    // Descriptors that the node and the child need besides.
     let spare = 20;
     let all: Vec<UdpSocket> = std::iter::from_fn(open).take(wanted + spare).collect();
     all.len().saturating_sub(spare)
 }
 
-/// A thousand connections at once, with another process, so that each has to do with the sockets of one side only.
+/// A thousand connections at once to another process, so that each process has
+/// the sockets of one side.
 fn thousand() {
     const LOOKS: u64 = 200;
     let count = sockets(1000);

@@ -52,7 +52,7 @@ mod crowds {
     const MANY: usize = 10_000;
 
     #[test]
-    fn ten_thousand_half_frames_cost_less_than_twenty_megabytes() {
+    fn ten_thousand_half_frames_take_20_megabytes() {
         let count = as_many_as(MANY);
         let alone = Alone::begin();
         let mut attacked = Attacked::new(open_to(count), echo);
@@ -72,7 +72,7 @@ mod crowds {
     }
 
     #[test]
-    fn ten_thousand_silent_ones_are_ended_by_their_deadlines() {
+    fn silent_peers_are_ended_by_their_timeouts() {
         let count = as_many_as(MANY);
         let alone = Alone::begin();
         let mut attacked = Attacked::new(open_to(count), echo);
@@ -93,7 +93,8 @@ mod crowds {
             attackers.are_ready() && metrics.disconnected == count as u64
         });
         let metrics = attacked.node.net().metrics();
-        // Every second one has begun a message. One whose byte came late may have been idle for longer.
+        // Every second peer has begun a message. If its byte arrived late, it may have been
+        // idle for longer.
         assert_eq!(
             metrics.idle_timeouts + metrics.partial_message_timeouts,
             count as u64
@@ -105,7 +106,7 @@ mod crowds {
     }
 
     #[test]
-    fn a_flood_of_connects_from_one_address_gets_no_more_than_its_share() {
+    fn connects_of_one_address_keep_to_its_limit() {
         const COUNT: u64 = 3000;
         let alone = Alone::begin();
         let mut attacked = Attacked::new(Config::default(), echo);
@@ -126,7 +127,7 @@ mod crowds {
     }
 
     #[test]
-    fn a_flood_of_connects_from_many_addresses_fills_no_more_than_the_limits() {
+    fn connects_of_many_addresses_keep_to_the_limits() {
         const COUNT: u64 = 3000;
         const LIMIT: usize = 400;
         let alone = Alone::begin();
@@ -159,7 +160,7 @@ mod crowds {
     }
 
     #[test]
-    fn one_network_of_many_addresses_gets_no_more_than_its_share() {
+    fn network_of_many_addresses_keeps_to_its_limit() {
         const COUNT: u64 = 1200;
         const NETWORKS: u64 = 60;
         const SHARE: usize = 5;
@@ -205,7 +206,7 @@ mod slow_readers {
     }
 
     #[test]
-    fn of_a_broadcast_cost_their_queues_and_are_ended_by_the_write_deadline() {
+    fn slow_readers_take_their_queues_and_are_ended() {
         let alone = Alone::begin();
         let config = Config {
             connection: ConnectionConfig {
@@ -307,7 +308,7 @@ mod malformed {
     }
 
     #[test]
-    fn garbage_ends_only_who_sends_it() {
+    fn garbage_ends_its_own_connection_only() {
         let alone = Alone::begin();
         let mut attacked = attack(|random| {
             let count = random.next_u64() as usize % (128 * KIB);
@@ -320,7 +321,7 @@ mod malformed {
     }
 
     #[test]
-    fn truncated_headers_and_bodies_end_only_who_sends_them() {
+    fn truncated_frames_end_their_connections_only() {
         let alone = Alone::begin();
         let mut attacked = attack(|random| {
             let whole = frame(&[1; 300]);
@@ -333,7 +334,7 @@ mod malformed {
     }
 
     #[test]
-    fn oversized_headers_are_refused_before_memory_is_spent() {
+    fn oversized_headers_are_refused_without_memory() {
         let alone = Alone::begin();
         let mut attacked = attack(|_| vec![0xff; 10]);
         let metrics = attacked.node.net().metrics();
@@ -374,7 +375,7 @@ mod fairness {
             }
             let before = attacked.node.net().metrics().turns;
             let mut waiting: Vec<&mut TcpStream> = peers.iter_mut().collect();
-            attacked.until("everybody has an answer", |node| {
+            attacked.until("all are answered", |node| {
                 let took = node.net().metrics().turns - before;
                 let all = waiting.len();
                 waiting.retain_mut(|peer| !has_answer(peer));
@@ -398,7 +399,7 @@ mod fairness {
     }
 
     #[test]
-    fn who_sends_at_full_speed_does_not_keep_a_hundred_others_from_their_answers() {
+    fn fast_sender_leaves_a_hundred_others_answered() {
         // The answers may be late because of other load on this machine, but not three
         // times in a row.
         let alone = Alone::begin();
@@ -469,7 +470,7 @@ mod turnover {
     }
 
     #[test]
-    fn who_connects_and_disconnects_without_end_leaves_nothing_behind() {
+    fn endless_reconnects_leave_nothing_behind() {
         let time = settings::seconds(5);
         let alone = Alone::begin();
         let mut attacked = Attacked::new(Config::default(), echo);
@@ -503,7 +504,7 @@ mod starvation {
 
     use super::*;
 
-    const TEST: &str = "starvation::who_waits_while_there_is_no_descriptor_gets_a_clean_no";
+    const TEST: &str = "starvation::descriptor_exhaustion_refuses_cleanly";
     const CHILD: &str = "PEERLOOP_STARVING";
     const STARVES_AT: &str = "starves at ";
     const FED: &str = "has descriptors again";
@@ -575,7 +576,7 @@ mod starvation {
         assert!(metrics.accept_errors <= metrics.accept_backoffs);
         drop(ballast);
         println!("{FED}");
-        attacked.until("the later ones are let in", |node| {
+        attacked.until("the later ones are accepted", |node| {
             node.net().metrics().accepted == 1 + LET_IN
         });
         attacked.end(TURNED_AWAY + LET_IN);
@@ -583,7 +584,7 @@ mod starvation {
     }
 
     #[test]
-    fn who_waits_while_there_is_no_descriptor_gets_a_clean_no() {
+    fn descriptor_exhaustion_refuses_cleanly() {
         if std::env::var_os(CHILD).is_some() {
             return starve();
         }

@@ -1,5 +1,5 @@
-//! A handler that does at random whatever a handler may do, and knows which callbacks
-//! have to follow.
+//! A handler that makes every call at random, and checks the callbacks that
+//! must follow.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -22,12 +22,12 @@ use super::talk::{ANNOUNCEMENT, Kind, PORTS, Rules};
 const STALE_MAX: usize = 8;
 
 /// The reason of an abort.
-const ABORTED: &str = "as the workload wants it";
+const ABORTED: &str = "aborted by the workload";
 
-/// What both directions of a connection have said.
+/// Counts of the messages of both directions of a connection.
 struct Talk {
     kind: Kind,
-    /// Messages, or for raw bytes those, sent and heard.
+    /// Messages sent and received; for raw bytes, bytes.
     sent: u64,
     heard: u64,
     /// Received messages, and the bytes of their frames.
@@ -148,7 +148,7 @@ impl Chatter {
         assert_eq!(net.metrics().panics, self.panics, "an assertion failed");
     }
 
-    /// Begins nothing any more, and listens to everybody.
+    /// Begins nothing further, and reads from all connections.
     pub fn calm_down(&mut self, net: &mut Net) {
         self.active = false;
         // Only these, so that others which are paused by mistake stay so and are found.
@@ -274,8 +274,8 @@ impl Chatter {
         );
     }
 
-    /// One announcement to all connections but one. In a raw stream it could not be told
-    /// from what is before and behind it.
+    /// Sends one message to all connections but one. In a raw stream it could
+    /// not be told from its neighbours.
     fn broadcast_all(&mut self, net: &mut Net, except: ConnId) {
         if self.rules.kinds.iter().any(|kind| kind.is_raw()) {
             return self.broadcast(net, except);
@@ -305,7 +305,8 @@ impl Chatter {
         all.get(chosen).copied()
     }
 
-    /// Connects to some node, now and then with other settings than those of the node.
+    /// Connects to a node, sometimes with settings that differ from those of
+    /// the node.
     fn connect(&mut self, net: &mut Net) {
         let mut addr = self.others[self.random.below(self.others.len() as u64) as usize];
         let second = self.random.chance(0.4);
@@ -339,7 +340,7 @@ impl Chatter {
         }
     }
 
-    /// Settings that differ from those of the node.
+    /// Changes settings of a connection.
     fn change(&mut self, connection: &mut ConnectionConfig) {
         connection.timeouts = some_timeouts(&mut self.random);
         connection.allow_half_open = true;
@@ -525,8 +526,8 @@ impl Chatter {
         }
     }
 
-    /// Listens on one of the ports: on the second with settings that differ from those of
-    /// the node.
+    /// Listens on one of the ports: on the second with settings that differ
+    /// from those of the node.
     fn listen(&mut self, net: &mut Net, which: usize) {
         let mut options = net.listen_options();
         options.backlog = 3;
@@ -543,7 +544,7 @@ impl Chatter {
         assert_eq!(known, None, "an id is given out once");
     }
 
-    /// Checks what is said about a connection to one of the listeners.
+    /// Checks the information about an inbound connection.
     fn check_inbound(&self, info: &ConnInfo) {
         let listener = info.listener.expect("an inbound connection has one");
         let which = self.listener_ports[&listener];
