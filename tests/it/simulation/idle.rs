@@ -57,9 +57,7 @@ fn rare_keepalives_take_few_turns() {
     let before = world.steps();
     for _ in 0..100 {
         for (client, conn) in clients.iter().zip(&conns) {
-            world
-                .with(*client, |_, net| net.send(*conn, b"still here"))
-                .expect("there is room");
+            send(&mut world, *client, *conn, b"still here");
         }
         world.run_for(EVERY);
     }

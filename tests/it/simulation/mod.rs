@@ -113,6 +113,26 @@ fn pair(world: &mut World) -> (NodeId<Plain>, NodeId<Plain>) {
     (server, client)
 }
 
+/// Begins to connect.
+#[track_caller]
+fn begin(world: &mut World, from: NodeId<Plain>, to: SocketAddr) -> ConnId {
+    let conn = world.with(from, |_, net| net.connect(to));
+    conn.expect("no limit is reached")
+}
+
+#[track_caller]
+fn send(world: &mut World, from: NodeId<Plain>, conn: ConnId, message: &[u8]) {
+    let sent = world.with(from, |_, net| net.send(conn, message));
+    sent.expect("the queue has room");
+}
+
+/// Runs the world until the handler of a node meets a condition.
+#[track_caller]
+fn until(world: &mut World, node: NodeId<Plain>, condition: impl Fn(&Plain) -> bool) {
+    let met = world.run_until(10 * MINUTE, |world| condition(&world.handler(node)));
+    met.expect("the condition becomes true");
+}
+
 /// Connects, and waits for `on_connect` at both ends.
 fn connect(world: &mut World, from: NodeId<Plain>, to: NodeId<Plain>) -> ConnId {
     let addr = world.addr(to);
