@@ -162,7 +162,7 @@ impl TurnCounts {
 pub(crate) struct Stopping {
     pub(crate) by: Instant,
     /// The grace, until the end of the turn in which the shutdown was
-    /// requested.
+    /// requested. `None` if it was requested between turns.
     unarmed: Option<Duration>,
     /// The loop has started to close all connections.
     pub(crate) begun: bool,
@@ -231,7 +231,8 @@ impl Net {
             Some(stopping) => stopping.begun,
             None => false,
         };
-        let unarmed = Some(grace);
+        // Between turns the grace counts from now, as its timer does.
+        let unarmed = self.clock.is_in_turn().then_some(grace);
         self.stopping = Some(Stopping { by, unarmed, begun });
         self.arm_after(grace, |_| Due::Shutdown);
         if let Some(router) = &self.router {

@@ -1,1 +1,2 @@
 //! Shutting a node down.
+mod grace;
