@@ -11,11 +11,9 @@ mod contracts;
 mod deadlines;
 mod destructors;
 mod drain;
-mod example_runs;
 mod examples;
 mod face;
 mod faults;
-mod file_transfer;
 mod framing;
 mod group;
 mod guarantees;
@@ -23,29 +21,22 @@ mod handle;
 mod handshake;
 mod held_up;
 mod interface;
-mod invariants;
 mod lifecycle;
 mod limits;
 mod listen;
 mod log_levels;
 mod logging;
 mod memory;
-mod metrics;
-mod module_order;
 mod noise;
 mod noise_hostile;
 mod panics;
 mod places;
 mod pressure;
-mod readme;
 mod receive;
 mod repository;
 #[cfg(feature = "sim")]
 mod retries;
 mod run;
-mod running;
-#[cfg(feature = "sim")]
-mod scenarios;
 mod send;
 mod session;
 mod sessions;
@@ -54,21 +45,8 @@ mod sessions_sealed;
 mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
-mod sim;
-#[cfg(feature = "sim")]
-mod sim_kernel;
-#[cfg(feature = "sim")]
-mod sim_memory;
-#[cfg(feature = "sim")]
-mod sim_places;
-#[cfg(feature = "sim")]
-mod sim_time;
-#[cfg(feature = "sim")]
-mod sim_workload;
-#[cfg(feature = "sim")]
 mod simulation;
 mod simultaneous_open;
-mod swarm;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;
@@ -79,6 +57,5 @@ mod tls_bad;
 #[cfg(feature = "tls")]
 mod tls_peers;
 mod util;
-mod waiting;
 mod wire_end;
 mod wire_in;
