@@ -11,13 +11,17 @@
 
 #[cfg(unix)]
 pub mod child;
+mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
+mod frame;
 #[cfg(feature = "sim")]
 pub mod occupied;
+mod random;
 #[cfg(feature = "sim")]
 pub mod secured;
 pub mod sessions;
+pub mod settings;
 #[cfg(feature = "noise")]
 pub mod snow_peer;
 #[cfg(target_os = "linux")]
@@ -37,6 +41,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peerloop::session::Session;
+
+pub use config::config_with;
+pub use frame::frame;
+pub use random::Random;
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
