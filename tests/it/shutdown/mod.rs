@@ -1,1 +1,3 @@
 //! Shutting a node down.
+
+mod full_queue;
