@@ -1,9 +1,9 @@
-//! Throughput with encryption, and handshakes, compared with two blocking threads
-//! that use the same cryptography.
+//! Throughput with encryption, and handshakes, compared with two blocking
+//! threads that use the same cryptography.
 //!
-//! `cargo bench --all-features --bench sessions` measures. With `-- --test` each
-//! benchmark runs once. Compare ratios within one run, because the speed of shared
-//! machines changes.
+//! `cargo bench --all-features --bench sessions` measures. With `-- --test`
+//! each benchmark runs once. Compare ratios within one run, because the speed
+//! of shared machines changes.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"

@@ -1,8 +1,8 @@
 //! Throughput and latency, compared with two blocking threads.
 //!
-//! `cargo bench` measures. `cargo bench -- --test` runs each benchmark once. A name
-//! selects some of them, as in `cargo bench --bench throughput -- stream`. Compare
-//! ratios within one run, because the speed of shared machines changes.
+//! `cargo bench` measures. `cargo bench -- --test` runs each benchmark once. A
+//! name selects some of them, as in `cargo bench --bench throughput -- stream`.
+//! Compare ratios within one run, because the speed of shared machines changes.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -24,8 +24,8 @@ use support::{Job, PATIENCE, blocking};
 
 const KIB_32: usize = 32 * 1024;
 
-/// Messages in one measured transfer of about 16 MiB, so that its beginning and end
-/// take little of the time.
+/// Messages in one measured transfer of about 16 MiB, so that its beginning and
+/// end take little of the time.
 fn batch(size: usize) -> u64 {
     (16 * 1024 * 1024 / (size as u64 + 64)).max(256)
 }
@@ -65,8 +65,8 @@ fn streams(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Many connections between two nodes, with messages of 32 KiB. One node has all
-/// senders, because with a thread for each the scheduler would be measured.
+/// Many connections between two nodes, with messages of 32 KiB. One node has
+/// all senders, because with a thread for each the scheduler would be measured.
 fn fan_in(criterion: &mut Criterion) {
     let mut group = group(criterion, "fan_in");
     for senders in [1, 10, 50, 100] {

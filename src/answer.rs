@@ -73,12 +73,13 @@ impl<R> Question<R> {
         Ok(())
     }
 
-    /// Answers the question with the result of `attempt`, unless the thread has
-    /// given up or there is no result. Returns whether the question is settled.
+    /// Answers the question with the result of `attempt`, unless the thread no
+    /// longer waits or there is no result. Returns whether the question is
+    /// settled.
     ///
-    /// The state is locked during the attempt, so the thread cannot give up in
-    /// between. Therefore the attempt has no effect for a thread that has
-    /// reported a timeout.
+    /// The state is locked during the attempt, so the thread cannot stop
+    /// waiting in between. Therefore the attempt has no effect for a thread
+    /// that has reported a timeout.
     pub(crate) fn attempt(&self, attempt: impl FnOnce() -> Option<R>) -> bool {
         let mut state = self.0.lock();
         if let QuestionState::Abandoned = *state {

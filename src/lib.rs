@@ -42,7 +42,7 @@
 //!   required.
 //! - A [`Net`] is the interface of the handler: it listens, connects, sends,
 //!   closes, sets timers and lists connections. Every callback receives it, and
-//!   [`Node::net`] borrows it between turns. None of its methods calls the
+//!   [`Node::net`] returns it between turns. None of its methods calls the
 //!   handler.
 //! - A [`ConnId`] identifies one connection and is never reused. A [`ConnMap`]
 //!   stores your own state for each connection.

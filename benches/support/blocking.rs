@@ -1,5 +1,5 @@
-//! The limit to compare with: blocking sockets of the standard library, the same
-//! framing, blocks of 256 KiB, a thread for each end.
+//! The limit to compare with: blocking sockets of the standard library, the
+//! same framing, blocks of 256 KiB, a thread for each end.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,10 +14,10 @@ const PAGE: usize = 4096;
 
 /// A buffer that begins in the middle of a page.
 ///
-/// On AMD Zen 3 `rep movsb` is many times slower if the destination lies 1 to 31
-/// bytes after the source, modulo the page size. The kernel copies with it, and its
-/// buffers begin at a page boundary. Large allocations of glibc begin 16 bytes
-/// after one.
+/// On AMD Zen 3 `rep movsb` is many times slower if the destination lies 1 to
+/// 31 bytes after the source, modulo the page size. The kernel copies with it,
+/// and its buffers begin at a page boundary. Large allocations of glibc begin
+/// 16 bytes after one.
 struct Block {
     room: Vec<u8>,
     start: usize,
@@ -35,8 +35,8 @@ impl Block {
     }
 }
 
-/// Connects two sockets. Returns the outbound one first. A read that takes longer
-/// than `PATIENCE` fails.
+/// Connects two sockets. Returns the outbound one first. A read that takes
+/// longer than `PATIENCE` fails.
 pub fn pair() -> io::Result<(TcpStream, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let outbound = TcpStream::connect(listener.local_addr()?)?;
@@ -99,8 +99,8 @@ impl<R: Read> FrameReader<R> {
         }
     }
 
-    /// Reads once and passes on every complete frame. Returns false at the end of
-    /// the stream.
+    /// Reads once and passes on every complete frame. Returns false at the end
+    /// of the stream.
     #[inline]
     pub fn read(&mut self, mut frame: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<bool> {
         let block = self.block.bytes();

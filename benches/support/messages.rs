@@ -82,14 +82,14 @@ impl Goal {
         &self.messages
     }
 
-    /// Expects this many messages on each connection. [`Goal::wait`] returns after
-    /// them.
+    /// Expects this many messages on each connection. [`Goal::wait`] returns
+    /// after them.
     pub fn set(&self, each: u64) {
         self.each.store(each, Ordering::SeqCst);
     }
 
-    /// Checks the message that arrived after `received` others of its connection.
-    /// Returns the value of `received` for the next one.
+    /// Checks the message that arrived after `received` others of its
+    /// connection. Returns the value of `received` for the next one.
     #[inline]
     pub fn take(&self, received: u64, message: &[u8]) -> u64 {
         if !self.messages.is(received, message) {
@@ -126,8 +126,8 @@ impl Goal {
     }
 }
 
-/// The asking end of round trips: what to send next, and whether the answers are
-/// right.
+/// The asking end of round trips: what to send next, and whether the answers
+/// are right.
 pub struct Trips {
     messages: Messages,
     outstanding: u64,

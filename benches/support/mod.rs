@@ -1,5 +1,5 @@
-//! Parts that the benchmarks share: messages that are checked on arrival, nodes,
-//! and the blocking threads that are the limit.
+//! Parts that the benchmarks share: messages that are checked on arrival,
+//! nodes, and the blocking threads that are the limit.
 
 #![allow(
     dead_code,

@@ -26,7 +26,7 @@ pub fn config() -> Config {
     }
 }
 
-/// A node that listens, in a thread of its own.
+/// A node that listens, with its thread.
 pub struct Running<H> {
     pub addr: SocketAddr,
     pub handle: Handle<H>,
@@ -112,7 +112,8 @@ impl Source {
         }
     }
 
-    /// Sends this many messages on each connection, as soon as its queue has room.
+    /// Sends this many messages on each connection, as soon as its queue has
+    /// room.
     pub fn begin(&mut self, net: &mut Net, each: u64) {
         self.each = each;
         let conns: Vec<ConnId> = self.sent.keys().collect();
@@ -203,13 +204,13 @@ impl Job for Broadcast {
     }
 }
 
-/// Broadcasts `amount` messages to as many connections between two nodes.
+/// Broadcasts `amount` messages to all connections between two nodes.
 pub fn broadcast(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
     Ok(Box::new(Broadcast(Transfer::new(size, connections)?)))
 }
 
-/// Divides an amount into batches that fit the queues of every library. A batch is
-/// begun when the one before has arrived.
+/// Divides an amount into batches that fit the queues of every library. A batch
+/// is begun when the one before has arrived.
 pub fn batches(amount: u64) -> impl Iterator<Item = u64> {
     const BATCH: u64 = 32;
     (0..amount.div_ceil(BATCH)).map(move |batch| BATCH.min(amount - batch * BATCH))

@@ -84,9 +84,11 @@ pub struct Timeouts {
     ///
     /// Default: 5 s.
     pub handshake: Option<Duration>,
-    /// Maximum time without a complete message in either direction. Bytes of an
-    /// incomplete message do not count. The timeout does not run while this
-    /// node has paused the connection or has bytes to write.
+    /// Maximum time without a complete message in either direction. While a
+    /// message is incomplete, [`MinRate::receive_bytes_per_second`] limits its
+    /// time instead; if that is `None`, bytes of an incomplete message do not
+    /// extend this timeout. The timeout does not run while this node has paused
+    /// the connection or has bytes to write.
     ///
     /// Default: 60 s.
     pub idle: Option<Duration>,

@@ -12,8 +12,8 @@ use super::{FramingError, OsError, SessionError};
 /// - [`Net::close`](crate::Net::close), [`DisconnectReason::PeerClosed`] and
 ///   [`DisconnectReason::Truncated`], unless sending makes no progress for
 ///   [`Timeouts::linger`](crate::config::Timeouts::linger);
-/// - [`DisconnectReason::Shutdown`], unless it also exceeds the grace of the
-///   shutdown.
+/// - [`DisconnectReason::Shutdown`], unless sending makes no progress for that
+///   time or exceeds the grace of the shutdown.
 ///
 /// For all other reasons they are dropped. In
 /// [`Handler::on_disconnect`](crate::Handler::on_disconnect),

@@ -7,14 +7,14 @@
 //! |---|---|
 //! | [getting started](getting_started) | two nodes that exchange messages, from an empty folder |
 //! | [messages and framing](messages) | the framing that your protocol needs, a limit on message length, and a `Framer` |
-//! | [backpressure](backpressure) | a sender that stops and goes on with its receiver, in bounded memory |
+//! | [backpressure] | a sender that stops and goes on with its receiver, in bounded memory |
 //! | [endings and timeouts](endings) | for each end of a connection: the queued bytes, the callbacks at both ends, the timeouts |
 //! | [TLS and Noise](sessions/index.html) | encrypted connections, and the identity of each peer |
 //! | [threads, shards and groups](threads) | a node that other threads use, one on all cores, and many nodes on one thread |
 //! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop |
 //! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, and a ban list |
 //! | [simulation](simulation/index.html) | a test of your protocol under partitions and crashes, and a failing seed replayed |
-//! | [scaling](scaling) | the costs that grow from 10 to 10,000 connections, and the settings for them |
+//! | [scaling] | the costs that grow from 10 to 10,000 connections, and the settings for them |
 //!
 //! TLS and Noise need the features `tls` and `noise`, the simulation needs `sim`.
 

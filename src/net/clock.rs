@@ -9,8 +9,8 @@
 //! ```
 //!
 //! Timeouts that begin in a turn count from its end, because a callback may
-//! take long. Counted from the beginning of the turn, a timeout could pass
-//! before its event is polled.
+//! take long. If it counted from the beginning, a timeout could pass before its
+//! event is polled.
 
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,10 @@ impl TurnClock {
 }
 
 impl TurnClock {
+    pub(super) fn is_in_turn(&self) -> bool {
+        self.in_turn
+    }
+
     /// Records a reading, and returns it.
     pub(super) fn look(&mut self, now: Instant) -> Instant {
         self.is_stale = false;

@@ -60,7 +60,7 @@ pub(crate) use waiters::{Connected, Waiters};
 /// closes, sets timers and lists connections.
 ///
 /// Every callback receives a `&mut Net`. [`Node::net`](crate::Node::net)
-/// borrows it between turns. None of its methods calls the handler. The
+/// returns it between turns. None of its methods calls the handler. The
 /// consequences of a call are reported later, by callbacks.
 ///
 /// An operation on a stale [`ConnId`] reaches no connection. A method that
@@ -162,7 +162,7 @@ impl TurnCounts {
 pub(crate) struct Stopping {
     pub(crate) by: Instant,
     /// The grace, until the end of the turn in which the shutdown was
-    /// requested.
+    /// requested. `None` if it was requested between turns.
     unarmed: Option<Duration>,
     /// The loop has started to close all connections.
     pub(crate) begun: bool,
@@ -231,7 +231,8 @@ impl Net {
             Some(stopping) => stopping.begun,
             None => false,
         };
-        let unarmed = Some(grace);
+        // Between turns the grace counts from now, as its timer does.
+        let unarmed = self.clock.is_in_turn().then_some(grace);
         self.stopping = Some(Stopping { by, unarmed, begun });
         self.arm_after(grace, |_| Due::Shutdown);
         if let Some(router) = &self.router {

@@ -1,8 +1,8 @@
 //! The types that own or reach a node.
 
-#[cfg(target_pointer_width = "64")]
 #[cfg(test)]
 mod copy_tests;
+#[cfg(target_pointer_width = "64")]
 mod group;
 mod handle;
 mod inner;

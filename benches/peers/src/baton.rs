@@ -40,8 +40,8 @@ impl Baton {
         decode().ok_or_else(|| failed("a message is not a baton"))
     }
 
-    /// Returns where a node sends the baton: to the other neighbour, or back if
-    /// there is none. Returns `None` after the last traversal.
+    /// Returns where a node sends the baton: to the other neighbour, or back at
+    /// an end of the line. Returns `None` after the last traversal.
     pub fn pass<T>(self, from: T, other: Option<T>) -> Option<(T, Self)> {
         match other {
             Some(other) => Some((other, self)),

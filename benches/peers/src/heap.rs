@@ -1,5 +1,5 @@
-//! Heap memory of idle connections, measured in another process with an allocator
-//! that counts. It would change the times.
+//! Heap memory of idle connections, measured in another process with an
+//! allocator that counts. It would change the times.
 
 use std::any::Any;
 use std::env;
@@ -32,8 +32,8 @@ pub fn bytes(contestant: Contestant) -> io::Result<f64> {
     bytes.ok_or_else(|| failed(format!("peers-heap: {}, {text}", output.status)))
 }
 
-/// Returns the path of the program. Builds it under `cargo run`, which builds only
-/// the program that it runs.
+/// Returns the path of the program. Builds it under `cargo run`, which builds
+/// only the program that it runs.
 fn program() -> io::Result<PathBuf> {
     if let Some(cargo) = env::var_os("CARGO") {
         let mut command = Command::new(cargo);
@@ -73,8 +73,8 @@ pub fn measure(contestant: Contestant, heap: impl Fn() -> usize) -> io::Result<f
     Ok(used as f64 / CONNECTIONS as f64)
 }
 
-/// Starts a server that answers every message with itself, until the first value is
-/// dropped.
+/// Starts a server that answers every message with itself, until the first
+/// value is dropped.
 fn serve(contestant: Contestant) -> io::Result<(Box<dyn Any>, SocketAddr)> {
     Ok(match contestant {
         Contestant::Peerloop => {

@@ -7,9 +7,9 @@
 //! cargo run --release -- --only "stream of 16 B"
 //! ```
 //!
-//! Contestants are measured in turn, round by round, and every message is checked.
-//! Figures are medians of the rounds. At most two threads are busy. Work that a
-//! contestant cannot do is shown as "-".
+//! Contestants are measured in turn, round by round, and every message is
+//! checked. Figures are medians of the rounds. At most two threads are busy.
+//! Work that a contestant cannot do is shown as "-".
 
 use std::error::Error;
 use std::fs;

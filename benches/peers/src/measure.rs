@@ -1,5 +1,5 @@
-//! Measures the contestants of a row in turn, round by round, so that changes in
-//! the speed of the machine affect all of them alike.
+//! Measures the contestants of a row in turn, round by round, so that changes
+//! in the speed of the machine affect all of them alike.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,8 +30,8 @@ impl Measured {
         median(self.rounds.get(&contestant)?.iter().copied())
     }
 
-    /// Returns one contestant's figure as a multiple of peerloop's: the median of
-    /// the ratios in each round.
+    /// Returns one contestant's figure as a multiple of peerloop's: the median
+    /// of the ratios in each round.
     pub fn ratio(&self, contestant: Contestant) -> Option<f64> {
         let theirs = self.rounds.get(&contestant)?;
         let own = self.rounds.get(&Contestant::Peerloop)?;
@@ -61,9 +61,9 @@ pub fn measure(row: &Row, effort: Effort, failures: &mut Vec<String>) -> Measure
     }
 }
 
-/// Returns the nanoseconds that one unit of the job's amount takes. Warms up first,
-/// and finds the amount that takes about this time. It is between `least` and
-/// `most`.
+/// Returns the nanoseconds that one unit of the job's amount takes. Warms up
+/// first, and finds the amount that takes about this time. It is between
+/// `least` and `most`.
 pub fn nanos(job: &mut dyn Job, least: u64, most: u64, time: Duration) -> io::Result<f64> {
     let (mut amount, begun) = (least, Instant::now());
     loop {

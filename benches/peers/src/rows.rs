@@ -1,4 +1,5 @@
-//! The rows of the table: each is some work, and the contestants that can do it.
+//! The rows of the table: each is some work, and the contestants that can do
+//! it.
 
 use std::io;
 use std::time::Duration;
@@ -106,7 +107,7 @@ fn fan_in() -> Row {
         .with(Contestant::Tokio, || tokio::stream::stream(SIZE, SENDERS))
 }
 
-/// Without message-io, whose nodes always have threads of their own.
+/// Without message-io, because each of its nodes starts threads.
 fn round_trip(name: &'static str, outstanding: u64) -> Row {
     const SIZE: usize = 64;
     Row::new(name, 64)
@@ -154,8 +155,8 @@ fn line() -> Row {
 }
 
 fn cycle() -> Row {
-    // The end that closes first keeps its port in TIME_WAIT, on Linux for a minute.
-    // The ports must not run out.
+    // The end that closes first keeps its port in TIME_WAIT, on Linux for a
+    // minute. The ports must not run out.
     Row::new("connect and disconnect", 8)
         .most(400)
         .with(Contestant::Peerloop, peerloop::cycles::cycles)

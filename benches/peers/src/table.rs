@@ -6,8 +6,7 @@ use crate::measure::Measured;
 use crate::on::Contestant;
 use crate::rows::Unit;
 
-/// Returns the table: times of peerloop, and those of the others as a multiple of
-/// them; bytes of all.
+/// Returns the table. Times of other contestants are multiples of peerloop's.
 pub fn table(measured: &[Measured]) -> String {
     let names = Contestant::ALL.map(Contestant::name).join(" | ");
     let mut table = format!("| work | {names} |\n|{}\n", "---|".repeat(6));
@@ -43,8 +42,8 @@ fn bytes(bytes: f64) -> String {
     format!("{:.0} KB", bytes / 1e3)
 }
 
-/// Formats a number with this many significant digits, and at least those before
-/// the point.
+/// Formats a number with this many significant digits, and at least those
+/// before the point.
 fn digits(value: f64, digits: i32) -> String {
     let before = value.abs().log10().floor() as i32 + 1;
     let after = (digits - before.max(0)).max(0) as usize;

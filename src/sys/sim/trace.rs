@@ -32,6 +32,26 @@ pub(crate) struct TraceEntry {
 /// The hash covers all lines. All lines are kept after
 /// [`World::keep_trace`](crate::sim::World::keep_trace). Before it, only the
 /// last 64 lines are kept. Two equal runs have equal traces, byte for byte.
+///
+/// A line has a time in seconds, an actor, an event, a hexadecimal number and a
+/// decimal number:
+///
+/// ```text
+/// 0.002000000 net established 3 4                   sockets 3 and 4 are connected
+/// 0.002000000 n1 on_connect 100000000 0             node 1, connection 0.1
+/// 0.300000000 n0 write 4 11                         11 bytes into socket 4
+/// 0.301000000 net data 3 11                         they arrive at socket 3
+/// 0.301000000 n1 ready 100000000 3                  readable (1) and writable (2)
+/// 0.301000000 n1 read 3 11
+/// 0.301000000 n1 on_message 100000000 101587808809  a hash of the message
+/// 0.500000000 n1 on_timer 2 0                       a timer of node 1, and its key
+/// 0.905000000 w5 write 5 5                          a scripted peer, by its socket
+/// ```
+///
+/// The actor is `net`, the network; `n1`, the second node; or `w5`, a scripted
+/// peer. The last eight hexadecimal digits of a connection are its slot, and those
+/// before them its generation: `100000002` is the
+/// [`ConnId`](crate::ConnId) that is displayed as `2.1`.
 #[derive(Clone, Debug)]
 pub struct Trace {
     hash: u64,

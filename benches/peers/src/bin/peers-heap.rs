@@ -1,5 +1,5 @@
-//! Prints the heap bytes of an idle connection of the contestant in its argument.
-//! `peers` runs it.
+//! Prints the heap bytes of an idle connection of the contestant in its
+//! argument. `peers` runs it.
 
 use std::error::Error;
 

@@ -1,5 +1,5 @@
-//! The limit in round trips, lines and cycles. The limit in streams is shared with
-//! the other benchmarks, in `benches/support`.
+//! The limit in round trips, lines and cycles. The limit in streams is shared
+//! with the other benchmarks, in `benches/support`.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -132,8 +132,8 @@ impl Drop for Cycles {
     }
 }
 
-/// Makes `amount` connections, one after the other. Each is closed by the end that
-/// connected, then by the other.
+/// Makes `amount` connections, one after the other. Each is closed by the end
+/// that connected, then by the other.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let addr = listener.local_addr()?;

@@ -1,5 +1,5 @@
-//! message-io: `FramedTcp`, events in a thread of the node. TCP_NODELAY is not set,
-//! because the library does not give access to its sockets.
+//! message-io: `FramedTcp`, events in a thread of the node. TCP_NODELAY is not
+//! set, because the library does not give access to its sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -175,8 +175,8 @@ impl Job for Cycles {
     }
 }
 
-/// Makes `amount` connections, one after the other. Each is removed by the end that
-/// connected, and the other end is notified.
+/// Makes `amount` connections, one after the other. Each is removed by the end
+/// that connected, and the other end is notified.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let (end, ended) = channel();
     let (connect, connected) = channel();

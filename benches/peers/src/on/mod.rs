@@ -1,5 +1,5 @@
-//! The contestants, each set up as its own documentation advises. TCP_NODELAY is
-//! set where the library allows it.
+//! The contestants, each set up as its own documentation advises. TCP_NODELAY
+//! is set where the library allows it.
 
 pub mod blocking;
 pub mod message_io;

@@ -57,8 +57,9 @@ impl Job for Broadcast {
     }
 }
 
-/// Sends `amount` messages to each of as many other nodes. Each receiver is a node
-/// of its own, because a node identifies a connection by the address of the other.
+/// Sends `amount` messages to each of `connections` other nodes. Each
+/// connection needs another node, because a node identifies connections by the
+/// address of the peer.
 pub fn broadcast(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
     let runtime = two_threads()?;
     let goal = Arc::new(Goal::new(size, connections));

@@ -31,8 +31,8 @@ impl Job for Cycles {
     }
 }
 
-/// Makes `amount` connections, one after the other. Each is ended by the end that
-/// connected.
+/// Makes `amount` connections, one after the other. Each is ended by the end
+/// that connected.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let runtime = two_threads()?;
     let (cycler, server, addr) = runtime.block_on(async {

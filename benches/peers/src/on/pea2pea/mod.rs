@@ -84,7 +84,8 @@ impl<R: React> Pea<R> {
         Ok(())
     }
 
-    /// Queues a message as soon as there is room, as pea2pea's own benchmarks do.
+    /// Queues a message as soon as there is room, as pea2pea's own benchmarks
+    /// do.
     async fn send(&self, to: SocketAddr, message: &Bytes) -> io::Result<()> {
         loop {
             match self.unicast_fast(to, message.clone()) {
@@ -97,7 +98,7 @@ impl<R: React> Pea<R> {
     }
 }
 
-/// Waits for a future, for `PATIENCE` at most.
+/// Waits for a future. Fails after `PATIENCE`.
 async fn in_time<T>(future: impl Future<Output = T>) -> io::Result<T> {
     timeout(PATIENCE, future).await.map_err(io::Error::other)
 }

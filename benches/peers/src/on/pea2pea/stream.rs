@@ -14,8 +14,8 @@ use crate::on::two_threads;
 use crate::support::Job;
 use crate::support::messages::Goal;
 
-/// Checks the messages of all its connections, which are distinguished by the port
-/// of the other end.
+/// Checks the messages of all its connections, which are distinguished by the
+/// port of the other end.
 pub struct Sink {
     goal: Arc<Goal>,
     received: Vec<AtomicU64>,
@@ -63,7 +63,7 @@ impl Job for Stream {
     }
 }
 
-/// Sends `amount` messages from each of as many nodes to another one.
+/// Sends `amount` messages from each of `connections` nodes to another one.
 pub fn stream(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
     let runtime = two_threads()?;
     let goal = Arc::new(Goal::new(size, connections));

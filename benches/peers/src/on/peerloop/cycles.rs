@@ -8,8 +8,8 @@ use peerloop::{ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, N
 use crate::support::nodes::{Echo, Running, config};
 use crate::support::{Job, PATIENCE, failed};
 
-/// Closes each connection when it is established, and connects again when it has
-/// ended.
+/// Closes each connection when it is established, and connects again when it
+/// has ended.
 struct Cycler {
     addr: SocketAddr,
     left: u64,
@@ -71,8 +71,8 @@ impl Job for Cycles {
     }
 }
 
-/// Makes `amount` connections, one after the other. Each is closed by the end that
-/// connected, then by the other.
+/// Makes `amount` connections, one after the other. Each is closed by the end
+/// that connected, then by the other.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let server = Running::new(Echo)?;
     let cycler = Cycler {

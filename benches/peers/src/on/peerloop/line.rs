@@ -73,7 +73,8 @@ impl Job for Line {
 pub fn line(nodes: usize) -> io::Result<Box<dyn Job>> {
     let config = Config {
         commands: CommandQueueConfig {
-            // No other thread sends commands, and the queue is allocated at once.
+            // No other thread sends commands, and the queue is allocated at
+            // once.
             max_commands: 16,
             ..config().commands
         },

@@ -1,5 +1,5 @@
-//! peerloop in one thread, as a `Group`, and in cycles of connections. Streams and
-//! broadcasts are shared with the other benchmarks, in `benches/support`.
+//! peerloop in one thread, as a `Group`, and in cycles of connections. Streams
+//! and broadcasts are shared with the other benchmarks, in `benches/support`.
 
 pub mod cycles;
 pub mod line;

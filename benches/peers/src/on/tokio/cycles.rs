@@ -32,8 +32,8 @@ impl Job for Cycles {
     }
 }
 
-/// Makes `amount` connections, one after the other. Each is closed by the end that
-/// connected, then by the other.
+/// Makes `amount` connections, one after the other. Each is closed by the end
+/// that connected, then by the other.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
     let runtime = two_threads()?;
     let addr = runtime.block_on(serve())?;

@@ -1,13 +1,13 @@
-//! Peers that are gone in the middle of a frame, on either side.
+//! Connections that end in the middle of a frame, at either end.
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use interop::looping::{Exchange, Looping, Report, Reports};
+use interop::in_time;
+use interop::node::{Exchange, LoopNode, Report, Reports};
 use interop::pea::{Outgoing, Pea, Width};
 use interop::plan::{Plan, seed};
-use interop::soon;
 use pea2pea::{DisconnectOrigin, Pea2Pea};
 use peerloop::{Config, ConnId, DisconnectReason, Handler, Net};
 use tokio::net::TcpSocket;
@@ -17,35 +17,35 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 const MESSAGES: usize = 1_000;
 const LONGEST: usize = 64 * 1024;
 
-/// The body of the frame that never arrives, and how much of the frame is sent.
+/// The body of the last frame, and the number of its bytes that are sent.
 const CUT: &[u8] = &[7; 10_000];
 const HALF: usize = (4 + CUT.len()) / 2;
 
-/// A peerloop node that expects the plan.
-fn receiver(plan: Plan) -> (Looping<Exchange>, Reports, SocketAddr) {
+/// Starts a peerloop node that expects the plan.
+fn receiver(plan: Plan) -> (LoopNode<Exchange>, Reports, SocketAddr) {
     let (exchange, reports) = Exchange::new(Plan::nothing(), plan);
-    let looping = Looping::start(Config::default(), exchange);
-    let addr = looping.listen();
-    (looping, reports, addr)
+    let node = LoopNode::start(Config::default(), exchange);
+    let addr = node.listen();
+    (node, reports, addr)
 }
 
-/// The plan arrived completely, then the connection ended once, for one of these
-/// reasons, and nothing else happened.
-async fn assert_complete_and_cut(
-    looping: Looping<Exchange>,
+/// Asserts that all messages arrive, and that the connection then ends once,
+/// for this reason.
+async fn assert_complete_and_ended(
+    node: LoopNode<Exchange>,
     mut reports: Reports,
     reason: DisconnectReason,
 ) {
     let _ = reports.connection().await;
     assert_eq!(reports.report().await, Report::Complete);
     assert_eq!(reports.report().await, Report::Disconnected(reason));
-    assert_eq!(looping.ask(|_, net| net.connection_count()), 0);
-    drop(looping);
+    assert_eq!(node.ask(|_, net| net.connection_count()), 0);
+    drop(node);
     assert_eq!(reports.rest().await, []);
 }
 
-/// A runtime that is to be dropped in mid-frame.
-fn doomed() -> Runtime {
+/// Returns a runtime that is dropped in the middle of a frame.
+fn runtime() -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -54,83 +54,84 @@ fn doomed() -> Runtime {
 }
 
 #[tokio::test]
-async fn all_frames_before_the_cut_arrive_when_a_pea2pea_runtime_is_dropped() {
+async fn dropped_pea2pea_runtime_mid_frame_truncates() {
     let plan = Plan::new(seed(), MESSAGES, LONGEST);
-    let (looping, reports, addr) = receiver(plan.clone());
-    let runtime = doomed();
+    let (node, reports, addr) = receiver(plan.clone());
+    let runtime = runtime();
     let sending = runtime.spawn(async move {
-        let (pea, happenings) = Pea::start(Width::Four).await;
-        pea.node().connect(addr).await.expect("a connection");
+        let (pea, events) = Pea::start(Width::Four).await;
+        pea.connect(addr).await;
         pea.send_all(addr, plan).await;
         pea.send(addr, Outgoing::Half(Bytes::from_static(CUT)))
             .await;
-        (pea, happenings)
+        (pea, events)
     });
-    let living = soon("all to be sent", sending).await.expect("it sends");
+    let living = in_time("all to be sent", sending).await.expect("it sends");
     runtime.shutdown_background();
     let reason = DisconnectReason::Truncated { bytes: HALF };
-    assert_complete_and_cut(looping, reports, reason).await;
+    assert_complete_and_ended(node, reports, reason).await;
     drop(living);
 }
 
 #[tokio::test]
-async fn all_frames_before_the_cut_arrive_when_a_pea2pea_node_shuts_down() {
+async fn pea2pea_shutdown_mid_frame_truncates() {
     let plan = Plan::new(seed(), MESSAGES, LONGEST);
-    let (looping, reports, addr) = receiver(plan.clone());
-    let (pea, _happenings) = Pea::start(Width::Four).await;
-    pea.node().connect(addr).await.expect("a connection");
-    soon("all to be sent", pea.send_all(addr, plan)).await;
+    let (node, reports, addr) = receiver(plan.clone());
+    let (pea, _events) = Pea::start(Width::Four).await;
+    pea.connect(addr).await;
+    in_time("all to be sent", pea.send_all(addr, plan)).await;
     pea.send(addr, Outgoing::Half(Bytes::from_static(CUT)))
         .await;
-    soon("the shutdown", pea.node().shut_down()).await;
+    in_time("the shutdown", pea.node().shut_down()).await;
     let reason = DisconnectReason::Truncated { bytes: HALF };
-    assert_complete_and_cut(looping, reports, reason).await;
+    assert_complete_and_ended(node, reports, reason).await;
 }
 
 #[tokio::test]
-async fn a_pea2pea_node_that_resets_in_mid_frame_ends_the_connection_once() {
+async fn pea2pea_reset_mid_frame_ends_once() {
     let plan = Plan::new(seed(), MESSAGES, LONGEST);
     let (exchange, mut reports) = Exchange::new(Plan::nothing(), plan.clone());
-    let looping = Looping::start(Config::default(), exchange);
-    let addr = looping.listen();
-    let (pea, _happenings) = Pea::start(Width::Four).await;
+    let node = LoopNode::start(Config::default(), exchange);
+    let addr = node.listen();
+    let (pea, _events) = Pea::start(Width::Four).await;
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.set_zero_linger().expect("the option");
     let connect = pea.node().connect_using_socket(addr, socket);
-    soon("a connect", connect).await.expect("a connection");
+    in_time("a connect", connect).await.expect("a connection");
     let _ = reports.connection().await;
-    soon("all to be sent", pea.send_all(addr, plan)).await;
-    // A reset takes what the sender's kernel still has, so all must have arrived.
+    in_time("all to be sent", pea.send_all(addr, plan)).await;
+    // A reset discards the send buffer of the kernel. All must have arrived
+    // before.
     assert_eq!(reports.report().await, Report::Complete);
     pea.send(addr, Outgoing::Half(Bytes::from_static(CUT)))
         .await;
-    soon("the shutdown", pea.node().shut_down()).await;
-    // tokio sends a FIN as it drops the writing half, just before the reset. Either
-    // may be noticed first.
+    in_time("the shutdown", pea.node().shut_down()).await;
+    // tokio sends a FIN when it drops the writing half, just before the reset.
+    // Either is reported.
     let truncated = DisconnectReason::Truncated { bytes: HALF };
-    let clear = [DisconnectReason::Reset, truncated].map(Report::Disconnected);
+    let either = [DisconnectReason::Reset, truncated].map(Report::Disconnected);
     let end = reports.report().await;
-    assert!(clear.contains(&end), "{end:?}");
-    drop(looping);
+    assert!(either.contains(&end), "{end:?}");
+    drop(node);
     assert_eq!(reports.rest().await, []);
 }
 
-/// The bytes that are queued on a connection.
+/// Returns the number of queued bytes of a connection.
 fn queued(net: &Net, conn: ConnId) -> usize {
     let connection = net.connection(conn);
     connection.map_or(0, |connection| connection.queued_bytes())
 }
 
-/// Aborts its connection as soon as a part of the queue, and not all of it, has left.
-struct Saboteur {
+/// Aborts its connection as soon as a part of the queue is written.
+struct Aborter {
     target: Option<(ConnId, usize)>,
     ends: UnboundedSender<DisconnectReason>,
 }
 
-impl Saboteur {
+impl Aborter {
     const BODY: usize = 3 * 1024 * 1024;
 
-    /// Begins with a frame that takes the loop many turns.
+    /// Sends a frame that takes many turns.
     fn begin(&mut self, net: &mut Net) {
         let conn = net.connections().next().expect("it is connected").id();
         net.send(conn, vec![1; Self::BODY])
@@ -139,7 +140,7 @@ impl Saboteur {
     }
 }
 
-impl Handler for Saboteur {
+impl Handler for Aborter {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         for message in [b"one".as_slice(), b"", b"three"] {
             net.send(conn, message).expect("an empty queue takes it");
@@ -158,7 +159,7 @@ impl Handler for Saboteur {
         };
         let left = queued(net, conn);
         if left < whole {
-            assert!(left > 0, "it all left in one turn");
+            assert!(left > 0, "all of it was written in one turn");
             net.abort(conn);
             self.target = None;
         }
@@ -175,37 +176,37 @@ impl Handler for Echo {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn pea2pea_goes_on_with_others_when_peerloop_aborts_in_mid_frame() {
-    let (pea, mut happenings) = Pea::start(Width::Four).await;
+async fn abort_mid_frame_leaves_others_connected() {
+    let (pea, mut events) = Pea::start(Width::Four).await;
     let addr = pea.listen().await;
-    let bystander = Looping::start(Config::default(), Echo);
-    bystander.connect(addr);
-    let bystander_addr = happenings.connection().await;
+    let other = LoopNode::start(Config::default(), Echo);
+    other.connect(addr);
+    let other_addr = events.connection().await;
     let (ends, mut ended) = unbounded_channel();
     let target = None;
-    let saboteur = Looping::start(Config::default(), Saboteur { target, ends });
-    saboteur.connect(addr);
-    let saboteur_addr = happenings.connection().await;
+    let aborter = LoopNode::start(Config::default(), Aborter { target, ends });
+    aborter.connect(addr);
+    let aborter_addr = events.connection().await;
     for expected in ["one", "", "three"] {
-        assert_eq!(happenings.message(saboteur_addr).await, expected);
+        assert_eq!(events.message(aborter_addr).await, expected);
     }
 
-    saboteur.ask(|saboteur, net| saboteur.begin(net));
-    let gone = (saboteur_addr, DisconnectOrigin::Reading);
-    assert_eq!(happenings.disconnection().await, gone);
-    let reason = soon("the end", ended.recv()).await;
+    aborter.ask(|aborter, net| aborter.begin(net));
+    let expected = (aborter_addr, DisconnectOrigin::Reading);
+    assert_eq!(events.disconnection().await, expected);
+    let reason = in_time("the end", ended.recv()).await;
     assert_eq!(reason, Some(DisconnectReason::Local));
-    let lost = saboteur.ask(|_, net| net.metrics().bytes_lost);
-    assert!(lost > 0 && lost < 4 + Saboteur::BODY as u64, "{lost} lost");
+    let lost = aborter.ask(|_, net| net.metrics().bytes_lost);
+    assert!(lost > 0 && lost < 4 + Aborter::BODY as u64, "{lost} lost");
 
     let plan = Plan::new(seed(), MESSAGES, 1024);
     let sending = {
         let (pea, plan) = (pea.clone(), plan.clone());
-        tokio::spawn(async move { pea.send_all(bystander_addr, plan).await })
+        tokio::spawn(async move { pea.send_all(other_addr, plan).await })
     };
-    happenings.receive(bystander_addr, plan).await;
-    soon("all to be sent", sending).await.expect("it sends");
-    happenings.assert_nothing_more();
-    drop(saboteur);
+    events.receive(other_addr, plan).await;
+    in_time("all to be sent", sending).await.expect("it sends");
+    events.assert_none();
+    drop(aborter);
     assert_eq!(ended.recv().await, None, "it ended twice");
 }

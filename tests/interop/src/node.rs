@@ -1,31 +1,38 @@
 //! A peerloop node in another thread, and the handler that most tests use.
 
-use std::io;
 use std::net::SocketAddr;
-use std::panic::resume_unwind;
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
+use peerloop::config::OnPanic;
 use peerloop::{
     Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handle, Handler, Net, Node,
+    RunningNode, TimerId,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use crate::in_time;
 use crate::plan::Plan;
-use crate::soon;
 
-/// A node in its thread. Dropping it ends both.
-pub struct Looping<H: Handler> {
+/// A node in its thread. Dropping it ends both, and resumes a panic of its
+/// handler.
+pub struct LoopNode<H: Handler> {
     pub handle: Handle<H>,
-    thread: Option<JoinHandle<io::Result<()>>>,
+    running: Option<RunningNode<H>>,
 }
 
-impl<H: Handler + Send + 'static> Looping<H> {
+impl<H: Handler + Send + 'static> LoopNode<H> {
     pub fn start(config: Config, handler: H) -> Self {
-        let mut node = Node::new(config, handler).expect("a node");
-        let handle = node.handle();
-        let thread = Some(thread::spawn(move || node.run()));
-        Self { handle, thread }
+        let config = Config {
+            on_panic: OnPanic::Unwind,
+            ..config
+        };
+        let node = Node::new(config, handler).expect("a node");
+        let running = node.spawn().expect("a thread");
+        Self {
+            handle: running.handle(),
+            running: Some(running),
+        }
     }
 
     /// Listens on a port of the system's choice.
@@ -35,28 +42,24 @@ impl<H: Handler + Send + 'static> Looping<H> {
     }
 
     pub fn connect(&self, addr: SocketAddr) -> ConnId {
-        self.ask(move |_, net| net.connect(addr))
-            .expect("a connect")
+        self.handle.connect(addr).expect("a connect")
     }
 
     pub fn ask<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
     ) -> R {
-        self.handle.ask(call).expect("the node lives")
+        self.handle.ask(call).expect("the node runs")
     }
 }
 
-impl<H: Handler> Drop for Looping<H> {
+impl<H: Handler> Drop for LoopNode<H> {
     fn drop(&mut self) {
         self.handle.shutdown(Duration::ZERO);
-        let Some(thread) = self.thread.take() else {
-            return;
-        };
-        match thread.join() {
-            Ok(result) => result.expect("the loop runs to its end"),
-            Err(panic) if !thread::panicking() => resume_unwind(panic),
-            Err(_) => {}
+        if let Some(running) = self.running.take()
+            && !thread::panicking()
+        {
+            running.join().expect("the node ran to its end");
         }
     }
 }
@@ -65,47 +68,47 @@ impl<H: Handler> Drop for Looping<H> {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Report {
     Connected(ConnId),
-    /// Every message that was planned has arrived.
+    /// All messages of the plan have arrived.
     Complete,
-    /// A message arrived that was not planned, or not then.
+    /// A message is not the next one of the plan, or something failed.
     Wrong(String),
     Disconnected(DisconnectReason),
 }
 
-/// Sends one plan as fast as the peer takes it, and compares what arrives with
-/// another. For one connection at a time.
+/// Sends one plan as fast as the peer reads, and compares received messages
+/// with another plan. It has one connection at a time.
 pub struct Exchange {
     outgoing: Plan,
     incoming: Plan,
-    /// Pause for so long before every message whose number divides by 64; never when it is zero.
-    dawdle: Duration,
+    /// Pauses for this time after every 64th message, unless it is zero.
+    pause: Duration,
     reports: UnboundedSender<Report>,
 }
 
 impl Exchange {
     pub fn new(outgoing: Plan, incoming: Plan) -> (Self, Reports) {
-        Self::dawdling(outgoing, incoming, Duration::ZERO)
+        Self::pausing(outgoing, incoming, Duration::ZERO)
     }
 
-    /// An exchange that pauses now and then before it reads on.
-    pub fn dawdling(outgoing: Plan, incoming: Plan, dawdle: Duration) -> (Self, Reports) {
+    /// Returns an exchange that pauses for this time after every 64th message.
+    pub fn pausing(outgoing: Plan, incoming: Plan, pause: Duration) -> (Self, Reports) {
         let (reports, receiver) = unbounded_channel();
         let exchange = Self {
             outgoing,
             incoming,
-            dawdle,
+            pause,
             reports,
         };
         (exchange, Reports(receiver))
     }
 
-    /// How many messages it has not sent yet.
+    /// Returns the number of messages that were not sent.
     pub fn unsent(&self) -> usize {
         self.outgoing.len()
     }
 
     fn report(&self, report: Report) {
-        // The send fails only when the test is over.
+        // The receiver is dropped at the end of the test.
         let _ = self.reports.send(report);
     }
 }
@@ -122,18 +125,17 @@ impl Handler for Exchange {
             Some(expected) if expected == message => {}
             Some(expected) => {
                 let (expected, found) = (expected.len(), message.len());
-                let text =
-                    format!("{number} to go: {found} bytes instead of {expected}, or others");
+                let text = format!("{number} left: {found} bytes, {expected} were expected");
                 return self.report(Report::Wrong(text));
             }
-            None => return self.report(Report::Wrong("one too many".into())),
+            None => return self.report(Report::Wrong("an unexpected message".into())),
         }
         if self.incoming.len() == 0 {
             self.report(Report::Complete);
         }
-        if !self.dawdle.is_zero() && number.is_multiple_of(64) {
+        if !self.pause.is_zero() && number.is_multiple_of(64) {
             net.pause(conn);
-            net.set_timer(self.dawdle, 0);
+            net.set_timer(self.pause, 0);
         }
     }
 
@@ -143,7 +145,8 @@ impl Handler for Exchange {
             let Some(message) = self.outgoing.next() else {
                 return;
             };
-            // Both ways of sending, in turn, so that copied and chained bodies share a queue.
+            // Alternates between both ways, so that the queue has copied and
+            // shared bodies.
             let result = if number.is_multiple_of(2) {
                 net.send(conn, &message)
             } else {
@@ -163,10 +166,9 @@ impl Handler for Exchange {
         self.report(Report::Disconnected(reason));
     }
 
-    fn on_timer(&mut self, net: &mut Net, _: peerloop::TimerId, _: u64) {
-        let paused: Vec<ConnId> = net.connections().map(|c| c.id()).collect();
-        for conn in paused {
-            net.resume(conn);
+    fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
+        if let Some(paused) = net.connections().next().map(|conn| conn.id()) {
+            net.resume(paused);
         }
     }
 }
@@ -175,13 +177,14 @@ impl Handler for Exchange {
 pub struct Reports(UnboundedReceiver<Report>);
 
 impl Reports {
+    /// Returns the next report.
     #[track_caller]
     pub fn report(&mut self) -> impl Future<Output = Report> {
-        let next = soon("a report", self.0.recv());
-        async { next.await.expect("the handler lives") }
+        let next = in_time("a report", self.0.recv());
+        async { next.await.expect("the handler was not dropped") }
     }
 
-    /// The connection that is established next.
+    /// Returns the connection that is established next.
     #[track_caller]
     pub fn connection(&mut self) -> impl Future<Output = ConnId> {
         let next = self.report();
@@ -193,10 +196,10 @@ impl Reports {
         }
     }
 
-    /// All further reports. The node must have been dropped.
+    /// Returns all further reports. The node must have been dropped.
     pub async fn rest(mut self) -> Vec<Report> {
         let mut rest = Vec::new();
-        while let Some(report) = soon("the node's end", self.0.recv()).await {
+        while let Some(report) = in_time("the node's end", self.0.recv()).await {
             rest.push(report);
         }
         rest
