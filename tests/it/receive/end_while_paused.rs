@@ -22,7 +22,7 @@ fn fin_behind_a_message_waits_for_the_resume() {
 }
 
 #[test]
-fn reset_is_reported_while_half_a_message_is_kept() {
+fn reset_with_half_a_message_kept_is_reported() {
     let (mut node, conn, mut peer) = wire(Config::default(), Recorder::default());
     feed(&mut node, &mut peer, b"\0\0\0\x09half");
     node.net().pause(conn);
