@@ -1,1 +1,4 @@
 //! Outbound connections: `connect`, `adopt`, duplicates, retries.
+
+#[cfg(feature = "sim")]
+mod retries;

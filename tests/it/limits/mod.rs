@@ -1,1 +1,7 @@
 //! Limits on connections, handshakes and memory.
+
+#[cfg(target_os = "linux")]
+mod handshakes;
+mod send_bytes;
+#[cfg(target_os = "linux")]
+mod slots;

@@ -1,1 +1,4 @@
 //! Panics and other faults of the user's code.
+
+mod destructors;
+mod framing_factory;

@@ -1,1 +1,4 @@
 //! Messages from the wire to the handler; `pause` and `resume`.
+
+mod end_while_paused;
+mod random_pauses;

@@ -1,6 +1,11 @@
 //! Turns, `run_until`, `spawn`, and loops inside other loops.
 
+mod budgets;
 mod dropped;
+mod every_call;
+mod fairness;
+mod one_time;
+mod random;
 mod thread;
 mod until;
 

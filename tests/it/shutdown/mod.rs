@@ -1,2 +1,4 @@
 //! Shutting a node down.
+
+mod full_queue;
 mod grace;

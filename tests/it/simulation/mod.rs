@@ -1,6 +1,3 @@
-//! Nodes in a simulated network.
-
-mod slow_links;
 //! The simulator, and what is tested in simulated worlds.
 
 mod clocks;
@@ -16,6 +13,7 @@ mod places;
 mod promises;
 mod scenarios;
 mod seeds;
+mod slow_links;
 mod wires;
 mod workload;
 

@@ -11,6 +11,7 @@
 
 #[cfg(unix)]
 pub mod child;
+mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
 mod frame;
@@ -41,6 +42,7 @@ use std::time::{Duration, Instant};
 
 use peerloop::session::Session;
 
+pub use config::config_with;
 pub use frame::frame;
 pub use random::Random;
 

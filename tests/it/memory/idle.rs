@@ -1,17 +1,15 @@
-//! What connections cost while they say nothing, or less than they announced. Alone in its process, all of which it
-//! measures.
+//! Connections without a complete message.
 
-use peerloop::config::Limits;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use super::growth;
 use crate::util::child::{self, test_path};
-use crate::util::raw;
-use peerloop::{Config, ConnId, Handler, Net, Node, Turn};
+use crate::util::{PATIENCE, config_with, frame, raw};
+use peerloop::{ConnId, Handler, Net, Node, Turn};
 
 const CONNECTIONS: usize = 1000;
-
 const MIB: usize = 1024 * 1024;
 
 /// Answers every message with itself, and keeps nothing.
@@ -27,44 +25,21 @@ impl Handler for Echo {
     }
 }
 
-/// Bytes that this process has asked of the system, and bytes that it uses.
-fn memory() -> [usize; 2] {
-    let pages = std::fs::read_to_string("/proc/self/statm").expect("Linux tells");
-    let mut pages = pages.split_whitespace().map(str::parse::<usize>);
-    let mut bytes = || pages.next().expect("a number").expect("a number") * 4096;
-    [bytes(), bytes()]
-}
-
-/// How much more of both there is after a step than before.
-fn growth(step: impl FnOnce()) -> [usize; 2] {
-    let before = memory();
-    step();
-    let after = memory();
-    [0, 1].map(|which| after[which].saturating_sub(before[which]))
-}
-
-/// Runs until nothing is left to be done, and nothing comes for a while.
+/// Runs turns until nothing has arrived for a while.
 fn settle(node: &mut Node<Echo>) {
     let mut idle_turns = 0;
     while idle_turns < 20 {
         let turn = node.turn(Some(Duration::from_millis(1))).expect("a turn");
-        idle_turns = if turn == Turn::MoreWork {
-            0
-        } else {
-            idle_turns + 1
+        idle_turns = match turn {
+            Turn::MoreWork => 0,
+            _ => idle_turns + 1,
         };
     }
 }
 
-/// A node with many peers, with each of which it has exchanged a message.
+/// Returns a node and its peers, each of which has exchanged a message.
 fn crowd() -> (Node<Echo>, Vec<TcpStream>) {
-    let config = Config {
-        limits: Limits {
-            max_connections_per_address: CONNECTIONS,
-            ..Default::default()
-        },
-        ..Config::default()
-    };
+    let config = config_with(|config| config.limits.max_connections_per_address = CONNECTIONS);
     let mut node = Node::new(config, Echo::default()).expect("a node");
     let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
     let mut peers: Vec<TcpStream> = Vec::new();
@@ -77,31 +52,29 @@ fn crowd() -> (Node<Echo>, Vec<TcpStream>) {
     (node, peers)
 }
 
-/// Has a peer send a message, in two pieces, and read the answer.
+/// Sends a message in two pieces, and reads the answer.
 fn exchange(node: &mut Node<Echo>, peer: &mut TcpStream, body: &[u8]) {
     let messages = node.handler().messages;
-    let (first, second) = body.split_at(body.len() / 2);
-    peer.write_all(&(body.len() as u32).to_be_bytes())
-        .expect("room");
+    let frame = frame(body);
+    let (first, second) = frame.split_at(4 + body.len() / 2);
     peer.write_all(first).expect("room for a half");
     let _ = node.turn(Some(Duration::from_millis(10))).expect("a turn");
     peer.write_all(second).expect("room for the other half");
-    let end = Instant::now() + crate::util::PATIENCE;
+    let end = Instant::now() + PATIENCE;
     while node.handler().messages == messages {
         let _ = node.turn(Some(Duration::from_millis(10))).expect("a turn");
         assert!(Instant::now() < end, "the message did not arrive");
     }
-    let mut answer = vec![0; 4 + body.len()];
+    let mut answer = vec![0; frame.len()];
     peer.read_exact(&mut answer).expect("an answer");
 }
 
 #[test]
-fn a_partial_frame_costs_what_arrived_and_an_idle_connection_nothing() {
-    let test = test_path!(a_partial_frame_costs_what_arrived_and_an_idle_connection_nothing);
-    child::alone(test, measure_connections);
+fn partial_frame_costs_what_arrived() {
+    child::alone(test_path!(partial_frame_costs_what_arrived), measure);
 }
 
-fn measure_connections() {
+fn measure() {
     let (mut node, mut peers) = crowd();
 
     let body = vec![1; 60_000];
@@ -115,7 +88,7 @@ fn measure_connections() {
     assert!(used < 4 * MIB, "{used} bytes are kept by idle connections");
 
     let announced = (8 * MIB as u32).to_be_bytes();
-    let [asked, used] = growth(|| {
+    let [mapped, used] = growth(|| {
         for peer in &mut peers {
             peer.write_all(&announced).expect("room for a header");
             peer.write_all(&[7; 10]).expect("room for ten bytes");
@@ -123,7 +96,7 @@ fn measure_connections() {
         settle(&mut node);
     });
     assert!(used < 4 * MIB, "{used} bytes for ten bytes each");
-    assert!(asked < 64 * MIB, "{asked} bytes were asked for");
+    assert!(mapped < 64 * MIB, "{mapped} bytes were mapped");
     assert_eq!(node.net().connection_count(), CONNECTIONS);
     assert_eq!(node.handler().messages, 2 * CONNECTIONS + 1);
 }
