@@ -2,18 +2,15 @@
 
 mod accept;
 mod addresses;
-mod admission;
 mod chaos;
 mod close;
 mod complaints;
 mod connect;
-mod contracts;
 mod deadlines;
 mod destructors;
 mod drain;
 mod example_runs;
 mod examples;
-mod face;
 mod faults;
 mod file_transfer;
 mod framing;
@@ -22,7 +19,6 @@ mod guarantees;
 mod handle;
 mod handshake;
 mod held_up;
-mod interface;
 mod invariants;
 mod lifecycle;
 mod limits;

@@ -1,1 +1,3 @@
 //! Messages from the wire to the handler; `pause` and `resume`.
+
+mod early_pause;

@@ -1,1 +1,5 @@
 //! Shutting a node down.
+
+mod dropped;
+mod grace;
+mod refusals;

@@ -11,8 +11,11 @@
 
 #[cfg(unix)]
 pub mod child;
+mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
+mod frame;
+pub mod narrow;
 #[cfg(feature = "sim")]
 pub mod occupied;
 #[cfg(feature = "sim")]
@@ -20,6 +23,7 @@ pub mod secured;
 pub mod sessions;
 #[cfg(feature = "noise")]
 pub mod snow_peer;
+pub mod sockets;
 #[cfg(target_os = "linux")]
 pub mod steps;
 #[cfg(feature = "tls")]
@@ -37,6 +41,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peerloop::session::Session;
+
+pub use config::config_with;
+pub use frame::frame;
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
