@@ -58,6 +58,17 @@ fn due_timer_is_cancelled_by_another() {
 }
 
 #[test]
+fn id_of_a_fired_timer_cancels_no_other() {
+    let mut node = node(Config::default(), Recorder::default());
+    let old = node.net().set_timer(Duration::ZERO, 1);
+    run_until([&mut node], |[node]| fired(node) == [1]);
+    let new = node.net().set_timer(Duration::ZERO, 2);
+    assert_ne!(old, new);
+    assert_eq!(node.net().cancel_timer(old), None);
+    run_until([&mut node], |[node]| fired(node) == [1, 2]);
+}
+
+#[test]
 fn timer_set_by_itself_fires_once_a_turn() {
     let handler = Recorder::reacting(|net, event| {
         if let Event::Start | Event::Timer(..) = event {
