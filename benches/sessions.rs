@@ -1,9 +1,9 @@
-//! Throughput with encryption, compared with two plain blocking threads with the
-//! same cryptography.
+//! Throughput with encryption, and handshakes, compared with two blocking
+//! threads that use the same cryptography.
 //!
-//! `cargo bench --all-features --bench sessions` measures; with `-- --test` it only
-//! shows that everything runs. Compare ratios within one run: shared machines
-//! drift.
+//! `cargo bench --all-features --bench sessions` measures. With `-- --test`
+//! each benchmark runs once. Compare ratios within one run, because the speed
+//! of shared machines changes.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -13,21 +13,21 @@ mod sealed;
 mod support;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use peerloop::Node;
-use sealed::blocking_secured::{SealedPair, accept, connect};
-use sealed::secured::Secured;
+use peerloop::{Node, RunEnd};
+use sealed::blocking::{accept, connect};
+use sealed::nodes::Secured;
 use sealed::security::Security;
-use support::blocking::BlockingPair;
-use support::nodes::{Running, Sink, Source, config};
+use support::messages::Goal;
+use support::nodes::{Running, Sink, config};
+use support::{Job, PATIENCE, failed};
 
-const SIZES: [usize; 3] = [256, 4096, 32 * 1024];
-
-/// Messages in one measured transfer: about 16 MiB.
+/// Messages in one measured transfer of about 16 MiB.
 fn batch(size: usize) -> u64 {
     16 * 1024 * 1024 / (size as u64 + 64)
 }
@@ -36,63 +36,37 @@ fn securities() -> [(&'static str, Security); 2] {
     [("tls", Security::tls()), ("noise", Security::noise())]
 }
 
-/// A source in this thread that is connected to `addr`.
-fn source(addr: SocketAddr, security: &Security) -> io::Result<Node<Secured<Source>>> {
-    let handler = Secured::new(Source::default(), security.clone());
-    let mut node = Node::new(config(), handler)?;
-    node.net().connect(addr)?;
-    while node.handler().connected.is_empty() {
-        let _ = node.turn(None)?;
-    }
-    Ok(node)
-}
+/// Sets up a transfer of messages of one size.
+type SetUp = fn(usize, &Security) -> io::Result<Box<dyn Job>>;
 
-/// Has the source send that many messages and waits for the answer.
-fn transfer(node: &mut Node<Secured<Source>>, messages: u64, body: &[u8]) -> io::Result<()> {
-    let mut source = std::mem::take(&mut node.handler_mut().inner);
-    source.begin(node.net(), messages, body);
-    node.handler_mut().inner = source;
-    while node.handler().inner.answers == 0 {
-        let _ = node.turn(None)?;
-    }
-    Ok(())
-}
-
-/// One sender to one receiver.
-fn stream(criterion: &mut Criterion) {
+/// One connection.
+fn streams(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sealed_stream");
     group
         .sample_size(20)
         .measurement_time(Duration::from_secs(2));
-    for size in SIZES {
-        let (body, messages) = (vec![7; size], batch(size));
+    let ends: [(_, SetUp); 2] = [
+        ("blocking", sealed::blocking::stream),
+        ("peerloop", sealed::nodes::stream),
+    ];
+    for size in [256, 4096, 32 * 1024] {
+        let messages = batch(size);
         group.throughput(Throughput::Elements(messages));
-        group.bench_function(BenchmarkId::new("plain/blocking", size), |bencher| {
-            let mut pair = BlockingPair::new(messages).expect("a pair");
-            bencher.iter(|| pair.transfer(messages, &body).expect("a transfer"));
-        });
-        let plain = [("plain", Security::Plain)];
-        for (name, security) in plain.into_iter().chain(securities()) {
-            if !matches!(security, Security::Plain) {
-                let id = BenchmarkId::new(format!("{name}/blocking"), size);
+        for (name, security) in securities() {
+            for (end, set_up) in ends {
+                let id = BenchmarkId::new(format!("{name}/{end}"), size);
                 group.bench_function(id, |bencher| {
-                    let mut pair = SealedPair::new(&security, messages).expect("a pair");
-                    bencher.iter(|| pair.transfer(messages, &body).expect("a transfer"));
+                    let mut job = set_up(size, &security).expect("a connection");
+                    bencher.iter(|| job.run(messages).expect("a transfer"));
                 });
             }
-            let id = BenchmarkId::new(format!("{name}/peerloop"), size);
-            group.bench_function(id, |bencher| {
-                let sink = Secured::new(Sink::answering_every(messages), security.clone());
-                let sink = Running::new(sink).expect("a sink");
-                let mut source = source(sink.addr, &security).expect("a source");
-                bencher.iter(|| transfer(&mut source, messages, &body).expect("a transfer"));
-            });
         }
     }
     group.finish();
 }
 
-/// One connection after another, each up to the end of its handshake on both sides.
+/// One connection after another, each until both ends have completed the
+/// handshake.
 fn handshakes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("handshake");
     group
@@ -101,37 +75,37 @@ fn handshakes(criterion: &mut Criterion) {
     for (name, security) in securities() {
         group.bench_function(BenchmarkId::new(name, "blocking"), |bencher| {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-            let addr = listener.local_addr().expect("it is bound");
+            let addr = listener.local_addr().expect("an address");
             let theirs = security.clone();
-            // Ends with the first connection that sends nothing.
+            // It ends with the first connection that sends nothing.
             let accepting =
                 thread::spawn(move || while accept(&theirs, &listener).map(drop).is_ok() {});
             bencher.iter(|| connect(&security, addr).expect("a connection").reset());
-            drop(std::net::TcpStream::connect(addr));
-            accepting.join().expect("it does not panic");
+            drop(TcpStream::connect(addr));
+            accepting.join().expect("no panic");
         });
         group.bench_function(BenchmarkId::new(name, "peerloop"), |bencher| {
-            let sink = Secured::new(Sink::answering_every(u64::MAX), security.clone());
-            let sink = Running::new(sink).expect("a sink");
-            let handler = Secured::new(Sink::answering_every(u64::MAX), security.clone());
-            let mut node = Node::new(config(), handler).expect("a node");
-            bencher.iter(|| connect_and_abort(&mut node, sink.addr).expect("a connection"));
+            let goal = Arc::new(Goal::new(0, 0));
+            let handler = || Secured::new(Sink::new(&goal), &security);
+            let server = Running::new(handler()).expect("a server");
+            let mut client = Node::new(config(), handler()).expect("a client");
+            bencher.iter(|| connect_and_abort(&mut client, server.addr).expect("a connection"));
         });
     }
     group.finish();
 }
 
-fn connect_and_abort(node: &mut Node<Secured<Sink>>, addr: SocketAddr) -> io::Result<()> {
-    let conn = node.net().connect(addr)?;
-    while node.handler().connected.is_empty() {
-        let _ = node.turn(None)?;
+fn connect_and_abort(client: &mut Node<Secured<Sink>>, addr: SocketAddr) -> io::Result<()> {
+    let conn = client.net().connect(addr)?;
+    if client.run_until(PATIENCE, |handler, _| handler.connected == 1)? != RunEnd::Done {
+        return Err(failed("the connection was not established in time"));
     }
-    node.net().abort(conn);
-    while !node.handler().connected.is_empty() {
-        let _ = node.turn(Some(Duration::ZERO))?;
+    client.net().abort(conn);
+    while client.handler().connected > 0 {
+        let _ = client.turn(Some(Duration::ZERO))?;
     }
     Ok(())
 }
 
-criterion_group!(benches, stream, handshakes);
+criterion_group!(benches, streams, handshakes);
 criterion_main!(benches);

@@ -1,8 +1,8 @@
-//! Throughput and latency, compared with two plain blocking threads.
+//! Throughput and latency, compared with two blocking threads.
 //!
-//! `cargo bench` measures; `cargo bench -- --test` only shows that everything runs.
-//! A name selects some, as in `cargo bench --bench throughput -- stream`. Compare
-//! ratios within one run: shared machines drift.
+//! `cargo bench` measures. `cargo bench -- --test` runs each benchmark once. A
+//! name selects some of them, as in `cargo bench --bench throughput -- stream`.
+//! Compare ratios within one run, because the speed of shared machines changes.
 #![allow(
     missing_docs,
     reason = "criterion's macros make undocumented functions"
@@ -10,76 +10,80 @@
 
 mod support;
 
+use std::io;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use peerloop::{Node, TimerId};
-use support::blocking::BlockingPair;
-use support::nodes::{
-    Clock, Echo, Running, Sink, broadcast, config, ping, pinger, source, transfer,
+use criterion::measurement::WallTime;
+use criterion::{
+    BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
+use peerloop::{ConnId, Handler, Net, Node, TimerId};
+use support::nodes::{Echo, Pinger, Running, broadcast, config, stream};
+use support::{Job, PATIENCE, blocking};
 
-const SIZES: [usize; 4] = [16, 256, 4096, 32 * 1024];
+const KIB_32: usize = 32 * 1024;
 
-/// Messages in one measured transfer: about 16 MiB, so that starting and ending weigh little.
+/// Messages in one measured transfer of about 16 MiB, so that its beginning and
+/// end take little of the time.
 fn batch(size: usize) -> u64 {
     (16 * 1024 * 1024 / (size as u64 + 64)).max(256)
 }
 
-/// One sender to one receiver, and the same with two plain blocking threads, the
-/// limit to compare with.
-fn stream(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("stream");
+fn group<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
+    let mut group = criterion.benchmark_group(name);
     group
         .sample_size(20)
         .measurement_time(Duration::from_secs(3));
-    for size in SIZES {
-        let (body, messages) = (vec![7; size], batch(size));
+    group
+}
+
+/// Measures a job that does `amount` of its work in each iteration.
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    id: BenchmarkId,
+    amount: u64,
+    job: impl Fn() -> io::Result<Box<dyn Job>>,
+) {
+    group.bench_function(id, |bencher| {
+        let mut job = job().expect("the connections");
+        bencher.iter(|| job.run(amount).expect("a transfer"));
+    });
+}
+
+/// One connection, and the same with two blocking threads.
+fn streams(criterion: &mut Criterion) {
+    let mut group = group(criterion, "stream");
+    for size in [16, 256, 4096, KIB_32] {
+        let messages = batch(size);
         group.throughput(Throughput::Elements(messages));
-        group.bench_function(BenchmarkId::new("blocking", size), |bencher| {
-            let mut pair = BlockingPair::new(messages).expect("a pair");
-            bencher.iter(|| pair.transfer(messages, &body).expect("a transfer"));
-        });
-        group.bench_function(BenchmarkId::new("peerloop", size), |bencher| {
-            let sink = Running::new(Sink::answering_every(messages)).expect("a sink");
-            let mut source = source(sink.addr, 1).expect("a source");
-            bencher.iter(|| transfer(&mut source, messages, &body).expect("a transfer"));
-        });
+        let id = BenchmarkId::new("blocking", size);
+        measure(&mut group, id, messages, || blocking::stream(size));
+        let id = BenchmarkId::new("peerloop", size);
+        measure(&mut group, id, messages, || stream(size, 1));
     }
     group.finish();
 }
 
-/// Many senders of 32 KiB messages to one receiver. The senders are the connections
-/// of one node, because with two cores as many threads would measure the
-/// scheduler.
+/// Many connections between two nodes, with messages of 32 KiB. One node has
+/// all senders, because with a thread for each the scheduler would be measured.
 fn fan_in(criterion: &mut Criterion) {
-    const SIZE: usize = 32 * 1024;
-    let mut group = criterion.benchmark_group("fan_in");
-    group
-        .sample_size(20)
-        .measurement_time(Duration::from_secs(3));
-    let (body, messages) = (vec![7; SIZE], 2 * batch(SIZE));
-    group.throughput(Throughput::Bytes(messages * SIZE as u64));
+    let mut group = group(criterion, "fan_in");
     for senders in [1, 10, 50, 100] {
-        group.bench_function(BenchmarkId::from_parameter(senders), |bencher| {
-            let sink = Running::new(Sink::answering_every(messages)).expect("a sink");
-            let mut source = source(sink.addr, senders).expect("a source");
-            bencher.iter(|| transfer(&mut source, messages, &body).expect("a transfer"));
-        });
+        let each = 2 * batch(KIB_32) / senders as u64;
+        group.throughput(Throughput::Bytes((KIB_32 * senders) as u64 * each));
+        let id = BenchmarkId::from_parameter(senders);
+        measure(&mut group, id, each, || stream(KIB_32, senders));
     }
     group.finish();
 }
 
-/// Round trips of 64 bytes between two threads: one at a time, 64 at a time, and
-/// beside 1,000 idle connections.
+/// Round trips of 64 bytes between two threads: one at a time and 64 at a time,
+/// alone and beside 1,000 idle connections.
 fn echo(criterion: &mut Criterion) {
     const TRIPS: u64 = 1024;
-    let mut group = criterion.benchmark_group("echo");
-    group
-        .sample_size(20)
-        .measurement_time(Duration::from_secs(3))
-        .throughput(Throughput::Elements(TRIPS));
+    let mut group = group(criterion, "echo");
+    group.throughput(Throughput::Elements(TRIPS));
     for idle in [0, 1000] {
         for outstanding in [1, 64] {
             let id = BenchmarkId::new(format!("{outstanding}_outstanding"), format!("{idle}_idle"));
@@ -87,40 +91,57 @@ fn echo(criterion: &mut Criterion) {
                 let server = Running::new(Echo).expect("a server");
                 let connect = |_| TcpStream::connect(server.addr).expect("an idle connection");
                 let _idle: Vec<TcpStream> = (0..idle).map(connect).collect();
-                let mut client = pinger(server.addr).expect("a client");
-                bencher.iter(|| ping(&mut client, TRIPS, outstanding).expect("round trips"));
+                let pinger = Pinger::new(64, outstanding);
+                let mut client = Node::new(config(), pinger).expect("a client");
+                client.net().connect(server.addr).expect("a connect");
+                run_until(&mut client, Pinger::is_connected);
+                bencher.iter(|| {
+                    client.with(|pinger, net| pinger.begin(net, TRIPS));
+                    run_until(&mut client, |pinger| pinger.trips.is_over());
+                    client.handler().trips.check().expect("the answers");
+                });
             });
         }
     }
     group.finish();
 }
 
-/// One message to 100 peers, copied (256 bytes) and shared (32 KiB).
+/// Runs a node until its handler meets the condition.
+fn run_until<H: Handler>(node: &mut Node<H>, condition: impl Fn(&H) -> bool) {
+    let end = node.run_until(PATIENCE, |handler, _| condition(handler));
+    assert_eq!(end.expect("turns"), peerloop::RunEnd::Done);
+}
+
+/// One message to 100 connections: copied (256 bytes) and shared (32 KiB).
 fn broadcasts(criterion: &mut Criterion) {
-    const PEERS: usize = 100;
-    let mut group = criterion.benchmark_group("broadcast");
-    group
-        .sample_size(20)
-        .measurement_time(Duration::from_secs(3));
-    for (size, messages) in [(256, 256), (32 * 1024, 16)] {
-        let body = vec![7; size];
-        let deliveries = messages * PEERS as u64;
-        group.throughput(Throughput::Elements(deliveries));
-        group.bench_function(BenchmarkId::new("100_peers", size), |bencher| {
-            let sink = Running::new(Sink::answering_every(deliveries)).expect("a sink");
-            let mut source = source(sink.addr, PEERS).expect("a source");
-            bencher.iter(|| broadcast(&mut source, messages, &body).expect("a broadcast"));
-        });
+    const CONNECTIONS: usize = 100;
+    let mut group = group(criterion, "broadcast");
+    for (size, messages) in [(256, 256), (KIB_32, 16)] {
+        group.throughput(Throughput::Elements(messages * CONNECTIONS as u64));
+        let id = BenchmarkId::new("100_connections", size);
+        measure(&mut group, id, messages, || broadcast(size, CONNECTIONS));
     }
     group.finish();
 }
 
-/// Setting and cancelling one timer beside many, and firing many at once.
+/// Counts its timers.
+#[derive(Default)]
+struct Clock {
+    fired: usize,
+}
+
+impl Handler for Clock {
+    fn on_timer(&mut self, _: &mut Net, _: TimerId, _: u64) {
+        self.fired += 1;
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
+/// One timer that is set and cancelled beside many others, and many timers that
+/// fire at once.
 fn timers(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("timers");
-    group
-        .sample_size(20)
-        .measurement_time(Duration::from_secs(1));
+    let mut group = group(criterion, "timers");
     for others in [0, 1000, 100_000] {
         group.bench_function(BenchmarkId::new("set_and_cancel", others), |bencher| {
             let mut node = Node::new(config(), Clock::default()).expect("a node");
@@ -146,13 +167,11 @@ fn timers(criterion: &mut Criterion) {
             for key in 0..FIRED as u64 {
                 let _: TimerId = net.set_timer(Duration::ZERO, key);
             }
-            while node.handler().fired < FIRED {
-                let _ = node.turn(None).expect("a turn");
-            }
+            run_until(&mut node, |clock| clock.fired == FIRED);
         });
     });
     group.finish();
 }
 
-criterion_group!(benches, stream, fan_in, echo, broadcasts, timers);
+criterion_group!(benches, streams, fan_in, echo, broadcasts, timers);
 criterion_main!(benches);

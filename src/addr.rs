@@ -1,11 +1,11 @@
-//! Addresses: their canonical form, and a compact one.
+//! Addresses, in canonical and in compact form.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::id::{Direction, ListenerId};
 
-/// The facts about a TCP connection that are known from its beginning.
+/// Properties of a TCP connection that do not change during its life.
 ///
 /// Both addresses are canonical; see [`to_canonical`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -13,24 +13,26 @@ use crate::id::{Direction, ListenerId};
 pub struct ConnInfo {
     /// The direction in which the connection was opened.
     pub direction: Direction,
-    /// The address of the other end: the one that was connected to, or the one from
+    /// The address of the peer. For an outbound connection, the address that
+    /// this node connected to. For an inbound connection, the address from
     /// which the peer connected.
     pub addr: SocketAddr,
-    /// The address of this end. `None` until the TCP connection is established.
+    /// The local address. `None` until the TCP connection is established.
     pub local_addr: Option<SocketAddr>,
     /// The listener that accepted the connection. `None` for outbound and for
     /// adopted connections.
     pub listener: Option<ListenerId>,
 }
 
-/// A listener that was opened; see [`Net::listen`](crate::Net::listen). Displays its
-/// address.
+/// An open listener, returned by [`Net::listen`](crate::Net::listen). Displays
+/// its address.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct Listening {
     /// The id of the listener.
     pub id: ListenerId,
-    /// The address as it was bound, with the port that the system chose for port 0.
+    /// The bound address. For port 0 it contains the port that the system
+    /// chose. It is not canonicalized.
     pub addr: SocketAddr,
 }
 
@@ -42,11 +44,12 @@ impl fmt::Display for Listening {
 
 /// Returns the canonical form of an address.
 ///
-/// An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) becomes the IPv4 address. The
-/// flow label (RFC 6437) is cleared, because it names no other end. The scope id of
-/// a link-local address is kept. Addresses in callbacks, accessors and limits have
-/// this form, so that a list of IPv4 addresses also matches what a dual-stack
-/// listener accepts.
+/// - An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) becomes the IPv4 address.
+/// - The flow label (RFC 6437) is cleared, because it does not identify a host.
+/// - The scope id of a link-local address is kept.
+///
+/// Addresses in callbacks, accessors and limits have this form. Therefore a
+/// list of IPv4 addresses also matches IPv4 clients of a dual-stack listener.
 ///
 /// ```
 /// let mapped = "[::ffff:10.1.2.3]:80".parse().unwrap();
@@ -61,8 +64,8 @@ pub fn to_canonical(addr: SocketAddr) -> SocketAddr {
     }
 }
 
-/// The canonical form of an address that is connected to. The unspecified address
-/// is this host (Linux, ip(7)).
+/// Returns the canonical form of an address to connect to. The unspecified
+/// address becomes the loopback address (Linux, ip(7)).
 pub(crate) fn to_canonical_target(addr: SocketAddr) -> SocketAddr {
     let mut addr = to_canonical(addr);
     match addr.ip() {
@@ -74,8 +77,8 @@ pub(crate) fn to_canonical_target(addr: SocketAddr) -> SocketAddr {
 }
 
 /// A socket address in 24 bytes, with or without an `Option` around it; a
-/// [`SocketAddr`] takes 32. The flow label of an IPv6 address (RFC 6437) is not kept,
-/// because it does not identify an end.
+/// [`SocketAddr`] takes 32. The flow label of an IPv6 address (RFC 6437) is not
+/// kept, because it does not identify a host.
 ///
 /// ```text
 ///   0                  16      18        22
@@ -85,7 +88,7 @@ pub(crate) fn to_canonical_target(addr: SocketAddr) -> SocketAddr {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub(crate) struct CompactAddr {
-    /// That of an IPv4 address in its IPv4-mapped form.
+    /// The octets of the IPv6 address, or of the IPv4-mapped address.
     ip: [u8; 16],
     port: u16,
     /// The zone of a link-local address, in native byte order.
@@ -138,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_canonical_address_keeps_its_scope_and_loses_its_flow_label() {
+    fn canonical_keeps_scope_clears_flow_label() {
         assert_eq!(
             to_canonical(addr("[::ffff:10.0.0.1]:7")),
             addr("10.0.0.1:7")
@@ -150,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unspecified_address_is_this_host() {
+    fn unspecified_target_becomes_loopback() {
         for (given, target) in [
             ("0.0.0.0:7", "127.0.0.1:7"),
             ("[::]:7", "[::1]:7"),
@@ -161,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_come_back_as_they_were() {
+    fn compact_address_converts_both_ways() {
         for text in [
             "10.1.2.3:80",
             "[2001:db8::1]:65535",
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_differ_in_anything_differ() {
+    fn compact_addresses_keep_every_difference() {
         let texts = [
             "10.1.2.3:80",
             "10.1.2.3:81",
@@ -191,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_address_takes_no_more_room() {
+    fn optional_address_takes_24_bytes() {
         assert_eq!(size_of::<Option<CompactAddr>>(), 24);
     }
 }

@@ -1,14 +1,15 @@
-//! A question to a loop, and the thread that waits for its answer.
+//! A question to a loop, and the thread that waits for the answer.
 //!
-//! The two ends share one state behind a lock, so that each question has exactly
-//! one outcome: it is answered, or the loop drops it, or the thread gives up. A
-//! question that was given up before it was begun is never begun.
+//! Both ends share one state behind a lock, so each question has exactly one
+//! outcome: the loop answers it, the loop drops it, or the thread stops
+//! waiting. If the thread stops waiting before the loop has begun the question,
+//! it is never begun.
 
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Makes the two ends of a question.
+/// Creates the two ends of a question.
 pub(crate) fn question<R>() -> (Question<R>, Answer<R>) {
     let shared = Arc::new(Shared {
         state: Mutex::new(QuestionState::Asked),
@@ -26,24 +27,27 @@ enum QuestionState<R> {
     Asked,
     Begun,
     Answered(R),
-    /// The loop will not answer.
+    /// The loop dropped the question.
     Dropped,
-    /// The thread does not wait any more.
+    /// The thread no longer waits.
     Abandoned,
 }
 
 impl<R> Shared<R> {
     fn lock(&self) -> MutexGuard<'_, QuestionState<R>> {
-        // Each change is one assignment, so a panic leaves nothing half done.
+        // Each change is one assignment, so a panic cannot leave the state
+        // inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The loop's end. Dropping it unanswered tells the waiting thread.
+/// The end of the loop. Dropping it without an answer ends the wait of the
+/// thread.
 pub(crate) struct Question<R>(Arc<Shared<R>>);
 
 impl<R> Question<R> {
-    /// Begins to work on the question. Returns false if the thread has given up.
+    /// Marks the question as begun. Returns false if the thread no longer
+    /// waits.
     pub(crate) fn begin(&self) -> bool {
         let mut state = self.0.lock();
         let is_waiting = matches!(*state, QuestionState::Asked);
@@ -57,7 +61,7 @@ impl<R> Question<R> {
     ///
     /// # Errors
     ///
-    /// The answer, if the thread has given up.
+    /// Returns the answer if the thread no longer waits.
     pub(crate) fn answer(self, answer: R) -> Result<(), R> {
         let mut state = self.0.lock();
         if let QuestionState::Abandoned = *state {
@@ -69,9 +73,13 @@ impl<R> Question<R> {
         Ok(())
     }
 
-    /// Tries to find the answer, unless the thread has given up. The thread cannot
-    /// give up in between, so what the attempt does is never done for a thread that
-    /// was told otherwise. Returns whether the question is settled.
+    /// Answers the question with the result of `attempt`, unless the thread no
+    /// longer waits or there is no result. Returns whether the question is
+    /// settled.
+    ///
+    /// The state is locked during the attempt, so the thread cannot stop
+    /// waiting in between. Therefore the attempt has no effect for a thread
+    /// that has reported a timeout.
     pub(crate) fn attempt(&self, attempt: impl FnOnce() -> Option<R>) -> bool {
         let mut state = self.0.lock();
         if let QuestionState::Abandoned = *state {
@@ -86,7 +94,7 @@ impl<R> Question<R> {
         true
     }
 
-    /// Whether the thread has given up.
+    /// Returns whether the thread no longer waits.
     pub(crate) fn is_abandoned(&self) -> bool {
         matches!(*self.0.lock(), QuestionState::Abandoned)
     }
@@ -109,23 +117,22 @@ impl<R> fmt::Debug for Question<R> {
     }
 }
 
-/// The waiting thread's end.
+/// The end of the waiting thread.
 pub(crate) struct Answer<R>(Arc<Shared<R>>);
 
-/// Why there is no answer.
+/// The reason for a missing answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Unanswered {
-    /// The loop has stopped, or dropped the question.
+    /// The loop has stopped, or has dropped the question.
     Dropped,
-    /// The time was over before the question was begun, and it never will be.
+    /// The deadline passed before the question was begun. It is never begun.
     NotBegun,
-    /// The time was over while the loop worked on the question.
+    /// The deadline passed after the question was begun.
     NotFinished,
 }
 
 impl<R> Answer<R> {
-    /// Waits for the answer until `deadline`; without one, for as long as the loop
-    /// lives.
+    /// Waits for the answer until `deadline`, or without limit if it is `None`.
     pub(crate) fn wait(self, deadline: Option<Instant>) -> Result<R, Unanswered> {
         let mut state = self.0.lock();
         while let QuestionState::Asked | QuestionState::Begun = *state {
@@ -150,7 +157,7 @@ impl<R> Answer<R> {
         }
     }
 
-    /// The answer, if the question is settled.
+    /// Returns the answer if the question is settled. Does not wait.
     #[cfg(any(test, target_pointer_width = "64"))]
     pub(crate) fn take(&self) -> Option<Result<R, Unanswered>> {
         let mut state = self.0.lock();
@@ -180,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_reaches_the_thread_that_waits() {
+    fn answer_ends_the_wait() {
         let (question, answer) = question();
         let waiting = thread::spawn(move || answer.wait(None));
         assert!(question.begin());
@@ -189,15 +196,15 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_was_given_up_is_never_begun() {
+    fn abandoned_question_is_never_begun() {
         let (question, answer) = question::<u8>();
         assert_eq!(answer.wait(soon()), Err(Unanswered::NotBegun));
         assert!(!question.begin() && question.is_abandoned());
-        assert!(question.attempt(|| unreachable!("it was given up")));
+        assert!(question.attempt(|| unreachable!("the question is abandoned")));
     }
 
     #[test]
-    fn an_answer_that_comes_too_late_is_given_back() {
+    fn late_answer_is_returned() {
         let (question, answer) = question();
         assert!(question.begin());
         assert_eq!(answer.wait(soon()), Err(Unanswered::NotFinished));
@@ -205,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_is_dropped_ends_the_wait() {
+    fn dropped_question_ends_the_wait() {
         for begun in [false, true] {
             let (question, answer) = question::<u8>();
             let waiting = thread::spawn(move || answer.wait(None));
@@ -216,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_that_fails_leaves_the_question_open() {
+    fn failed_attempt_leaves_question_open() {
         let (question, answer) = question();
         assert!(!question.attempt(|| None));
         assert_eq!(answer.take(), None);

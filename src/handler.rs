@@ -1,4 +1,6 @@
-//! The trait that a user implements.
+//! The trait with the callbacks of a node.
+
+mod boxed;
 
 use std::error::Error;
 
@@ -8,29 +10,39 @@ use crate::id::{ConnId, TimerId};
 use crate::net::Net;
 use crate::session::Transport;
 
-/// The callbacks of a node. Only [`Handler::on_message`] is required.
+/// The callbacks of a node.
 ///
-/// Every method is called by the loop, on the loop's thread, one at a time, with
-/// `&mut self`, so that state needs no lock. For each connection the order is
-/// [`on_connect`](Handler::on_connect), then messages in the order in which the peer
-/// sent them, then [`on_disconnect`](Handler::on_disconnect); the first and the last
-/// exactly once. A connection that is never established has
+/// Only [`Handler::on_message`] is required.
+///
+/// The loop calls every method on its own thread, one at a time, with
+/// `&mut self`. The state of a handler therefore needs no lock.
+///
+/// The callbacks of a connection come in this order:
+///
+/// 1. [`on_connect`](Handler::on_connect), exactly once.
+/// 2. [`on_message`](Handler::on_message) for each message, in the order in
+///    which the peer sent them.
+/// 3. [`on_disconnect`](Handler::on_disconnect), exactly once.
+///
+/// A connection that is never established gets
 /// [`on_connect_failed`](Handler::on_connect_failed) instead.
 ///
-/// While a method runs, nothing else of this loop does. Long work belongs to another
-/// thread, which answers through a [`Handle`](crate::Handle).
+/// The loop does nothing else while a method runs. Move long work to another
+/// thread, which returns its result through a [`Handle`](crate::Handle).
 ///
-/// A handler that wraps another one must forward every method, also those that have a
-/// default. With
-/// [`require_session`](crate::config::ConnectionConfig::require_session) a wrapper that
-/// forgets [`Handler::transport`] sends nothing in plaintext.
+/// A handler that wraps another one must forward every method, including
+/// methods that have a default. With
+/// [`require_session`](crate::config::ConnectionConfig::require_session), a
+/// wrapper that does not forward [`Handler::transport`] sends nothing in
+/// plaintext.
 ///
 /// # Panics
 ///
-/// By default a panic in a callback ends the connection that it was called for, and the
-/// node goes on; see [`OnPanic`](crate::config::OnPanic). A failed assertion in a
-/// handler is such a panic: a test sets
-/// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind), or it passes all the same.
+/// By default a panic in a callback ends the connection that the callback was
+/// called for, and the node continues; see [`OnPanic`](crate::config::OnPanic).
+/// A failed assertion in a handler is such a panic. Set
+/// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests, because
+/// otherwise a failed assertion does not fail the test.
 ///
 /// # Examples
 ///
@@ -61,24 +73,31 @@ use crate::session::Transport;
 /// }
 /// ```
 pub trait Handler {
-    /// The loop runs for the first time. Called once, before any other callback.
+    /// Called once, when the loop first runs, before any other callback.
     fn on_start(&mut self, net: &mut Net) {
         let _ = net;
     }
 
-    /// The system accepted a connection, and nothing else was spent on it yet. The place
-    /// for a ban list.
+    /// Called when the operating system has accepted a connection. Returns
+    /// whether the node admits it.
     ///
-    /// The addresses are canonical, so that a list of IPv4 addresses also matches IPv4
-    /// clients of a dual-stack listener; see [`to_canonical`](crate::to_canonical). A
-    /// refused connection is closed at once, without a message, and no other callback is
-    /// made for it. The kernel had accepted it before, so the peer's connect succeeds, and
-    /// then its connection ends. To send a reason, admit it, and send and close in
+    /// This is the place for a ban list, because the connection has no id and
+    /// no slot yet.
+    ///
+    /// The addresses are canonical, so a list of IPv4 addresses also matches
+    /// IPv4 clients of a dual-stack listener; see
+    /// [`to_canonical`](crate::to_canonical).
+    ///
+    /// A refused connection is closed at once, without a message and without a
+    /// further callback. The connect of the peer succeeds nevertheless, because
+    /// the kernel had already accepted the connection. To send a reason to the
+    /// peer, admit the connection, and call [`Net::send_and_close`] in
     /// [`Handler::on_connect`].
     ///
-    /// The limits are checked afterwards. A connection that they refuse has no further
-    /// callback either; [`Metrics`](crate::Metrics) counts it. Count connections in
-    /// `on_connect` or [`Handler::transport`] therefore, not here.
+    /// The limits are checked after this call. A connection refused by a limit
+    /// gets no further callback either, and is counted in
+    /// [`Metrics`](crate::Metrics). Therefore count connections in `on_connect`
+    /// or in [`Handler::transport`], not here.
     ///
     /// ```
     /// # use std::collections::HashSet;
@@ -101,20 +120,20 @@ pub trait Handler {
         Admission::Admit
     }
 
-    /// Returns the transport of a TCP connection that is established, inbound or
-    /// outbound: what stands between its wire and its messages. Called once per TCP
-    /// connection.
+    /// Returns the transport of a connection: plain TCP or a session.
     ///
-    /// After [`Transport::Plain`], the default, [`Handler::on_connect`] follows at once.
-    /// After a session it follows when the handshake has completed.
+    /// Called once per TCP connection, inbound or outbound, when it is
+    /// established. After [`Transport::Plain`], which is the default,
+    /// [`Handler::on_connect`] follows at once. After a session it follows when
+    /// the handshake has completed.
     ///
-    /// `info.listener` tells which listener accepted the connection, for instance a
-    /// plain one or a secured one.
+    /// `info.listener` identifies the listener that accepted the connection. A
+    /// node can have one listener for plain connections and one for sessions.
     ///
     /// # Errors
     ///
-    /// Any error ends the connection with [`ConnectError::Transport`]. Its text is logged
-    /// at debug level.
+    /// - Any error ends the connection with [`ConnectError::Transport`]. The
+    ///   text of the error is logged at debug level.
     ///
     /// # Examples
     ///
@@ -163,32 +182,42 @@ pub trait Handler {
         Ok(Transport::Plain)
     }
 
-    /// A connection is open: it is established, and the handshake of its session, if it
-    /// has one, has completed. Called exactly once, before its first message, for inbound
-    /// and outbound connections alike.
+    /// Called exactly once per connection, inbound or outbound, when it is
+    /// established and the handshake of its session has completed.
+    ///
+    /// It comes before the first message. From this call on the connection is
+    /// *open* and can send.
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         let _ = (net, conn);
     }
 
-    /// A complete message arrived.
+    /// Called for each complete message that arrives.
     ///
-    /// Messages of one connection come in the order in which they were sent, and every
-    /// complete message that arrived is delivered before the end is reported, unless this
-    /// node closed the connection. The slice is the loop's own buffer: copy what is to be
-    /// kept.
+    /// Messages of one connection are delivered in the order in which the peer
+    /// sent them. Every complete message that has arrived is delivered before
+    /// the end of the connection is reported, unless this node closed the
+    /// connection.
+    ///
+    /// `message` is a part of the loop's buffer. Copy the bytes that are needed
+    /// after the call.
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]);
 
-    /// There is room in the send queue again.
+    /// Called when the send queue of a connection has room again.
     ///
-    /// The queue has fallen to
-    /// [`low_bytes`](crate::config::SendQueueConfig::low_bytes) after it had reached
-    /// [`high_bytes`](crate::config::SendQueueConfig::high_bytes), or there is room again
-    /// after a send was refused with [`SendError::Full`](crate::SendError::Full). Called
-    /// once for each such crossing.
+    /// This is the case when
+    ///
+    /// - the queue has fallen to
+    ///   [`low_bytes`](crate::config::SendQueueConfig::low_bytes) or below
+    ///   after it had reached
+    ///   [`high_bytes`](crate::config::SendQueueConfig::high_bytes), or
+    /// - a message fits that was refused with
+    ///   [`SendError::Full`](crate::SendError::Full).
+    ///
+    /// Called once for each such event.
     ///
     /// # Examples
     ///
-    /// Sends a long list as fast as the peer takes it, in bounded memory:
+    /// Sends a long list as fast as the peer reads it, in bounded memory:
     ///
     /// ```
     /// # use peerloop::{ConnId, Handler, Net, SendError};
@@ -221,32 +250,42 @@ pub trait Handler {
         let _ = (net, conn);
     }
 
-    /// The outcome of [`Net::send_tracked`]. Called exactly once for each that was
-    /// accepted, in order, and before [`Handler::on_disconnect`].
+    /// Called with the outcome of a message that was sent with
+    /// [`Net::send_tracked`].
+    ///
+    /// Called exactly once for each accepted message, in the order in which
+    /// they were sent, and before [`Handler::on_disconnect`]. `token` is the
+    /// number given to `send_tracked`.
     fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
         let _ = (net, conn, token, outcome);
     }
 
-    /// The peer closed its sending side: no message follows. Called once, and only where
-    /// [`allow_half_open`](crate::config::ConnectionConfig::allow_half_open) is set.
+    /// Called once when the peer has closed its sending side. No message
+    /// follows.
     ///
-    /// Sending goes on until [`Net::close`] or [`Net::close_write`].
+    /// Called only if
+    /// [`allow_half_open`](crate::config::ConnectionConfig::allow_half_open) is
+    /// set. This node can send until it calls [`Net::close`] or
+    /// [`Net::close_write`].
     fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
         let _ = (net, conn);
     }
 
-    /// A connection never reached [`Handler::on_connect`].
+    /// Called when a connection has ended before [`Handler::on_connect`].
     ///
-    /// Called exactly once for each id that was given out, by [`Net::connect`],
-    /// [`Net::adopt`] or [`Handler::transport`], and never reached `on_connect`, inbound and
-    /// outbound alike. It is the last callback for the id. Before it there may be
-    /// `transport` and [`Handler::on_conn_timer`], and no other one.
-    /// [`ConnectError::is_peers_fault`] is for ban scores. The address may be connected to
-    /// again from here; beyond
-    /// [`connect_retry_rate`](crate::config::Limits::connect_retry_rate) such an attempt
-    /// begins later. After a failed handshake the
-    /// session's last words are sent first, so this is called up to
-    /// [`linger`](crate::config::Timeouts::linger) later.
+    /// Called exactly once for each such id that [`Net::connect`],
+    /// [`Net::adopt`] or [`Handler::transport`] gave out, inbound or outbound.
+    /// It is the last callback for the id. Only `transport` and
+    /// [`Handler::on_conn_timer`] can come before it.
+    ///
+    /// - Use [`ConnectError::is_peers_fault`] for ban scores.
+    /// - The handler may connect to the address again in this call. An attempt
+    ///   that exceeds
+    ///   [`connect_retry_rate`](crate::config::Limits::connect_retry_rate)
+    ///   begins later.
+    /// - After a failed handshake the final output of the session is sent
+    ///   first. The call then comes up to
+    ///   [`linger`](crate::config::Timeouts::linger) later.
     fn on_connect_failed(
         &mut self,
         net: &mut Net,
@@ -257,18 +296,18 @@ pub trait Handler {
         let _ = (net, conn, info, error);
     }
 
-    /// A connection has ended. Called exactly once for each [`Handler::on_connect`], as
-    /// the last callback for its id.
+    /// Called exactly once after each [`Handler::on_connect`], when the
+    /// connection has ended. It is the last callback for the id.
     ///
-    /// [`Net::connection`] still answers for it; sends are refused. Its address may be
-    /// connected to again from here.
+    /// [`Net::connection`] still returns the connection during this call. Sends
+    /// are refused. The handler may connect to the address again in this call.
     ///
     /// # Examples
     ///
-    /// Bans the address of a peer that breaks the protocol, and ends its other
-    /// connections, except for those that are closing already. [`Handler::on_accept`]
-    /// refuses it from then on. [`Handler::on_connect_failed`] reports peers that fail
-    /// in the handshake.
+    /// Bans the address of a peer that violates the protocol, and aborts its
+    /// other connections. [`Handler::on_accept`] refuses the address from then
+    /// on. Peers that fail in the handshake are reported by
+    /// [`Handler::on_connect_failed`].
     ///
     /// ```
     /// # use std::collections::HashSet;
@@ -295,106 +334,48 @@ pub trait Handler {
         let _ = (net, conn, reason);
     }
 
-    /// A timer fired that was set with [`Net::set_timer`], [`Net::set_timer_at`] or
-    /// [`Net::set_interval`]. `key` is what was given there.
+    /// Called when a timer fires that was set with [`Net::set_timer`],
+    /// [`Net::set_timer_at`] or [`Net::set_interval`].
+    ///
+    /// `key` is the number given to that method.
     fn on_timer(&mut self, net: &mut Net, timer: TimerId, key: u64) {
         let _ = (net, timer, key);
     }
 
-    /// A timer of a connection fired that was set with [`Net::set_conn_timer`]. `key` is what
-    /// was given there. Not called after the end of the connection.
+    /// Called when a timer fires that was set with [`Net::set_conn_timer`].
+    ///
+    /// `key` is the number given to that method. Not called after the end of
+    /// the connection.
     fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, key: u64) {
         let _ = (net, conn, key);
     }
 
-    /// The end of a turn, before what was queued is written. The place to answer a batch
-    /// of messages at once.
+    /// Called at the end of each turn, before queued messages are written.
+    ///
+    /// This is the place to process the messages of a turn as one batch. Calls
+    /// of `on_drain`, `on_sent`, `on_connect_failed` and `on_disconnect` may
+    /// follow in the same turn.
     fn on_turn(&mut self, net: &mut Net) {
         let _ = net;
     }
 }
 
-/// Forwards every callback to a handler behind a box.
-impl<H: Handler + ?Sized> Handler for Box<H> {
-    fn on_start(&mut self, net: &mut Net) {
-        (**self).on_start(net);
-    }
-
-    fn on_accept(&mut self, net: &mut Net, info: &ConnInfo) -> Admission {
-        (**self).on_accept(net, info)
-    }
-
-    fn transport(
-        &mut self,
-        net: &mut Net,
-        conn: ConnId,
-        info: &ConnInfo,
-    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
-        (**self).transport(net, conn, info)
-    }
-
-    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        (**self).on_connect(net, conn);
-    }
-
-    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        (**self).on_message(net, conn, message);
-    }
-
-    fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
-        (**self).on_drain(net, conn);
-    }
-
-    fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
-        (**self).on_sent(net, conn, token, outcome);
-    }
-
-    fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
-        (**self).on_read_closed(net, conn);
-    }
-
-    fn on_connect_failed(
-        &mut self,
-        net: &mut Net,
-        conn: ConnId,
-        info: &ConnInfo,
-        error: ConnectError,
-    ) {
-        (**self).on_connect_failed(net, conn, info, error);
-    }
-
-    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
-        (**self).on_disconnect(net, conn, reason);
-    }
-
-    fn on_timer(&mut self, net: &mut Net, timer: TimerId, key: u64) {
-        (**self).on_timer(net, timer, key);
-    }
-
-    fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, key: u64) {
-        (**self).on_conn_timer(net, conn, key);
-    }
-
-    fn on_turn(&mut self, net: &mut Net) {
-        (**self).on_turn(net);
-    }
-}
-
-/// The answer of [`Handler::on_accept`].
+/// The result of [`Handler::on_accept`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Admission {
     /// Accept the connection.
     Admit,
-    /// Close it at once.
+    /// Close the connection at once.
     Refuse,
 }
 
-/// The outcome of a tracked send.
+/// The outcome of a message sent with [`Net::send_tracked`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SendOutcome {
-    /// The kernel took all of the message. Only the peer can tell whether it arrived.
+    /// The kernel took the whole message. This does not mean that the peer
+    /// received it.
     HandedOver,
-    /// The connection ended before the kernel had taken all of the message. The peer did
-    /// not get the whole message.
+    /// The connection ended before the kernel took the whole message. The peer
+    /// did not receive all of it.
     Lost,
 }

@@ -3,13 +3,16 @@
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 
-/// The id of a connection, from the call that gave it out to its last callback.
+/// The id of a connection.
 ///
-/// Copy it, store it, use it as a key (see [`ConnMap`](crate::ConnMap)). An id is never
-/// given out twice by a node. Once the connection has ended the id is *stale*, and an
-/// operation on a stale id reaches no connection. An id means nothing to another node. The
-/// [shards](crate::shards) of one node know each other's ids, because an id says which
-/// shard has the connection.
+/// An id is valid from the call that returns it to the last callback of the
+/// connection. It is `Copy` and can be a key; see [`ConnMap`](crate::ConnMap).
+/// A node never gives out an id twice. After the end of the connection the id
+/// is *stale*, and an operation on a stale id reaches no connection.
+///
+/// An id has no meaning in another node. It contains the number of the
+/// [shard](crate::shards) that has the connection, so all shards of a node can
+/// use it.
 ///
 /// ```text
 ///  63           32 31    24 23            0
@@ -18,12 +21,13 @@ use std::num::{NonZeroU32, NonZeroU64};
 /// └───────────────┴────────┴───────────────┘
 /// ```
 ///
-/// Generation 0 is never used. A node without shards is shard 0.
+/// Generation 0 is never used. A node without shards has shard 0 only.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(NonZeroU64);
 
 impl ConnId {
-    /// The id of a slot's `generation`-th occupant. A generation of zero is taken as one.
+    /// Returns the id of the `generation`-th occupant of a slot. A generation
+    /// of zero becomes one.
     pub(crate) fn new(shard: ShardId, slot: u32, generation: u32) -> Self {
         debug_assert!(generation != 0 && slot < SLOTS_MAX);
         let place = u64::from(shard.0) << SLOT_BITS | u64::from(slot);
@@ -31,43 +35,49 @@ impl ConnId {
         Self(NonZeroU64::new(bits).unwrap_or(NonZeroU64::MIN))
     }
 
-    /// Returns the id as a number, for instance as the key of a timer.
+    /// Returns the id as a number, for example for use as the key of a timer.
     pub fn to_bits(self) -> u64 {
         self.0.get()
     }
 
-    /// Returns the id that [`ConnId::to_bits`] made this number of. `None` for a number that
-    /// it never makes, such as zero. Any other number is most likely a stale id, and at worst
-    /// that of another connection of the node.
+    /// Returns the id that [`ConnId::to_bits`] turned into this number. Returns
+    /// `None` for a number that is not an id, such as zero.
+    ///
+    /// A number from another source is usually a stale id, but it can be the id
+    /// of another connection of the node.
     pub fn from_bits(bits: u64) -> Option<Self> {
         let generation = bits >> 32;
         NonZeroU64::new(bits).filter(|_| generation != 0).map(Self)
     }
 
-    /// Returns the [shard](crate::shards) that has the connection; the first one in a node
-    /// without shards.
+    /// Returns the [shard](crate::shards) that has the connection. In a node
+    /// without shards this is [`ShardId::FIRST`].
     #[inline]
     pub fn shard(self) -> ShardId {
         ShardId((self.0.get() >> SLOT_BITS) as u8)
     }
 
-    /// Whether it was given out after the other, for the same slot.
+    /// Returns whether this id was given out after the other, for the same
+    /// slot.
     pub(crate) fn is_later_than(self, other: Self) -> bool {
         // The generation is in the upper bits.
         self.slot() == other.slot() && self > other
     }
 
-    /// The slot, an index into the table of its shard.
+    /// Returns the slot, an index into the table of the shard.
     #[inline]
     pub(crate) fn slot(self) -> usize {
         (self.0.get() & u64::from(SLOTS_MAX - 1)) as usize
     }
 
-    /// The token under which the poller reports readiness. The generation is cut off at
-    /// [`MEMBER_SHIFT`] bits, where the member of a group is encoded, and on 32-bit targets
-    /// altogether. That is why a token is compared with that of the slot's occupant and
-    /// never turned back into an id. Where an id has its shard, a token has zero; those of
-    /// listeners and of the waker have something else there.
+    /// Returns the token under which the poller reports readiness.
+    ///
+    /// The generation is truncated to the bits below [`MEMBER_SHIFT`], because
+    /// the bits above hold the member of a group. On 32-bit targets it is
+    /// dropped. Therefore a token is compared with the token of the slot's
+    /// occupant and never converted back into an id. The bits of the shard are
+    /// zero in a token of a connection. Tokens of listeners and of the waker
+    /// have other bits set there.
     ///
     /// ```text
     ///  63      48 47          32 31  24 23            0
@@ -81,14 +91,15 @@ impl ConnId {
         self.0.get() as usize & TOKEN_MASK & !SHARD
     }
 
-    /// The slot that a token belongs to. The token is stale unless it equals
-    /// [`ConnId::token`] of the connection in the slot.
+    /// Returns the slot that a token belongs to. The token is stale unless it
+    /// equals [`ConnId::token`] of the connection in that slot.
     pub(crate) fn slot_of_token(token: usize) -> usize {
         token & u32::MAX as usize
     }
 }
 
-/// A type that has the id of its connection, so that a table need not keep it again.
+/// A type that contains the id of its connection, so that a table does not
+/// store it again.
 pub(crate) trait HasId {
     fn id(&self) -> ConnId;
 }
@@ -108,21 +119,21 @@ impl fmt::Debug for ConnId {
     }
 }
 
-/// The number of one of a node's [shards](crate::shards), counted from zero.
+/// The number of a [shard](crate::shards) of a node, counted from zero.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShardId(u8);
 
 impl ShardId {
-    /// The first shard; the only one of a node without shards.
+    /// The first shard, and the only shard of a node without shards.
     pub const FIRST: Self = Self(0);
 
-    /// Returns the `index`-th shard. `None` above 255.
+    /// Returns the `index`-th shard, or `None` if `index` is above 255.
     pub fn new(index: usize) -> Option<Self> {
         u8::try_from(index).ok().map(Self)
     }
 
-    /// Returns the number of the shard, for instance as an index into the handlers that
-    /// [`Shards::join`](crate::shards::Shards::join) returns.
+    /// Returns the number of the shard, for example as an index into the
+    /// handlers that [`Shards::join`](crate::shards::Shards::join) returns.
     #[inline]
     pub fn index(self) -> usize {
         usize::from(self.0)
@@ -141,16 +152,16 @@ impl fmt::Debug for ShardId {
     }
 }
 
-/// The id of a listener, given by [`Net::listen`](crate::Net::listen). An id is never
-/// given out twice by a node.
+/// The id of a listener, returned by [`Net::listen`](crate::Net::listen).
 ///
-/// The node gives the id, not the shard: all sockets of one call have the same id,
-/// and it closes them from every shard. Closing a stale id is a no-op.
+/// A node never gives out an id twice. With [shards](crate::shards), all
+/// sockets of one call have the same id, and any shard can close them with it.
+/// Closing a stale id is a no-op.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ListenerId(NonZeroU32);
 
 impl ListenerId {
-    /// The id of the `index`-th listener, counted from zero.
+    /// Returns the id of the `index`-th listener, counted from zero.
     pub(crate) fn new(index: u32) -> Option<Self> {
         NonZeroU32::MIN.checked_add(index).map(Self)
     }
@@ -168,8 +179,8 @@ impl fmt::Debug for ListenerId {
     }
 }
 
-/// The id of a timer; see [`Net::set_timer`](crate::Net::set_timer). An id is never given
-/// out twice by a node.
+/// The id of a timer, returned by [`Net::set_timer`](crate::Net::set_timer). A
+/// node never gives out an id twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId {
     pub(crate) slot: u32,
@@ -185,30 +196,30 @@ pub enum Direction {
     Outbound,
 }
 
-/// The bit of a token above which the member of a group is encoded. Groups are for
-/// 64-bit targets.
+/// The position of the lowest bit of a token that encodes the member of a
+/// group. Groups exist on 64-bit targets only.
 #[cfg(target_pointer_width = "64")]
 pub(crate) const MEMBER_SHIFT: u32 = 48;
 
-/// The bits of a token below that.
+/// The bits of a token below [`MEMBER_SHIFT`].
 #[cfg(target_pointer_width = "64")]
 pub(crate) const TOKEN_MASK: usize = (1 << MEMBER_SHIFT) - 1;
 #[cfg(not(target_pointer_width = "64"))]
 const TOKEN_MASK: usize = usize::MAX;
 
-/// How many bits of an id are the slot.
+/// Number of bits of an id that encode the slot.
 const SLOT_BITS: u32 = 24;
 
-/// Slots are below this, so that the tokens of listeners and of the waker differ from
-/// those of connections.
+/// Maximum number of slots. All tokens of connections are below it, and the
+/// tokens of listeners and of the waker are not.
 pub(crate) const SLOTS_MAX: u32 = 1 << SLOT_BITS;
 
-/// The poller key of the `index`-th listener.
+/// Returns the poller token of the `index`-th listener.
 pub(crate) fn listener_token(index: usize) -> usize {
     SLOTS_MAX as usize + index
 }
 
-/// The poller key of the waker.
+/// The poller token of the waker.
 pub(crate) const WAKER_TOKEN: usize = u32::MAX as usize;
 
 #[cfg(test)]
@@ -216,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slot_shard_and_generation_do_not_mix() {
+    fn id_parts_are_independent() {
         for slot in [0, 1, 77, SLOTS_MAX - 1] {
             for generation in [1, 2, u32::MAX] {
                 for (shard, name) in [(0, ""), (1, "1/"), (255, "255/")] {
@@ -233,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listeners_token_is_not_a_connections() {
+    fn listener_token_differs_from_connection() {
         for index in [0, 1, 1000] {
             let slot = ConnId::slot_of_token(listener_token(index));
             assert_eq!(slot - SLOTS_MAX as usize, index);
@@ -241,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_id_is_as_small_as_an_id() {
+    fn optional_id_takes_eight_bytes() {
         assert_eq!(size_of::<Option<ConnId>>(), 8);
     }
 }

@@ -1,8 +1,8 @@
 //! Peer-to-peer TCP networking **without an async runtime**.
 //!
-//! One thread runs one [mio](https://docs.rs/mio) poll loop. The loop owns every
-//! socket, splits bytes into messages, queues what is sent, and calls your [`Handler`]
-//! synchronously with `&mut self`.
+//! One thread runs one [mio](https://docs.rs/mio) poll loop. The loop owns
+//! every socket, splits incoming bytes into messages, queues outgoing messages,
+//! and calls your [`Handler`] synchronously with `&mut self`.
 //!
 //! # Quick start
 //!
@@ -27,28 +27,40 @@
 //! }
 //! ```
 //!
+//! # Guides
+//!
+//! The [`guide`] has a page with programs for each subject: getting started,
+//! framing, backpressure, endings and timeouts, TLS and Noise, threads, other
+//! loops, the open internet, simulation, scaling.
+//!
 //! # The parts
 //!
-//! - A [`Node`] is one loop with its sockets and your handler. [`Node::run`] runs it in
-//!   the calling thread; [`Node::turn`] runs it inside a loop of yours.
-//! - A [`Handler`] has the callbacks. Only [`Handler::on_message`] is required.
-//! - A [`Net`] is what the handler can do: listen, connect, send, close, set timers, look
-//!   at connections. Every callback gets it, and [`Node::net`] lends it between turns.
-//!   None of its methods calls the handler.
-//! - A [`ConnId`] names a connection and never means another one. A [`ConnMap`] keeps
-//!   your own state for each connection.
-//! - A [`Handle`] reaches the node from other threads.
-//! - [`shards`] runs one node on several threads, [`group`] several nodes on one.
-//! - A [`Config`] has every limit and timeout, with its default and the reason for it; see
+//! - A [`Node`] is one loop with its sockets and your handler. [`Node::run`]
+//!   runs it on the calling thread. [`Node::turn`] runs one turn of it inside
+//!   another loop.
+//! - A [`Handler`] implements the callbacks. Only [`Handler::on_message`] is
+//!   required.
+//! - A [`Net`] is the interface of the handler: it listens, connects, sends,
+//!   closes, sets timers and lists connections. Every callback receives it, and
+//!   [`Node::net`] returns it between turns. None of its methods calls the
+//!   handler.
+//! - A [`ConnId`] identifies one connection and is never reused. A [`ConnMap`]
+//!   stores your own state for each connection.
+//! - A [`Handle`] sends messages and function calls to the node from other
+//!   threads.
+//! - [`shards`] runs one node on several threads. [`group`] runs several nodes
+//!   on one thread.
+//! - A [`Config`] holds every limit and timeout. Each has a default; see
 //!   [`config`].
 //!
-//! A message is what one call of [`Net::send`] sends and one call of
-//! [`Handler::on_message`] receives. The [`framing`] separates messages on the wire; the
-//! default is a 4-byte big-endian length.
+//! One call of [`Net::send`] sends one message, and one call of
+//! [`Handler::on_message`] receives one. The [`framing`] separates messages on
+//! the wire. The default framing is a 4-byte big-endian length before each
+//! message.
 //!
 //! # A client
 //!
-//! It connects, asks, waits for the answer, and ends:
+//! This node connects, sends a question, waits for the answer and shuts down:
 //!
 //! ```
 //! use std::time::Duration;
@@ -111,18 +123,19 @@
 //!
 //! # Sessions
 //!
-//! Between the wire and the framing of a connection there may be a
-//! [`Session`](session::Session): a handshake that finds out who the peer is, a cipher, or
-//! both. [`Handler::transport`] makes one for each connection, or returns
-//! [`Transport::Plain`]. With
-//! [`require_session`](config::ConnectionConfig::require_session) a connection ends if the
-//! handler returns `Plain` for it.
+//! A [`Session`](session::Session) can be placed between the socket and the
+//! framing of a connection. It authenticates the peer in a handshake, encrypts
+//! the stream, or does both. [`Handler::transport`] creates the session of each
+//! connection, or returns [`Transport::Plain`]. With
+//! [`require_session`](config::ConnectionConfig::require_session), a connection
+//! ends if the handler returns `Plain` for it.
 //!
 //! # More than one core
 //!
-//! [`Shards::start`](shards::Shards::start) runs the same handler on several threads.
-//! Connections are spread over them, limits hold for all together, and every id works on
-//! every shard.
+//! [`Shards::start`](shards::Shards::start) runs one node on several threads.
+//! Each thread has a poll loop and a handler. Connections are distributed over
+//! the threads. Limits on connections apply to all threads together, and every
+//! id is valid on every shard.
 //!
 //! ```
 //! # use std::time::Duration;
@@ -146,33 +159,29 @@
 //!
 //! # Tests
 //!
-//! A failed assertion in a callback is a panic, and by default the node contains it: set
-//! [`OnPanic::Unwind`](config::OnPanic::Unwind) in tests, and join every node that has a
-//! thread. [`Node`](Node#in-tests) has an example.
+//! A failed assertion in a callback is a panic, and a node contains panics by
+//! default. Set [`OnPanic::Unwind`](config::OnPanic::Unwind) in tests, and join
+//! every node that has a thread. [`Node`](Node#in-tests) has an example.
 //!
-//! With the feature `sim`, `peerloop::sim` runs networks of your handlers in one thread, on
-//! a virtual clock, with partitions, crashes and faulty kernels, replayable from a seed. Its
-//! [guide](https://docs.rs/peerloop/latest/peerloop/sim/guide/index.html) shows how to test
-//! a protocol in it.
-//!
-//! # Scaling
-//!
-//! The chapter [`scaling`] calculates what one loop, one machine and a network of a million
-//! nodes can do.
+//! With the feature `sim`, the module `peerloop::sim` runs networks of your
+//! handlers in one thread, on a virtual clock. It injects partitions, crashes
+//! and kernel faults. A seed reproduces a run. A
+//! [guide](guide/simulation/index.html) shows how to test a protocol with it.
 //!
 //! # Logs
 //!
-//! The library logs through the `log` crate, under the target `peerloop`, with the node's
-//! name and the connection's id. Lines that a peer can cause are at debug level or below,
-//! and counted in [`Metrics`].
+//! The library logs through the `log` crate, with the target `peerloop`. A line
+//! names the node and, if there is one, the connection. Events that a peer can
+//! cause are logged at debug level or below, and counted in [`Metrics`].
 //!
 //! # Versions
 //!
-//! Write config structs as literals that end in `..Default::default()`. A new field is a
-//! minor change. `ListenOptions` and `ConnectOptions` begin with the settings of a node, so
-//! that its methods make them. Error, reason, stage and statistics types are `#[non_exhaustive]`.
+//! Write config structs as literals that end in `..Default::default()`, because
+//! a new field is a minor change. `ListenOptions` and `ConnectOptions` are
+//! created by methods of a node, because they start from the node's settings.
+//! Error, reason, stage and statistics types are `#[non_exhaustive]`.
 #![forbid(unsafe_code)]
-// An example shows what its reader needs and need not use it.
+// Examples define items that they do not use.
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 #[cfg(peerloop_mutants)]
@@ -216,9 +225,7 @@ mod handler;
 mod net;
 mod node;
 
-#[doc = include_str!("scaling.md")]
-#[doc = include_str!("../benches/charts/growth.svg")]
-pub mod scaling {}
+pub mod guide;
 #[cfg(feature = "sim")]
 pub mod sim;
 
@@ -238,13 +245,13 @@ pub use traffic::Traffic;
 
 #[cfg(target_pointer_width = "64")]
 pub mod group {
-    //! Many nodes on one thread.
+    //! Several nodes on one thread.
 
     pub use crate::node::{AnyMemberId, Group, MemberId};
 }
 
 pub mod shards {
-    //! One node on many threads.
+    //! One node on several threads.
 
     pub use crate::config::{Placement, ShardOptions};
     pub use crate::node::{Shards, ShardsHandle};

@@ -1,4 +1,4 @@
-//! Counters for the operator of a node.
+//! Counters of a node, for monitoring.
 
 use std::ops::AddAssign;
 
@@ -6,22 +6,25 @@ use crate::connection::Ending;
 use crate::error::{ConnectError, DisconnectReason, SendError, SessionError, TimeoutKind};
 use crate::id::Direction;
 
-/// Counters of a node since it was made, copied out by
+/// Counters of a node since it was created, returned by
 /// [`Net::metrics`](crate::Net::metrics).
+///
+/// Counters only grow, except for `queued_bytes` and `received_bytes`, which
+/// are present values.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Turns of the loop.
+    /// Number of turns of the loop.
     pub turns: u64,
-    /// Inbound connections that were given an id, adopted ones included.
+    /// Inbound connections that got an id, including adopted ones.
     pub accepted: u64,
     /// Inbound connections refused by
-    /// [`Handler::on_accept`](crate::Handler::on_accept), or in which it
+    /// [`Handler::on_accept`](crate::Handler::on_accept), or for which it
     /// panicked.
     pub refused_by_handler: u64,
     /// Inbound connections refused at
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections), less
-    /// what is reserved for others, or at
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections),
+    /// less the slots reserved for others, or at
     /// [`ListenerLimits::max_connections`](crate::config::ListenerLimits::max_connections).
     pub refused_by_total: u64,
     /// Inbound connections refused at
@@ -32,22 +35,29 @@ pub struct Metrics {
     pub refused_by_prefix: u64,
     /// Inbound connections with a session refused at
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
-    /// or [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
+    /// or
+    /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
     pub refused_by_handshakes: u64,
-    /// Inbound connections that lost their handshake place to another one.
+    /// Inbound handshakes that were ended for another one at
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// or
+    /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
     pub handshakes_evicted: u64,
-    /// Connections of this node with itself, which were ended.
+    /// Connections of this node with itself that were ended.
     pub self_connections: u64,
-    /// Errors of `accept(2)`, except for clients that gave up first.
+    /// Errors of `accept(2)`, except for connections that ended before they
+    /// were accepted.
     pub accept_errors: u64,
-    /// Inbound connections that were closed because of file-descriptor
-    /// exhaustion.
+    /// Inbound connections that were accepted and closed because of
+    /// file-descriptor exhaustion.
     pub shed_connections: u64,
-    /// Pauses of a listener after such an error.
+    /// Pauses of listeners after file-descriptor or memory exhaustion; see
+    /// [`Config::accept_backoff`](crate::Config::accept_backoff).
     pub accept_backoffs: u64,
-    /// Outbound connections that were requested.
+    /// Outbound connections that were started.
     pub connects_started: u64,
-    /// Outbound connections that failed, were cancelled or timed out.
+    /// Outbound connections that failed, were cancelled or timed out before
+    /// `on_connect`.
     pub connects_failed: u64,
     /// Connections, inbound and outbound, that ended during their handshake.
     pub handshakes_failed: u64,
@@ -55,38 +65,36 @@ pub struct Metrics {
     pub disconnected: u64,
     /// Connections that ended because of malformed or too large messages.
     pub framing_errors: u64,
-    /// Connections that their session ended after the handshake: forged or
-    /// malformed records, or a missing close notification.
+    /// Connections that were ended by their session after the handshake: forged
+    /// or malformed records, or a missing close notification.
     pub session_errors: u64,
     /// Connections that the peer reset.
     pub resets: u64,
-    /// Outbound connections that ended by
+    /// Outbound connections ended by
     /// [`Timeouts::connect`](crate::config::Timeouts::connect).
     pub connect_timeouts: u64,
-    /// Connections that ended by
+    /// Connections ended by
     /// [`Timeouts::handshake`](crate::config::Timeouts::handshake).
     pub handshake_timeouts: u64,
-    /// Connections that ended by
-    /// [`Timeouts::idle`](crate::config::Timeouts::idle).
+    /// Connections ended by [`Timeouts::idle`](crate::config::Timeouts::idle).
     pub idle_timeouts: u64,
-    /// Connections that ended by
+    /// Connections ended by
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).
     pub partial_message_timeouts: u64,
-    /// Connections that ended below a rate of
-    /// [`MinRate`](crate::config::MinRate).
+    /// Connections ended by a rate of [`MinRate`](crate::config::MinRate).
     pub rate_timeouts: u64,
-    /// Connections that ended because the incomplete messages of the loop held more
-    /// than
+    /// Connections ended by
     /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes).
     pub memory_limit_ends: u64,
-    /// Connections that ended by
+    /// Connections ended by
     /// [`Timeouts::write_stall`](crate::config::Timeouts::write_stall).
     pub write_stall_timeouts: u64,
-    /// Connections that ended by
-    /// [`Timeouts::linger`](crate::config::Timeouts::linger) with something
-    /// left to write.
+    /// Connections ended by
+    /// [`Timeouts::linger`](crate::config::Timeouts::linger) with data left to
+    /// write.
     pub linger_timeouts: u64,
-    /// Connections that ended because their send queue was full.
+    /// Connections ended because their send queue was full; see
+    /// [`OnFull::Disconnect`](crate::config::OnFull::Disconnect).
     pub send_queue_overflows: u64,
     /// Panics of callbacks and of sessions.
     pub panics: u64,
@@ -95,13 +103,13 @@ pub struct Metrics {
     pub slow_turns: u64,
     /// Reads that ended at
     /// [`TurnBudget::read_bytes`](crate::config::TurnBudget::read_bytes) and
-    /// were continued in the next turn.
+    /// continued in the next turn.
     pub read_budget_hits: u64,
     /// Writes that ended at
     /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes) and
-    /// were continued in the next turn.
+    /// continued in the next turn.
     pub write_budget_hits: u64,
-    /// Writes of which the kernel took only a part.
+    /// Writes that the kernel took in part.
     pub partial_writes: u64,
     /// Sends refused with [`SendError::Full`].
     pub sends_refused: u64,
@@ -109,32 +117,35 @@ pub struct Metrics {
     pub sends_tracked: u64,
     /// Calls of [`Handler::on_drain`](crate::Handler::on_drain).
     pub drains: u64,
-    /// Bytes that were accepted for sending and lost with their connection.
+    /// Bytes that were accepted for sending and were lost with their
+    /// connection.
     pub bytes_lost: u64,
-    /// Events for a connection that had ended.
+    /// Events for connections that had ended.
     pub stale_events: u64,
     /// System calls that woke the loop for a command from another thread.
     pub wakes_sent: u64,
-    /// Commands that needed no such call, because the loop was being woken
-    /// already.
+    /// Commands from other threads that needed no system call, because the loop
+    /// was already being woken.
     pub wakes_saved: u64,
     /// Commands from other threads that were run.
     pub commands: u64,
-    /// Messages from other threads that their connection did not take, and
-    /// commands for other shards for which there was no room.
+    /// Messages from other threads that their connection did not accept, and
+    /// commands for other shards that found no room.
     pub commands_lost: u64,
-    /// Bytes of memory that are held for sending, as counted for
+    /// Memory held for sending, in bytes, as counted for
     /// [`Limits::loop_send_bytes`](crate::config::Limits::loop_send_bytes).
     pub queued_bytes: usize,
-    /// The largest value that `queued_bytes` has had.
+    /// Highest value of `queued_bytes` so far.
     pub max_queued_bytes: usize,
-    /// Memory that is held for what was received and not delivered, in bytes.
+    /// Memory held for received data that is not delivered, in bytes, as
+    /// counted for
+    /// [`Limits::loop_receive_bytes`](crate::config::Limits::loop_receive_bytes).
     pub received_bytes: usize,
-    /// The largest value that `received_bytes` has had.
+    /// Highest value of `received_bytes` so far.
     pub max_received_bytes: usize,
 }
 
-/// Adds each field. The pattern fails to compile if one is missing.
+/// Adds each field. The pattern does not compile if a field is missing.
 macro_rules! add_each {
     ($to:ident, $from:ident; $($field:ident),+) => {
         let Self { $($field),+ } = $from;
@@ -142,8 +153,8 @@ macro_rules! add_each {
     };
 }
 
-/// Adds the counters of several loops. The sum of their maxima need not have
-/// been reached at one time.
+/// Adds the counters of another loop. The sum of two maxima is an upper bound,
+/// because the loops may have reached them at different times.
 impl AddAssign for Metrics {
     #[rustfmt::skip]
     fn add_assign(&mut self, other: Self) {
@@ -200,7 +211,7 @@ impl Metrics {
         }
     }
 
-    /// Counts a connection that was refused at a limit.
+    /// Counts a connection that was refused by a limit.
     pub(crate) fn count_refusal(&mut self, limit: ConnectError) {
         match limit {
             ConnectError::TooManyFromAddress => self.refused_by_address += 1,

@@ -1,7 +1,7 @@
-//! Deliberate mistakes, which prove that the simulator finds them. They are compiled
-//! only with `--cfg peerloop_mutants`; without it every `mutant!` leaves nothing behind.
+//! Deliberate mistakes that the simulator must find. They are compiled only
+//! with `--cfg peerloop_mutants`. Otherwise `mutant!` expands to nothing.
 //!
-//! A mistake is one statement on a separate line, never part of a condition.
+//! A mistake is one statement on a line by itself, never a part of a condition.
 
 #[cfg(peerloop_mutants)]
 mod switch {
@@ -10,81 +10,87 @@ mod switch {
     /// A deliberate mistake.
     #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
     pub enum Mutant {
-        /// A read that does not fill the buffer ends the loop, although the event
-        /// reported the end of the stream too.
+        /// A read that does not fill the buffer ends the reading, although the
+        /// event also reported the end of the stream.
         StopOnShortRead,
-        /// A slot is free again within the turn in which its connection ended.
+        /// A slot is free again in the turn in which its connection ended.
         FreeWithinTurn,
-        /// A connection that used up its read budget is not carried over.
+        /// A connection that used up its read budget is not read in the next
+        /// turn.
         ForgetCarriedOver,
-        /// Messages already read are delivered after a close.
+        /// Messages that were already read are delivered after a close.
         DeliverAfterClose,
-        /// Bytes that arrived during a pause are not read when it ends.
+        /// Bytes that arrived during a pause are not read when the pause ends.
         LoseEdgeOnResume,
         /// An accepted connection is charged twice.
         ChargeTwice,
         /// The rest of a partial write is dropped.
         DropTailOfPartialWrite,
-        /// Any byte keeps a connection from being idle.
+        /// Any byte restarts the idle timeout.
         RefreshIdleOnAnyByte,
-        /// A timeout that begins in a turn counts from the beginning of the turn.
+        /// A timeout that begins in a turn counts from the beginning of the
+        /// turn.
         DeadlineFromTurnBeginning,
-        /// A slow handler gets all messages of a read.
+        /// A slow handler gets all messages of a read in one visit.
         VisitWithoutEnd,
-        /// A new event waits for the connections that were left with more work.
+        /// A new event waits for the connections that have work left from the
+        /// previous turn.
         EventBehindCarriedOver,
-        /// A flush that a callback asks for during a visit does nothing.
+        /// A flush requested by a callback during a visit does nothing.
         LoseFlushInVisit,
-        /// A listener that used up its budget is not looked at again.
+        /// A listener that used up its accept budget is not visited again.
         ForgetListener,
-        /// A full socket is not written to again when it has room.
+        /// A full socket is not written again when it has room.
         LoseWritableEdge,
-        /// The drain that is owed is not announced.
+        /// `on_drain` is not called when it is due.
         ForgetDrain,
-        /// The timer of a connection that has ended stays.
+        /// The timer of a connection that has ended is not removed.
         KeepTimer,
-        /// Bytes that came together with the end of a handshake are dropped.
+        /// Bytes that arrived together with the end of a handshake are dropped.
         DropAfterHandshake,
-        /// A tracked send is answered twice.
+        /// `on_sent` is called twice for a tracked send.
         AnswerTwice,
-        /// The answers to tracked sends come in another order than was asked for.
+        /// `on_sent` is called in a different order than the sends.
         AnswerInDisorder,
         /// All queues together exceed their maximum.
         ExceedLoopMaximum,
-        /// A queue grows beyond what is left of the loop's limit.
+        /// A queue grows beyond the dynamic threshold of the loop's limit.
         IgnoreThreshold,
-        /// A queue that holds something grows while a refused send waits.
+        /// A queue that is not empty grows while a refused send waits.
         PassOverWaitingSend,
-        /// The body of a broadcast is charged for each queue that holds it.
+        /// The body of a broadcast is charged for each queue that contains it.
         ChargeEachReader,
         /// A queue exceeds its maximum.
         ExceedQueueMaximum,
-        /// Messages of a batch that the handler has stopped stay in the buffer, and are
-        /// delivered again.
+        /// Messages of a batch that the handler stopped stay in the buffer and
+        /// are delivered again.
         DeliverTwice,
-        /// Sealed messages stay in the queue.
+        /// Sealed messages stay in the queue and are sealed again.
         SealTwice,
-        /// Sealed messages keep a connection from being read, as handshake answers do
-        /// that its peer does not take.
+        /// Unwritten sealed messages stop the reading of a connection, as
+        /// unwritten handshake output does.
         HoldForBatch,
-        /// A connection whose reads were deferred is not read when its session's answers
-        /// are written.
+        /// A connection whose reads were deferred is not read after its
+        /// session's output is written.
         ForgetHeld,
-        /// The bytes behind a kept partial frame take its place.
+        /// The bytes after a kept partial frame replace it.
         SwapWithPartialFrame,
         /// A failed handshake still counts as connecting.
         KeepConnecting,
-        /// A network's count is not taken back.
+        /// The count of a network is not decremented.
         KeepPrefix,
-        /// The limit of outbound connections that are connecting is not checked.
+        /// The limit of outbound connections that are connecting is not
+        /// checked.
         ConnectWithoutLimit,
-        /// A short read empties a socket also where no edge comes before `WouldBlock`.
+        /// A short read counts as a drained socket, although the selector gives
+        /// no edge before `WouldBlock`.
         NoEdgeWithoutWouldBlock,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
-        /// A handshake place is not given back.
+        /// A handshake place is not freed.
         KeepPlace,
-        /// The handshake that has waited longest loses its place, whatever its address.
+        /// The handshake that has waited longest loses its place, whichever
+        /// address it has.
         EvictOldestOnly,
     }
 
@@ -92,7 +98,7 @@ mod switch {
         static CURRENT: Cell<Option<Mutant>> = const { Cell::new(None) };
     }
 
-    /// Has the nodes of this thread make one mistake from now on, or none.
+    /// Activates one mistake for the nodes of this thread, or none.
     pub fn activate(mutant: Option<Mutant>) {
         CURRENT.set(mutant);
     }
@@ -107,7 +113,7 @@ pub(crate) use switch::is_active;
 #[cfg(peerloop_mutants)]
 pub use switch::{Mutant, activate};
 
-/// Makes a mistake if it is the active one.
+/// Runs a mistake if it is the active one.
 #[cfg(peerloop_mutants)]
 macro_rules! mutant {
     ($name:ident => $($mistake:tt)+) => {
@@ -117,7 +123,7 @@ macro_rules! mutant {
     };
 }
 
-/// Makes a mistake if it is the active one: never in this build.
+/// Expands to nothing, because this build has no mistakes.
 #[cfg(not(peerloop_mutants))]
 macro_rules! mutant {
     ($name:ident => $($mistake:tt)+) => {};

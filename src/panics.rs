@@ -1,11 +1,11 @@
-//! Containing the panics of code of the program.
+//! Containment of panics in code of the program.
 
 use std::any::Any;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls code of the program. Returns `None` if it panicked.
+/// Calls code of the program. Returns `None` if it panics.
 pub(crate) fn contain<R>(call: impl FnOnce() -> R) -> Option<R> {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Some(result),
@@ -16,9 +16,9 @@ pub(crate) fn contain<R>(call: impl FnOnce() -> R) -> Option<R> {
     }
 }
 
-/// Drops the payload of a panic. It is a value of the program, and its destructor
-/// may panic again: the payload of that second panic is leaked, because there is no
-/// end to this.
+/// Drops the payload of a panic. The payload is a value of the program, and its
+/// destructor may panic too. The payload of that second panic is leaked,
+/// because its destructor may panic in turn.
 pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(payload)));
     if let Err(second) = dropped {
@@ -26,16 +26,16 @@ pub(crate) fn discard(payload: Box<dyn Any + Send>) {
     }
 }
 
-/// Drops a value of the program, and contains a panic of its destructor.
+/// Drops a value of the program and contains a panic of its destructor.
 pub(crate) fn drop_contained<T>(value: T) {
     if contain(|| drop(value)).is_none() {
         log::error!(target: "peerloop", "a destructor panicked");
     }
 }
 
-/// A value of the program that lives in the library. A panic of its destructor is
-/// always contained: it may come while the library drops many of them, where a second
-/// one would end the process.
+/// A value of the program that the library owns. A panic of its destructor is
+/// always contained, because a second panic during an unwind would abort the
+/// process.
 pub(crate) struct Contained<T: ?Sized>(Option<Box<T>>);
 
 impl<T: ?Sized> Contained<T> {
@@ -44,7 +44,7 @@ impl<T: ?Sized> Contained<T> {
     }
 }
 
-const PRESENT: &str = "a value is there until it is dropped";
+const PRESENT: &str = "the value is present until it is dropped";
 
 impl<T: ?Sized> Deref for Contained<T> {
     type Target = T;
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_that_panics_when_dropped_is_contained() {
+    fn panicking_payload_is_contained() {
         for times in 0..4 {
             let result: Option<()> = contain(|| panic_any(PanicsOnDrop(times)));
             assert_eq!(result, None);
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_panics_when_dropped_is_contained() {
+    fn panicking_destructor_is_contained() {
         let values: Vec<_> = (1..4)
             .map(|times| Contained::new(Box::new(PanicsOnDrop(times))))
             .collect();

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 /// A point in time in eight bytes, also inside an `Option`. An [`Instant`]
 /// takes sixteen.
 ///
-/// The value is the number of nanoseconds after an epoch, plus one. Both
-/// conversions take the epoch. Times before the epoch become the epoch. Times
-/// more than 584 years after it become the largest value.
+/// The value is the number of nanoseconds since an epoch, plus one. Both
+/// conversions take the epoch as an argument. Times before the epoch become the
+/// epoch. Times more than 584 years after the epoch become the maximum.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Timestamp(NonZeroU64);
 
@@ -19,7 +19,7 @@ impl Timestamp {
         Self(NonZeroU64::MIN.saturating_add(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// Returns this time plus a duration; `None` if that overflows.
+    /// Returns this time plus a duration, or `None` on overflow.
     #[inline]
     pub(crate) fn checked_add(self, after: Duration) -> Option<Self> {
         let nanos = u64::try_from(after.as_nanos()).ok()?;
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn an_optional_timestamp_takes_no_more_room() {
+    fn optional_timestamp_takes_eight_bytes() {
         assert_eq!(size_of::<Option<Timestamp>>(), 8);
     }
 }

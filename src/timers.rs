@@ -1,9 +1,8 @@
 //! The timers of a loop in the order of their times.
 //!
-//! A binary heap whose entries know their places, so that cancelling and moving
-//! are exact. No stale entries accumulate when a timer is set and cancelled a
-//! million times. Timers of equal time stay separate and fire in the order in
-//! which they were set.
+//! The entries of the heap store their positions, so a timer can be cancelled
+//! or moved at once and leaves nothing behind. Timers with equal times are
+//! separate entries and fire in the order in which they were set.
 
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use slab::Slab;
 
 use crate::time::Timestamp;
 
-/// A heap of timers, each with a key that identifies its owner.
+/// A binary heap of timers, each with a key that identifies its owner.
 ///
 /// ```text
 ///   entries (by slot, stable)          heap (by time)
@@ -37,14 +36,14 @@ struct HeapNode {
 struct TimerEntry<K> {
     key: K,
     place: u32,
-    /// The number of timers that were set before it. Timers of equal time are
-    /// ordered by it. While the timer is not moved, it distinguishes the users
-    /// of a slot.
+    /// The number of timers that were set before this one. Timers with equal
+    /// times are ordered by it. It also distinguishes successive users of a
+    /// slot, as long as the timer is not moved.
     serial: u64,
 }
 
 impl<K> Timers<K> {
-    /// Makes a heap for timers that are not before `epoch`.
+    /// Creates a heap for timers that are not before `epoch`.
     pub(crate) fn new(epoch: Instant) -> Self {
         Self {
             epoch,
@@ -65,7 +64,7 @@ impl<K> Timers<K> {
         self.heap.first().map(|node| node.at.instant(self.epoch))
     }
 
-    /// Returns the minimum serial of timers set from now on; see
+    /// Returns the lowest serial that a timer set from now on can have; see
     /// [`Timers::pop_due`].
     pub(crate) fn mark(&self) -> u64 {
         self.next_serial
@@ -102,8 +101,8 @@ impl<K> Timers<K> {
         Some(serial)
     }
 
-    /// Moves a timer that still has this serial, and keeps its place among
-    /// timers of equal time.
+    /// Moves a timer if it still has this serial. It keeps its position among
+    /// timers with equal times.
     pub(crate) fn postpone(&mut self, slot: u32, serial: u64, at: Instant) {
         if self.is_serial(slot, serial) {
             self.move_to(slot, at);
@@ -128,18 +127,19 @@ impl<K> Timers<K> {
         self.entries.get(slot as usize).map(|entry| &entry.key)
     }
 
-    /// Returns whether the slot still has the timer with this serial, not
-    /// moved.
+    /// Returns whether the slot still has the timer with this serial, and the
+    /// timer was not moved.
     pub(crate) fn is_serial(&self, slot: u32, serial: u64) -> bool {
         let entry = self.entries.get(slot as usize);
         entry.is_some_and(|entry| entry.serial == serial)
     }
 
-    /// Removes the earliest timer that is due, unless it was set at or after
-    /// `mark`. Otherwise a callback that sets a timer for now could keep the
-    /// turn from ending.
+    /// Removes and returns the earliest timer that is due, unless it was set at
+    /// or after `mark`. Without the mark, a callback that sets a timer for now
+    /// could prevent the turn from ending.
     ///
-    /// If `next_due` returns a time, the timer is moved there instead.
+    /// If `next_due` returns a time, the timer is moved to it instead of
+    /// removed.
     pub(crate) fn pop_due(
         &mut self,
         now: Instant,
@@ -191,7 +191,7 @@ impl<K> Timers<K> {
         self.entries.remove(node.slot as usize).key
     }
 
-    /// Stores in the entry of the node at `place` that place.
+    /// Stores `place` in the entry of the node at that place.
     fn update_place(&mut self, place: usize) {
         let slot = self.heap[place].slot as usize;
         self.entries[slot].place = place as u32;
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_times_keep_their_order() {
+    fn equal_times_fire_in_order_of_setting() {
         let now = Instant::now();
         let mut timers = Timers::new(now);
         for key in 0..100 {
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_timer_set_after_the_mark_waits() {
+    fn timer_set_after_mark_is_not_due() {
         let now = Instant::now();
         let mut timers = Timers::new(now);
         timers.insert(now, "before");
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stale_serial_does_not_cancel_another() {
+    fn stale_serial_matches_no_timer() {
         let now = Instant::now();
         let mut timers = Timers::new(now);
         let (slot, serial) = timers.insert(now, 1);
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_million_cancelled_timers_use_no_memory() {
+    fn cancelled_timers_use_no_memory() {
         let now = Instant::now();
         let mut timers = Timers::new(now);
         for _ in 0..1_000_000 {
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_periodic_timer_keeps_its_slot() {
+    fn periodic_timer_keeps_its_slot() {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let mut timers = Timers::new(now);
@@ -337,7 +337,7 @@ mod tests {
     }
 
     proptest! {
-        /// Compares with a sorted map.
+        /// Compares the heap with a sorted map.
         #[test]
         fn behaves_like_a_sorted_map(steps in prop::collection::vec(step(), 1..200)) {
             let start = Instant::now();

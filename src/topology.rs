@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-/// A topology: a function from a number of nodes to the connects between them.
+/// The shape of a network: which nodes connect to which.
+///
+/// Nodes are numbered from zero; see [`Topology::edges`].
 ///
 /// ```
 /// use peerloop::topology::{Topology, TopologyError};
@@ -13,43 +15,46 @@ use std::fmt;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Topology {
-    /// Each node connects to the next.
+    /// Each node connects to the next one.
     Line,
-    /// A line whose last node connects to the first.
+    /// A line whose last node also connects to the first one.
     Ring,
-    /// Every pair of nodes is connected; the lower one connects.
+    /// Every pair of nodes is connected. The node with the lower number
+    /// connects.
     Mesh,
-    /// Every node but the first connects to the first.
+    /// Every other node connects to the first node.
     Star,
-    /// Each node connects to its right and its lower neighbour, row by row.
+    /// Each node connects to its neighbor on the right and to its neighbor
+    /// below. Nodes are numbered row by row.
     Grid {
-        /// Nodes in a row.
+        /// Number of nodes in a row.
         width: usize,
-        /// Rows.
+        /// Number of rows.
         height: usize,
     },
     /// A binary tree: node i connects to nodes 2i + 1 and 2i + 2.
     Tree,
-    /// Each node connects to `degree` others, which a generator (SplitMix64)
-    /// chooses. A node does not choose another one twice, but two nodes may
-    /// choose each other.
+    /// Each node connects to `degree` other nodes, which are chosen at random.
+    /// A node does not choose the same node twice, but two nodes may choose
+    /// each other.
     Random {
-        /// The number of others that each node connects to.
+        /// The number of nodes that each node connects to.
         degree: usize,
-        /// The same seed gives the same network.
+        /// The seed of the generator (SplitMix64). The same seed gives the same
+        /// network.
         seed: u64,
     },
 }
 
-/// The error of a topology for a number of nodes.
+/// The error of a topology that is impossible for a number of nodes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TopologyError {
-    /// A network has at least two nodes.
+    /// There are fewer than two nodes.
     TooFewNodes,
     /// The grid's width times its height is not the number of nodes.
     GridMismatch,
-    /// A node cannot connect to more others than there are.
+    /// `degree` is not below the number of nodes.
     DegreeTooHigh,
     /// The number of edges overflows.
     TooManyEdges,
@@ -71,12 +76,12 @@ impl fmt::Display for TopologyError {
 impl Error for TopologyError {}
 
 impl Topology {
-    /// Returns the edges between `nodes` nodes, which are numbered from zero.
-    /// The first node of an edge connects to the second.
+    /// Returns the edges between `nodes` nodes, numbered from zero. The first
+    /// node of an edge connects to the second.
     ///
     /// # Errors
     ///
-    /// Those of [`Topology::edge_count`].
+    /// - The errors of [`Topology::edge_count`].
     pub fn edges(self, nodes: usize) -> Result<Vec<(usize, usize)>, TopologyError> {
         let mut edges = Vec::with_capacity(self.edge_count(nodes)?);
         match self {
@@ -101,8 +106,8 @@ impl Topology {
                 let mut random = SplitMix64(seed);
                 for node in 0..nodes {
                     let chosen = sample(&mut random, nodes - 1, degree);
-                    // The node itself is skipped: numbers from it on move up by
-                    // one.
+                    // The node itself is skipped: numbers from its own on are
+                    // moved up by one.
                     let others = chosen
                         .into_iter()
                         .map(|other| other + usize::from(other >= node));
@@ -113,15 +118,15 @@ impl Topology {
         Ok(edges)
     }
 
-    /// Returns the number of edges between `nodes` nodes. Each is a connection
-    /// with two ends.
+    /// Returns the number of edges between `nodes` nodes. Each edge is one
+    /// connection.
     ///
     /// # Errors
     ///
     /// - [`TopologyError::TooFewNodes`] for fewer than two nodes;
     /// - [`TopologyError::GridMismatch`] when width times height is not
     ///   `nodes`;
-    /// - [`TopologyError::DegreeTooHigh`] when there are not `degree` others;
+    /// - [`TopologyError::DegreeTooHigh`] when `degree` is not below `nodes`;
     /// - [`TopologyError::TooManyEdges`] when the number overflows.
     pub fn edge_count(self, nodes: usize) -> Result<usize, TopologyError> {
         if nodes < 2 {
@@ -130,7 +135,7 @@ impl Topology {
         let count = match self {
             Self::Line | Self::Star | Self::Tree => Some(nodes - 1),
             // A ring of two nodes has two edges, because each node connects to
-            // the next.
+            // the next one.
             Self::Ring => Some(nodes),
             Self::Mesh => nodes.checked_mul(nodes - 1).map(|ends| ends / 2),
             Self::Grid { width, height } => {
@@ -148,8 +153,8 @@ impl Topology {
     }
 }
 
-/// Returns `count` different numbers below `below` by Floyd's algorithm, which
-/// draws once per number.
+/// Returns `count` different numbers below `below`. Floyd's algorithm draws one
+/// random number for each.
 fn sample(random: &mut SplitMix64, below: usize, count: usize) -> Vec<usize> {
     let mut chosen = Vec::with_capacity(count);
     for last in below - count..below {
@@ -160,7 +165,8 @@ fn sample(random: &mut SplitMix64, below: usize, count: usize) -> Vec<usize> {
     chosen
 }
 
-/// The generator of Steele, Lea and Flood.
+/// The random number generator SplitMix64 (Steele, Lea and Flood, *Fast
+/// splittable pseudorandom number generators*, OOPSLA 2014).
 struct SplitMix64(u64);
 
 impl SplitMix64 {

@@ -2,24 +2,27 @@
 
 use std::ops::AddAssign;
 
-/// Messages and bytes in both directions, of one connection or of a whole node.
+/// Numbers of messages and bytes in both directions, of one connection or of a
+/// whole node.
 ///
-/// A message counts with its framing, so both ends count the same. *Sent*
-/// counts what send calls accepted.
-/// [`Metrics::bytes_lost`](crate::Metrics::bytes_lost) is the part of it that
-/// was lost with its connection. *Received* counts what was delivered to
-/// [`Handler::on_message`](crate::Handler::on_message), the message that is
-/// being delivered included.
+/// Bytes include the framing, so both ends of a connection count the same.
+///
+/// - *Sent* counts messages that a send call accepted.
+///   [`Metrics::bytes_lost`](crate::Metrics::bytes_lost) counts the accepted
+///   bytes that were lost with their connection.
+/// - *Received* counts messages that were delivered to
+///   [`Handler::on_message`](crate::Handler::on_message), including the message
+///   that is being delivered.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct Traffic {
-    /// Messages accepted for sending.
+    /// Number of messages accepted for sending.
     pub messages_sent: u64,
-    /// Their bytes, framing included.
+    /// Number of bytes of these messages, including the framing.
     pub bytes_sent: u64,
-    /// Messages delivered to the handler.
+    /// Number of messages delivered to the handler.
     pub messages_received: u64,
-    /// Their bytes, framing included.
+    /// Number of bytes of these messages, including the framing.
     pub bytes_received: u64,
 }
 

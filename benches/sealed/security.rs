@@ -1,5 +1,4 @@
-//! The layer between the wire and the messages in a benchmark: none, TLS 1.3 or
-//! Noise.
+//! The layer between the wire and the messages: TLS 1.3 or Noise.
 
 use std::io;
 use std::sync::Arc;
@@ -13,13 +12,12 @@ use peerloop::{Direction, tls};
 
 #[derive(Clone)]
 pub enum Security {
-    Plain,
     Tls(Arc<ClientConfig>, Arc<ServerConfig>),
     Noise(Arc<StaticKey>),
 }
 
 impl Security {
-    /// TLS 1.3 with a certificate made for the occasion, without resumption.
+    /// TLS 1.3 with a new self-signed certificate, without resumption.
     pub fn tls() -> Self {
         let (client, server) = tls_configs();
         Self::Tls(client, server)
@@ -30,18 +28,18 @@ impl Security {
         Self::Noise(Arc::new(StaticKey::generate().expect("random numbers")))
     }
 
-    pub fn session(&self, side: Direction) -> io::Result<Option<Box<dyn Session>>> {
-        Ok(match (self, side) {
-            (Self::Plain, _) => None,
+    /// Returns a session for one end of a connection.
+    pub fn session(&self, direction: Direction) -> io::Result<Box<dyn Session>> {
+        Ok(match (self, direction) {
             (Self::Tls(config, _), Direction::Outbound) => {
-                Some(Box::new(tls::client(Arc::clone(config), name())?))
+                Box::new(tls::client(Arc::clone(config), name())?)
             }
             (Self::Tls(_, config), Direction::Inbound) => {
-                Some(Box::new(tls::server(Arc::clone(config))?))
+                Box::new(tls::server(Arc::clone(config))?)
             }
-            (Self::Noise(key), side) => Some(Box::new(
-                Noise::new(Pattern::XX, side).local_key(key).build()?,
-            )),
+            (Self::Noise(key), _) => {
+                Box::new(Noise::new(Pattern::XX, direction).local_key(key).build()?)
+            }
         })
     }
 }
@@ -55,7 +53,7 @@ fn tls_configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
     let certificate: CertificateDer<'static> = made.cert.der().clone();
     let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
     let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).expect("it is one");
+    roots.add(certificate.clone()).expect("a certificate");
     let mut client = ClientConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()
         .expect("ring has them")
@@ -67,7 +65,7 @@ fn tls_configs() -> (Arc<ClientConfig>, Arc<ServerConfig>) {
         .expect("ring has them")
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key.into())
-        .expect("the key is the certificate's");
+        .expect("the key belongs to the certificate");
     server.send_tls13_tickets = 0;
     (Arc::new(client), Arc::new(server))
 }

@@ -1,186 +1,19 @@
-//! Nodes for the benchmarks: sources, sinks and echoes, each in its own thread.
+//! Nodes: a source and a sink, one that answers and one that asks.
 
-use peerloop::config::Limits;
-use std::hint::black_box;
 use std::io;
 use std::net::SocketAddr;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use peerloop::{Config, ConnId, Handle, Handler, Net, Node, TimerId};
+use peerloop::config::Limits;
+use peerloop::{Config, ConnId, ConnMap, Handle, Handler, Net, Node, RunningNode};
 
-/// Answers with an empty message after every so many messages, over all its connections together.
-pub struct Sink {
-    answer_every: u64,
-    received: u64,
-}
+use super::messages::{Goal, Trips};
+use super::{Job, PATIENCE, failed};
 
-impl Sink {
-    pub fn answering_every(messages: u64) -> Self {
-        Self {
-            answer_every: messages,
-            received: 0,
-        }
-    }
-}
-
-impl Handler for Sink {
-    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        black_box(message);
-        self.received += 1;
-        if self.received == self.answer_every {
-            self.received = 0;
-            net.send(conn, b"").expect("an answer fits");
-        }
-    }
-}
-
-/// Answers every message with itself.
-pub struct Echo;
-
-impl Handler for Echo {
-    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        net.send(conn, message).expect("an echo fits");
-    }
-}
-
-/// Sends a number of equal messages on all its connections in turn, as fast as
-/// possible.
-#[derive(Default)]
-pub struct Source {
-    pub conns: Vec<ConnId>,
-    pub body: Vec<u8>,
-    pub left: u64,
-    pub answers: u64,
-}
-
-impl Source {
-    /// Begins to send so many messages, over all connections together.
-    pub fn begin(&mut self, net: &mut Net, messages: u64, body: &[u8]) {
-        self.body = body.to_vec();
-        self.left = messages;
-        self.answers = 0;
-        // What `on_drain` does from now on has to be begun once.
-        for conn in self.conns.clone() {
-            self.fill(net, conn);
-        }
-    }
-
-    fn fill(&mut self, net: &mut Net, conn: ConnId) {
-        while self.left > 0 && net.is_writable(conn) {
-            self.left -= 1;
-            net.send(conn, black_box(&self.body))
-                .expect("it is writable");
-        }
-    }
-}
-
-impl Handler for Source {
-    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
-        self.conns.push(conn);
-    }
-
-    fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
-        self.fill(net, conn);
-    }
-
-    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {
-        self.answers += 1;
-    }
-}
-
-/// Keeps a number of round trips under way on its one connection.
-#[derive(Default)]
-pub struct Pinger {
-    pub conn: Option<ConnId>,
-    pub to_send: u64,
-    pub to_receive: u64,
-}
-
-impl Handler for Pinger {
-    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
-        self.conn = Some(conn);
-    }
-
-    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        self.to_receive -= 1;
-        if self.to_send > 0 {
-            self.to_send -= 1;
-            net.send(conn, message).expect("a ping fits");
-        }
-    }
-}
-
-/// A pinger in this thread, connected to `addr`.
-pub fn pinger(addr: SocketAddr) -> io::Result<Node<Pinger>> {
-    let mut node = Node::new(config(), Pinger::default())?;
-    node.net().connect(addr)?;
-    while node.handler().conn.is_none() {
-        let _ = node.turn(None)?;
-    }
-    Ok(node)
-}
-
-/// Makes that many round trips of 64 bytes, so many of them at once.
-pub fn ping(node: &mut Node<Pinger>, trips: u64, outstanding: u64) -> io::Result<()> {
-    let pinger = node.handler_mut();
-    let conn = pinger.conn.expect("it is connected");
-    pinger.to_receive = trips;
-    pinger.to_send = trips - outstanding;
-    for _ in 0..outstanding {
-        node.net().send(conn, &[7; 64]).map_err(io::Error::other)?;
-    }
-    while node.handler().to_receive > 0 {
-        let _ = node.turn(None)?;
-    }
-    Ok(())
-}
-
-/// Counts its timers.
-#[derive(Default)]
-pub struct Clock {
-    pub fired: usize,
-}
-
-impl Handler for Clock {
-    fn on_timer(&mut self, _: &mut Net, _: TimerId, _: u64) {
-        self.fired += 1;
-    }
-
-    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
-}
-
-/// A node that runs in its own thread until it is dropped.
-pub struct Running<H> {
-    pub addr: SocketAddr,
-    pub handle: Handle<H>,
-    thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-impl<H: Handler + Send + 'static> Running<H> {
-    pub fn new(handler: H) -> io::Result<Self> {
-        let mut node = Node::new(config(), handler)?;
-        let addr = node.net().listen("127.0.0.1:0")?.addr;
-        let handle = node.handle();
-        let thread = Some(thread::spawn(move || node.run()));
-        Ok(Self {
-            addr,
-            handle,
-            thread,
-        })
-    }
-}
-
-impl<H> Drop for Running<H> {
-    fn drop(&mut self) {
-        self.handle.shutdown(Duration::ZERO);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Many connections from one address to another, which is what benchmarks on one machine are.
+/// The defaults, except that one address may have many connections: benchmarks
+/// connect within one machine.
 pub fn config() -> Config {
     Config {
         limits: Limits {
@@ -193,42 +26,248 @@ pub fn config() -> Config {
     }
 }
 
-/// A source in this thread with this many connections to `addr`.
-pub fn source(addr: SocketAddr, connections: usize) -> io::Result<Node<Source>> {
-    let mut node = Node::new(config(), Source::default())?;
-    for _ in 0..connections {
-        node.net().connect(addr)?;
-    }
-    while node.handler().conns.len() < connections {
-        let _ = node.turn(None)?;
-    }
-    Ok(node)
+/// A node that listens, with its thread.
+pub struct Running<H> {
+    pub addr: SocketAddr,
+    pub handle: Handle<H>,
+    _node: RunningNode<H>,
 }
 
-/// Has the source send that many messages, over all its connections together, and
-/// waits for the one answer.
-pub fn transfer(node: &mut Node<Source>, messages: u64, body: &[u8]) -> io::Result<()> {
-    let mut source = std::mem::take(node.handler_mut());
-    source.begin(node.net(), messages, body);
-    *node.handler_mut() = source;
-    while node.handler().answers == 0 {
-        let _ = node.turn(None)?;
+impl<H: Handler + Send + 'static> Running<H> {
+    pub fn new(handler: H) -> io::Result<Self> {
+        let mut node = Node::new(config(), handler)?;
+        let addr = node.net().listen("127.0.0.1:0")?.addr;
+        let node = node.spawn()?;
+        Ok(Self {
+            addr,
+            handle: node.handle(),
+            _node: node,
+        })
     }
-    Ok(())
+
+    /// Connects to `other` this many times. Returns when both nodes have all
+    /// connections.
+    pub fn connect_to<T>(&self, other: &Running<T>, connections: usize) -> io::Result<()>
+    where
+        T: Handler + Send + 'static,
+    {
+        for _ in 0..connections {
+            self.handle.connect_wait(other.addr, PATIENCE)?;
+        }
+        other.wait_for(connections)
+    }
+
+    /// Waits until the node has this many connections.
+    pub fn wait_for(&self, connections: usize) -> io::Result<()> {
+        let begun = Instant::now();
+        while self.handle.ask(|_, net| net.connection_count())? != connections {
+            if begun.elapsed() > PATIENCE {
+                return Err(failed("not all connections were established in time"));
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
 }
 
-/// Has the source send that many messages to each of its connections, and waits for
-/// the one answer. The queues take all of them, so that the way in and out of them
-/// is measured, and not the waiting.
-pub fn broadcast(node: &mut Node<Source>, messages: u64, body: &[u8]) -> io::Result<()> {
-    node.handler_mut().answers = 0;
-    let conns = node.handler().conns.clone();
-    for _ in 0..messages {
-        let outcome = node.net().broadcast(conns.iter().copied(), body);
-        assert_eq!(outcome.queued, conns.len(), "the queues take a whole batch");
+/// Checks the messages of all its connections.
+pub struct Sink {
+    goal: Arc<Goal>,
+    received: ConnMap<u64>,
+}
+
+impl Sink {
+    pub fn new(goal: &Arc<Goal>) -> Self {
+        Self {
+            goal: Arc::clone(goal),
+            received: ConnMap::new(),
+        }
     }
-    while node.handler().answers == 0 {
-        let _ = node.turn(None)?;
+}
+
+impl Handler for Sink {
+    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
+        self.received.insert(conn, 0);
     }
-    Ok(())
+
+    fn on_message(&mut self, _: &mut Net, conn: ConnId, message: &[u8]) {
+        let received = &mut self.received[conn];
+        *received = self.goal.take(*received, message);
+    }
+}
+
+/// Sends the same messages on each of its connections.
+pub struct Source {
+    goal: Arc<Goal>,
+    each: u64,
+    sent: ConnMap<u64>,
+}
+
+impl Source {
+    pub fn new(goal: &Arc<Goal>) -> Self {
+        Self {
+            goal: Arc::clone(goal),
+            each: 0,
+            sent: ConnMap::new(),
+        }
+    }
+
+    /// Sends this many messages on each connection, as soon as its queue has
+    /// room.
+    pub fn begin(&mut self, net: &mut Net, each: u64) {
+        self.each = each;
+        let conns: Vec<ConnId> = self.sent.keys().collect();
+        for conn in conns {
+            self.sent[conn] = 0;
+            self.on_drain(net, conn);
+        }
+    }
+
+    /// Queues this many messages for all connections at once.
+    pub fn broadcast(&self, net: &mut Net, amount: u64) {
+        for number in 0..amount {
+            let message = self.goal.messages().get(number);
+            let outcome = net.broadcast(self.sent.keys(), message);
+            if outcome.queued != self.sent.len() {
+                return self.goal.fail(format!("a broadcast: {outcome:?}"));
+            }
+        }
+    }
+}
+
+impl Handler for Source {
+    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
+        self.sent.insert(conn, 0);
+    }
+
+    fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
+        let sent = &mut self.sent[conn];
+        while *sent < self.each && net.is_writable(conn) {
+            if let Err(error) = net.send(conn, self.goal.messages().get(*sent)) {
+                return self.goal.fail(format!("a send: {error}"));
+            }
+            *sent += 1;
+        }
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
+/// A source and a sink, in a thread each.
+struct Transfer {
+    source: Running<Source>,
+    goal: Arc<Goal>,
+    _sink: Running<Sink>,
+}
+
+impl Transfer {
+    fn new(size: usize, connections: usize) -> io::Result<Self> {
+        let goal = Arc::new(Goal::new(size, connections));
+        let sink = Running::new(Sink::new(&goal))?;
+        let source = Running::new(Source::new(&goal))?;
+        source.connect_to(&sink, connections)?;
+        Ok(Self {
+            source,
+            goal,
+            _sink: sink,
+        })
+    }
+}
+
+struct Stream(Transfer);
+
+impl Job for Stream {
+    fn run(&mut self, amount: u64) -> io::Result<()> {
+        self.0.goal.set(amount);
+        let begin = move |source: &mut Source, net: &mut Net| source.begin(net, amount);
+        self.0.source.handle.post(begin)?;
+        self.0.goal.wait()
+    }
+}
+
+/// Sends `amount` messages on each connection between two nodes.
+pub fn stream(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
+    Ok(Box::new(Stream(Transfer::new(size, connections)?)))
+}
+
+struct Broadcast(Transfer);
+
+impl Job for Broadcast {
+    fn run(&mut self, amount: u64) -> io::Result<()> {
+        for batch in batches(amount) {
+            self.0.goal.set(batch);
+            let begin = move |source: &mut Source, net: &mut Net| source.broadcast(net, batch);
+            self.0.source.handle.post(begin)?;
+            self.0.goal.wait()?;
+        }
+        Ok(())
+    }
+}
+
+/// Broadcasts `amount` messages to all connections between two nodes.
+pub fn broadcast(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
+    Ok(Box::new(Broadcast(Transfer::new(size, connections)?)))
+}
+
+/// Divides an amount into batches that fit the queues of every library. A batch
+/// is begun when the one before has arrived.
+pub fn batches(amount: u64) -> impl Iterator<Item = u64> {
+    const BATCH: u64 = 32;
+    (0..amount.div_ceil(BATCH)).map(move |batch| BATCH.min(amount - batch * BATCH))
+}
+
+/// Answers every message with itself.
+pub struct Echo;
+
+impl Handler for Echo {
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        if net.send(conn, message).is_err() {
+            net.abort(conn);
+        }
+    }
+}
+
+/// Makes round trips on its one connection.
+pub struct Pinger {
+    pub trips: Trips,
+    conn: Option<ConnId>,
+}
+
+impl Pinger {
+    pub fn new(size: usize, outstanding: u64) -> Self {
+        Self {
+            trips: Trips::new(size, outstanding),
+            conn: None,
+        }
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.conn.is_some()
+    }
+
+    /// Begins this many round trips.
+    pub fn begin(&mut self, net: &mut Net, trips: u64) {
+        self.trips.begin(trips);
+        self.ask(net);
+    }
+
+    fn ask(&mut self, net: &mut Net) {
+        let Some(conn) = self.conn else { return };
+        while let Some(question) = self.trips.ask() {
+            if net.send(conn, question).is_err() {
+                return net.abort(conn);
+            }
+        }
+    }
+}
+
+impl Handler for Pinger {
+    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
+        self.conn = Some(conn);
+    }
+
+    fn on_message(&mut self, net: &mut Net, _: ConnId, message: &[u8]) {
+        self.trips.take(message);
+        self.ask(net);
+    }
 }

@@ -6,7 +6,7 @@ use super::send_queue::{BLOCK, BLOCK_MIN, Chunk, block_len_for};
 use super::{BodyKey, SendAccount, SendQueue, SharedBodies};
 
 /// Unused queues and blocks, kept so that steady traffic does not allocate, and
-/// the account of what queues hold.
+/// the account of the memory that queues hold.
 #[derive(Debug, Default)]
 #[allow(
     clippy::vec_box,
@@ -15,10 +15,10 @@ use super::{BodyKey, SendAccount, SendQueue, SharedBodies};
 pub(crate) struct BlockPool {
     pub(super) blocks: Vec<Vec<u8>>,
     pub(super) block_bytes: usize,
-    /// The size of the blocks that queues hold.
+    /// Total size of the blocks that queues hold, in bytes.
     pub(super) lent_bytes: usize,
     pub(super) queues: Vec<Box<SendQueue>>,
-    /// The number of queues that connections hold.
+    /// Number of queues that connections hold.
     lent_queues: usize,
     peak: Peak,
     /// Memory for sealed bytes. One buffer is enough, because only blocked
@@ -26,13 +26,13 @@ pub(crate) struct BlockPool {
     sealed: Vec<u8>,
     pub(crate) account: SendAccount,
     pub(crate) bodies: SharedBodies,
-    /// While the account holds less than this, a queue may take a larger block
-    /// than it needs.
+    /// A queue may take a larger block than it needs while the account holds
+    /// less than this.
     pub(super) ample_below: usize,
 }
 
-/// The maximum of what queues held in the present window of flushes and in the
-/// one before it.
+/// Maximum of the memory that queues held, in the current window of flushes and
+/// in the one before it.
 #[derive(Debug, Default)]
 struct Peak {
     flushes: u32,
@@ -57,31 +57,30 @@ impl Peak {
     }
 }
 
-/// The number of flushes after which memory is returned that was not used in
-/// them: a burst that comes again within as many turns finds its blocks.
+/// Number of flushes in a window. Memory that was not used for two windows is
+/// freed, so a burst that repeats within a window finds its blocks.
 pub(super) const WINDOW: u32 = 128;
 
-/// The maximum size of unused blocks, in bytes: the blocks of 128 connections
-/// that are filled to their high watermark and emptied repeatedly, an eighth of
-/// the default limit of the loop.
+/// Maximum total size of unused blocks, in bytes: the blocks of 128 connections
+/// that are filled to their high watermark and emptied repeatedly. It is an
+/// eighth of the default limit of the loop.
 ///
-/// Used and unused blocks together are no larger than the used ones were at
-/// their maximum in the last two windows of [`WINDOW`] flushes. With a constant
-/// 4 MiB, a hundred such senders reallocated their blocks all the time, at twice
-/// the processor time (`cargo run --release -p peers -- --only fan-in`,
-/// 2026-11-25).
+/// Used and unused blocks together are no larger than the used blocks were at
+/// their maximum in the last two windows of [`WINDOW`] flushes. A constant
+/// maximum of a few MiB is not enough: a hundred such senders would reallocate
+/// their blocks all the time (`cargo run --release -p peers -- --only fan-in`).
 pub(super) const SPARE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// While queues hold no more bytes than this, blocked queues keep memory that
-/// they do not need.
+/// Blocked queues keep memory that they do not need while all queues together
+/// hold at most this many bytes.
 pub(super) const LENT_BYTES_MIN: usize = 4 * 1024 * 1024;
 
-/// The maximum number of unused queues, each some 150 bytes: as many as answer
-/// in one turn of a busy loop.
+/// Maximum number of unused queues. It is the number of connections that may
+/// answer in one turn of a busy loop. Each takes some 150 bytes.
 pub(super) const SPARE_QUEUES_MAX: usize = 1024;
 
 impl BlockPool {
-    /// Returns the pool of a loop whose account may hold `limit` bytes.
+    /// Makes the pool of a loop whose account may hold `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
             ample_below: (limit / 2).saturating_sub(16 * BLOCK),
@@ -141,7 +140,7 @@ impl BlockPool {
         }
     }
 
-    /// Returns the maximum size of unused blocks.
+    /// Returns the maximum total size of unused blocks, in bytes.
     fn spare_bytes_max(&self) -> usize {
         let unlent = self.peak.bytes().saturating_sub(self.lent_bytes);
         unlent.min(SPARE_BYTES_MAX)
@@ -156,7 +155,7 @@ impl BlockPool {
         self.bodies.add_reader(key);
     }
 
-    /// Takes back an entry of a chain.
+    /// Takes back the memory of an entry of a chain.
     pub(super) fn put_chunk(&mut self, chunk: Chunk) {
         match chunk {
             Chunk::Block { bytes, .. } => self.put_block(bytes),
@@ -178,8 +177,8 @@ impl BlockPool {
         self.account.used() < self.ample_below
     }
 
-    /// Returns the length of the block that [`BlockPool::take_block`] would
-    /// return.
+    /// Returns the length of the block that [`BlockPool::take_block`] returns
+    /// for `wanted` bytes.
     #[inline]
     pub(super) fn next_block_len(&self, wanted: usize) -> usize {
         let len = block_len_for(wanted);
@@ -189,8 +188,8 @@ impl BlockPool {
         }
     }
 
-    /// Returns a block for so many bytes, or a shorter or empty one that the
-    /// caller grows.
+    /// Returns a block for `wanted` bytes. The block may be shorter or empty;
+    /// then the caller grows it.
     pub(super) fn take_block(&mut self, wanted: usize) -> Vec<u8> {
         if self.next_block_len(wanted) == 0 {
             return Vec::new();
@@ -201,22 +200,23 @@ impl BlockPool {
         block
     }
 
-    /// Counts bytes by which the blocks of queues grew.
+    /// Charges `bytes` by which the blocks of queues grew.
     pub(super) fn note_lent(&mut self, bytes: usize) {
         self.lent_bytes += bytes;
         self.account.charge(bytes);
     }
 
-    /// Returns a block with exactly these bytes.
+    /// Returns a new block that contains exactly `bytes`.
     pub(super) fn copy_out(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.note_lent(bytes.len());
         bytes.to_vec()
     }
 
-    /// Replaces a block by one with exactly these of its bytes.
+    /// Replaces a block by a new one that contains exactly the bytes in `kept`.
     pub(super) fn trim_block(&mut self, block: &mut Vec<u8>, kept: Range<usize>) {
         let kept = block[kept].to_vec();
-        // The account is not charged for both.
+        // The old block is returned first, so that the account is not charged
+        // for both.
         self.put_block(std::mem::replace(block, kept));
         self.note_lent(block.len());
     }

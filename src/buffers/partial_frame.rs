@@ -10,21 +10,19 @@ use crate::mutants::mutant;
 ///   ├─ delivered ─┼──── kept ────────┼──── room ─────┤
 /// ```
 ///
-/// Its memory is at most twice the bytes that arrived, whatever length a header
-/// announces.
+/// The memory is at most twice the number of bytes that arrived. It does not
+/// depend on the length that a frame header announces.
 #[derive(Debug, Default)]
 pub(crate) struct PartialFrame {
-    /// Initialised memory.
+    /// Initialised memory, because sockets are read into it.
     bytes: Vec<u8>,
     start: usize,
     filled: usize,
-    /// The number of kept bytes from which decoding can continue; zero if
-    /// unknown.
+    /// Number of kept bytes from which decoding can continue. Zero if unknown.
     need: usize,
 }
 
-/// The minimum number of bytes that are appended when the length of the frame is
-/// not known.
+/// Minimum number of bytes to append while the length of the frame is unknown.
 const GUESS_MIN: usize = 1024;
 
 impl PartialFrame {
@@ -54,7 +52,7 @@ impl PartialFrame {
         !self.is_empty() && self.need > self.len().saturating_add(bytes)
     }
 
-    /// Returns the memory that is held, in bytes.
+    /// Returns the size of the memory that is held, in bytes.
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
@@ -67,8 +65,8 @@ impl PartialFrame {
         &mut self.bytes[self.start..self.filled]
     }
 
-    /// Returns how many bytes the incomplete frame needs next. If that is not
-    /// known, returns a number that grows with what is kept, so that few bytes
+    /// Returns the number of bytes that the incomplete frame needs next. If
+    /// that is unknown, the number grows with the kept bytes, so that few bytes
     /// are decoded twice.
     pub(crate) fn wanted(&self) -> usize {
         let missing = self.need.saturating_sub(self.len());
@@ -105,8 +103,8 @@ impl PartialFrame {
         self.bytes = all;
     }
 
-    /// Returns room for at most `max` bytes of an incomplete frame, to read
-    /// into. [`PartialFrame::add_filled`] follows.
+    /// Returns room for at most `max` bytes, to read the rest of an incomplete
+    /// frame into. Call [`PartialFrame::add_filled`] afterwards.
     pub(crate) fn room(&mut self, max: usize) -> &mut [u8] {
         if self.filled == self.bytes.len() {
             self.make_room(1);
@@ -120,14 +118,16 @@ impl PartialFrame {
         self.filled += count;
     }
 
-    /// Makes room for `more` bytes. The memory grows to the length of the frame,
-    /// to twice what is kept, or by half if the length is not known.
+    /// Makes room for `more` bytes. The memory grows to the length of the
+    /// frame, but at most to twice the filled part. If the length is unknown,
+    /// it grows by half.
     fn make_room(&mut self, more: usize) {
         let (end, size) = (self.filled + more, self.bytes.len());
         if end <= size {
             return;
         }
-        // A custom framer may need only one more byte each time.
+        // A custom framer may ask for one more byte each time, so growth is
+        // geometric in both cases.
         let doubled = if self.need > end - self.start {
             (self.start + self.need).min(2 * self.filled)
         } else {
@@ -138,8 +138,8 @@ impl PartialFrame {
         self.bytes.resize(size, 0);
     }
 
-    /// Drops the first `count` bytes, which were delivered, without moving the
-    /// others.
+    /// Drops the first `count` bytes, which were delivered. The others are not
+    /// moved.
     pub(crate) fn skip(&mut self, count: usize) {
         self.start += count;
         self.need = 0;
@@ -149,8 +149,8 @@ impl PartialFrame {
         }
     }
 
-    /// Drops the first `count` bytes, which were delivered. The others begin a
-    /// frame and are moved to the front, once.
+    /// Drops the first `count` bytes, which were delivered. The others are the
+    /// beginning of a frame and are moved to the front, once.
     pub(crate) fn consume(&mut self, count: usize, need: usize) {
         self.skip(count);
         self.need = need;
@@ -168,7 +168,7 @@ impl PartialFrame {
     }
 }
 
-/// Counts the bytes that are copied, for a test.
+/// Counts the copied bytes, for a test.
 #[cfg(test)]
 pub(crate) mod copied {
     use std::cell::Cell;
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_long_message_took_is_given_back() {
+    fn memory_of_a_long_message_is_returned() {
         let mut partial = PartialFrame::default();
         partial.append(&[1; 100_000]);
         partial.consume(99_999, 8);

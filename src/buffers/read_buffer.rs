@@ -1,18 +1,19 @@
 //! The buffer into which all sockets of a loop are read.
 //!
 //! Complete frames are delivered from it without a copy. An incomplete frame is
-//! copied into the [`PartialFrame`](super::PartialFrame) of its connection, which
-//! an idle connection does not have.
+//! copied into the [`PartialFrame`](super::PartialFrame) of its connection. An
+//! idle connection has no `PartialFrame`.
 
 use super::partial_frame::count_copied;
 
-/// The size of a page. The room begins in the middle of one, because Linux copies
-/// from pages: on AMD Zen 3 a copy with `rep movsb` takes ten times as long if the
-/// destination begins 1 to 31 bytes after the source, modulo 4,096. A large
+/// The size of a page. The room begins in the middle of a page, because Linux
+/// copies page by page, and on AMD Zen 3 `rep movsb` is several times slower if
+/// the destination begins 1 to 31 bytes after the source, modulo 4,096. A large
 /// allocation begins 16 bytes into a page.
 const PAGE: usize = 4096;
 
-/// The maximum number of untaken bytes of a session that precede the room.
+/// Maximum number of bytes before the room, for bytes that a session did not
+/// take.
 const FRONT: usize = 32 * PAGE;
 
 /// The buffer into which all sockets of a loop are read.
@@ -24,17 +25,17 @@ const FRONT: usize = 32 * PAGE;
 #[derive(Debug)]
 pub(crate) struct ReadBuffer {
     bytes: Box<[u8]>,
-    /// The start and the length of the room.
+    /// Start and length of the room.
     start: usize,
     len: usize,
-    /// Memory for decrypted bytes.
+    /// Memory for decrypted bytes, reused between reads.
     plaintext: Vec<u8>,
 }
 
 impl ReadBuffer {
     pub(crate) fn new(len: usize) -> Self {
         let bytes = vec![0; FRONT + 2 * PAGE + len].into_boxed_slice();
-        // Only the speed depends on the alignment.
+        // An allocator may ignore the alignment. Then only the speed suffers.
         let to_page = bytes.as_ptr().align_offset(PAGE).min(PAGE);
         Self {
             bytes,
@@ -44,7 +45,7 @@ impl ReadBuffer {
         }
     }
 
-    /// Grows to at least this size.
+    /// Grows the room to at least `len` bytes.
     pub(crate) fn grow(&mut self, len: usize) {
         if len > self.len {
             *self = Self::new(len);
@@ -66,9 +67,10 @@ impl ReadBuffer {
         &self.bytes[self.start..self.start + len]
     }
 
-    /// Returns the first `len` bytes of the room, for a session that may decrypt
-    /// in place. Bytes that it had not taken are copied in front of them, so that
-    /// its record becomes contiguous. `None` if they are too many.
+    /// Returns the first `len` bytes of the room, for a session that may
+    /// decrypt in place. The bytes in `untaken`, which the session did not take
+    /// before, are copied in front of them, so that the record is contiguous.
+    /// Returns `None` if there are more than [`FRONT`] of them.
     pub(crate) fn filled_after(&mut self, untaken: &[u8], len: usize) -> Option<&mut [u8]> {
         if untaken.len() > FRONT {
             return None;
@@ -79,7 +81,8 @@ impl ReadBuffer {
         Some(&mut self.bytes[front..self.start + len])
     }
 
-    /// Takes the memory for plaintext, which must be returned.
+    /// Takes the memory for plaintext. Return it with
+    /// [`ReadBuffer::put_plaintext`].
     pub(crate) fn take_plaintext(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.plaintext)
     }

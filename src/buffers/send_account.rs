@@ -1,10 +1,10 @@
 //! The account of the memory that a loop holds for sending.
 
-/// The bytes of memory that all send queues and sessions of a loop hold for
-/// sending, and their maximum so far.
+/// The number of bytes that all send queues and sessions of a loop hold for
+/// sending, and its maximum so far.
 ///
-/// Every piece of memory is charged here when it is taken and discharged when it
-/// is returned, so that the account is the sum of what is held.
+/// Each piece of memory is charged when it is taken and discharged when it is
+/// returned, so the account is the sum of what is held.
 #[derive(Debug, Default)]
 pub(crate) struct SendAccount {
     used: usize,

@@ -1,9 +1,9 @@
 //! The send queue of one connection.
 //!
 //! Small frames are copied into the tail, a block that grows up to [`BLOCK`]
-//! bytes. Large bodies are chained without a copy. One gathered write sends all
-//! of it. An idle connection has no queue: queues and blocks come from the
-//! loop's [`BlockPool`] and are returned once they are empty.
+//! bytes. Large bodies are chained without a copy. One gathered write sends
+//! chain and tail. An idle connection has no queue: queues and blocks come from
+//! the loop's [`BlockPool`] and are returned once they are empty.
 //!
 //! ```text
 //!          chain, oldest first                          tail
@@ -27,57 +27,54 @@ use crate::framing::FrameHeader;
 pub(crate) use growth::Growth;
 pub(super) use growth::block_len_for;
 
-/// The size of a full block: a whole write budget in one slice. With 64 KiB,
-/// and so five slices per write, the stream of 4,096-byte messages was an
-/// eighth slower (`cargo bench --bench throughput -- stream`, two cores,
-/// 2026-11-22).
+/// Size of a full block, in bytes. A block holds a whole write budget, so that
+/// a write of small messages takes one slice. Smaller blocks, and so more
+/// slices per write, are slower (`cargo bench --bench throughput -- stream`).
 pub(crate) const BLOCK: usize = 256 * 1024;
 
-/// The size of a first block, for connections with little traffic.
+/// Size of a first block, in bytes, for connections with little traffic.
 pub(super) const BLOCK_MIN: usize = 1024;
 
-/// The minimum length of a shared body that is chained and not copied. Below
-/// it, a copy is cheaper than one more slice in the gathered write and the
-/// reference count.
+/// Minimum length of a shared body that is chained and not copied. Below it, a
+/// copy is cheaper than one more slice in the gathered write and a reference
+/// count.
 pub(crate) const CHAIN_MIN: usize = 16 * 1024;
 
-/// The cost of an entry of the chain, and of a tracked send, beside its bytes.
-/// Their lists grow by doubling, so an entry may hold the memory of two.
+/// Cost of an entry of the chain, and of a tracked send, beside its bytes. The
+/// lists grow by doubling, so an entry may hold the memory of two.
 const CHUNK_OVERHEAD: usize = 2 * size_of::<Chunk>();
 pub(crate) const TRACKED_OVERHEAD: usize = 2 * size_of::<Tracked>();
 
-/// The maximum number of slices in one gathered write. Linux takes 1,024
-/// (IOV_MAX). 64 fill a write budget with bodies that are worth chaining, and
-/// fit on the stack.
+/// Maximum number of slices in one gathered write. Linux takes 1,024 (IOV_MAX,
+/// writev(2)). 64 slices fill a write budget with bodies that are worth
+/// chaining, and fit on the stack.
 pub(crate) const SLICES_MAX: usize = 64;
 
-/// The queue of one connection.
+/// The send queue of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     pub(super) chain: VecDeque<Chunk>,
-    /// Initialised memory, of which `..filled` is queued after the chain.
+    /// Initialised memory. `..filled` is queued after the chain.
     pub(super) tail: Vec<u8>,
     pub(super) filled: usize,
-    /// The written bytes of the first chunk, or of the tail when the chain is
-    /// empty.
+    /// Number of written bytes of the first chunk, or of the tail when the
+    /// chain is empty.
     pub(super) written: usize,
-    /// The number of queued bytes that are not written.
+    /// Number of queued bytes that are not written.
     pub(super) len: usize,
-    /// The cost of the entries of the chain and of `tracked`, beside their
-    /// bytes.
+    /// Cost of the entries of `chain` and `tracked`, beside their bytes.
     pub(super) overhead: usize,
-    /// The size of the blocks and of the bodies of the chain that are not
-    /// shared.
+    /// Total size of the blocks and bodies of the chain that are not shared.
     pub(super) chained: usize,
-    /// The size of the shared bodies.
+    /// Total size of the shared bodies.
     pub(super) shared: usize,
-    /// The number of bytes written since the queue was taken from the pool.
-    /// Tracked sends are measured on this scale.
+    /// Number of bytes written since the queue was taken from the pool. The
+    /// ends of tracked sends are on this scale.
     pub(super) position: u64,
     pub(super) tracked: VecDeque<Tracked>,
 }
 
-/// The queue of a connection that has none.
+/// The queue of a connection that has nothing queued.
 pub(crate) static EMPTY_QUEUE: SendQueue = SendQueue {
     chain: VecDeque::new(),
     tail: Vec::new(),
@@ -101,7 +98,7 @@ pub(super) enum Chunk {
         block: [u8; FrameHeader::BLOCK],
         len: usize,
     },
-    /// A body of this queue alone.
+    /// A body that only this queue holds.
     Body(Bytes),
     /// A body that several queues hold. It is charged once.
     SharedBody(Bytes, BodyKey),
@@ -119,7 +116,7 @@ impl Chunk {
 
 #[derive(Debug)]
 pub(super) struct Tracked {
-    /// The end of its frame, on the scale of `position`.
+    /// End of its frame, on the scale of `position`.
     end: u64,
     token: u64,
 }
@@ -131,14 +128,14 @@ impl SendQueue {
         self.len
     }
 
-    /// Returns the queued bytes and the cost of keeping them, for comparison
-    /// with the limits of the connection.
+    /// Returns the number of queued bytes plus the cost of keeping them, for
+    /// comparison with the limits of the connection.
     #[inline]
     pub(crate) fn cost(&self) -> usize {
         self.len + self.overhead
     }
 
-    /// Returns the memory that the queue is charged for.
+    /// Returns the memory that the loop's account is charged for this queue.
     #[inline]
     pub(crate) fn charge(&self) -> usize {
         self.chained + self.tail.len() + self.overhead
@@ -171,8 +168,8 @@ impl SendQueue {
         Some(())
     }
 
-    /// Appends a frame by copying it: its header, its body, and the delimiter
-    /// if the framing has one.
+    /// Copies a frame to the end of the queue: its header, its body, and the
+    /// delimiter if the framing has one.
     #[inline(always)]
     pub(crate) fn push(
         &mut self,
@@ -181,8 +178,8 @@ impl SendQueue {
         end: Option<u8>,
         pool: &mut BlockPool,
     ) {
-        // The header is stored as a whole block, whose unused part the body
-        // overwrites:
+        // The header is stored as a whole block, because its size is constant.
+        // The body overwrites the unused part of it:
         //
         //   filled   + head.len()        + body.len()   + 1
         //     ├─ header ──┼──── body ─────────┼─ delimiter ┤
@@ -204,8 +201,8 @@ impl SendQueue {
         self.len += added;
     }
 
-    /// Appends a frame whose body has several parts, or any frame for which the
-    /// tail has no room.
+    /// Appends a frame whose body has several parts, or any frame that does not
+    /// fit into the tail.
     #[inline(never)]
     pub(crate) fn push_in_parts(
         &mut self,
@@ -257,7 +254,7 @@ impl SendQueue {
         self.push_chunk(Chunk::SharedBody(frame, key), pool);
     }
 
-    /// Tracks the frame that was just pushed, until its last byte is written.
+    /// Tracks the frame that was pushed last until its last byte is written.
     pub(crate) fn track(&mut self, token: u64, pool: &mut BlockPool) {
         let end = self.position + self.len as u64;
         self.overhead += TRACKED_OVERHEAD;
@@ -265,14 +262,14 @@ impl SendQueue {
         self.tracked.push_back(Tracked { end, token });
     }
 
-    /// Returns the tokens of tracked sends that are not reported, in their
-    /// order.
+    /// Returns the tokens of tracked sends that are not reported, oldest first.
     #[cfg(feature = "sim")]
     pub(crate) fn tracked(&self) -> impl Iterator<Item = u64> + '_ {
         self.tracked.iter().map(|tracked| tracked.token)
     }
 
-    /// Returns the token of a tracked send whose whole frame was written.
+    /// Removes the first tracked send and returns its token, if its whole frame
+    /// was written.
     pub(crate) fn pop_sent_token(&mut self, pool: &mut BlockPool) -> Option<u64> {
         let first = self.tracked.front()?;
         if first.end > self.position {
@@ -282,7 +279,7 @@ impl SendQueue {
         }
     }
 
-    /// Returns the token of the first tracked send, written or not.
+    /// Removes the first tracked send, written or not, and returns its token.
     pub(crate) fn pop_token(&mut self, pool: &mut BlockPool) -> Option<u64> {
         let tracked = self.tracked.pop_front()?;
         self.overhead -= TRACKED_OVERHEAD;
@@ -290,8 +287,8 @@ impl SendQueue {
         Some(tracked.token)
     }
 
-    /// Borrows the first bytes, up to `budget`. Returns the number of slices
-    /// and of bytes.
+    /// Borrows the first `budget` bytes of the queue as slices. Returns the
+    /// number of slices and the number of bytes.
     pub(crate) fn gather<'a>(
         &'a self,
         slices: &mut [IoSlice<'a>; SLICES_MAX],
@@ -340,7 +337,7 @@ impl SendQueue {
         }
     }
 
-    /// Appends the beginning of the `rest` bytes that are to be appended.
+    /// Appends `bytes`, which are the beginning of `rest` bytes to append.
     fn append(&mut self, mut bytes: &[u8], mut rest: usize, pool: &mut BlockPool) {
         self.len += bytes.len();
         while !bytes.is_empty() {

@@ -1,11 +1,11 @@
-//! Bodies that several send queues hold together.
+//! Bodies that several send queues hold.
 
 use slab::Slab;
 
 use super::SendAccount;
 
-/// The bodies of broadcasts that are queued. Each is charged once, and the last
-/// queue that drops it discharges it.
+/// The bodies of broadcasts that are queued. Each body is charged once, and
+/// discharged when the last queue drops it.
 #[derive(Debug, Default)]
 pub(crate) struct SharedBodies {
     bodies: Slab<SharedBody>,
@@ -17,15 +17,17 @@ struct SharedBody {
     readers: usize,
 }
 
-/// A body in [`SharedBodies`]. Valid while a queue holds it.
+/// Key of a body in [`SharedBodies`]. It is valid while a queue holds the body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct BodyKey(u32);
 
 impl SharedBodies {
-    /// Charges a body. A reader follows at once.
+    /// Charges a body and returns its key. The caller adds the first reader at
+    /// once.
     pub(super) fn insert(&mut self, bytes: usize, account: &mut SendAccount) -> BodyKey {
         account.charge(bytes);
-        // A queue that holds a body costs some bytes, so there are fewer than 2^32.
+        // Each queue that holds a body costs some bytes, so there are fewer
+        // than 2^32 bodies.
         BodyKey(self.bodies.insert(SharedBody { bytes, readers: 0 }) as u32)
     }
 
@@ -47,7 +49,7 @@ impl SharedBodies {
         }
     }
 
-    /// Returns the bytes of all bodies, each counted once.
+    /// Returns the total size of the bodies, each counted once.
     #[cfg(feature = "sim")]
     pub(crate) fn bytes(&self) -> usize {
         self.bodies.iter().map(|(_, body)| body.bytes).sum()

@@ -1,4 +1,4 @@
-//! The loop's end of the command queue.
+//! The end of the command queue that belongs to the loop.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -14,26 +14,27 @@ use crate::panics::drop_contained;
 use crate::sys::Wake;
 
 thread_local! {
-    /// The loops that this thread is in, by their number, the innermost last.
+    /// The numbers of the loops that this thread is running, innermost last.
     static RUNNING: RefCell<Vec<(u64, Scope)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The part of a loop that a thread is in.
+/// The part of a loop that a thread is running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Scope {
     /// A turn, in which callbacks are called.
     Turn,
-    /// Code of the program that has the net between two turns.
+    /// Code of the program that uses the net between two turns.
     BetweenTurns,
 }
 
-/// The next number.
+/// The next number for loops.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// Whether a wait for a loop with this number could be one without an end: the loop
-/// does not go on meanwhile, or waits for a loop that does not.
+/// Returns whether waiting for a loop with this number could be a deadlock: the
+/// loop does not run during the wait, or it waits for a loop that does not run.
 pub(crate) fn must_not_wait_for(loops: u64) -> bool {
-    // The destructor of another thread-local may call this after the end of the list.
+    // The destructor of another thread-local may call this after the list was
+    // dropped.
     let running = RUNNING.try_with(|running| {
         let running = running.borrow();
         running
@@ -43,19 +44,20 @@ pub(crate) fn must_not_wait_for(loops: u64) -> bool {
     running.unwrap_or(false)
 }
 
-/// A number for loops that cannot wait for each other: a node, or its shards, or the
-/// members of a group.
+/// Returns a new number for loops that must not wait for each other: a node,
+/// the shards of a node, or the members of a group.
 pub(crate) fn number() -> u64 {
     NEXT_NUMBER.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Notes that this thread is in a loop with this number, until the guard is dropped.
+/// Records that this thread runs a loop with this number, until the guard is
+/// dropped.
 pub(crate) fn enter(loops: u64, scope: Scope) -> Running {
     let _ = RUNNING.try_with(|running| running.borrow_mut().push((loops, scope)));
     Running
 }
 
-/// The loop's end of the command queue.
+/// The end of the command queue that belongs to the loop.
 pub(crate) struct Inbox<H> {
     sender: CommandSender<H>,
 }
@@ -67,7 +69,7 @@ impl<H> Drop for Inbox<H> {
 }
 
 impl<H> Inbox<H> {
-    /// The queue of a loop with this number.
+    /// Creates the queue of a loop with this number.
     pub(crate) fn new(loops: u64, wake: Wake, config: &Config) -> Self {
         let (commands, leftovers) = crossbeam_channel::bounded(config.commands.max_commands);
         let shared = Arc::new(QueueState {
@@ -97,28 +99,29 @@ impl<H> Inbox<H> {
         self.sender.clone()
     }
 
-    /// Whether commands wait that the last turn's budget ended before, or the loop
-    /// was woken since it last looked.
+    /// Returns whether there are commands that exceeded the budget of the last
+    /// turn, or the loop was woken since the last call of [`Inbox::rearm`].
     ///
-    /// The wake alone does not do: with poll(2) mio takes it back when the loop
-    /// registers or deregisters a socket or a call returns `WouldBlock` (mio 1.2,
-    /// `SelectorState::modify_fds`), and the next poll would sleep.
+    /// The event of the waker is not sufficient. With poll(2), mio clears it
+    /// when the loop registers or deregisters a socket, or when a call returns
+    /// `WouldBlock` (mio 1.2, `SelectorState::modify_fds`), and the next poll
+    /// would sleep.
     pub(crate) fn has_work(&self) -> bool {
         !self.sender.leftovers.is_empty() || self.sender.shared.woken.load(Ordering::SeqCst)
     }
 
-    /// How many commands wait.
+    /// Returns the number of commands in the queue.
     pub(crate) fn len(&self) -> usize {
         self.sender.leftovers.len()
     }
 
-    /// From here on a new command wakes the loop again. This comes before the queue and the
-    /// signals are looked at, so that no command is missed.
+    /// Lets the next command wake the loop again. It is called before the queue
+    /// and the signals are read, so that no command is missed.
     pub(crate) fn rearm(&self) {
         self.sender.shared.woken.swap(false, Ordering::SeqCst);
     }
 
-    /// The commands that are there, up to a budget.
+    /// Removes and returns the commands in the queue, up to a budget.
     pub(crate) fn take(&self, budget: usize) -> impl Iterator<Item = Command<H>> + '_ {
         let shared = &self.sender.shared;
         self.sender
@@ -128,20 +131,21 @@ impl<H> Inbox<H> {
             .inspect(|command| shared.release_bytes(command.cost()))
     }
 
-    /// Whether this signal was given since the last look.
+    /// Removes a signal. Returns whether it was set.
     pub(crate) fn take_signal(&self, signal: ShardSignal) -> bool {
         let bit = signal as u8;
         let all = &self.sender.shared.signals;
         all.load(Ordering::SeqCst) & bit != 0 && all.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
-    /// Reports how often the loop was woken.
+    /// Copies the numbers of wakes into the metrics.
     pub(crate) fn report_wakes(&self, metrics: &mut Metrics) {
         metrics.wakes_sent = self.sender.shared.wakes_sent.load(Ordering::Relaxed);
         metrics.wakes_saved = self.sender.shared.wakes_saved.load(Ordering::Relaxed);
     }
 
-    /// The grace of a shutdown that was asked for since the last look.
+    /// Removes and returns the grace of a shutdown that was requested since the
+    /// last call.
     pub(crate) fn shutdown_asked(&self) -> Option<Duration> {
         match self
             .sender
@@ -154,14 +158,14 @@ impl<H> Inbox<H> {
         }
     }
 
-    /// Refuses commands from now on and clears the queue, so that no thread waits for an
-    /// answer that will not come.
+    /// Refuses commands from now on and clears the queue, so that no thread
+    /// waits for an answer that never comes.
     pub(crate) fn close(&self) {
         self.close_with(|_| ());
     }
 
-    /// As [`Inbox::close`], and reports the connections that a message in the queue was
-    /// for.
+    /// Closes the queue as [`Inbox::close`] does, and calls `lost` for each
+    /// connection that a message in the queue was for.
     pub(crate) fn close_with(&self, mut lost: impl FnMut(ConnId)) {
         self.sender.shared.closed.store(true, Ordering::SeqCst);
         for command in self.sender.leftovers.try_iter() {
@@ -176,13 +180,14 @@ impl<H> Inbox<H> {
         }
     }
 
-    /// Notes that this thread is in this loop, until the guard is dropped.
+    /// Records that this thread runs this loop, until the guard is dropped.
     pub(crate) fn enter(&self, scope: Scope) -> Running {
         enter(self.sender.shared.loops, scope)
     }
 }
 
-/// A scope that this thread is in. Scopes end in the reverse order in which they began.
+/// The guard of a scope that this thread is in. Scopes end in the reverse order
+/// of their beginning.
 pub(crate) struct Running;
 
 impl Drop for Running {

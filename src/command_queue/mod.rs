@@ -1,8 +1,8 @@
 //! Commands from other threads to a loop.
 //!
-//! A [`CommandSender`] is what handles and the other shards hold, an [`Inbox`] what
-//! the loop holds. The queue is bounded in commands and in bytes: full is an error
-//! and never a wait.
+//! Handles and the other shards have a [`CommandSender`], and the loop has an
+//! [`Inbox`]. The queue is bounded in commands and in bytes. A full queue is an
+//! error and never a wait, except in [`CommandSender::push_until`].
 
 mod inbox;
 
@@ -28,7 +28,7 @@ pub(crate) enum Command<H> {
 }
 
 impl<H> Command<H> {
-    /// The number of bytes that count against the bound of the queue.
+    /// Returns the number of bytes that count for the limit of the queue.
     fn cost(&self) -> usize {
         match self {
             Self::ShardCommand(command) => command.cost(),
@@ -37,32 +37,34 @@ impl<H> Command<H> {
     }
 }
 
-/// A function for the loop to call.
+/// A function that the loop calls.
 pub(crate) type Call<H> = Box<dyn FnOnce(&mut H, &mut Net) + Send>;
 
-/// The state that handles and the loop share beside the queue.
+/// The state that handles and the loop share in addition to the queue.
 #[derive(Debug)]
 struct QueueState {
     wake: Wake,
-    /// For the options that handles give out.
+    /// The settings for the options that handles create.
     connection: Arc<ConnectionConfig>,
     allow_duplicates: bool,
-    /// The number that says which loops wait for each other: the shards of a node have
-    /// the same one, and so have the members of a group.
+    /// The number of the loops that wait for each other. The shards of a node
+    /// have the same number, and so do the members of a group.
     loops: u64,
-    /// The node has stopped or was dropped: the commands in the queue are not carried out.
+    /// The node has stopped or was dropped. The commands in the queue are not
+    /// run.
     closed: AtomicBool,
-    /// A wake is under way, so that a thousand commands cost one system call.
+    /// The loop is being woken. Further commands need no system call.
     woken: AtomicBool,
-    /// The [`ShardSignal`] since the last look, each a bit.
+    /// The signals since they were last taken. Each [`ShardSignal`] is one bit.
     signals: AtomicU8,
-    /// Bytes of messages in the queue.
+    /// Number of bytes of messages in the queue.
     bytes: AtomicUsize,
     bytes_max: usize,
     wakes_sent: AtomicU64,
     wakes_saved: AtomicU64,
-    /// The shortest grace of a shutdown, in milliseconds; `u64::MAX` without one. It is not
-    /// in the queue, so that a full queue cannot keep a node from stopping.
+    /// The shortest grace of the requested shutdowns in milliseconds, or
+    /// `u64::MAX` without a request. It is not in the queue, so that a full
+    /// queue cannot prevent a node from stopping.
     shutdown: AtomicU64,
 }
 
@@ -71,7 +73,7 @@ const NO_SHUTDOWN: u64 = u64::MAX;
 impl QueueState {
     fn wake(&self) {
         if self.closed.load(Ordering::SeqCst) {
-            // Nothing takes the wake back any more.
+            // No loop would reset `woken`.
             return;
         }
         if self.woken.swap(true, Ordering::SeqCst) {
@@ -80,13 +82,14 @@ impl QueueState {
         }
         self.wakes_sent.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.wake.wake() {
-            // The next command has to try again.
+            // The next command tries again.
             self.woken.store(false, Ordering::SeqCst);
             log::warn!(target: "peerloop", "waking a loop: {error}");
         }
     }
 
-    /// Counts a message in, unless the queue holds too many bytes. An empty queue takes any.
+    /// Counts the bytes of a message, unless the queue would hold too many. A
+    /// queue without bytes accepts any number.
     fn reserve(&self, bytes: usize) -> Result<(), SendError> {
         let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if bytes > 0 && before > 0 && before.saturating_add(bytes) > self.bytes_max {
@@ -104,9 +107,9 @@ impl QueueState {
 /// The sending end of a command queue. A clone does not keep the loop alive.
 pub(crate) struct CommandSender<H> {
     commands: Sender<Command<H>>,
-    /// The receiving end. A bounded crossbeam channel keeps its content when its
-    /// receiver is dropped, and with it the answers that a caller waits for; a
-    /// command that comes too late clears it with this.
+    /// The receiving end. A bounded crossbeam channel keeps its content when
+    /// its receiver is dropped, and with it the questions of waiting threads. A
+    /// sender that is too late clears the queue with this receiver.
     leftovers: Receiver<Command<H>>,
     shared: Arc<QueueState>,
 }
@@ -130,23 +133,23 @@ impl<H> fmt::Debug for CommandSender<H> {
 }
 
 impl<H> CommandSender<H> {
-    /// The number of the loops among which a wait would not end.
+    /// Returns the number of the loops that must not wait for each other.
     pub(crate) fn loops(&self) -> u64 {
         self.shared.loops
     }
 
-    /// Options filled from the node's settings.
+    /// Returns options with the node's settings.
     pub(crate) fn listen_options(&self) -> ListenOptions {
         ListenOptions::new(Arc::clone(&self.shared.connection))
     }
 
-    /// Options filled from the node's settings.
+    /// Returns options with the node's settings.
     pub(crate) fn connect_options(&self) -> ConnectOptions {
         let connection = Arc::clone(&self.shared.connection);
         ConnectOptions::new(connection, self.shared.allow_duplicates)
     }
 
-    /// Asks for a shutdown. The shortest grace counts.
+    /// Requests a shutdown. The shortest grace applies.
     pub(crate) fn shutdown(&self, grace: Duration) {
         let millis = u64::try_from(grace.as_millis())
             .unwrap_or(NO_SHUTDOWN - 1)
@@ -163,8 +166,8 @@ impl<H> CommandSender<H> {
     /// Queues a command and wakes the loop.
     pub(crate) fn push(&self, command: Command<H>) -> Result<(), RefusedCommand<Command<H>>> {
         let refused = |error, command| RefusedCommand { error, command };
-        // The commands that were in the queue of a stopped node still count there, so that
-        // it would seem to be full.
+        // The bytes of commands that were in the queue of a stopped node are
+        // still counted, so the queue could seem to be full.
         if self.shared.closed.load(Ordering::SeqCst) {
             return Err(refused(SendError::Closed, Some(command)));
         }
@@ -182,8 +185,9 @@ impl<H> CommandSender<H> {
         self.pushed().map_err(|error| refused(error, None))
     }
 
-    /// Queues a call, and waits for room until `deadline`; without one, for as long as
-    /// it takes. [`SendError::Full`] means that there was none.
+    /// Queues a call, and waits for room until `deadline`, or without limit if
+    /// it is `None`. [`SendError::Full`] means that there was no room until
+    /// then.
     pub(crate) fn push_until(
         &self,
         call: Call<H>,
@@ -208,8 +212,8 @@ impl<H> CommandSender<H> {
     /// Wakes the loop for a command that is in the queue.
     fn pushed(&self) -> Result<(), SendError> {
         if self.shared.closed.load(Ordering::SeqCst) {
-            // The node stopped in between, and may have cleared the queue before the
-            // command was in it.
+            // The node has stopped meanwhile, and may have cleared the queue
+            // before the command was in it.
             self.leftovers.try_iter().for_each(drop_contained);
             return Err(SendError::Closed);
         }

@@ -1,11 +1,11 @@
-//! Naming the field that cannot work.
+//! Checks that report the invalid field.
 
 use crate::error::ConfigError;
 
 pub(super) const KIB: usize = 1024;
 pub(super) const MIB: usize = 1024 * KIB;
 
-/// Fails with the name of the field unless `holds`.
+/// Returns an error with the name of the field unless `holds` is true.
 pub(super) fn check(
     holds: bool,
     field: &'static str,
@@ -18,7 +18,7 @@ pub(super) fn check(
     }
 }
 
-/// Fails with the name of the first field that is zero.
+/// Returns an error with the name of the first field that is zero.
 pub(super) fn check_nonzero<const N: usize>(
     fields: [(&'static str, bool); N],
 ) -> Result<(), ConfigError> {

@@ -9,10 +9,12 @@ use crate::framing::Framing;
 
 /// Settings of a connection.
 ///
-/// [`Config::connection`](crate::Config::connection) holds those of the node. A
-/// listener and an outbound connection start from a copy of them and change it
-/// with [`ListenOptions::connection_mut`](crate::config::ListenOptions::connection_mut)
-/// and [`ConnectOptions::connection_mut`](crate::config::ConnectOptions::connection_mut).
+/// [`Config::connection`](crate::Config::connection) holds the settings of the
+/// node. A listener and an outbound connection start from a copy of them, and
+/// change it with
+/// [`ListenOptions::connection_mut`](crate::config::ListenOptions::connection_mut)
+/// and
+/// [`ConnectOptions::connection_mut`](crate::config::ConnectOptions::connection_mut).
 ///
 /// ```
 /// use peerloop::Config;
@@ -31,53 +33,65 @@ use crate::framing::Framing;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ConnectionConfig {
-    /// How messages are separated on the wire. Both ends must agree.
+    /// Separation of messages on the wire. Both ends must use the same framing.
     ///
-    /// Default: a 4-byte big-endian length, as tokio-util's
-    /// `LengthDelimitedCodec` writes it.
+    /// Default: a 4-byte big-endian length, as in tokio-util's
+    /// `LengthDelimitedCodec`.
     pub framing: Framing,
     /// Maximum length of a message in bytes, in both directions.
     ///
-    /// The body alone counts. For a custom framing it is what
-    /// [`Framer::decode`](crate::framing::Framer::decode) consumes for one
-    /// message. A longer message is refused on its header, before memory is spent
-    /// on it, and ends the connection.
+    /// The length of the body counts. For a custom framing, the number of bytes
+    /// that [`Framer::decode`](crate::framing::Framer::decode) consumes counts.
+    /// A longer message from the peer ends the connection with
+    /// [`DisconnectReason::MessageTooLarge`](crate::DisconnectReason::MessageTooLarge).
+    /// With a length prefix, this happens as soon as the header has arrived,
+    /// before memory is allocated for the message. A longer message of this
+    /// node is refused with
+    /// [`SendError::TooLarge`](crate::SendError::TooLarge).
     ///
-    /// Default: 8 MiB, which is tokio-util's limit too.
+    /// Default: 8 MiB, as in tokio-util. At most half of `isize::MAX`.
     pub max_message_len: usize,
     /// Timeouts of the connection.
+    ///
+    /// Default: `Timeouts::default()`.
     pub timeouts: Timeouts,
-    /// Minimum rates of messages that arrive and of the queue that is sent.
+    /// Minimum rates of receiving and sending.
+    ///
+    /// Default: `MinRate::default()`.
     pub min_rate: MinRate,
     /// Watermarks and maximum of the send queue.
+    ///
+    /// Default: `SendQueueConfig::default()`.
     pub send_queue: SendQueueConfig,
     /// Whether the connection stays open when the peer closes its sending side.
     ///
-    /// If it does,
-    /// [`Handler::on_read_closed`](crate::Handler::on_read_closed) is called and
-    /// this node can send until it closes. Otherwise what is queued by then is sent
-    /// and the connection ends: an answer that comes later, from another thread for
-    /// instance, is refused with [`SendError::Closed`](crate::SendError::Closed).
+    /// If true, [`Handler::on_read_closed`](crate::Handler::on_read_closed) is
+    /// called, and this node can send until it closes the connection.
+    ///
+    /// If false, messages that are queued at that time are sent, and the
+    /// connection ends. Later sends, for example from another thread, are
+    /// refused with [`SendError::Closed`](crate::SendError::Closed).
     ///
     /// Default: false.
     pub allow_half_open: bool,
-    /// Whether this node's handler must provide a session.
+    /// Whether the handler must return a session for each connection.
     ///
-    /// If it must, a [`Transport::Plain`](crate::Transport::Plain) from
-    /// [`Handler::transport`](crate::Handler::transport) ends the connection with
-    /// [`ConnectError::Transport`](crate::ConnectError::Transport), so that a
-    /// handler that forgets to implement or to forward that method sends nothing
-    /// in plaintext. A session that becomes
-    /// [`Stage::Transparent`](crate::session::Stage::Transparent) is a session
-    /// too, although it does not encrypt.
+    /// If true, [`Transport::Plain`](crate::Transport::Plain) from
+    /// [`Handler::transport`](crate::Handler::transport) ends the connection
+    /// with [`ConnectError::Transport`](crate::ConnectError::Transport).
+    /// Therefore a handler that does not implement or forward that method sends
+    /// nothing in plaintext. A session that becomes
+    /// [`Stage::Transparent`](crate::session::Stage::Transparent) is accepted,
+    /// although it does not encrypt.
     ///
-    /// A *peer* without the session fails in the handshake, with this setting or
-    /// without it: with
-    /// [`SessionError::Malformed`](crate::error::SessionError::Malformed) if it
-    /// sends something else, with
-    /// [`ConnectError::HandshakeTimedOut`](crate::ConnectError::HandshakeTimedOut) if
-    /// it is silent, or with
-    /// [`ConnectError::Io`](crate::ConnectError::Io) if it closes the connection.
+    /// This setting does not change how the handshake fails with a *peer* that
+    /// has no session. The error is
+    /// - [`SessionError::Malformed`](crate::error::SessionError::Malformed) if
+    ///   the peer sends something else;
+    /// - [`ConnectError::HandshakeTimedOut`](crate::ConnectError::HandshakeTimedOut)
+    ///   if the peer sends nothing;
+    /// - [`ConnectError::Io`](crate::ConnectError::Io) if the peer closes the
+    ///   connection.
     ///
     /// Default: false.
     pub require_session: bool,
@@ -102,7 +116,7 @@ impl ConnectionConfig {
         let max = self.max_message_len;
         check_nonzero([("max_message_len", max == 0)])?;
         let fits = max <= isize::MAX as usize / 2;
-        check(fits, "max_message_len", "is more than memory can hold")?;
+        check(fits, "max_message_len", "is more than half of `isize::MAX`")?;
         if let Framing::Fixed(len) = self.framing {
             check(len > 0, "framing", "must not be `Fixed(0)`")?;
             check(len <= max, "framing", "is longer than `max_message_len`")?;
@@ -112,8 +126,9 @@ impl ConnectionConfig {
         self.timeouts.validate()
     }
 
-    /// How often an open connection is checked. A timeout that has just begun cannot
-    /// pass before this time, so traffic need not move the timer.
+    /// Returns the interval at which an open connection is checked. A timeout
+    /// that has just begun cannot pass earlier, so traffic need not move the
+    /// timer.
     pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
         let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
         all.into_iter().flatten().min()
@@ -122,34 +137,38 @@ impl ConnectionConfig {
 
 /// Watermarks and maximum of the send queue of one connection.
 ///
-/// The bytes of a queue are counted with what it costs to keep them in lists. The
-/// memory of all queues has a limit of its own,
-/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), which may refuse a
-/// send earlier: a queue that is alone reaches three eighths of it.
+/// Queued bytes include the framing and the overhead of the queue's lists. The
+/// memory of all queues of a loop is limited by
+/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), which may
+/// refuse a send earlier: a single queue reaches three eighths of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SendQueueConfig {
-    /// Bytes queued at or below which
-    /// [`Handler::on_drain`](crate::Handler::on_drain) is called, if it is owed.
-    /// At most `high_bytes`.
+    /// Number of queued bytes at or below which
+    /// [`Handler::on_drain`](crate::Handler::on_drain) is called, if the queue
+    /// had reached `high_bytes`. At most `high_bytes`.
     ///
-    /// Default: 64 KiB, so that the socket does not run dry while the handler
+    /// Default: 64 KiB, so that the socket has data to send while the handler
     /// refills the queue.
     pub low_bytes: usize,
-    /// Bytes queued at or above which
-    /// [`Net::is_writable`](crate::Net::is_writable) is false and an `on_drain` is
-    /// owed.
+    /// Number of queued bytes at or above which
+    /// [`Net::is_writable`](crate::Net::is_writable) returns false. When the
+    /// queue has fallen to `low_bytes` again,
+    /// [`Handler::on_drain`](crate::Handler::on_drain) is called once. Not
+    /// zero.
     ///
-    /// Default: 256 KiB, which fills a write budget.
+    /// Default: 256 KiB, which equals
+    /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes).
     pub high_bytes: usize,
-    /// Maximum number of bytes queued. A send that would exceed it is refused with
-    /// [`SendError::Full`](crate::SendError::Full). An empty queue takes a message
-    /// of any length that
-    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has room for. At
+    /// Maximum number of queued bytes. A send that would exceed it is refused
+    /// with [`SendError::Full`](crate::SendError::Full).
+    ///
+    /// An empty queue accepts a message of any length for which
+    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has room. At
     /// least `high_bytes`.
     ///
     /// Default: 4 MiB.
     pub max_bytes: usize,
-    /// The policy for a send that would exceed `max_bytes`.
+    /// Policy for a send that would exceed `max_bytes`.
     ///
     /// Default: [`OnFull::Refuse`].
     pub on_full: OnFull,
@@ -176,13 +195,14 @@ impl SendQueueConfig {
     }
 }
 
-/// The policy for a send that would exceed [`SendQueueConfig::max_bytes`].
+/// Policy for a send that would exceed [`SendQueueConfig::max_bytes`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum OnFull {
-    /// The send is refused with [`SendError::Full`](crate::SendError::Full).
+    /// Refuses the send with [`SendError::Full`](crate::SendError::Full).
     Refuse,
-    /// The send is refused, and the connection ends with
+    /// Refuses the send with [`SendError::Full`](crate::SendError::Full), and
+    /// ends the connection with
     /// [`DisconnectReason::SendQueueFull`](crate::DisconnectReason::SendQueueFull).
-    /// For protocols in which a peer that cannot keep up is of no use.
+    /// Use it for protocols in which a peer that reads too slowly is useless.
     Disconnect,
 }

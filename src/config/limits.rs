@@ -6,156 +6,191 @@ use super::check::{MIB, check, check_nonzero};
 use crate::error::ConfigError;
 use crate::id::SLOTS_MAX;
 
-/// The length in bits of the IPv6 prefix that counts as one address, the least that one
-/// subscriber gets (RFC 6177).
+/// Length in bits of the IPv6 prefix that counts as one address. It is the
+/// longest prefix that a subscriber gets (RFC 6177).
 pub(crate) const ADDRESS_V6_BITS: u8 = 64;
 
 /// Limits on connections and memory.
 ///
-/// With [`Shards`](crate::node::Shards) the limits on connections hold for all
-/// shards together, and those on bytes for each shard.
+/// With [`Shards`](crate::node::Shards), limits on connections apply to all
+/// shards together, and limits on bytes to each shard.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Maximum number of connections, including those that are connecting and
-    /// those that are closing. A further inbound connection is accepted and closed.
+    /// Maximum number of connections, including connections that are connecting
+    /// or closing. A further inbound connection is accepted and closed. A
+    /// further connect fails with
+    /// [`ConnectError::TooManyConnections`](crate::ConnectError::TooManyConnections).
     ///
     /// Default: 10,000. At most 2^23.
     pub max_connections: usize,
-    /// Number of slots of `max_connections` that only outbound connections can have,
-    /// so that inbound connections never keep the node from connecting.
+    /// Number of slots of `max_connections` that only outbound connections can
+    /// use, so that inbound connections cannot prevent the node from
+    /// connecting.
     ///
-    /// Outbound connections can have other free slots too. At most
+    /// Outbound connections can use other free slots too. At most
     /// `max_connections`.
     ///
-    /// Default: `None`, an eighth of `max_connections`, rounded down: 1,250. A node
-    /// that does not connect sets `Some(0)`.
+    /// Default: `None`, which is an eighth of `max_connections`, rounded down.
+    /// With the default total that is 1,250. A node that does not connect sets
+    /// `Some(0)`.
     pub reserved_outbound: Option<usize>,
     /// Maximum number of connections with one IP address, in both directions.
     ///
-    /// An IPv4-mapped IPv6 address counts as the IPv4 address. An IPv6 network with
-    /// a prefix of 64 bits counts as one address, because a host that has an address
-    /// in it usually has all of them.
+    /// An IPv4-mapped IPv6 address counts as the IPv4 address. An IPv6 network
+    /// with a prefix of 64 bits counts as one address, because a host in it can
+    /// usually use all of its addresses.
     ///
-    /// Default: 128: enough for a household or an office behind one address, and
-    /// about a hundredth of the node.
+    /// Default: 128. This is enough for a household or an office behind one
+    /// address, and about a hundredth of `max_connections`.
     pub max_connections_per_address: usize,
-    /// Maximum number of connections with one network that is larger than an
-    /// address, because one owner may have many addresses.
+    /// Maximum number of connections with one network, because one owner may
+    /// have many addresses.
     ///
-    /// Default: `None`, no limit.
+    /// Default: `None`, which means no limit.
     pub max_connections_per_prefix: Option<PrefixLimit>,
-    /// Networks whose connections are not counted by `max_connections_per_address`
-    /// and `max_connections_per_prefix`: a proxy, a load balancer, a data center.
+    /// Networks whose connections are not counted by
+    /// `max_connections_per_address` and `max_connections_per_prefix`, such as
+    /// a proxy, a load balancer or a data center.
     ///
-    /// In the competition for handshake places such an address still counts as one
-    /// address. Where a new handshake of another address would be refused, its new handshake
-    /// takes the place of a handshake of its own that has waited for its peer for a
-    /// second. Each connection is compared with every network of the list, so that
-    /// it should be short.
+    /// Each new connection is compared with every network of the list, so the
+    /// list should be short.
     ///
-    /// Default: empty. Loopback is not exempt, because behind a local proxy all
-    /// clients come from it, strangers included.
+    /// Such an address still competes for handshake places; see
+    /// `max_inbound_handshakes`. Where a new handshake of another address would
+    /// be refused, a new handshake of an exempt address replaces the oldest
+    /// handshake of the same address that has waited for its peer for at least
+    /// 1 s.
+    ///
+    /// Default: empty. The loopback address is not exempt, because all clients
+    /// of a local proxy come from it.
     pub exempt_networks: Vec<Network>,
-    /// Maximum number of inbound connections whose handshake has not completed. A
-    /// connection without a session has no handshake, and takes no place.
+    /// Maximum number of inbound connections whose handshake has not completed.
+    /// A connection without a session has no handshake and takes no place.
     ///
-    /// While all places are taken, a new handshake competes with the address that has most
-    /// places, and among several such addresses with those of the prefix that has
-    /// most:
+    /// While all places are taken, a new handshake competes with the address
+    /// that has most places. Of several such addresses, the one whose prefix
+    /// has most places is chosen.
     ///
-    /// - If it has more places than the address of the new handshake would have, its
-    ///   handshake that has received nothing for the longest time loses its place,
-    ///   and fails with [`ConnectError::Evicted`](crate::ConnectError::Evicted).
-    ///   The same holds for the prefixes of addresses with as many places.
-    /// - If it has as many, only a handshake loses its place that has waited for its
-    ///   peer for a second. Otherwise more honest clients than there are places would
-    ///   end each other's handshakes again and again.
-    /// - Else the new handshake fails, with
+    /// - If that address has more places than the address of the new handshake
+    ///   would have, its handshake that has received nothing for the longest
+    ///   time ends with
+    ///   [`ConnectError::Evicted`](crate::ConnectError::Evicted). The same
+    ///   applies if it has equally many places, and its prefix has more places
+    ///   than the prefix of the new handshake would have.
+    /// - If it has equally many places and its prefix has no more, one of its
+    ///   handshakes ends only if it has waited for its peer for at least 1 s.
+    ///   Otherwise clients that try again would end each other's handshakes
+    ///   before any is complete.
+    /// - In all other cases the new handshake fails with
     ///   [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
     ///
-    /// Therefore silent clients of a few addresses do not lock others out. Addresses
-    /// and prefixes are those of `max_connections_per_address` and of
-    /// `max_connections_per_prefix`, or of its default lengths.
+    /// Therefore silent clients of a few addresses cannot exclude clients of
+    /// other addresses. Addresses and prefixes are counted as for
+    /// `max_connections_per_address` and `max_connections_per_prefix`. If the
+    /// latter is `None`, prefixes have the default lengths of [`PrefixLimit`].
     ///
-    /// The shards of a node share the places. A handshake that another shard's
-    /// new handshake ends has lost its place at once, and ends in the next turn of its
-    /// own shard, unless it completes before. With as many places as the new handshake
-    /// would have, only a handshake of the new handshake's own shard ends.
+    /// The shards of a node share the places. A handshake of another shard
+    /// loses its place at once, and ends in the next turn of that shard, unless
+    /// it has completed before. In the case of equally many places, only
+    /// handshakes of the same shard are ended.
     ///
     /// Default: 256.
     pub max_inbound_handshakes: usize,
     /// Maximum number of outbound connections that are connecting, including
-    /// their handshakes and those that wait for their beginning. Inbound and
-    /// outbound connections do not wait for each other.
+    /// connections in their handshake and connects that are delayed. It is
+    /// independent of `max_inbound_handshakes`.
     ///
     /// Default: 256.
     pub max_outbound_connecting: usize,
-    /// How often the node connects again to an address and port to which it failed
-    /// to connect.
+    /// Maximum rate of connects to an address and port to which a connect has
+    /// failed.
     ///
-    /// A failed attempt is remembered until one with the same address succeeds.
-    /// Meanwhile every attempt is charged, and beyond the rate it begins later;
-    /// [`Net::connect`](crate::Net::connect) returns its id at once. Until it
-    /// begins, it has no file descriptor, and its
-    /// [connect timeout](crate::config::Timeouts::connect) has not started. Every
-    /// outcome but [`ConnectError::Cancelled`](crate::ConnectError::Cancelled) and
-    /// [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown) is a
-    /// failure if [`on_connect`](crate::Handler::on_connect) was not called.
+    /// A failed attempt is remembered until a connect to the same address
+    /// succeeds. Until then each attempt is charged against the rate. An
+    /// attempt beyond the rate begins later, but
+    /// [`Net::connect`](crate::Net::connect) returns its id at once. Before it
+    /// begins it has no file descriptor, and its [connect
+    /// timeout](crate::config::Timeouts::connect) has not started.
+    ///
+    /// An attempt has failed if it ends before
+    /// [`on_connect`](crate::Handler::on_connect) with any error except
+    /// [`ConnectError::Cancelled`](crate::ConnectError::Cancelled) and
+    /// [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown).
     /// [`ConnectOptions::delay`](crate::config::ConnectOptions::delay) replaces
-    /// this rule for one attempt.
+    /// this limit for one attempt.
     ///
-    /// At most `max_connections` addresses are remembered, without the least
-    /// recently used ones.
+    /// At most `max_connections` addresses are remembered. The least recently
+    /// used one is dropped first.
     ///
-    /// Default: 10 a second, 20 at once.
+    /// Default: 10 per second, with a burst of 20.
     pub connect_retry_rate: RetryRate,
-    /// Maximum number of bytes that a loop keeps of what it received and did not
-    /// deliver: incomplete messages and records, what a pause or the time of a visit
-    /// left, and the identities of peers. The memory counts, not the length.
+    /// Maximum memory of a loop for received data that is not delivered, in
+    /// bytes. Counted are
+    /// - incomplete messages and records;
+    /// - data that is left by a pause or by
+    ///   [`max_visit_time`](crate::config::TurnBudget::max_visit_time);
+    /// - the identities of peers.
     ///
-    /// A connection is never paused because of it, because incomplete messages would
-    /// wait for each other. When it is exceeded, the largest incomplete message of the
-    /// IP address that holds most is dropped, and its connection ends with
-    /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit). An IPv6
-    /// prefix of 64 bits counts as one address. So a
-    /// loop holds this much and one read at most; then a 64th of it is freed. Attackers
-    /// with N addresses that fill it can have longer messages of others dropped than an
-    /// N-th of it. At least
-    /// twice [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
+    /// The capacity of buffers counts, not the length of their content.
+    ///
+    /// This limit never pauses a connection, because incomplete messages would
+    /// then wait for each other. When it is exceeded, connections end with
+    /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit)
+    /// until a 64th of the limit is free. Each time, the IP address that holds
+    /// most is chosen, and of its connections the one that holds most. An IPv6
+    /// prefix of 64 bits counts as one address.
+    ///
+    /// Therefore a loop holds at most this limit plus one read. If N addresses
+    /// fill the limit, a connection of another address ends only if its address
+    /// holds more than about an N-th of the limit.
+    ///
+    /// At least twice
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len),
+    /// because the memory of a growing message is up to twice its length.
     ///
     /// Default: 128 MiB.
     pub loop_receive_bytes: usize,
-    /// Maximum number of bytes of memory that a loop holds for sending: blocks of
-    /// its send queues with the part that is not used, bodies that are queued
-    /// without a copy, tokens of tracked sends, and the output of sessions.
+    /// Maximum memory of a loop for sending, in bytes. Counted are
+    /// - the blocks of send queues, including their unused part;
+    /// - bodies that are queued without a copy;
+    /// - tokens of tracked sends;
+    /// - the output of sessions.
     ///
-    /// The body of one [`broadcast`](crate::Net::broadcast) from 16 KiB on is
-    /// counted once; [`Bytes`](crate::Bytes) that are sent several times are
-    /// counted each time, and those that are a part of a larger buffer, which they
-    /// keep, with their own length.
+    /// A [`broadcast`](crate::Net::broadcast) body of 16 KiB or more is counted
+    /// once. [`Bytes`](crate::Bytes) that are sent several times are counted
+    /// each time. `Bytes` that are a part of a larger buffer are counted with
+    /// their own length, although they keep the whole buffer in memory.
     ///
-    /// A queue takes a message if it has memory for it. Otherwise the queue, the
-    /// message included, may be as large as what is left of three quarters of the
-    /// limit (the dynamic threshold of Choudhury and Hahne, *Dynamic queue length
-    /// thresholds for shared-memory packet switches*, IEEE/ACM Transactions on
-    /// Networking, 1998). So `n` queues that grow together hold a part of `n + 1`
-    /// each, and as much is left for an empty one. Queues that are filled one after
-    /// the other and are not read halve what is left each time. The
-    /// last quarter is for queues of up to 1/16,384 of the limit (16 KiB by
-    /// default), and for messages of up to 1/4,096 (64 KiB) on an empty queue. They are
-    /// taken however many connections do not read.
+    /// A message is accepted if one of these conditions holds:
+    /// - The queue has unused memory for it.
+    /// - The queue, including the message, is not larger than the free part of
+    ///   three quarters of the limit. This is the dynamic threshold of
+    ///   Choudhury and Hahne (*Dynamic queue length thresholds for
+    ///   shared-memory packet switches*, IEEE/ACM Transactions on Networking,
+    ///   1998). Therefore `n` queues that grow together hold an `n + 1`-th
+    ///   each, and the same amount is left for an empty queue. Each queue that
+    ///   is filled after another and is not read halves the free part.
+    /// - The queue, including the message, is not larger than 1/16,384 of the
+    ///   limit (16 KiB by default), or the queue is empty and the message is
+    ///   not larger than 1/4,096 of the limit (64 KiB by default). It must fit
+    ///   into the whole limit. The last quarter of the limit is reserved for
+    ///   such small queues, so small messages are accepted even if many
+    ///   connections do not read.
+    /// - Nothing is held for sending.
     ///
-    /// A send that is refused because of this limit gets
+    /// A send that is refused by this limit returns
     /// [`SendError::Full`](crate::SendError::Full), and the connection waits in
-    /// line: an [`on_drain`](crate::Handler::on_drain) follows when the message
-    /// fits and those before it have had theirs, or when it fits and the queue of
-    /// the connection is empty. While one waits, a queue that holds something
-    /// takes no further memory, except in that quarter. No connection is ended
-    /// for this limit.
+    /// a line. [`on_drain`](crate::Handler::on_drain) is called when the
+    /// message fits, and either the queue of the connection is empty or the
+    /// connections before it in the line have been called. While a connection
+    /// waits, queues that are not empty get memory only in the last quarter.
+    /// This limit ends no connection.
     ///
-    /// A message is taken whatever its length while nothing is held. Frames of a
-    /// [custom framer](crate::framing::Framer) and answers of a session are
-    /// counted once they exist, and may exceed the limit by as much. At least
+    /// Frames of a [custom framer](crate::framing::Framer) and output of a
+    /// session are counted after they exist, so they may exceed the limit by
+    /// their size.
+    ///
+    /// At least
     /// [`SendQueueConfig::max_bytes`](crate::config::SendQueueConfig::max_bytes).
     ///
     /// Default: 256 MiB.
@@ -180,12 +215,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks that a loop can hold the queue and the message of a connection.
+    /// Checks that the limits of a loop allow the queue and the message of a
+    /// connection.
     pub(crate) fn validate_connection(&self, config: &ConnectionConfig) -> Result<(), ConfigError> {
         let enough = self.loop_send_bytes >= config.send_queue.max_bytes;
         let problem = "is below `send_queue.max_bytes` of a connection";
         check(enough, "limits.loop_send_bytes", problem)?;
-        // A message of unknown length is kept in up to twice its memory.
+        // The memory of a message of unknown length is up to twice its length.
         let enough = self.loop_receive_bytes / 2 >= config.max_message_len;
         let problem = "is below twice the `max_message_len` of a connection";
         check(enough, "limits.loop_receive_bytes", problem)
@@ -205,8 +241,8 @@ impl Limits {
                 self.max_outbound_connecting == 0,
             ),
         ])?;
-        // Half of the slots, because a slot is reused only after the turn in which
-        // its connection ended.
+        // Half of the slots, because a slot is reused only after the turn in
+        // which its connection ended.
         let in_slots = self.max_connections <= SLOTS_MAX as usize / 2;
         check(in_slots, "limits.max_connections", "is more than 2^23")?;
         let fits = self.slots_for_outbound() <= self.max_connections;
@@ -223,22 +259,22 @@ impl Limits {
     }
 }
 
-/// A limit on the connections with one network; see
+/// Maximum number of connections with one network; see
 /// [`Limits::max_connections_per_prefix`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PrefixLimit {
-    /// Maximum number of connections with one network.
+    /// Maximum number of connections with one network. Not zero.
     ///
     /// Default: 512.
     pub max: usize,
-    /// Length in bits of an IPv4 network's prefix.
+    /// Length in bits of the prefix of an IPv4 network, from 0 to 32.
     ///
     /// Default: 24.
     pub v4_bits: u8,
-    /// Length in bits of an IPv6 network's prefix.
+    /// Length in bits of the prefix of an IPv6 network, from 0 to 128.
     ///
-    /// Default: 48, which a site with several networks may get (RFC 6177). A prefix
-    /// of 64 bits counts as one address already.
+    /// Default: 48, because a site with several networks may get such a prefix
+    /// (RFC 6177). A prefix of 64 bits counts as one address already.
     pub v6_bits: u8,
 }
 
@@ -255,21 +291,22 @@ impl Default for PrefixLimit {
 impl PrefixLimit {
     fn validate(self) -> Result<(), ConfigError> {
         let field = "limits.max_connections_per_prefix";
-        let zero = "must not be zero; `None` switches it off";
+        let zero = "must not be zero; `None` disables it";
         check(self.max > 0, field, zero)?;
         let fits = self.v4_bits <= 32 && self.v6_bits <= 128;
         check(fits, field, "has more bits than an address")
     }
 }
 
-/// How often something may happen; see [`Limits::connect_retry_rate`].
+/// A rate with a burst; see [`Limits::connect_retry_rate`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RetryRate {
-    /// Attempts a second.
+    /// Number of attempts per second. Not zero.
     ///
     /// Default: 10.
     pub per_second: u32,
-    /// Attempts that begin at once after a time without any.
+    /// Number of attempts that may begin at once after a time without attempts.
+    /// Not zero.
     ///
     /// Default: 20.
     pub burst: u32,
@@ -301,11 +338,11 @@ mod tests {
     fn rejected(change: impl FnOnce(&mut Limits)) -> &'static str {
         let mut limits = Limits::default();
         change(&mut limits);
-        limits.validate().expect_err("it cannot work").field
+        limits.validate().expect_err("the setting is invalid").field
     }
 
     #[test]
-    fn what_cannot_work_is_named() {
+    fn invalid_field_is_named() {
         let field = rejected(|limits| limits.reserved_outbound = Some(10_001));
         assert_eq!(field, "limits.reserved_outbound");
         let field = rejected(|limits| limits.connect_retry_rate.per_second = 0);
@@ -322,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn an_eighth_of_the_slots_is_reserved_by_default() {
+    fn eighth_of_slots_is_reserved_by_default() {
         for (max_connections, reserved) in [(10_000, 1_250), (15, 1), (7, 0), (1, 0)] {
             let limits = Limits {
                 max_connections,

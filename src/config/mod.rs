@@ -1,13 +1,14 @@
-//! Settings of a node: every limit and timeout with its default and the reason
-//! for it.
+//! Settings of a node: limits, timeouts, budgets and socket options.
 //!
-//! A [`Config`] holds everything. The part that a listener or an
-//! outbound connection may have otherwise is a [`ConnectionConfig`].
+//! A [`Config`] holds all settings of a node. A [`ConnectionConfig`] holds the
+//! settings of a connection, which a listener or an outbound connection can
+//! change.
 //!
-//! Write the structs as literals that end in `..Default::default()`. A new field
-//! is a minor change. [`ListenOptions`] and [`ConnectOptions`] begin with the
-//! settings of a node: [`Net::listen_options`](crate::Net::listen_options) and
-//! [`Net::connect_options`](crate::Net::connect_options) make them.
+//! Write the structs as literals that end in `..Default::default()`, because a
+//! new field is a minor change. [`ListenOptions`] and [`ConnectOptions`] start
+//! from the settings of a node. They are created by
+//! [`Net::listen_options`](crate::Net::listen_options) and
+//! [`Net::connect_options`](crate::Net::connect_options).
 
 mod check;
 mod connection;

@@ -1,4 +1,4 @@
-//! Networks: ranges of addresses that share a prefix.
+//! Ranges of addresses that share a prefix.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,11 +7,11 @@ use std::str::FromStr;
 use super::check::check;
 use crate::error::ConfigError;
 
-/// A network: the addresses whose first bits are those of its prefix.
+/// A network: all addresses with the same prefix.
 ///
-/// An IPv4-mapped IPv6 address counts as the IPv4 address. Displayed and parsed as
-/// an address, a slash and a number of bits (RFC 4632, 3.1; RFC 4291, 2.3). Without
-/// a slash it is one address.
+/// An IPv4-mapped IPv6 address counts as the IPv4 address. A network is
+/// displayed and parsed as an address, a slash and a number of bits (RFC 4632,
+/// 3.1; RFC 4291, 2.3). Without a slash it is a single address.
 ///
 /// ```
 /// use peerloop::config::Network;
@@ -24,18 +24,18 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Network {
-    /// Its bits behind the prefix are zero.
+    /// The bits after the prefix are zero.
     prefix: IpAddr,
     bits: u8,
 }
 
 impl Network {
-    /// Returns the network of an address with a prefix of this length in bits. The
-    /// other bits of the address are ignored.
+    /// Returns the network that contains `addr` and has a prefix of `bits`
+    /// bits. The other bits of the address are ignored.
     ///
     /// # Errors
     ///
-    /// - [`ConfigError`] when there are more bits than the address has: 32 or 128.
+    /// - [`ConfigError`] if `bits` is more than the address has (32 or 128).
     pub fn new(addr: IpAddr, bits: u8) -> Result<Self, ConfigError> {
         let len = if addr.is_ipv4() { 32 } else { 128 };
         check(bits <= len, "network", "has more bits than an address")?;
@@ -88,7 +88,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// Returns the address with all bits cleared but the first ones.
+/// Returns the address with all bits after the first `bits` cleared.
 pub(crate) fn masked(addr: IpAddr, bits: u8) -> IpAddr {
     match addr {
         IpAddr::V4(addr) => {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_of_every_length_are_computed() {
+    fn mask_of_every_length_is_computed() {
         let ip: IpAddr = "255.255.255.255".parse().unwrap();
         assert_eq!(masked(ip, 0), IpAddr::V4(Ipv4Addr::UNSPECIFIED));
         assert_eq!(masked(ip, 9), IpAddr::V4(Ipv4Addr::new(255, 128, 0, 0)));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_contains_the_addresses_with_its_prefix() {
+    fn network_contains_addresses_of_its_prefix() {
         let contains = |text: &str, ip: &str| network(text).contains(ip.parse().unwrap());
         assert!(contains("10.0.0.0/8", "10.255.0.1"));
         assert!(contains("10.1.2.3/8", "10.255.0.1"));
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_displayed_as_it_is_parsed() {
+    fn network_display_and_parse_agree() {
         for text in ["10.0.0.0/8", "10.0.0.1/32", "2001:db8::/32", "::/0"] {
             assert_eq!(network(text).to_string(), text);
         }

@@ -8,15 +8,15 @@ use crate::error::ConfigError;
 
 const GIB: usize = 1024 * MIB;
 
-/// Maximum of [`CommandQueueConfig::max_commands`], because the queue is allocated
-/// when the node is made.
+/// Maximum of [`CommandQueueConfig::max_commands`]. The queue is allocated when
+/// the node is created.
 const COMMANDS_MAX: usize = 1 << 24;
 
-/// Settings of a node. Every limit has a default and can be changed.
+/// Settings of a node.
 ///
-/// [`Node::new`](crate::Node::new) validates them and names the field that cannot
-/// work ([`ConfigError`]). With [`Shards`](crate::node::Shards) every shard has
-/// these settings.
+/// [`Node::new`](crate::Node::new) validates the settings and returns a
+/// [`ConfigError`] that names the first invalid field. With
+/// [`Shards`](crate::node::Shards), every shard has these settings.
 ///
 /// ```
 /// use peerloop::Config;
@@ -36,62 +36,80 @@ const COMMANDS_MAX: usize = 1 << 24;
 pub struct Config {
     /// Name of the node in log lines.
     ///
-    /// Default: empty, which stands for the next number of a counter of the
-    /// process.
+    /// Default: empty. The node is then named with a number that is unique in
+    /// the process.
     pub name: String,
-    /// Settings of connections, unless their listener or their
-    /// [`ConnectOptions`](crate::config::ConnectOptions) change them.
+    /// Settings of connections. A listener and
+    /// [`ConnectOptions`](crate::config::ConnectOptions) can change them.
+    ///
+    /// Default: `ConnectionConfig::default()`.
     pub connection: ConnectionConfig,
     /// Limits on connections and memory.
+    ///
+    /// Default: `Limits::default()`.
     pub limits: Limits,
     /// Maximum work per turn.
+    ///
+    /// Default: `TurnBudget::default()`.
     pub budget: TurnBudget,
     /// Size of the queue of commands from other threads.
+    ///
+    /// Default: `CommandQueueConfig::default()`.
     pub commands: CommandQueueConfig,
     /// Socket options.
+    ///
+    /// Default: `SocketConfig::default()`.
     pub sockets: SocketConfig,
-    /// Size in bytes of the buffer into which all sockets of the loop are read. At
-    /// least 4 KiB, at most 1 GiB.
+    /// Size in bytes of the buffer into which all sockets of the loop are read,
+    /// from 4 KiB to 1 GiB.
     ///
-    /// Default: 256 KiB, which takes fewer reads than 64 KiB and fits into the
-    /// second-level cache of current processors.
+    /// Default: 256 KiB, because a larger buffer needs fewer reads, and this
+    /// one fits into the second-level cache of current processors.
     pub read_buffer_bytes: usize,
-    /// How long a listener pauses after file-descriptor or memory exhaustion.
+    /// Time for which a listener pauses after file-descriptor or memory
+    /// exhaustion. Not zero.
     ///
-    /// The pause doubles with every failure in a row, up to ten times this value. A
-    /// connection that ends also ends the pause. If the failure outlasts the
-    /// longest pause, waiting connections are accepted with a descriptor that is
-    /// kept in reserve, and closed, because a refusal is better for a client than
-    /// silence.
+    /// The pause doubles with every consecutive failure, up to ten times this
+    /// value. It ends early when a connection ends. If the failure outlasts the
+    /// longest pause, waiting connections are accepted with a reserved file
+    /// descriptor and closed, because a client should be refused rather than
+    /// wait.
     ///
     /// Default: 100 ms.
     pub accept_backoff: Duration,
-    /// For how long the loop polls without sleeping before it sleeps
-    /// (`epoll_wait(2)` with a timeout of zero). Lowers the latency of an event
-    /// within this time, and keeps a core busy.
+    /// Time for which the loop polls without sleeping before it sleeps. It
+    /// calls `epoll_wait(2)` with a timeout of zero. This lowers the latency of
+    /// events within this time, and uses a whole core.
     ///
-    /// Default: `None`, the loop sleeps at once.
+    /// Default: `None`, which means that the loop sleeps at once.
     pub busy_poll: Option<Duration>,
-    /// How long a turn may take before it is counted in
-    /// [`Metrics::slow_turns`](crate::metrics::Metrics::slow_turns) and logged at
-    /// debug level, with what it did.
+    /// Duration of a turn above which it is counted in
+    /// [`Metrics::slow_turns`](crate::metrics::Metrics::slow_turns). It is also
+    /// logged at debug level, with the number of messages and commands and the
+    /// largest batch. Not zero. `None` disables the check.
     ///
-    /// Default: 100 ms. `None` reads no clock.
+    /// Default: 100 ms.
     pub slow_turn: Option<Duration>,
-    /// The policy for a panic in a callback.
+    /// Policy for a panic in a callback.
     ///
-    /// Default: [`OnPanic::Contain`]. A test sets [`OnPanic::Unwind`], because a
-    /// failed assertion in a callback is a panic like any other.
+    /// Default: [`OnPanic::Contain`]. Tests should set [`OnPanic::Unwind`],
+    /// because a failed assertion in a callback is a panic.
     pub on_panic: OnPanic,
-    /// Whether an address may be connected to while there is a connection with it,
-    /// or an attempt. Inbound connections are not affected, because two of one
+    /// Whether the node may connect to an address to which it has a connection
+    /// or a pending connect. If false, such a connect fails with
+    /// [`ConnectError::AlreadyConnected`](crate::ConnectError::AlreadyConnected)
+    /// or
+    /// [`ConnectError::AlreadyConnecting`](crate::ConnectError::AlreadyConnecting).
+    ///
+    /// Inbound connections are not affected, because two connections of one
     /// host have different ports.
     ///
     /// Default: false.
     pub allow_duplicates: bool,
-    /// Whether the node may be connected to itself.
+    /// Whether the node may connect to itself. If false, both ends of such a
+    /// connection are ended.
     ///
-    /// Default: false, both ends are ended.
+    /// Default: false.
     pub allow_self_connections: bool,
 }
 
@@ -120,9 +138,9 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// - [`ConfigError`] with the name of the first field that cannot work: a zero
-    ///   where one is not allowed, watermarks out of order, or a framing that
-    ///   cannot carry its own messages.
+    /// - [`ConfigError`] with the name of the first invalid field, for example
+    ///   a zero that is not allowed, watermarks in the wrong order, or a
+    ///   framing that cannot carry its own messages.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.connection.validate()?;
         self.limits.validate()?;
@@ -144,37 +162,51 @@ impl Config {
     }
 }
 
-/// Maximum work per turn, so that no peer delays the others.
+/// Maximum work per turn. The budgets ensure that no peer delays the others.
+/// Work that exceeds a budget continues in the next turn. No field may be zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TurnBudget {
-    /// Bytes read from one connection. Default: 256 KiB.
+    /// Maximum number of bytes read from one connection.
+    ///
+    /// Default: 256 KiB.
     pub read_bytes: usize,
-    /// Bytes written to one connection. Default: 256 KiB.
+    /// Maximum number of bytes written to one connection.
+    ///
+    /// Default: 256 KiB.
     pub write_bytes: usize,
-    /// Connections accepted per listener. Default: 64.
+    /// Maximum number of connections accepted per listener.
+    ///
+    /// Default: 64.
     pub accepts: usize,
-    /// Steps of all handshakes that a turn has time for, however long they take. A
-    /// step is one receipt of bytes before the handshake has completed. Further steps
-    /// are done within half of `max_turn_time`. Inbound and outbound handshakes take
-    /// turns.
+    /// Number of handshake steps that a turn executes, over all connections,
+    /// however long they take. A step is one receipt of bytes before the
+    /// handshake has completed. Further steps are executed until half of
+    /// `max_turn_time` is used. Inbound and outbound handshakes alternate.
     ///
     /// Default: 2.
     pub handshake_steps: usize,
-    /// Commands from other threads. Default: 1,024.
+    /// Maximum number of commands from other threads.
+    ///
+    /// Default: 1,024.
     pub commands: usize,
-    /// Time for the messages of one connection in a turn. The clock is read after 1,
-    /// 2, 4, ... 64 messages and then after every 64, so that as many messages may
-    /// follow once the time is used up as were delivered before, 63 at most.
+    /// Maximum time for delivering messages of one connection.
+    ///
+    /// The clock is read after 1, 2, 4, ... 64 messages and then after every 64.
+    /// Therefore, after the time is used, as many more messages can be
+    /// delivered as before, up to 63.
     ///
     /// Default: 1 ms.
     pub max_visit_time: Duration,
-    /// Time for the messages of all connections, after which commands, timers,
-    /// accepts and writes have their turn. In its last part, which is twice
-    /// `max_visit_time` or half of it, no further connection is visited. Connections
-    /// that were not visited keep their places, and an event does not wait for the
-    /// connections that were left with more work.
-    /// Handshakes have half of this time in addition, accepting a quarter, and writing
-    /// half.
+    /// Maximum time for delivering messages of all connections. The rest of the
+    /// turn follows it.
+    ///
+    /// - No connection is visited in the last part of this time: twice
+    ///   `max_visit_time` or half of `max_turn_time`, whichever is shorter.
+    ///   Connections that were not visited keep their order for the next turn.
+    /// - A connection with a new event does not wait for all connections that
+    ///   have work left from earlier turns.
+    /// - In addition, handshakes and writes each get half of this time, and
+    ///   accepting gets a quarter.
     ///
     /// Default: 20 ms.
     pub max_turn_time: Duration,
@@ -211,14 +243,15 @@ impl TurnBudget {
 /// Size of the queue of commands from other threads.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CommandQueueConfig {
-    /// Maximum number of commands that wait. A further one is refused.
+    /// Maximum number of commands in the queue, from 1 to 2^24. A further
+    /// command is refused.
     ///
-    /// Default: 4,096. At most 2^24.
+    /// Default: 4,096.
     pub max_commands: usize,
-    /// Maximum number of bytes of messages that wait. A message that would exceed
-    /// it is refused, unless the queue is empty.
+    /// Maximum number of bytes of messages in the queue. A message that would
+    /// exceed it is refused, unless the queue contains no message. Not zero.
     ///
-    /// Default: 16 MiB, four full send queues.
+    /// Default: 16 MiB, which equals four full send queues.
     pub max_bytes: usize,
 }
 
@@ -242,7 +275,7 @@ impl CommandQueueConfig {
     }
 }
 
-/// The policy for a panic in a callback.
+/// Policy for a panic in a callback.
 ///
 /// # Examples
 ///
@@ -260,111 +293,36 @@ impl CommandQueueConfig {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum OnPanic {
-    /// Ends the connection that the callback was called for with
+    /// Ends the connection that the callback was called for, with
     /// [`DisconnectReason::HandlerPanicked`](crate::DisconnectReason::HandlerPanicked).
-    /// The panic is logged and counted, and the node goes on.
+    /// The panic is logged and counted, and the node continues.
     ///
-    /// - A callback for no connection (`on_start`, `on_timer`, `on_turn`, a posted
-    ///   call) is cut short. After a panic in `on_accept` the connection is refused.
-    /// - A panic in a [`Session`](crate::session::Session) ends its connection with
-    ///   [`SessionError::Panicked`](crate::error::SessionError::Panicked).
-    /// - A panic in a [`Framer`](crate::framing::Framer) ends its connection with
-    ///   `HandlerPanicked`, whichever connection the callback was for.
-    /// - A panic in the destructor of a session, a framer, a panic's payload or a
-    ///   posted call that is not run is logged, and nothing ends by it. This holds
-    ///   with both settings.
-    /// - Under `panic = "abort"` no panic can be contained.
+    /// - A panic in a callback without a connection (`on_start`, `on_timer`,
+    ///   `on_turn`, a posted call) ends that call only. After a panic in
+    ///   `on_accept` the connection is refused.
+    /// - A panic in a [`Session`](crate::session::Session) ends its connection
+    ///   with [`SessionError::Panicked`](crate::error::SessionError::Panicked).
+    /// - A panic in a [`Framer`](crate::framing::Framer) ends its connection
+    ///   with `HandlerPanicked`, whichever connection the callback was for.
+    /// - A panic in the destructor of a session, a framer, a panic payload or a
+    ///   posted call that is not run is logged and ends nothing. This applies
+    ///   to both settings.
+    /// - With `panic = "abort"` panics are not contained.
     ///
-    /// A failed assertion in a callback does not fail a test with this setting.
-    /// Choose the other one too for a handler whose state may be inconsistent after
-    /// a panic.
+    /// With this setting, a failed assertion in a callback does not fail a
+    /// test. Use [`OnPanic::Unwind`] in tests, and for a handler whose state
+    /// may be inconsistent after a panic.
     Contain,
     /// Unwinds out of the method that runs the node or its
-    /// [`Group`](crate::group::Group). The node or the whole group must not be run
-    /// again; dropping it closes everything.
+    /// [`Group`](crate::group::Group). After that, do not run the node or group
+    /// again. Dropping it closes all connections.
     ///
-    /// In a spawned thread the panic ends the thread.
-    /// [`RunningNode::join`](crate::RunningNode::join) resumes it, and
+    /// In a thread, the panic ends the thread.
+    /// [`RunningNode::join`](crate::RunningNode::join) resumes the panic, and
     /// [`Shards::join`](crate::shards::Shards::join) returns it as an error. A
-    /// test that drops them instead passes.
+    /// test that drops them instead of joining passes.
     Unwind,
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::framing::Framing;
-
-    fn rejected(change: impl FnOnce(&mut Config)) -> &'static str {
-        let mut config = Config::default();
-        change(&mut config);
-        config
-            .validate()
-            .expect_err("the setting cannot work")
-            .field
-    }
-
-    #[test]
-    fn the_default_is_valid() {
-        Config::default().validate().unwrap();
-    }
-
-    #[test]
-    fn a_zero_is_named() {
-        let zero = Duration::ZERO;
-        let named = |change: fn(&mut Config), field| assert_eq!(rejected(change), field);
-        named(|c| c.limits.max_connections = 0, "limits.max_connections");
-        named(|c| c.connection.max_message_len = 0, "max_message_len");
-        named(
-            |c| {
-                let queue = &mut c.connection.send_queue;
-                (queue.low_bytes, queue.high_bytes) = (0, 0);
-            },
-            "send_queue.high_bytes",
-        );
-        named(|c| c.read_buffer_bytes = 0, "read_buffer_bytes");
-        named(|c| c.budget.read_bytes = 0, "budget.read_bytes");
-        named(|c| c.budget.write_bytes = 0, "budget.write_bytes");
-        named(|c| c.budget.accepts = 0, "budget.accepts");
-        named(|c| c.budget.commands = 0, "budget.commands");
-        named(|c| c.commands.max_commands = 0, "commands.max_commands");
-        assert_eq!(rejected(|c| c.accept_backoff = zero), "accept_backoff");
-        assert_eq!(
-            rejected(|c| c.sockets.keepalive = Some(zero)),
-            "sockets.keepalive"
-        );
-        assert_eq!(
-            rejected(|c| c.connection.timeouts.connect = Some(zero)),
-            "timeouts.connect"
-        );
-        named(|c| c.connection.framing = Framing::Fixed(0), "framing");
-    }
-
-    #[test]
-    fn limits_out_of_order_are_named() {
-        assert_eq!(
-            rejected(|c| {
-                let queue = &mut c.connection.send_queue;
-                queue.low_bytes = queue.high_bytes + 1;
-            }),
-            "send_queue.low_bytes"
-        );
-        assert_eq!(
-            rejected(|c| {
-                let queue = &mut c.connection.send_queue;
-                queue.max_bytes = queue.high_bytes - 1;
-            }),
-            "send_queue.max_bytes"
-        );
-        assert_eq!(
-            rejected(|c| c.limits.loop_send_bytes = c.connection.send_queue.max_bytes - 1),
-            "limits.loop_send_bytes"
-        );
-        assert_eq!(
-            rejected(|c| {
-                c.connection.framing = Framing::Fixed(c.connection.max_message_len + 1);
-            }),
-            "framing"
-        );
-    }
-}
+mod tests;

@@ -8,11 +8,12 @@ use super::ConnectionConfig;
 use super::check::{check, check_nonzero};
 use crate::error::ConfigError;
 
-/// Options of a listener; see [`Net::listen_with`](crate::Net::listen_with).
+/// Options of a listener, for [`Net::listen_with`](crate::Net::listen_with).
 ///
-/// Made by [`Net::listen_options`](crate::Net::listen_options), which fills it from
+/// Created by [`Net::listen_options`](crate::Net::listen_options), which copies
 /// the node's settings, and by the methods of the same name of
-/// [`Handle`](crate::Handle) and [`ShardsHandle`](crate::node::ShardsHandle).
+/// [`Node`](crate::Node), [`Handle`](crate::Handle) and
+/// [`ShardsHandle`](crate::node::ShardsHandle).
 ///
 /// ```
 /// # use peerloop::{ConnId, Handler, Net};
@@ -30,23 +31,25 @@ use crate::error::ConfigError;
 #[derive(Clone, Debug)]
 pub struct ListenOptions {
     connection: Arc<ConnectionConfig>,
-    /// Maximum number of connections that wait in the kernel until they are
-    /// accepted (`listen(2)`). Linux caps it at `net.core.somaxconn`.
+    /// Maximum number of connections that wait in the kernel to be accepted
+    /// (`listen(2)`). Linux limits it to `net.core.somaxconn`.
     ///
     /// Default: 1,024.
     pub backlog: u32,
-    /// Sets SO_REUSEPORT (Unix), so that several listeners share one port.
+    /// Whether to set SO_REUSEPORT (Unix), so that several listeners can share
+    /// a port.
     ///
     /// Default: false.
     pub reuse_port: bool,
-    /// Whether an IPv6 listener accepts IPv6 connections only (IPV6_V6ONLY).
+    /// Whether an IPv6 listener accepts IPv6 connections only (IPV6_V6ONLY). If
+    /// false, a listener on `[::]` accepts IPv4 connections too, and their
+    /// addresses are reported as IPv4 addresses.
     ///
-    /// Default: false, `[::]` accepts IPv4 connections too. Their addresses are
-    /// reported as IPv4 addresses.
+    /// Default: false.
     pub v6_only: bool,
-    /// Limits of this listener within those of the node.
+    /// Limits of this listener, within the limits of the node.
     ///
-    /// Default: none.
+    /// Default: no limits beyond the limits of the node.
     pub limits: ListenerLimits,
 }
 
@@ -61,12 +64,12 @@ impl ListenOptions {
         }
     }
 
-    /// The settings of the accepted connections.
+    /// Returns the settings of accepted connections.
     pub fn connection(&self) -> &ConnectionConfig {
         &self.connection
     }
 
-    /// The settings of the accepted connections, to be changed.
+    /// Returns the settings of accepted connections, mutably.
     pub fn connection_mut(&mut self) -> &mut ConnectionConfig {
         Arc::make_mut(&mut self.connection)
     }
@@ -76,12 +79,13 @@ impl ListenOptions {
     }
 }
 
-/// Limits of one listener, within the [`Limits`](crate::config::Limits) of the node.
-/// With [`Shards`](crate::node::Shards) they hold for all shards together.
+/// Limits of one listener, within the [`Limits`](crate::config::Limits) of the
+/// node. With [`Shards`](crate::node::Shards) they apply to all shards
+/// together.
 ///
-/// A node with a second listener, for instance for metrics, reserves some slots for
-/// it, so that it can be reached while the node is full. It also bounds it, so that
-/// it cannot fill the node:
+/// A node with a second listener, for example for metrics, can reserve slots
+/// for it, so that the listener accepts connections while the node is full. It
+/// can also limit the number of its connections:
 ///
 /// ```
 /// # use peerloop::{ConnId, Handler, Net};
@@ -104,33 +108,38 @@ impl ListenOptions {
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct ListenerLimits {
-    /// Maximum number of connections that this listener has accepted and that have
-    /// not ended. A further one is accepted and closed.
+    /// Maximum number of connections that this listener has accepted and that
+    /// have not ended. A further connection is accepted and closed. Not zero.
     ///
-    /// Default: `None`, only the limits of the node apply.
+    /// Default: `None`, which means that only the limits of the node apply.
     pub max_connections: Option<usize>,
     /// Number of slots of
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections) that only
-    /// connections of this listener can have. It can have other free slots too. All
-    /// reservations together, with
-    /// [`Limits::reserved_outbound`](crate::config::Limits::reserved_outbound), are
-    /// at most `max_connections`.
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections) that
+    /// only connections of this listener can use. They can use other free slots
+    /// too.
+    ///
+    /// At most `max_connections` of this listener. The sum of all reservations,
+    /// including
+    /// [`Limits::reserved_outbound`](crate::config::Limits::reserved_outbound),
+    /// is at most `Limits::max_connections`. Otherwise listening fails with
+    /// `InvalidInput`.
     ///
     /// Default: 0.
     pub reserved_connections: usize,
-    /// Maximum number of handshakes of connections of this listener. While all are
-    /// taken, a new handshake takes the place of another handshake of this listener, as
-    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
-    /// describes.
+    /// Maximum number of handshakes of this listener that have not completed.
+    /// While all are in progress, a new handshake competes with the other
+    /// handshakes of this listener, as described at
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes).
+    /// Not zero.
     ///
-    /// Default: `None`, only the limit of the node applies. That does not let the
-    /// clients of one listener lock out those of another, because an address with
-    /// fewer places always gets one.
+    /// Default: `None`, which means that only the limit of the node applies.
+    /// Clients of one listener cannot exclude clients of another one, because
+    /// an address with fewer places always gets one.
     pub max_handshakes: Option<usize>,
 }
 
 impl ListenerLimits {
-    /// Checks what can be checked without the node.
+    /// Checks the fields against each other.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         check_nonzero([
             ("limits.max_connections", self.max_connections == Some(0)),
@@ -143,55 +152,62 @@ impl ListenerLimits {
     }
 }
 
-/// Options of an outbound connection; see
+/// Options of an outbound connection, for
 /// [`Net::connect_with`](crate::Net::connect_with).
 ///
-/// Made by [`Net::connect_options`](crate::Net::connect_options), which fills it
-/// from the node's settings, and by the methods of the same name of
-/// [`Handle`](crate::Handle) and [`ShardsHandle`](crate::node::ShardsHandle). A
-/// thousand connects share one [`ConnectionConfig`], unless it is changed.
+/// Created by [`Net::connect_options`](crate::Net::connect_options), which
+/// copies the node's settings, and by the methods of the same name of
+/// [`Node`](crate::Node), [`Handle`](crate::Handle) and
+/// [`ShardsHandle`](crate::node::ShardsHandle). All options share one
+/// [`ConnectionConfig`] until one of them changes it.
 #[derive(Debug)]
 pub struct ConnectOptions {
     connection: Arc<ConnectionConfig>,
-    /// A socket to connect, bound and set up by the caller (hole punching, source
-    /// ports, devices). It must not be connected yet, and is made non-blocking. Not
-    /// together with `source`.
+    /// A socket to connect, for example one with a certain source port or
+    /// device, or for hole punching. It must not be connected. It is made
+    /// non-blocking. Cannot be combined with `source`.
     ///
-    /// If the peer connects from the address that is connected to, at the same time, both
-    /// ends are outbound; see [`Role`](crate::session::Role) for the handshake of a
-    /// session.
+    /// If the peer connects at the same time from the address that is connected
+    /// to (TCP simultaneous open), both ends are outbound.
+    /// [`Role`](crate::session::Role) describes how the handshake of a session
+    /// handles this.
     ///
-    /// Default: `None`, a new socket.
+    /// Default: `None`, which means a new socket.
     pub bound_socket: Option<std::net::TcpStream>,
-    /// The local address to connect from. With port 0 the system chooses a port.
-    /// Not together with `bound_socket`.
+    /// The local address to connect from. With port 0 the system chooses the
+    /// port. Cannot be combined with `bound_socket`. The address family must be
+    /// the family of the peer's address.
     ///
-    /// After a connection that this node closed first, the system keeps its port
-    /// for a minute or more (TIME-WAIT; RFC 9293, 3.6.1), and the next connect from
-    /// that port fails with `AddrInUse`.
+    /// After this node has closed a connection first, the system reserves its
+    /// port for a minute or more (TIME-WAIT; RFC 9293, 3.6.1). During that time
+    /// a connect from the same port fails with `AddrInUse`.
     ///
-    /// On Linux a socket that is bound with port 0 takes a local port that no other
-    /// socket of this address has, whatever it connects to: at most some 28,000
-    /// connections from one source address (ip(7), `ip_local_port_range`). Without a
-    /// source, connections to different destinations share ports. The library does
-    /// not set IP_BIND_ADDRESS_NO_PORT, which avoids this; a `bound_socket` can have
-    /// it.
+    /// On Linux, a socket that is bound with port 0 gets a local port that no
+    /// other socket of this address has, independent of the destination. This
+    /// limits one source address to about 28,000 connections (ip(7),
+    /// `ip_local_port_range`). Without `source`, connections to different
+    /// destinations share ports. The library does not set
+    /// IP_BIND_ADDRESS_NO_PORT, which avoids this limit. Use a `bound_socket`
+    /// for that.
     ///
-    /// Default: `None`, the system chooses.
+    /// Default: `None`, which means that the system chooses.
     pub source: Option<SocketAddr>,
-    /// Whether the address may be connected to while there is a connection with it,
-    /// or an attempt.
+    /// Whether the node may connect to an address to which it has a connection
+    /// or a pending connect.
     ///
     /// Default: [`Config::allow_duplicates`](crate::Config::allow_duplicates).
     pub allow_duplicate: bool,
-    /// The time after which the attempt begins. It has no file descriptor until
-    /// then, its connect timeout has not started, and
+    /// The time after which the attempt begins. Before that it has no file
+    /// descriptor, its connect timeout has not started, and
     /// [`Net::close`](crate::Net::close) cancels it.
     ///
-    /// - `None`: at once, except for an attempt that follows failed ones beyond
-    ///   [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate).
-    /// - `Some`: exactly this time, and the rate does not count it. With
-    ///   `Some(Duration::ZERO)` it begins at once, as hole punching needs it.
+    /// - `None`: The attempt begins at once, unless attempts to this address
+    ///   have failed more often than
+    ///   [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate)
+    ///   allows.
+    /// - `Some`: The attempt begins after this time, and is not charged against
+    ///   the rate. `Some(Duration::ZERO)` begins at once, as hole punching
+    ///   requires.
     ///
     /// Default: `None`.
     pub delay: Option<Duration>,
@@ -208,12 +224,12 @@ impl ConnectOptions {
         }
     }
 
-    /// The settings of the connection.
+    /// Returns the settings of the connection.
     pub fn connection(&self) -> &ConnectionConfig {
         &self.connection
     }
 
-    /// The settings of the connection, to be changed.
+    /// Returns the settings of the connection, mutably.
     pub fn connection_mut(&mut self) -> &mut ConnectionConfig {
         Arc::make_mut(&mut self.connection)
     }

@@ -1,12 +1,12 @@
-//! Settings of a node on several threads.
+//! Settings of a node with several threads.
 
 use std::thread;
 
 use super::check::check;
 use crate::error::ConfigError;
 
-/// The number of [`Shards`](crate::shards::Shards) of a node, and the assignment of inbound
-/// connections to them.
+/// The number of [`Shards`](crate::shards::Shards) of a node, and the
+/// assignment of inbound connections to them.
 ///
 /// ```
 /// use peerloop::config::{Placement, ShardOptions};
@@ -19,11 +19,11 @@ use crate::error::ConfigError;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ShardOptions {
-    /// Number of shards, each with a thread, from 1 to 256.
+    /// Number of shards, from 1 to 256. Each shard has a thread.
     ///
-    /// Default: [`std::thread::available_parallelism`], or 1 where it is not known.
+    /// Default: [`std::thread::available_parallelism`], or 1 if it is unknown.
     pub shards: usize,
-    /// The shard to which an inbound connection is assigned.
+    /// Assignment of inbound connections to shards.
     ///
     /// Default: [`Placement::FewestConnections`].
     pub placement: Placement,
@@ -47,23 +47,25 @@ impl ShardOptions {
     }
 }
 
-/// The number of shards that a connection id can name.
+/// Maximum number of shards, because a connection id has eight bits for the
+/// shard.
 const SHARDS_MAX: usize = 256;
 
-/// The shard to which an inbound connection is assigned. An outbound connection belongs to
-/// the shard that connects.
+/// The assignment of inbound connections to shards. An outbound connection
+/// belongs to the shard that connects.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Placement {
-    /// The one with the fewest connections, including those that are connecting or being
-    /// assigned. Of several the next in turn.
+    /// The shard with the fewest connections, including connections that are
+    /// connecting or being assigned. Shards with equally many take turns.
     FewestConnections,
-    /// Each in turn.
+    /// All shards in turn.
     RoundRobin,
-    /// The one that the operating system chooses.
+    /// The shard that the operating system chooses.
     ///
-    /// Every shard has a listener on the same address (SO_REUSEPORT) and keeps what it
-    /// accepts. Nothing is passed between threads, but the spread is uneven, because Linux
-    /// chooses by a hash of the addresses (socket(7)). Other systems may give all connections
-    /// to one listener.
+    /// Every shard has a listener on the same address (SO_REUSEPORT) and keeps
+    /// the connections that it accepts. No sockets are passed between threads.
+    /// The distribution is uneven, because Linux chooses by a hash of the
+    /// addresses (socket(7)). Other systems may give all connections to one
+    /// listener.
     ReusePort,
 }

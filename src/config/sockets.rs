@@ -5,35 +5,37 @@ use std::time::Duration;
 use super::check::{check, check_nonzero};
 use crate::error::ConfigError;
 
-/// The range of TCP_KEEPIDLE (Linux, tcp(7): whole seconds, MAX_TCP_KEEPIDLE).
+/// Range of TCP_KEEPIDLE in whole seconds (Linux, tcp(7); MAX_TCP_KEEPIDLE).
 const KEEPALIVE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(32_767);
 
 /// Options of the sockets of connections.
 ///
-/// The sizes of the buffers matter before a connection is established. They are set on
-/// sockets that the library opens, not on those of
-/// [`Net::listen_on`](crate::Net::listen_on), [`Net::adopt`](crate::Net::adopt) and
-/// [`ConnectOptions::bound_socket`](crate::ConnectOptions::bound_socket). The other
-/// options are set on the socket of every connection.
+/// `send_buffer_bytes` and `receive_buffer_bytes` are set on sockets that the
+/// library opens, because they must be set before a connection is established.
+/// They are not set on sockets given to
+/// [`Net::listen_on`](crate::Net::listen_on), [`Net::adopt`](crate::Net::adopt)
+/// and [`ConnectOptions::bound_socket`](crate::ConnectOptions::bound_socket).
+/// The other options are set on the sockets of all connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SocketConfig {
-    /// Sets TCP_NODELAY.
+    /// Whether to set TCP_NODELAY.
     ///
-    /// Default: true, because messages are gathered into one write per turn
-    /// already.
+    /// Default: true, because the loop already combines the messages of a turn
+    /// into one write.
     pub nodelay: bool,
-    /// Sets SO_KEEPALIVE with this idle time, in whole seconds from 1 to 32,767.
+    /// Idle time of SO_KEEPALIVE, in whole seconds from 1 to 32,767. `None`
+    /// does not set the option.
     ///
-    /// Default: `None`, off.
+    /// Default: `None`.
     pub keepalive: Option<Duration>,
-    /// Sets SO_SNDBUF, in bytes.
+    /// Value of SO_SNDBUF, in bytes. Not zero.
     ///
-    /// Default: `None`, the tuning of the operating system.
+    /// Default: `None`, which leaves the size to the operating system.
     pub send_buffer_bytes: Option<usize>,
-    /// Sets SO_RCVBUF, in bytes.
+    /// Value of SO_RCVBUF, in bytes. Not zero.
     ///
-    /// Default: `None`, the tuning of the operating system.
+    /// Default: `None`, which leaves the size to the operating system.
     pub receive_buffer_bytes: Option<usize>,
 }
 

@@ -5,28 +5,28 @@ use std::time::Duration;
 use super::check::check;
 use crate::error::ConfigError;
 
-/// The minimum rates of a connection.
+/// Minimum rates of a connection.
 ///
-/// The rate is the average since the message began, or since the queue was empty.
-/// A connection below it ends with
+/// A rate is the average since the message began or since the queue was last
+/// empty. A connection below a minimum ends with
 /// [`TimeoutKind::ReceiveRate`](crate::error::TimeoutKind::ReceiveRate) or
 /// [`TimeoutKind::SendRate`](crate::error::TimeoutKind::SendRate).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct MinRate {
-    /// Bytes per second that a message must arrive with. Judged while a message is
-    /// incomplete and this node has not paused the connection. An idle connection
-    /// has no minimum. `None` switches it off.
+    /// Minimum rate at which a message arrives, in bytes per second. It is
+    /// checked while a message is incomplete and this node has not paused the
+    /// connection. It does not apply to an idle connection. `None` disables it.
     ///
-    /// Default: 16 KiB per second: 8 MiB, the longest message by default, take at
-    /// most 512 s.
+    /// Default: 16 KiB per second. At this rate a message of 8 MiB, the default
+    /// maximum, takes 512 s.
     pub receive_bytes_per_second: Option<u32>,
-    /// Bytes per second that the kernel must take while something is queued. `None`
-    /// switches it off.
+    /// Minimum rate at which the kernel accepts queued bytes, in bytes per
+    /// second. `None` disables it.
     ///
-    /// Default: `None`, because the queues have a limit, and a slow reader may have
-    /// a slow link.
+    /// Default: `None`, because the memory of the queues is limited, and a peer
+    /// may have a slow link.
     pub send_bytes_per_second: Option<u32>,
-    /// Time after which the rates are judged.
+    /// Time after which the rates are checked. Not zero.
     ///
     /// Default: 10 s.
     pub after: Duration,
@@ -44,7 +44,7 @@ impl Default for MinRate {
 
 impl MinRate {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
-        let zero = "must not be zero; `None` switches it off";
+        let zero = "must not be zero; `None` disables it";
         let (receive, send) = (self.receive_bytes_per_second, self.send_bytes_per_second);
         check(
             receive != Some(0),
@@ -59,52 +59,58 @@ impl MinRate {
         self.receive_bytes_per_second.is_some() || self.send_bytes_per_second.is_some()
     }
 
-    /// The time after which the rates are judged, if one is set.
+    /// Returns the time after which the rates are checked, if there is a
+    /// minimum.
     pub(super) fn judged_after(&self) -> Option<Duration> {
         self.is_set().then_some(self.after)
     }
 }
 
-/// Timeouts of a connection. `None` switches one off.
+/// Timeouts of a connection. `None` disables a timeout.
 ///
-/// A timeout ends the connection without a message to the peer. To send one first,
-/// set a timer that fires earlier.
+/// A timeout ends the connection without a message to the peer. To send one
+/// first, set a timer that fires earlier; see
+/// [`Net::set_conn_timer`](crate::Net::set_conn_timer).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// From the start of a connect to an established TCP connection. The connect
-    /// starts at the end of the turn in which it was asked for.
+    /// Maximum time from the start of a connect to an established TCP
+    /// connection. The connect starts at the end of the turn in which it was
+    /// requested.
     ///
     /// Default: 5 s.
     pub connect: Option<Duration>,
-    /// From an established TCP connection to the end of the session's handshake. A
-    /// connection without a session has none.
+    /// Maximum time from an established TCP connection to the end of the
+    /// session's handshake. It does not apply to connections without a session.
     ///
     /// Default: 5 s.
     pub handshake: Option<Duration>,
-    /// Without a complete message in either direction. Bytes of an incomplete
-    /// message do not count, nor does the time while this node has paused the
-    /// connection.
+    /// Maximum time without a complete message in either direction. While a
+    /// message is incomplete, [`MinRate::receive_bytes_per_second`] limits its
+    /// time instead; if that is `None`, bytes of an incomplete message do not
+    /// extend this timeout. The timeout does not run while this node has paused
+    /// the connection or has bytes to write.
     ///
     /// Default: 60 s.
     pub idle: Option<Duration>,
-    /// Without a byte of an incomplete message, or of an incomplete record of the
-    /// session. The time while this node has paused the connection does not count.
-    /// [`MinRate`] bounds the time of a message whose
-    /// bytes arrive slowly.
+    /// Maximum time without a further byte of an incomplete message, or of an
+    /// incomplete record of the session. Time during which this node has paused
+    /// the connection does not count. [`MinRate`] limits the time of a message
+    /// whose bytes arrive slowly.
     ///
     /// Default: 30 s.
     pub partial_message: Option<Duration>,
-    /// With bytes to write of which the kernel takes none, also while this node
-    /// has paused the connection. A peer that pauses this connection for longer
-    /// needs `None` here.
+    /// Maximum time during which the kernel accepts no byte although there are
+    /// bytes to write. It also applies while this node has paused the
+    /// connection. If a peer may pause the connection for longer, set `None`.
     ///
     /// Default: 60 s.
     pub write_stall: Option<Duration>,
-    /// After [`Net::close`](crate::Net::close), or after the peer's end of stream:
-    /// without a queued byte that the kernel takes, and then from the last byte
-    /// until the peer has closed its side too. A peer that reads gets everything
-    /// that is queued, however long it takes. Then the connection is ended, and
-    /// reset if something is left.
+    /// Maximum time without progress after [`Net::close`](crate::Net::close) or
+    /// after the peer's end of stream. Progress means that the kernel accepts a
+    /// queued byte, or, after the last byte, that the peer closes its side.
+    ///
+    /// A peer that reads receives all queued messages, however long it takes.
+    /// After this time the connection ends, and it is reset if bytes are left.
     ///
     /// Default: 5 s.
     pub linger: Option<Duration>,
@@ -135,7 +141,7 @@ impl Timeouts {
             ("timeouts.linger", self.linger),
         ];
         all.into_iter().try_for_each(|(field, timeout)| {
-            let problem = "must not be zero; `None` switches it off";
+            let problem = "must not be zero; `None` disables it";
             check(timeout != Some(Duration::ZERO), field, problem)
         })
     }

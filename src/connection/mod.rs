@@ -1,5 +1,5 @@
-//! One connection: its state and its outbound half. Nothing here reads a clock
-//! or makes a system call.
+//! One connection: its state and its outbound half. This module reads no clock
+//! and makes no system call.
 //!
 //! ```text
 //!   connect ─► Connecting ──► Handshaking ──► Open ──► Closing ──► Ended ──► Released
@@ -9,8 +9,8 @@
 //!
 //! `net/close.rs` has the table of all transitions. A plain connection passes
 //! through `Handshaking` within one call. In `Closing` no message is delivered:
-//! the queued messages are sent, then FIN, then the peer's end of stream is
-//! awaited.
+//! the queued messages are sent, then FIN, then the loop waits for the peer's
+//! end of stream.
 
 mod send_state;
 mod state;
@@ -50,52 +50,54 @@ pub(crate) struct ConnEntry {
     tag: LifecycleTag,
     extra: Option<Box<ConnectionExtra>>,
     pub(crate) codec: Codec,
-    /// Bodies shorter than this may take the fast path into the queue; see
+    /// Bodies shorter than this may take the fast path into the queue. See
     /// [`ConnEntry::update_fast_path_end`].
     fast_path_end: u32,
     pub(crate) config: Arc<ConnectionConfig>,
-    /// The socket, once there is one. Only the event loop makes system calls
-    /// with it.
+    /// The socket. `None` before `connect` has opened one and after it was
+    /// closed. Only the event loop makes system calls with it.
     pub(crate) stream: Option<Stream>,
-    /// Present while something is queued.
+    /// Present while anything is queued.
     pub(crate) queue: Option<Box<SendQueue>>,
-    /// The charge on the loop's account for the session's output.
+    /// Charge on the loop's account for the session's output, in bytes.
     session_charge: usize,
-    /// The length of the frame that was refused because of the loop's limit. A
-    /// drain is reported when the loop has room for it. Zero if there is none.
+    /// Length of the frame that was refused because of the loop's limit, or
+    /// zero. While it is not zero, a drain is reported when the loop has room
+    /// for it.
     refused_frame: usize,
-    /// The slot of the armed deadline plus one; zero without a deadline.
+    /// Slot of the armed deadline plus one. Zero without a deadline.
     deadline: u32,
     armed_at: Option<Timestamp>,
-    /// A drain is reported once the queue costs no more than this, because a
-    /// send was refused or the high watermark was exceeded. [`NO_DRAIN`] if no
-    /// drain is owed.
+    /// A drain is owed because a send was refused or the high watermark was
+    /// exceeded, and is reported once the queue costs at most this.
+    /// [`NO_DRAIN`] if no drain is owed.
     drain_at: usize,
-    /// The time of the last complete message or of the last time the queue
-    /// became empty. In `Closing`, the time at which closing started.
+    /// Time of the last complete message or of the last time the queue became
+    /// empty. In `Closing`, the time at which closing began, or at which the
+    /// socket last took a byte.
     activity: Timestamp,
-    /// The start of an incomplete message, the time of its last byte and its
-    /// length so far.
+    /// Start of an incomplete message, time of its last byte, and its length so
+    /// far.
     partial_since: Option<Timestamp>,
     partial_at: Timestamp,
     partial_len: usize,
-    /// The start of the time in which no queued byte was written.
+    /// Time since when no queued byte was written.
     stalled_since: Option<Timestamp>,
-    /// The bytes written in turn number `turn`, of which the lower half is
-    /// stored.
+    /// Number of bytes written in the turn with number `turn`. `turn` is the
+    /// lower half of the turn's number.
     pub(crate) written: u32,
-    /// The memory that is charged for what was received, in bytes.
+    /// Memory that is charged for received bytes, in bytes.
     pub(crate) received_bytes: usize,
     turn: u32,
-    /// The timeouts of its state begin at the end of this turn.
+    /// The timeouts of the present state are armed at the end of this turn.
     pub(crate) is_unarmed: bool,
-    /// The connection is on the list of those to flush.
+    /// The connection is on the list of connections to flush.
     pub(crate) dirty: bool,
-    /// The socket is full. An edge follows when it has room.
+    /// The socket is full. An edge is reported when it has room.
     pub(crate) blocked: bool,
-    /// It waited for room in the loop's limit, and it is its turn.
+    /// The connection waited for room in the loop's limit and may send next.
     pub(crate) has_turn: bool,
-    /// The handshake of a session is complete, and messages are sealed.
+    /// The handshake of a session is complete, so messages are sealed.
     pub(crate) is_sealed: bool,
     pub(crate) paused: bool,
     /// `close_write` was called.
@@ -103,24 +105,24 @@ pub(crate) struct ConnEntry {
     pub(crate) fin_sent: bool,
     /// The peer closed its sending side.
     pub(crate) read_closed: bool,
-    /// The socket is closed with a reset.
+    /// The socket is to be closed with a reset.
     pub(crate) reset: bool,
-    /// The session has unwritten output that is in no queue.
+    /// The session has output that is neither queued nor written.
     pub(crate) session_has_output: bool,
     /// The session has failed, so the queued messages are never written.
     pub(crate) sealing_failed: bool,
 }
 
-/// The state of a connection; see
-/// [`Connection::state`](crate::Connection::state).
+/// State of a connection. See [`Connection::state`](crate::Connection::state).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ConnectionState {
-    /// Connecting, or handshaking.
+    /// The TCP connection or the handshake is not complete. Messages cannot be
+    /// sent yet.
     Connecting,
-    /// Established. Messages arrive and can be sent.
+    /// Established. Messages are delivered and can be sent.
     Connected,
-    /// Closing. Messages are no longer delivered, and the queued ones are being
+    /// Closing. Messages are no longer delivered. The queued messages are being
     /// sent.
     Closing,
 }
@@ -197,12 +199,12 @@ impl ConnEntry {
         }
     }
 
-    /// Takes the socket out to close it, and returns whether to reset it.
+    /// Takes the socket out in order to close it. Returns whether to reset it.
     ///
-    /// A stream with output left is reset, because a peer must not take its end
-    /// for a close. The queue behind a failed session does not count: its peer
-    /// sees that the stream was cut, and a reset could overtake what the session
-    /// has sent.
+    /// A stream with unwritten output is reset, so that the peer does not take
+    /// the cut for a close. The queue behind a failed session is an exception:
+    /// the peer's session detects that the stream was cut, and a reset could
+    /// overtake the bytes that the session has sent.
     pub(crate) fn take_stream(&mut self) -> Option<(Stream, bool)> {
         let reset = self.reset || self.has_output();
         Some((self.stream.take()?, reset))
@@ -242,8 +244,7 @@ impl ConnEntry {
         }
     }
 
-    /// Returns the number of bytes that are queued and not yet handed to the
-    /// kernel.
+    /// Returns the number of queued bytes that the kernel has not taken.
     pub(crate) fn queued_bytes(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.len())
     }

@@ -8,10 +8,10 @@ use crate::error::DisconnectReason;
 use crate::mutants::mutant;
 use crate::session::output_max;
 
-/// More than any queue costs.
+/// Value of `drain_at` when no drain is owed. It is more than any queue costs.
 pub(super) const NO_DRAIN: usize = usize::MAX;
 
-/// The action on the socket once the queue is empty.
+/// Action on the socket once the queue is empty.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum AfterFlush {
     Nothing,
@@ -20,8 +20,8 @@ pub(crate) enum AfterFlush {
 }
 
 impl ConnEntry {
-    /// Returns the queued bytes and the cost of keeping them, for comparison
-    /// with the limits.
+    /// Returns the number of queued bytes plus the cost of keeping them, for
+    /// comparison with the limits.
     #[inline]
     pub(crate) fn queue_cost(&self) -> usize {
         self.queue.as_ref().map_or(0, |queue| queue.cost())
@@ -34,7 +34,7 @@ impl ConnEntry {
         self.queue.as_ref().map_or(0, |queue| queue.memory()) + self.session_charge
     }
 
-    /// Returns what the loop's account is charged for the connection, beside
+    /// Returns the charge for the connection on the loop's account, without
     /// shared bodies.
     #[cfg(feature = "sim")]
     pub(crate) fn send_charge(&self) -> usize {
@@ -47,8 +47,8 @@ impl ConnEntry {
     }
 
     /// Returns by how much the charge for the session's output grows when the
-    /// queue grows. It is charged before there is output, so that sealing never
-    /// exceeds the account.
+    /// queue grows by `queue_growth` bytes. Output is charged before it exists,
+    /// so that sealing never exceeds the account.
     #[inline]
     pub(crate) fn session_growth(&self, queue_growth: usize) -> usize {
         if self.is_sealed {
@@ -59,14 +59,15 @@ impl ConnEntry {
         }
     }
 
-    /// Adds to the charge for the session's output.
+    /// Adds `bytes` to the charge for the session's output.
     pub(crate) fn charge_session(&mut self, bytes: usize, account: &mut SendAccount) {
         account.charge(bytes);
         self.session_charge += bytes;
     }
 
-    /// Sets the charge for the session's output, whose memory has this size:
-    /// that, or what sealing the queue will take.
+    /// Sets the charge for the session's output to the larger of its memory,
+    /// which is `output` bytes, and the memory that sealing the queue will
+    /// take.
     pub(crate) fn update_session_charge(&mut self, output: usize, account: &mut SendAccount) {
         let ahead = match &self.queue {
             Some(queue) if self.is_sealed => output_max(queue.memory()),
@@ -77,8 +78,9 @@ impl ConnEntry {
         account.charge(self.session_charge);
     }
 
-    /// Notes that a send was refused because of the loop's limit. Returns
-    /// whether the connection is to join those that wait.
+    /// Records that a send of a frame was refused because of the loop's limit.
+    /// Returns whether the connection is to be added to the connections that
+    /// wait.
     pub(crate) fn wait_for_quota(&mut self, frame: usize) -> bool {
         self.has_turn = false;
         std::mem::replace(&mut self.refused_frame, frame.max(1)) == 0
@@ -90,8 +92,9 @@ impl ConnEntry {
         (self.refused_frame > 0 && self.can_send()).then_some(self.refused_frame)
     }
 
-    /// Ends the wait: the next send is in turn. A drain that is due is reported
-    /// with that for the room.
+    /// Ends the wait for room in the loop's limit: the connection may send
+    /// next. A drain that is also due is dropped, because `on_drain` is called
+    /// once for both.
     pub(crate) fn end_wait_for_quota(&mut self) {
         (self.refused_frame, self.has_turn) = (0, true);
         if self.drain_is_due() {
@@ -100,7 +103,7 @@ impl ConnEntry {
     }
 
     /// Returns whether `need` more bytes fit. An empty queue takes any message,
-    /// so that every legal message can be sent.
+    /// so that a message of the maximum length can always be sent.
     #[inline]
     pub(crate) fn has_room(&self, need: usize) -> bool {
         mutant!(ExceedQueueMaximum => return true);
@@ -109,7 +112,7 @@ impl ConnEntry {
     }
 
     /// Records that a drain is owed. A queue that is already low may refuse a
-    /// message because of the message's size; then the drain is reported when
+    /// message because of the message's size. Then the drain is reported when
     /// the queue is empty.
     pub(crate) fn request_drain(&mut self) {
         let low = self.config.send_queue.low_bytes;
@@ -117,13 +120,15 @@ impl ConnEntry {
         self.drain_at = self.drain_at.min(at);
     }
 
-    /// Returns whether a drain is overdue, for the checks of the simulator.
+    /// Returns whether a drain is due but not reported, for the checks of the
+    /// simulator.
     #[cfg(feature = "sim")]
     pub(crate) fn is_owed_a_drain(&self) -> bool {
         self.refused_frame == 0 && self.drain_is_due()
     }
 
-    /// Returns whether an owed drain is due. If it is, it is no longer owed.
+    /// Returns whether an owed drain is due. If it is due, it is no longer
+    /// owed.
     pub(crate) fn take_drain(&mut self) -> bool {
         mutant!(ForgetDrain => return false);
         let due = self.refused_frame == 0 && self.drain_is_due();
@@ -137,12 +142,12 @@ impl ConnEntry {
         self.drain_at != NO_DRAIN && self.queue_cost() <= self.drain_at
     }
 
-    /// Returns the rest of a budget per turn in this turn.
+    /// Returns the unused part of a write budget in this turn.
     pub(crate) fn write_budget(&mut self, budget: usize, turn: u64) -> usize {
         if self.turn != turn as u32 {
             (self.turn, self.written) = (turn as u32, 0);
         }
-        // `written` cannot count more.
+        // `written` is a `u32`.
         budget
             .min(u32::MAX as usize)
             .saturating_sub(self.written as usize)
@@ -159,9 +164,10 @@ impl ConnEntry {
         self.update_fast_path_end();
     }
 
-    /// Combines into one number what the fast path checks for every message:
-    /// whether the connection is open for sending, whether it has the default
-    /// framing, and how long a body may be. Zero disables the fast path.
+    /// Updates the one number that the fast path compares with a body's length.
+    /// It combines whether the connection is open for sending, whether it has
+    /// the default framing, and how long a body may be. Zero disables the fast
+    /// path.
     pub(super) fn update_fast_path_end(&mut self) {
         let quick = self.can_send() && self.codec.is_default();
         self.fast_path_end = if quick {
@@ -176,12 +182,12 @@ impl ConnEntry {
         self.fast_path_end as usize
     }
 
-    /// Returns whether anything is still to be written.
+    /// Returns whether any bytes are still to be written.
     pub(crate) fn has_output(&self) -> bool {
         self.session_has_output || (self.queue.is_some() && !self.sealing_failed)
     }
 
-    /// Returns whether nothing can be queued after what is queued now.
+    /// Returns whether no message can be queued after the present ones.
     pub(crate) fn is_last_flush(&self) -> bool {
         self.write_closed || self.tag == LifecycleTag::Closing
     }
@@ -194,7 +200,7 @@ impl ConnEntry {
         match self.lifecycle() {
             Lifecycle::Closing(ending) if self.read_closed => AfterFlush::End(ending),
             Lifecycle::Closing(_) if !self.fin_sent => AfterFlush::SendFin,
-            // The connection was half open, and now both sides are closed.
+            // The connection was half open. Now both sides are closed.
             Lifecycle::Open if self.write_closed && self.read_closed => {
                 AfterFlush::End(Ending::Disconnected(DisconnectReason::PeerClosed))
             }

@@ -8,22 +8,23 @@ use crate::error::{ConnectError, DisconnectReason, TimeoutKind};
 use crate::session::Identity;
 use crate::time::Timestamp;
 
-/// State that few connections have.
+/// State that few connections have, allocated when needed.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionExtra {
     /// Present in [`LifecycleTag::Closing`] and [`LifecycleTag::Ended`].
     ending: Option<Ending>,
-    /// A write failed. Reported once everything that had arrived is delivered.
+    /// A write failed with this reason. It is reported once all bytes that had
+    /// arrived are delivered.
     write_failure: Option<DisconnectReason>,
     pub(super) identity: Option<Identity>,
-    /// When the queue was empty last, and the bytes written since, if a minimum
-    /// rate is set.
+    /// Time at which the queue was last empty, and the number of bytes written
+    /// since. Present if a minimum rate is set.
     pub(super) sending: Option<(Timestamp, u64)>,
-    /// The keys and slots of the timers of the connection.
+    /// Keys and slots of the timers of the connection.
     timers: Vec<(u64, u32)>,
 }
 
-/// The part of a [`Lifecycle`] that every connection has.
+/// The part of a [`Lifecycle`] that each connection has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum LifecycleTag {
     Connecting,
@@ -34,12 +35,12 @@ pub(super) enum LifecycleTag {
     Released,
 }
 
-/// The state of a connection inside the library.
+/// State of a connection inside the library.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Lifecycle {
-    /// There is no TCP connection yet.
+    /// The TCP connection is not established yet.
     Connecting,
-    /// The TCP connection is established, and the handshake is not complete.
+    /// The TCP connection is established. The handshake is not complete.
     Handshaking,
     Open,
     Closing(Ending),
@@ -56,8 +57,8 @@ pub(crate) enum Ending {
 }
 
 impl Ending {
-    /// Returns whether an attempt to connect has failed, and was not given up by this
-    /// node.
+    /// Returns whether an attempt to connect failed without having been given
+    /// up by this node.
     pub(crate) fn is_failed_attempt(self) -> bool {
         let given_up = matches!(
             self,
@@ -66,7 +67,8 @@ impl Ending {
         matches!(self, Self::Failed(_)) && !given_up
     }
 
-    /// Returns whether the peer sent nothing, or not enough, in time.
+    /// Returns whether the connection ended because the peer sent nothing, or
+    /// too little, in time.
     pub(crate) fn is_for_silence(self) -> bool {
         matches!(
             self,
@@ -82,7 +84,7 @@ impl Ending {
 }
 
 impl ConnEntry {
-    /// Returns why writing failed.
+    /// Returns the reason why writing failed, if it did.
     pub(crate) fn write_failure(&self) -> Option<DisconnectReason> {
         self.extra.as_ref()?.write_failure
     }
@@ -138,7 +140,7 @@ impl ConnEntry {
 
     fn with_ending(&self, state: impl Fn(Ending) -> Lifecycle) -> Lifecycle {
         let ending = self.extra.as_ref().and_then(|extra| extra.ending);
-        debug_assert!(ending.is_some(), "`set_state` keeps it");
+        debug_assert!(ending.is_some(), "`set_state` stores the ending");
         ending.map_or(Lifecycle::Released, state)
     }
 
@@ -160,7 +162,7 @@ impl ConnEntry {
         self.update_fast_path_end();
     }
 
-    /// Returns whether `on_connect` was not called yet.
+    /// Returns whether `on_connect` is still to be called.
     pub(crate) fn is_unopened(&self) -> bool {
         matches!(
             self.tag,
@@ -168,7 +170,7 @@ impl ConnEntry {
         )
     }
 
-    /// The TCP connection is established.
+    /// Records that the TCP connection is established.
     pub(crate) fn set_handshaking(&mut self, local_addr: SocketAddr, now: Timestamp) {
         self.set_state(Lifecycle::Handshaking);
         self.local_addr = Some(to_canonical(local_addr).into());
@@ -181,15 +183,15 @@ impl ConnEntry {
         }
     }
 
-    /// The handshake is complete.
+    /// Records that the handshake is complete.
     pub(crate) fn set_open(&mut self, now: Timestamp) {
         self.set_state(Lifecycle::Open);
         self.since = now;
         self.activity = self.since;
     }
 
-    /// Returns how the connection ends for this cause: as a failed connect if
-    /// it never was `Open`.
+    /// Returns how the connection ends for `cause`. A connection that never was
+    /// `Open` ends as a failed attempt to connect.
     pub(crate) fn ending_for(&self, cause: Ending) -> Ending {
         match (self.lifecycle(), cause) {
             (Lifecycle::Connecting | Lifecycle::Handshaking, Ending::Disconnected(reason)) => {
@@ -200,13 +202,13 @@ impl ConnEntry {
         }
     }
 
-    /// Starts closing. The ending is reported later.
+    /// Starts closing. `ending` is reported when the connection has ended.
     pub(crate) fn set_closing(&mut self, ending: Ending) {
         self.set_state(Lifecycle::Closing(ending));
     }
 
-    /// Records that the peer closed its sending side, with `partial` bytes of
-    /// an incomplete message, and returns the reason for the end.
+    /// Records that the peer closed its sending side after `partial` bytes of
+    /// an incomplete message. Returns the reason for the end.
     pub(crate) fn note_read_closed(&mut self, partial: usize) -> DisconnectReason {
         self.read_closed = true;
         match (self.lifecycle(), self.write_failure(), partial) {
@@ -218,8 +220,9 @@ impl ConnEntry {
         }
     }
 
-    /// Returns the reason to report when `error` breaks the connection. After a
-    /// close that sent everything, the reason of the close is kept.
+    /// Returns the reason to report when `error` breaks the connection. If the
+    /// connection was closing and everything was sent, the reason of the close
+    /// is kept.
     pub(crate) fn break_reason(&self, error: DisconnectReason) -> DisconnectReason {
         match self.lifecycle() {
             Lifecycle::Closing(Ending::Disconnected(reason))

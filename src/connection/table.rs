@@ -4,13 +4,14 @@ use slab::Slab;
 
 use crate::id::{ConnId, HasId, ShardId};
 
-/// A table by connection id. A stale id finds nothing: every slot counts its
-/// occupants, and a slot whose counter is at its maximum is not reused.
+/// A table of values by connection id. A lookup with a stale id returns `None`:
+/// each slot counts its occupants, and a slot whose counter is at its maximum
+/// is not reused.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     shard: ShardId,
     slots: Slab<Option<T>>,
-    /// By slot: the number of ids that were given out.
+    /// By slot: number of ids that were given out.
     generations: Vec<u32>,
     len: usize,
 }
@@ -31,7 +32,7 @@ impl<T: HasId> Table<T> {
         self.len
     }
 
-    /// Returns the shard of the ids.
+    /// Returns the shard that the ids belong to.
     pub(crate) fn shard(&self) -> ShardId {
         self.shard
     }

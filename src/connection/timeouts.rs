@@ -1,5 +1,5 @@
 //! Timeouts of a connection. Traffic stores timestamps and does not move the
-//! deadline.
+//! deadline, so that a message does not cost a timer operation.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use crate::mutants::mutant;
 use crate::time::Timestamp;
 
 impl ConnEntry {
-    /// Records a read: the number of bytes that were delivered, and of the
-    /// incomplete message that are kept.
+    /// Records a read that delivered `delivered` bytes and left `partial_len`
+    /// bytes of an incomplete message.
     pub(crate) fn note_read(&mut self, delivered: u64, partial_len: usize, now: Timestamp) {
         mutant!(RefreshIdleOnAnyByte => self.activity = now);
         if delivered > 0 {
@@ -22,7 +22,7 @@ impl ConnEntry {
         self.partial_len = partial_len;
     }
 
-    /// Records a write.
+    /// Records a write of `written` bytes.
     pub(crate) fn note_write(&mut self, written: usize, now: Timestamp) {
         if self.has_output() {
             let progress = if written > 0 {
@@ -34,8 +34,8 @@ impl ConnEntry {
         } else {
             self.stalled_since = None;
         }
-        // While a connection closes, every byte that the socket takes is
-        // progress. Before that, only an empty queue is.
+        // While a connection closes, each byte that the socket takes counts as
+        // activity. Before that, only an empty queue does.
         let is_closing = self.tag == LifecycleTag::Closing;
         if written > 0 && (is_closing || !self.has_output()) && !self.is_unopened() {
             self.activity = now;
@@ -45,7 +45,7 @@ impl ConnEntry {
         }
     }
 
-    /// Counts the bytes written since the queue was empty.
+    /// Counts the bytes written since the queue was last empty.
     fn note_send_rate(&mut self, written: usize, now: Timestamp) {
         let has_output = self.has_output();
         let sending = &mut self.extra().sending;
@@ -55,8 +55,8 @@ impl ConnEntry {
         });
     }
 
-    /// Restarts the timeouts: the connection has changed its state, or a pause
-    /// has ended, which the peer did not cause.
+    /// Restarts the timeouts, because the connection has changed its state, or
+    /// because a pause has ended, which the peer did not cause.
     pub(crate) fn restart_timeouts(&mut self, now: Timestamp) {
         if self.is_unopened() {
             self.since = now;
@@ -66,8 +66,9 @@ impl ConnEntry {
         self.partial_since = self.partial_since.and(Some(now));
     }
 
-    /// Returns whether no queued byte was written for too long, as far as is
-    /// known.
+    /// Returns whether no queued byte was written for longer than the
+    /// write-stall timeout. Only past writes are considered, so the socket may
+    /// have room by now.
     pub(crate) fn is_stalled(&self, now: Timestamp) -> bool {
         let stall = self.config.timeouts.write_stall;
         let at = self
@@ -76,8 +77,8 @@ impl ConnEntry {
         self.blocked && self.write_failure().is_none() && at.is_some_and(|at| at <= now)
     }
 
-    /// Returns when the connection is overdue if nothing happens until then,
-    /// and how it ends in that case.
+    /// Returns the time at which the connection is overdue if nothing happens
+    /// until then, and how it ends in that case.
     pub(crate) fn due(&self) -> Option<(Timestamp, Ending)> {
         let timeouts = &self.config.timeouts;
         let after = |since: Timestamp, timeout: Option<Duration>| since.checked_add(timeout?);
@@ -91,7 +92,6 @@ impl ConnEntry {
         }
         let is_open = self.tag == LifecycleTag::Open;
         let is_read = is_open && !self.paused;
-        let idle = is_read && !self.has_output();
         let stalled = self
             .stalled_since
             .and_then(|since| after(since, timeouts.write_stall));
@@ -100,6 +100,9 @@ impl ConnEntry {
             let rate = self.config.min_rate.receive_bytes_per_second;
             self.rate_deadline(since, self.partial_len as u64, rate)
         });
+        // A long message on a slow link takes longer than the idle timeout. The
+        // rate limits its time instead.
+        let idle = is_read && !self.has_output() && receive_rate.is_none();
         let sending = self.extra.as_ref().and_then(|extra| extra.sending);
         let send_rate = sending.and_then(|(since, bytes)| {
             let rate = self.config.min_rate.send_bytes_per_second;
@@ -132,16 +135,17 @@ impl ConnEntry {
         ))
     }
 
-    /// Returns when these bytes since then are too few for the rate.
+    /// Returns the time at which `bytes` since `since` are too few for the
+    /// rate.
     fn rate_deadline(&self, since: Timestamp, bytes: u64, rate: Option<u32>) -> Option<Timestamp> {
-        // Never before `after`, and each byte moves it by the time that the
-        // rate has for a byte.
+        // The result is never before `MinRate::after`. Each byte moves it by
+        // the time that a byte takes at the rate.
         let micros = bytes.saturating_mul(1_000_000) / u64::from(rate?.max(1));
         since.checked_add(Duration::from_micros(micros).max(self.config.min_rate.after))
     }
 
-    /// Returns whether the armed deadline is later than a timeout that has begun
-    /// may need.
+    /// Returns whether the armed deadline is later than a timeout that has
+    /// begun may need.
     pub(crate) fn is_armed_too_late(&self, now: Timestamp) -> bool {
         let soonest = if self.partial_since.is_some() || self.stalled_since.is_some() {
             self.config.shortest_timeout()

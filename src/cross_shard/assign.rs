@@ -1,17 +1,19 @@
-//! The shard of an accepted connection.
+//! Assignment of accepted connections to shards.
 
 use std::sync::atomic::Ordering;
 
 use super::{AcceptedSocket, ShardCommand, ShardRouter};
 use crate::config::Placement;
 
-/// The maximum number of accepted connections on their way to a shard. They are not
-/// charged yet. Further ones stay at the shard that accepted them.
+/// Maximum number of accepted connections on their way to one shard, because
+/// they are not charged yet. Further connections stay at the shard that
+/// accepted them.
 const ARRIVING_MAX: usize = 256;
 
 impl ShardRouter {
     /// Offers an accepted connection to the shards in their order, and counts
-    /// it there. Returns it if this shard takes it, which never refuses.
+    /// it at the shard that takes it. Returns the connection if that is this
+    /// shard, which takes any connection.
     pub(crate) fn assign(&mut self, accepted: AcceptedSocket) -> Option<AcceptedSocket> {
         self.sort_candidates();
         let mut command = ShardCommand::Adopt(Box::new(accepted));
@@ -32,7 +34,7 @@ impl ShardRouter {
             };
             arriving.fetch_sub(1, Ordering::Relaxed);
             load.fetch_sub(1, Ordering::Relaxed);
-            // The shard has stopped. The whole node stops with it.
+            // The shard has stopped, so the whole node is stopping.
             command = refused.command?;
         }
         match command {
@@ -41,7 +43,7 @@ impl ShardRouter {
         }
     }
 
-    /// Notes that a connection from another shard has arrived at this one.
+    /// Records that a connection from another shard has arrived at this one.
     pub(crate) fn note_arrival(&self) {
         self.shards.arriving[self.own.index()].fetch_sub(1, Ordering::Relaxed);
     }

@@ -1,8 +1,8 @@
 //! Communication between the shards of a node.
 //!
-//! A shard reaches another one through its [`Mailbox`]. A mailbox takes
-//! commands, refuses them when it is full, and never waits. No lock is held
-//! meanwhile.
+//! A shard reaches another shard through its [`Mailbox`]. A mailbox takes
+//! commands, or refuses them when it is full. It never waits, and no lock is
+//! held while a command is passed.
 
 mod assign;
 mod waiting;
@@ -33,13 +33,13 @@ pub(crate) enum ShardCommand {
     ConnCommand(ConnId, ConnCommand),
     Adopt(Box<AcceptedSocket>),
     CloseListener(ListenerId),
-    /// Ends an outbound connection whose other end was accepted. The accepted
-    /// stream is closed after it.
+    /// Ends an outbound connection whose other end this node accepted. The
+    /// accepted stream is closed afterwards.
     EndSelfConnection(ConnId, Stream),
 }
 
 impl ShardCommand {
-    /// Returns the bytes that the command takes in the command queue.
+    /// Returns the number of bytes that the command takes in the command queue.
     pub(crate) fn cost(&self) -> usize {
         match self {
             Self::Send(_, body) => body.len(),
@@ -67,8 +67,8 @@ pub(crate) enum ConnCommand {
 pub(crate) struct RemoteBroadcast {
     pub(crate) conns: Vec<ConnId>,
     pub(crate) body: Bytes,
-    /// The message in the default framing of the node, which most connections
-    /// have.
+    /// The message in the default framing of the node, because most connections
+    /// use that framing.
     pub(crate) framed: Option<FramedBody>,
 }
 
@@ -83,46 +83,48 @@ impl RemoteBroadcast {
     }
 }
 
-/// A message as a framing without state encodes it.
+/// A message in the encoding of a framing without state.
 pub(crate) struct FramedBody {
     pub(crate) codec: Codec,
     pub(crate) frame: Bytes,
-    /// Its charge, once a queue of this loop holds it.
+    /// Its charge. `None` before a queue of this loop holds it.
     pub(crate) key: Option<BodyKey>,
 }
 
 /// An accepted connection that has no id yet.
 pub(crate) struct AcceptedSocket {
     pub(crate) stream: Stream,
-    /// The socket options are set.
+    /// The socket options are set already.
     pub(crate) has_options: bool,
     pub(crate) addr: SocketAddr,
     pub(crate) listener: ListenerId,
     pub(crate) config: Arc<ConnectionConfig>,
 }
 
-/// A command that was not taken.
+/// A command that was refused.
 pub(crate) struct RefusedCommand<C> {
     pub(crate) error: SendError,
-    /// `None` if the command was lost with the shard.
+    /// `None` if the command was lost because the shard has stopped.
     pub(crate) command: Option<C>,
 }
 
-/// A fact that a shard is told by a flag. A full command queue cannot stop it.
+/// A fact that is signalled to a shard by a flag. Unlike a command it cannot be
+/// refused by a full queue.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum ShardSignal {
-    /// A handshake has lost its place.
+    /// A handshake was ended, because another one took its place.
     Eviction = 1,
-    /// A file descriptor is free.
+    /// A file descriptor was freed.
     Descriptor = 2,
-    /// A thread does not wait any more for what it asked for.
+    /// A thread no longer waits for its request.
     Abandoned = 4,
 }
 
-/// The way to a shard from other threads.
+/// The interface of a shard to other threads.
 pub(crate) trait Mailbox: Send + Sync {
-    /// Passes a command. `Ok` means that the shard will try to carry it out.
+    /// Passes a command. `Ok` means that the shard will execute it, unless it
+    /// stops before.
     fn pass(&self, command: ShardCommand) -> Result<(), RefusedCommand<ShardCommand>>;
 
     fn signal(&self, signal: ShardSignal);
@@ -135,16 +137,16 @@ pub(crate) struct ShardSet {
     mailboxes: Vec<Box<dyn Mailbox>>,
     limits: SharedLimits,
     placement: Placement,
-    /// By shard: its connections, and the connections on their way to it.
+    /// By shard: number of its connections, including those on their way to it.
     loads: Vec<AtomicUsize>,
-    /// By shard: the connections on their way to it.
+    /// By shard: number of connections on their way to it.
     arriving: Vec<AtomicUsize>,
-    /// By shard: a listener is paused because of file-descriptor exhaustion.
+    /// By shard: whether a listener is paused because of file-descriptor
+    /// exhaustion.
     has_paused_listener: Vec<AtomicBool>,
-    /// The number of file descriptors that were closed.
+    /// Number of file descriptors that were closed.
     freed_descriptors: AtomicUsize,
-    /// The addresses of outbound connections: that of the peer, then the local
-    /// one.
+    /// Addresses of outbound connections: the peer's, then the local one.
     connects: Mutex<HashMap<ConnId, (SocketAddr, SocketAddr)>>,
 }
 
@@ -174,7 +176,7 @@ impl ShardSet {
         (0..self.mailboxes.len()).filter_map(ShardId::new)
     }
 
-    /// Returns the first of the shards with the fewest connections.
+    /// Returns the shard with the fewest connections, the first one of several.
     pub(crate) fn least_loaded(&self) -> ShardId {
         self.shards()
             .min_by_key(|shard| self.load(*shard).load(Ordering::Relaxed))
@@ -189,7 +191,7 @@ impl ShardSet {
     ) -> Result<(), RefusedCommand<ShardCommand>> {
         match self.mailboxes.get(shard.index()) {
             Some(mailbox) => mailbox.pass(command),
-            // The id was never given out.
+            // No shard of this node has this id.
             None => Err(RefusedCommand {
                 error: SendError::Closed,
                 command: None,
@@ -202,25 +204,25 @@ impl ShardSet {
     }
 
     fn connects(&self) -> MutexGuard<'_, HashMap<ConnId, (SocketAddr, SocketAddr)>> {
-        // No panic can leave the map inconsistent.
+        // A panic cannot leave the map inconsistent.
         self.connects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The other shards, as one shard sees them.
+/// The view that one shard has of the other shards.
 pub(crate) struct ShardRouter {
     own: ShardId,
     shards: Arc<ShardSet>,
-    /// The shard that is offered the next connection first.
+    /// The shard that is the first candidate for the next connection.
     next_shard: usize,
-    /// Memory for the shards in the order in which they are offered a
-    /// connection.
+    /// The candidates for a connection, in their order. Kept to reuse the
+    /// memory.
     candidates: Vec<(usize, usize)>,
-    /// [`ShardSet::freed_descriptors`] before the last accept.
+    /// Value of [`ShardSet::freed_descriptors`] before the last accept.
     freed_descriptors: usize,
     /// By shard: commands that its full queue refused, in their order.
     waiting: Vec<VecDeque<ShardCommand>>,
-    /// A timer is set at which the waiting commands are passed again.
+    /// A timer is set after which the waiting commands are passed again.
     pub(crate) retry_is_armed: bool,
 }
 
@@ -269,14 +271,14 @@ impl ShardRouter {
         self.shards.load(self.own).fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Uncounts a connection that this shard was given and did not admit. Its
-    /// file descriptor is free.
+    /// Subtracts a connection that was assigned to this shard and not admitted.
+    /// Its file descriptor is free.
     pub(crate) fn remove_rejected(&self) {
         self.shards.load(self.own).fetch_sub(1, Ordering::Relaxed);
         self.signal_free_descriptor();
     }
 
-    /// Uncounts a connection of this shard that has ended.
+    /// Subtracts a connection of this shard that has ended.
     pub(crate) fn remove_connection(&self, conn: ConnId, direction: Direction) {
         self.shards.load(self.own).fetch_sub(1, Ordering::Relaxed);
         if direction == Direction::Outbound {
@@ -284,7 +286,7 @@ impl ShardRouter {
         }
     }
 
-    /// Connects, and records both addresses before another shard can accept the
+    /// Connects. The addresses are recorded before another shard can accept the
     /// other end and look them up.
     pub(crate) fn connect(
         &self,
@@ -303,7 +305,8 @@ impl ShardRouter {
         Ok(stream)
     }
 
-    /// Returns another shard's outbound connection between these two addresses.
+    /// Returns the outbound connection of another shard between these
+    /// addresses.
     pub(crate) fn find_connect(&self, from: SocketAddr, to: SocketAddr) -> Option<ConnId> {
         let ends = (to_canonical_target(to), to_canonical_target(from));
         let connects = self.shards.connects();
@@ -313,20 +316,21 @@ impl ShardRouter {
             .map(|(conn, _)| *conn)
     }
 
-    /// Records the number of free descriptors before an accept.
+    /// Records the number of freed descriptors before an accept.
     pub(crate) fn note_accept_start(&mut self) {
         self.freed_descriptors = self.shards.freed_descriptors.load(Ordering::SeqCst);
     }
 
     /// Records that a listener of this shard is paused because of
     /// file-descriptor exhaustion. Returns whether a descriptor was freed since
-    /// the accept, because the shard that freed it may not have seen the pause.
+    /// the accept: the shard that freed it may have missed the pause.
     pub(crate) fn note_listener_paused(&self) -> bool {
         self.shards.has_paused_listener[self.own.index()].store(true, Ordering::SeqCst);
         self.shards.freed_descriptors.load(Ordering::SeqCst) != self.freed_descriptors
     }
 
-    /// Signals a free file descriptor to shards with paused listeners.
+    /// Signals that a file descriptor is free to the shards with paused
+    /// listeners.
     pub(crate) fn signal_free_descriptor(&self) {
         self.shards.freed_descriptors.fetch_add(1, Ordering::SeqCst);
         for shard in self.shards().filter(|shard| *shard != self.own) {

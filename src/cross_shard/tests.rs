@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::Config;
 
-/// A shard without a loop.
+/// A mailbox without a loop behind it.
 #[derive(Default)]
 struct TestMailbox {
     room: AtomicUsize,
@@ -33,7 +33,8 @@ impl Mailbox for Arc<TestMailbox> {
     fn shut_down(&self, _: Duration) {}
 }
 
-/// The router of the first of three shards, and the mailboxes of all.
+/// Returns the router of the first of three shards, the shards, and their
+/// mailboxes.
 fn three() -> (ShardRouter, Arc<ShardSet>, Vec<Arc<TestMailbox>>) {
     let mailboxes: Vec<Arc<TestMailbox>> = (0..3).map(|_| Arc::default()).collect();
     let boxed = mailboxes

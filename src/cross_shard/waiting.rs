@@ -5,7 +5,7 @@ use crate::error::SendError;
 use crate::id::ShardId;
 
 impl ShardRouter {
-    /// Passes a command, unless an earlier one waits for room.
+    /// Passes a command. Returns `Full` if an earlier command waits for room.
     pub(crate) fn pass(&mut self, shard: ShardId, command: ShardCommand) -> Result<(), SendError> {
         if !self.pass_waiting(shard) {
             return Err(SendError::Full);
@@ -14,9 +14,9 @@ impl ShardRouter {
         passed.map_err(|refused| refused.error)
     }
 
-    /// Passes a command that no caller can take back. If there is no room, the
-    /// command waits here, up to `max` commands for a shard.
-    /// [`ShardRouter::pass_waiting`] returns whether any wait.
+    /// Passes a command that cannot be returned to a caller. If there is no
+    /// room, the command waits here. Returns `Full` if `max` commands wait for
+    /// that shard already.
     pub(crate) fn pass_or_queue(
         &mut self,
         shard: ShardId,
@@ -34,8 +34,8 @@ impl ShardRouter {
         Ok(())
     }
 
-    /// Passes waiting commands while the shard has room. Returns whether none
-    /// is left.
+    /// Passes waiting commands while the shard has room. Returns whether all
+    /// were passed.
     pub(crate) fn pass_waiting(&mut self, shard: ShardId) -> bool {
         let Some(waiting) = self.waiting.get_mut(shard.index()) else {
             return true;
@@ -53,8 +53,8 @@ impl ShardRouter {
         true
     }
 
-    /// Passes waiting commands to every shard. A full shard does not delay the
-    /// others.
+    /// Passes waiting commands to all shards. Returns whether all were passed.
+    /// A full shard does not delay the others.
     pub(crate) fn pass_all_waiting(&mut self) -> bool {
         let shards = self.shards.shards();
         shards.filter(|shard| !self.pass_waiting(*shard)).count() == 0

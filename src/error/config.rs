@@ -4,15 +4,17 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// A setting that cannot work, found before anything was started.
+/// An invalid setting. It is found before anything is started.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct ConfigError {
-    /// The path of the field in [`Config`](crate::Config). The fields of a
-    /// [`ConnectionConfig`](crate::config::ConnectionConfig) have no `connection.` before
-    /// them, because listeners and outbound connections have one too.
+    /// The path of the field in [`Config`](crate::Config), for example
+    /// `limits.max_connections`. Fields of a
+    /// [`ConnectionConfig`](crate::config::ConnectionConfig) have no
+    /// `connection.` prefix, because listeners and outbound connections have
+    /// one too.
     pub field: &'static str,
-    /// The reason why its value cannot work.
+    /// The reason why the value is invalid.
     pub problem: &'static str,
 }
 

@@ -6,15 +6,15 @@ use std::io;
 
 use super::{DisconnectReason, OsError, SessionError};
 
-/// Why a connect was refused at once, or why a connection never reached
+/// The reason why a connect was refused, or why a connection ended before
 /// [`Handler::on_connect`](crate::Handler::on_connect).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The node is shutting down.
     ShuttingDown,
-    /// [`Limits::max_connections`](crate::config::Limits::max_connections) is reached,
-    /// except for slots that are reserved for others.
+    /// [`Limits::max_connections`](crate::config::Limits::max_connections) is
+    /// reached. Slots that are reserved for others count as taken.
     TooManyConnections,
     /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address)
     /// is reached.
@@ -23,64 +23,80 @@ pub enum ConnectError {
     /// is reached.
     TooManyFromPrefix,
     /// [`Limits::max_outbound_connecting`](crate::config::Limits::max_outbound_connecting)
-    /// is reached, or for an inbound connection
-    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes),
-    /// and no other address has more handshakes than its own.
-    TooManyConnecting,
-    /// An inbound handshake lost its place to another one, because
+    /// is reached.
+    ///
+    /// For an inbound connection:
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// or
+    /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes)
+    /// is reached, and no other handshake is ended for it.
+    TooManyConnecting,
+    /// The inbound handshake lost its place to another one, because
+    /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
+    /// or
+    /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes)
     /// is reached.
     Evicted,
-    /// There is a connection with this address, and duplicates are not allowed.
+    /// There is a connection to this address, and
+    /// [`Config::allow_duplicates`](crate::Config::allow_duplicates) is false.
     AlreadyConnected,
-    /// The node is connecting to this address, and duplicates are not allowed.
+    /// The node is already connecting to this address, and
+    /// [`Config::allow_duplicates`](crate::Config::allow_duplicates) is false.
     AlreadyConnecting,
-    /// The node connected to itself.
+    /// The node connected to itself, and
+    /// [`Config::allow_self_connections`](crate::Config::allow_self_connections)
+    /// is false.
     SelfConnection,
-    /// The address cannot be connected to: it has no port, or is no numeric address.
-    /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves host names.
+    /// The address has port zero or is not a numeric address.
+    /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves host
+    /// names.
     InvalidAddress,
-    /// An option cannot work. The field is named.
+    /// An option is invalid. Contains the name of the field.
     InvalidOption(&'static str),
-    /// The attempt was given up with [`Net::close`](crate::Net::close) or
+    /// The attempt was cancelled with [`Net::close`](crate::Net::close) or
     /// [`Net::abort`](crate::Net::abort).
     Cancelled,
     /// No TCP connection was established within
-    /// [`Timeouts::connect`](crate::config::Timeouts::connect), or within the timeout of
-    /// [`Handle::connect_wait`](crate::Handle::connect_wait).
+    /// [`Timeouts::connect`](crate::config::Timeouts::connect), or within the
+    /// timeout of [`Handle::connect_wait`](crate::Handle::connect_wait).
     TimedOut,
     /// The handshake did not complete within
     /// [`Timeouts::handshake`](crate::config::Timeouts::handshake).
     HandshakeTimedOut,
-    /// The handler did not provide a usable transport.
+    /// The handler returned no usable transport.
     Transport(TransportError),
-    /// The handshake failed.
+    /// The handshake of the session failed.
     Session(SessionError),
     /// A callback for this connection panicked.
     HandlerPanicked,
-    /// The operating system reported an error, for instance `ConnectionRefused` or
-    /// `NetworkUnreachable`. During a handshake `UnexpectedEof` means that the peer
-    /// closed the connection, `ConnectionReset` that it reset it.
+    /// The operating system reported an error, such as `ConnectionRefused` or
+    /// `NetworkUnreachable`.
+    ///
+    /// During a handshake, `UnexpectedEof` means that the peer closed the
+    /// connection, and `ConnectionReset` that the peer reset it.
     Io(OsError),
-    /// The name could not be resolved, or has no address. Only
+    /// The host name could not be resolved, or has no address. Only
     /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves names.
     Unresolved,
-    /// A method that waits for a loop was called inside a callback;
-    /// see [`Handle`](crate::Handle#what-may-be-called-where).
+    /// A method that waits for a loop was called inside a callback; see
+    /// [`Handle`](crate::Handle#what-may-be-called-where).
     WouldDeadlock,
     /// The node has stopped or was dropped.
     NodeStopped,
 }
 
 impl ConnectError {
-    /// Returns whether the error shows misbehavior of the peer, for ban scores.
+    /// Returns whether the peer is at fault. Use it for ban scores.
     ///
-    /// True for [`ConnectError::HandshakeTimedOut`], and for a
-    /// [`ConnectError::Session`] whose error
-    /// [is the peer's fault](SessionError::is_peers_fault). False for limits and
-    /// decisions of this node and for errors of the network. False also if the
-    /// peer closed or reset the connection during the handshake, because an honest
-    /// node at one of its limits does that.
+    /// True for
+    /// - [`ConnectError::HandshakeTimedOut`];
+    /// - [`ConnectError::Session`], if [`SessionError::is_peers_fault`] is true
+    ///   for its error.
+    ///
+    /// False for limits and decisions of this node and for errors of the
+    /// network. False also if the peer closed or reset the connection during
+    /// the handshake, because a correct peer that has reached a limit does
+    /// that.
     pub fn is_peers_fault(&self) -> bool {
         match self {
             Self::HandshakeTimedOut => true,
@@ -94,7 +110,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::ShuttingDown => "the node is shutting down",
-            Self::TooManyConnections => "the node is at its limit of connections",
+            Self::TooManyConnections => "the node has reached its maximum number of connections",
             Self::TooManyFromAddress => "too many connections with this address",
             Self::TooManyFromPrefix => "too many connections with this network",
             Self::TooManyConnecting => "too many connections are connecting",
@@ -154,8 +170,8 @@ impl From<ConnectError> for io::Error {
 }
 
 impl From<DisconnectReason> for ConnectError {
-    /// The error of a connection that ended with this reason before its handshake
-    /// had completed.
+    /// Returns the error of a connection that ended with this reason before its
+    /// handshake completed.
     fn from(reason: DisconnectReason) -> Self {
         match reason {
             DisconnectReason::Local | DisconnectReason::Application(_) => Self::Cancelled,
@@ -177,11 +193,13 @@ impl From<DisconnectReason> for ConnectError {
     }
 }
 
-/// Why [`Handler::transport`](crate::Handler::transport) provided no usable transport.
+/// The reason why [`Handler::transport`](crate::Handler::transport) returned no
+/// usable transport.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TransportError {
-    /// The method returned an error. Its text is logged at debug level.
+    /// The method returned an error. The text of that error is logged at debug
+    /// level.
     Handler,
     /// The method returned [`Transport::Plain`](crate::Transport::Plain), and
     /// [`ConnectionConfig::require_session`](crate::config::ConnectionConfig::require_session)
@@ -205,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_peer_is_blamed_for_what_the_peer_did() {
+    fn connect_error_blames_peer_only_for_its_fault() {
         let io = |kind: io::ErrorKind| ConnectError::Io(kind.into());
         for error in [
             ConnectError::HandshakeTimedOut,

@@ -6,47 +6,53 @@ use std::io;
 
 use super::{FramingError, OsError, SessionError};
 
-/// Why an established connection ended.
+/// The reason why an established connection ended.
 ///
-/// Inside [`Handler::on_disconnect`](crate::Handler::on_disconnect),
-/// [`Connection::queued_bytes`](crate::Connection::queued_bytes) is what had been
-/// accepted for sending and never reached the kernel. After
-/// [`Net::close`](crate::Net::close), [`DisconnectReason::PeerClosed`],
-/// [`DisconnectReason::Truncated`] and [`DisconnectReason::Shutdown`] what was queued
-/// is sent first, unless that makes no progress for
-/// [`Timeouts::linger`](crate::config::Timeouts::linger) or outlasts the grace. After
-/// all others it is dropped.
+/// Queued messages are sent before the end for
+/// - [`Net::close`](crate::Net::close), [`DisconnectReason::PeerClosed`] and
+///   [`DisconnectReason::Truncated`], unless sending makes no progress for
+///   [`Timeouts::linger`](crate::config::Timeouts::linger);
+/// - [`DisconnectReason::Shutdown`], unless sending makes no progress for that
+///   time or exceeds the grace of the shutdown.
+///
+/// For all other reasons they are dropped. In
+/// [`Handler::on_disconnect`](crate::Handler::on_disconnect),
+/// [`Connection::queued_bytes`](crate::Connection::queued_bytes) is the number
+/// of accepted bytes that the kernel did not take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum DisconnectReason {
-    /// This node closed or aborted the connection.
+    /// This node closed the connection with [`Net::close`](crate::Net::close),
+    /// or aborted it with [`Net::abort`](crate::Net::abort).
     Local,
     /// This node aborted the connection with
-    /// [`Net::abort_with_reason`](crate::Net::abort_with_reason), which gave this
-    /// reason.
+    /// [`Net::abort_with_reason`](crate::Net::abort_with_reason). Contains the
+    /// text given there.
     Application(&'static str),
-    /// The peer ended its stream between two messages.
+    /// The peer closed its side of the stream between two messages.
     PeerClosed,
-    /// The peer ended its stream inside a message.
+    /// The peer closed its side of the stream inside a message.
     Truncated {
-        /// Bytes of the incomplete message that had arrived, its header included.
+        /// Number of bytes of the incomplete message that had arrived,
+        /// including its header.
         bytes: usize,
     },
     /// The peer reset the connection.
     Reset,
-    /// The operating system ended the connection.
+    /// The operating system reported an error of the connection.
     Io(OsError),
-    /// The peer announced or sent a message longer than allowed.
+    /// The peer announced or sent a message that is longer than
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
     MessageTooLarge {
-        /// The announced length. For framings without a length prefix, how much had
-        /// arrived without an end.
+        /// The announced length in bytes. For framings without a length prefix,
+        /// the number of bytes that had arrived without an end.
         len: u64,
-        /// The maximum on this connection.
+        /// The maximum of this connection in bytes.
         max: usize,
     },
-    /// The peer sent bytes that are no frame. The text says what is wrong with them.
+    /// The peer sent bytes that are not a frame. Contains a description.
     MalformedFrame(&'static str),
-    /// The session failed, or refused the peer, or was refused by it.
+    /// The session failed, refused the peer, or was refused by the peer.
     Session(SessionError),
     /// A timeout passed.
     Timeout(TimeoutKind),
@@ -54,13 +60,16 @@ pub enum DisconnectReason {
     /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes), and
     /// [`OnFull::Disconnect`](crate::config::OnFull::Disconnect) is set.
     SendQueueFull,
-    /// The incomplete messages of the loop held more than
-    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes), and this
-    /// connection had the largest one of the address that held most.
+    /// The incomplete messages of the loop exceeded
+    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes). This
+    /// connection had the largest incomplete message of the address that held
+    /// most memory.
     MemoryLimit,
     /// A callback for this connection panicked.
     HandlerPanicked,
-    /// The other end is this node itself.
+    /// The peer is this node itself, and
+    /// [`Config::allow_self_connections`](crate::Config::allow_self_connections)
+    /// is false.
     SelfConnection,
     /// This node is shutting down.
     Shutdown,
@@ -104,12 +113,17 @@ impl From<FramingError> for DisconnectReason {
 }
 
 impl DisconnectReason {
-    /// Returns whether the reason shows misbehavior of the peer, for ban scores.
+    /// Returns whether the peer is at fault. Use it for ban scores.
     ///
-    /// True for [`DisconnectReason::MessageTooLarge`],
-    /// [`DisconnectReason::MalformedFrame`], [`TimeoutKind::PartialMessage`], and a
-    /// [`DisconnectReason::Session`] whose error [is the peer's fault](SessionError::is_peers_fault). False for all others:
-    /// an honest peer can close, lose its network or be slow to read.
+    /// True for
+    /// - [`DisconnectReason::MessageTooLarge`];
+    /// - [`DisconnectReason::MalformedFrame`];
+    /// - [`TimeoutKind::PartialMessage`];
+    /// - [`DisconnectReason::Session`], if [`SessionError::is_peers_fault`] is
+    ///   true for its error.
+    ///
+    /// False for all others, because a correct peer can close, lose its network
+    /// or read slowly.
     pub fn is_peers_fault(&self) -> bool {
         match self {
             Self::MessageTooLarge { .. }
@@ -120,9 +134,10 @@ impl DisconnectReason {
         }
     }
 
-    /// The reason for an end that the operating system reported. On an established
-    /// connection all of these kinds mean that the peer has reset it; the call that
-    /// finds out decides which is reported.
+    /// Returns the reason for an error that the operating system reported. On
+    /// an established connection all of these kinds mean that the peer has
+    /// reset it. Which of them is reported depends on the system call that
+    /// fails first.
     pub(crate) fn from_io(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::ConnectionReset
@@ -138,22 +153,22 @@ impl DisconnectReason {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// No complete message for [`Timeouts::idle`](crate::config::Timeouts::idle).
+    /// There was no complete message for
+    /// [`Timeouts::idle`](crate::config::Timeouts::idle).
     Idle,
-    /// A message was incomplete, and no byte of it arrived for
+    /// No byte of an incomplete message arrived for
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).
     PartialMessage,
     /// A message arrived more slowly than
     /// [`MinRate::receive_bytes_per_second`](crate::config::MinRate::receive_bytes_per_second).
     ReceiveRate,
-    /// The queue was taken more slowly than
+    /// The peer accepted queued bytes more slowly than
     /// [`MinRate::send_bytes_per_second`](crate::config::MinRate::send_bytes_per_second).
     SendRate,
-    /// Something was queued, and the peer took nothing for
+    /// The peer accepted no queued byte for
     /// [`Timeouts::write_stall`](crate::config::Timeouts::write_stall).
     WriteStall,
-    /// The connection was closing, and neither a queued byte was taken nor the
-    /// peer's end of stream seen for
+    /// The connection was closing, and no queued byte was accepted for
     /// [`Timeouts::linger`](crate::config::Timeouts::linger).
     Linger,
 }
@@ -176,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_end_that_an_honest_peer_can_cause_is_not_its_fault() {
+    fn disconnect_blames_peer_only_for_its_fault() {
         for reason in [
             DisconnectReason::MessageTooLarge { len: 2, max: 1 },
             DisconnectReason::MalformedFrame(""),

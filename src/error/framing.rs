@@ -3,18 +3,19 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why bytes cannot be a frame.
+/// The reason why bytes are not a valid frame.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum FramingError {
-    /// The message is longer than allowed.
+    /// The message is longer than the maximum.
     TooLarge {
-        /// The announced length, or how much had arrived without an end.
+        /// The announced length in bytes, or the number of bytes that had
+        /// arrived without an end.
         len: u64,
-        /// The maximum length.
+        /// The maximum length in bytes.
         max: usize,
     },
-    /// The bytes are no frame. The text says what is wrong with them.
+    /// The bytes are not a frame. Contains a description.
     Malformed(&'static str),
 }
 

@@ -1,4 +1,4 @@
-//! Errors: one enum per operation, and the reasons for which connections end.
+//! Errors, one enum per operation, and the reasons for which connections end.
 
 mod config;
 mod connect;

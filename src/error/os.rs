@@ -6,16 +6,17 @@ use std::io;
 
 /// An error of the operating system.
 ///
-/// Unlike [`io::Error`] it is `Copy` and can be compared. It displays the system's
-/// text for its code, such as "Too many open files (os error 24)". Compare the
-/// [kind](OsError::kind) in tests: in the simulator there is no code.
+/// Unlike [`io::Error`] it is `Copy` and can be compared. It displays the text
+/// of the system for its code, such as "Too many open files (os error 24)".
+/// Tests should compare the [kind](OsError::kind), because errors of the
+/// simulator have no code.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub struct OsError {
-    /// The kind of the error, as the standard library classifies its code.
+    /// The kind of the error, as classified by the standard library.
     pub kind: io::ErrorKind,
-    /// The code, such as an errno value. `None` if the error came from the library
-    /// or from a simulated system.
+    /// The code of the system, such as an errno value. `None` if the error
+    /// comes from the library or from the simulator.
     pub code: Option<i32>,
 }
 

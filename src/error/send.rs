@@ -4,27 +4,36 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// Why a message was not queued. None of its bytes were taken, and the connection is
-/// as it was.
+/// The reason why a message was not queued.
+///
+/// No byte of the message is sent, and the connection stays open unless the
+/// variant states otherwise.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum SendError {
     /// The id is unknown or stale, or the connection is not established yet, is
     /// closing, or has closed its sending side.
     Closed,
-    /// The queue of this connection, of the whole loop, or of commands from other
-    /// threads, is full. For the first two,
-    /// [`Handler::on_drain`](crate::Handler::on_drain) says when to try again.
+    /// A limit on queued bytes is reached:
+    /// - the limit of the connection or of the loop.
+    ///   [`Handler::on_drain`](crate::Handler::on_drain) is called when there
+    ///   is room. With
+    ///   [`OnFull::Disconnect`](crate::config::OnFull::Disconnect) a full queue
+    ///   of the connection ends it;
+    /// - the limit of the command queue, for sends from other threads and
+    ///   shards. No callback follows.
     Full,
     /// The body is longer than
-    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len), or than
-    /// the length prefix can say.
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len),
+    /// or than the length prefix can represent.
     TooLarge,
-    /// The framing cannot carry this body: the wrong length for
-    /// [`Framing::Fixed`](crate::framing::Framing::Fixed), an empty one for
-    /// [`Framing::Raw`](crate::framing::Framing::Raw), the delimiter inside a body
-    /// for [`Framing::Delimited`](crate::framing::Framing::Delimited), or an error of
-    /// a custom framer.
+    /// The framing cannot represent the body:
+    /// - [`Framing::Fixed`](crate::framing::Framing::Fixed) and a different
+    ///   length;
+    /// - [`Framing::Raw`](crate::framing::Framing::Raw) and an empty body;
+    /// - [`Framing::Delimited`](crate::framing::Framing::Delimited) and a body
+    ///   that contains the delimiter;
+    /// - an error of a custom framer.
     Unframable,
 }
 

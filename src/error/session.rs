@@ -3,35 +3,38 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why a session ended its connection. The text is for people.
+/// The reason why a session ended its connection. The texts are for humans and
+/// may change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The peer sent what the protocol does not allow: malformed or forged bytes, or
-    /// a message out of turn.
+    /// The peer violated the protocol: it sent malformed or forged bytes, or a
+    /// message out of sequence.
     Malformed(&'static str),
-    /// This side refused the peer: a key, a certificate, a network or a version that
-    /// it does not accept.
+    /// This side refused the peer because of its key, certificate, network or
+    /// version.
     Refused(&'static str),
-    /// The peer refused this side, and said so.
+    /// The peer reported that it refused this side.
     RefusedByPeer(&'static str),
-    /// The stream ended without the close notification that the protocol requires.
-    /// It may have been cut off. The queued messages are dropped. The sessions of
-    /// the modules `tls` and `noise` have an option that accepts such an end,
-    /// `allow_missing_close_notify`.
+    /// The stream ended without the close notification that the protocol
+    /// requires, so data may be missing. Queued messages are dropped. The
+    /// option `allow_missing_close_notify` of the modules `tls` and `noise`
+    /// accepts such an end.
     Truncated,
-    /// This side failed, and the peer is not the cause.
+    /// This side failed. The peer is not the cause.
     Failed(&'static str),
-    /// A method of the session panicked; see [`OnPanic`](crate::config::OnPanic).
+    /// A method of the session panicked; see
+    /// [`OnPanic`](crate::config::OnPanic).
     Panicked,
 }
 
 impl SessionError {
-    /// Returns whether the error shows misbehavior of the peer, for ban scores.
+    /// Returns whether the peer is at fault. Use it for ban scores.
     ///
-    /// True for [`SessionError::Malformed`] and [`SessionError::Refused`]. False
-    /// for [`SessionError::RefusedByPeer`] and for failures of this side. False
-    /// also for [`SessionError::Truncated`], which anyone on the way can cause.
+    /// True for [`SessionError::Malformed`] and [`SessionError::Refused`].
+    /// False for [`SessionError::RefusedByPeer`] and for failures of this side.
+    /// False also for [`SessionError::Truncated`], because anyone on the
+    /// network path can cause it.
     pub fn is_peers_fault(&self) -> bool {
         matches!(self, Self::Malformed(_) | Self::Refused(_))
     }

@@ -14,8 +14,8 @@ use crate::id::{ConnId, Direction};
 use crate::mutants::mutant;
 use crate::sys::{AcceptError, Listener, Stream};
 
-/// How many connections each listener accepts in a turn, however long the
-/// handler takes for them.
+/// Minimum number of connections that each listener accepts in a turn, even if
+/// the handler takes longer than the time for accepting.
 const ACCEPTS_MIN: usize = 2;
 
 impl<H: Handler> EventLoop<'_, H> {
@@ -29,9 +29,10 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Accepts up to the budget. The listener stays ready until the kernel says
-    /// that no connection waits. Full limits do not stop it, because the backlog
-    /// would fill with those that filled the limits.
+    /// Accepts up to the budget. The listener stays ready until the kernel
+    /// reports that no connection waits. Full limits do not stop it, because
+    /// the backlog would then fill with connections of the peers that filled
+    /// the limits.
     fn accept_from(&mut self, index: usize) {
         let budget = self.net.config.budget.accepts;
         let mut failed_in_a_row = 0;
@@ -62,8 +63,8 @@ impl<H: Handler> EventLoop<'_, H> {
                     let name = &self.net.config.name;
                     log::debug!(target: "peerloop", "{name}: accept: {error}");
                     failed_in_a_row += 1;
-                    // A whole budget of such errors is permanent. A packet
-                    // filter may cause it.
+                    // A whole budget of such errors is not caused by single
+                    // connections. A packet filter may cause it, for instance.
                     if failed_in_a_row == budget {
                         return self.pause_after_error(index, AcceptError::Other, &error);
                     }
@@ -76,9 +77,9 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Pauses a listener after an error. After a short file-descriptor
-    /// exhaustion the waiting connections are accepted as soon as a connection
-    /// ends. After a lasting one they are closed, with the descriptor in
-    /// reserve.
+    /// exhaustion, the waiting connections are accepted as soon as a connection
+    /// ends. After a lasting one they are closed, with the help of the reserved
+    /// descriptor.
     fn pause_after_error(&mut self, index: usize, kind: AcceptError, error: &io::Error) {
         let net = &mut *self.net;
         net.metrics.accept_errors += 1;
@@ -94,7 +95,7 @@ impl<H: Handler> EventLoop<'_, H> {
         net.pause_listener(index);
     }
 
-    /// Gives an accepted connection to the shard that it belongs to.
+    /// Passes an accepted connection to the shard that it is assigned to.
     fn assign_to_shard(&mut self, accepted: AcceptedSocket) {
         match &mut self.net.router {
             None => self.admit(accepted),
@@ -106,13 +107,13 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Takes a connection that another shard has accepted.
+    /// Admits a connection that another shard has accepted.
     pub(super) fn receive_accepted(&mut self, accepted: AcceptedSocket) {
         if let Some(router) = &self.net.router {
             router.note_arrival();
         }
         if self.net.stopping.is_some_and(|stopping| stopping.begun) {
-            // The shutdown has closed the other connections already.
+            // The shutdown has already closed the other connections.
             return self.net.reject_accepted();
         }
         self.admit(accepted);
@@ -125,7 +126,7 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Returns whether an accepted connection got an id.
+    /// Sets an accepted connection up. Returns whether it got an id.
     fn try_admit(&mut self, accepted: AcceptedSocket) -> bool {
         let AcceptedSocket {
             stream,
@@ -163,8 +164,8 @@ impl<H: Handler> EventLoop<'_, H> {
         true
     }
 
-    /// Asks the handler and the limits. Returns the codecs of the connection if
-    /// both admit it.
+    /// Asks the handler and checks the limits. Returns the codecs of the
+    /// connection if both admit it.
     fn check_admission(
         &mut self,
         info: &ConnInfo,
@@ -177,7 +178,8 @@ impl<H: Handler> EventLoop<'_, H> {
             self.net.metrics.refused_by_handler += 1;
             return None;
         }
-        // A custom framer may panic here, before anything is charged.
+        // A custom framer may panic in its constructor, so it is called before
+        // anything is charged.
         let codecs = self.call("a framer's constructor", None, |_, _| {
             (Codec::new(&config.framing), Codec::new(&config.framing))
         })?;
@@ -214,11 +216,12 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Returns the outbound connection of this node whose other end was just
-    /// accepted. The addresses of both ends identify it on every interface.
+    /// Returns the outbound connection of this node whose other end was
+    /// accepted, if any. The addresses of both ends identify it on each
+    /// interface.
     fn find_own_connect(&self, addr: SocketAddr, local_addr: SocketAddr) -> Option<ConnId> {
-        // A node that connects to itself connects to the address of the
-        // accepted socket.
+        // A node that connects to itself connects to the local address of the
+        // accepted socket, so most connections need no search.
         if self.net.config.allow_self_connections || !self.net.limits.lock().has_address(local_addr)
         {
             return None;
@@ -238,8 +241,7 @@ impl<H: Handler> EventLoop<'_, H> {
             .or_else(|| self.net.find_remote_connect(addr, local_addr))
     }
 
-    /// Counts a connection that was accepted and then failed before it got an
-    /// id.
+    /// Counts a connection that was accepted and failed before it got an id.
     fn count_accept_error(&mut self, addr: SocketAddr, error: &io::Error) {
         self.net.metrics.accept_errors += 1;
         log::debug!(target: "peerloop", "{}: {addr}: {error}", self.net.config.name);

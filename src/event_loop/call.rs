@@ -1,4 +1,4 @@
-//! Calling the handler. Its code runs here, except for a batch of messages.
+//! Calling the handler. Only this function runs the handler's code.
 
 use crate::config::OnPanic;
 use crate::handler::Handler;
@@ -6,8 +6,8 @@ use crate::id::ConnId;
 use crate::net::Net;
 use crate::panics::contain;
 
-/// Runs a callback and contains its panic if `OnPanic` says so. Returns `None`
-/// if it panicked.
+/// Runs a callback. Contains its panic if `OnPanic` is `Contain`. Returns
+/// `None` if the callback panicked.
 pub(super) fn call_handler<H: Handler, R>(
     net: &mut Net,
     handler: &mut H,
@@ -17,9 +17,10 @@ pub(super) fn call_handler<H: Handler, R>(
 ) -> Option<R> {
     let result = match net.config.on_panic {
         OnPanic::Unwind => Some(call(handler, net)),
-        // The state of the handler may be inconsistent after a panic; the docs
-        // of `OnPanic` say so. The state of the loop is not, because only calls
-        // of `Net` change it, and each of them has returned or has not started.
+        // The state of the handler may be inconsistent after a panic, as
+        // documented at `OnPanic`. The state of the loop is consistent, because
+        // only calls of `Net` change it, and each of them has returned or has
+        // not started.
         OnPanic::Contain => contain(|| call(handler, net)),
     };
     net.clock.is_stale = true;

@@ -8,7 +8,7 @@ use crate::id::ConnId;
 use crate::mutants::mutant;
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Makes the last callback of every connection that has ended, and releases
+    /// Makes the last callback of each connection that has ended, and releases
     /// its resources.
     pub(super) fn report_ends(&mut self) {
         for conn in std::mem::take(&mut self.net.work.ended) {
@@ -80,7 +80,7 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Closes the socket and releases the resources of a connection. The slot
     /// is kept until the end of the turn, because events of this turn may still
-    /// name the id.
+    /// contain the id.
     fn release(&mut self, conn: ConnId) {
         if let Some(slot) = self.state.inbound.get_mut(conn.slot()) {
             slot.take_if(|inbound| inbound.id == conn);

@@ -30,7 +30,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 }
             }
         }
-        // A flush that another shard asked for belongs to no callback.
+        // No callback follows a flush that another shard requested.
         self.flush_urgent();
         inbox.report_wakes(&mut self.net.metrics);
         if self.state.commands_before_shutdown == 0 {

@@ -12,11 +12,11 @@ use crate::net::{PendingConnect, PendingSocket};
 use crate::sys::Stream;
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Starts the connects that were requested.
+    /// Starts the requested connects.
     pub(super) fn start_connects(&mut self) {
         let connects = std::mem::take(&mut self.net.work.connects);
         for pending in connects {
-            // The handler may have closed it since.
+            // The handler may have closed the connection since.
             if !self
                 .net
                 .conns
@@ -26,7 +26,8 @@ impl<H: Handler> EventLoop<'_, H> {
                 continue;
             }
             let conn = pending.conn;
-            // The time in which the node did not run does not count.
+            // The connect timeout does not include the time in which the node
+            // did not run.
             self.net.restart_deadline(conn);
             if let Err(error) = self.start_connect(pending) {
                 self.net
@@ -61,7 +62,7 @@ impl<H: Handler> EventLoop<'_, H> {
         Ok(())
     }
 
-    /// Starts a connection whose stream is connected already.
+    /// Starts a connection whose stream is already connected.
     fn start_adopted(&mut self, conn: ConnId, stream: Stream, decoder: Codec) -> io::Result<()> {
         let local_addr = stream.local_addr()?;
         let mut half = self.register(conn, stream, decoder)?;
@@ -70,8 +71,8 @@ impl<H: Handler> EventLoop<'_, H> {
         Ok(())
     }
 
-    /// Handles readiness of a connecting socket: it is connected, has failed,
-    /// or is still connecting.
+    /// Handles an event of a connecting socket: it is connected, has failed, or
+    /// is still connecting.
     pub(super) fn complete_connect(&mut self, half: &mut InboundHalf) {
         let conn = half.id;
         let Some(stream) = self.net.stream(conn) else {
@@ -83,7 +84,7 @@ impl<H: Handler> EventLoop<'_, H> {
         });
         match outcome {
             // TCP connects a socket to itself when the destination is its own
-            // port (RFC 9293, 3.5).
+            // port (RFC 9293, section 3.5).
             Ok(Some(local_addr)) if self.net.is_self_connect(conn, local_addr) => {
                 self.net.end_self_connection(conn)
             }

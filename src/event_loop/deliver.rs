@@ -1,4 +1,4 @@
-//! Delivering messages, from plain and decrypted bytes alike.
+//! Delivering messages, from plain and from decrypted bytes.
 
 use super::{EventLoop, InboundHalf, LoopState, call_handler};
 use crate::connection::{Ending, Lifecycle};
@@ -9,7 +9,7 @@ use crate::id::ConnId;
 use crate::mutants::mutant;
 use crate::net::Net;
 
-/// How the delivery of some bytes ended.
+/// Reason why a delivery ended.
 enum Delivered {
     /// The rest is not a complete frame.
     Incomplete {
@@ -18,7 +18,7 @@ enum Delivered {
     /// The connection was paused, or the time of the visit is used up. The rest
     /// may contain complete frames.
     Interrupted,
-    /// The connection is not open any more. The rest is discarded.
+    /// The connection is no longer open. The rest is discarded.
     Discarded,
     Malformed(FramingError),
 }
@@ -27,9 +27,9 @@ enum Delivered {
 #[derive(Clone, Copy)]
 struct ReceivedBytes<'a> {
     bytes: &'a [u8],
-    /// The number of bytes from which decoding can continue; zero if unknown.
+    /// Number of bytes from which decoding can continue. Zero if unknown.
     need: usize,
-    /// The maximum length of a message.
+    /// Maximum length of a message.
     max: usize,
 }
 
@@ -39,8 +39,8 @@ impl<H: Handler> EventLoop<'_, H> {
         wants_messages(self.net, conn)
     }
 
-    /// Delivers messages that an interrupted batch left. Returns how many bytes
-    /// they took; `None` if the connection has ended.
+    /// Delivers messages that an interrupted batch left. Returns the number of
+    /// bytes that were delivered, or `None` if the connection has ended.
     pub(super) fn deliver_kept(&mut self, half: &mut InboundHalf) -> Option<usize> {
         if half.partial.is_undecoded() && self.wants_messages(half.id) {
             let result = deliver_partial(self.state, self.net, self.handler, half);
@@ -62,7 +62,7 @@ impl<H: Handler> EventLoop<'_, H> {
         self.note_delivery(half, result);
     }
 
-    /// Records for the timeouts how many bytes were delivered, and returns it.
+    /// Records the number of delivered bytes for the timeouts, and returns it.
     /// Ends the connection if a frame was malformed.
     fn note_delivery(
         &mut self,
@@ -76,7 +76,7 @@ impl<H: Handler> EventLoop<'_, H> {
         delivered.ok()
     }
 
-    /// Records for the timeouts what a read delivered.
+    /// Records a read for the timeouts.
     pub(super) fn note_read(&mut self, half: &InboundHalf, delivered: usize) {
         let now = self.net.timestamp();
         let Some(entry) = self.net.conns.get_mut(half.id) else {
@@ -101,7 +101,7 @@ fn wants_messages(net: &Net, conn: ConnId) -> bool {
         .is_some_and(|entry| entry.lifecycle() == Lifecycle::Open && !entry.paused)
 }
 
-/// Delivers the messages in new bytes, and keeps what is left. Returns the number
+/// Delivers the messages in new bytes, and keeps the rest. Returns the number
 /// of bytes that were delivered.
 ///
 /// An incomplete frame is completed first. Only its missing part is copied:
@@ -155,8 +155,8 @@ fn feed<H: Handler>(
             Delivered::Malformed(error) => return Err(error),
             _ => {}
         }
-        // The first frame contained all that was kept. `rest` has the bytes that
-        // follow it too.
+        // The first frame contained all kept bytes. `rest` still begins with
+        // the copied part.
         let is_decoded = taken == rest.len();
         total += consumed;
         let Some(delivered) = consumed.checked_sub(before) else {
@@ -227,8 +227,8 @@ fn keep_rest(half: &mut InboundHalf, rest: &[u8], outcome: Delivered) -> Result<
     Ok(())
 }
 
-/// Delivers the messages at the start of `bytes` until the handler or the time of
-/// the visit interrupts. Returns how many bytes they took.
+/// Delivers the messages at the start of `source` until the handler or the time
+/// of the visit interrupts. Returns the number of bytes that were delivered.
 fn deliver<H: Handler>(
     state: &mut LoopState,
     net: &mut Net,
@@ -246,8 +246,8 @@ fn deliver<H: Handler>(
     loop {
         net.begin_batch(conn);
         let codec = &mut half.codec;
-        // One guarded call for the whole batch, because no panic guard should be
-        // set up for each message.
+        // One guarded call covers the whole batch, because a panic guard for
+        // each message would cost more.
         let batch = call_handler(net, handler, "on_message", Some(conn), |handler, net| {
             codec.decode(&bytes[consumed..], need, max, |message, end| {
                 net.work.batch.messages += 1;
@@ -262,7 +262,7 @@ fn deliver<H: Handler>(
             })
         });
         net.end_batch();
-        // The panic ended the connection.
+        // The panic has ended the connection.
         let Some(batch) = batch else {
             return (bytes.len(), Delivered::Discarded);
         };
@@ -278,7 +278,7 @@ fn deliver<H: Handler>(
                 if entry.paused || net.visit.is_over {
                     return (consumed, Delivered::Interrupted);
                 }
-                // The batch was interrupted for a flush only.
+                // The batch was interrupted only for a flush.
                 need = 0;
             }
             // The handler closed the connection.

@@ -1,4 +1,4 @@
-//! The inbound half of a connection: received bytes and how they are decoded.
+//! The inbound half of a connection: received bytes and their decoding.
 
 use std::io;
 
@@ -11,31 +11,31 @@ use crate::sys::Stream;
 
 /// The inbound half of a connection.
 ///
-/// A visit takes it out of its slot and puts it back at its end. Meanwhile the
-/// handler may change the other half, which `Net` has.
+/// A visit takes it out of its slot and puts it back at the end. Meanwhile the
+/// handler may change the other half of the connection, which is in `Net`.
 pub(crate) struct InboundHalf {
     pub(super) id: ConnId,
     pub(super) codec: Codec,
     pub(super) partial: PartialFrame,
-    /// The session between the socket and the framing; `None` for plain TCP.
+    /// The session between the socket and the framing. `None` for plain TCP.
     pub(super) channel: Option<Box<SessionChannel>>,
-    /// A read may succeed. Set by an edge, cleared by a read that shows that
-    /// the socket is empty.
+    /// A read may succeed. Set by an edge, cleared by a read that finds the
+    /// socket empty.
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The peer closed its sending side. The socket is read to the end, because
-    /// no further edge follows.
+    /// The peer closed its sending side. The socket is then read to the end,
+    /// because no further edge follows.
     pub(super) read_closed_seen: bool,
-    /// The connection is on a list of those to visit.
+    /// The connection is on one of the lists of visits.
     pub(super) scheduled: bool,
-    /// The last batch was interrupted. The next read is small, because what a
-    /// batch leaves is copied.
+    /// The last batch was interrupted. The next read is small, because the
+    /// bytes that a batch leaves are copied.
     pub(super) reads_little: bool,
-    /// Something was received in this visit.
+    /// Bytes were received in this visit.
     pub(super) has_received: bool,
-    /// The memory that was charged for what was received, in bytes.
+    /// Memory that was charged for received bytes, in bytes.
     pub(super) charged_bytes: usize,
-    /// Its handshake is over time and was left on its list once.
+    /// The handshake was overdue before and was left on its list once.
     pub(super) was_overdue: bool,
 }
 
@@ -56,13 +56,13 @@ impl InboundHalf {
         self.partial.len() + untaken
     }
 
-    /// Returns the memory that is held for what was received, in bytes.
+    /// Returns the memory that is held for received bytes, in bytes.
     pub(super) fn held_bytes(&self) -> usize {
         let channel = self.channel.as_ref();
         self.partial.capacity() + channel.map_or(0, |channel| channel.received_bytes())
     }
 
-    /// Drops what was received and not delivered.
+    /// Drops the received bytes that were not delivered.
     pub(super) fn discard_received(&mut self) {
         self.partial = PartialFrame::default();
         self.channel = None;
@@ -98,13 +98,14 @@ impl LoopState {
         half_of(&mut self.inbound, conn)
     }
 
-    /// Returns whether a connection of this shard waits for its peer, as far as is known.
+    /// Returns whether no unread input of a connection is known. `false` for a
+    /// connection of another shard.
     pub(super) fn is_silent(&self, conn: ConnId) -> bool {
         let inbound = self.inbound.get(conn.slot()).and_then(Option::as_ref);
         inbound.is_some_and(|inbound| inbound.id == conn && !inbound.readable)
     }
 
-    /// Takes an inbound half out of its slot. It must be put back.
+    /// Takes an inbound half out of its slot. The caller puts it back.
     pub(super) fn take_inbound(&mut self, conn: ConnId) -> Option<InboundHalf> {
         self.inbound
             .get_mut(conn.slot())?
@@ -129,8 +130,8 @@ pub(super) fn half_of(slots: &mut [Option<InboundHalf>], conn: ConnId) -> Option
 }
 
 impl<H> EventLoop<'_, H> {
-    /// Registers a socket with the poller and returns its inbound half, which
-    /// must be put into its slot.
+    /// Registers a socket with the poller. Returns its inbound half, which the
+    /// caller puts into its slot.
     pub(super) fn register(
         &mut self,
         conn: ConnId,

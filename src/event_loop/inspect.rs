@@ -5,14 +5,14 @@ use crate::id::ConnId;
 use crate::net::Net;
 use crate::session::REPLIES_MAX;
 
-/// The inbound half of a simulated connection, as the checks see it.
+/// The inbound half of a simulated connection, for the checks.
 pub(crate) struct InboundInspection<'a> {
     pub(crate) socket: crate::sys::sim::SocketId,
     /// Received bytes that were not delivered.
     pub(crate) partial: &'a [u8],
     /// `partial` may contain a complete message that was not decoded.
     pub(crate) is_unseen: bool,
-    /// The number of queued bytes that the session has sealed; `None` without a
+    /// Number of queued bytes that the session has sealed. `None` without a
     /// session.
     pub(crate) batch: Option<usize>,
     /// Reading waits until the answers of the session have been written.
@@ -33,8 +33,8 @@ impl LoopState {
         })
     }
 
-    /// Returns the tracked sends that were written and not reported yet, in
-    /// their order.
+    /// Returns the tracked sends that were written and not reported, in their
+    /// order.
     pub(crate) fn answers_owed(&self) -> &[(ConnId, u64)] {
         &self.lists.sent
     }

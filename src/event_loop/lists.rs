@@ -6,28 +6,29 @@ use super::InboundHalf;
 use crate::id::ConnId;
 use crate::mutants::mutant;
 
-/// The lists of a turn, apart from the inbound halves, so that a visit can use
-/// them while it holds one of those.
+/// The lists of a turn. They are separate from the inbound halves, so that a
+/// visit can use them while it holds an inbound half.
 #[derive(Debug, Default)]
 pub(super) struct WorkLists {
-    /// Connections with a new event. A connection is on one of the lists of
-    /// visits at most.
+    /// Connections with a new event. A connection is on at most one list of
+    /// visits.
     pub(super) new_events: VecDeque<ConnId>,
-    /// Connections that were left before `WouldBlock`, because the poller
-    /// reports edges and no further one follows.
+    /// Connections whose last visit ended before `WouldBlock`. They are listed,
+    /// because the poller reports edges and no further edge follows.
     pub(super) carried_over: VecDeque<ConnId>,
-    /// Connections with a step of their handshake to do, by direction.
+    /// Connections whose handshake has a step to do, by direction.
     pub(super) handshakes: [VecDeque<ConnId>; 2],
-    /// The direction of the last handshake that had a step.
+    /// Direction of the last handshake that had a step.
     pub(super) last_direction: usize,
-    /// The number of visits, of all turns.
+    /// Number of visits, of all turns. Wraps around.
     pub(super) visits: u32,
-    /// Handshakes whose peer has closed its sending side. They come last.
+    /// Handshakes whose peer has closed its sending side. They are visited
+    /// last.
     pub(super) departing: VecDeque<ConnId>,
-    /// Connections that used up their write budget. They are flushed at the end
-    /// of the next turn.
+    /// Connections that used up their write budget. They are flushed in the
+    /// next turn.
     pub(super) over_write_budget: Vec<ConnId>,
-    /// Tracked sends that were written: `on_sent` is owed.
+    /// Tracked sends that were written. `on_sent` is still to be called.
     pub(super) sent: Vec<(ConnId, u64)>,
     pub(super) drained: Vec<ConnId>,
 }
@@ -44,8 +45,8 @@ impl WorkLists {
             || !self.drained.is_empty()
     }
 
-    /// Puts a connection with a new event on its list. It does not wait for
-    /// those that were carried over.
+    /// Adds a connection with a new event to its list. It does not wait behind
+    /// the carried-over connections.
     pub(super) fn schedule_event(&mut self, half: &mut InboundHalf) {
         if !std::mem::replace(&mut half.scheduled, true) {
             mutant!(EventBehindCarriedOver => return self.carried_over.push_back(half.id));
@@ -53,8 +54,8 @@ impl WorkLists {
         }
     }
 
-    /// Puts a connection that is left before `WouldBlock` at the end of the
-    /// line.
+    /// Adds a connection whose visit ends before `WouldBlock` to the end of its
+    /// list.
     pub(super) fn carry_over(&mut self, half: &mut InboundHalf) {
         if !std::mem::replace(&mut half.scheduled, true) {
             self.carried_over.push_back(half.id);

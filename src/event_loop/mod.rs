@@ -35,26 +35,26 @@ use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
 use crate::net::{Net, TurnCounts};
 use crate::sys::Readiness;
 
-/// The maximum number of rounds of flushes and callbacks at the end of a turn.
-/// The next turn does the rest.
+/// Maximum number of rounds of flushes and callbacks at the end of a turn. The
+/// next turn does the rest.
 const ROUNDS_MAX: usize = 4;
 
-/// The state of the loop that no handler sees.
+/// The state of the loop that handlers cannot access.
 #[derive(Debug)]
 pub(crate) struct LoopState {
-    /// The inbound halves by slot. `None` for free slots and for connects that
-    /// have not started.
+    /// Inbound halves by slot. `None` for free slots and for connects that have
+    /// not started.
     inbound: Vec<Option<InboundHalf>>,
     lists: WorkLists,
     /// Overdue connections with unread input.
     overdue_unread: Vec<ConnId>,
     /// Ids whose slots are freed at the end of the turn.
     slots_to_free: Vec<ConnId>,
-    /// A shutdown that another thread requested, and the number of commands to
-    /// run before it.
+    /// A shutdown that another thread requested, and the number of commands
+    /// that run before it.
     pending_shutdown: Option<Duration>,
     commands_before_shutdown: usize,
-    /// The memory of a list that is being processed, for reuse.
+    /// Memory of a list that was processed, for reuse.
     scratch: Vec<ConnId>,
     pub(crate) started: bool,
     /// The visits of the last turn took long.
@@ -81,9 +81,9 @@ impl LoopState {
         !self.started || self.lists.has_work()
     }
 
-    /// Adds a shutdown that runs after the commands that wait now. With
-    /// several, the first one determines the number of commands, and the
-    /// shortest grace applies.
+    /// Adds a shutdown that runs after the commands that wait now. With several
+    /// shutdowns, the first one determines the number of commands, and the
+    /// shortest grace period applies.
     fn add_pending_shutdown(&mut self, asked: Option<Duration>, waiting: usize) {
         let Some(grace) = asked else { return };
         if self.pending_shutdown.is_none() {
@@ -95,7 +95,7 @@ impl LoopState {
         );
     }
 
-    /// Records an event. Nothing else happens here, so the order of events does
+    /// Records an event. No event is handled here, so the order of events does
     /// not matter.
     pub(crate) fn note_event(&mut self, net: &mut Net, ready: Readiness) {
         if ready.token == WAKER_TOKEN {
@@ -141,9 +141,9 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         self.resume_deferred_work();
         self.run_listeners();
-        // Messages come before timers, because one that arrived in time may
-        // cancel a timeout of the program. Under a load that fills turns, timers
-        // would wait for two of them.
+        // Messages come before timers, because a message that arrived in time
+        // may cancel a timeout of the program. While turns are full, timers
+        // come first, because they would otherwise wait for two turns.
         let was_behind = std::mem::take(&mut self.state.is_behind);
         if was_behind {
             self.run_timers();
@@ -184,11 +184,11 @@ impl<H: Handler> EventLoop<'_, H> {
         );
     }
 
-    /// Continues what the last turn left, and starts the connects that were
-    /// requested since.
+    /// Continues the work that the last turn left, and starts the connects that
+    /// were requested since.
     fn resume_deferred_work(&mut self) {
-        // Before the timers, because the connect timeout starts here and not
-        // with the request.
+        // Connects come before the timers, because the connect timeout starts
+        // here and not with the request.
         self.start_connects();
         self.net
             .work
@@ -202,9 +202,8 @@ impl<H: Handler> EventLoop<'_, H> {
         entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking)
     }
 
-    /// Calls the handler. Returns `None` if it panicked; then the connection
-    /// that it was called for has ended, or the panic is propagated, as the
-    /// configuration says.
+    /// Calls the handler. Returns `None` if the handler panicked and the panic
+    /// was contained. Then the connection `conn` has ended.
     fn call<R>(
         &mut self,
         callback: &'static str,
@@ -216,7 +215,7 @@ impl<H: Handler> EventLoop<'_, H> {
         result
     }
 
-    /// Calls the handler for the connection that is being visited; see
+    /// Calls the handler for the connection that is being visited. See
     /// [`EventLoop::call`].
     fn call_in_visit<R>(
         &mut self,
@@ -229,8 +228,8 @@ impl<H: Handler> EventLoop<'_, H> {
         result
     }
 
-    /// Flushes, makes the callbacks that follow, and repeats while that leads
-    /// to more work, up to [`ROUNDS_MAX`] times.
+    /// Flushes and makes the callbacks that result from it. Repeats that while
+    /// there is more work, at most [`ROUNDS_MAX`] times.
     fn flush_and_report(&mut self) {
         for _ in 0..ROUNDS_MAX {
             self.net.read_clock();

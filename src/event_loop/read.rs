@@ -9,22 +9,24 @@ use crate::error::DisconnectReason;
 use crate::handler::Handler;
 use crate::mutants::mutant;
 
-/// The maximum length of a read after an interrupted batch, in bytes.
+/// Maximum length of a read after an interrupted batch, in bytes.
 const LITTLE: usize = 16 * 1024;
 
-/// The maximum length of a read for a session, in bytes, because the time of the
-/// visit is looked at after each. TLS key updates take some 0.25 µs per byte
-/// (TLS 1.3, 2026-11-27): 32 KiB of them take 8 ms, and 4 KiB 1 ms.
+/// Maximum length of a read for a session, in bytes. The time of the visit is
+/// checked after each read, and TLS key updates are the slowest input:
+/// decrypting 32 KiB of them takes several milliseconds.
 const SEALED_MAX: usize = 32 * 1024;
 
-/// The maximum length of a read for a session that took long with the last one.
+/// Maximum length of a read, in bytes, for a session that took long with the
+/// last one.
 const SEALED_LITTLE: usize = 4 * 1024;
 
 /// The next step after one read.
 enum ReadStep {
-    /// More may be readable. The number of bytes counts against the budget.
+    /// More bytes may be readable. The number of bytes counts against the
+    /// budget.
     Read(usize),
-    /// Nothing more is read in this visit.
+    /// This visit reads no more.
     Stop,
 }
 
@@ -32,7 +34,7 @@ enum ReadStep {
 enum ReadResult {
     Bytes {
         count: usize,
-        /// They are in the partial frame, and not in the loop's buffer.
+        /// The bytes are in the partial frame, not in the loop's buffer.
         in_partial: bool,
     },
     End,
@@ -55,17 +57,17 @@ impl<H: Handler> EventLoop<'_, H> {
             Lifecycle::Connecting => {
                 self.complete_connect(half);
                 if self.is_handshaking(conn) {
-                    // Bytes that arrived with the connection are read in a turn
-                    // that has the budget.
+                    // Bytes that arrived with the connection are read in the
+                    // next turn, which has a budget for them.
                     return self.state.lists.carry_over(half);
                 }
             }
-            // The kept bytes are not delivered any more.
+            // The kept bytes are no longer delivered.
             Lifecycle::Closing(_) => half.partial = PartialFrame::default(),
             _ => {}
         }
-        // Writing comes first. It makes room in the queue, and a handler that
-        // answers would only append to it.
+        // Writing comes before reading, because it makes room in the queue to
+        // which a handler appends its answers.
         if has_room {
             self.state.lists.write(self.net, half);
         }
@@ -76,10 +78,11 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Reads and delivers until the socket is empty, or the budget or the time of
-    /// the visit is used up.
+    /// Reads and delivers until the socket is empty, or the budget or the time
+    /// of the visit is used up.
     fn read(&mut self, half: &mut InboundHalf, mut budget: usize) {
-        // The write that sends the session's answers schedules the next visit.
+        // If the session defers reads, the write that sends its answers
+        // schedules the next visit.
         while half.readable || half.partial.is_undecoded() {
             let Some(entry) = self.net.conns.get_mut(half.id) else {
                 return;
@@ -98,7 +101,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 if !is_broken {
                     return;
                 }
-                // After a write failure the answers cannot be written any more.
+                // After a write failure the answers can never be written.
                 half.discard_answers();
             }
             if budget == 0 || self.net.visit.is_over {
@@ -141,8 +144,8 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 }
 
-/// Reads once into the loop's buffer, or directly behind an incomplete
-/// message that one read cannot complete.
+/// Reads once into the loop's buffer, or directly after an incomplete message
+/// that one read cannot complete.
 fn read_bytes(
     entry: &mut ConnEntry,
     half: &mut InboundHalf,
@@ -173,10 +176,10 @@ fn read_bytes(
             ReadResult::End
         }
         Ok(count) => {
-            // Where a short read shows that the socket is empty, it saves
-            // the read that would return `WouldBlock`. Elsewhere only that
-            // read re-arms the event. An end of stream that was reported
-            // with the data gives no second event.
+            // Where a short read shows that the socket is empty, it saves the
+            // read that would return `WouldBlock`. On other platforms only that
+            // read re-arms the event. An end of stream that was reported with
+            // the data causes no second event.
             let is_short = count < room_len && stream.short_read_is_empty();
             if is_short && !half.read_closed_seen {
                 half.readable = false;

@@ -8,26 +8,26 @@ use crate::id::ConnId;
 use crate::sys::Stream;
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Handles the end of the TCP stream. The session says whether the end is
-    /// clean.
+    /// Handles the end of the TCP stream. The session decides whether the end
+    /// is clean.
     pub(super) fn stream_ended(&mut self, half: &mut InboundHalf) {
         let conn = half.id;
-        // Once this node is closing, the session receives nothing, not even a
-        // close notification. After a write failure, the failure is a better
-        // reason than the end of the stream.
+        // A closing node no longer passes bytes to the session, so the session
+        // would miss the close notification. After a write failure, the failure
+        // is the more useful reason.
         let entry = self.net.conns.get(conn);
         let is_broken = entry.is_some_and(|entry| entry.write_failure().is_some());
         let asks_session = !is_broken && (self.is_handshaking(conn) || self.is_open(conn));
         let channel = half.channel.as_mut().filter(|_| asks_session);
         let cut_off = channel.and_then(|channel| channel.wire_ended().err());
-        // A failed session seals nothing, so the queued messages are lost.
+        // A failed session does not seal, so the queued messages are lost.
         if let (Some(_), Some(entry)) = (cut_off, self.net.conns.get_mut(conn)) {
             entry.sealing_failed = true;
         }
         self.handle_read_closed(half, cut_off.map(DisconnectReason::Session));
     }
 
-    /// Handles the end of the stream after everything that arrived was
+    /// Handles the end of the stream, after all bytes that arrived were
     /// delivered. `cut_off` is set if the session does not accept the end.
     pub(super) fn handle_read_closed(
         &mut self,
@@ -42,7 +42,7 @@ impl<H: Handler> EventLoop<'_, H> {
         let was_closed = entry.read_closed;
         let reason = entry.note_read_closed(partial);
         let reason = cut_off.unwrap_or(reason);
-        // Once FIN is sent, the close notification of the session was written.
+        // FIN is sent after the close notification of the session.
         let nothing_left = !entry.has_output() && (!has_channel || entry.fin_sent);
         let broken = entry.write_failure().is_some();
         let is_clean = partial == 0 && cut_off.is_none() && !broken;
@@ -72,7 +72,7 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Checks for the end of a paused connection that was reported ready. Its
-    /// bytes stay in the socket. The end is handled now if nothing is left to
+    /// bytes stay in the socket. The end is handled now if no bytes are left to
     /// deliver.
     pub(super) fn check_end_while_paused(&mut self, half: &mut InboundHalf) {
         let conn = half.id;
@@ -97,8 +97,8 @@ impl<H: Handler> EventLoop<'_, H> {
         self.net.end_connection(conn, Ending::Disconnected(reason));
     }
 
-    /// Handles an empty socket. After a write failure, everything that arrived
-    /// was delivered by now.
+    /// Handles an empty socket. If writing has failed, the connection ends now,
+    /// because all bytes that arrived are delivered.
     pub(super) fn handle_empty_socket(&mut self, conn: ConnId) {
         if let Some(failure) = self.net.conns.get(conn).and_then(ConnEntry::write_failure) {
             self.net.end_connection(conn, Ending::Disconnected(failure));

@@ -70,7 +70,7 @@ fn write_sealed_bytes(
     Flushed::All
 }
 
-/// Has the session seal the next batch or append its close notification.
+/// Lets the session seal the next batch or append its close notification.
 /// Returns whether there is anything to write.
 fn seal_next(
     entry: &ConnEntry,

@@ -13,8 +13,8 @@ use crate::panics::drop_contained;
 use crate::session::{SessionChannel, Stage, Transport};
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Asks the handler for the transport of a TCP connection that is
-    /// established. Opens the connection if it is plain.
+    /// Asks the handler for the transport of an established TCP connection.
+    /// Opens the connection if the transport is plain.
     pub(super) fn start_transport(&mut self, half: &mut InboundHalf, local_addr: SocketAddr) {
         let conn = half.id;
         self.net.start_handshake(conn, local_addr);
@@ -23,7 +23,8 @@ impl<H: Handler> EventLoop<'_, H> {
         };
         let (info, require_session) = (entry.info(), entry.config.require_session);
         let transport = self.call_in_visit("transport", half, |handler, net| {
-            // The error is a value of the program, too.
+            // The error is a value of the program, so its code runs inside the
+            // guarded call.
             handler.transport(net, conn, &info).map_err(|error| {
                 let name = &net.config.name;
                 log::debug!(target: "peerloop", "{name}: {conn}: transport: {error}");
@@ -53,17 +54,17 @@ impl<H: Handler> EventLoop<'_, H> {
         if !self.net.take_handshake_place(half.id, &is_silent) {
             return;
         }
-        // The channel keeps the error, and the step below handles it.
+        // The channel stores the error, and the step below handles it.
         let _ = channel.start();
         half.channel = Some(Box::new(channel));
-        // How long its session takes is not known yet.
+        // The speed of the session is not known yet.
         half.reads_little = true;
         self.net.restart_deadline(half.id);
         self.net.clock.is_stale = true;
         self.apply_session_step(half, &[]);
     }
 
-    /// Passes a read through the session.
+    /// Passes the bytes of a read through the session.
     pub(super) fn receive_sealed(&mut self, half: &mut InboundHalf, count: usize) {
         if !self.is_handshaking(half.id) && !self.is_open(half.id) {
             return;
@@ -74,14 +75,14 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         self.apply_session_step(half, &plaintext);
         self.buffer.put_plaintext(plaintext);
-        // Decrypting may take long, also without a message. The next read is small
-        // if it has.
+        // Decrypting may take long, even without a message. If it did, the next
+        // read is small.
         self.net.clock.is_stale = true;
         self.net.look_at_visit();
         half.reads_little = self.net.visit.is_over;
     }
 
-    /// Applies a step of the session in its order: the end of the handshake,
+    /// Applies a step of the session, in this order: the end of the handshake,
     /// messages, the peer's close notification, a failure.
     fn apply_session_step(&mut self, half: &mut InboundHalf, plaintext: &[u8]) {
         let conn = half.id;
@@ -94,8 +95,8 @@ impl<H: Handler> EventLoop<'_, H> {
         let is_complete = match stage {
             Stage::Handshaking => false,
             Stage::Transparent => !has_failed,
-            // An error after the end of the handshake does not undo it, even if
-            // both arrived together.
+            // An error after the end of the handshake does not undo the
+            // handshake, even if both arrived together.
             Stage::Established | Stage::Finished => true,
         };
         if is_complete && self.is_handshaking(conn) {
@@ -180,8 +181,9 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 }
 
-/// Passes the first `count` bytes of the buffer to the session, after those that
-/// it had not taken. Returns whether it took or answered something.
+/// Passes the first `count` bytes of the buffer to the session, after the bytes
+/// that the session did not take before. Returns whether the session took bytes
+/// or answered.
 fn unseal(
     half: &mut InboundHalf,
     buffer: &mut ReadBuffer,
@@ -195,8 +197,9 @@ fn unseal(
         return false;
     }
     let answers = channel.answers();
-    // The shorter part is copied, so that a record in many pieces is not copied
-    // with each of them. Bytes that are copied in front may be copied back.
+    // The shorter part is copied, so that a record that arrives in many pieces
+    // is not copied with each of them. Bytes that are copied to the front of
+    // the buffer may be copied back.
     let mut wire = std::mem::take(&mut channel.wire);
     let joined = if wire.len() <= count / 4 {
         buffer.filled_after(wire.as_slice(), count)
@@ -220,8 +223,8 @@ fn unseal(
     taken != Some(0) || channel.answers() > answers
 }
 
-/// Passes bytes to the session. Returns how many it took; `None` if it takes no
-/// more.
+/// Passes bytes to the session. Returns the number of bytes that it took, or
+/// `None` if it takes no more.
 fn receive(
     channel: &mut SessionChannel,
     bytes: &mut [u8],
@@ -231,7 +234,7 @@ fn receive(
     let rest = taken.map_or(&[][..], |taken| &bytes[taken..]);
     match channel.stage() {
         Stage::Handshaking | Stage::Established => return Some(taken.unwrap_or(bytes.len())),
-        // The bytes that follow the handshake are plaintext.
+        // The bytes after the handshake are plaintext.
         Stage::Transparent => {
             plaintext.extend_from_slice(rest);
             mutant!(DropAfterHandshake => plaintext.truncate(plaintext.len() - rest.len()));

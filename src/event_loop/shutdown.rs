@@ -1,4 +1,5 @@
-//! Shutdown of a node: closing everything, and ending the rest after the grace.
+//! Shutdown of a node: closing all connections, and ending the rest after the
+//! grace period.
 
 use super::EventLoop;
 use crate::connection::{Ending, Lifecycle};
@@ -36,8 +37,8 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Ends the remaining connections when the grace is over. Each has been
-    /// flushed by then, even with a grace of zero.
+    /// Ends the remaining connections when the grace period is over. Each has
+    /// been flushed by then, even with a grace period of zero.
     pub(super) fn complete_shutdown(&mut self) {
         let (stopping, now) = (self.net.stopping, self.net.now);
         if !stopping.is_some_and(|stopping| stopping.begun && stopping.by <= now) {

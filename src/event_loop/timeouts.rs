@@ -1,4 +1,4 @@
-//! Timers and connections that are overdue.
+//! Timers and timeouts of connections.
 
 use super::EventLoop;
 use crate::connection::{ConnEntry, Ending};
@@ -22,13 +22,13 @@ impl<H: Handler> EventLoop<'_, H> {
                 Due::Connection(conn) => self.check_timeouts(conn),
                 Due::Connect(conn) => self.net.start_delayed_connect(conn),
                 Due::Listener(index) => self.resume_listener(index),
-                // `complete_shutdown` acts on it at the end of the turn.
+                // `complete_shutdown` handles it at the end of the turn.
                 Due::Shutdown => {}
                 Due::CommandRetry => self.net.retry_commands(),
             }
         }
-        // Armed after the loop above. A deadline in the past would come before
-        // all others in it.
+        // These deadlines are armed after the loop, because deadlines in the
+        // past would be the next ones in it.
         while let Some(conn) = self.state.overdue_unread.pop() {
             self.net.arm_deadline(conn);
         }
@@ -69,7 +69,7 @@ impl<H: Handler> EventLoop<'_, H> {
         match self.net.conns.get(conn).and_then(ConnEntry::due) {
             Some((at, ending)) if at <= now => {
                 if self.may_be_unread(conn, ending) {
-                    // It is checked again after it was visited.
+                    // The connection is checked again after its next visit.
                     self.state.overdue_unread.push(conn);
                 } else {
                     self.net.end_connection(conn, ending);
@@ -82,8 +82,8 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Returns whether the input of an overdue connection may be waiting in the
     /// socket, because this node has not had the time to visit it.
     ///
-    /// A handshake is spared once. After a full turn with more handshakes than
-    /// there is time for, those that are over time are not worth it.
+    /// A handshake is left on its list only once: if a whole turn had no time
+    /// for it, there are more handshakes than this node can handle.
     fn may_be_unread(&mut self, conn: ConnId, ending: Ending) -> bool {
         let Some(half) = self.state.inbound(conn).filter(|half| half.scheduled) else {
             return false;

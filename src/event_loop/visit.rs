@@ -1,4 +1,4 @@
-//! Visits to connections: in which order, and for how long.
+//! Visits to connections: their order and their time.
 //!
 //! ```text
 //!   new events ──►─┐ three new for one other,      visit: at most `max_visit_time`
@@ -17,26 +17,26 @@ use crate::handler::Handler;
 use crate::id::{ConnId, Direction};
 use crate::sys::Stream;
 
-/// The maximum number of visits without a reading of the clock.
+/// Maximum number of visits without a reading of the clock.
 const VISITS_MAX: u32 = 64;
 
-/// Of this many visits one is to a connection that was carried over, if both
-/// lists have one. With 128 connections that always have a new event, and more
-/// work after each visit, another one waits for 127 new events and a third as
-/// many others.
+/// Of this many visits one is to a carried-over connection, if both lists have
+/// one. The share bounds the wait of a carried-over connection while many
+/// others have new events.
 const NEW_EVENTS_PER_OTHER: u32 = 4;
 
 impl<H: Handler> EventLoop<'_, H> {
     /// Visits the connections that are on a list now, as long as the turn has
-    /// time for them. The others keep their places.
+    /// time. The others keep their places.
     pub(super) fn run_connections(&mut self) {
         self.schedule_requested_visits();
         let budget = self.net.config.budget;
-        // The last visit may take longer than its time.
+        // The last visit may take longer than its time, so time is reserved for
+        // it.
         let last = (2 * budget.max_visit_time).min(budget.max_turn_time / 2);
         let time = budget.max_turn_time - last;
         let lists = &self.state.lists;
-        // A connection that is added meanwhile waits for the next turn.
+        // Connections that are added meanwhile wait for the next turn.
         let (mut new, mut carried) = (lists.new_events.len(), lists.carried_over.len());
         let began = self.net.read_clock();
         let mut elapsed = Duration::ZERO;
@@ -47,7 +47,7 @@ impl<H: Handler> EventLoop<'_, H> {
             *left -= 1;
             self.visit_next(is_new);
             self.state.lists.visits = visits.wrapping_add(1);
-            // A visit without a callback does not say how long it took.
+            // A visit without a callback does not mark the clock as stale.
             self.net.clock.is_stale |= visits % VISITS_MAX == 0;
             elapsed = self.net.read_clock().saturating_duration_since(began);
         }
@@ -55,7 +55,7 @@ impl<H: Handler> EventLoop<'_, H> {
         self.run_handshakes();
     }
 
-    /// Visits the first connection of one of the two lists, or puts it on the
+    /// Visits the first connection of one of the two lists, or moves it to the
     /// list of handshakes.
     fn visit_next(&mut self, is_new: bool) {
         let lists = &mut self.state.lists;
@@ -77,8 +77,9 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Does steps of handshakes for half of the time that connections have, and
-    /// at least as many as configured. Inbound and outbound ones take turns.
+    /// Performs handshake steps for half of the time that connections have, and
+    /// at least as many as configured. Inbound and outbound handshakes
+    /// alternate.
     fn run_handshakes(&mut self) {
         let lists = &self.state.lists;
         let mut waiting: usize = lists.handshakes.iter().map(|list| list.len()).sum();
@@ -120,9 +121,9 @@ impl<H: Handler> EventLoop<'_, H> {
         steps < steps_min || self.net.read_clock().saturating_duration_since(began) < share
     }
 
-    /// Returns whether the peer of a handshake has closed its sending side. It
-    /// most likely has left, but it may have sent all that its handshake needs.
-    /// After a reset the connection is ended here.
+    /// Returns whether the peer of a handshake has closed its sending side.
+    /// Most likely it has left, but it may have sent all bytes that its
+    /// handshake needs. After a reset the connection is ended here.
     fn is_departing(&mut self, conn: ConnId) -> bool {
         let half = self.state.inbound(conn);
         if !half.is_some_and(|half| half.read_closed_seen) {
@@ -134,7 +135,7 @@ impl<H: Handler> EventLoop<'_, H> {
         true
     }
 
-    /// Visits a connection that was on a list. Returns whether something was
+    /// Visits a connection that was on a list. Returns whether bytes were
     /// received.
     fn visit(&mut self, conn: ConnId) -> bool {
         let Some(mut half) = self.state.take_inbound(conn) else {
@@ -149,7 +150,7 @@ impl<H: Handler> EventLoop<'_, H> {
         has_received
     }
 
-    /// Puts an inbound half back, and charges what it holds.
+    /// Puts an inbound half back, and charges the memory that it holds.
     pub(super) fn keep(&mut self, mut half: InboundHalf) {
         let (conn, held) = (half.id, half.held_bytes());
         let is_charged = std::mem::replace(&mut half.charged_bytes, held) == held;
@@ -169,7 +170,7 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Ends connections, so that what the others hold is within the limit.
+    /// Ends connections until the memory of the others is within the limit.
     #[cold]
     fn enforce_receive_limit(&mut self) {
         self.net.clock.is_stale = true;

@@ -16,13 +16,13 @@ use crate::metrics::Metrics;
 use crate::mutants::mutant;
 use crate::net::{Net, PendingSend};
 
-/// The number of connections that are written between two readings of the clock.
+/// Number of connections that are written between two readings of the clock.
 const WRITES_PER_LOOK: usize = 8;
 
 impl<H: Handler> EventLoop<'_, H> {
-    /// Writes every dirty connection once. After half of the time that
-    /// connections have, the others wait for the end of the next turn, unless the
-    /// node is shutting down.
+    /// Writes each dirty connection once. When half of the time that
+    /// connections have is used up, the rest waits for the next turn, unless
+    /// the node is shutting down.
     pub(super) fn flush(&mut self) {
         let scratch = std::mem::take(&mut self.state.scratch);
         let mut dirty = std::mem::replace(&mut self.net.work.dirty, scratch);
@@ -45,7 +45,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 }
             }
         }
-        // They are dirty still, and come first.
+        // The rest is still dirty, and is written first in the next turn.
         let late = dirty.drain(written..);
         self.state.lists.over_write_budget.extend(late);
         dirty.clear();
@@ -58,8 +58,9 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Collects the drains of connections that wait for room in the loop's
-    /// limit and whose refused message fits now. The room of those that were
-    /// served before is used or given up: their callbacks were made.
+    /// limit and whose refused message fits now. Room that was granted before
+    /// is free again if its connection did not use it, because its `on_drain`
+    /// was called.
     pub(super) fn grant_quota(&mut self) {
         if self.net.send_quota.is_line_empty() {
             return;
@@ -84,7 +85,7 @@ impl<H: Handler> EventLoop<'_, H> {
         );
     }
 
-    /// Calls `on_sent` and `on_drain` for what was written.
+    /// Calls `on_sent` and `on_drain` after writes.
     pub(super) fn report_flushed(&mut self) {
         mutant!(AnswerInDisorder => self.state.lists.sent.reverse());
         for (conn, token) in std::mem::take(&mut self.state.lists.sent) {
@@ -110,8 +111,8 @@ impl<H: Handler> EventLoop<'_, H> {
 }
 
 impl LoopState {
-    /// Writes the connections for which the handler asked for a flush. The
-    /// inbound half that a visit holds is passed here, because it is not in its
+    /// Writes the connections for which the handler requested a flush. A visit
+    /// passes the inbound half that it holds, because the half is not in its
     /// slot.
     #[inline]
     pub(super) fn flush_urgent(&mut self, net: &mut Net, half: Option<&mut InboundHalf>) {
@@ -124,7 +125,7 @@ impl LoopState {
         #[allow(unused_mut, reason = "a mutant changes it")]
         let mut half = half;
         mutant!(LoseFlushInVisit => half = None);
-        // The callback that asked for it may have taken long.
+        // The callback that requested the flush may have taken long.
         net.read_clock();
         while let Some(conn) = net.work.urgent.pop() {
             match &mut half {
@@ -177,7 +178,7 @@ impl WorkLists {
         }
         collect_drain(entry, &mut self.drained);
         // Reads that waited for the session's answers continue now, even if
-        // more is still to be written.
+        // more bytes are still to be written.
         if deferred_reads && !inbound.defers_reads() && inbound.readable {
             self.resume_reads(inbound);
         }
@@ -196,7 +197,7 @@ impl WorkLists {
         self.carry_over(half);
     }
 
-    /// Sends FIN or ends the connection if that waited for an empty queue.
+    /// Sends FIN, or ends the connection, if that waited for an empty queue.
     fn after_write(&mut self, net: &mut Net, half: &mut InboundHalf) {
         let conn = half.id;
         let Some(entry) = net.conns.get_mut(conn) else {
@@ -244,8 +245,8 @@ impl WorkLists {
     }
 }
 
-/// Applies how a flush ended. Returns the error of a session that failed on an
-/// open connection.
+/// Applies the outcome of a flush. Returns the error of a session that failed
+/// on an open connection.
 #[inline(always)]
 fn apply_flushed(
     entry: &mut ConnEntry,
@@ -314,9 +315,9 @@ fn write_queue(
     Flushed::All
 }
 
-/// Describes the message of a connection that was refused because of the loop's
-/// limit, in whatever form it comes again. `None` if the connection does not
-/// wait or cannot send any more.
+/// Returns the largest form of the message that was refused because of the
+/// loop's limit, because the handler may send it in another form. Returns
+/// `None` if the connection does not wait or can no longer send.
 fn refused_send(entry: &ConnEntry, pool: &BlockPool) -> Option<PendingSend> {
     let frame = entry.refused_frame()?;
     let queue = entry.queue.as_deref().unwrap_or(&EMPTY_QUEUE);

@@ -6,21 +6,21 @@ use crate::error::{DisconnectReason, SessionError};
 use crate::metrics::Metrics;
 use crate::sys::Stream;
 
-/// How the flush of one connection ended.
+/// Outcome of the flush of one connection.
 pub(super) enum Flushed {
     /// The queue is empty.
     All,
-    /// The socket is full. An edge follows when it has room.
+    /// The socket is full. An edge is reported when it has room.
     Blocked,
     /// The budget is used up. The socket may have room.
     OverBudget,
     Failed(DisconnectReason),
-    /// The session failed to seal.
+    /// Sealing failed.
     SealFailed(SessionError),
 }
 
-/// Makes one write call for `offered` bytes and returns how many were written:
-/// zero if the call was interrupted.
+/// Makes one write call for `offered` bytes. Returns the number of written
+/// bytes, which is zero if the call was interrupted.
 #[inline(always)]
 pub(super) fn write_once(
     stream: &mut Stream,

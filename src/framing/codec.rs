@@ -1,5 +1,5 @@
-//! The loop over frames, compiled once for each kind of framing and chosen once
-//! for each batch of bytes.
+//! The loop over frames. It is compiled once for each kind of framing, and the
+//! kind is chosen once for each batch of bytes.
 
 use super::Framing;
 use super::custom::{Decoded, Framer};
@@ -8,7 +8,7 @@ use super::length::{ByteOrder, LengthPrefix, LengthReader, ReadLength};
 use crate::error::{FramingError, SendError};
 use crate::panics::Contained;
 
-/// Whether the receiver of a frame wants the next one.
+/// Whether decoding continues after a frame.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Flow {
     Continue,
@@ -18,19 +18,19 @@ pub(crate) enum Flow {
 /// The result of [`Codec::decode`] for a batch of bytes.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) struct Batch {
-    /// The length of the delivered frames, from the start of the batch. The bytes
-    /// after them must be kept.
+    /// The length of the delivered frames from the start of the batch, in
+    /// bytes. The bytes after them must be kept.
     pub(crate) consumed: usize,
     pub(crate) outcome: Outcome,
 }
 
-/// Why a batch ended.
+/// The reason why a batch ended.
 #[derive(PartialEq, Eq, Debug)]
 pub(crate) enum Outcome {
-    /// The rest is not a complete frame. It need not be decoded again before this
-    /// many bytes of it have arrived, at least one more than are left.
+    /// The rest is not a complete frame. It need not be decoded again before it
+    /// has `need` bytes, which is more than it has now.
     Incomplete { need: usize },
-    /// The receiver returned [`Flow::Stop`]. Complete frames may be left.
+    /// The sink returned [`Flow::Stop`]. Complete frames may be left.
     Stopped,
     /// The rest is malformed or too long.
     Bad(FramingError),
@@ -42,7 +42,8 @@ pub(crate) enum Codec {
     Raw,
     Fixed(usize),
     Delimited(u8),
-    /// Boxed twice, so that a codec takes half as much memory in each connection.
+    /// Boxed twice, because a pointer to a trait object has twice the size of a
+    /// pointer to a box, and each connection has two codecs.
     Custom(Box<Contained<dyn Framer>>),
 }
 
@@ -55,14 +56,13 @@ impl std::fmt::Debug for Codec {
 impl Codec {
     const DEFAULT: LengthPrefix = LengthPrefix::Four(ByteOrder::BigEndian);
 
-    /// Whether this is the default framing, which has special cases in the hot
-    /// paths.
+    /// Returns whether this is the default framing, which has a fast path.
     pub(crate) fn is_default(&self) -> bool {
         matches!(self, Self::Length(Self::DEFAULT))
     }
 
-    /// Returns a codec for one direction of a new connection. Calls code of the
-    /// user for a custom framing.
+    /// Returns a codec for one direction of a new connection. For a custom
+    /// framing it calls a function of the program.
     pub(crate) fn new(framing: &Framing) -> Self {
         match framing {
             Framing::LengthDelimited(prefix) => Self::Length(*prefix),
@@ -73,12 +73,12 @@ impl Codec {
         }
     }
 
-    /// Gives every whole frame at the start of `bytes` to `sink`, with the number of
-    /// bytes up to its end, until `sink` says stop.
+    /// Calls `sink` with every complete frame at the start of `bytes` and the
+    /// number of bytes up to its end, until `sink` returns [`Flow::Stop`].
     ///
-    /// `need` is that of the last batch if it ended as incomplete, and zero
-    /// otherwise. A framing with a delimiter derives from it how many bytes were
-    /// searched already.
+    /// `need` is the value of the last batch if that was incomplete, and zero
+    /// otherwise. A framing with a delimiter derives from it how many bytes
+    /// were already searched.
     #[inline]
     pub(crate) fn decode(
         &mut self,
@@ -107,8 +107,8 @@ impl Codec {
         }
     }
 
-    /// Returns the header for a body of `len` bytes. Empty for `Custom`, whose
-    /// framer makes it.
+    /// Returns the header for a body of `len` bytes. The header is empty for
+    /// `Custom`, because its framer writes it.
     #[inline]
     pub(crate) fn header(&self, len: usize, max: usize) -> Result<FrameHeader, SendError> {
         if len > max {
@@ -136,7 +136,7 @@ impl Codec {
         }
     }
 
-    /// Refuses a body that the peer would decode as something else.
+    /// Checks that the peer decodes the body as one message.
     #[inline]
     pub(crate) fn check_body(&self, body: &[u8]) -> Result<(), SendError> {
         match self {
@@ -145,7 +145,7 @@ impl Codec {
         }
     }
 
-    /// Returns the byte that follows a body.
+    /// Returns the byte that follows each body, if any.
     #[inline]
     pub(crate) fn tail(&self) -> Option<u8> {
         match self {
@@ -154,7 +154,7 @@ impl Codec {
         }
     }
 
-    /// Returns the same framing again, if it has no state.
+    /// Returns a copy of the codec if it has no state.
     pub(crate) fn stateless(&self) -> Option<Self> {
         match self {
             Self::Length(prefix) => Some(Self::Length(*prefix)),
@@ -165,7 +165,7 @@ impl Codec {
         }
     }
 
-    /// Whether both encode a body in the same way.
+    /// Returns whether both codecs encode a body in the same way.
     pub(crate) fn frames_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Length(a), Self::Length(b)) => a == b,
@@ -334,11 +334,12 @@ fn split_by_framer(
             }
             Err(error) => return progress.end(Outcome::Bad(error)),
         };
-        // The framer is the user's: its answer is checked like input.
+        // The framer belongs to the program. Its result is checked like input.
         let frame = match rest.get(body) {
             Some(frame) if (1..=rest.len()).contains(&consumed) => frame,
             _ => {
-                let error = FramingError::Malformed("the framer's answer lies outside its input");
+                let error =
+                    FramingError::Malformed("the framer returned a range outside of its input");
                 return progress.end(Outcome::Bad(error));
             }
         };

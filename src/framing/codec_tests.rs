@@ -1,7 +1,7 @@
 use super::*;
 
-/// Decodes a stream that arrives in these pieces, joining them as the loop does.
-/// Returns the frames, the rest and the error.
+/// Decodes a stream that arrives in these pieces, and joins them as the loop
+/// does. Returns the frames, the rest and the error.
 fn receive(
     mut codec: Codec,
     max: usize,
@@ -26,10 +26,10 @@ fn receive(
         kept.drain(..batch.consumed);
         match batch.outcome {
             Outcome::Incomplete { need: more } => {
-                assert!(more > kept.len(), "asks for what is there already");
+                assert!(more > kept.len(), "it needs bytes that it has");
                 need = more;
             }
-            Outcome::Stopped => panic!("the sink does not stop it"),
+            Outcome::Stopped => panic!("the sink returns `Continue`"),
             Outcome::Bad(error) => return (frames, kept, Some(error)),
         }
     }
@@ -54,7 +54,7 @@ fn encode(codec: &mut Codec, max: usize, body: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// A byte of length, then the body, by a user's framer.
+/// A framer with a length prefix of one byte.
 struct ByteFramer;
 
 impl Framer for ByteFramer {
@@ -98,14 +98,15 @@ fn framings() -> Vec<Framing> {
 }
 
 #[test]
-fn every_split_of_a_stream_gives_the_same_frames() {
+fn every_split_of_stream_gives_same_frames() {
     let bodies: [&[u8]; 4] = [b"", b"a", b"bcd", b""];
     for framing in framings() {
         let stream: Vec<u8> = bodies
             .iter()
             .flat_map(|body| encode(&mut Codec::new(&framing), 100, body))
             .collect();
-        // The last byte stays out: a mask of one bit per boundary covers every way to cut the first eleven.
+        // Bit n of the mask cuts the stream after byte n. All masks cover every
+        // way to cut the first eleven bytes.
         let cuts = (stream.len() - 1).min(11);
         for mask in 0u32..1 << cuts {
             let mut pieces = Vec::new();
@@ -125,7 +126,7 @@ fn every_split_of_a_stream_gives_the_same_frames() {
 }
 
 #[test]
-fn fixed_frames_come_out_whole_at_every_split() {
+fn fixed_frames_are_whole_at_every_split() {
     for cut in 0..=9 {
         let (header, tail) = b"abcdefghi".split_at(cut);
         let (frames, kept, error) = receive(Codec::Fixed(4), 4, &[header, tail]);
@@ -135,14 +136,14 @@ fn fixed_frames_come_out_whole_at_every_split() {
 }
 
 #[test]
-fn raw_splits_a_read_at_the_maximum_length() {
+fn raw_read_splits_at_maximum_length() {
     let (frames, kept, _) = receive(Codec::Raw, 4, &[b"abcdef", b"g"]);
     assert_eq!(frames, [&b"abcd"[..], b"ef", b"g"]);
     assert!(kept.is_empty());
 }
 
 #[test]
-fn a_too_long_message_is_refused_on_its_header() {
+fn too_long_message_is_refused_on_its_header() {
     for framing in framings() {
         let Framing::LengthDelimited(prefix) = framing else {
             continue;
@@ -160,7 +161,7 @@ fn a_too_long_message_is_refused_on_its_header() {
 }
 
 #[test]
-fn an_announced_length_never_overflows() {
+fn announced_length_never_overflows() {
     let eight = LengthPrefix::Eight(ByteOrder::BigEndian);
     let (_, _, error) = receive(Codec::Length(eight), 100, &[&[0xff; 8]]);
     assert_eq!(
@@ -173,7 +174,7 @@ fn an_announced_length_never_overflows() {
 }
 
 #[test]
-fn a_line_without_an_end_is_refused() {
+fn line_without_end_is_refused() {
     let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"ab", b"cd"]);
     assert_eq!(error, None);
     let (_, _, error) = receive(Codec::Delimited(b'\n'), 4, &[b"ab", b"cde"]);
@@ -183,7 +184,7 @@ fn a_line_without_an_end_is_refused() {
 }
 
 #[test]
-fn the_delimiter_is_found_at_every_position() {
+fn delimiter_is_found_at_every_position() {
     for at in 0..200 {
         let mut line = vec![b'x'; 200];
         line[at] = b'\n';
@@ -193,7 +194,7 @@ fn the_delimiter_is_found_at_every_position() {
 }
 
 #[test]
-fn stop_leaves_the_frames_behind_it() {
+fn stop_leaves_later_frames() {
     for framing in framings() {
         let mut codec = Codec::new(&framing);
         let first = encode(&mut codec, 100, b"one");
@@ -213,7 +214,7 @@ fn stop_leaves_the_frames_behind_it() {
 }
 
 #[test]
-fn bodies_that_cannot_be_framed_are_refused() {
+fn body_that_framing_cannot_carry_is_refused() {
     assert_eq!(
         Codec::Fixed(4).header(3, 100).unwrap_err(),
         SendError::Unframable
@@ -234,10 +235,10 @@ fn bodies_that_cannot_be_framed_are_refused() {
     );
 }
 
-/// A framer that answers whatever it was told to.
-struct Liar(Decoded);
+/// A framer that returns a fixed result.
+struct FixedResult(Decoded);
 
-impl Framer for Liar {
+impl Framer for FixedResult {
     fn decode(&mut self, _: &[u8]) -> Result<Decoded, FramingError> {
         Ok(self.0.clone())
     }
@@ -247,7 +248,7 @@ impl Framer for Liar {
     }
 }
 
-/// Encodes the number of the frame, and ignores the body.
+/// Encodes the number of the frame and ignores the body.
 struct Numbered(u8);
 
 impl Framer for Numbered {
@@ -274,9 +275,12 @@ fn every_codec_has_its_own_framer() {
 }
 
 #[test]
-fn an_answer_outside_the_input_is_malformed() {
-    #[allow(clippy::reversed_empty_ranges, reason = "that is the lie")]
-    let lies = [
+fn range_outside_input_is_malformed() {
+    #[allow(
+        clippy::reversed_empty_ranges,
+        reason = "the test needs an invalid range"
+    )]
+    let results = [
         Decoded::Frame {
             body: 0..1,
             consumed: 0,
@@ -294,16 +298,16 @@ fn an_answer_outside_the_input_is_malformed() {
             consumed: 9,
         },
     ];
-    for lie in lies {
+    for result in results {
         let (frames, _, error) = receive(
-            Codec::Custom(Box::new(Contained::new(Box::new(Liar(lie))))),
+            Codec::Custom(Box::new(Contained::new(Box::new(FixedResult(result))))),
             100,
             &[b"abc"],
         );
         assert!(frames.is_empty());
         assert!(matches!(error, Some(FramingError::Malformed(_))));
     }
-    let greedy = Liar(Decoded::Incomplete { at_least: 101 });
+    let greedy = FixedResult(Decoded::Incomplete { at_least: 101 });
     let (_, _, error) = receive(
         Codec::Custom(Box::new(Contained::new(Box::new(greedy)))),
         100,

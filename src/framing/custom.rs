@@ -1,4 +1,4 @@
-//! The trait that a framing of the user implements.
+//! The trait for framings of the program.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,13 +9,14 @@ use crate::panics::Contained;
 
 /// Decodes and encodes the frames of one connection.
 ///
-/// [`Framing::custom`](crate::framing::Framing::custom) takes a function that returns a
-/// framer and calls it twice for every connection: one framer decodes, the
-/// other one encodes. Both may keep state.
+/// [`Framing::custom`](crate::framing::Framing::custom) takes a function that
+/// returns a framer. It is called twice for every connection: one framer
+/// decodes, and the other one encodes. Both may keep state.
 ///
 /// # Examples
 ///
-/// One byte of length, which counts from 1, so that a frame is never empty:
+/// A length prefix of one byte that counts from 1, so that a message is never
+/// empty:
 ///
 /// ```
 /// use peerloop::error::FramingError;
@@ -52,32 +53,39 @@ use crate::panics::Contained;
 /// # let _ = framing;
 /// ```
 pub trait Framer: Send {
-    /// Looks for one frame at the start of `bytes`.
+    /// Decodes one frame at the start of `bytes`.
     ///
-    /// After [`Decoded::Incomplete`] the next call gets the same bytes with
-    /// more behind them. After [`Decoded::Frame`] it gets the bytes that follow
-    /// the frame. A frame, its header included, may be as long as the maximum
-    /// message length of the connection. The connection ends when more bytes
-    /// than that have arrived without a frame, or when `at_least` exceeds it.
+    /// - After [`Decoded::Incomplete`], the next call gets the same bytes
+    ///   followed by more.
+    /// - After [`Decoded::Frame`], the next call gets the bytes after the
+    ///   frame.
+    ///
+    /// A frame, including its header, may be as long as
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
+    /// The connection ends if that many bytes are not enough for a frame, or if
+    /// `at_least` exceeds it.
     ///
     /// # Errors
     ///
-    /// Any [`FramingError`] ends the connection, with the reason that it names.
-    /// No call follows it.
+    /// - Any [`FramingError`] ends the connection with the corresponding
+    ///   [`DisconnectReason`](crate::DisconnectReason). The framer is not
+    ///   called again.
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError>;
 
-    /// Appends the frame that carries `body` to `wire`, which may hold earlier
-    /// frames.
+    /// Appends a frame that contains `body` to `wire`. `wire` may contain
+    /// earlier frames.
     ///
-    /// A frame that is longer than the maximum message length of the connection
-    /// is removed again, and the send fails with
-    /// [`SendError::TooLarge`](crate::SendError::TooLarge). A framer whose
-    /// state changes with every frame must know that limit and return the error
-    /// itself, because it is not told of the removal.
+    /// If the frame is longer than
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len),
+    /// it is removed, and the send fails with
+    /// [`SendError::TooLarge`](crate::SendError::TooLarge). The framer does not
+    /// learn of the removal. A framer whose state changes with every frame must
+    /// therefore check the limit and return the error itself.
     ///
     /// # Errors
     ///
-    /// The connection goes on after an error, and what was appended is removed.
+    /// After an error the connection stays open, and the bytes that were
+    /// appended are removed.
     ///
     /// - [`FramingError::TooLarge`]: the send fails with
     ///   [`SendError::TooLarge`](crate::SendError::TooLarge).
@@ -86,15 +94,16 @@ pub trait Framer: Send {
     ///
     /// # Panics
     ///
-    /// A contained panic ends the connection, and the send fails with
+    /// A panic that is contained ends the connection, and the send fails with
     /// [`SendError::Closed`](crate::SendError::Closed); see
     /// [`OnPanic`](crate::config::OnPanic).
     fn encode(&mut self, body: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError>;
 }
 
-/// The framing that [`Framing::custom`](crate::framing::Framing::custom) returns.
+/// The framing that [`Framing::custom`](crate::framing::Framing::custom)
+/// returns.
 ///
-/// A clone shares the function that makes the framers.
+/// A clone shares the function that creates the framers.
 #[derive(Clone)]
 pub struct CustomFraming {
     make: Arc<Contained<dyn Fn() -> Box<dyn Framer> + Send + Sync>>,
@@ -107,7 +116,7 @@ impl CustomFraming {
         }
     }
 
-    /// Returns a new framer, in its initial state.
+    /// Returns a new framer in its initial state.
     pub(crate) fn framer(&self) -> Box<dyn Framer> {
         (self.make)()
     }
@@ -125,17 +134,17 @@ impl fmt::Debug for CustomFraming {
 pub enum Decoded {
     /// The bytes begin with a complete frame.
     Frame {
-        /// The position of the message in the bytes given.
+        /// The range of the message within the given bytes.
         body: Range<usize>,
-        /// The length of the frame in bytes, header and trailer included. At
-        /// least one.
+        /// The length of the frame in bytes, including header and trailer. At
+        /// least 1.
         consumed: usize,
     },
     /// The frame at the start of the bytes is not complete.
     Incomplete {
         /// The number of bytes, from the start of the frame, that must have
-        /// arrived before the next call. When the length is not known yet, one
-        /// more than were given.
+        /// arrived before the next call. If the length is not known yet, the
+        /// number of given bytes plus one.
         at_least: usize,
     },
 }

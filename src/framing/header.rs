@@ -2,9 +2,8 @@
 
 /// The header of a frame, of at most ten bytes.
 ///
-/// Two numbers instead of an array, so that it is passed in registers. As an
-/// array it was written and read back in pieces, which took half of the time of
-/// a send.
+/// It has two numbers instead of an array, so that it is passed in registers.
+/// An array would be written to memory and read back in parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FrameHeader {
     low: u64,
@@ -19,7 +18,7 @@ impl FrameHeader {
         len: 0,
     };
 
-    /// Returns the header with these bytes, the lowest first.
+    /// Returns the header with these bytes, lowest byte first.
     #[inline]
     pub(super) fn little_endian(low: u64, high: u16, len: usize) -> Self {
         debug_assert!(len <= 10);
@@ -35,8 +34,8 @@ impl FrameHeader {
         usize::from(self.len)
     }
 
-    /// Returns the header, followed by zeros. Storing all of it and advancing by
-    /// `len` is cheaper than a copy of variable length.
+    /// Returns the header, padded with zeros. Storing the whole block and
+    /// advancing by `len` is cheaper than a copy of variable length.
     #[inline]
     pub(crate) fn block(&self) -> [u8; Self::BLOCK] {
         let bits = u128::from(self.high) << 64 | u128::from(self.low);

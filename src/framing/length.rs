@@ -3,30 +3,32 @@
 use super::header::FrameHeader;
 use crate::error::FramingError;
 
-/// The length before each message. It counts the message alone, not itself.
+/// The length prefix of a message, in bytes of the body. It does not count
+/// itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum LengthPrefix {
-    /// One byte, for messages of at most 255 bytes.
+    /// One byte, for messages of up to 255 bytes.
     One,
-    /// Two bytes, for messages of at most 65,535 bytes.
+    /// Two bytes, for messages of up to 65,535 bytes.
     Two(ByteOrder),
-    /// Three bytes, for messages of at most 16,777,215 bytes.
+    /// Three bytes, for messages of up to 16,777,215 bytes.
     Three(ByteOrder),
-    /// Four bytes, for messages of at most 4,294,967,295 bytes.
+    /// Four bytes, for messages of up to 4,294,967,295 bytes.
     Four(ByteOrder),
     /// Eight bytes.
     Eight(ByteOrder),
-    /// An unsigned LEB128 number of one to ten bytes: seven bits in a byte, the
-    /// lowest first, as in Protocol Buffers. Only the shortest form of a number is
-    /// accepted.
+    /// An unsigned LEB128 number of one to ten bytes, as in [Protocol
+    /// Buffers](https://protobuf.dev/programming-guides/encoding/#varints).
+    /// Each byte has seven bits of the number, lowest bits first. Only the
+    /// shortest encoding of a number is accepted.
     Varint,
 }
 
 /// The order of the bytes of a number on the wire.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ByteOrder {
-    /// The most significant byte first: network order.
+    /// The most significant byte first (network byte order).
     BigEndian,
     /// The least significant byte first.
     LittleEndian,
@@ -60,7 +62,7 @@ impl LengthPrefix {
         LengthReader::FixedWidth(FixedWidth { width, order })
     }
 
-    /// Returns the header of a body of this many bytes, at most
+    /// Returns the header of a body. `body` must not exceed
     /// [`LengthPrefix::max_body`].
     pub(crate) fn header(self, body: usize) -> FrameHeader {
         let number = body as u64;
@@ -100,10 +102,10 @@ fn varint_header(mut number: u64) -> FrameHeader {
 
 /// Reads the number at the start of a frame.
 ///
-/// A trait, so that the loop over frames is compiled once for each implementation
-/// and has no branch on the kind of prefix.
+/// This is a trait so that the loop over frames is compiled once for each
+/// implementation, without a branch on the kind of prefix.
 pub(super) trait ReadLength: Copy {
-    /// Returns the lengths of the prefix and of the body, or `None` while the
+    /// Returns the lengths of the prefix and of the body, or `None` if the
     /// prefix is incomplete.
     fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FramingError>;
 
@@ -111,15 +113,15 @@ pub(super) trait ReadLength: Copy {
     fn width_min(self) -> usize;
 }
 
-/// The reader of a prefix; matched once for each batch of bytes.
+/// The reader of a prefix. It is matched once for each batch of bytes.
 pub(super) enum LengthReader {
     FourBigEndian(FourBigEndian),
     FixedWidth(FixedWidth),
     Varint(Varint),
 }
 
-/// The default prefix. A separate type, so that it compiles to one load and one
-/// byte swap.
+/// The default prefix. It is a separate type so that it compiles to one load
+/// and one byte swap.
 #[derive(Clone, Copy)]
 pub(super) struct FourBigEndian;
 
@@ -162,7 +164,7 @@ impl ReadLength for FixedWidth {
     }
 }
 
-/// LEB128 of at most ten bytes, in the shortest form.
+/// LEB128 of up to ten bytes, in the shortest form.
 #[derive(Clone, Copy)]
 pub(super) struct Varint;
 
@@ -171,9 +173,9 @@ impl ReadLength for Varint {
     fn read(self, bytes: &[u8]) -> Result<Option<(usize, u64)>, FramingError> {
         let mut number = 0u64;
         for (index, &byte) in bytes.iter().take(10).enumerate() {
-            // Nine bytes hold 63 bits, so the tenth one has a single bit.
+            // Nine bytes have 63 bits, so the tenth byte has a single bit.
             if index == 9 && byte > 1 {
-                return Err(FramingError::Malformed("a varint over 64 bits"));
+                return Err(FramingError::Malformed("a varint with more than 64 bits"));
             }
             number |= u64::from(byte & 0x7f) << (7 * index);
             if byte & 0x80 == 0 {
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fast_path_reads_like_the_general_one() {
+    fn fast_path_reads_like_general_path() {
         let general = FixedWidth {
             width: 4,
             order: ByteOrder::BigEndian,

@@ -1,4 +1,4 @@
-//! The separation of messages on the wire.
+//! Framings, which separate messages on the wire.
 
 mod codec;
 mod custom;
@@ -11,45 +11,49 @@ pub use length::{ByteOrder, LengthPrefix};
 pub(crate) use codec::{Codec, Flow, Outcome};
 pub(crate) use header::FrameHeader;
 
-/// How messages are separated on the wire.
+/// The framing of a connection: how messages are separated on the wire.
 ///
-/// The configuration of a node sets it; the options of a listener or of a
-/// connect can set another one. Both ends of a connection must use the same
-/// framing. A message of length zero is legal wherever the framing can express
-/// it.
+/// Set by
+/// [`ConnectionConfig::framing`](crate::config::ConnectionConfig::framing), for
+/// a node, a listener or one connect. Both ends of a connection must use the
+/// same framing. Empty messages are valid if the framing can represent them.
+///
+/// Default: `LengthDelimited(LengthPrefix::Four(ByteOrder::BigEndian))`.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Framing {
-    /// A length, then that many bytes.
+    /// Every message follows its length.
     LengthDelimited(LengthPrefix),
-    /// No framing. The bytes of one read are one message, which is never empty;
-    /// its boundaries have no meaning.
+    /// No framing. A message consists of bytes that were read together, at most
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
+    /// It is never empty, and its boundaries have no meaning.
     Raw,
-    /// Every message has exactly this many bytes, with nothing between them.
+    /// Every message has exactly this number of bytes. Nothing is sent between
+    /// messages.
     Fixed(usize),
-    /// Every message ends with this byte, which is not part of the message and
-    /// must not occur in it.
+    /// Every message is followed by this byte, which must not occur in a
+    /// message.
     ///
-    /// Lines are `Delimited(b'\n')`; a `\r` before the delimiter is part of the
-    /// message. Bytes after the last delimiter are not a message: when the
+    /// For lines, use `Delimited(b'\n')`. A `\r` before the delimiter is a part
+    /// of the message. Bytes after the last delimiter are not a message. If the
     /// stream ends after them, the reason is
     /// [`DisconnectReason::Truncated`](crate::DisconnectReason::Truncated).
     Delimited(u8),
-    /// A framing of the user; made by [`Framing::custom`].
+    /// A framing of the program, created by [`Framing::custom`].
     Custom(CustomFraming),
 }
 
 impl Framing {
     /// Returns a framing whose frames a [`Framer`] decodes and encodes.
     ///
-    /// `make` is called twice for every connection: one framer decodes what
-    /// arrives, the other one encodes what is sent. Each of them belongs to one
+    /// `make` is called twice for every connection. One framer decodes received
+    /// bytes, and the other one encodes sent messages. A framer belongs to one
     /// connection and may keep state.
     ///
-    /// A panic in `make` is a panic of the node's code: see
-    /// [`OnPanic`](crate::config::OnPanic). If it is contained, an inbound connection
-    /// that the framer was for is closed, and nothing is reported. In
-    /// [`Net::connect`](crate::Net::connect) the panic unwinds into the caller.
+    /// A panic in `make` is handled like a panic of a callback; see
+    /// [`OnPanic`](crate::config::OnPanic). If it is contained, the inbound
+    /// connection is closed without a callback. In
+    /// [`Net::connect`](crate::Net::connect) it unwinds into the caller.
     ///
     /// See [`Framer`] for an example.
     pub fn custom<F: Framer + 'static>(make: impl Fn() -> F + Send + Sync + 'static) -> Self {
@@ -58,8 +62,8 @@ impl Framing {
 }
 
 impl Default for Framing {
-    /// Returns the framing of tokio-util's `LengthDelimitedCodec`: a length of
-    /// four bytes, big-endian.
+    /// Returns a 4-byte big-endian length prefix, as in tokio-util's
+    /// `LengthDelimitedCodec`.
     fn default() -> Self {
         Self::LengthDelimited(LengthPrefix::Four(ByteOrder::BigEndian))
     }

@@ -1,7 +1,7 @@
-//! The counts for admission.
+//! Counts of connections, which the limits are checked against.
 //!
-//! Every connection is charged when it gets its slot and discharged when it
-//! ends, once each. The counts are exact.
+//! Every connection is charged exactly once, when it gets its slot, and
+//! discharged exactly once, when it ends.
 
 mod places;
 mod retries;
@@ -22,9 +22,9 @@ use crate::error::ConnectError;
 use crate::id::{ConnId, ListenerId};
 use crate::mutants::mutant;
 
-/// The counts that all shards of a node share. The lock is held for a few lines
-/// when a connection starts or ends, and never for a message. In a node without
-/// shards it is never contended, and costs some 20 ns each time.
+/// The counts that all shards of a node share. The lock is held briefly when a
+/// connection starts or ends, and never for a message. In a node without shards
+/// it is never contended.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedLimits(Arc<SharedCounts>);
 
@@ -43,7 +43,7 @@ impl SharedLimits {
         }))
     }
 
-    /// Returns the id of a new listener; `None` when all were given out.
+    /// Returns the id of a new listener, or `None` if all ids were given out.
     pub(crate) fn next_listener_id(&self) -> Option<ListenerId> {
         let next = |given: u32| given.checked_add(1);
         let given = self
@@ -54,12 +54,12 @@ impl SharedLimits {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, LimitCounts> {
-        // No panic can leave the counts inconsistent.
+        // A panic cannot leave the counts inconsistent.
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The counts.
+/// The counts of a node.
 #[derive(Debug)]
 pub(crate) struct LimitCounts {
     pub(crate) max_per_address: usize,
@@ -69,9 +69,9 @@ pub(crate) struct LimitCounts {
     pub(crate) slots: Slots,
     pub(crate) places: HandshakePlaces,
     pub(crate) retries: ConnectRetries,
-    /// Outbound connections before the end of their handshake.
+    /// Outbound connections whose handshake has not completed.
     pub(crate) outbound: usize,
-    /// Connections by address, and by the IPv6 prefix that counts as one.
+    /// Connections by address. An IPv6 prefix of 64 bits counts as one address.
     pub(crate) by_ip_address: HashMap<IpAddr, u32>,
     pub(crate) by_prefix: HashMap<IpAddr, u32>,
     /// Connections and connects by the address of the peer.
@@ -96,7 +96,7 @@ impl LimitCounts {
         }
     }
 
-    /// Charges a connection. Charges nothing if a limit is reached.
+    /// Charges a connection. If a limit is reached, nothing is charged.
     pub(crate) fn charge(&mut self, info: &ConnInfo) -> Result<(), ConnectError> {
         if !self.slots.has_room(info) {
             return Err(ConnectError::TooManyConnections);
@@ -124,7 +124,8 @@ impl LimitCounts {
         Ok(())
     }
 
-    /// Reverts [`LimitCounts::charge`], except for the address.
+    /// Reverts [`LimitCounts::charge`], except for the address of the peer; see
+    /// [`LimitCounts::remove_address`].
     pub(crate) fn discharge(&mut self, info: &ConnInfo) {
         self.slots.give_back(info);
         let (address, prefix) = self.counted(info.addr);
@@ -137,13 +138,13 @@ impl LimitCounts {
         }
     }
 
-    /// Allows to connect to the address again. A closing connection still
-    /// counts.
+    /// Allows connecting to the address again. The connection counts for the
+    /// limits until it is discharged.
     pub(crate) fn remove_address(&mut self, addr: SocketAddr) {
         decrement(&mut self.by_address, &to_canonical_target(addr).into());
     }
 
-    /// Checks the limit of outbound connections that are connecting.
+    /// Checks the limit of connecting outbound connections.
     pub(crate) fn check_outbound(&self) -> Result<(), ConnectError> {
         mutant!(ConnectWithoutLimit => return Ok(()));
         if self.outbound >= self.max_outbound {
@@ -157,15 +158,16 @@ impl LimitCounts {
         self.outbound += 1;
     }
 
-    /// Uncounts an outbound connection that is established or has failed.
+    /// Reverts [`LimitCounts::add_outbound_connecting`] for a connection that
+    /// is established or has failed.
     pub(crate) fn remove_outbound_connecting(&mut self) {
         debug_assert!(self.outbound > 0);
         self.outbound = self.outbound.saturating_sub(1);
     }
 
-    /// Takes a handshake place. Returns the handshake that has lost its place for
-    /// it, if any. `is_silent` says whether a handshake waits for its peer and not for
-    /// this node.
+    /// Takes a handshake place. Returns the handshake that lost its place to
+    /// it, if any. `is_silent` returns whether a handshake waits for its peer
+    /// and not for this node.
     pub(crate) fn take_handshake_place(
         &mut self,
         conn: ConnId,
@@ -188,8 +190,8 @@ impl LimitCounts {
         self.places.take(request, is_silent)
     }
 
-    /// Adds a socket of a listener. Fails if more slots would be reserved than there
-    /// are.
+    /// Adds a socket of a listener. Returns false if more slots would be
+    /// reserved than there are.
     pub(crate) fn add_listener(&mut self, id: ListenerId, limits: &ListenerLimits) -> bool {
         let is_added = self.slots.add_socket(id, limits);
         if is_added {
@@ -211,7 +213,8 @@ impl LimitCounts {
             .contains_key(&to_canonical_target(addr).into())
     }
 
-    /// Returns the keys under which a connection with this address is counted.
+    /// Returns the address and the prefix under which a connection with this
+    /// address is counted.
     pub(crate) fn counted(&self, addr: SocketAddr) -> (Option<IpAddr>, Option<IpAddr>) {
         let ip = to_canonical_target(addr).ip();
         if self.is_exempt(ip) {
@@ -236,7 +239,8 @@ fn decrement<K: Eq + std::hash::Hash>(counts: &mut HashMap<K, u32>, key: &K) {
     }
 }
 
-/// Returns what counts as one address: an IPv4 address, or an IPv6 prefix.
+/// Returns the unit that counts as one address: an IPv4 address or an IPv6
+/// prefix.
 pub(crate) fn address_of(ip: IpAddr) -> IpAddr {
     match ip {
         IpAddr::V4(_) => ip,

@@ -9,13 +9,13 @@ use crate::config::ListenerLimits;
 use crate::id::{ConnId, ListenerId, ShardId};
 use crate::mutants::mutant;
 
-/// How long a handshake has waited for its peer before a new handshake with as many places
-/// ends it: a first retransmission timeout (RFC 6298, 2.1). If new handshakes ended those of
-/// honest clients at once, then more of them than there are places, who come again, would
-/// end each other's handshakes before any is complete.
+/// Time after which a handshake that waits for its peer may be ended for a new
+/// handshake of an address with equally many places: an initial retransmission
+/// timeout (RFC 6298, 2.1). If such handshakes ended at once, clients that try
+/// again would end each other's handshakes before any is complete.
 const SILENCE_MIN: Duration = Duration::from_secs(1);
 
-/// The owner of a handshake, as places compare it.
+/// The source of a handshake, as compared for places.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Origin {
     /// The address, or the IPv6 prefix that counts as one.
@@ -24,7 +24,7 @@ pub(crate) struct Origin {
     pub(crate) is_exempt: bool,
 }
 
-/// A connection that asks for a place.
+/// A connection that requests a place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PlaceRequest {
     pub(crate) conn: ConnId,
@@ -33,12 +33,12 @@ pub(crate) struct PlaceRequest {
     pub(crate) now: Instant,
 }
 
-/// All places are taken, and no other address has more of them.
+/// All places are taken, and no handshake is ended for the new one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NoPlace;
 
-/// The places of [`Limits::max_inbound_handshakes`], and those of the listeners that
-/// have a limit.
+/// The places of [`Limits::max_inbound_handshakes`], and the places of
+/// listeners that have a limit.
 ///
 /// [`Limits::max_inbound_handshakes`]: crate::config::Limits::max_inbound_handshakes
 #[derive(Debug)]
@@ -46,9 +46,10 @@ pub(crate) struct HandshakePlaces {
     node: PlaceSet,
     listeners: HashMap<ListenerId, PlaceSet>,
     pub(crate) by_conn: HashMap<ConnId, HandshakePlace>,
-    /// The number of steps so far. A handshake with a smaller number has waited longer.
+    /// The number of steps so far. A handshake whose last step has a lower
+    /// number has waited longer.
     steps: u64,
-    /// Handshakes that have lost their place to a new handshake of another shard.
+    /// Handshakes that have lost their place to a handshake of another shard.
     evicted: Vec<ConnId>,
 }
 
@@ -56,7 +57,7 @@ pub(crate) struct HandshakePlaces {
 pub(crate) struct HandshakePlace {
     origin: Origin,
     listener: Option<ListenerId>,
-    /// The number of its last step, and its time.
+    /// The number and the time of its last step.
     last_step: (u64, Instant),
 }
 
@@ -78,13 +79,15 @@ impl HandshakePlaces {
         }
     }
 
-    /// Removes a closed listener. The places of its handshakes count for the node only.
+    /// Removes a closed listener. The places of its handshakes then count for
+    /// the node only.
     pub(super) fn remove_listener(&mut self, id: ListenerId) {
         self.listeners.remove(&id);
     }
 
-    /// Takes a place. Returns the handshake that has lost its place for it, if any.
-    /// `is_silent` says whether a handshake waits for its peer and not for this node.
+    /// Takes a place. Returns the handshake that lost its place to it, if any.
+    /// `is_silent` returns whether a handshake waits for its peer and not for
+    /// this node.
     pub(super) fn take(
         &mut self,
         request: PlaceRequest,
@@ -101,7 +104,7 @@ impl HandshakePlaces {
             Some(places) => places.victim_of(&request, is_silent)?,
             None => None,
         };
-        // A victim of the same listener leaves its place of the node as well.
+        // A handshake of the same listener frees a place of the node as well.
         if victim.is_none() {
             victim = self.node.victim_of(&request, is_silent)?;
         }
@@ -118,7 +121,7 @@ impl HandshakePlaces {
         Ok(victim)
     }
 
-    /// Gives the place of a handshake back, if it has one.
+    /// Frees the place of a handshake, if it has one.
     pub(crate) fn give_back(&mut self, conn: ConnId) {
         mutant!(KeepPlace => return);
         if let Some(place) = self.by_conn.remove(&conn) {
@@ -126,7 +129,7 @@ impl HandshakePlaces {
         }
     }
 
-    /// Notes that a handshake has received something.
+    /// Records that a handshake has received something.
     pub(crate) fn note_step(&mut self, conn: ConnId, now: Instant) {
         let Some(mut place) = self.by_conn.remove(&conn) else {
             return;
@@ -137,12 +140,13 @@ impl HandshakePlaces {
         self.by_conn.insert(conn, place);
     }
 
-    /// Has another shard end a handshake that has lost its place.
+    /// Records a handshake that has lost its place, for its shard to end it.
     pub(crate) fn note_evicted(&mut self, conn: ConnId) {
         self.evicted.push(conn);
     }
 
-    /// Removes and returns the handshakes of a shard that have lost their place.
+    /// Removes and returns the handshakes of a shard that have lost their
+    /// place.
     pub(crate) fn take_evicted(&mut self, shard: ShardId) -> Vec<ConnId> {
         let all = std::mem::take(&mut self.evicted);
         let (own, others) = all.into_iter().partition(|conn| conn.shard() == shard);
@@ -150,7 +154,7 @@ impl HandshakePlaces {
         own
     }
 
-    /// Returns whether more places are taken than there are.
+    /// Returns whether more places are taken than the limits allow.
     #[cfg(feature = "sim")]
     pub(crate) fn is_exceeded(&self) -> bool {
         let mut sets = self.listeners.values().chain([&self.node]);
@@ -162,7 +166,7 @@ impl HandshakePlaces {
         self.steps
     }
 
-    /// Calls `change` with the sets that a place of this listener belongs to.
+    /// Calls `change` with each set that a place of this listener belongs to.
     fn sets(&mut self, listener: Option<ListenerId>, change: impl Fn(&mut PlaceSet)) {
         change(&mut self.node);
         if let Some(set) = listener.and_then(|id| self.listeners.get_mut(&id)) {
@@ -180,22 +184,24 @@ struct PlaceSet {
     by_prefix: HashMap<IpAddr, u32>,
 }
 
-/// The places of an address, at least one.
+/// The places of one address. There is at least one.
 #[derive(Debug)]
 struct AddressPlaces {
     prefix: IpAddr,
-    /// By the number of the last step, with its time.
+    /// The handshakes, ordered by the number of their last step, with its time.
     by_step: BTreeMap<u64, (ConnId, Instant)>,
 }
 
 impl AddressPlaces {
-    /// Returns the handshake whose last step is the oldest, and the number of that step.
+    /// Returns the handshake whose last step is oldest, and the number of that
+    /// step.
     fn oldest(&self) -> Option<(u64, ConnId)> {
         let (step, (conn, _)) = self.by_step.first_key_value()?;
         Some((*step, *conn))
     }
 
-    /// The same of those that have waited for their peer for long enough.
+    /// Returns the oldest handshake that has waited for its peer for at least
+    /// [`SILENCE_MIN`], and the number of its last step.
     fn oldest_silent(
         &self,
         now: Instant,
@@ -218,8 +224,8 @@ impl PlaceSet {
         }
     }
 
-    /// Returns the handshake that loses its place to a new handshake. `None` if a place is
-    /// free. Looks at every address that has a place.
+    /// Returns the handshake that loses its place to a new handshake, or `None`
+    /// if a place is free. Looks at every address that has a place.
     fn victim_of(
         &self,
         request: &PlaceRequest,
@@ -233,7 +239,7 @@ impl PlaceSet {
             address, prefix, ..
         } = request.origin;
         let own = self.by_address.get(&address);
-        // The number that the new handshake would have.
+        // The number of places that the address would have.
         let count = own.map_or(0, |own| own.by_step.len()) + 1;
         let prefix_count = self.prefix_count(prefix) + 1;
         let top = self.by_address.values().map(|it| self.rank(it)).max();
@@ -257,8 +263,8 @@ impl PlaceSet {
         victim.map(|(_, conn)| Some(conn)).ok_or(NoPlace)
     }
 
-    /// Returns the number of places of an address, and of its prefix. An address with more
-    /// of them loses one first.
+    /// Returns the number of places of an address and of its prefix. An address
+    /// of a higher rank loses a place first.
     fn rank(&self, places: &AddressPlaces) -> (usize, u32) {
         (places.by_step.len(), self.prefix_count(places.prefix))
     }
@@ -282,7 +288,7 @@ impl PlaceSet {
         self.taken += 1;
     }
 
-    /// Removes a place, unless the set is younger than the place.
+    /// Removes a place, unless the set was created after it.
     fn remove(&mut self, place: &HandshakePlace) {
         let Origin {
             address, prefix, ..

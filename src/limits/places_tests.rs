@@ -28,8 +28,8 @@ impl Entrance {
         Self::new(limits(|limits| limits.max_inbound_handshakes = max))
     }
 
-    /// Takes places for handshakes of these addresses, in this order. The slot of each
-    /// is its place in the list.
+    /// Takes places for handshakes of these addresses, in this order. The slot
+    /// of each is its index in the list.
     fn fill(&mut self, addrs: &[&str]) {
         for (slot, addr) in (0..).zip(addrs) {
             assert_eq!(self.request(slot, addr), Ok(None));
@@ -66,14 +66,14 @@ impl Entrance {
 }
 
 #[test]
-fn a_new_handshake_ends_the_oldest_of_the_address_with_most_places() {
+fn full_places_end_oldest_of_fullest_address() {
     let mut entrance = Entrance::with_places(4);
     entrance.fill(&["10.0.0.9", "10.0.0.1", "10.0.0.1", "10.0.0.1"]);
     entrance.step(1);
     assert_eq!(entrance.request(4, "10.0.0.2"), Ok(Some(conn(2))));
     assert_eq!(entrance.request(5, "10.0.0.3"), Ok(Some(conn(3))));
     assert_eq!(entrance.taken(), 4);
-    // They have no place to give back.
+    // The ended handshakes have no place to free.
     for slot in [2, 3, 77] {
         entrance.limits.places.give_back(conn(slot));
     }
@@ -83,7 +83,7 @@ fn a_new_handshake_ends_the_oldest_of_the_address_with_most_places() {
 }
 
 #[test]
-fn a_request_of_an_address_with_most_places_is_refused() {
+fn request_of_fullest_address_is_refused() {
     let mut entrance = Entrance::with_places(4);
     entrance.fill(&["10.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.2"]);
     entrance.wait(10_000);
@@ -93,13 +93,13 @@ fn a_request_of_an_address_with_most_places_is_refused() {
 }
 
 #[test]
-fn with_as_many_places_a_new_handshake_ends_only_what_is_silent() {
+fn equal_places_end_only_silent_handshakes() {
     let mut entrance = Entrance::with_places(3);
     entrance.fill(&["10.0.0.1", "10.1.0.1", "10.2.0.1"]);
     entrance.wait(999);
     assert_eq!(entrance.request(3, "10.3.0.1"), Err(NoPlace));
     entrance.wait(1);
-    // The first has made a step, the second waits for the node.
+    // The first has made a step, and the second waits for the node.
     entrance.step(0);
     entrance.unread = vec![conn(1)];
     assert_eq!(entrance.request(3, "10.3.0.1"), Ok(Some(conn(2))));
@@ -109,18 +109,18 @@ fn with_as_many_places_a_new_handshake_ends_only_what_is_silent() {
 }
 
 #[test]
-fn of_addresses_with_as_many_places_one_of_the_fullest_prefix_is_ended() {
+fn equal_addresses_end_one_of_fullest_prefix() {
     let mut entrance = Entrance::with_places(4);
     entrance.fill(&["10.1.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     assert_eq!(entrance.request(4, "10.0.0.4"), Err(NoPlace));
     assert_eq!(entrance.request(4, "10.3.0.1"), Ok(Some(conn(1))));
     assert_eq!(entrance.request(5, "10.4.0.1"), Ok(Some(conn(2))));
-    // All prefixes have one now.
+    // Each prefix has one place now.
     assert_eq!(entrance.request(6, "10.5.0.1"), Err(NoPlace));
 }
 
 #[test]
-fn an_ipv6_prefix_of_64_bits_is_one_address() {
+fn ipv6_prefix_of_64_bits_is_one_address() {
     let mut entrance = Entrance::with_places(3);
     entrance.fill(&["10.0.0.1", "[2001:db8::1]", "[2001:db8::2]"]);
     assert_eq!(entrance.request(3, "[2001:db8::3]"), Err(NoPlace));
@@ -128,7 +128,7 @@ fn an_ipv6_prefix_of_64_bits_is_one_address() {
 }
 
 #[test]
-fn an_exempt_address_competes_with_itself() {
+fn exempt_address_competes_with_itself() {
     let mut entrance = Entrance::new(limits(|limits| {
         limits.max_inbound_handshakes = 3;
         limits.exempt_networks = vec!["10.0.0.1".parse().unwrap()];
@@ -142,7 +142,7 @@ fn an_exempt_address_competes_with_itself() {
 }
 
 #[test]
-fn the_handshakes_of_a_listener_compete_with_each_other() {
+fn listener_handshakes_compete_with_each_other() {
     let mut entrance = Entrance::with_places(5);
     let few = ListenerLimits {
         max_handshakes: Some(3),
@@ -159,7 +159,7 @@ fn the_handshakes_of_a_listener_compete_with_each_other() {
     let refused = entrance.request_of(1, 6, "10.0.0.2");
     assert_eq!(refused, Err(NoPlace));
     assert_eq!(entrance.taken(), 5);
-    // After its listener a handshake has a place of the node only.
+    // After its listener is closed, a handshake has a place of the node only.
     entrance.limits.remove_listener(listener(1));
     entrance.step(3);
     entrance.limits.places.give_back(conn(3));
@@ -167,7 +167,7 @@ fn the_handshakes_of_a_listener_compete_with_each_other() {
 }
 
 #[test]
-fn another_shard_is_told_once() {
+fn eviction_on_other_shard_is_reported_once() {
     let mut limits = limits(|_| {});
     let second = ShardId::new(1).unwrap();
     let remote = ConnId::new(second, 0, 1);

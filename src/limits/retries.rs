@@ -1,4 +1,4 @@
-//! The rate of connects that follow failed ones.
+//! The rate of connects to addresses that failed before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -7,23 +7,23 @@ use std::time::{Duration, Instant};
 use crate::addr::{CompactAddr, to_canonical_target};
 use crate::config::{Limits, RetryRate};
 
-/// The addresses to which a connect has failed, with a token bucket for each.
+/// The addresses to which a connect has failed. Each has a token bucket.
 #[derive(Debug)]
 pub(crate) struct ConnectRetries {
-    /// The time in which a bucket gets a token.
+    /// The time in which a bucket gains a token.
     interval: Duration,
     /// The time in which an empty bucket becomes full.
     refill: Duration,
     max: usize,
     by_address: HashMap<CompactAddr, FailedAddress>,
-    /// The addresses by the number of their last use.
+    /// The addresses, ordered by the number of their last use.
     by_use: BTreeMap<u64, CompactAddr>,
     uses: u64,
 }
 
 #[derive(Debug)]
 struct FailedAddress {
-    /// When the bucket is full.
+    /// The time at which the bucket is full again.
     full_at: Instant,
     last_use: u64,
 }
@@ -42,8 +42,8 @@ impl ConnectRetries {
         }
     }
 
-    /// Remembers a failed attempt. If there are too many addresses, the least recently
-    /// used one is forgotten.
+    /// Remembers a failed attempt. If there are too many addresses, the least
+    /// recently used one is removed.
     pub(crate) fn note_failure(&mut self, addr: SocketAddr, now: Instant) {
         let addr = key(addr);
         let full_at = self.remove(addr).map_or(now, |known| known.full_at);
@@ -54,12 +54,12 @@ impl ConnectRetries {
         self.insert(addr, full_at);
     }
 
-    /// Forgets an address, because an attempt has succeeded.
+    /// Removes an address, because an attempt has succeeded.
     pub(crate) fn note_success(&mut self, addr: SocketAddr) {
         self.remove(key(addr));
     }
 
-    /// Charges an attempt that is begun now. Returns for how long it has to wait.
+    /// Charges an attempt. Returns the time after which it may begin.
     pub(crate) fn charge(&mut self, addr: SocketAddr, now: Instant) -> Duration {
         let addr = key(addr);
         let Some(known) = self.remove(addr) else {
@@ -68,7 +68,8 @@ impl ConnectRetries {
         let full_at = known.full_at.max(now);
         let full_at = full_at.checked_add(self.interval).unwrap_or(full_at);
         self.insert(addr, full_at);
-        // The bucket has a token if it is full again within the time of all tokens.
+        // The bucket has a token if it is full again within the time of all its
+        // tokens.
         full_at
             .saturating_duration_since(now)
             .saturating_sub(self.refill)
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_follows_a_failure_is_charged() {
+    fn only_connects_after_failure_are_charged() {
         let (mut retries, now) = (retries(10), Instant::now());
         for _ in 0..100 {
             assert_eq!(retries.charge(addr(1), now), Duration::ZERO);
@@ -123,7 +124,7 @@ mod tests {
         for count in 1..5 {
             assert_eq!(retries.charge(addr(1), now), INTERVAL * count);
         }
-        // Another port is another address.
+        // A different port is a different address.
         assert_eq!(retries.charge(addr(2), now), Duration::ZERO);
         retries.note_success(addr(1));
         for _ in 0..100 {
@@ -133,24 +134,24 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_of_failures_has_the_rate_in_the_long_run() {
+    fn repeated_failures_follow_the_rate() {
         let (mut retries, begun) = (retries(10), Instant::now());
         let mut now = begun;
         for attempt in 0..1000 {
             now += retries.charge(addr(1), now);
             retries.note_failure(addr(1), now);
             let earliest = INTERVAL * u32::try_from(attempt).unwrap();
-            // The first one follows no failure.
+            // The first attempt follows no failure and is not charged.
             assert_eq!(now - begun, earliest.saturating_sub(INTERVAL * 20));
         }
-        // The bucket fills again, and no further.
+        // The bucket fills again, but not beyond its size.
         now += Duration::from_secs(3600);
         let at_once = (0..50).filter(|_| retries.charge(addr(1), now).is_zero());
         assert_eq!(at_once.count(), 20);
     }
 
     #[test]
-    fn the_least_recently_used_address_is_forgotten() {
+    fn least_recently_used_address_is_removed() {
         let (mut retries, now) = (retries(2), Instant::now());
         retries.note_failure(addr(1), now);
         retries.note_failure(addr(2), now);

@@ -10,12 +10,12 @@ use crate::mutants::mutant;
 /// The slots of [`Limits::max_connections`].
 ///
 /// ```text
-/// │ taken │ free, for anybody │ free, reserved (outbound, listeners) │
-/// └────────────────────── max ──────────────────────────────────────┘
+/// │ taken │ free, unreserved  │ free, reserved (outbound, listeners) │
+/// └────────────────────── max ───────────────────────────────────────┘
 /// ```
 ///
-/// A new handshake may have a free slot that is reserved for it, or one that is reserved for
-/// nobody.
+/// A new connection can use a free slot that is reserved for it or not
+/// reserved.
 #[derive(Debug)]
 pub(crate) struct Slots {
     pub(crate) max: usize,
@@ -26,7 +26,7 @@ pub(crate) struct Slots {
     free_reserved: usize,
 }
 
-/// The slots of outbound connections, or of one listener.
+/// The slots of outbound connections or of one listener.
 #[derive(Debug)]
 pub(crate) struct Share {
     pub(crate) taken: usize,
@@ -34,11 +34,12 @@ pub(crate) struct Share {
     pub(crate) reserved: usize,
 }
 
-/// The slots of a listener. They outlive it while one of its connections has one.
+/// The slots of a listener. The entry outlives the listener while one of its
+/// connections has a slot.
 #[derive(Debug)]
 pub(crate) struct ListenerShare {
     pub(crate) share: Share,
-    /// The number of its sockets, one or more for each shard.
+    /// The number of its sockets, at least one for each shard that listens.
     sockets: usize,
 }
 
@@ -68,7 +69,7 @@ impl Slots {
         }
     }
 
-    /// Returns whether a connection may have a slot.
+    /// Returns whether there is a slot for a connection.
     pub(super) fn has_room(&mut self, info: &ConnInfo) -> bool {
         let mut own = 0;
         if let Some(share) = self.share(info) {
@@ -95,8 +96,8 @@ impl Slots {
         }
     }
 
-    /// Adds a socket of a listener. Returns false if there are not as many slots as would
-    /// be reserved.
+    /// Adds a socket of a listener. Returns false if there are fewer slots than
+    /// would be reserved.
     pub(super) fn add_socket(&mut self, id: ListenerId, limits: &ListenerLimits) -> bool {
         if let Some(listener) = self.listeners.get_mut(&id) {
             listener.sockets += 1;
@@ -116,8 +117,8 @@ impl Slots {
         true
     }
 
-    /// Removes a socket of a listener, and with the last one what is reserved for it.
-    /// Returns whether it was the last one.
+    /// Removes a socket of a listener. Removing the last socket ends the
+    /// reservation. Returns whether it was the last one.
     pub(super) fn remove_socket(&mut self, id: ListenerId) -> bool {
         let Some(listener) = self.listeners.get_mut(&id) else {
             return false;
@@ -139,7 +140,8 @@ impl Slots {
         }
     }
 
-    /// Returns the share that a connection belongs to. An adopted inbound one has none.
+    /// Returns the share of a connection. An adopted inbound connection has
+    /// none.
     fn share(&mut self, info: &ConnInfo) -> Option<&mut Share> {
         match (info.direction, info.listener) {
             (Direction::Outbound, _) => Some(&mut self.outbound),

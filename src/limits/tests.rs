@@ -71,7 +71,7 @@ mod addresses {
     }
 
     #[test]
-    fn an_ipv6_prefix_of_64_bits_counts_as_one_address_by_default() {
+    fn ipv6_prefix_of_64_bits_counts_as_one_address() {
         let mut limits = limits(|_| {});
         for host in 0..128 {
             let addr = format!("[2001:db8:0:1:{host:x}::1]:1");
@@ -89,7 +89,7 @@ mod addresses {
     }
 
     #[test]
-    fn addresses_of_a_network_share_a_count() {
+    fn addresses_of_network_share_a_count() {
         let limit = PrefixLimit {
             max: 2,
             ..PrefixLimit::default()
@@ -151,7 +151,7 @@ mod addresses {
                 .charge(&outbound(&format!("10.0.0.1:{port}")))
                 .unwrap();
         }
-        // They do not take the place of their neighbours either.
+        // They do not count for other addresses of the network either.
         limits.charge(&outbound("10.0.0.9:1")).unwrap();
         assert_eq!(
             limits.charge(&outbound("10.0.0.9:2")),
@@ -177,7 +177,8 @@ mod slots {
         }
     }
 
-    /// Charges connections with different addresses until one is refused.
+    /// Charges connections with different addresses until one is refused, and
+    /// returns their number.
     fn fill(limits: &mut LimitCounts, info: ConnInfo) -> usize {
         let next = |number: usize| {
             let mut info = info;
@@ -192,7 +193,7 @@ mod slots {
     }
 
     #[test]
-    fn inbound_connections_leave_the_slots_of_outbound_ones() {
+    fn inbound_leaves_reserved_outbound_slots() {
         let mut limits = limits(|limits| limits.max_connections = 80);
         assert!(limits.add_listener(listener(0), &reserving(0)));
         assert_eq!(fill(&mut limits, inbound("10.0.0.1:1", 0)), 70);
@@ -206,7 +207,7 @@ mod slots {
     }
 
     #[test]
-    fn outbound_connections_can_have_every_slot_that_is_not_reserved() {
+    fn outbound_can_use_every_unreserved_slot() {
         let mut limits = limits(|limits| limits.max_connections = 80);
         assert!(limits.add_listener(listener(0), &reserving(5)));
         assert_eq!(fill(&mut limits, outbound("10.0.0.1:1")), 75);
@@ -214,7 +215,7 @@ mod slots {
     }
 
     #[test]
-    fn a_full_node_has_room_for_what_is_reserved() {
+    fn full_node_has_room_for_reserved_slots() {
         let mut limits = limits(|limits| {
             limits.max_connections = 20;
             limits.reserved_outbound = Some(0);
@@ -225,7 +226,8 @@ mod slots {
         assert_eq!(fill(&mut limits, inbound("10.0.0.1:1", 1)), 3);
         limits.discharge(&inbound("10.1.0.17:1", 1));
         assert_eq!(limits.charge(&inbound("10.0.0.1:1", 0)), FULL);
-        // With the last socket the reservation ends, and what was taken stays counted.
+        // The reservation ends with the last socket, and the taken slots stay
+        // counted.
         limits.remove_listener(listener(1));
         limits.charge(&inbound("10.0.0.1:1", 0)).unwrap();
         assert_eq!(limits.charge(&inbound("10.0.0.1:1", 0)), FULL);
@@ -236,14 +238,14 @@ mod slots {
     }
 
     #[test]
-    fn a_listener_has_a_maximum() {
+    fn listener_maximum_is_enforced() {
         let mut limits = limits(|_| {});
         let few = ListenerLimits {
             max_connections: Some(2),
             ..ListenerLimits::default()
         };
         assert!(limits.add_listener(listener(0), &few));
-        // A second socket of it, on another shard.
+        // A second socket of the listener, on another shard.
         assert!(limits.add_listener(listener(0), &few));
         assert_eq!(fill(&mut limits, inbound("10.0.0.1:1", 0)), 2);
         limits.remove_listener(listener(0));
@@ -251,7 +253,7 @@ mod slots {
     }
 
     #[test]
-    fn no_more_is_reserved_than_there_is() {
+    fn reservation_beyond_total_is_refused() {
         let mut limits = limits(|limits| limits.max_connections = 80);
         assert!(limits.add_listener(listener(0), &reserving(60)));
         assert!(!limits.add_listener(listener(1), &reserving(11)));

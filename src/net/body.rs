@@ -1,4 +1,4 @@
-//! The body of a message in its various forms.
+//! Bodies of messages.
 
 use std::borrow::Cow;
 use std::io::IoSlice;
@@ -12,11 +12,15 @@ use crate::mutants::mutant;
 
 /// The body of a message.
 ///
-/// Made with `From`: where an `impl Into<Body>` is expected, pass a reference
-/// to bytes or text (`&[u8]`, `&[u8; N]`, `&str`, `&Vec<u8>`, `&Bytes` or
-/// anything else that is `AsRef<[u8]>`), which is copied into the queue, or a
-/// `Vec<u8>`, a `String` or a [`Bytes`]. These are queued without a copy from
-/// 16 KiB on. [`Body::parts`] makes one message of several slices.
+/// It is created with `From`. Where an `impl Into<Body>` is expected, pass one
+/// of these:
+///
+/// - A reference to bytes or text: `&[u8]`, `&[u8; N]`, `&str`, `&Vec<u8>`,
+///   `&Bytes` or any other `&T` with `T: AsRef<[u8]>`. The bytes are copied
+///   into the queue.
+/// - A `Vec<u8>`, a `String` or a [`Bytes`]. From 16 KiB on they are queued
+///   without a copy.
+/// - [`Body::parts`], which makes one message of several slices.
 #[derive(Debug)]
 pub struct Body<'a>(pub(super) BodyKind<'a>);
 
@@ -25,8 +29,8 @@ pub(super) enum BodyKind<'a> {
     Slice(&'a [u8]),
     Parts(&'a [IoSlice<'a>]),
     Shared(Bytes),
-    /// A complete frame of a broadcast, for a body of this length, and its
-    /// charge once a queue holds it.
+    /// A complete frame of a broadcast, the length of its body, and its charge
+    /// once a queue contains it.
     FramedBody(&'a Bytes, usize, &'a mut Option<BodyKey>),
     /// A complete frame that a custom framer encoded.
     Encoded(&'a [u8]),
@@ -40,8 +44,8 @@ impl<'a, T: AsRef<[u8]> + ?Sized> From<&'a T> for Body<'a> {
 }
 
 impl From<Vec<u8>> for Body<'_> {
-    /// Shrinks a vector of which much is unused, because the queue that holds it
-    /// is charged for its length.
+    /// Shrinks a vector that is much longer in capacity than in length, because
+    /// only the length is charged to the queue.
     fn from(mut bytes: Vec<u8>) -> Self {
         if bytes.len() >= CHAIN_MIN && bytes.capacity() - bytes.len() > bytes.len() / 8 {
             bytes.shrink_to_fit();
@@ -63,7 +67,7 @@ impl From<Bytes> for Body<'_> {
 }
 
 impl<'a> Body<'a> {
-    /// Makes one message of several slices, such as a header and a payload.
+    /// Creates one message from several slices, such as a header and a payload.
     ///
     /// ```
     /// use std::io::IoSlice;
@@ -91,7 +95,8 @@ impl Body<'_> {
         }
     }
 
-    /// Checks whether the framing can carry the body, and returns its header.
+    /// Checks whether the framing can represent the body, and returns the
+    /// header.
     #[inline(always)]
     pub(super) fn header(
         &self,
@@ -108,8 +113,8 @@ impl Body<'_> {
         Ok(header)
     }
 
-    /// Returns by how much a queue grows at most when it takes the body, whose
-    /// frame has this length.
+    /// Returns an upper bound of the growth of a queue that accepts the body.
+    /// `frame` is the length of its frame.
     #[inline(always)]
     pub(super) fn growth(&self, queue: &SendQueue, frame: usize, pool: &BlockPool) -> Growth {
         match &self.0 {
@@ -171,11 +176,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_vector_of_which_much_is_unused_is_shrunk() {
+    fn vector_with_large_capacity_is_shrunk() {
         let mut bytes = Vec::with_capacity(1 << 20);
         bytes.resize(CHAIN_MIN, 7);
         let BodyKind::Shared(shared) = Body::from(bytes).0 else {
-            panic!("it is not copied");
+            panic!("the body is copied");
         };
         let kept: Vec<u8> = shared.into();
         assert!(kept.capacity() < 2 * CHAIN_MIN, "{}", kept.capacity());

@@ -1,4 +1,4 @@
-//! One message for several connections.
+//! Sending one message to several connections.
 
 use super::Net;
 use super::body::{Body, BodyKind};
@@ -8,18 +8,20 @@ use crate::error::SendError;
 use crate::framing::{Codec, FrameHeader};
 use crate::id::ConnId;
 
-/// The outcome of a message for several connections; see [`Net::broadcast`].
+/// The outcome of a broadcast; see [`Net::broadcast`]. The four numbers add up
+/// to the number of connections.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[must_use = "connections that were full or closed did not get the message"]
+#[must_use = "the message was not queued on connections that were full or closed"]
 #[non_exhaustive]
 pub struct BroadcastOutcome {
-    /// Connections on which it was queued.
+    /// Number of connections on which the message was queued.
     pub queued: usize,
-    /// Connections whose queue, or the loop's, was full.
+    /// Number of connections that refused the message with [`SendError::Full`].
     pub full: usize,
-    /// Stale ids, and connections that are not open for sending.
+    /// Number of stale ids and of connections that are not open for sending.
     pub closed: usize,
-    /// Connections whose framing cannot carry it, or for which it is too large.
+    /// Number of connections whose framing cannot represent the message, or for
+    /// which it is too large.
     pub unsendable: usize,
 }
 
@@ -37,21 +39,27 @@ impl BroadcastOutcome {
 }
 
 impl Net {
-    /// Queues one message for several connections, each as [`Net::send`] does.
+    /// Queues one message on several connections, as [`Net::send`] does for
+    /// one.
     ///
-    /// It is framed once for consecutive connections whose framing is the same.
-    /// From 16 KiB on its bytes are shared and not copied: they count once for
-    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), until the
-    /// last of the queues has sent them, and for each queue's
-    /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes).
+    /// The message is framed once for consecutive connections with the same
+    /// framing. A message of 16 KiB or more is shared by the queues and not
+    /// copied:
     ///
-    /// Connections of other [shards](crate::shards) get it in one command per
-    /// shard. They count as [`BroadcastOutcome::queued`] when the command queue
-    /// of that shard took the command.
+    /// - It is counted once for
+    ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), until the
+    ///   last queue has sent it.
+    /// - It is counted for
+    ///   [`max_bytes`](crate::config::SendQueueConfig::max_bytes) of each
+    ///   queue.
+    ///
+    /// Connections of other [shards](crate::shards) get the message with one
+    /// command per shard. They count as [`BroadcastOutcome::queued`] if the
+    /// command queue of their shard accepted the command.
     ///
     /// # Examples
     ///
-    /// To the members of a room:
+    /// Sends a message to the other members of a room:
     ///
     /// ```
     /// use peerloop::{ConnId, ConnMap, Handler, Net};
@@ -92,11 +100,11 @@ impl Net {
         outcome
     }
 
-    /// Queues one message for all established connections of this loop, as
-    /// [`Net::broadcast`] does, except for one.
+    /// Queues one message on all established connections of this loop except
+    /// `except`, as [`Net::broadcast`] does.
     ///
     /// [`ShardsHandle::broadcast_all`](crate::shards::ShardsHandle::broadcast_all)
-    /// reaches the connections of all shards.
+    /// sends to the connections of all shards.
     ///
     /// # Examples
     ///
@@ -120,8 +128,8 @@ impl Net {
         self.broadcast(ids, body)
     }
 
-    /// Sends to one of several connections, and reuses the last frame if it
-    /// fits.
+    /// Sends to one of several connections. Reuses the last frame if its
+    /// framing is the same.
     pub(super) fn send_framed(
         &mut self,
         conn: ConnId,
@@ -152,8 +160,8 @@ impl Net {
 }
 
 impl FramedBody {
-    /// Encodes the complete frame for a body. `None` if each connection needs
-    /// its own frame, or if the framing cannot carry the body.
+    /// Encodes the complete frame of a body. Returns `None` if each connection
+    /// needs its own frame, or if the framing cannot represent the body.
     pub(super) fn new(codec: &Codec, body: &[u8]) -> Option<Self> {
         let codec = codec.stateless()?;
         let header = codec.header(body.len(), usize::MAX).ok()?;

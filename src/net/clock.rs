@@ -1,4 +1,5 @@
-//! The clock of a turn, and the timers and deadlines that are armed at its end.
+//! The clock of a turn, and the timers and deadlines that are armed at the end
+//! of the turn.
 //!
 //! ```text
 //!   poll ends                 turn                     last reading
@@ -7,8 +8,9 @@
 //!              connections change their state
 //! ```
 //!
-//! A callback may take long. A timeout that begins in a turn would be over before
-//! its event is polled for, if it counted from the beginning of the turn.
+//! Timeouts that begin in a turn count from its end, because a callback may
+//! take long. If it counted from the beginning, a timeout could pass before its
+//! event is polled.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +24,11 @@ use crate::time::Timestamp;
 pub(crate) struct TurnClock {
     /// The latest reading.
     latest: Instant,
-    /// A callback was made since the latest reading.
+    /// A callback was called after the latest reading.
     pub(crate) is_stale: bool,
     in_turn: bool,
-    /// The minimum serial of the timers that were set in this turn. They do not
-    /// fire in it.
+    /// The lowest serial of timers that were set in this turn. They do not fire
+    /// in this turn.
     pub(crate) mark: u64,
     /// Timers to arm at the end of the turn: slot, serial and duration.
     timers: Vec<(u32, u64, Duration)>,
@@ -48,6 +50,10 @@ impl TurnClock {
 }
 
 impl TurnClock {
+    pub(super) fn is_in_turn(&self) -> bool {
+        self.in_turn
+    }
+
     /// Records a reading, and returns it.
     pub(super) fn look(&mut self, now: Instant) -> Instant {
         self.is_stale = false;
@@ -75,7 +81,7 @@ impl Net {
         self.read_clock().saturating_duration_since(self.now) >= most
     }
 
-    /// Returns the time, and reads the clock if a callback was made since the
+    /// Returns the time. Reads the clock if a callback was called since the
     /// last reading.
     #[inline]
     pub(crate) fn read_clock(&mut self) -> Instant {
@@ -91,7 +97,8 @@ impl Net {
         Timestamp::new(self.clock.latest, self.epoch)
     }
 
-    /// Arms what was set during the turn. Returns the time.
+    /// Arms the timers and deadlines that were set during the turn. Returns the
+    /// time.
     pub(crate) fn end_turn(&mut self) -> Instant {
         #[allow(unused_mut, reason = "a mutant changes it")]
         let mut end = self.read_clock();
@@ -127,7 +134,7 @@ impl Net {
         (slot, serial)
     }
 
-    /// Moves a timer; it counts from the end of this turn.
+    /// Moves a timer. It counts from the end of this turn.
     pub(super) fn rearm_after(&mut self, slot: u32, after: Duration) {
         let serial = self.timers.set(slot, later(self.now, after));
         if let Some(serial) = serial {
@@ -141,8 +148,8 @@ impl Net {
         }
     }
 
-    /// Begins the timeouts of the present state of a connection, and once more at
-    /// the end of this turn.
+    /// Begins the timeouts of the current state of a connection, and begins
+    /// them again at the end of this turn.
     pub(crate) fn restart_deadline(&mut self, conn: ConnId) {
         if !self.clock.in_turn {
             return self.begin_timeouts(conn);
@@ -161,7 +168,7 @@ impl Net {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.is_unarmed = false;
             entry.restart_timeouts(now);
-            // The timeout of a connect begins with the connect.
+            // The connect timeout begins with the connect.
             if !is_delayed {
                 self.arm_deadline(conn);
             }
@@ -170,18 +177,18 @@ impl Net {
 
     /// Sets, moves or removes the timer of a connection, as its state requires.
     ///
-    /// Traffic calls it only if a timeout has begun that needs the deadline
-    /// earlier. Usually an armed deadline is early enough, and finds that the
-    /// connection is not overdue.
+    /// Traffic calls this only if a timeout has begun that needs an earlier
+    /// deadline. Usually an armed deadline is early enough. When it fires, it
+    /// finds that the connection is not overdue.
     pub(crate) fn arm_deadline(&mut self, conn: ConnId) {
         let (now, epoch) = (self.timestamp(), self.epoch);
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
         let due = if entry.is_live() { entry.due() } else { None };
-        // Never in the past. A past deadline would come before all others that
-        // are due, and a deadline that is set within a turn waits for the next
-        // one.
+        // The deadline is never in the past. A past deadline would come before
+        // all others that are due. A deadline that is set within a turn waits
+        // for the next turn.
         let at = due.map(|(at, _)| at.max(now));
         let slot = match (entry.deadline(), at) {
             (Some(slot), Some(at)) => {
@@ -202,7 +209,7 @@ impl Net {
     }
 }
 
-/// Returns a time plus a duration, or a century later if that overflows.
+/// Returns a time plus a duration, or a time a century later on overflow.
 pub(super) fn later(from: Instant, after: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
     from.checked_add(after).unwrap_or_else(|| from + CENTURY)

@@ -1,5 +1,5 @@
-//! Closing connections, in the order in which it happens: the calls of the
-//! program, `Closing`, `Ended`, the release of resources, the free slot.
+//! Closing connections. The functions are in the order in which they run: calls
+//! of the program, `Closing`, `Ended`, release of resources, free slot.
 //!
 //! ```text
 //! state        event                             next state   callback
@@ -18,15 +18,15 @@
 //! Closing      all written                       Closing      (FIN is sent)
 //! Closing      end of stream, all written        Ended        on_disconnect (1)
 //! Closing      abort, error, timeout             Ended        on_disconnect (1)
-//! these four   end of the grace of a shutdown    Ended        as above
+//! any above    grace of a shutdown has passed    Ended        as above
 //! Ended        last callback made                Released
 //! Released     end of the turn                   slot free
 //! ```
 //!
-//! (1) `on_connect_failed` if the connection never was `Open`.
+//! (1) `on_connect_failed` if the connection was never `Open`.
 //!
 //! After a write failure a connection stays in its state until the messages
-//! that had arrived are delivered; a close then ends it at once.
+//! that had arrived are delivered. A close then ends it at once.
 //! `Net::end_connection` makes the transition to `Ended` and returns the
 //! limits. The callback follows at the end of the turn.
 
@@ -40,16 +40,20 @@ use crate::mutants::mutant;
 impl Net {
     /// Closes a connection gracefully.
     ///
-    /// From this call on none of its messages is delivered, not even one that
-    /// was already read, and sends are refused. The queued messages are sent,
-    /// then FIN. After that the peer's end of stream is awaited, and everything
-    /// that still arrives is discarded. At the end, or after
-    /// [`Timeouts::linger`](crate::config::Timeouts::linger) at the latest,
-    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) is called,
-    /// with [`DisconnectReason::Local`] if everything was sent.
+    /// - From this call on sends are refused, and no further message is
+    ///   delivered, even if it was already read.
+    /// - Queued messages are sent, followed by FIN.
+    /// - Data that arrives is discarded until the peer closes its side.
     ///
-    /// A connection that is not established yet ends with
-    /// [`ConnectError::Cancelled`]. Closing a stale id is a no-op.
+    /// Then [`Handler::on_disconnect`](crate::Handler::on_disconnect) is
+    /// called. The reason is [`DisconnectReason::Local`] if everything was
+    /// sent, even if the peer has not closed its side within
+    /// [`Timeouts::linger`](crate::config::Timeouts::linger). If no queued byte
+    /// is accepted for that time, the connection ends with
+    /// [`TimeoutKind::Linger`](crate::error::TimeoutKind::Linger).
+    ///
+    /// A connection that is not open yet ends with [`ConnectError::Cancelled`].
+    /// Closing a stale id, or a connection that is closing, is a no-op.
     pub fn close(&mut self, conn: ConnId) {
         match self.conns.get(conn).map(ConnEntry::lifecycle) {
             Some(Lifecycle::Connecting | Lifecycle::Handshaking) => {
@@ -61,11 +65,11 @@ impl Net {
         }
     }
 
-    /// Closes the sending side: the queued messages are sent, then FIN.
-    /// Messages still arrive until the peer closes its side.
+    /// Closes the sending side of a connection.
     ///
-    /// From this call on sends are refused. A no-op for a connection that is
-    /// not established, and for a stale id.
+    /// Queued messages are sent, followed by FIN, and further sends are
+    /// refused. Messages are received until the peer closes its side. This is a
+    /// no-op for a connection that is not open and for a stale id.
     pub fn close_write(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return self.forward_command(conn, ConnCommand::CloseWrite);
@@ -77,13 +81,13 @@ impl Net {
         }
     }
 
-    /// Ends a connection now. The queued messages are dropped, and the peer
-    /// gets a reset (RST).
+    /// Ends a connection at once, without sending queued messages. The peer
+    /// receives a reset (RST).
     ///
-    /// From this call on none of its messages is delivered.
-    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) follows in
-    /// this turn or one of the next with [`DisconnectReason::Local`]. For a
-    /// connection that is not established yet,
+    /// From this call on no message is delivered.
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) follows, in
+    /// this turn or one of the next, with [`DisconnectReason::Local`]. For a
+    /// connection that is not open yet,
     /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed)
     /// follows with [`ConnectError::Cancelled`]. Aborting a stale id is a
     /// no-op.
@@ -91,12 +95,12 @@ impl Net {
         self.abort_as(conn, DisconnectReason::Local);
     }
 
-    /// Ends a connection now, as [`Net::abort`] does, with a reason of the
+    /// Ends a connection at once, as [`Net::abort`] does, with a reason of the
     /// program.
     ///
-    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) gets
-    /// [`DisconnectReason::Application`] with this text, which is also logged
-    /// at debug level. The text is not sent to the peer.
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) receives
+    /// [`DisconnectReason::Application`] with this text. The text is logged at
+    /// debug level. It is not sent to the peer.
     ///
     /// ```
     /// # use peerloop::{ConnId, Handler, Net};
@@ -129,24 +133,26 @@ impl Net {
         }
     }
 
-    /// Stops delivering the messages of a connection, beginning with the next
-    /// one.
+    /// Stops delivering messages of a connection, beginning with the next
+    /// message.
     ///
-    /// TCP slows the peer down once the kernel's buffers are full. Bytes that
-    /// were already read are kept: at most one read buffer, and the beginning
-    /// of one more message. The idle and partial-message timeouts do not run
-    /// during a pause. The end of the connection is handled once nothing is
-    /// left to deliver. Messages that are left are delivered after
-    /// [`Net::resume`], before the end is reported.
+    /// The socket is not read during a pause, so TCP flow control stops the
+    /// peer when the buffers of the kernel are full. Bytes that were already
+    /// read are kept: at most one read buffer and one incomplete message. They
+    /// are delivered after [`Net::resume`]. The end of the connection is
+    /// reported after the last message was delivered.
     ///
-    /// The peer's
-    /// [`write_stall`](crate::config::Timeouts::write_stall) runs meanwhile: a
-    /// peer that uses this library with its defaults ends the connection when it
-    /// could not write a byte for 60 s. For longer pauses it needs `None` there.
+    /// The idle and partial-message timeouts do not run during a pause. The
+    /// write-stall timeout runs.
     ///
-    /// Works in every state before the connection ends. A connection that is
-    /// paused while it connects gets its `on_connect`, and its messages after
-    /// [`Net::resume`].
+    /// The [`write_stall`](crate::config::Timeouts::write_stall) timeout of the
+    /// *peer* runs too. A peer that uses this library with its defaults ends
+    /// the connection after it could not write a byte for 60 s. For longer
+    /// pauses the peer must set `None`.
+    ///
+    /// A connection can be paused in every state before it ends. If it is
+    /// paused while it connects, `on_connect` is called nevertheless, and its
+    /// messages are delivered after [`Net::resume`].
     pub fn pause(&mut self, conn: ConnId) {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.paused = true;
@@ -156,8 +162,9 @@ impl Net {
         }
     }
 
-    /// Delivers the messages of a paused connection again, beginning with the
-    /// first that was not delivered. A pause loses no message.
+    /// Continues the delivery of messages of a paused connection, beginning
+    /// with the first one that was not delivered. No message is lost by a
+    /// pause.
     pub fn resume(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return self.forward_command(conn, ConnCommand::Resume);
@@ -171,14 +178,14 @@ impl Net {
         self.request_visit(conn);
     }
 
-    /// Moves a connection to `Closing`: stops delivering messages and sends the
-    /// queued ones.
+    /// Moves a connection to `Closing`: stops delivering messages, and sends
+    /// the queued ones.
     pub(crate) fn start_closing(&mut self, conn: ConnId, reason: DisconnectReason) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
         if let Some(failure) = entry.write_failure() {
-            // Nothing can be written any more.
+            // Nothing can be written after a write failure.
             return self.end_connection(conn, Ending::Disconnected(failure));
         }
         let ending = entry.ending_for(Ending::Disconnected(reason));
@@ -192,13 +199,13 @@ impl Net {
         self.interrupt_batch(conn);
         self.mark_dirty(conn);
         // Unread input is discarded, even during a pause, so that the end of
-        // the peer's stream is seen.
+        // the peer's stream is detected.
         self.request_visit(conn);
         self.refuse_waiting_sends(conn);
     }
 
     /// Closes a connection whose session has failed. Queued messages are
-    /// dropped, and the session's output is written.
+    /// dropped, and the output of the session is written.
     pub(crate) fn fail_session(&mut self, conn: ConnId, error: SessionError) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
@@ -209,10 +216,10 @@ impl Net {
         }
     }
 
-    /// Ends a connection. Every end is made here. The limits and the timers are
-    /// returned at once, so that the last callback may connect to the address.
-    /// The loop makes that callback and closes the socket at the end of the
-    /// turn.
+    /// Ends a connection. All ends pass through this function. Limits and
+    /// timers are released at once, so that the last callback may connect to
+    /// the address. At the end of the turn the loop calls that callback and
+    /// closes the socket.
     pub(crate) fn end_connection(&mut self, conn: ConnId, cause: Ending) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
@@ -247,26 +254,28 @@ impl Net {
         self.end_connection(conn, Ending::Failed(error));
     }
 
-    /// Notes that a message was lost: if the node is dropped now, the connection
-    /// is reset.
+    /// Records that a message was lost, so that the connection is reset if the
+    /// node is dropped.
     pub(crate) fn mark_cut(&mut self, conn: ConnId) {
         if let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.can_send()) {
             entry.reset = true;
         }
     }
 
-    /// Resets every connection that has something to send, when the node is
-    /// dropped, because a peer must not take the end of a cut stream for a close.
+    /// Resets every connection that has bytes to send, when the node is
+    /// dropped. Otherwise a peer could not distinguish a truncated stream from
+    /// a close.
     pub(crate) fn reset_cut_off(&mut self) {
         for (stream, reset) in self.conns.entries_mut().filter_map(ConnEntry::take_stream) {
             if reset {
-                // A socket that is broken already cannot be reset, and need not be.
+                // A socket that is already broken cannot be reset and does not
+                // need it.
                 let _ = stream.reset_on_close();
             }
         }
     }
 
-    /// Ends a connection whose both ends are of this node.
+    /// Ends a connection of this node with itself.
     pub(crate) fn end_self_connection(&mut self, conn: ConnId) {
         if self.conns.get(conn).is_some_and(ConnEntry::is_live) {
             self.metrics.self_connections += 1;
@@ -302,8 +311,8 @@ impl Net {
             return;
         };
         if reset {
-            // A reset fails on a socket that is already broken, and is not
-            // needed there.
+            // A reset fails on a socket that is already broken, which does not
+            // need it.
             let _ = stream.reset_on_close();
         }
         if let Err(error) = self.registrar.remove_stream(&mut stream) {

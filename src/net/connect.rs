@@ -1,4 +1,4 @@
-//! Outbound connects and adopted streams, before they have an inbound half.
+//! Connects and adopted streams, before they have an inbound half.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,8 +15,8 @@ use crate::sys::Stream;
 /// An address to connect to: a [`SocketAddr`], a pair such as
 /// `(Ipv4Addr::LOCALHOST, 80)`, or a numeric `&str` such as `"127.0.0.1:80"`.
 ///
-/// This trait is sealed. Host names are not resolved by the loop, because that
-/// would block it; [`Handle::connect_wait`](crate::Handle::connect_wait)
+/// This trait is sealed. The loop does not resolve host names, because that
+/// would block it. [`Handle::connect_wait`](crate::Handle::connect_wait)
 /// resolves them on the caller's thread.
 pub trait ConnectAddr: sealed::Sealed {
     /// Returns the address, or `None` if it is not numeric.
@@ -83,8 +83,7 @@ pub(crate) enum PendingSocket {
 }
 
 impl Net {
-    /// Returns options for [`Net::connect_with`], filled from the node's
-    /// settings.
+    /// Returns options for [`Net::connect_with`], with the node's settings.
     pub fn connect_options(&self) -> ConnectOptions {
         let connection = Arc::clone(&self.connection_config);
         ConnectOptions::new(connection, self.config.allow_duplicates)
@@ -92,30 +91,34 @@ impl Net {
 
     /// Connects to `addr` and returns the id of the connection at once.
     ///
-    /// The outcome follows, exactly once: either
-    /// [`Handler::on_connect`](crate::Handler::on_connect) or
-    /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed). The
-    /// connect starts at the end of this turn, or later if connects to this address
-    /// have failed more often than
-    /// [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate)
-    /// allows. Until `on_connect`, sends to the id are refused. [`Net::close`] and
+    /// Exactly one of [`Handler::on_connect`](crate::Handler::on_connect) and
+    /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed)
+    /// follows. Until `on_connect`, sends to the id are refused with
+    /// [`SendError::Closed`](crate::SendError::Closed). [`Net::close`] and
     /// [`Net::abort`] cancel the attempt.
+    ///
+    /// The connect starts at the end of this turn. It starts later if connects
+    /// to this address have failed more often than
+    /// [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate)
+    /// allows.
     ///
     /// # Errors
     ///
-    /// No connect was started and no callback follows when this returns
+    /// After an error no callback follows.
+    ///
     /// - [`ConnectError::ShuttingDown`] after [`Net::shutdown`];
-    /// - [`ConnectError::InvalidAddress`] when the port is zero or the text is
-    ///   no numeric address;
+    /// - [`ConnectError::InvalidAddress`] if the port is zero or the text is
+    ///   not a numeric address;
     /// - [`ConnectError::AlreadyConnected`] or
-    ///   [`ConnectError::AlreadyConnecting`] when there is a connection with
-    ///   this address, or an attempt, and
-    ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is not
-    ///   set; for other [shards](crate::shards) it is always the first;
+    ///   [`ConnectError::AlreadyConnecting`] if the node has a connection or a
+    ///   pending connect to this address, and
+    ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is
+    ///   false. For a connection or connect of another [shard](crate::shards)
+    ///   it is always the former;
     /// - [`ConnectError::TooManyConnecting`],
     ///   [`ConnectError::TooManyConnections`],
     ///   [`ConnectError::TooManyFromAddress`] or
-    ///   [`ConnectError::TooManyFromPrefix`] at the limit of that name.
+    ///   [`ConnectError::TooManyFromPrefix`] if that limit is reached.
     pub fn connect(&mut self, addr: impl ConnectAddr) -> Result<ConnId, ConnectError> {
         let options = self.connect_options();
         self.connect_with(addr, options)
@@ -125,9 +128,9 @@ impl Net {
     ///
     /// # Errors
     ///
-    /// Those of [`Net::connect`], and
-    /// - [`ConnectError::InvalidOption`] when an option cannot work; the field
-    ///   is named.
+    /// - The errors of [`Net::connect`];
+    /// - [`ConnectError::InvalidOption`] with the name of the field if an
+    ///   option is invalid.
     pub fn connect_with(
         &mut self,
         addr: impl ConnectAddr,
@@ -166,11 +169,16 @@ impl Net {
         Ok(conn)
     }
 
-    /// Takes over a connected stream, as if this node had accepted it or
-    /// connected it; see [`Net::connect`] for what follows.
+    /// Adds a connected stream, as if this node had accepted or connected it.
+    /// Returns the id of the connection at once.
     ///
-    /// It is charged against the limits like others. There is no
-    /// [`Handler::on_accept`](crate::Handler::on_accept).
+    /// The callbacks of [`Net::connect`] follow.
+    /// [`Handler::on_accept`](crate::Handler::on_accept) is not called.
+    ///
+    /// The connection counts for the limits. An inbound stream does not count
+    /// for `max_outbound_connecting`. With a session it takes a place of
+    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes),
+    /// as an accepted connection does.
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};
@@ -194,14 +202,9 @@ impl Net {
     ///
     /// # Errors
     ///
-    /// Those of [`Net::connect`] except for `InvalidAddress`, and
-    /// - [`ConnectError::Io`] when the stream is not connected, or cannot be
-    ///   made non-blocking; `Unsupported` in the simulator.
-    ///
-    /// An inbound stream does not count for `max_outbound_connecting`. With a session
-    /// it takes a place of
-    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes), as
-    /// an accepted one does.
+    /// - The errors of [`Net::connect`], except `InvalidAddress`;
+    /// - [`ConnectError::Io`] if the stream is not connected or cannot be made
+    ///   non-blocking, and with the kind `Unsupported` in the simulator.
     pub fn adopt(
         &mut self,
         stream: TcpStream,
@@ -211,15 +214,16 @@ impl Net {
         self.adopt_with(stream, direction, options)
     }
 
-    /// Takes over a connected stream with options; see [`Net::adopt`].
-    /// `bound_socket`, `source` and `delay` must not be set, and `allow_duplicate`
-    /// is for outbound streams.
+    /// Adds a connected stream with options; see [`Net::adopt`].
+    ///
+    /// `bound_socket`, `source` and `delay` must not be set. `allow_duplicate`
+    /// applies to outbound streams only.
     ///
     /// # Errors
     ///
-    /// Those of [`Net::adopt`], and
-    /// - [`ConnectError::InvalidOption`] when an option cannot work; the field
-    ///   is named.
+    /// - The errors of [`Net::adopt`];
+    /// - [`ConnectError::InvalidOption`] with the name of the field if an
+    ///   option is invalid.
     pub fn adopt_with(
         &mut self,
         stream: TcpStream,
@@ -254,7 +258,7 @@ impl Net {
         Ok(conn)
     }
 
-    /// Charges a connection that has no socket yet, and gives it a slot.
+    /// Charges a connection that has no socket yet, and assigns a slot to it.
     fn insert_pending(
         &mut self,
         info: &ConnInfo,
@@ -264,15 +268,16 @@ impl Net {
             .validated(options.shared_connection())
             .map_err(|error| ConnectError::InvalidOption(error.field))?;
         // A slot is free again only after the turn. Therefore the limits alone
-        // do not bound the ids of a handler that connects and closes repeatedly
-        // in one turn, and the ids of the next shard would follow.
+        // do not bound the number of slots of a handler that connects and
+        // closes repeatedly in one turn, and a slot number could overflow into
+        // the bits of the shard.
         if self.conns.len() >= SLOTS_MAX as usize {
             return Err(ConnectError::TooManyConnections);
         }
         // A custom framer may panic here, before anything is charged.
         let (decoder, encoder) = (Codec::new(&config.framing), Codec::new(&config.framing));
-        // Duplicates are checked before the limits, because a limit must not
-        // hide that there is a connection.
+        // Duplicates are checked before the limits, so that an error of a limit
+        // does not hide an existing connection.
         let is_outbound = info.direction == Direction::Outbound;
         let mut limits = self.limits.lock();
         if is_outbound && !options.allow_duplicate && limits.has_address(info.addr) {

@@ -1,4 +1,4 @@
-//! Connects that begin later.
+//! Connects with a delay.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use super::connect::PendingConnect;
 use super::{Due, Net};
 use crate::id::ConnId;
 
-/// A connect that waits for its beginning.
+/// A connect that has not begun.
 #[derive(Debug)]
 pub(crate) struct DelayedConnect {
     pending: PendingConnect,
@@ -15,8 +15,8 @@ pub(crate) struct DelayedConnect {
 }
 
 impl Net {
-    /// Has the loop start a connect: with this delay, or with the one that the limit of
-    /// retries asks for.
+    /// Schedules a connect, after `delay` or after the delay that the limit of
+    /// retries requires.
     pub(super) fn schedule_connect(&mut self, pending: PendingConnect, delay: Option<Duration>) {
         let conn = pending.conn;
         let addr = self.conns.get(conn).map(|entry| entry.addr());
@@ -34,7 +34,7 @@ impl Net {
         self.disarm_connect_timeout(conn);
     }
 
-    /// Has the loop start a connect whose delay is over.
+    /// Schedules a connect whose delay has passed.
     pub(crate) fn start_delayed_connect(&mut self, conn: ConnId) {
         if let Some(delayed) = self.delayed_connects.remove(&conn) {
             self.work.connects.push(delayed.pending);
@@ -56,7 +56,8 @@ impl Net {
         !self.delayed_connects.is_empty() && self.delayed_connects.contains_key(&conn)
     }
 
-    /// Removes the deadline of a connect that has not begun. The start arms it.
+    /// Removes the deadline of a connect that has not begun. The start of the
+    /// connect arms it.
     fn disarm_connect_timeout(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;

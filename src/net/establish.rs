@@ -13,7 +13,7 @@ use crate::framing::Codec;
 use crate::id::{ConnId, Direction};
 
 impl Net {
-    /// Gives a slot to an accepted connection that is charged.
+    /// Assigns a slot to an accepted connection that is charged.
     pub(crate) fn insert_accepted(
         &mut self,
         info: &ConnInfo,
@@ -26,7 +26,8 @@ impl Net {
         self.conns.insert(make)
     }
 
-    /// Moves a connection to `Handshaking`: its TCP connection is established.
+    /// Moves a connection to `Handshaking`, when its TCP connection is
+    /// established.
     pub(crate) fn start_handshake(&mut self, conn: ConnId, local_addr: SocketAddr) {
         let now = self.timestamp();
         if let Some(entry) = self.conns.get_mut(conn) {
@@ -35,7 +36,7 @@ impl Net {
         }
     }
 
-    /// Moves a connection to `Open`: its handshake has completed.
+    /// Moves a connection to `Open`, when its handshake has completed.
     pub(crate) fn open_connection(&mut self, conn: ConnId) {
         let now = self.timestamp();
         let Some(entry) = self.conns.get_mut(conn) else {
@@ -52,7 +53,8 @@ impl Net {
         self.restart_deadline(conn);
     }
 
-    /// Counts that a connection has left the states before `Open`.
+    /// Updates the counts for a connection that has left the states before
+    /// `Open`.
     pub(super) fn remove_connecting(&mut self, conn: ConnId, direction: Direction) {
         self.connecting -= 1;
         let mut limits = self.limits.lock();
@@ -62,9 +64,10 @@ impl Net {
         }
     }
 
-    /// Takes a handshake place for a connection that has a session. Returns false if
-    /// there is none for it; then it has failed. Outbound connections need none.
-    /// `is_silent` says whether a handshake of this shard waits for its peer.
+    /// Takes a handshake place for an inbound connection that has a session. If
+    /// there is no place, ends the connection and returns false. Outbound
+    /// connections need no place. `is_silent` returns whether a handshake of
+    /// this shard waits for its peer.
     pub(crate) fn take_handshake_place(
         &mut self,
         conn: ConnId,
@@ -90,7 +93,7 @@ impl Net {
         true
     }
 
-    /// Has another shard end a handshake that has lost its place.
+    /// Makes another shard end a handshake that has lost its place.
     fn evict_remote(&mut self, conn: ConnId) {
         self.limits.lock().places.note_evicted(conn);
         if let Some(router) = &self.router {
@@ -98,8 +101,9 @@ impl Net {
         }
     }
 
-    /// Ends the handshakes of this shard that have lost their place to new handshakes of
-    /// others. One that has completed meanwhile goes on.
+    /// Ends the handshakes of this shard that have lost their places to
+    /// handshakes of other shards. A handshake that has completed meanwhile is
+    /// not affected.
     pub(crate) fn end_evicted(&mut self) {
         let evicted = self.limits.lock().places.take_evicted(self.shard());
         for conn in evicted {
@@ -115,7 +119,7 @@ impl Net {
         }
     }
 
-    /// Notes that the handshake of a connection has received something.
+    /// Records that the handshake of a connection has received something.
     pub(crate) fn note_handshake_step(&mut self, conn: ConnId) {
         let entry = self.conns.get(conn);
         if entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking) {
@@ -123,8 +127,8 @@ impl Net {
         }
     }
 
-    /// Returns whether an outbound socket is connected to itself and this is
-    /// not allowed.
+    /// Returns whether an outbound socket is connected to itself, unless that
+    /// is allowed.
     pub(crate) fn is_self_connect(&self, conn: ConnId, local_addr: SocketAddr) -> bool {
         let addr = self.conns.get(conn).map(ConnEntry::addr);
         !self.config.allow_self_connections

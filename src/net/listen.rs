@@ -19,10 +19,10 @@ pub(crate) struct ListenerEntry {
     pub(crate) socket: Listener,
     pub(crate) listening: Listening,
     pub(crate) config: Arc<ConnectionConfig>,
-    /// Connections may be waiting. Set by an edge, cleared only by
+    /// There may be connections to accept. Set by an edge, and cleared only by
     /// `WouldBlock`.
     pub(crate) ready: bool,
-    /// The listener is on the list of those to visit.
+    /// The listener is on the list of listeners to visit.
     pub(crate) scheduled: bool,
     /// The slot of the timer that ends a pause.
     pub(crate) pause: Option<u32>,
@@ -31,25 +31,23 @@ pub(crate) struct ListenerEntry {
 }
 
 impl Net {
-    /// Returns options for [`Net::listen_with`], filled from the node's
-    /// settings.
+    /// Returns options for [`Net::listen_with`], with the node's settings.
     pub fn listen_options(&self) -> ListenOptions {
         ListenOptions::new(Arc::clone(&self.connection_config))
     }
 
-    /// Listens on `addr` and returns the id of the listener and its address.
+    /// Listens on `addr`, and returns the id and the address of the listener.
     /// With port 0 the system chooses the port.
     ///
-    /// A host name is resolved here, which may block; an address is not. Of
-    /// several addresses the first that works is taken. SO_REUSEADDR is set
-    /// (Unix).
+    /// If `addr` is a host name, it is resolved on this thread, which may block
+    /// the loop. If it has several addresses, the first one that works is used.
+    /// SO_REUSEADDR is set (Unix).
     ///
     /// # Errors
     ///
-    /// The error of `socket`, `bind` or `listen`, such as
-    /// - `AddrInUse` or `PermissionDenied`;
-    /// - `InvalidInput` when `addr` resolves to nothing, or the error of the
-    ///   resolver;
+    /// - The error of `socket`, `bind` or `listen`, such as `AddrInUse` or
+    ///   `PermissionDenied`;
+    /// - `InvalidInput` if `addr` has no address, or the error of the resolver;
     /// - `Other` after [`Net::shutdown`].
     pub fn listen(&mut self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
         let options = self.listen_options();
@@ -77,9 +75,9 @@ impl Net {
     ///
     /// # Errors
     ///
-    /// Those of [`Net::listen`], and
-    /// - `InvalidInput` when an option cannot work; the field is named;
-    /// - `Unsupported` for `reuse_port` where there is no SO_REUSEPORT.
+    /// - The errors of [`Net::listen`];
+    /// - `InvalidInput` with a [`ConfigError`] inside if an option is invalid;
+    /// - `Unsupported` for `reuse_port` on systems without SO_REUSEPORT.
     pub fn listen_with(
         &mut self,
         addr: impl ToSocketAddrs,
@@ -88,10 +86,12 @@ impl Net {
         self.listen_as(None, addr, options)
     }
 
-    /// Listens on a listening socket that was made elsewhere, such as one
-    /// inherited from a service manager. It is made non-blocking. Of the
-    /// options, `backlog`, `reuse_port` and `v6_only` are not used. If another
-    /// process has the socket too, closing the listener does not free its port.
+    /// Listens on a listening socket that was created elsewhere, for example
+    /// one inherited from a service manager.
+    ///
+    /// The socket is made non-blocking. The options `backlog`, `reuse_port` and
+    /// `v6_only` are ignored. If another process has the socket too, closing
+    /// the listener does not free its port.
     ///
     /// ```
     /// # use peerloop::{Config, ConnId, Handler, Net, Node};
@@ -111,8 +111,8 @@ impl Net {
     ///
     /// # Errors
     ///
-    /// - The error of the system when the socket is no listener;
-    /// - `InvalidInput` when an option cannot work; the field is named;
+    /// - The error of the system if the socket is not a listener;
+    /// - `InvalidInput` with a [`ConfigError`] inside if an option is invalid;
     /// - `Other` after [`Net::shutdown`];
     /// - `Unsupported` in the simulator.
     pub fn listen_on(
@@ -126,7 +126,7 @@ impl Net {
         self.add_listener(id, socket, &config, &options.limits)
     }
 
-    /// Listens with a given listener id, or with a new one.
+    /// Listens with the given listener id, or with a new one.
     pub(crate) fn listen_as(
         &mut self,
         id: Option<ListenerId>,
@@ -173,9 +173,10 @@ impl Net {
         let token = listener_token(entry.key());
         self.registrar.add_listener(&mut socket, token)?;
         if !self.limits.lock().add_listener(id, limits) {
-            // It is closed with its socket, whether it can be deregistered or not.
+            // The socket is dropped and thereby closed, even if it cannot be
+            // deregistered.
             let _ = self.registrar.remove_listener(&mut socket);
-            let problem = "are more slots than are left to be reserved";
+            let problem = "is more than the number of unreserved slots";
             let field = "limits.reserved_connections";
             return Err(ConfigError { field, problem }.into());
         }
@@ -192,10 +193,11 @@ impl Net {
         Ok(listening)
     }
 
-    /// Closes a listener, on all [shards](crate::shards). On this one its port
-    /// is free when this returns. Accepted connections are not affected.
-    /// Connections that wait in the kernel are reset. Closing a stale id is a
-    /// no-op.
+    /// Closes a listener on all [shards](crate::shards).
+    ///
+    /// On this shard its port is free when the call returns. Connections that
+    /// wait in the kernel to be accepted are reset. Accepted connections are
+    /// not affected. Closing a stale id is a no-op.
     pub fn close_listener(&mut self, listener: ListenerId) {
         self.close_own_listener(listener);
         self.close_remote_listeners(listener);
@@ -245,7 +247,7 @@ impl Net {
         })
     }
 
-    /// Puts a listener on the list of those to visit, once.
+    /// Adds a listener to the list of listeners to visit, once.
     pub(crate) fn schedule_listener(&mut self, index: usize) {
         if let Some(listener) = self.listeners.get_mut(index) {
             if !std::mem::replace(&mut listener.scheduled, true) {
@@ -255,8 +257,8 @@ impl Net {
     }
 
     /// Pauses a listener after file-descriptor or memory exhaustion. `ready`
-    /// stays set, because no further edge may follow for the connections that
-    /// wait.
+    /// stays set, because no further edge may follow for the waiting
+    /// connections.
     pub(crate) fn pause_listener(&mut self, index: usize) {
         let Some(listener) = self.listeners.get(index) else {
             return;

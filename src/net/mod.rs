@@ -1,8 +1,8 @@
-//! The interface of handlers.
+//! `Net`, the interface of handlers.
 //!
-//! `Net` owns the outbound half of every connection: its queue, its state, its
-//! addresses and its identity. The inbound half (codec, partial frame) belongs
-//! to the loop. Therefore a message can be a slice of the loop's buffer while
+//! `Net` owns the outbound half of every connection: its queue, state,
+//! addresses and identity. The loop owns the inbound half: the codec and the
+//! partial frame. Therefore a message can be a slice of the loop's buffer while
 //! the handler that reads it sends to any connection.
 
 mod body;
@@ -56,20 +56,21 @@ pub(crate) use timer::Due;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
 
-/// The interface of a [`Handler`](crate::Handler): listen, connect, send,
-/// close, set timers, look at connections.
+/// The interface of a [`Handler`](crate::Handler): it listens, connects, sends,
+/// closes, sets timers and lists connections.
 ///
-/// Every callback gets a `&mut Net`; [`Node::net`](crate::Node::net) lends it
-/// between turns. None of its methods calls the handler. Consequences of a call
-/// are reported later, by a callback.
+/// Every callback receives a `&mut Net`. [`Node::net`](crate::Node::net)
+/// returns it between turns. None of its methods calls the handler. The
+/// consequences of a call are reported later, by callbacks.
 ///
-/// An operation on a stale [`ConnId`] reaches no connection. A method with a
-/// result says so (`None`, false,
-/// [`SendError::Closed`](crate::SendError::Closed)); others, like
+/// An operation on a stale [`ConnId`] reaches no connection. A method that
+/// returns a result returns `None`, false or
+/// [`SendError::Closed`](crate::SendError::Closed). Other methods, such as
 /// [`Net::close`], are no-ops.
 ///
-/// Connections of other [shards](crate::shards) of the node can be sent to and
-/// closed as well; [`Shards`](crate::shards::Shards) describes the differences.
+/// A node with [shards](crate::shards) can also send to and close connections
+/// of other shards. [`Shards`](crate::shards::Shards) describes the
+/// differences.
 #[derive(Debug)]
 pub struct Net {
     pub(crate) config: Config,
@@ -90,7 +91,7 @@ pub struct Net {
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
     pub(crate) timers: Timers<Due>,
-    /// Connects that begin later.
+    /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
     pub(crate) reserve: Reserve,
     pub(crate) pool: BlockPool,
@@ -98,31 +99,31 @@ pub struct Net {
     pub(crate) send_quota: SendQuota,
     /// The memory that the connections hold for what they received, in bytes.
     pub(crate) received_bytes: usize,
-    /// The sum over the connections that have ended.
+    /// The traffic of all connections that have ended.
     ended_traffic: Traffic,
-    /// Memory for frames of custom framers.
+    /// Memory for encoding frames of custom framers, for reuse.
     scratch: Vec<u8>,
     pub(crate) work: PendingWork,
     pub(crate) turn_counts: TurnCounts,
     pub(crate) stopping: Option<Stopping>,
-    /// Threads that wait for a connection.
+    /// Threads that wait for a connection or for room in a queue.
     pub(crate) waiters: Waiters,
     /// The other shards of the node.
     pub(crate) router: Option<Box<ShardRouter>>,
 }
 
-/// Work that the handler's calls leave for the loop. Each list is processed
-/// within the turn, or the next turn starts at once.
+/// Work that calls of the handler leave for the loop. Each list is processed in
+/// the same turn, or the next turn starts at once.
 #[derive(Debug, Default)]
 pub(crate) struct PendingWork {
     pub(crate) connects: Vec<PendingConnect>,
-    /// Connections to flush: something to write, or a FIN to send.
+    /// Connections to flush: there are bytes or a FIN to send.
     pub(crate) dirty: Vec<ConnId>,
-    /// Connections to flush when the present callback returns.
+    /// Connections to flush when the current callback returns.
     pub(crate) urgent: Vec<ConnId>,
     /// Connections to visit as if they were readable.
     pub(crate) visits: Vec<ConnId>,
-    /// Listeners that may have connections waiting.
+    /// Listeners that may have connections to accept.
     pub(crate) listeners: Vec<usize>,
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
@@ -140,7 +141,7 @@ impl PendingWork {
     }
 }
 
-/// The messages that a turn has delivered, for the log line of a slow turn.
+/// Numbers of messages delivered in a turn, for the log line of a slow turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct TurnCounts {
     pub(crate) messages: u64,
@@ -160,9 +161,10 @@ impl TurnCounts {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopping {
     pub(crate) by: Instant,
-    /// The grace, until the end of the turn in which the shutdown was requested.
+    /// The grace, until the end of the turn in which the shutdown was
+    /// requested. `None` if it was requested between turns.
     unarmed: Option<Duration>,
-    /// The loop has started to close everything.
+    /// The loop has started to close all connections.
     pub(crate) begun: bool,
 }
 
@@ -207,16 +209,21 @@ impl Net {
         }
     }
 
-    /// Shuts the node down, gracefully at first.
+    /// Shuts the node down gracefully.
     ///
-    /// At the end of this turn the listeners are closed, connects are
-    /// cancelled, and every connection is closed as by [`Net::close`], with the
-    /// reason [`DisconnectReason::Shutdown`]. Connections that remain after
-    /// `grace` are ended. Then [`Node::run`](crate::Node::run) returns. From
-    /// this call on, connects and listeners are refused.
+    /// At the end of this turn
     ///
-    /// It can be called anywhere and more than once; the shortest grace counts.
-    /// All [shards](crate::shards) of the node shut down.
+    /// - all listeners are closed,
+    /// - all connects and handshakes are cancelled, and
+    /// - all connections are closed as by [`Net::close`], with the reason
+    ///   [`DisconnectReason::Shutdown`].
+    ///
+    /// Connections that remain after `grace` are ended. Then
+    /// [`Node::run`](crate::Node::run) returns. From this call on, connects and
+    /// listeners are refused.
+    ///
+    /// It can be called again; the shortest grace applies. All
+    /// [shards](crate::shards) of the node shut down.
     pub fn shutdown(&mut self, grace: Duration) {
         let by = clock::later(self.now, grace);
         let begun = match self.stopping {
@@ -224,7 +231,8 @@ impl Net {
             Some(stopping) => stopping.begun,
             None => false,
         };
-        let unarmed = Some(grace);
+        // Between turns the grace counts from now, as its timer does.
+        let unarmed = self.clock.is_in_turn().then_some(grace);
         self.stopping = Some(Stopping { by, unarmed, begun });
         self.arm_after(grace, |_| Due::Shutdown);
         if let Some(router) = &self.router {
@@ -232,7 +240,7 @@ impl Net {
         }
     }
 
-    /// Has the loop visit a connection although no edge will come.
+    /// Makes the loop visit a connection without a readiness event.
     fn request_visit(&mut self, conn: ConnId) {
         self.work.visits.push(conn);
     }
@@ -243,7 +251,7 @@ impl Net {
         }
     }
 
-    /// Puts a connection on the list of those to flush, once.
+    /// Adds a connection to the list of connections to flush, once.
     fn mark_dirty(&mut self, conn: ConnId) {
         if let Some(entry) = self.conns.get_mut(conn) {
             if !entry.dirty && !entry.blocked {
@@ -253,8 +261,8 @@ impl Net {
         }
     }
 
-    /// Records a session's unwritten output and the memory that it takes, and
-    /// has it written.
+    /// Records the unwritten output of a session and the memory of that output,
+    /// and schedules its writing.
     pub(crate) fn note_session_output(&mut self, conn: ConnId, unwritten: usize, memory: usize) {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.update_session_charge(memory, &mut self.pool.account);
@@ -281,8 +289,8 @@ impl Net {
         self.conns.get(conn)?.stream.as_ref()
     }
 
-    /// Checks the settings of options. The settings of the node were checked
-    /// when it was made.
+    /// Checks the settings in options. The settings of the node were checked
+    /// when it was created.
     fn validated(
         &self,
         config: &Arc<ConnectionConfig>,
@@ -294,8 +302,8 @@ impl Net {
         Ok(Arc::clone(config))
     }
 
-    /// Counts and logs a panic of a callback. Ends the connection that the
-    /// callback was for; the node goes on.
+    /// Counts and logs a panic of a callback, and ends the connection that the
+    /// callback was called for.
     pub(crate) fn handle_panic(&mut self, callback: &str, conn: Option<ConnId>) {
         let Some(conn) = conn else {
             self.metrics.panics += 1;
@@ -305,7 +313,8 @@ impl Net {
         self.end_after_panic(callback, conn);
     }
 
-    /// Ends a connection after a panic in code of the program that serves it.
+    /// Ends a connection after a panic in code of the program that was called
+    /// for it.
     fn end_after_panic(&mut self, what: &str, conn: ConnId) {
         self.metrics.panics += 1;
         log::error!(target: "peerloop", "{}: {conn}: {what} panicked", self.config.name);

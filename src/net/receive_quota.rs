@@ -1,4 +1,4 @@
-//! The receive limit of a loop.
+//! The limit on the memory that a loop holds for received data.
 
 use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use crate::id::ConnId;
 use crate::limits::address_of;
 
 impl Net {
-    /// Charges what a connection holds of what it received. Returns whether the
-    /// connections of the loop hold more than the limit.
+    /// Charges the memory that a connection holds for received data. Returns
+    /// whether the connections of the loop exceed the limit.
     #[inline]
     pub(crate) fn charge_received(&mut self, conn: ConnId, held: usize) -> bool {
         let entry = self.conns.get_mut(conn);
@@ -27,11 +27,11 @@ impl Net {
         self.received_bytes > self.config.limits.loop_receive_bytes
     }
 
-    /// Returns connections that are to be ended so that a 64th of the limit is
-    /// free: each has the largest part of the address that holds most.
+    /// Returns the connections to end so that a 64th of the limit is free. Each
+    /// is the connection that holds most, of the address that holds most.
     ///
-    /// It looks at every connection, once for every 64th of the limit that
-    /// arrives.
+    /// It looks at every connection. This happens at most once for every 64th
+    /// of the limit that arrives.
     #[cold]
     pub(crate) fn receivers_to_end(&self) -> Vec<ConnId> {
         let limit = self.config.limits.loop_receive_bytes;

@@ -1,4 +1,4 @@
-//! Connections of other shards.
+//! Operations on connections of other shards.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::framing::Codec;
 use crate::id::{ConnId, ListenerId, ShardId};
 use crate::sys::Stream;
 
-/// The interval at which commands that a full queue refused are passed again.
+/// Interval at which commands refused by a full queue are passed again.
 const COMMAND_RETRY: Duration = Duration::from_millis(1);
 
 impl Net {
-    /// Returns the [shard](crate::shards) of this loop; the first one in a node
-    /// without shards.
+    /// Returns the [shard](crate::shards) of this loop. In a node without
+    /// shards this is [`ShardId::FIRST`].
     pub fn shard(&self) -> ShardId {
         self.conns.shard()
     }
 
-    /// Returns all [shards](crate::shards) of the node, this one included.
+    /// Returns all [shards](crate::shards) of the node, including this one.
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<> {
         let router = self.router.as_ref();
         let all = router.map(|router| router.shards());
@@ -31,7 +31,8 @@ impl Net {
         all.into_iter().flatten().chain(own)
     }
 
-    /// Has another shard send a message. `Closed` in a node without shards.
+    /// Passes a message to the shard of the connection. Returns `Closed` in a
+    /// node without shards.
     #[cold]
     #[inline(never)]
     pub(super) fn send_remote(
@@ -54,9 +55,8 @@ impl Net {
             .inspect_err(|error| self.metrics.count_refused_sends(*error, 1))
     }
 
-    /// Has other shards send one message to their connections. The message is
-    /// framed with the default framing of the node, unless it is framed
-    /// already.
+    /// Passes one message to the shards of several connections. It is framed
+    /// with the default framing of the node, unless it is already framed.
     #[cold]
     pub(super) fn broadcast_remote(
         &mut self,
@@ -91,8 +91,8 @@ impl Net {
         }
     }
 
-    /// Sends a broadcast of another shard to connections of this one. Returns
-    /// on how many it was not queued.
+    /// Sends a broadcast of another shard to connections of this shard. Returns
+    /// the number of connections on which it was not queued.
     pub(crate) fn send_broadcast(&mut self, broadcast: RemoteBroadcast) -> usize {
         let RemoteBroadcast {
             conns,
@@ -106,7 +106,7 @@ impl Net {
         conns.len() - outcome.queued
     }
 
-    /// Has another shard carry a command out on its connection.
+    /// Passes a command to the shard of the connection.
     #[cold]
     #[inline(never)]
     pub(super) fn forward_command(&mut self, conn: ConnId, command: ConnCommand) {
@@ -115,8 +115,8 @@ impl Net {
         }
     }
 
-    /// Ends a connection of this node with itself. `conn` is its outbound end,
-    /// `stream` the accepted one, which is closed after it.
+    /// Ends a connection of this node with itself. `conn` is its outbound end.
+    /// `stream` is the accepted end, which is closed afterwards.
     pub(crate) fn end_own_connect(&mut self, conn: ConnId, stream: Stream) {
         if self.is_remote(conn) {
             self.send_command(conn, ShardCommand::EndSelfConnection(conn, stream));
@@ -125,8 +125,9 @@ impl Net {
         }
     }
 
-    /// Passes a command to the shard of a connection. If its queue is full, the
-    /// command and all later ones for that shard wait here.
+    /// Passes a command to the shard of a connection. If the queue of that
+    /// shard is full, the command and all later commands for the shard wait
+    /// here.
     fn send_command(&mut self, conn: ConnId, command: ShardCommand) {
         self.send_command_to(conn.shard(), command);
     }
@@ -165,7 +166,7 @@ impl Net {
         }
     }
 
-    /// Carries out a command of another shard or thread.
+    /// Runs a command from another shard or thread.
     pub(crate) fn apply_command(&mut self, conn: ConnId, command: ConnCommand) {
         match command {
             ConnCommand::Close => self.close(conn),
@@ -185,7 +186,7 @@ impl Net {
         }
     }
 
-    /// Has all other shards close their sockets of a listener.
+    /// Makes all other shards close their sockets of a listener.
     pub(super) fn close_remote_listeners(&mut self, listener: ListenerId) {
         let own = self.shard();
         let others: Vec<ShardId> = self.shards().filter(|shard| *shard != own).collect();
@@ -194,7 +195,8 @@ impl Net {
         }
     }
 
-    /// Returns another shard's outbound connection between these two addresses.
+    /// Returns the outbound connection of another shard between these two
+    /// addresses.
     pub(crate) fn find_remote_connect(&self, from: SocketAddr, to: SocketAddr) -> Option<ConnId> {
         self.router.as_ref()?.find_connect(from, to)
     }
@@ -220,12 +222,12 @@ impl FramedBody {
         self.frame.slice(end - len..end)
     }
 
-    /// Returns the same frame, for another thread.
+    /// Returns the frame for use by another thread.
     fn share(&self) -> Option<Self> {
         Some(Self {
             codec: self.codec.stateless()?,
             frame: self.frame.clone(),
-            // Each loop charges it.
+            // Each loop charges the body separately.
             key: None,
         })
     }

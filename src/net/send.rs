@@ -1,4 +1,4 @@
-//! Sending, up to the queue. The event loop writes.
+//! Sending messages up to the send queue. The event loop writes the queues.
 
 use super::body::{Body, BodyKind};
 use super::{Net, PendingSend};
@@ -12,39 +12,45 @@ use crate::id::ConnId;
 use crate::panics::contain;
 
 impl Net {
-    /// Queues one message for `conn`. It is sent at the end of this turn,
-    /// together with all other queued messages.
+    /// Queues one message for `conn`. It is written at the end of this turn,
+    /// together with all other queued messages of the connection.
     ///
-    /// `Ok` means that the message is queued, in order. It does not mean that
-    /// it arrived; TCP does not report that. A queue takes up to
-    /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes), and an empty
-    /// one takes any message up to
-    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len), as
-    /// far as [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has
-    /// room; by default that is so for messages of up to 64 KiB until the queues
-    /// of a thousand others are full. To stay below the high watermark, ask
-    /// [`Net::is_writable`] first. [`Bytes`] are not copied from 16 KiB on, and
-    /// are counted each time; [`Net::broadcast`] counts one body once.
+    /// `Ok` means that the message is queued, after all earlier messages. It
+    /// does not mean that the peer has received it, because TCP does not report
+    /// that.
+    ///
+    /// A message is accepted as long as these limits have room:
+    ///
+    /// - [`max_bytes`](crate::config::SendQueueConfig::max_bytes) of the
+    ///   connection. An empty queue accepts a message of any length up to
+    ///   [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
+    /// - [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) of the
+    ///   loop.
+    ///
+    /// Call [`Net::is_writable`] before sending to keep the queue below its
+    /// high watermark. [`Bytes`] of 16 KiB or more are not copied, and are
+    /// counted each time they are sent. [`Net::broadcast`] counts one body
+    /// once.
     ///
     /// For a connection of another [shard](crate::shards), `Ok` means that the
-    /// other shard will try.
+    /// message was passed to that shard, which will try to queue it.
     ///
     /// [`Bytes`]: crate::Bytes
     ///
     /// # Errors
     ///
-    /// The message is not queued when this returns
-    /// - [`SendError::Closed`]: `conn` is unknown, not connected yet, closing
-    ///   or closed;
-    /// - [`SendError::Full`]: the queue is full, or
-    ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has no room
-    ///   for the message.
-    ///   [`Handler::on_drain`](crate::Handler::on_drain) is called when there
-    ///   is room again. With [`OnFull::Disconnect`] the connection of a full
-    ///   queue ends;
-    /// - [`SendError::TooLarge`]: the body is longer than `max_message_len` or
-    ///   than the length prefix can represent;
-    /// - [`SendError::Unframable`]: the framing cannot carry this body.
+    /// After an error the message is not queued.
+    ///
+    /// - [`SendError::Closed`] if `conn` is unknown, not open yet, closing or
+    ///   closed;
+    /// - [`SendError::Full`] if the queue is full, or
+    ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has no
+    ///   room for the message. [`Handler::on_drain`](crate::Handler::on_drain)
+    ///   is called when there is room again. With [`OnFull::Disconnect`], a
+    ///   full queue ends the connection;
+    /// - [`SendError::TooLarge`] if the body is longer than `max_message_len`
+    ///   or than the length prefix can represent;
+    /// - [`SendError::Unframable`] if the framing cannot represent the body.
     ///
     /// # Examples
     ///
@@ -57,7 +63,7 @@ impl Net {
     ///     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
     ///         match net.send(conn, message) {
     ///             Ok(()) => {}
-    ///             Err(SendError::Full) => net.close(conn), // it sends, and does not read
+    ///             Err(SendError::Full) => net.close(conn), // the peer does not read
     ///             Err(error) => eprintln!("{conn}: {error}"),
     ///         }
     ///     }
@@ -75,22 +81,23 @@ impl Net {
         }
     }
 
-    /// Sends on the fast path: default framing, a queue that is not empty, far
-    /// from any limit. `None` if another path is needed. It takes about a third
-    /// of the instructions of the general path, with the same result.
+    /// Sends on the fast path: default framing, a queue that is not empty, and
+    /// no limit nearby. Returns `None` if the general path is needed. The
+    /// result is the same, with fewer instructions.
     #[inline]
     pub(super) fn try_send_fast(&mut self, conn: ConnId, body: &[u8]) -> Option<()> {
         let entry = self.conns.get_mut(conn)?;
         if body.len() >= entry.fast_path_end() {
             return None;
         }
-        // A connection with a queue is dirty or blocked already.
+        // A connection with a queue is already dirty or blocked.
         let queue = entry.queue.as_mut()?;
         let need = 4 + body.len();
         if queue.cost() + need >= entry.config.send_queue.high_bytes {
             return None;
         }
-        // Into memory that the queue has, so the loop's account is not charged.
+        // The message is copied into memory that the queue already has, so
+        // nothing is charged.
         queue.push_fast(body)?;
         entry.traffic.messages_sent += 1;
         entry.traffic.bytes_sent += need as u64;
@@ -106,12 +113,13 @@ impl Net {
         self.enqueue(conn, body, None)
     }
 
-    /// Queues one message as [`Net::send`] does, and closes the connection as
-    /// [`Net::close`] does. The message is sent before the end of the stream.
+    /// Queues one message as [`Net::send`] does, and then closes the connection
+    /// as [`Net::close`] does. The message is sent before the end of the
+    /// stream.
     ///
     /// # Errors
     ///
-    /// Those of [`Net::send`]. The connection is not closed then.
+    /// - The errors of [`Net::send`]. The connection is not closed then.
     pub fn send_and_close<'a>(
         &mut self,
         conn: ConnId,
@@ -122,14 +130,17 @@ impl Net {
         Ok(())
     }
 
-    /// Queues one message as [`Net::send`] does, and has
-    /// [`Handler::on_sent`](crate::Handler::on_sent) called with `token`,
+    /// Queues one message as [`Net::send`] does, and reports its outcome.
+    ///
+    /// [`Handler::on_sent`](crate::Handler::on_sent) is called with `token`
     /// exactly once: when the kernel has taken the whole message, or when the
-    /// message is lost. The token may be any number.
+    /// message is lost. `token` can be any number.
     ///
     /// # Errors
     ///
-    /// Those of [`Net::send`]. No callback follows then.
+    /// - The errors of [`Net::send`]. No callback follows then;
+    /// - [`SendError::Closed`] for a connection of another
+    ///   [shard](crate::shards).
     pub fn send_tracked<'a>(
         &mut self,
         conn: ConnId,
@@ -139,9 +150,9 @@ impl Net {
         self.enqueue(conn, body.into(), Some(token))
     }
 
-    /// Writes the queue of `conn` as soon as the present callback returns,
-    /// instead of at the end of the turn. This lowers the latency of the
-    /// message and costs one more system call.
+    /// Writes the queue of `conn` when the current callback returns, instead of
+    /// at the end of the turn. This lowers the latency of the message and costs
+    /// one more system call. A no-op if nothing is queued or the id is stale.
     pub fn flush(&mut self, conn: ConnId) {
         match self.conns.get(conn) {
             Some(entry) if entry.dirty => {
@@ -153,8 +164,8 @@ impl Net {
         }
     }
 
-    /// Always inlined, so that each caller contains only the code for its kind
-    /// of body.
+    /// This is always inlined, so that each caller contains only the code for
+    /// its kind of body.
     #[inline(always)]
     pub(super) fn enqueue(
         &mut self,
@@ -168,8 +179,8 @@ impl Net {
         let header = body.header(&entry.codec, entry.config.max_message_len)?;
         let end = entry.codec.tail();
         let need = header.len() + body.len() + end.as_slice().len();
-        // A frame of a custom framer is always queued, because the framer's
-        // state includes it.
+        // A frame of a custom framer is always queued, because the state of the
+        // framer includes it.
         if !matches!(body.0, BodyKind::Encoded(_)) {
             if !entry.has_room(need) {
                 return self.refuse_full(conn);
@@ -231,13 +242,13 @@ impl Net {
         let mut encode = || framer.encode(body, frame);
         let encoded = match on_panic {
             OnPanic::Unwind => Some(encode()),
-            // Contained here and not with the callback: the sender may be a
-            // callback for another connection, or another thread. The framer is
-            // not called again.
+            // The panic is contained here and not with the callback, because
+            // the sender may be a callback for another connection, or another
+            // thread. The framer is not called again.
             OnPanic::Contain => contain(encode),
         };
         let Some(encoded) = encoded else {
-            self.end_after_panic("a framer's encode", conn);
+            self.end_after_panic("a framer's `encode`", conn);
             return Err(SendError::Closed);
         };
         encoded.map_err(|error| match error {
@@ -265,7 +276,7 @@ impl Net {
     }
 
     /// Counts a send that was refused because of the loop's limit. The
-    /// connection waits in line for a drain.
+    /// connection waits in a line for a drain.
     #[cold]
     fn refuse_for_quota(&mut self, conn: ConnId, frame: usize) -> Result<(), SendError> {
         self.metrics.sends_refused += 1;
@@ -278,7 +289,7 @@ impl Net {
     }
 }
 
-/// Describes a message for the loop's limit.
+/// Returns the description of a message for the loop's limit.
 #[inline(always)]
 fn pending_send(
     entry: &ConnEntry,
@@ -300,6 +311,6 @@ fn pending_send(
     }
 }
 
-/// The maximum capacity of the memory for custom framers that is kept, in
-/// bytes.
+/// Maximum capacity in bytes of the memory for custom framers that is kept for
+/// reuse.
 const SCRATCH_KEPT: usize = 64 * 1024;

@@ -1,14 +1,15 @@
 //! The limit on the memory that a loop holds for sending.
 //!
-//! A queue may grow while it is, the message included, no larger than what is
-//! left of the account beyond a reserve: a dynamic threshold (Choudhury and
-//! Hahne, *Dynamic queue length thresholds for shared-memory packet switches*,
-//! IEEE/ACM Transactions on Networking, 1998). With `n` full queues each holds
-//! the `n + 1`th part of that, and as much is left for an empty one.
+//! A queue may grow while its size, including the message, is at most the free
+//! part of the account without a reserve. This is a dynamic threshold
+//! (Choudhury and Hahne, *Dynamic queue length thresholds for shared-memory
+//! packet switches*, IEEE/ACM Transactions on Networking, 1998). With `n` full
+//! queues, each holds an `n + 1`-th of that part, and the same amount is left
+//! for an empty queue.
 //!
 //! The reserve is for small queues. Without it, connections that do not read
-//! and are filled one after the other take half of what is left each, and forty
-//! of them leave nothing.
+//! and are filled one after another take half of the free part each, and little
+//! is left after a few dozen of them.
 
 use std::collections::VecDeque;
 
@@ -17,19 +18,18 @@ use crate::framing::FrameHeader;
 use crate::id::ConnId;
 use crate::mutants::mutant;
 
-/// The part of the limit that only small queues use.
+/// The reserve for small queues, as a divisor of the limit.
 const RESERVE_PART: usize = 4;
 
-/// The part of the limit up to which an empty queue takes a message from the
-/// reserve, without its header: 64 KiB by default.
+/// Maximum length of a message that an empty queue accepts from the reserve,
+/// without its header, as a divisor of the limit. By default it is 64 KiB.
 const SMALL_MESSAGE_PART: usize = 4096;
 
-/// The part of the limit up to which a queue grows in the reserve: 16 KiB by
-/// default.
+/// Maximum size of a queue that grows in the reserve, as a divisor of the
+/// limit. By default it is 16 KiB.
 const SMALL_QUEUE_PART: usize = 16384;
 
-/// The limit of a loop, and the connections whose send was refused because of
-/// it.
+/// The limit of a loop, and the connections whose sends it has refused.
 #[derive(Debug)]
 pub(crate) struct SendQuota {
     limit: usize,
@@ -45,9 +45,9 @@ pub(crate) struct PendingSend {
     pub(crate) growth: Growth,
     /// The memory that the connection holds for sending.
     pub(crate) memory: usize,
-    /// Nothing is queued.
+    /// The queue is empty.
     pub(crate) is_empty: bool,
-    /// It waited in line, and it is its turn.
+    /// The connection has waited in the line, and it is its turn.
     pub(crate) has_turn: bool,
 }
 
@@ -59,16 +59,16 @@ impl SendQuota {
         }
     }
 
-    /// Returns whether a queue may take a message.
+    /// Returns whether a queue may accept a message.
     #[inline]
     pub(crate) fn admits(&self, send: &PendingSend, account: &SendAccount) -> bool {
-        // The memory that the queue has is charged already.
+        // The memory that the queue already has is charged.
         send.growth.charge == 0 || self.admits_growth(send, account.used())
     }
 
     fn admits_growth(&self, send: &PendingSend, used: usize) -> bool {
-        // Every legal message can be sent, even one that is longer than the
-        // limit.
+        // Every message can be sent if nothing is held, even one that is longer
+        // than the limit.
         if used == 0 {
             return true;
         }
@@ -83,13 +83,13 @@ impl SendQuota {
         self.is_below_threshold(send, above) && self.is_in_turn(send)
     }
 
-    /// Returns what the account leaves.
+    /// Returns the free part of the limit.
     fn left(&self, used: usize) -> usize {
         mutant!(ExceedLoopMaximum => return usize::MAX);
         self.limit.saturating_sub(used)
     }
 
-    /// Returns whether the reserve is for this message.
+    /// Returns whether the message may use the reserve.
     #[inline]
     fn is_small(&self, send: &PendingSend) -> bool {
         let small_frame = self.limit / SMALL_MESSAGE_PART + FrameHeader::BLOCK;
@@ -102,8 +102,9 @@ impl SendQuota {
         send.memory + send.growth.memory <= above
     }
 
-    /// While a send waits, queues that hold something do not grow, so that what
-    /// they return is left for it.
+    /// Returns whether the queue may grow now. While a refused send waits,
+    /// queues that are not empty do not grow, so that the memory that they free
+    /// is left for it.
     fn is_in_turn(&self, send: &PendingSend) -> bool {
         mutant!(PassOverWaitingSend => return true);
         self.line.is_empty() || send.is_empty || send.has_turn
@@ -118,12 +119,12 @@ impl SendQuota {
         self.line.push_back(conn);
     }
 
-    /// Removes from the line those whose refused message fits now, in order, and
-    /// calls `serve` for each. A queue that holds something waits for those
-    /// before it.
+    /// Removes the connections whose refused message fits now from the line, in
+    /// order, and calls `serve` for each. A connection whose queue is not empty
+    /// waits for the connections before it.
     ///
-    /// `describe` returns the refused message of a connection; `None` if it
-    /// waits no longer.
+    /// `describe` returns the refused message of a connection, or `None` if the
+    /// connection no longer waits.
     pub(crate) fn serve_line<T>(
         &mut self,
         account: &SendAccount,

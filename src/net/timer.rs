@@ -1,4 +1,4 @@
-//! Timers of the program and deadlines of the loop.
+//! Timers of the program, and deadlines of the loop.
 
 use std::time::{Duration, Instant};
 
@@ -8,19 +8,19 @@ use crate::id::{ConnId, TimerId};
 /// An entry of the timer heap.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Due {
-    /// A timer with this key.
+    /// A timer of the program, with its key.
     Timer(u64),
     Interval(Interval),
-    /// A timer of a connection, with this key.
+    /// A timer of a connection, with its key.
     ConnTimer(ConnId, u64),
-    /// The timeouts of a connection are to be checked.
+    /// The next check of the timeouts of a connection.
     Connection(ConnId),
-    /// A delayed connect begins.
+    /// The beginning of a delayed connect.
     Connect(ConnId),
-    /// The pause of a listener ends.
+    /// The end of the pause of a listener.
     Listener(usize),
     Shutdown,
-    /// Commands that full queues refused are passed again.
+    /// The next attempt to pass commands that full queues refused.
     CommandRetry,
 }
 
@@ -28,13 +28,14 @@ pub(crate) enum Due {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Interval {
     pub(crate) key: u64,
-    /// The serial of its [`TimerId`], which it keeps when it moves.
+    /// The serial of its [`TimerId`]. It does not change when the timer moves.
     pub(crate) serial: u64,
     period: Duration,
 }
 
 impl Due {
-    /// Returns when it is due again, if it was due at `at` and fires now.
+    /// Returns the next time of a periodic timer that was due at `at` and fires
+    /// now. Returns `None` for other timers.
     pub(crate) fn next_due(&self, at: Instant, now: Instant) -> Option<Instant> {
         let Self::Interval(interval) = self else {
             return None;
@@ -52,46 +53,49 @@ impl Due {
 }
 
 impl Net {
-    /// Returns the time at which this turn began. All callbacks of a turn see
-    /// the same.
+    /// Returns the time at which this turn began. It is the same in all
+    /// callbacks of a turn.
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// Calls [`Handler::on_timer`](crate::Handler::on_timer) with `key` once,
-    /// after this duration.
+    /// Sets a timer that calls [`Handler::on_timer`](crate::Handler::on_timer)
+    /// with `key` once, after this duration.
     ///
-    /// The duration counts from the end of this turn, because a callback may
-    /// take long; between turns it counts from now. The timer is never early,
-    /// and late by no more than a turn and the millisecond to which the poller
-    /// rounds up. A duration of zero means the next turn. Timers of equal time
-    /// fire in the order in which they were set. Their number is limited by
-    /// memory, some 60 bytes each.
+    /// - The duration counts from the end of this turn, because a callback may
+    ///   take long. Between turns it counts from now.
+    /// - A timer never fires early. It fires late by up to the length of a turn
+    ///   plus one millisecond, because the poller rounds timeouts up.
+    /// - A duration of zero fires in the next turn.
+    /// - Timers with equal times fire in the order in which they were set.
+    /// - The number of timers is limited by memory only.
     ///
-    /// A timer belongs to no connection; see [`Net::set_conn_timer`] for timers
-    /// of connections.
+    /// The timer does not belong to a connection. For a timer that is cancelled
+    /// at the end of a connection, use [`Net::set_conn_timer`].
     pub fn set_timer(&mut self, after: Duration, key: u64) -> TimerId {
         let (slot, serial) = self.arm_after(after, |_| Due::Timer(key));
         TimerId { slot, serial }
     }
 
-    /// Calls [`Handler::on_timer`](crate::Handler::on_timer) with `key` once,
-    /// at this instant. One in the past means the next turn. See
-    /// [`Net::set_timer`].
+    /// Sets a timer that calls [`Handler::on_timer`](crate::Handler::on_timer)
+    /// with `key` once, at this instant. An instant in the past fires in the
+    /// next turn. See [`Net::set_timer`] for its accuracy.
     pub fn set_timer_at(&mut self, at: Instant, key: u64) -> TimerId {
-        // An earlier time would be the first of all in this turn and the next, before
-        // timers that are due.
+        // A time before `now` would come before timers that are due, in this
+        // turn and the next.
         let at = at.max(self.now);
         let (slot, serial) = self.timers.insert(at, Due::Timer(key));
         TimerId { slot, serial }
     }
 
-    /// Calls [`Handler::on_timer`](crate::Handler::on_timer) with `key` again
-    /// and again, the first time after one period, until it is cancelled.
+    /// Sets a timer that calls [`Handler::on_timer`](crate::Handler::on_timer)
+    /// with `key` periodically until it is cancelled, the first time after one
+    /// period.
     ///
-    /// Missed ticks are skipped and the phase is kept: the n-th call is never
-    /// before n periods. There is one call per turn at most. A period of zero
-    /// means every turn, and keeps the loop from sleeping.
+    /// If calls are missed, they are skipped and the phase is kept: the n-th
+    /// call never comes before n periods. There is at most one call per turn. A
+    /// period of zero calls it in every turn and prevents the loop from
+    /// sleeping.
     ///
     /// ```
     /// # use std::time::Duration;
@@ -120,9 +124,9 @@ impl Net {
         TimerId { slot, serial }
     }
 
-    /// Cancels a timer or an interval and returns its key. `None` if it has
-    /// fired, or was cancelled. After this call it does not fire, even if it is
-    /// overdue.
+    /// Cancels a timer or an interval, and returns its key. Returns `None` if
+    /// it has fired or was cancelled. After this call it does not fire, even if
+    /// it is overdue.
     pub fn cancel_timer(&mut self, timer: TimerId) -> Option<u64> {
         let key = match *self.timers.get(timer.slot)? {
             Due::Timer(key) if self.timers.is_serial(timer.slot, timer.serial) => key,
@@ -133,15 +137,16 @@ impl Net {
         Some(key)
     }
 
-    /// Calls [`Handler::on_conn_timer`](crate::Handler::on_conn_timer) with
-    /// `conn` and `key` once, `after` this time.
+    /// Sets a timer that calls
+    /// [`Handler::on_conn_timer`](crate::Handler::on_conn_timer) with `conn`
+    /// and `key` once, after this duration. Returns whether it was set.
     ///
-    /// A connection has one timer for each key: setting it again moves it. It
-    /// does not fire after the end of its connection. See [`Net::set_timer`]
-    /// for when it fires.
+    /// A connection has one timer for each key. Setting it again moves it. It
+    /// is cancelled at the end of the connection. See [`Net::set_timer`] for
+    /// its accuracy.
     ///
-    /// Returns false if the id is stale or of another [shard](crate::shards);
-    /// then no timer is set.
+    /// No timer is set, and false is returned, if the id is stale or belongs to
+    /// another [shard](crate::shards).
     ///
     /// ```
     /// # use std::time::Duration;
@@ -173,7 +178,8 @@ impl Net {
         true
     }
 
-    /// Cancels a timer of a connection. Returns whether it was set.
+    /// Cancels the timer of a connection with this key. Returns whether it was
+    /// set.
     pub fn cancel_conn_timer(&mut self, conn: ConnId, key: u64) -> bool {
         let entry = self.conns.get_mut(conn);
         let Some(slot) = entry.and_then(|entry| entry.remove_timer(key)) else {
@@ -197,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn missed_ticks_are_skipped_and_the_phase_is_kept() {
+    fn interval_skips_missed_ticks_and_keeps_phase() {
         let ms = Duration::from_millis;
         let at = Instant::now();
         let interval = |period| {
@@ -215,7 +221,7 @@ mod tests {
         let zero = interval(Duration::ZERO).next_due(at, at + ms(5));
         assert!(
             zero.is_some_and(|next| next > at + ms(5)),
-            "no tick is doubled"
+            "no tick comes twice"
         );
         assert_eq!(Due::Timer(0).next_due(at, at), None);
     }

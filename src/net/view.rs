@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::session::Identity;
 use crate::traffic::Traffic;
 
-/// A view of a connection; see [`Net::connection`].
+/// A view of a connection, returned by [`Net::connection`].
 ///
 /// It borrows the [`Net`] and is `Copy`.
 #[derive(Clone, Copy)]
@@ -38,21 +38,22 @@ impl<'a> Connection<'a> {
         self.entry.state()
     }
 
-    /// Returns when the connection was established. Before that, returns when
-    /// its present state began: the connect, or the handshake.
+    /// Returns the time at which the connection was opened. Before that,
+    /// returns the time at which its current state began: the connect or the
+    /// handshake.
     pub fn since(&self) -> Instant {
         self.entry.since().instant(self.net.epoch)
     }
 
-    /// Returns the identity that the session's handshake established for the
-    /// peer. `None` on plain connections, before the handshake has completed,
-    /// and for sessions without an identity.
+    /// Returns the identity of the peer that the session's handshake
+    /// established. Returns `None` for plain connections, before the handshake
+    /// has completed, and for sessions without an identity.
     pub fn identity(&self) -> Option<&'a Identity> {
         self.entry.identity()
     }
 
-    /// Returns the messages and bytes in both directions. Inside
-    /// [`Handler::on_message`](crate::Handler::on_message) the present message
+    /// Returns the numbers of messages and bytes in both directions. Inside
+    /// [`Handler::on_message`](crate::Handler::on_message) the current message
     /// is included.
     pub fn traffic(&self) -> Traffic {
         let mut traffic = self.entry.traffic;
@@ -62,15 +63,16 @@ impl<'a> Connection<'a> {
         traffic
     }
 
-    /// Returns the number of bytes that were accepted for sending and not
-    /// handed to the kernel yet, framing included. Inside
+    /// Returns the number of bytes that were accepted for sending and that the
+    /// kernel has not taken, including the framing. Inside
     /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) these bytes
-    /// were lost.
+    /// are lost.
     pub fn queued_bytes(&self) -> usize {
         self.entry.queued_bytes()
     }
 
-    /// Returns the listener that accepted the connection.
+    /// Returns the listener that accepted the connection. Returns `None` for
+    /// outbound and for adopted connections.
     pub fn listener(&self) -> Option<ListenerId> {
         self.entry.info().listener
     }
@@ -112,9 +114,11 @@ impl fmt::Debug for Connections<'_> {
 }
 
 impl Net {
-    /// Returns a view of a connection, from the call that gave its id out to
-    /// the end of its last callback. `None` for a stale id, and for a
-    /// connection of another [shard](crate::shards).
+    /// Returns a view of a connection.
+    ///
+    /// An id has a view from the call that returned it to the end of its last
+    /// callback. Returns `None` for a stale id and for a connection of another
+    /// [shard](crate::shards).
     pub fn connection(&self, conn: ConnId) -> Option<Connection<'_>> {
         self.conns
             .get(conn)
@@ -123,8 +127,10 @@ impl Net {
     }
 
     /// Returns the socket of a connection, for options that the library does
-    /// not wrap (Unix). `None` before there is one, for a stale id, and in the
-    /// simulator.
+    /// not wrap (Unix).
+    ///
+    /// Returns `None` before there is a socket, for a stale id, for a
+    /// connection of another [shard](crate::shards), and in the simulator.
     ///
     /// Reading from it or writing to it breaks the connection.
     ///
@@ -150,15 +156,18 @@ impl Net {
     }
 
     /// Returns the socket of a connection, for options that the library does
-    /// not wrap (Windows). `None` before there is one, for a stale id, and in
-    /// the simulator.
+    /// not wrap (Windows).
+    ///
+    /// Returns `None` before there is a socket, for a stale id, for a
+    /// connection of another [shard](crate::shards), and in the simulator.
+    /// Reading from it or writing to it breaks the connection.
     #[cfg(windows)]
     pub fn socket(&self, conn: ConnId) -> Option<std::os::windows::io::BorrowedSocket<'_>> {
         self.stream(conn)?.as_socket()
     }
 
-    /// Returns the established connections that are not closing, in no
-    /// particular order.
+    /// Returns the open connections of this loop, in no particular order.
+    /// Connections that are closing are not included.
     ///
     /// ```
     /// # use std::net::SocketAddr;
@@ -174,34 +183,35 @@ impl Net {
         self.connections_that(|entry| entry.lifecycle() == Lifecycle::Open)
     }
 
-    /// Returns the connections that are connecting or handshaking, in both
-    /// directions, in no particular order.
+    /// Returns the connections of this loop that are connecting or in their
+    /// handshake, in both directions and in no particular order.
     pub fn connecting(&self) -> Connections<'_> {
         self.connections_that(ConnEntry::is_unopened)
     }
 
-    /// Returns the number of [`Net::connections`], without counting them.
+    /// Returns the number of [`Net::connections`], in constant time.
     pub fn connection_count(&self) -> usize {
         self.open[0] + self.open[1]
     }
 
     /// Returns the number of [`Net::connections`] that were opened in this
-    /// direction, without counting them.
+    /// direction, in constant time.
     pub fn connection_count_of(&self, direction: Direction) -> usize {
         self.open[direction as usize]
     }
 
-    /// Returns the number of [`Net::connecting`], without counting them.
+    /// Returns the number of [`Net::connecting`], in constant time.
     pub fn connecting_count(&self) -> usize {
         self.connecting
     }
 
-    /// Returns a connection with this address that is not closing, connecting
-    /// ones included.
+    /// Returns a connection of this loop with this address that is connecting,
+    /// in its handshake or open.
     ///
-    /// The address is compared in its [canonical form](crate::to_canonical),
-    /// and the unspecified address counts as the loopback address. Looks at every
-    /// connection of this loop, and at none of other [shards](crate::shards).
+    /// The address is compared in its [canonical form](crate::to_canonical).
+    /// The unspecified address counts as the loopback address. The search looks
+    /// at every connection of this loop, and not at other
+    /// [shards](crate::shards).
     pub fn find(&self, addr: SocketAddr) -> Option<ConnId> {
         let addr = to_canonical_target(addr);
         let is_live =
@@ -217,11 +227,13 @@ impl Net {
     /// sending, and its queue is below
     /// [`high_bytes`](crate::config::SendQueueConfig::high_bytes).
     ///
-    /// It becomes false because of a send on this connection, and then
-    /// [`Handler::on_drain`](crate::Handler::on_drain) is owed. A send may
-    /// still be refused with [`SendError::Full`](crate::SendError::Full),
-    /// because of the limit of the loop; then `on_drain` is owed too. False for
-    /// a stale id, and for a connection of another [shard](crate::shards).
+    /// After a send has made it false,
+    /// [`Handler::on_drain`](crate::Handler::on_drain) is called when there is
+    /// room. A send can be refused with
+    /// [`SendError::Full`](crate::SendError::Full) although this returns true,
+    /// because of the limit of the loop. `on_drain` follows then too. Returns
+    /// false for a stale id and for a connection of another
+    /// [shard](crate::shards).
     #[inline]
     pub fn is_writable(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(|entry| {
@@ -229,8 +241,8 @@ impl Net {
         })
     }
 
-    /// Returns the messages and bytes of all connections that this node ever
-    /// had.
+    /// Returns the numbers of messages and bytes of all connections that this
+    /// loop has had.
     pub fn traffic(&self) -> Traffic {
         let mut sum = self.ended_traffic;
         for entry in self.conns.entries() {
@@ -240,7 +252,7 @@ impl Net {
         sum
     }
 
-    /// Returns the counters of this node.
+    /// Returns the counters of this loop.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics;
         metrics.received_bytes = self.received_bytes;
@@ -249,12 +261,12 @@ impl Net {
         metrics
     }
 
-    /// Returns the settings that this node was made with.
+    /// Returns the settings that the node was created with.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Returns the node's name in log lines.
+    /// Returns the name of the node in log lines.
     pub fn name(&self) -> &str {
         &self.config.name
     }

@@ -1,4 +1,5 @@
-//! The visit to a connection in progress: its batch of messages, and its time.
+//! The visit to a connection that is in progress: its batch of messages and its
+//! time.
 
 use std::time::Instant;
 
@@ -7,18 +8,18 @@ use crate::id::ConnId;
 use crate::mutants::mutant;
 use crate::traffic::Traffic;
 
-/// The number of messages between two readings of the clock, at most.
+/// Maximum number of messages between two readings of the clock.
 const LOOK_AFTER_MAX: u64 = 64;
 
-/// The messages that a batch has delivered so far, the present one included.
+/// The messages that a batch has delivered so far, including the current one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BatchInProgress {
     pub(crate) conn: Option<ConnId>,
     pub(crate) messages: u64,
     pub(crate) bytes: usize,
-    /// With this number of messages the batch asks whether to stop: at once if
-    /// it is zero, because its connection was paused or ended, or because a
-    /// flush was asked for.
+    /// The number of messages at which the batch asks whether to stop. Zero
+    /// makes it ask at once, because its connection was paused or has ended, or
+    /// because a flush was requested.
     pub(crate) ask_at: u64,
 }
 
@@ -34,20 +35,20 @@ impl BatchInProgress {
 
 /// The visit in progress.
 ///
-/// The clock is read after 1, 2, 4, ... 64 messages, and then after every 64, so
-/// that a slow handler is stopped early and a fast one is hardly slowed down.
+/// The clock is read after 1, 2, 4, ... 64 messages, and then after every 64. A
+/// slow handler is stopped early, and the cost for a fast one is small.
 #[derive(Debug)]
 pub(crate) struct Visit {
     began: Instant,
-    /// The messages of the batches that have ended.
+    /// The number of messages of batches that have ended.
     messages: u64,
     /// The number of messages at which the clock is read next.
     next_look: u64,
     /// The number of messages at the latest reading.
     looked_at: u64,
-    /// The time is used up.
+    /// The time of the visit is used up.
     pub(crate) is_over: bool,
-    /// A callback before the batch in progress was not timed yet.
+    /// A callback before the batch in progress was not timed.
     is_behind: bool,
 }
 
@@ -82,12 +83,12 @@ impl Net {
         };
     }
 
-    /// Has the batch stop after the present message.
+    /// Makes the batch stop after the current message.
     pub(super) fn interrupt(&mut self) {
         self.work.batch.ask_at = 0;
     }
 
-    /// Returns whether the batch is to stop after the present message.
+    /// Returns whether the batch stops after the current message.
     #[cold]
     #[inline(never)]
     pub(crate) fn is_batch_over(&mut self) -> bool {
@@ -106,7 +107,7 @@ impl Net {
         is_interrupted || self.visit.is_over
     }
 
-    /// Notes whether the time of the visit is used up.
+    /// Checks whether the time of the visit is used up.
     pub(crate) fn look_at_visit(&mut self) {
         let visited = self
             .read_clock()

@@ -14,11 +14,12 @@ use crate::id::ConnId;
 /// The outcome for a thread that waits for a connection.
 pub(crate) type Connected = Result<ConnId, ConnectError>;
 
-/// The threads that wait. The lists are short: each entry is a blocked thread.
+/// The threads that wait. The lists are short, because each entry is a blocked
+/// thread.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
     connects: Vec<(ConnId, Question<Connected>)>,
-    /// In the order in which they were asked for.
+    /// In the order of the calls.
     sends: Vec<WaitingSend>,
 }
 
@@ -38,14 +39,15 @@ impl Waiters {
 }
 
 impl Net {
-    /// Has the question answered when the attempt to connect has succeeded or failed.
+    /// Registers a question that is answered when the attempt to connect has
+    /// succeeded or failed.
     pub(crate) fn await_connect(&mut self, conn: ConnId, question: Question<Connected>) {
         self.waiters.connects.push((conn, question));
     }
 
-    /// Answers the thread that waits for this connection, if one does. Called after
-    /// `on_connect` and `on_connect_failed`. A connection that the thread does not
-    /// wait for any more is aborted.
+    /// Answers the thread that waits for this connection, if any. Called after
+    /// `on_connect` and `on_connect_failed`. If the thread no longer waits, the
+    /// connection is aborted.
     #[cold]
     pub(crate) fn answer_connect(&mut self, conn: ConnId, outcome: Connected) {
         let connects = &mut self.waiters.connects;
@@ -58,7 +60,8 @@ impl Net {
         }
     }
 
-    /// Sends one message, and answers when it is queued. A full queue is waited for.
+    /// Queues one message and answers the question. If the queue is full, the
+    /// message waits for room.
     pub(crate) fn send_or_wait(
         &mut self,
         conn: ConnId,
@@ -74,15 +77,15 @@ impl Net {
             return;
         }
         let sends = &self.waiters.sends;
-        // Messages that wait already go first.
+        // Messages that already wait come first.
         let is_behind = sends.iter().any(|other| other.conn == conn);
         if is_behind || !self.try_waiting(&send) {
             self.waiters.sends.push(send);
         }
     }
 
-    /// There may be room in the queue of this connection, or it does not send any
-    /// more.
+    /// Tries the waiting messages of a connection again, because there may be
+    /// room in its queue, or it can no longer send.
     #[cold]
     pub(crate) fn retry_waiting_sends(&mut self, conn: ConnId) {
         let mut sends = mem::take(&mut self.waiters.sends);
@@ -97,7 +100,7 @@ impl Net {
         self.waiters.sends = sends;
     }
 
-    /// Answers the threads that wait for room in a queue that takes no more
+    /// Answers the threads that wait for room in a queue that accepts no more
     /// messages.
     #[inline]
     pub(super) fn refuse_waiting_sends(&mut self, conn: ConnId) {
@@ -106,7 +109,8 @@ impl Net {
         }
     }
 
-    /// Whether the send is settled.
+    /// Tries to queue a waiting message. Returns whether its question is
+    /// settled.
     fn try_waiting(&mut self, send: &WaitingSend) -> bool {
         let conn = send.conn;
         send.question.attempt(|| {
@@ -117,7 +121,7 @@ impl Net {
         })
     }
 
-    /// Sends, but does not end a connection whose queue is full.
+    /// Sends a message, but never ends the connection because of a full queue.
     fn send_if_room(&mut self, conn: ConnId, body: &Bytes) -> Result<(), SendError> {
         if let Some(entry) = self.conns.get_mut(conn).filter(|entry| entry.can_send()) {
             if entry.config.send_queue.on_full == OnFull::Disconnect {
@@ -134,7 +138,7 @@ impl Net {
         self.send(conn, body.clone())
     }
 
-    /// Aborts attempts and forgets messages that no thread waits for any more.
+    /// Aborts attempts and drops messages whose threads no longer wait.
     #[cold]
     pub(crate) fn drop_abandoned(&mut self) {
         let mut abandoned = Vec::new();

@@ -18,7 +18,7 @@ use crate::session::{Output, Session, Stage, Transport};
 
 const RECORD: usize = 16 * 1024;
 
-/// A session with records of a fixed length, which it takes when they are
+/// A session with records of a fixed length, which it consumes when they are
 /// complete.
 struct Records;
 
@@ -40,7 +40,7 @@ impl Session for Records {
 
 struct Receiver {
     is_sealed: bool,
-    /// Pauses after each message, and resumes in the next turn.
+    /// Pauses after each message and resumes in the next turn.
     is_one_at_a_time: bool,
     paused: Option<ConnId>,
     received: usize,
@@ -98,8 +98,8 @@ fn listening(receiver: Receiver) -> (Node<Receiver>, TcpStream) {
     (node, peer)
 }
 
-/// Returns how many bytes are copied for each byte of these messages, when they
-/// arrive in pieces that are read one by one.
+/// Returns the number of copied bytes per byte of these messages, which arrive
+/// in pieces that are read one by one.
 fn copied_per_byte(is_sealed: bool, message: usize, piece: usize) -> f64 {
     let (mut node, mut peer) = listening(Receiver::new(is_sealed, false));
     let mut wire = u32::try_from(message).unwrap().to_be_bytes().to_vec();
@@ -133,7 +133,7 @@ const SIZES: [(usize, usize); 8] = [
 ];
 
 #[test]
-fn a_message_in_pieces_is_copied_once() {
+fn message_in_pieces_is_copied_once() {
     for (message, piece) in SIZES {
         let ratio = copied_per_byte(false, message, piece);
         println!("{message} bytes in pieces of {piece}: {ratio:.2}");
@@ -144,10 +144,10 @@ fn a_message_in_pieces_is_copied_once() {
     }
 }
 
-/// Once into the record, and once into the message. The beginning of the next
-/// record is moved.
+/// Each byte is copied once into the record and once into the message. The
+/// beginning of the next record is moved.
 #[test]
-fn a_sealed_message_in_pieces_is_copied_twice() {
+fn sealed_message_in_pieces_is_copied_twice() {
     for (message, piece) in SIZES {
         let ratio = copied_per_byte(true, message, piece);
         println!("{message} bytes in pieces of {piece}: {ratio:.2}");
@@ -160,7 +160,7 @@ fn a_sealed_message_in_pieces_is_copied_twice() {
 
 /// The rest of a batch is copied once, and not again with each message.
 #[test]
-fn messages_that_are_taken_one_at_a_time_are_copied_once() {
+fn messages_taken_one_by_one_are_copied_once() {
     const COUNT: usize = 2000;
     for is_sealed in [false, true] {
         let (mut node, mut peer) = listening(Receiver::new(is_sealed, true));
@@ -177,9 +177,9 @@ fn messages_that_are_taken_one_at_a_time_are_copied_once() {
     }
 }
 
-/// How often a connection is looked up for a message that arrives alone.
+/// Counts how often a connection is looked up for a message that arrives alone.
 #[test]
-fn a_plain_message_takes_few_lookups() {
+fn plain_message_takes_few_lookups() {
     let (mut node, mut peer) = listening(Receiver::new(false, false));
     let patience = Duration::from_secs(30);
     let mut lookups = Vec::new();

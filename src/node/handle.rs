@@ -1,4 +1,4 @@
-//! Reaching a node from other threads.
+//! Access to a node from other threads.
 
 use std::fmt;
 use std::io;
@@ -15,39 +15,38 @@ use crate::id::ConnId;
 use crate::net::{ConnectAddr, Net};
 use crate::node::wait::{ANSWER_TIMEOUT, deadline, refusal, refuse_deadlock};
 
-/// Reaches a node from any thread.
+/// Sends messages and function calls to a node from any thread.
 ///
-/// A handle can be cloned, sent to other threads and stored in handlers. It does
-/// not keep the node alive. The loop carries out the commands of one thread in
-/// the order in which they were given, in one of its next turns. The command
-/// queue is bounded; see
-/// [`CommandQueueConfig::max_commands`](crate::config::CommandQueueConfig::max_commands).
+/// A handle can be cloned, sent to other threads and stored in handlers. It
+/// does not keep the node alive. The loop runs the commands of one thread in
+/// the order of the calls, in one of its next turns. The command queue is
+/// bounded; see [`CommandQueueConfig`](crate::config::CommandQueueConfig).
 ///
 /// # What may be called where
 ///
 /// [`send`](Handle::send), [`post`](Handle::post) and
-/// [`shutdown`](Handle::shutdown) never wait. They may be called everywhere,
-/// inside callbacks too.
+/// [`shutdown`](Handle::shutdown) never wait. They can be called everywhere,
+/// including callbacks.
 ///
-/// [`ask`](Handle::ask), [`ask_within`](Handle::ask_within),
-/// [`connect`](Handle::connect), [`connect_wait`](Handle::connect_wait) and
-/// [`send_wait`](Handle::send_wait) wait for the loop. Inside a callback of any
-/// node they return [`ErrorKind::Deadlock`](io::ErrorKind::Deadlock) or
-/// [`ConnectError::WouldDeadlock`] at once: a loop that waits serves no
-/// connection, and two that wait for each other would not end. Use
-/// [`post`](Handle::post) there. Inside [`Node::with`](crate::Node::with) and the
-/// conditions of `run_until` they return the error for the loop that this thread
-/// runs, for its other shards, and for the members of the same
-/// [`Group`](crate::group::Group).
+/// The methods that wait are [`ask`](Handle::ask),
+/// [`ask_within`](Handle::ask_within), [`connect`](Handle::connect),
+/// [`connect_wait`](Handle::connect_wait) and [`send_wait`](Handle::send_wait):
 ///
-/// With a full command queue `ask`, `ask_within` and `connect` return
-/// [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) at once; `connect_wait` and
-/// `send_wait` wait for room in it.
-///
-/// Every wait has an end. Without a running loop it ends with
-/// [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut), and with
-/// [`ErrorKind::BrokenPipe`](io::ErrorKind::BrokenPipe) once the node has stopped
-/// or was dropped.
+/// - Inside a callback of any node they return
+///   [`ErrorKind::Deadlock`](io::ErrorKind::Deadlock) or
+///   [`ConnectError::WouldDeadlock`] at once, because a loop that waits serves
+///   no connection, and two loops could wait for each other. Use
+///   [`post`](Handle::post) there.
+/// - Inside [`Node::with`](crate::Node::with) and the conditions of `run_until`
+///   they return the same error for the loop that this thread runs, for its
+///   other shards, and for members of the same [`Group`](crate::group::Group).
+/// - If the command queue is full, `ask`, `ask_within` and `connect` return
+///   [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) at once.
+///   `connect_wait` and `send_wait` wait for room.
+/// - Every wait ends. If the loop does not run, it ends with
+///   [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut). If the node has stopped
+///   or was dropped, it ends with
+///   [`ErrorKind::BrokenPipe`](io::ErrorKind::BrokenPipe).
 ///
 /// ```
 /// use std::time::Duration;
@@ -98,52 +97,53 @@ impl<H> Handle<H> {
         Self { commands }
     }
 
-    /// Returns options for [`Net::listen_with`], filled from the node's settings.
+    /// Returns options for [`Net::listen_with`], with the node's settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.commands.listen_options()
     }
 
-    /// Returns options for [`Net::connect_with`], filled from the node's settings.
+    /// Returns options for [`Net::connect_with`], with the node's settings.
     pub fn connect_options(&self) -> ConnectOptions {
         self.commands.connect_options()
     }
 
     /// Sends one message on a connection, without waiting.
     ///
-    /// `Ok` means that the loop will try. A message that the connection does not
-    /// take is counted in
-    /// [`Metrics::commands_lost`](crate::Metrics::commands_lost). To learn the
-    /// outcome, use [`Handle::send_wait`], or send inside [`Handle::ask`].
+    /// `Ok` means that the loop will try to queue the message. A message that
+    /// the connection refuses is counted in
+    /// [`Metrics::commands_lost`](crate::Metrics::commands_lost). To get the
+    /// result, use [`Handle::send_wait`], or send inside [`Handle::ask`].
     ///
     /// # Errors
     ///
-    /// - [`SendError::Full`]: the command queue is full, or would hold more than
+    /// - [`SendError::Full`] if the command queue is full, or would exceed
     ///   [`CommandQueueConfig::max_bytes`](crate::config::CommandQueueConfig::max_bytes);
-    /// - [`SendError::Closed`]: the node has stopped or was dropped.
+    /// - [`SendError::Closed`] if the node has stopped or was dropped.
     pub fn send(&self, conn: ConnId, body: impl Into<Bytes>) -> Result<(), SendError> {
         self.commands
             .pass(ShardCommand::Send(conn, body.into()))
             .map_err(|refused| refused.error)
     }
 
-    /// Has the loop call a function with the handler and the net, without waiting.
+    /// Makes the loop call a function with the handler and the net, without
+    /// waiting.
     ///
     /// # Errors
     ///
-    /// - `WouldBlock`: the command queue is full;
-    /// - `BrokenPipe`: the node has stopped or was dropped.
+    /// - `WouldBlock` if the command queue is full;
+    /// - `BrokenPipe` if the node has stopped or was dropped.
     pub fn post(&self, call: impl FnOnce(&mut H, &mut Net) + Send + 'static) -> io::Result<()> {
         self.commands
             .push(Command::Call(Box::new(call)))
             .map_err(|refused| refusal(refused.error))
     }
 
-    /// Has the loop call a function with the handler and the net, and waits up to
-    /// 10 s for what the function returns; see [`Handle::ask_within`].
+    /// Makes the loop call a function with the handler and the net, and waits
+    /// up to 10 s for its result; see [`Handle::ask_within`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask_within`].
+    /// - The errors of [`Handle::ask_within`].
     pub fn ask<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
@@ -151,19 +151,19 @@ impl<H> Handle<H> {
         self.ask_within(ANSWER_TIMEOUT, call)
     }
 
-    /// Has the loop call a function with the handler and the net, and waits up to
-    /// `timeout` for what the function returns.
+    /// Makes the loop call a function with the handler and the net, and waits
+    /// up to `timeout` for its result.
     ///
     /// # Errors
     ///
-    /// - `WouldBlock`: the command queue is full;
-    /// - `BrokenPipe`: the node has stopped or was dropped;
-    /// - `Other`: the call panicked, and the node goes on;
-    /// - `Deadlock`: it was called inside a callback; see
+    /// - `WouldBlock` if the command queue is full;
+    /// - `BrokenPipe` if the node has stopped or was dropped;
+    /// - `Other` if the function panicked and the panic was contained;
+    /// - `Deadlock` if this is called inside a callback; see
     ///   [`Handle`](Handle#what-may-be-called-where);
-    /// - `TimedOut`: there was no answer in time. A call that had not begun by then
-    ///   never runs. A call that had begun runs to its end, and what it returns is
-    ///   dropped.
+    /// - `TimedOut` if there was no result in time. A function whose call had
+    ///   not begun by then is never called. If it had begun, it runs to its
+    ///   end, and its result is dropped.
     pub fn ask_within<R: Send + 'static>(
         &self,
         timeout: Duration,
@@ -177,7 +177,7 @@ impl<H> Handle<H> {
             .map_err(|unanswered| self.no_answer(unanswered))
     }
 
-    /// Asks, and does not wait yet.
+    /// Posts the call, and returns the answer to wait for.
     pub(crate) fn begin_ask<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Send + 'static,
@@ -185,30 +185,32 @@ impl<H> Handle<H> {
         let (question, answer) = question();
         self.post(move |handler, net| {
             if question.begin() {
-                // If the thread has given up meanwhile, the value has no taker.
+                // If the thread no longer waits meanwhile, the result is
+                // dropped.
                 let _ = question.answer(call(handler, net));
             }
         })?;
         Ok(answer)
     }
 
-    /// Begins to connect to `addr`, and returns the id of the attempt; see
-    /// [`Net::connect`]. Waits up to 10 s for the loop, but not for the connection.
+    /// Starts to connect to `addr`, and returns the id of the connection; see
+    /// [`Net::connect`]. Waits up to 10 s for the loop, but not for the
+    /// connection.
     ///
     /// # Errors
     ///
-    /// - Those of [`Net::connect`], with the [`ConnectError`] inside;
-    /// - those of [`Handle::ask_within`]. After `TimedOut` an attempt that had
-    ///   begun is aborted.
+    /// - The errors of [`Net::connect`], with the [`ConnectError`] inside;
+    /// - the errors of [`Handle::ask_within`]. After `TimedOut`, an attempt
+    ///   that had begun is aborted.
     pub fn connect(&self, addr: impl ConnectAddr) -> io::Result<ConnId> {
         self.connect_with(addr, self.connect_options())
     }
 
-    /// Begins to connect with options; see [`Handle::connect`].
+    /// Starts to connect with options; see [`Handle::connect`].
     ///
     /// # Errors
     ///
-    /// Those of [`Net::connect_with`] and of [`Handle::connect`].
+    /// - The errors of [`Net::connect_with`] and of [`Handle::connect`].
     pub fn connect_with(
         &self,
         addr: impl ConnectAddr,
@@ -226,8 +228,8 @@ impl<H> Handle<H> {
         Ok(begun?)
     }
 
-    /// Asks as [`Handle::ask`] does. If the thread gives up while the call runs, the
-    /// result of the call is undone.
+    /// Asks as [`Handle::ask`] does. If the thread stops waiting while the call
+    /// runs, `undo` is called with the result.
     pub(super) fn ask_or_undo<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut Net) -> R + Send + 'static,
@@ -249,8 +251,9 @@ impl<H> Handle<H> {
 
     /// Shuts the node down, as [`Net::shutdown`] does, without waiting.
     ///
-    /// A full command queue does not refuse it. It may be repeated: the shortest
-    /// grace counts. After the node has stopped, nothing happens.
+    /// It does not use the command queue, so a full queue does not refuse it.
+    /// It can be called again; the shortest grace applies. A no-op if the node
+    /// has stopped.
     pub fn shutdown(&self, grace: Duration) {
         self.commands.shutdown(grace);
     }

@@ -1,4 +1,5 @@
-//! A node without its poller and its read buffer, which the members of a group share.
+//! A node without its poller and read buffer, which the members of a group
+//! share.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,8 +31,8 @@ struct Parts<H> {
 }
 
 impl<H> Drop for Parts<H> {
-    /// A connection with something to send is reset: a peer must not take the end of a
-    /// stream that was cut for a close.
+    /// Resets connections that have bytes to send, so that a peer does not
+    /// mistake a truncated stream for a complete one.
     fn drop(&mut self) {
         let net = &mut self.net;
         self.inbox.close_with(|conn| net.mark_cut(conn));
@@ -39,10 +40,10 @@ impl<H> Drop for Parts<H> {
     }
 }
 
-/// The number in the name of the next node that was given no name.
+/// The number in the name of the next node without a configured name.
 static NEXT_NAME: AtomicU64 = AtomicU64::new(0);
 
-/// Gives a node that has none a name.
+/// Sets the name of a node that has none.
 pub(crate) fn give_name(config: &mut Config) {
     if config.name.is_empty() {
         config.name = NEXT_NAME.fetch_add(1, Ordering::Relaxed).to_string();
@@ -50,8 +51,8 @@ pub(crate) fn give_name(config: &mut Config) {
 }
 
 impl<H> NodeInner<H> {
-    /// Makes a node, or one of several shards, in the world of `registrar`. The settings
-    /// are valid and have a name.
+    /// Creates a node, or one of several shards, in the world of `registrar`.
+    /// The settings are valid and have a name.
     pub(crate) fn new(
         config: Config,
         handler: H,
@@ -68,19 +69,19 @@ impl<H> NodeInner<H> {
         Self { parts, handler }
     }
 
-    /// The net of the handler, with the present time.
+    /// Returns the net, with the current time.
     pub(crate) fn net(&mut self, now: Instant) -> &mut Net {
         self.parts.net.set_now(now);
         &mut self.parts.net
     }
 
-    /// The net, to look at only.
+    /// Returns the net, immutably.
     pub(crate) fn peek(&self) -> &Net {
         &self.parts.net
     }
 
-    /// Calls a function between turns. As in a callback, a wait for this loop would not
-    /// end in it.
+    /// Calls a function between turns. Waiting for this loop in it would be a
+    /// deadlock, as in a callback.
     pub(crate) fn with<R>(&mut self, now: Instant, call: impl FnOnce(&mut H, &mut Net) -> R) -> R {
         self.parts.net.set_now(now);
         let _running = self.parts.inbox.enter(Scope::BetweenTurns);
@@ -91,46 +92,46 @@ impl<H> NodeInner<H> {
         Handle::new(self.parts.inbox.sender())
     }
 
-    /// The parts that the simulated world of the node looks at.
+    /// Returns the parts that the simulated world of the node inspects.
     #[cfg(feature = "sim")]
     pub(crate) fn parts(&self) -> (&LoopState, &Net, &H) {
         (&self.parts.state, &self.parts.net, &self.handler)
     }
 
-    /// The parts that a program reaches between turns.
+    /// Returns the parts that a program can use between turns.
     #[cfg(feature = "sim")]
     pub(crate) fn parts_mut(&mut self, now: Instant) -> (&mut H, &mut Net) {
         self.parts.net.set_now(now);
         (&mut self.handler, &mut self.parts.net)
     }
 
-    /// Writes an event down.
+    /// Records an event.
     #[inline]
     pub(crate) fn note(&mut self, ready: Readiness) {
         self.parts.state.note_event(&mut self.parts.net, ready);
     }
 
-    /// When there is something to do even if nothing happens.
+    /// Returns the time of the next deadline.
     #[inline]
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
         self.parts.net.timers.next()
     }
 
-    /// The number of sockets, listeners included. Connections without a socket yet count
-    /// too.
+    /// Returns the number of sockets, including listeners. Connections without
+    /// a socket yet are counted too.
     #[inline]
     pub(crate) fn sockets(&self) -> usize {
         self.parts.net.conns.len() + self.parts.net.listeners.len()
     }
 
-    /// Whether there is something to do at once.
+    /// Returns whether there is work at once.
     pub(crate) fn has_work(&self) -> bool {
         let Parts { state, net, inbox } = &self.parts;
         let shutdown_waits = net.stopping.is_some_and(|stopping| !stopping.begun);
         shutdown_waits || state.has_work() || !net.work.is_empty() || inbox.has_work()
     }
 
-    /// Whether the shutdown is complete.
+    /// Returns whether the shutdown is complete.
     pub(crate) fn has_stopped(&self) -> bool {
         let net = &self.parts.net;
         net.stopping.is_some_and(|stopping| stopping.begun) && net.conns.len() == 0
@@ -138,7 +139,7 @@ impl<H> NodeInner<H> {
 }
 
 impl<H: Handler> NodeInner<H> {
-    /// Does all there is to do now, within the budgets.
+    /// Does the work that is due now, within the budgets.
     pub(crate) fn turn(&mut self, buffer: &mut ReadBuffer, now: Instant) {
         let Parts { state, net, inbox } = &mut self.parts;
         net.begin_turn(now);
@@ -166,7 +167,7 @@ impl<H> fmt::Debug for NodeInner<H> {
 
 #[cfg(feature = "sim")]
 impl<H: Handler> Node<H> {
-    /// The parts that the world of the node looks at.
+    /// Returns the parts that the world of the node inspects.
     pub(crate) fn parts(&self) -> (&LoopState, &Net, &H) {
         self.inner.parts()
     }
@@ -175,7 +176,7 @@ impl<H: Handler> Node<H> {
         self.inner.parts_mut(self.poller.now())
     }
 
-    /// Whether it wants another turn at once.
+    /// Returns whether there is work at once.
     pub(crate) fn is_busy(&self) -> bool {
         self.has_work()
     }

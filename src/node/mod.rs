@@ -1,11 +1,12 @@
-//! The types by which a program holds a node.
+//! The types that own or reach a node.
 
-#[cfg(target_pointer_width = "64")]
 #[cfg(test)]
 mod copy_tests;
+#[cfg(target_pointer_width = "64")]
 mod group;
 mod handle;
 mod inner;
+mod run;
 mod running;
 mod shards;
 mod turn;
@@ -13,8 +14,6 @@ mod wait;
 
 use std::fmt;
 use std::io;
-use std::thread;
-use std::time::Duration;
 
 #[cfg(target_pointer_width = "64")]
 pub use self::group::{AnyMemberId, Group, MemberId};
@@ -23,7 +22,6 @@ use self::inner::{NodeInner, give_name};
 pub use self::running::RunningNode;
 pub use self::shards::{Shards, ShardsHandle};
 pub use self::turn::{RunEnd, Turn};
-use self::turn::{STOPPED_PAUSE, stopped, time_left};
 use crate::buffers::ReadBuffer;
 use crate::command_queue::{self, Inbox};
 use crate::config::{Config, ConnectOptions, ListenOptions};
@@ -33,16 +31,18 @@ use crate::id::WAKER_TOKEN;
 use crate::net::Net;
 use crate::sys::Poller;
 
-/// A peer-to-peer node: a poll loop, its sockets, and the [`Handler`] whose callbacks
-/// it makes.
+/// A peer-to-peer node: a poll loop, its sockets, and the [`Handler`] that it
+/// calls.
 ///
-/// A node does nothing until it is run. [`Node::run`] runs it on the calling thread,
-/// [`Node::spawn`] in a thread that it starts. A program that has a loop calls
-/// [`Node::turn`] from there.
+/// A node does nothing until it is run:
 ///
-/// Dropping a node closes all its sockets at once, without callbacks. A connection
-/// with something left to send is reset, so that the peer does not take what it has
-/// received for all there was.
+/// - [`Node::run`] runs it on the calling thread.
+/// - [`Node::spawn`] runs it on a new thread.
+/// - [`Node::turn`] runs one turn, for a program that has its own loop.
+///
+/// Dropping a node closes all its sockets at once, without callbacks. A
+/// connection that has bytes left to send is reset, so that the peer does not
+/// mistake the truncated stream for a complete one.
 ///
 /// ```
 /// use peerloop::{Config, ConnId, Handler, Net, Node};
@@ -66,9 +66,9 @@ use crate::sys::Poller;
 ///
 /// # In tests
 ///
-/// By default a panic in a callback is contained: it ends the connection that the
-/// callback was made for, and the node runs on. A failed assertion is such a panic,
-/// so a test does not fail by it. Set
+/// By default a panic in a callback is contained: it ends the connection that
+/// the callback was called for, and the node continues. A failed assertion is
+/// such a panic, so it does not fail the test. Set
 /// [`Config::on_panic`](crate::Config::on_panic) to
 /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests, and
 /// [join](RunningNode::join) every node that has a thread.
@@ -103,14 +103,16 @@ use crate::sys::Poller;
 /// let end = node.run_until(Duration::from_secs(10), |checker, _| checker.0 == 1)?;
 /// assert_eq!(end, RunEnd::Done);
 ///
-/// // A panic of the other thread is resumed here. Without `join` it is logged only.
+/// // `join` resumes a panic of the other thread. Without it, the panic is only
+/// // logged.
 /// other.shutdown(Duration::ZERO);
 /// other.join()?;
 /// # Ok(())
 /// # }
 /// ```
 pub struct Node<H> {
-    // Dropped in this order: sockets before the poller that they are registered with.
+    // The fields are dropped in this order, because sockets must be dropped
+    // before the poller that they are registered with.
     inner: NodeInner<H>,
     buffer: ReadBuffer,
     poller: Poller,
@@ -119,20 +121,20 @@ pub struct Node<H> {
 }
 
 impl<H: Handler> Node<H> {
-    /// Makes a node. No socket is opened yet and no thread started.
+    /// Creates a node. Opens no network socket and starts no thread.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
-    ///   cannot work;
-    /// - the error of the operating system if there is no file descriptor left for the
-    ///   poller and its waker, which take three.
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
+    ///   inside if a setting is invalid;
+    /// - the error of the operating system if the poller and its waker cannot
+    ///   be created. They take three file descriptors.
     pub fn new(config: Config, handler: H) -> io::Result<Self> {
         let poller = Poller::new(config.busy_poll)?;
         Self::with_poller(config, handler, poller)
     }
 
-    /// Makes a node in the world that the poller belongs to.
+    /// Creates a node in the world that the poller belongs to.
     pub(crate) fn with_poller(mut config: Config, handler: H, poller: Poller) -> io::Result<Self> {
         config.validate()?;
         give_name(&mut config);
@@ -141,7 +143,8 @@ impl<H: Handler> Node<H> {
         Ok(Self::from_parts(config, handler, poller, inbox, None))
     }
 
-    /// Makes a node, or one of several shards. The settings are valid and have a name.
+    /// Creates a node, or one of several shards. The settings are valid and
+    /// have a name.
     pub(crate) fn from_parts(
         config: Config,
         handler: H,
@@ -159,33 +162,34 @@ impl<H: Handler> Node<H> {
         }
     }
 
-    /// The net that callbacks are given, for use between turns: to listen and to
-    /// connect before the node is run, for instance.
+    /// Returns the net for use between turns, for example to listen and to
+    /// connect before the node is run.
     pub fn net(&mut self) -> &mut Net {
         self.inner.net(self.poller.now())
     }
 
-    /// Returns options for [`Net::listen_with`], filled from the node's settings.
+    /// Returns options for [`Net::listen_with`], with the node's settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.inner.peek().listen_options()
     }
 
-    /// Returns options for [`Net::connect_with`], filled from the node's settings.
+    /// Returns options for [`Net::connect_with`], with the node's settings.
     pub fn connect_options(&self) -> ConnectOptions {
         self.inner.peek().connect_options()
     }
 
-    /// The handler.
+    /// Returns the handler.
     pub fn handler(&self) -> &H {
         &self.inner.handler
     }
 
-    /// The handler, to be changed.
+    /// Returns the handler, mutably.
     pub fn handler_mut(&mut self) -> &mut H {
         &mut self.inner.handler
     }
 
-    /// Calls a function with the handler and the net, between turns.
+    /// Calls a function with the handler and the net, between turns, and
+    /// returns its result.
     ///
     /// ```
     /// # use peerloop::{Config, ConnId, Handler, Net, Node};
@@ -208,176 +212,14 @@ impl<H: Handler> Node<H> {
         self.inner.with(self.poller.now(), call)
     }
 
-    /// Drops the node, and returns its handler. There are no further callbacks.
+    /// Drops the node and returns its handler. No further callback is called.
     pub fn into_handler(self) -> H {
         self.inner.handler
     }
 
-    /// A handle for other threads.
+    /// Returns a handle for other threads.
     pub fn handle(&self) -> Handle<H> {
         self.inner.handle()
-    }
-
-    /// Runs the node until a [shutdown](Net::shutdown) is complete. If it is complete
-    /// already, this returns at once.
-    ///
-    /// A panic in a callback does not end the run unless
-    /// [`Config::on_panic`](crate::Config::on_panic) says so. That includes failed
-    /// assertions; see [In tests](Node#in-tests).
-    ///
-    /// # Errors
-    ///
-    /// The error that makes it impossible to wait for events at all. Errors
-    /// of a connection or a listener are not returned here.
-    pub fn run(&mut self) -> io::Result<()> {
-        while !self.stop_reported {
-            let _ = self.turn(None)?;
-        }
-        Ok(())
-    }
-
-    /// Runs the node until a condition holds, for at most about `bound`.
-    ///
-    /// The condition is called with the handler and the net, before the first turn and
-    /// after each turn. It may change both. At least one turn is taken unless the
-    /// condition holds before, also with a bound of zero. After the node has stopped,
-    /// the condition is called once and no turn is taken.
-    ///
-    /// For tests, set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind): a failed assertion in
-    /// a callback is contained otherwise. See [In tests](Node#in-tests), which has an
-    /// example.
-    ///
-    /// # Errors
-    ///
-    /// As [`Node::run`].
-    pub fn run_until(
-        &mut self,
-        bound: Duration,
-        mut condition: impl FnMut(&mut H, &mut Net) -> bool,
-    ) -> io::Result<RunEnd> {
-        let end = self.poller.now().checked_add(bound);
-        let mut left = time_left(end, self.poller.now()).or(Some(Duration::ZERO));
-        loop {
-            if self.with(&mut condition) {
-                return Ok(RunEnd::Done);
-            }
-            if self.stop_reported {
-                return Ok(RunEnd::Stopped);
-            }
-            let Some(timeout) = left else {
-                return Ok(RunEnd::TimedOut);
-            };
-            let _ = self.turn(Some(timeout))?;
-            left = time_left(end, self.poller.now());
-        }
-    }
-
-    /// Runs the node for about `time`. Returns [`RunEnd::TimedOut`] after that, or
-    /// [`RunEnd::Stopped`] if a shutdown is complete before.
-    ///
-    /// # Errors
-    ///
-    /// As [`Node::run`].
-    pub fn run_for(&mut self, time: Duration) -> io::Result<RunEnd> {
-        self.run_until(time, |_, _| false)
-    }
-
-    /// Runs one turn: waits for an event, a command or a deadline, and does all there is
-    /// to do then, within the budgets of the [`Config`]. The wait is at most `timeout`;
-    /// `None` is without limit, zero not at all.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    /// use peerloop::{Config, ConnId, Handler, Net, Node, Turn};
-    /// # struct Game;
-    /// # impl Game {
-    /// #     fn draw(&mut self) -> bool { false }
-    /// # }
-    /// # impl Handler for Game {
-    /// #     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
-    /// # }
-    ///
-    /// # fn main() -> std::io::Result<()> {
-    /// let mut node = Node::new(Config::default(), Game)?;
-    /// while node.handler_mut().draw() {
-    ///     // Sixty frames a second, and the network in between. The work that is left
-    ///     // after eight turns waits for the next frame, so that peers that send without
-    ///     // pause do not stop the game.
-    ///     for _ in 0..8 {
-    ///         match node.turn(Some(Duration::ZERO))? {
-    ///             Turn::MoreWork => {}
-    ///             Turn::Waiting => break,
-    ///             Turn::Stopped => return Ok(()),
-    ///         }
-    ///     }
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// - `BrokenPipe`: the node has stopped, and [`Turn::Stopped`] has been returned, or
-    ///   `run` or `run_until` have returned because of it. The call waits for `timeout`
-    ///   first, up to 10 ms, so that a loop that ignores the error does not keep a core
-    ///   busy;
-    /// - those of [`Node::run`].
-    pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
-        if self.stop_reported {
-            thread::sleep(timeout.unwrap_or(STOPPED_PAUSE).min(STOPPED_PAUSE));
-            return Err(stopped());
-        }
-        if !self.inner.has_stopped() {
-            self.take_turn(timeout)?;
-        }
-        Ok(if self.inner.has_stopped() {
-            self.stop_reported = true;
-            Turn::Stopped
-        } else if self.has_work() {
-            Turn::MoreWork
-        } else {
-            Turn::Waiting
-        })
-    }
-
-    fn take_turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = if self.has_work() {
-            Some(Duration::ZERO)
-        } else {
-            timeout
-        };
-        let (deadline, sockets) = (self.inner.next_deadline(), self.inner.sockets());
-        self.poller
-            .wait(timeout, deadline, sockets, |ready| self.inner.note(ready))?;
-        self.inner.turn(&mut self.buffer, self.poller.now());
-        Ok(())
-    }
-
-    /// How long a foreign loop may wait before it calls [`Node::turn`] again, unless
-    /// [`Node::as_fd`] becomes readable earlier. Zero when there is work at once, `None`
-    /// when there is no deadline or the node has stopped. It changes with every turn and
-    /// every call of [`Node::net`].
-    pub fn timeout(&self) -> Option<Duration> {
-        if self.inner.has_stopped() {
-            return None;
-        }
-        if self.has_work() {
-            return Some(Duration::ZERO);
-        }
-        let next = self.inner.next_deadline()?;
-        Some(next.saturating_duration_since(self.poller.now()))
-    }
-
-    /// The descriptor of the poller (Unix only), for another poll loop to wait on. When
-    /// it is readable, a turn is due, and also at the end of [`Node::timeout`]. Call
-    /// [`Node::turn`] with a timeout of zero then.
-    #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
-    pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.poller.as_fd()
-    }
-
-    fn has_work(&self) -> bool {
-        self.inner.has_work() || self.poller.is_full()
     }
 }
 

@@ -1,4 +1,4 @@
-//! A node in a thread.
+//! A node that runs in a thread.
 
 use std::fmt;
 use std::io;
@@ -10,12 +10,12 @@ use super::{Handle, Node};
 use crate::handler::Handler;
 use crate::panics::discard;
 
-/// A [`Node`] that runs in a thread; made by [`Node::spawn`].
+/// A [`Node`] that runs in a thread, returned by [`Node::spawn`].
 ///
-/// Dropping it shuts the node down without grace, and waits for its thread. The
-/// wait is left out where it could have no end: inside a callback of any node, and in
-/// its thread. A panic of the thread is logged then; use [`RunningNode::join`] to
-/// have it resumed.
+/// Dropping a `RunningNode` shuts the node down with a grace of zero and waits
+/// for its thread. It does not wait where that could be a deadlock: inside a
+/// callback of any node, and in its own thread. A panic of the thread is
+/// logged. [`RunningNode::join`] resumes it instead.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,12 +47,12 @@ pub struct RunningNode<H> {
 }
 
 impl<H: Handler + Send + 'static> Node<H> {
-    /// Runs the node in a thread, which is named after it.
+    /// Runs the node in a new thread, which has the name of the node.
     ///
     /// # Errors
     ///
-    /// The error of the operating system if there can be no further thread. The node
-    /// is dropped then.
+    /// - The error of the operating system if the thread cannot be started. The
+    ///   node is dropped then.
     pub fn spawn(mut self) -> io::Result<RunningNode<H>> {
         let handle = self.handle();
         let name = thread_name(self.net().name());
@@ -68,7 +68,7 @@ impl<H: Handler + Send + 'static> Node<H> {
 }
 
 impl<H> RunningNode<H> {
-    /// A handle to the node.
+    /// Returns a handle to the node.
     pub fn handle(&self) -> Handle<H> {
         self.handle.clone()
     }
@@ -78,19 +78,20 @@ impl<H> RunningNode<H> {
         self.handle.shutdown(grace);
     }
 
-    /// Waits until the node has stopped, and returns its handler. The node is not
-    /// shut down by this call.
+    /// Waits until the node has stopped, and returns its handler. This call
+    /// does not shut the node down.
     ///
     /// # Errors
     ///
-    /// - `Deadlock`: called inside a callback of any node, or in the thread of this one.
-    ///   The node is shut down, and not waited for;
-    /// - those of [`Node::run`].
+    /// - `Deadlock` if this is called inside a callback of any node or in the
+    ///   thread of this node. The node is shut down then, and not waited for;
+    /// - the errors of [`Node::run`].
     ///
     /// # Panics
     ///
-    /// If the thread panicked, with the payload of that panic: a callback of the
-    /// handler did, and [`Config::on_panic`](crate::Config::on_panic) is
+    /// Panics with the payload of the thread's panic if the thread has
+    /// panicked. This happens if a callback panics and
+    /// [`Config::on_panic`](crate::Config::on_panic) is
     /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind).
     pub fn join(mut self) -> io::Result<H> {
         self.handle.check_may_wait()?;
@@ -144,15 +145,16 @@ impl<H> fmt::Debug for RunningNode<H> {
     }
 }
 
-/// The name of a node, without what the name of a thread cannot have.
+/// Returns the name of a node without bytes that the name of a thread cannot
+/// contain.
 pub(super) fn thread_name(name: &str) -> String {
     name.replace('\0', "")
 }
 
-/// The message of a panic.
+/// Returns the message of a panic.
 pub(super) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
     let literal = panic.downcast_ref::<&str>().copied();
     literal
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("for no reason given")
+        .unwrap_or("without a message")
 }

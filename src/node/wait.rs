@@ -1,4 +1,4 @@
-//! Methods that wait for more than one turn of a loop.
+//! Methods that may wait for several turns of a loop.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -15,41 +15,44 @@ use crate::node::Handle;
 use crate::node::turn::stopped;
 
 impl<H> Handle<H> {
-    /// Connects to a host, and waits until [`Handler::on_connect`] has been called
-    /// for the connection.
+    /// Connects to a host, and waits until [`Handler::on_connect`] has been
+    /// called for the connection.
     ///
-    /// Names are resolved on the calling thread, which `timeout` cannot interrupt.
-    /// The addresses are tried one after the other. Each gets an equal share of the
-    /// time that is left. The [`Timeouts`](crate::config::Timeouts) of the node hold
-    /// too, so that an attempt ends at the shorter of the two.
+    /// - A name is resolved on the calling thread. `timeout` cannot interrupt
+    ///   this.
+    /// - The addresses of the host are tried one after another. Each gets an
+    ///   equal share of the remaining time.
+    /// - The [`Timeouts`](crate::config::Timeouts) of the node apply too, so an
+    ///   attempt ends at the shorter time.
+    /// - The options of the node are used. For other options, call
+    ///   [`Net::connect_with`] in [`Handle::ask`].
     ///
-    /// On a plain connection `Ok` does not mean that the peer admitted it: a node that
-    /// refuses a connection closes it after the kernel has accepted it. Messages
-    /// of the peer go to the [`Handler`](crate::Handler), which can pass them to this
-    /// thread by a channel. For other options than the node's, call
-    /// [`Net::connect_with`] in [`Handle::ask`].
+    /// On a plain connection, `Ok` does not mean that the peer has admitted it.
+    /// A node that refuses a connection closes it after the kernel has accepted
+    /// it. Messages of the peer go to the [`Handler`](crate::Handler), which
+    /// can pass them to this thread, for example with a channel.
     ///
     /// [`Handler::on_connect`]: crate::Handler::on_connect
     ///
     /// # Errors
     ///
-    /// That of the last address that was tried:
-    /// - those of [`Net::connect`] and of
+    /// The error of the last address that was tried:
+    /// - the errors of [`Net::connect`] and of
     ///   [`Handler::on_connect_failed`](crate::Handler::on_connect_failed);
-    /// - [`ConnectError::Cancelled`] or [`ConnectError::HandlerPanicked`] also if
-    ///   `on_connect` aborted the connection or panicked. A connection that is closed
-    ///   there was established, so that its id is returned;
-    /// - [`ConnectError::Unresolved`]: the name could not be resolved, or has no
-    ///   address;
-    /// - [`ConnectError::TimedOut`]: the time was over. An attempt that had not
-    ///   begun by then never does, one that had begun is aborted;
-    /// - [`ConnectError::NodeStopped`]: the node has stopped or was dropped;
-    /// - [`ConnectError::WouldDeadlock`]: it was called inside a callback;
+    /// - [`ConnectError::Cancelled`] or [`ConnectError::HandlerPanicked`] also
+    ///   if `on_connect` aborted the connection or panicked. If `on_connect`
+    ///   closed the connection, its id is returned;
+    /// - [`ConnectError::Unresolved`] if the name could not be resolved or has
+    ///   no address;
+    /// - [`ConnectError::TimedOut`] if the time has passed. An attempt that had
+    ///   not begun by then never begins. An attempt that had begun is aborted;
+    /// - [`ConnectError::NodeStopped`] if the node has stopped or was dropped;
+    /// - [`ConnectError::WouldDeadlock`] if this is called inside a callback;
     ///   see [`Handle`](Handle#what-may-be-called-where).
     ///
     /// # Examples
     ///
-    /// A handler that passes what it receives to the thread that waits for it:
+    /// A handler that passes received messages to the waiting thread:
     ///
     /// ```no_run
     /// use std::sync::mpsc;
@@ -114,7 +117,8 @@ impl<H> Handle<H> {
             match net.connect(addr) {
                 Ok(conn) => net.await_connect(conn, question),
                 Err(error) => {
-                    // If the thread has given up, nothing was begun for it.
+                    // If the thread no longer waits, no attempt was started for
+                    // it.
                     let _ = question.answer(Err(error));
                 }
             }
@@ -126,7 +130,7 @@ impl<H> Handle<H> {
         })?;
         match answer.wait(deadline) {
             Ok(outcome) => outcome,
-            // The call panicked, unless the queue is closed.
+            // The call has panicked, because the queue is open.
             Err(Unanswered::Dropped) if !self.commands.is_closed() => {
                 Err(ConnectError::HandlerPanicked)
             }
@@ -141,23 +145,27 @@ impl<H> Handle<H> {
     }
 
     /// Sends one message on a connection, and waits up to `timeout` until it is
-    /// queued: while the queue of the connection is full, the call waits for room.
+    /// queued. While the queue of the connection is full, the call waits for
+    /// room.
     ///
-    /// Several threads that wait for the same connection are served in the order in
-    /// which they asked, before [`Handler::on_drain`](crate::Handler::on_drain) is
-    /// called. A full queue never ends the connection here, whatever
-    /// [`SendQueueConfig::on_full`](crate::config::SendQueueConfig::on_full) is. `Ok` means queued, as with
-    /// [`Net::send`].
+    /// `Ok` means that the message is queued, as with [`Net::send`]. Several
+    /// threads that wait for the same connection are served in the order of
+    /// their calls, before [`Handler::on_drain`](crate::Handler::on_drain) is
+    /// called. A full queue does not end the connection here, even with
+    /// [`OnFull::Disconnect`](crate::config::OnFull::Disconnect).
     ///
     /// # Errors
     ///
-    /// - `NotConnected`, `InvalidInput`: those of [`Net::send`], with the
-    ///   [`SendError`] inside;
-    /// - `WouldBlock`: the connection belongs to another shard, whose command queue
-    ///   is full. Use [`ShardsHandle::send_wait`](crate::shards::ShardsHandle::send_wait);
-    /// - `TimedOut`: there was no room in time. The message will not be sent;
-    /// - `BrokenPipe`: the node has stopped or was dropped;
-    /// - `Deadlock`: it was called inside a callback; see
+    /// - `NotConnected` and `InvalidInput` for errors of [`Net::send`], with
+    ///   the [`SendError`] inside;
+    /// - `WouldBlock` if the connection belongs to another shard whose command
+    ///   queue is full. Use
+    ///   [`ShardsHandle::send_wait`](crate::shards::ShardsHandle::send_wait)
+    ///   for such connections;
+    /// - `TimedOut` if there was no room in time. The message is not sent
+    ///   later;
+    /// - `BrokenPipe` if the node has stopped or was dropped;
+    /// - `Deadlock` if this is called inside a callback; see
     ///   [`Handle`](Handle#what-may-be-called-where).
     pub fn send_wait(
         &self,
@@ -178,14 +186,14 @@ impl<H> Handle<H> {
             Ok(sent) => Ok(sent?),
             Err(Unanswered::Dropped) => Err(self.no_answer(Unanswered::Dropped)),
             Err(_) => {
-                // The loop forgets the message.
+                // The loop drops the message.
                 self.commands.signal(ShardSignal::Abandoned);
                 Err(not_queued())
             }
         }
     }
 
-    /// The error of a question that was not answered.
+    /// Returns the error of a question that was not answered.
     pub(super) fn no_answer(&self, unanswered: Unanswered) -> io::Error {
         match unanswered {
             Unanswered::Dropped if self.commands.is_closed() => stopped(),
@@ -202,20 +210,22 @@ fn not_queued() -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, text)
 }
 
-/// How long a method without a timeout waits for the loop.
+/// Maximum time that a method without a timeout waits for the loop.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The deadline of all answers that are waited for together.
+/// Returns the deadline of several answers that are waited for together.
 pub(super) fn answers_deadline() -> Option<Instant> {
     deadline(ANSWER_TIMEOUT)
 }
 
-/// When a timeout ends; `None` if it is longer than the clock can tell.
+/// Returns the end of a timeout, or `None` if it is beyond the range of the
+/// clock.
 pub(super) fn deadline(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
 }
 
-/// The deadline of one of `count` attempts that have this time together.
+/// Returns the deadline of the next of `count` attempts that share the
+/// remaining time.
 pub(super) fn share(deadline: Option<Instant>, count: usize) -> Option<Instant> {
     let now = Instant::now();
     let left = deadline?.saturating_duration_since(now);
@@ -232,7 +242,7 @@ pub(super) fn refusal(error: SendError) -> io::Error {
 
 pub(super) fn refuse_deadlock(is_deadlock: bool) -> io::Result<()> {
     if is_deadlock {
-        let text = "waiting for a loop inside a callback";
+        let text = "waiting for a loop inside a callback would be a deadlock";
         return Err(io::Error::new(io::ErrorKind::Deadlock, text));
     }
     Ok(())

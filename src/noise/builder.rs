@@ -13,10 +13,13 @@ use super::pattern::{Cipher, Hash, KEY_LEN, Pattern, Static};
 use super::{MAX_PAYLOAD_DEFAULT, PAYLOAD_MAX, Rekey};
 use crate::session::Role;
 
-/// The settings of a [`NoiseSession`], which both ends must have alike, except
-/// for their keys and payloads.
+/// The settings of a [`NoiseSession`].
 ///
-/// `Debug` shows no secrets. The [module](super) describes the wire format.
+/// Both ends must have the same settings, except for their keys, payloads,
+/// maximum payloads, and [`Noise::allow_missing_close_notify`].
+///
+/// `Debug` does not print secrets. The [module](super) documents the wire
+/// format.
 #[derive(Clone)]
 #[must_use = "a session exists only after `build`"]
 pub struct Noise<'a> {
@@ -37,8 +40,8 @@ pub struct Noise<'a> {
 impl<'a> Noise<'a> {
     /// Returns the settings of a session with this pattern and role.
     ///
-    /// The direction of the connection is the role, unless both ends opened it:
-    /// see [`Role`].
+    /// Pass the direction of the connection as the role, unless both ends
+    /// opened it: see [`Role`].
     pub fn new(pattern: Pattern, role: impl Into<Role>) -> Self {
         Self {
             pattern,
@@ -68,98 +71,99 @@ impl<'a> Noise<'a> {
         self
     }
 
-    /// Sets the static key of this node. Patterns in which this end has no key
-    /// ignore it.
+    /// Sets the static key pair of this node. Ignored if this end has no key in
+    /// the pattern. Default: none.
     pub fn local_key(mut self, key: &'a StaticKey) -> Self {
         self.local_key = Some(key);
         self
     }
 
-    /// Sets the public key that the peer must have.
+    /// Sets the public key that the peer must have. Default: none.
     ///
-    /// Patterns in which the key is known beforehand require it. In patterns in
-    /// which the peer sends its key, a peer that sends another one is
+    /// Required by patterns in which the key is known beforehand. In patterns
+    /// in which the peer sends its key, a peer that sends another key is
     /// [refused](crate::error::SessionError::Refused) at once.
     pub fn remote_key(mut self, key: &'a [u8; KEY_LEN]) -> Self {
         self.remote_key = Some(key);
         self
     }
 
-    /// Adds a pre-shared key at this position.
+    /// Adds a pre-shared key at this position. Default: none.
     ///
-    /// Position 0 is before the first message, position n after the n-th one.
+    /// Position 0 is before the first message, position n after message n.
     /// `Noise::new(Pattern::XX, role).psk(3, secret)` is XXpsk3.
     pub fn psk(mut self, position: u8, secret: &'a [u8; KEY_LEN]) -> Self {
         self.psks.push((position, secret));
         self
     }
 
-    /// Sets the data that both ends must agree on and do not send: the name of
-    /// the network, or what was negotiated before. Of any length. Default:
-    /// empty.
+    /// Sets the prologue: data that both ends must have and do not send, for
+    /// instance the name of the network. If it differs, the handshake fails. It
+    /// may have any length. Default: empty.
     pub fn prologue(mut self, prologue: &'a [u8]) -> Self {
         self.prologue = prologue;
         self
     }
 
-    /// Sets the payload of this end's last handshake message, at most
-    /// [`PAYLOAD_MAX`] bytes. Default: empty.
+    /// Sets the payload of this end's last handshake message. Its length is at
+    /// most [`PAYLOAD_MAX`] bytes, or [`Noise::build`] fails. Default: empty.
     ///
     /// The peer refuses a payload that is longer than its own
     /// [`Noise::max_payload`].
     ///
-    /// The peer finds it in
+    /// The peer gets it in
     /// [`Identity::payload`](crate::session::Identity::payload). In NN, NX, KN,
     /// KX, IN, IX, NK1, KK1 and IK1 the payload of the initiator is not
-    /// encrypted, because it is in the first message, before a secret is shared.
-    /// A psk at position 0 or 1 encrypts it.
+    /// encrypted, because it is in the first message, before a secret is
+    /// shared. A psk at position 0 or 1 encrypts it.
     pub fn payload(mut self, payload: &'a [u8]) -> Self {
         self.payload = payload;
         self
     }
 
-    /// Sets the maximum length of the peer's payload, in bytes, at most
-    /// [`PAYLOAD_MAX`]. Default: 1024.
+    /// Sets the maximum length of the peer's payload, in bytes. A maximum above
+    /// [`PAYLOAD_MAX`] makes [`Noise::build`] fail. Default: 1,024 bytes.
     ///
-    /// A peer that announces a longer one is
-    /// [refused](crate::error::SessionError::Refused) before it has arrived. The
-    /// payload is kept for as long as the connection lives, in
-    /// [`Identity::payload`](crate::session::Identity::payload), so that every idle
-    /// peer may cost this much memory.
+    /// A peer that announces a longer payload is
+    /// [refused](crate::error::SessionError::Refused) before the payload has
+    /// arrived. The payload is kept in
+    /// [`Identity::payload`](crate::session::Identity::payload) until the
+    /// connection ends, so each idle peer may cost this much memory.
     pub fn max_payload(mut self, max: usize) -> Self {
         self.max_payload = max;
         self
     }
 
-    /// Accepts a FIN at the end of a Noise message as the end of the stream, although
-    /// the peer sent no close notification.
+    /// Accepts a FIN between two Noise messages as the end of the stream,
+    /// although the peer sent no close notification.
     ///
     /// Default: such an end is
-    /// [`SessionError::Truncated`](crate::error::SessionError::Truncated), and what is
-    /// queued for the peer is dropped. With this setting the end is handled like that
-    /// of plain TCP: the answers that are queued leave, and the reason is
-    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A FIN
-    /// within a Noise message is still a truncation. This end still sends its own
-    /// close notification.
+    /// [`SessionError::Truncated`](crate::error::SessionError::Truncated), and
+    /// the messages that are queued for the peer are dropped. With this setting
+    /// the end is handled like that of plain TCP: queued answers are sent, and
+    /// the reason is
+    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A
+    /// FIN within a Noise message is still `Truncated`. This end still sends
+    /// its own close notification.
     ///
-    /// Peers that speak Noise by another library need it: the specification has no
-    /// close notification, and libp2p, for instance, sends none. Anyone on the path
-    /// can forge a FIN. Allow it only if the messages themselves show that they are
-    /// complete, and the absence of later ones does no harm (section 14 of the
-    /// specification, "Termination").
+    /// Peers that use another library for Noise need it: the specification has
+    /// no close notification, and libp2p, for instance, sends none. Anyone on
+    /// the path can forge a FIN. Allow it only if the messages themselves show
+    /// that they are complete, and if the absence of later messages does no
+    /// harm (section 14 of the specification, "Termination").
     pub fn allow_missing_close_notify(mut self) -> Self {
         self.allow_missing_close_notify = true;
         self
     }
 
-    /// Sets when keys are changed. Default: never.
+    /// Sets when the session changes its keys. Default: never.
     pub fn rekey(mut self, rekey: Rekey) -> Self {
         self.rekey = Some(rekey);
         self
     }
 
-    /// Returns the name of the protocol, as in the specification:
-    /// `Noise_XX_25519_ChaChaPoly_BLAKE2s`, for instance.
+    /// Returns the name of the protocol in the notation of the specification,
+    /// for instance `Noise_XX_25519_ChaChaPoly_BLAKE2s`.
     pub fn protocol_name(&self) -> String {
         let mut positions: Vec<u8> = self.psks.iter().map(|(position, _)| *position).collect();
         positions.sort_unstable();
@@ -180,10 +184,13 @@ impl<'a> Noise<'a> {
     ///
     /// # Errors
     ///
-    /// - `InvalidInput`: the pattern requires a key that is missing; a key was
-    ///   set for a peer that has none in this pattern; a psk is at a position
-    ///   that the pattern does not have, or two are at the same one; the payload
-    ///   or its maximum is longer than [`PAYLOAD_MAX`].
+    /// - `InvalidInput`: a key that the pattern requires is missing.
+    /// - `InvalidInput`: a key was set for a peer that has none in this
+    ///   pattern.
+    /// - `InvalidInput`: a psk is at a position that the pattern does not have,
+    ///   or two are at the same position.
+    /// - `InvalidInput`: the payload or its maximum is longer than
+    ///   [`PAYLOAD_MAX`].
     pub fn build(self) -> io::Result<NoiseSession> {
         self.check()
             .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
@@ -226,7 +233,7 @@ impl<'a> Noise<'a> {
         ))
     }
 
-    /// Returns what is wrong with the settings as an error.
+    /// Checks the settings. The error is a text that names the problem.
     fn check(&self) -> Result<(), &'static str> {
         let own = self.pattern.static_key(self.role);
         if own != Static::None && self.local_key.is_none() {
@@ -258,7 +265,7 @@ impl<'a> Noise<'a> {
     }
 }
 
-/// Returns an error for settings that snow does not accept.
+/// Converts an error of snow about the settings.
 fn refused(error: snow::Error) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, error)
 }

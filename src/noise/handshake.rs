@@ -14,20 +14,20 @@ pub(super) struct Handshake {
     pub(super) pattern: Pattern,
     pub(super) role: Role,
     pub(super) has_psk: bool,
-    /// The static key that the peer must have.
+    /// Static key that the peer must have.
     pub(super) expected_key: Option<[u8; KEY_LEN]>,
-    /// The payload of this end.
+    /// Payload of this end.
     pub(super) payload: Vec<u8>,
-    /// The maximum length of the peer's payload.
+    /// Maximum length of the peer's payload, in bytes.
     pub(super) max_payload: usize,
-    /// The number of the next message, from zero.
+    /// Number of the next message, from zero.
     pub(super) next: usize,
-    /// The payload of the peer.
+    /// Payload of the peer.
     pub(super) peer_payload: Vec<u8>,
 }
 
 impl Handshake {
-    /// Appends the next message, if this end sends it.
+    /// Appends the next message if it is the turn of this end.
     pub(super) fn write(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
         if self.is_complete() || !self.state.is_my_turn() {
             return Ok(());
@@ -50,14 +50,14 @@ impl Handshake {
         Ok(())
     }
 
-    /// Takes the next message of the peer from the start of `bytes`. Returns its
-    /// length, or zero while it is incomplete.
+    /// Takes the next message of the peer from the start of `bytes`. Returns
+    /// its length, or zero while it is incomplete.
     pub(super) fn read(&mut self, bytes: &[u8]) -> Result<usize, SessionError> {
         let Some((len, body)) = split_header(bytes) else {
             return Ok(0);
         };
-        // Checked on the header, so that a peer of another protocol is refused
-        // before a whole message has arrived.
+        // The length in the header is checked, so that a peer of another
+        // protocol is refused before a whole message has arrived.
         let bare = self.pattern.message_len(self.next, self.has_psk);
         let has_payload = self.next == self.pattern.last_message(!self.role);
         if len < bare || (len > bare && !has_payload) {
@@ -78,7 +78,8 @@ impl Handshake {
         payload.truncate(payload_len.map_err(failed)?);
         self.check_key()?;
         if has_payload {
-            // It is kept for long, and had room for the keys and tags.
+            // The payload is kept as long as the connection, and its buffer had
+            // room for keys and tags.
             payload.shrink_to_fit();
             self.peer_payload = payload;
         }
@@ -86,8 +87,8 @@ impl Handshake {
         Ok(HEADER_LEN + len)
     }
 
-    /// Refuses a peer with another key than the expected one, before anything is
-    /// sent that is meant for the owner of that key alone.
+    /// Refuses a peer whose key is not the expected one. Called before this end
+    /// sends anything that only the owner of that key may read.
     fn check_key(&self) -> Result<(), SessionError> {
         match (self.state.get_remote_static(), self.expected_key) {
             (Some(key), Some(expected)) if key != expected => {
@@ -101,7 +102,7 @@ impl Handshake {
         self.state.is_handshake_finished()
     }
 
-    /// Returns the transport, and what is known about the peer.
+    /// Returns the transport, and the data about the peer.
     pub(super) fn finish(self) -> Result<(TransportState, Option<Identity>), SessionError> {
         let key = self.state.get_remote_static().map(<[u8]>::to_vec);
         let is_known = key.is_some() || !self.peer_payload.is_empty();
@@ -115,13 +116,13 @@ impl Handshake {
     }
 }
 
-/// Returns the error of the session for an error of snow.
+/// Converts an error of snow during the handshake.
 fn failed(error: Error) -> SessionError {
     match error {
         Error::Decrypt | Error::Dh | Error::Input => SessionError::Malformed(
             "a handshake message that is not authentic: another key, psk, prologue or pattern",
         ),
-        Error::Rng => SessionError::Failed("the system has no randomness"),
+        Error::Rng => SessionError::Failed("the system has no random bytes"),
         _ => SessionError::Failed("the handshake is out of step"),
     }
 }

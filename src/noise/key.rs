@@ -8,10 +8,10 @@ use snow::resolvers::{CryptoResolver, DefaultResolver, RingResolver};
 
 use super::pattern::KEY_LEN;
 
-/// The static key pair of a node, of Curve25519. Peers identify the node by its
-/// public half.
+/// The static key pair of a node, on Curve25519. Peers identify the node by its
+/// public key.
 ///
-/// `Debug` shows only the public half. The memory is not wiped on drop.
+/// `Debug` prints only the public key. The memory is not wiped on drop.
 ///
 /// ```
 /// use peerloop::noise::StaticKey;
@@ -30,11 +30,11 @@ pub struct StaticKey {
 }
 
 impl StaticKey {
-    /// Generates a key from the randomness of the system.
+    /// Generates a key pair from random bytes of the operating system.
     ///
     /// # Errors
     ///
-    /// - `Other`: the system has no randomness.
+    /// - `Other`: the operating system returned no random bytes.
     pub fn generate() -> io::Result<Self> {
         let mut secret = [0; KEY_LEN];
         let filled = RingResolver
@@ -42,12 +42,12 @@ impl StaticKey {
             .map(|mut rng| rng.try_fill_bytes(&mut secret));
         match filled {
             Some(Ok(())) => Ok(Self::from_secret(secret)),
-            _ => Err(io::Error::other("the system has no randomness")),
+            _ => Err(io::Error::other("the system has no random bytes")),
         }
     }
 
-    /// Returns the key with this secret half: any 32 bytes that cannot be
-    /// guessed.
+    /// Returns the key pair with this secret key, which may be any 32 bytes
+    /// that cannot be guessed.
     pub fn from_secret(secret: [u8; KEY_LEN]) -> Self {
         let mut curve = DefaultResolver
             .resolve_dh(&DHChoice::Curve25519)
@@ -58,12 +58,12 @@ impl StaticKey {
         Self { secret, public }
     }
 
-    /// Returns the secret half, to be stored in a safe place.
+    /// Returns the secret key, to be stored in a safe place.
     pub fn secret(&self) -> &[u8; KEY_LEN] {
         &self.secret
     }
 
-    /// Returns the public half, to be given to peers.
+    /// Returns the public key, to be given to peers.
     pub fn public(&self) -> &[u8; KEY_LEN] {
         &self.public
     }

@@ -9,26 +9,27 @@ use super::transport::NoiseTransport;
 use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 
-/// A [`Session`] of the Noise protocol; built by
-/// [`Noise::build`](super::Noise::build).
+/// A [`Session`] of the Noise protocol. [`Noise::build`](super::Noise::build)
+/// returns it.
 pub struct NoiseSession {
     state: NoiseState,
     rekey: Option<Rekey>,
-    /// The identity that the handshake established, until it is taken.
+    /// Identity from the handshake, until it is taken.
     identity: Option<Identity>,
-    /// A FIN at the end of a message is the end of the stream, too.
+    /// A FIN between two messages ends the stream without an error.
     allow_missing_close_notify: bool,
-    /// The beginning of a message has arrived.
+    /// The last byte that arrived is within a message.
     is_within_message: bool,
 }
 
-/// The state of a session. That of the handshake is large and dropped at its end.
+/// The state of a session. The state of the handshake is large, so it is boxed
+/// and dropped at the end of the handshake.
 enum NoiseState {
     Handshaking(Box<Handshake>),
     Established(NoiseTransport),
     /// The close notification of the peer has arrived.
     Finished(NoiseTransport),
-    /// Only while one state is replaced by another.
+    /// Placeholder while one state is replaced by another.
     Between,
 }
 
@@ -48,7 +49,7 @@ impl NoiseSession {
     }
 
     /// Reads and answers handshake messages. Returns the number of bytes that
-    /// they took.
+    /// were taken.
     fn advance_handshake(
         &mut self,
         bytes: &[u8],
@@ -133,7 +134,7 @@ impl Session for NoiseSession {
     fn close_notify(&mut self, wire: &mut Vec<u8>) {
         let start = wire.len();
         let result = self.transport().map(|it| it.close_notify(wire));
-        // After 2^64 messages no nonce is left for it.
+        // After 2^64 messages no nonce is left for the notification.
         if let Some(Err(_)) = result {
             wire.truncate(start);
         }

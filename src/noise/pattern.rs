@@ -1,4 +1,4 @@
-//! The handshake patterns: their messages, and the lengths of these.
+//! The handshake patterns: their messages, and the lengths of the messages.
 
 use crate::session::Role;
 
@@ -8,52 +8,56 @@ pub(super) const KEY_LEN: usize = 32;
 /// The length of the tag that the cipher adds, in bytes.
 pub(super) const TAG_LEN: usize = 16;
 
-/// The messages of a handshake: which keys each end sends, and what they prove.
+/// The messages of a handshake: the keys that each end sends, and the proofs.
 ///
-/// The first letter of a name is for the initiator, the second one for the
+/// Default: [`Pattern::XX`].
+///
+/// The first letter of a name is for the initiator, the second letter for the
 /// responder:
 ///
-/// - `N`: it has no static key.
-/// - `K`: the other end knows its static key beforehand.
-/// - `X`: it sends its static key, encrypted where that is possible.
-/// - `I`: it sends its static key at once, in its first message.
+/// - `N`: the end has no static key.
+/// - `K`: the other end has its static key beforehand.
+/// - `X`: the end sends its static key, encrypted where that is possible.
+/// - `I`: the end sends its static key in its first message.
 ///
-/// A `1` after a letter defers a proof by one message. These are the interactive
-/// patterns of the Noise specification, revision 34, with two or three messages.
-/// Its one-way patterns have no answers and do not suit a connection.
+/// A `1` after a letter defers a proof by one message. The patterns are the
+/// interactive patterns of the Noise specification, revision 34, with two or
+/// three messages. The one-way patterns of the specification are not supported,
+/// because they have no answers.
 ///
-/// In the notation of the specification `->` is a message of the initiator, `<-`
-/// one of the responder, `e` a key made for this connection, `s` a static key.
-/// Two letters are a Diffie-Hellman agreement, the first one being the key of
-/// the initiator.
+/// In the notation of the specification `->` is a message of the initiator,
+/// `<-` a message of the responder, `e` a key made for this connection, `s` a
+/// static key. Two letters are a Diffie-Hellman agreement; the first letter is
+/// the key of the initiator.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Pattern {
-    /// `-> e`, `<- e, ee`. Nothing is proved: secure against a passive observer
-    /// only.
+    /// `-> e`, `<- e, ee`. Neither end is authenticated: secure against a
+    /// passive observer only.
     NN,
-    /// `-> e, es`, `<- e, ee`. The key of the responder is known.
+    /// `-> e, es`, `<- e, ee`. The initiator has the key of the responder.
     NK,
-    /// `-> e`, `<- e, ee, s, es`. Like TLS without client certificates.
+    /// `-> e`, `<- e, ee, s, es`. Only the responder proves a key, as in TLS
+    /// without client certificates.
     NX,
     /// `-> e`, `<- e, ee`, `-> s, se`.
     XN,
     /// `-> e, es`, `<- e, ee`, `-> s, se`.
     XK,
-    /// `-> e`, `<- e, ee, s, es`, `-> s, se`. Both ends prove their keys, and a
-    /// passive observer does not see them.
+    /// `-> e`, `<- e, ee, s, es`, `-> s, se`. Both ends prove their keys, and
+    /// the keys are hidden from a passive observer.
     #[default]
     XX,
     /// `-> e`, `<- e, ee, se`.
     KN,
-    /// `-> e, es, ss`, `<- e, ee, se`. Both ends know each other's key.
+    /// `-> e, es, ss`, `<- e, ee, se`. Each end has the other end's key.
     KK,
     /// `-> e`, `<- e, ee, se, s, es`.
     KX,
     /// `-> e, s`, `<- e, ee, se`.
     IN,
-    /// `-> e, es, s, ss`, `<- e, ee, se`. One round trip to a responder whose key
-    /// is known.
+    /// `-> e, es, s, ss`, `<- e, ee, se`. One round trip to a responder whose
+    /// key the initiator has.
     IK,
     /// `-> e, s`, `<- e, ee, se, s, es`.
     IX,
@@ -95,19 +99,19 @@ pub enum Pattern {
     I1X1,
 }
 
-/// How a pattern treats the static key of an end.
+/// Treatment of the static key of one end by a pattern.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Static {
     /// The end has no static key.
     None,
-    /// The other end knows it beforehand.
+    /// The other end has it beforehand.
     Known,
-    /// It is sent in the handshake.
+    /// The end sends it in the handshake.
     Sent,
 }
 
 impl Pattern {
-    /// Returns the name in the specification, and the tokens of the messages.
+    /// Returns the name in the specification, and the tokens of each message.
     fn row(self) -> (&'static str, &'static [&'static str]) {
         match self {
             Self::NN => ("NN", &["e", "e ee"]),
@@ -148,13 +152,14 @@ impl Pattern {
         self.row().0
     }
 
-    /// Returns the number of messages, two or three. The initiator sends the first.
+    /// Returns the number of messages, two or three. The initiator sends the
+    /// first message.
     pub(super) fn message_count(self) -> usize {
         self.row().1.len()
     }
 
-    /// Returns the number of the last message of an end, from zero. It carries the
-    /// payload.
+    /// Returns the number of the last message of an end, from zero. This
+    /// message carries the payload.
     pub(super) fn last_message(self, role: Role) -> usize {
         match (role, self.message_count()) {
             (Role::Responder, _) => 1,
@@ -177,9 +182,9 @@ impl Pattern {
         }
     }
 
-    /// Returns the length of a message without its payload, in bytes. From the
-    /// first agreement on, and with a psk from the first key on, static keys and
-    /// payloads are sealed, each with a tag.
+    /// Returns the length of a message without its payload, in bytes. Static
+    /// keys and payloads are sealed, each with a tag, from the first agreement
+    /// on. With a psk they are sealed from the first key on.
     pub(super) fn message_len(self, number: usize, has_psk: bool) -> usize {
         let mut sealed = false;
         let mut len = 0;
@@ -201,16 +206,16 @@ impl Pattern {
     }
 }
 
-/// The cipher of everything after the first agreement.
+/// The cipher of everything after the first key agreement.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Cipher {
-    /// ChaCha20-Poly1305. The default, because it is fast on every processor and
-    /// its running time does not depend on keys.
+    /// ChaCha20-Poly1305. The default, because it is fast on each processor,
+    /// and because its running time does not depend on keys.
     #[default]
     ChaChaPoly,
-    /// AES-256 in Galois/Counter Mode. Faster where the processor has instructions
-    /// for it.
+    /// AES-256 in Galois/Counter Mode. Faster where the processor has
+    /// instructions for it.
     AesGcm,
 }
 
@@ -223,12 +228,13 @@ impl Cipher {
     }
 }
 
-/// The hash of the handshake. It has no effect on the speed afterwards.
+/// The hash of the handshake. It has no effect on the speed after the
+/// handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Hash {
-    /// BLAKE2s, as in WireGuard. The default, because it is fast without special
-    /// instructions, on small processors too.
+    /// BLAKE2s, as in WireGuard. The default, because it is fast without
+    /// special instructions, also on small processors.
     #[default]
     Blake2s,
     /// BLAKE2b.

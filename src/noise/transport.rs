@@ -1,4 +1,4 @@
-//! Sealing and opening the messages after the handshake.
+//! Sealing and opening messages after the handshake.
 
 use std::io::IoSlice;
 
@@ -8,13 +8,13 @@ use super::Rekey;
 use super::pattern::TAG_LEN;
 use crate::error::SessionError;
 
-/// The size of the length before every Noise message on the wire, in bytes.
+/// Size of the length before each Noise message on the wire, in bytes.
 pub(super) const HEADER_LEN: usize = 2;
 
-/// The maximum length of a Noise message, in bytes.
+/// Maximum length of a Noise message, in bytes.
 const MESSAGE_MAX: usize = 65_535;
 
-/// The maximum plaintext in a message, in bytes.
+/// Maximum plaintext in a message, in bytes.
 pub(super) const PLAINTEXT_MAX: usize = MESSAGE_MAX - TAG_LEN;
 
 /// Both directions of an established session.
@@ -26,9 +26,9 @@ pub(super) struct NoiseTransport {
 
 /// The result of [`NoiseTransport::open`].
 pub(super) struct Opened {
-    /// The number of bytes taken from the wire.
+    /// Number of bytes taken from the wire.
     pub(super) taken: usize,
-    /// The close notification was among them.
+    /// They included the close notification.
     pub(super) is_finished: bool,
 }
 
@@ -41,7 +41,8 @@ impl NoiseTransport {
         }
     }
 
-    /// Appends `plaintext`, sealed in as few messages as possible.
+    /// Seals `plaintext` in as few messages as possible and appends them to
+    /// `wire`.
     pub(super) fn seal(
         &mut self,
         plaintext: &[IoSlice<'_>],
@@ -53,8 +54,8 @@ impl NoiseTransport {
             wire.resize(sealed.end, 0);
             return self.seal_into(whole, &mut wire[sealed]);
         }
-        // The parts are gathered behind the room for their sealed form, because
-        // `wire` is memory that the loop lends.
+        // The parts are gathered in `wire`, after the room for their sealed
+        // form, so that no other memory is needed.
         wire.reserve(sealed.len() + len);
         wire.resize(sealed.end, 0);
         for part in plaintext {
@@ -73,7 +74,7 @@ impl NoiseTransport {
         self.seal_message(&[], &mut wire[start..])
     }
 
-    /// Seals `plaintext` into room of exactly the right length.
+    /// Seals `plaintext` into `room`, whose length is exactly right.
     fn seal_into(&mut self, plaintext: &[u8], room: &mut [u8]) -> Result<(), SessionError> {
         let rooms = room.chunks_mut(HEADER_LEN + MESSAGE_MAX);
         for (piece, room) in plaintext.chunks(PLAINTEXT_MAX).zip(rooms) {
@@ -96,8 +97,8 @@ impl NoiseTransport {
         Ok(())
     }
 
-    /// Opens the complete messages at the start of `bytes` and appends what they
-    /// carry to `plaintext`.
+    /// Opens the complete messages at the start of `bytes` and appends their
+    /// plaintext.
     pub(super) fn open(
         &mut self,
         bytes: &[u8],
@@ -127,14 +128,15 @@ impl NoiseTransport {
         })
     }
 
-    /// Appends the plaintext of a message and returns its length.
+    /// Opens one message and appends its plaintext. Returns the length of the
+    /// plaintext.
     fn open_message(
         &mut self,
         message: &[u8],
         plaintext: &mut Vec<u8>,
     ) -> Result<usize, SessionError> {
         let start = plaintext.len();
-        // With room for the tag snow needs no buffer between: it copies the
+        // With room for the tag snow needs no other buffer: it copies the
         // message there and opens it in place.
         plaintext.resize(start + message.len(), 0);
         let opened = self.state.read_message(message, &mut plaintext[start..]);
@@ -152,28 +154,28 @@ impl NoiseTransport {
     }
 }
 
-/// Returns the sealed length of this much plaintext.
+/// Returns the sealed length of `len` bytes of plaintext.
 fn sealed_len(len: usize) -> usize {
     len + len.div_ceil(PLAINTEXT_MAX) * (HEADER_LEN + TAG_LEN)
 }
 
-/// Returns the header of a message of this length.
+/// Returns the header of a message of `len` bytes.
 pub(super) fn header_of(len: usize) -> [u8; HEADER_LEN] {
     debug_assert!(len <= MESSAGE_MAX);
     (len as u16).to_be_bytes()
 }
 
-/// Returns the length of the message at the start of `bytes`, and the bytes after
-/// its header.
+/// Returns the length of the message at the start of `bytes`, and the bytes
+/// after its header.
 pub(super) fn split_header(bytes: &[u8]) -> Option<(usize, &[u8])> {
     let (header, rest) = bytes.split_first_chunk()?;
     Some((usize::from(u16::from_be_bytes(*header)), rest))
 }
 
-/// Counts until one direction must change its key.
+/// Counter that determines when one direction changes its key.
 struct RekeyCounter {
     rekey: Option<Rekey>,
-    /// Messages, or bytes of plaintext, since the last change.
+    /// Number of messages, or of bytes of plaintext, since the last change.
     count: u64,
 }
 
@@ -182,7 +184,7 @@ impl RekeyCounter {
         Self { rekey, count: 0 }
     }
 
-    /// Counts a message with this much plaintext. Whether the key must change
+    /// Counts a message with `plaintext` bytes. Returns whether the key changes
     /// after it.
     fn is_due_after(&mut self, plaintext: usize) -> bool {
         let (step, limit) = match self.rekey {

@@ -6,9 +6,9 @@
 //!   socket ◄── out ◄─────┴────── batch ◄───── queue  ◄── handler
 //! ```
 //!
-//! A batch is the front of the queue, which is sealed in `out`. It stays in the
-//! queue until `out` has been written, so that the number of queued bytes and
-//! the outcome of tracked sends are exact.
+//! A batch is the front of the queue, and its sealed form is in `out`. It stays
+//! in the queue until `out` has been written, so that the number of queued
+//! bytes and the outcome of tracked sends are exact.
 
 use crate::buffers::PartialFrame;
 use crate::buffers::{BlockPool, SLICES_MAX, SendQueue};
@@ -18,28 +18,29 @@ use crate::mutants::mutant;
 use crate::panics::{Contained, contain};
 use crate::session::{Identity, Output, Session, Stage};
 
-/// The maximum plaintext in a batch, in bytes: four full TLS records, or one
-/// Noise message. A blocked connection holds this much beside its queue, plus
-/// what the sealing adds and the answers of the session.
+/// Maximum plaintext of a batch, in bytes: four full TLS records, or one Noise
+/// message. A blocked connection holds one sealed batch and the answers of the
+/// session beside its queue.
 const BATCH_MAX: usize = 64 * 1024;
 
-/// Returns the memory that the output takes while this much plaintext is sealed:
-/// a batch, and what sealing adds. TLS adds 22 bytes per record (RFC 8446,
-/// section 5.2), Noise 18 per message.
+/// Returns the memory that the output takes while `plaintext` bytes are sealed:
+/// one batch and the bytes that sealing adds. TLS 1.3 adds 22 bytes per record
+/// (RFC 8446, section 5.2), Noise adds 18 per message.
 pub(crate) fn output_max(plaintext: usize) -> usize {
     let batch = plaintext.min(BATCH_MAX);
     batch + batch / 16 + 256
 }
 
-/// The maximum number of bytes that a session may leave untaken: two of the
-/// longest messages of TLS or Noise.
+/// Maximum number of bytes that a session may leave untaken: twice the length
+/// of the longest message of TLS or Noise.
 const UNTAKEN_MAX: usize = 128 * 1024;
 
-/// With more unwritten answers than this, in bytes, nothing is received.
+/// Maximum number of unwritten bytes of answers with which the connection is
+/// still read.
 ///
-/// Otherwise the answers to a peer that asks and does not read would accumulate.
-/// Sealed bytes do not count: they are bounded by the batch, and two peers that
-/// both send much, and read only after it has left, would wait for each other.
+/// The limit bounds the answers to a peer that sends requests and does not
+/// read. Sealed bytes do not count: the batch bounds them, and two peers that
+/// both wait until their own batch has left would wait for each other.
 pub(crate) const REPLIES_MAX: usize = 64 * 1024;
 
 /// A session and its buffers.
@@ -49,18 +50,18 @@ pub(crate) struct SessionChannel {
     stage: Stage,
     /// Bytes that arrived and that the session has not taken.
     pub(crate) wire: PartialFrame,
-    /// Sealed bytes and answers; `..written` have been written.
+    /// Sealed bytes and answers. `..written` is written.
     out: Vec<u8>,
     written: usize,
-    /// The number of bytes at the front of the queue that are sealed in `out`.
+    /// Number of bytes at the front of the queue that are sealed in `out`.
     batch: usize,
-    /// `..sealed` of `out` is that batch; answers follow it.
+    /// `..sealed` of `out` is that batch. Answers follow it.
     sealed: usize,
-    /// Bytes that the session holds for input.
+    /// Number of bytes that the session holds for input.
     held_bytes: usize,
-    /// The close notification of this end is in `out`, or was written.
+    /// The close notification of this end is in `out` or was written.
     close_notified: bool,
-    /// The first error of the session, which is not called after it.
+    /// The first error of the session. The session is not called after it.
     error: Option<SessionError>,
 }
 
@@ -85,7 +86,7 @@ impl SessionChannel {
         self.ask(|session, out| session.start(out))
     }
 
-    /// Passes bytes from the wire to the session and returns how many it took.
+    /// Passes `bytes` to the session. Returns how many of them it took.
     pub(crate) fn receive(
         &mut self,
         bytes: &mut [u8],
@@ -96,9 +97,11 @@ impl SessionChannel {
         let result = self.ask(|session, wire| {
             let taken = session.receive(bytes, &mut Output::new(plaintext, wire))?;
             held_bytes = session.held_bytes();
-            // The session may be a user's: its count is checked like input.
+            // Users implement sessions, so the count is checked like input.
             match bytes.len().checked_sub(taken) {
-                None => Err(SessionError::Failed("it took more than there was")),
+                None => Err(SessionError::Failed(
+                    "the session took more bytes than there were",
+                )),
                 Some(left) if left > UNTAKEN_MAX && wants_more(session.stage()) => {
                     Err(SessionError::Malformed("a message without an end"))
                 }
@@ -107,7 +110,7 @@ impl SessionChannel {
         });
         self.held_bytes = held_bytes;
         if self.close_notified {
-            // Nothing may follow the close notification.
+            // No byte may follow the close notification.
             self.out.truncate(before);
         }
         result
@@ -121,7 +124,7 @@ impl SessionChannel {
         self.ask(|session, _| Ok(session.take_identity()))
     }
 
-    /// Returns the memory that is held for what was received, in bytes.
+    /// Returns the memory that is held for received bytes, in bytes.
     pub(crate) fn received_bytes(&self) -> usize {
         self.wire.capacity() + self.held_bytes
     }
@@ -133,7 +136,8 @@ impl SessionChannel {
         self.ask(|session, _| session.wire_ended())
     }
 
-    /// Whether the session has failed. Bytes that it appended before are written.
+    /// Returns whether the session has failed. Bytes that it appended before
+    /// the failure are still written.
     pub(crate) fn has_failed(&self) -> bool {
         self.error.is_some()
     }
@@ -146,7 +150,7 @@ impl SessionChannel {
         &self.out[self.written..]
     }
 
-    /// Returns the memory that the output takes.
+    /// Returns the memory that the output takes, in bytes.
     pub(crate) fn output_bytes(&self) -> usize {
         self.out.capacity()
     }
@@ -158,38 +162,40 @@ impl SessionChannel {
         }
     }
 
-    /// The number of bytes at the front of the queue that are sealed in `out`.
+    /// Returns the number of bytes at the front of the queue that are sealed in
+    /// `out`.
     #[cfg(feature = "sim")]
     pub(crate) fn batch(&self) -> usize {
         self.batch
     }
 
-    /// The number of unwritten bytes that are not sealed messages: the handshake
-    /// and answers.
+    /// Returns the number of unwritten bytes that are not sealed messages:
+    /// handshake messages and answers.
     pub(crate) fn answers(&self) -> usize {
         self.out.len() - self.written.max(self.sealed)
     }
 
-    /// Whether nothing is received until the peer has read the answers.
+    /// Returns whether the connection is not read until the peer has read
+    /// answers.
     pub(crate) fn is_behind(&self) -> bool {
         mutant!(HoldForBatch => return self.unwritten().len() > REPLIES_MAX);
         self.answers() > REPLIES_MAX
     }
 
-    /// Notes that the first `count` unwritten bytes have been written.
+    /// Records that the first `count` unwritten bytes were written.
     pub(crate) fn advance(&mut self, count: usize) {
         self.written += count;
         debug_assert!(self.written <= self.out.len());
     }
 
-    /// Drops what is unwritten, because nothing can be written any more.
+    /// Drops the unwritten bytes, because nothing can be written any more.
     pub(crate) fn discard_answers(&mut self) {
         (self.written, self.sealed) = (0, 0);
         self.out.clear();
     }
 
-    /// Removes the batch from the queue and returns the memory, after everything
-    /// has been written.
+    /// Removes the batch from the queue and returns its memory. Call it when
+    /// everything has been written.
     pub(crate) fn settle(&mut self, queue: Option<&mut SendQueue>, pool: &mut BlockPool) {
         debug_assert!(self.unwritten().is_empty());
         (self.written, self.sealed) = (0, 0);
@@ -216,7 +222,7 @@ impl SessionChannel {
         self.ask(|session, out| {
             session.seal(&slices[..count], out)?;
             if out.is_empty() {
-                return Err(SessionError::Failed("it made nothing of the plaintext"));
+                return Err(SessionError::Failed("the session sealed no bytes"));
             }
             Ok(())
         })?;
@@ -224,11 +230,11 @@ impl SessionChannel {
         Ok(())
     }
 
-    /// Appends the close notification, unless that was done or the session has
-    /// failed.
+    /// Appends the close notification. Does nothing if it was appended before
+    /// or the session has failed.
     pub(crate) fn close_notify(&mut self) {
         if !self.has_failed() && !std::mem::replace(&mut self.close_notified, true) {
-            // A panic is kept as the error, and there is no notification.
+            // After an error there is no notification. `ask` stores the error.
             let _ = self.ask(|session, out| {
                 session.close_notify(out);
                 Ok(())
@@ -242,8 +248,8 @@ impl SessionChannel {
         }
     }
 
-    /// Calls the session. Its code runs nowhere else. Keeps the stage and the
-    /// first error.
+    /// Calls the session and stores its stage and its first error. No other
+    /// function runs the code of the session.
     fn ask<T>(
         &mut self,
         call: impl FnOnce(&mut dyn Session, &mut Vec<u8>) -> Result<T, SessionError>,
@@ -255,7 +261,7 @@ impl SessionChannel {
         };
         let answer = match self.on_panic {
             OnPanic::Unwind => Some(ask()),
-            // After a panic only what it had appended is used.
+            // After a panic only the appended bytes are used.
             OnPanic::Contain => contain(ask),
         };
         let result = match answer {
@@ -270,7 +276,7 @@ impl SessionChannel {
     }
 }
 
-/// Whether a session at this stage takes further bytes from the wire.
+/// Returns whether a session at this stage takes further bytes from the wire.
 fn wants_more(stage: Stage) -> bool {
     matches!(stage, Stage::Handshaking | Stage::Established)
 }

@@ -1,39 +1,42 @@
-//! The knowledge of a session about the peer.
+//! Data about the peer that a session provides.
 
-/// The data about the peer that a session has after the handshake, and what both
-/// ends agreed on.
+/// Data about the peer that the handshake of a session provides, and the
+/// parameters that both ends agreed on.
 ///
 /// The session decides which fields are set and what each of them proves. The
-/// library cannot know what a session or a certificate verifier has checked, so
-/// no field says that something was verified. The modules `noise` and `tls` say
-/// what their sessions prove, and when.
+/// library cannot repeat the checks of a session or a certificate verifier, so
+/// no field is named as if it were verified. The modules `noise` and `tls`
+/// document what their sessions prove, and when.
 ///
-/// A session outside of this crate begins with [`Identity::default`], which is
-/// empty, and sets what it knows.
+/// A session outside of this crate starts with [`Identity::default`], which is
+/// empty, and sets the fields that it has.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub struct Identity {
-    /// The public key that the peer presented, as the protocol encodes it: for
-    /// Noise the 32 bytes of its static key, for TLS a `SubjectPublicKeyInfo`
-    /// in DER.
+    /// Public key that the peer presented, as the protocol encodes it. For
+    /// Noise it is the 32 bytes of the static key, for TLS a
+    /// `SubjectPublicKeyInfo` in DER. Default: `None`.
     pub public_key: Option<Vec<u8>>,
-    /// The certificates that the peer presented, in DER, its own first.
+    /// Certificates that the peer presented, in DER, its own first. Default:
+    /// empty.
     pub certificates: Vec<Vec<u8>>,
-    /// The server name that the client asked for: on the client the name that
-    /// it was created with, on the server the name that it received (TLS: SNI).
+    /// Server name that the client requested. On the client it is the name that
+    /// its session was created with, on the server the name that it received
+    /// (TLS: SNI). Default: `None`.
     ///
-    /// It is the name that was asked for, not a name that the peer proved to
-    /// have. On the client, a verifier that checks names has compared the
-    /// certificate with it; on the server it proves nothing about the peer.
+    /// The peer need not have proved that the name is its own. On the client, a
+    /// verifier that checks names has compared the certificate with it. On the
+    /// server it proves nothing about the peer.
     pub requested_server_name: Option<String>,
-    /// The application protocol that both ends agreed on (TLS: ALPN).
+    /// Application protocol that both ends agreed on (TLS: ALPN). Default:
+    /// `None`.
     pub protocol: Option<Vec<u8>>,
-    /// The payload that the peer sent in the handshake.
+    /// Payload that the peer sent in the handshake. Default: empty.
     pub payload: Vec<u8>,
 }
 
 impl Identity {
-    /// Returns the memory that its parts take, in bytes.
+    /// Returns the memory that the identity takes, in bytes.
     pub(crate) fn held_bytes(&self) -> usize {
         let parts = [
             self.public_key.as_ref(),

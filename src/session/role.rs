@@ -5,10 +5,10 @@ use std::ops::Not;
 
 use crate::id::Direction;
 
-/// The role that a session plays in its handshake.
+/// The role of one end in a handshake.
 ///
-/// Usually the end that opened the TCP connection is the initiator, and
-/// [`Role::from`] a [`Direction`] says so:
+/// Usually the end that opened the TCP connection is the initiator.
+/// [`Role::from`] a [`Direction`] returns that role:
 ///
 /// ```
 /// use peerloop::Direction;
@@ -20,16 +20,17 @@ use crate::id::Direction;
 ///
 /// # Simultaneous open
 ///
-/// Two programs that connect to each other at the same time, to punch a hole in
-/// their NATs, get one TCP connection for which both are [`Direction::Outbound`]
-/// (RFC 9293, section 3.5). A handshake with two initiators fails as
-/// [`Malformed`](crate::error::SessionError::Malformed) at both ends. Neither end can
-/// see that it happened: to each of them its connect succeeded. Programs that may do
-/// this therefore take the role of **every** connection with such a peer from
-/// [`Role::by_comparing`], whatever its direction.
+/// Two programs that connect to each other at the same time, for instance for
+/// TCP hole punching, get one TCP connection for which both are
+/// [`Direction::Outbound`] (RFC 9293, section 3.5). A handshake with two
+/// initiators fails as [`Malformed`](crate::error::SessionError::Malformed) at
+/// both ends. Neither end can detect it before, because each end's connect
+/// succeeded. Programs that may do this therefore take the role of **every**
+/// connection with such a peer from [`Role::by_comparing`], whatever its
+/// direction.
 ///
-/// The type of a TLS session follows from the role, too: `tls::client` for the
-/// initiator.
+/// The constructor of a TLS session follows from the role, too: `tls::client`
+/// for the initiator, `tls::server` for the responder.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Role {
     /// Sends the first message of the handshake.
@@ -39,17 +40,19 @@ pub enum Role {
 }
 
 impl Role {
-    /// Returns the role of this end by a comparison that both ends make: the lower one
-    /// is the initiator. `None` if both are equal, which nobody can decide.
+    /// Returns the role of this end from a comparison that both ends make: the
+    /// end with the lower value is the initiator. Returns `None` if both values
+    /// are equal, because then neither end can decide.
     ///
-    /// Both ends must compare the same two values. Suitable are
+    /// Both ends must compare the same two values. Suitable values are:
     ///
-    /// - public keys or node ids, if each end knows that of the other one before the
-    ///   connection, from the rendezvous server for instance;
+    /// - public keys or node ids, if each end has that of the other end before
+    ///   the connection, for instance from a rendezvous server;
     /// - the addresses of both ends,
     ///   [`ConnInfo::local_addr`](crate::ConnInfo::local_addr) and
-    ///   [`ConnInfo::addr`](crate::ConnInfo::addr), if no NAT or proxy is between them.
-    ///   Behind a NAT an end does not see the address that the other end compares.
+    ///   [`ConnInfo::addr`](crate::ConnInfo::addr), if no NAT or proxy is
+    ///   between them. Behind a NAT the two ends have different addresses
+    ///   for the same end.
     ///
     /// ```
     /// use peerloop::session::Role;

@@ -1,4 +1,4 @@
-//! One session after another one on the same connection.
+//! Two sessions, one after the other, on the same connection.
 
 use std::fmt;
 use std::io::IoSlice;
@@ -6,18 +6,20 @@ use std::io::IoSlice;
 use super::{Identity, Output, Session, Stage};
 use crate::error::SessionError;
 
-/// Two sessions, one after the other: for instance a version exchange and then a
-/// cipher.
+/// Two sessions, one after the other: for instance a version exchange and then
+/// a cipher.
 ///
-/// The first session must become [`Stage::Transparent`]. The bytes that follow
-/// its handshake are passed to the second one, those included that arrived
-/// together with its end. More than two sessions are sequences of sequences.
+/// The first session must become [`Stage::Transparent`]. If it becomes
+/// [`Stage::Established`] or [`Stage::Finished`], the connection ends with
+/// [`SessionError::Failed`]. The bytes after its handshake are passed to the
+/// second session, also if they arrived together with the end of the
+/// handshake. For more than two sessions, nest sequences.
 ///
 /// Each field of the [`Identity`] is that of the second session, or that of the
-/// first one where the second leaves it empty.
+/// first session where the second leaves the field empty.
 ///
-/// Both sessions are created before anything has arrived. If the second one
-/// depends on the result of the first, on a key for instance, write a
+/// Both sessions are created before any byte has arrived. If the second session
+/// depends on the result of the first, for instance on a key, implement a
 /// [`Session`] that creates it in time and forwards its methods.
 ///
 /// ```
@@ -25,7 +27,13 @@ use crate::error::SessionError;
 /// # use peerloop::error::SessionError;
 /// # struct Version;
 /// # impl Session for Version {
-/// #     fn receive(&mut self, _: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> { Ok(0) }
+/// #     fn receive(
+/// #         &mut self,
+/// #         _: &mut [u8],
+/// #         _: &mut Output<'_>,
+/// #     ) -> Result<usize, SessionError> {
+/// #         Ok(0)
+/// #     }
 /// #     fn stage(&self) -> Stage { Stage::Transparent }
 /// # }
 /// # type Cipher = Version;
@@ -37,13 +45,13 @@ use crate::error::SessionError;
 pub struct Sequence<A, B> {
     first: A,
     second: B,
-    /// The first session is transparent, and the second one has started.
+    /// The first session is transparent, and the second session has started.
     is_second: bool,
 }
 
 impl<A: Session, B: Session> Sequence<A, B> {
-    /// Returns a session that is `first` until that is transparent, and then
-    /// `second`.
+    /// Returns a session that runs `first` until `first` is transparent, and
+    /// then `second`.
     pub fn new(first: A, second: B) -> Self {
         Self {
             first,
@@ -79,9 +87,11 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
             taken = self.first.receive(wire, out)?;
             self.advance(out.wire)?;
         }
-        // A session that took more than there was is refused by the caller.
+        // The caller checks `taken`, so a count that is too large only must not
+        // panic here.
         let rest = wire.get_mut(taken..).unwrap_or_default();
-        // Without bytes there is nothing to answer that `start` has not said.
+        // Without bytes there is nothing to answer: `start` has appended the
+        // first bytes.
         if self.is_second && !rest.is_empty() {
             taken += self.second.receive(rest, out)?;
         }
@@ -125,7 +135,7 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
     }
 }
 
-/// Returns the later identity, with the fields of the earlier one where it has none.
+/// Returns `later`, with the fields of `earlier` where `later` has none.
 fn merge(earlier: Option<Identity>, later: Option<Identity>) -> Option<Identity> {
     let (earlier, later) = match (earlier, later) {
         (Some(earlier), Some(later)) => (earlier, later),
@@ -162,7 +172,7 @@ impl<A, B> fmt::Debug for Sequence<A, B> {
 mod tests {
     use super::*;
 
-    /// Transparent from the start, and holds bytes.
+    /// A session that is transparent from the start and holds bytes.
     struct Holder(usize);
 
     impl Session for Holder {
@@ -188,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_both_sessions_hold_is_counted_and_taken_once() {
+    fn sequence_of_two_counts_and_takes_both() {
         let mut session: Box<dyn Session> = Box::new(Sequence::new(Holder(3), Holder(0)));
         assert_eq!(session.held_bytes(), 3);
         let payload = |identity: Option<Identity>| identity.expect("there is one").payload;

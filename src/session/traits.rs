@@ -1,4 +1,4 @@
-//! The trait of sessions, and most types of its methods.
+//! The trait of sessions and the types of its methods.
 
 use std::io::IoSlice;
 
@@ -9,11 +9,11 @@ use crate::error::SessionError;
 /// connection.
 ///
 /// A session turns the bytes of the wire into plaintext, and plaintext into the
-/// bytes of the wire. It does no input or output, reads no clock and never
-/// blocks: the loop passes it what was read, and writes what it appends.
-/// [`Handler::transport`](crate::Handler::transport) returns the session of a new
-/// connection, inbound or outbound. The session is dropped with its connection,
-/// or earlier, when it becomes [`Stage::Transparent`].
+/// bytes of the wire. It performs no I/O, reads no clock and never blocks: the
+/// loop passes it the bytes that were read, and writes the bytes that it
+/// appends. [`Handler::transport`](crate::Handler::transport) returns the
+/// session of a new connection, inbound or outbound. The session is dropped
+/// with its connection, or earlier, when it becomes [`Stage::Transparent`].
 ///
 /// # Stages
 ///
@@ -30,26 +30,28 @@ use crate::error::SessionError;
 /// [`Stage::Handshaking`]: a send fails with
 /// [`SendError::Closed`](crate::SendError::Closed), the handshake timeout runs,
 /// and an inbound connection counts towards the maximum number of inbound
-/// handshakes. A turn has a time for the steps of all handshakes together: see
+/// handshakes. The time that a turn spends on all handshakes together is
+/// bounded: see
 /// [`TurnBudget::handshake_steps`](crate::config::TurnBudget::handshake_steps).
 ///
 /// When the handshake has completed,
 /// [`Handler::on_connect`](crate::Handler::on_connect) is called. Messages that
-/// arrived together with the end of the handshake are delivered after it. A
-/// session without a handshake is [`Stage::Established`] from the start.
+/// arrived together with the end of the handshake are delivered after that
+/// call. A session without a handshake is [`Stage::Established`] from the
+/// start.
 ///
 /// Once the session is [`Stage::Finished`], [`Session::receive`] is not called
-/// again. Bytes after the close notification are discarded.
+/// again. Bytes that arrive after the close notification are discarded.
 ///
 /// # Failure
 ///
 /// An error of any method ends the connection. Bytes that the session appended
-/// before the error, such as an alert, are written first. During the handshake the
-/// reason is [`ConnectError::Session`](crate::ConnectError::Session), and
+/// before the error, such as an alert, are written first. During the handshake
+/// the reason is [`ConnectError::Session`](crate::ConnectError::Session), and
 /// [`Metrics::handshakes_failed`](crate::Metrics::handshakes_failed) counts it.
 /// Afterwards the reason is
 /// [`DisconnectReason::Session`](crate::DisconnectReason::Session). After an
-/// error no method but [`Session::take_identity`] is called.
+/// error only [`Session::take_identity`] is called.
 ///
 /// # Examples
 ///
@@ -78,13 +80,13 @@ use crate::error::SessionError;
 ///
 ///     fn receive(&mut self, wire: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
 ///         let Some(theirs) = wire.first_chunk() else {
-///             return Ok(0); // The same bytes come again, with more behind them.
+///             return Ok(0); // Called again with the same bytes and more.
 ///         };
 ///         if *theirs != MAGIC {
 ///             return Err(SessionError::Refused("another protocol"));
 ///         }
 ///         self.stage = Stage::Transparent;
-///         Ok(MAGIC.len()) // What follows belongs to the framing.
+///         Ok(MAGIC.len()) // The framing gets the rest.
 ///     }
 ///
 ///     fn stage(&self) -> Stage {
@@ -112,10 +114,11 @@ use crate::error::SessionError;
 ///
 /// ## A record layer
 ///
-/// The stream is cut into records. Each has a length, and a sum over its body
-/// and its number; an empty record is the close notification. A keyed hash in
-/// place of the sum, with a key that only the two ends have, would detect
-/// forged records. [`Sequence`](super::Sequence) puts a handshake before it.
+/// The stream is cut into records. Each record has a length, a checksum over
+/// its body and its number, and a body. An empty record is the close
+/// notification. A keyed hash in place of the checksum, with a key that only
+/// the two ends have, would detect forged records.
+/// [`Sequence`](super::Sequence) can run a handshake before it.
 ///
 /// ```
 /// use std::io::IoSlice;
@@ -126,7 +129,7 @@ use crate::error::SessionError;
 /// const HEADER_LEN: usize = 6;
 /// const BODY_MAX: usize = 16 * 1024;
 ///
-/// /// Returns the length and the sum of a record, both big-endian.
+/// /// Returns the length and the checksum of a record, both big-endian.
 /// fn header(number: u32, body: &[u8]) -> [u8; HEADER_LEN] {
 ///     let sum = body.iter().fold(number, |sum, byte| sum.rotate_left(5) ^ u32::from(*byte));
 ///     let [a, b, c, d] = sum.to_be_bytes();
@@ -150,7 +153,11 @@ use crate::error::SessionError;
 /// }
 ///
 /// impl Session for Records {
-///     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
+///     fn receive(
+///         &mut self,
+///         wire: &mut [u8],
+///         out: &mut Output<'_>,
+///     ) -> Result<usize, SessionError> {
 ///         let mut rest = &wire[..];
 ///         while let Some((head, bytes)) = rest.split_first_chunk::<HEADER_LEN>() {
 ///             let len = usize::from(u16::from_be_bytes([head[0], head[1]]));
@@ -158,10 +165,10 @@ use crate::error::SessionError;
 ///                 return Err(SessionError::Malformed("a record that is too long"));
 ///             }
 ///             let Some((body, after)) = bytes.split_at_checked(len) else {
-///                 break; // The beginning of a record is not taken.
+///                 break; // An incomplete record is not taken.
 ///             };
 ///             if *head != header(self.received, body) {
-///                 return Err(SessionError::Malformed("a wrong sum"));
+///                 return Err(SessionError::Malformed("a wrong checksum"));
 ///             }
 ///             self.received = self.received.wrapping_add(1);
 ///             out.plaintext.extend_from_slice(body);
@@ -178,8 +185,12 @@ use crate::error::SessionError;
 ///         if self.finished { Stage::Finished } else { Stage::Established }
 ///     }
 ///
-///     fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
-///         // A record may end anywhere in the stream: the framing finds the messages again.
+///     fn seal(
+///         &mut self,
+///         plaintext: &[IoSlice<'_>],
+///         wire: &mut Vec<u8>,
+///     ) -> Result<(), SessionError> {
+///         // A record may end anywhere in a message, because framing comes after.
 ///         for body in plaintext.iter().flat_map(|slice| slice.chunks(BODY_MAX)) {
 ///             self.write(body, wire);
 ///         }
@@ -195,7 +206,7 @@ use crate::error::SessionError;
 ///     }
 /// }
 ///
-/// // A session can be tried without a network.
+/// // A session can be tested without a network.
 /// let (mut here, mut there) = (Records::default(), Records::default());
 /// let (mut wire, mut plaintext, mut answer) = (Vec::new(), Vec::new(), Vec::new());
 /// here.seal(&[IoSlice::new(b"good "), IoSlice::new(b"day")], &mut wire)?;
@@ -206,10 +217,11 @@ use crate::error::SessionError;
 /// # Ok::<_, SessionError>(())
 /// ```
 pub trait Session: Send {
-    /// Begins the handshake: appends the first bytes of this end to `wire`.
+    /// Begins the handshake: appends the first bytes of this end to `wire`. By
+    /// default does nothing.
     ///
     /// Called once, when the TCP connection is established, before any other
-    /// method. An end that answers the first message appends nothing.
+    /// method. The end that waits for the first message appends nothing.
     ///
     /// # Errors
     ///
@@ -219,91 +231,96 @@ pub trait Session: Send {
         Ok(())
     }
 
-    /// Takes bytes from the start of `wire` and returns how many it took.
+    /// Takes bytes from the start of `wire`, and returns their number.
     ///
-    /// Appends to `out` the plaintext that they carry and the answers that they
-    /// require.
+    /// Appends to `out` the plaintext of these bytes and the answers to the
+    /// peer.
     ///
-    /// - One call takes all bytes that it can use, because it is not called
-    ///   again before more have arrived.
-    /// - `wire` is mutable, so that a cipher can open it in place. The bytes
-    ///   that were taken may be overwritten.
-    /// - The bytes that were not taken must be unchanged. They come again, with
-    ///   more behind them. At most 128 KiB may be left, or the connection ends
-    ///   with [`SessionError::Malformed`]. They count as the beginning of a
-    ///   message, to which the timeout for incomplete messages applies. It does
-    ///   not apply to bytes that a session keeps inside.
+    /// - Take all bytes that can be used, because the next call comes only when
+    ///   more have arrived.
+    /// - `wire` is mutable, so that a cipher can decrypt in place. The taken
+    ///   bytes may be overwritten.
+    /// - The bytes that were not taken must be unchanged. The next call passes
+    ///   them again, with more bytes after them. At most 128 KiB may be left,
+    ///   or the connection ends with [`SessionError::Malformed`]. They count as
+    ///   the beginning of a message, to which the timeout for incomplete
+    ///   messages applies. The timeout does not apply to bytes that a session
+    ///   keeps inside.
     /// - A session that has become [`Stage::Transparent`] leaves the bytes that
-    ///   follow its handshake: they are the first bytes of the plain stream.
-    /// - The plaintext should not be much longer than the bytes taken.
+    ///   follow its handshake. They are the first bytes of the plain stream.
+    /// - The plaintext should not be much longer than the taken bytes.
     ///
     /// # Errors
     ///
-    /// Any [`SessionError`] ends the connection; see [`Session`]. Plaintext that
-    /// was appended before the error is delivered.
+    /// Any [`SessionError`] ends the connection; see [`Session`]. Plaintext
+    /// that was appended before the error is delivered. A returned number that
+    /// is larger than `wire.len()` ends the connection with
+    /// [`SessionError::Failed`].
     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError>;
 
     /// Returns the stage of the session.
     ///
-    /// Called after every call of another method.
+    /// Called after each call of another method.
     fn stage(&self) -> Stage;
 
     /// Appends the sealed form of `plaintext` to `wire`.
     ///
-    /// The plaintext is at most 64 KiB, in the order in which it is to arrive;
-    /// it begins and ends anywhere in a frame. All of it must be sealed, and at
-    /// least one byte must be appended. Called only while the session is
-    /// [`Stage::Established`] or [`Stage::Finished`]; a session that becomes
+    /// The plaintext is at most 64 KiB, in the order in which it is to arrive.
+    /// It may begin and end anywhere in a frame. All of it must be sealed, and
+    /// at least one byte must be appended, or the connection ends with
+    /// [`SessionError::Failed`]. Called only while the session is
+    /// [`Stage::Established`] or [`Stage::Finished`]. A session that becomes
     /// [`Stage::Transparent`] does not need it.
     ///
     /// # Errors
     ///
-    /// Any [`SessionError`] ends the connection; see [`Session`].
+    /// Any [`SessionError`] ends the connection; see [`Session`]. By default
+    /// returns [`SessionError::Failed`].
     fn seal(&mut self, plaintext: &[IoSlice<'_>], wire: &mut Vec<u8>) -> Result<(), SessionError> {
         let _ = (plaintext, wire);
-        Err(SessionError::Failed("this session seals nothing"))
+        Err(SessionError::Failed("this session does not seal"))
     }
 
     /// Appends the close notification of this end to `wire`, such as the
-    /// close_notify alert of TLS.
+    /// close_notify alert of TLS. By default does nothing.
     ///
-    /// Called once, when everything that was queued is sealed and the FIN is
-    /// about to follow. Not called before the end of the handshake, nor after
-    /// an abort or an error.
+    /// Called once, when all queued messages are sealed, before the FIN. Not
+    /// called before the end of the handshake, nor after an abort or an error.
     fn close_notify(&mut self, wire: &mut Vec<u8>) {
         let _ = wire;
     }
 
-    /// The peer ended the stream, and everything that arrived was received
-    /// except the bytes that the session has not taken.
+    /// Checks whether the stream may end here. By default accepts every end.
     ///
     /// # Errors
     ///
-    /// [`SessionError::Truncated`] if the protocol has a close notification
-    /// that has not arrived. The error is the reason for the end.
+    /// - [`SessionError::Truncated`]: the protocol has a close notification,
+    ///   and it has not arrived. The error is the reason for the end.
     fn wire_ended(&mut self) -> Result<(), SessionError> {
         Ok(())
     }
 
-    /// Returns what the handshake established about the peer.
+    /// Returns the data about the peer that the handshake provided. Default:
+    /// `None`.
     fn identity(&self) -> Option<Identity> {
         None
     }
 
-    /// Returns the identity of the peer and gives it away, so that it is not kept
-    /// twice. By default a copy: [`Session::identity`].
+    /// Returns the identity of the peer and removes it from the session, so
+    /// that it is not kept twice. By default returns [`Session::identity`], a
+    /// copy.
     ///
-    /// Called once, at the end of the handshake. The loop keeps the result for
-    /// as long as the connection is known.
+    /// Called once, at the end of the handshake. The loop keeps the result as
+    /// long as the connection.
     fn take_identity(&mut self) -> Option<Identity> {
         self.identity()
     }
 
     /// Returns the number of bytes on the heap that the session holds for input
-    /// which it has taken and not delivered, such as a part of a message. They count
-    /// as memory that the peer uses.
+    /// which it has taken and not delivered, such as a part of a message. They
+    /// count as memory that the peer uses.
     ///
-    /// Default: 0. Called after every call of [`Session::receive`].
+    /// Default: 0. Called after each call of [`Session::receive`].
     fn held_bytes(&self) -> usize {
         0
     }
@@ -349,7 +366,8 @@ impl<S: Session + ?Sized> Session for Box<S> {
 
 /// The buffers to which [`Session::receive`] appends.
 ///
-/// A session appends and changes nothing that is there.
+/// A session appends, and does not change the bytes that the buffers contain
+/// already.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Output<'a> {
@@ -360,8 +378,8 @@ pub struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Returns an output with these buffers, for a session that another session
-    /// or a test calls.
+    /// Returns an output with these buffers, in order to call a session from
+    /// another session or a test.
     pub fn new(plaintext: &'a mut Vec<u8>, wire: &'a mut Vec<u8>) -> Self {
         Self { plaintext, wire }
     }
@@ -373,10 +391,9 @@ impl<'a> Output<'a> {
 pub enum Stage {
     /// The handshake has not completed.
     Handshaking,
-    /// The handshake has completed: plaintext can be sealed and received.
+    /// The handshake has completed. Plaintext can be sealed and received.
     Established,
-    /// The handshake has completed, and from here on the connection is plain
-    /// TCP.
+    /// The handshake has completed. From here on the connection is plain TCP.
     Transparent,
     /// The close notification of the peer has arrived. Plaintext can still be
     /// sealed.

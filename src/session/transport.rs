@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Session;
 
-/// The transport of a connection, between its wire and its framing; see
+/// The transport of a connection, between its wire and its framing. See
 /// [`Handler::transport`](crate::Handler::transport).
 ///
 /// A [`Session`] converts into it:
@@ -20,10 +20,14 @@ use super::Session;
 /// }
 /// ```
 pub enum Transport {
-    /// Plain TCP. [`Handler::on_connect`](crate::Handler::on_connect) follows at once.
+    /// Plain TCP. [`Handler::on_connect`](crate::Handler::on_connect) is called
+    /// at once. With
+    /// [`require_session`](crate::config::ConnectionConfig::require_session)
+    /// the connection fails with
+    /// [`ConnectError::Transport`](crate::ConnectError::Transport) instead.
     Plain,
-    /// A session. [`Handler::on_connect`](crate::Handler::on_connect) follows when its
-    /// handshake has completed.
+    /// A session. [`Handler::on_connect`](crate::Handler::on_connect) is called
+    /// when its handshake has completed.
     Session(Box<dyn Session>),
 }
 

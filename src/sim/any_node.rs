@@ -1,4 +1,4 @@
-//! A node of a world, with its handler's type erased.
+//! A node of a world, without the type of its handler.
 
 use std::any::Any;
 use std::fmt::Write as _;
@@ -17,26 +17,30 @@ use crate::sys::sim::Internet;
 pub(super) trait AnyNode {
     fn turn(&mut self) -> io::Result<Turn>;
 
-    /// Returns whether it has had its first turn.
+    /// Returns whether the node has had its first turn.
     fn has_started(&self) -> bool;
 
-    /// When its next turn is due, unless an event comes before.
+    /// Returns when the next turn of the node is due, unless an event comes
+    /// before.
     fn next_turn(&self, now: Instant) -> Option<Instant>;
 
-    /// Checks the guarantees of the library after a turn that ended at this time. The
-    /// error says which one is violated.
+    /// Checks the guarantees of the library after a turn that ended at this
+    /// time. The error describes the violation.
     fn check(&mut self, internet: &mut Internet, ended: Instant) -> Result<(), String>;
 
-    /// Its ends of connections, to be compared with the other ends.
+    /// Returns the node's ends of connections, for comparison with the other
+    /// ends.
     fn connections(&self) -> Vec<CheckedConnection>;
 
-    /// What it has exchanged on each connection.
+    /// Returns the messages that the node has exchanged on each connection.
     fn exchanges(&self) -> Vec<Exchange>;
 
-    /// The connections that have ended in this turn, and not by its doing.
+    /// Returns the connections that ended in this turn and that this node did
+    /// not end.
     fn lost(&self) -> &[ConnId];
 
-    /// Describes what it is doing, in a line and one for each of a few connections.
+    /// Describes the node in one line, and some of its connections in a line
+    /// each.
     fn describe(&self) -> String;
 
     fn as_any(&self) -> &dyn Any;

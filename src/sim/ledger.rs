@@ -1,4 +1,4 @@
-//! The callbacks of a node so far, and the first one that was wrong.
+//! The callbacks of a node so far, and the first violation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -6,26 +6,28 @@ use std::time::{Duration, Instant};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::id::{ConnId, Direction};
 
-/// By connection, the tokens of tracked sends, in their order.
+/// Tokens of tracked sends by connection, in their order.
 pub(super) type Tokens = BTreeMap<ConnId, Vec<u64>>;
 
-/// The messages of a connection that follow each other in a turn.
+/// The messages of one connection that follow each other in a turn.
 #[derive(Clone, Copy, Debug)]
 struct MessageRun {
     conn: ConnId,
     began: Instant,
     messages: u64,
-    /// How many there may be, once the time is used up.
+    /// Maximum number of messages, once the time is used up.
     most: Option<u64>,
 }
 
-/// The number of messages after which a visit looks at the clock, at most.
+/// Maximum number of messages between two readings of the clock in a visit.
 const LOOK_AFTER_MAX: u64 = 64;
 
-/// The callbacks of one node. `checks` compares them with the state of the node.
+/// The callbacks of one node. `checks` compares them with the state of the
+/// node.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    /// Connections whose beginning was reported and whose end was not.
+    /// Connections for which `on_connect` was called and `on_disconnect` was
+    /// not.
     pub(super) live: BTreeSet<ConnId>,
     /// Live connections whose peer has closed its sending side.
     finished: BTreeSet<ConnId>,
@@ -33,28 +35,28 @@ pub(crate) struct Ledger {
     ended: BTreeMap<usize, ConnId>,
     /// Ids whose end was reported in this turn.
     pub(super) ended_in_turn: Vec<ConnId>,
-    /// Those of them that this node did not end.
+    /// Those ids that this node did not end.
     pub(super) lost_in_turn: Vec<ConnId>,
-    /// Connections that were established, and those that were not.
+    /// Numbers of connections that were established, and that failed.
     pub(super) connected: u64,
     pub(super) failed: u64,
-    /// Those of the latter that were outbound.
+    /// Number of failed connections that were outbound.
     pub(super) failed_outbound: u64,
-    /// Connections whose end was reported by `on_disconnect`.
+    /// Number of connections that ended with `on_disconnect`.
     pub(super) disconnected: u64,
-    /// Tracked sends that were answered.
+    /// Number of tracked sends that were answered.
     pub(super) answered: u64,
-    /// The answers of this turn.
+    /// Answers of this turn.
     pub(super) answered_in_turn: Tokens,
-    /// The answers that were owed at the end of the last turn.
+    /// Answers that were owed at the end of the last turn.
     pub(super) owed: Tokens,
-    /// The time of this turn, as its first callback saw it, and of the last turn.
+    /// Time of this turn at its first callback, and time of the last turn.
     now: Option<Instant>,
     before: Option<Instant>,
-    /// The clock of the loop at the last callback.
+    /// Clock of the loop at the last callback.
     clock: Option<Instant>,
     visit: Option<MessageRun>,
-    /// The first thing that was wrong.
+    /// The first violation.
     pub(super) violation: Option<String>,
 }
 
@@ -63,8 +65,8 @@ impl Ledger {
         self.violation.get_or_insert_with(what);
     }
 
-    /// All callbacks of a turn see the same time, which never goes back. Nor does the
-    /// clock of the loop, which goes on in a turn.
+    /// Checks that all callbacks of a turn have the same time, which never goes
+    /// back, and that the clock of the loop never goes back.
     pub(super) fn check_clock(&mut self, now: Instant, clock: Instant) {
         if now > clock || self.clock.is_some_and(|before| before > clock) {
             self.violate(|| "the clock of the loop went back".to_owned());
@@ -78,7 +80,7 @@ impl Ledger {
         }
     }
 
-    /// A turn is over, after which these answers are owed.
+    /// Ends a turn, after which the answers in `owed` are owed.
     pub(super) fn end_turn(&mut self, owed: Tokens) {
         self.ended_in_turn.clear();
         self.lost_in_turn.clear();
@@ -118,10 +120,11 @@ impl Ledger {
         }
     }
 
-    /// A message was delivered: its callback began and ended at these times. A visit
-    /// looks at the clock after 1, 2, 4, ... 64 messages and then after every 64, or at
-    /// the next one if a flush came between, so that it may go on for as many as it had
-    /// when its time was used up.
+    /// Checks the time of a visit after a message, whose callback began and
+    /// ended at these times. A visit reads the clock after 1, 2, 4, ... 64
+    /// messages and then after every 64 messages, or at the next of these if a
+    /// flush came between. It may therefore continue for as many messages as it
+    /// had when its time was used up.
     pub(super) fn check_visit(
         &mut self,
         conn: ConnId,
@@ -142,7 +145,8 @@ impl Ledger {
             self.violate(|| format!("message {messages} of a visit to {conn}, after {time:?}"));
         }
         if visit.most.is_none() && ended.saturating_duration_since(visit.began) >= max_visit_time {
-            // One look may be put off, and the next one comes after as many again.
+            // One reading may be delayed, and the next one comes after as many
+            // messages again.
             visit.most = Some(messages + 2 * messages.clamp(1, LOOK_AFTER_MAX) + 1);
         }
         self.visit = Some(visit);

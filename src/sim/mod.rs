@@ -1,14 +1,15 @@
-//! Networks of nodes in one thread, on a virtual clock, repeatable from a seed
-//! (feature `sim`).
+//! Networks of nodes in one thread, on a virtual clock, repeatable from a seed.
+//! Requires the feature `sim`.
 //!
 //! A [`World`] has any number of nodes. They have the same
-//! [`Handler`](crate::Handler), [`Config`](crate::Config), framing and timeouts as on
-//! a real network, and the same code, down to the system calls. The calls, the
-//! network and the clock are simulated. Each seed has [`Faults`] of its kind, from
-//! none to all that a kernel may do. Everything random is drawn from the seed, so a
-//! run can be repeated, byte for byte.
+//! [`Handler`](crate::Handler), [`Config`](crate::Config), framing and timeouts
+//! as on a real network, and run the same code, down to the system calls. The
+//! system calls, the network and the clock are simulated. The seed decides
+//! which [`Faults`] happen, from none to all that a kernel may cause. Each
+//! random number is drawn from the seed, so a run can be repeated, byte for
+//! byte.
 //!
-//! The [`guide`] leads from a handler to tests of it, step by step.
+//! The [guide](crate::guide::simulation) leads from a handler to a test of it.
 //!
 //! ```
 //! use std::time::Duration;
@@ -54,36 +55,32 @@
 //!     .expect("the answer comes");
 //! ```
 //!
-//! # What is checked
+//! # Checks
 //!
-//! After every turn of every node the world checks the guarantees of the library: the
-//! order and number of callbacks, limits and queues against a recount, timeouts, bytes
-//! against the wire, and that no node waits for an event that will not come. A violation
-//! panics. The message has the seed, the time, the last lines of the trace and the
-//! command that replays it.
+//! After each turn of each node the world checks the guarantees of the library:
+//! the order and number of callbacks, limits and queues against a recount,
+//! timeouts, bytes against the wire, and that no node waits for an event that
+//! will not come. A violation panics. The message contains the seed, the time,
+//! the last lines of the trace and the command that replays the run.
 //!
-//! [`World::always`] checks an invariant of your protocol as often, and
-//! [`World::promise_served_within`] how soon a node is answered.
-//! [`World::run_until`] waits within a bound for what holds in the end.
+//! [`World::always`] checks an invariant of your protocol after each turn, and
+//! [`World::promise_served_within`] checks how soon a node is answered.
+//! [`World::run_until`] waits, within a bound, until a condition holds.
 //!
 //! **Set [`Config::on_panic`](crate::Config::on_panic) to
-//! [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests.** By default a panic of
-//! a handler ends one connection and the node goes on, in a world as elsewhere, so a
-//! failed assertion in a callback does not fail the test.
+//! [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests.** By default a
+//! panic of a handler ends one connection and the node continues, as on a real
+//! network. A failed assertion in a callback would then not fail the test.
 //!
-//! # What is not simulated
+//! # Limitations
 //!
-//! - Other threads, whose effects would not be repeatable. [`World::post`] takes their
-//!   place.
-//! - Sockets of the caller
-//!   ([`ConnectOptions::bound_socket`](crate::config::ConnectOptions::bound_socket)): a
-//!   connect with one fails with `Unsupported`.
-//! - IPv4 on IPv6 sockets.
-//! - Host names: use addresses.
-
-pub mod guide {
-    #![doc = include_str!("guide.md")]
-}
+//! - Other threads are not simulated, because their effects would not be
+//!   repeatable. Use [`World::post`] instead.
+//! - Sockets of the caller are not simulated: a connect with
+//!   [`ConnectOptions::bound_socket`](crate::config::ConnectOptions::bound_socket)
+//!   fails with `Unsupported`.
+//! - IPv4 on IPv6 sockets is not simulated.
+//! - Host names are not resolved. Use addresses.
 
 mod any_node;
 mod checks;

@@ -4,9 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
-/// Names a node of a [`World`](super::World). It has the type of the node's handler,
-/// which [`World::with`](super::World::with) needs. It converts to the address of the
-/// node's host.
+/// The id of a node of a [`World`](super::World). Its type parameter is the
+/// type of the node's handler, for [`World::with`](super::World::with). It
+/// converts to the address of the node's host.
 pub struct NodeId<H> {
     pub(super) index: usize,
     pub(super) ip: IpAddr,

@@ -6,21 +6,23 @@ use std::time::Duration;
 use crate::sys::sim::SharedInternet;
 
 thread_local! {
-    /// The world whose node has a turn in this thread, and the poller of that node.
+    /// The world whose node has a turn in this thread, and the poller of that
+    /// node.
     static CURRENT: RefCell<Option<(SharedInternet, usize)>> = const { RefCell::new(None) };
 }
 
-/// Spends virtual time in a callback, as a computation or a slow disk does.
+/// Spends virtual time in a callback, like a computation or a slow disk.
 ///
-/// Within a turn [`Net::now`](crate::Net::now) stays what it was, as on a real network;
-/// the clock that the loop measures turns and visits with goes on. What the node sends
-/// after this call leaves later. Other nodes and the network go on meanwhile: what
-/// arrives at this node is there in its next turn, which begins when this one is over.
+/// Within a turn [`Net::now`](crate::Net::now) does not change, as on a real
+/// network. The clock with which the loop measures turns and visits advances.
+/// Messages that the node sends after this call leave later. Other nodes and
+/// the network continue meanwhile. Bytes that arrive at this node are there in
+/// its next turn, which begins when this one has ended.
 ///
 /// The time may be fixed, drawn from a generator, or depend on the message.
-/// [`Faults::slow_callback`](super::Faults::slow_callback) spends time in callbacks that
-/// do not call this. Outside the turn of a simulated node this has no effect, so that a
-/// handler may call it on a real network.
+/// [`Faults::slow_callback`](super::Faults::slow_callback) spends time in
+/// callbacks that do not call this function. Outside the turn of a simulated
+/// node the call has no effect, so handlers may call it on a real network.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +30,7 @@ thread_local! {
 /// use peerloop::sim::{self, Faults, World};
 /// use peerloop::{Config, ConnId, Handler, Net, TimerId};
 ///
-/// /// Computes for 20 ms in its first turn, which a timer of 5 ms has to wait for.
+/// /// Computes for 20 ms in its first turn, so that a timer of 5 ms is late.
 /// struct Busy;
 ///
 /// impl Handler for Busy {
@@ -64,9 +66,9 @@ pub fn spend(time: Duration) {
     });
 }
 
-/// Returns how much virtual time the callbacks of this turn have taken so far, by the
-/// clock of the node's host; zero outside the turn of a simulated node.
-/// [`Net::now`](crate::Net::now) plus this is the present time.
+/// Returns the virtual time that the callbacks of this turn have taken so far,
+/// by the clock of the node's host. Zero outside the turn of a simulated node.
+/// [`Net::now`](crate::Net::now) plus this is the current time.
 pub fn spent() -> Duration {
     CURRENT.with_borrow(|current| {
         current
@@ -77,7 +79,8 @@ pub fn spent() -> Duration {
     })
 }
 
-/// While it exists, the time is that of one node, and callbacks can spend it.
+/// Guard during which the time is that of one node, so that callbacks can spend
+/// it.
 pub(super) struct NodeTime {
     internet: SharedInternet,
     poller: usize,

@@ -1,4 +1,5 @@
-//! The handler around the user's own: it records every callback and passes it on.
+//! The handler around the user's handler. It records each callback and forwards
+//! it.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -34,7 +35,7 @@ impl<H> Observer<H> {
         }
     }
 
-    /// Records a callback, and spends what it takes.
+    /// Records a callback, and spends the time that the faults draw for it.
     fn note(&mut self, net: &Net, what: &'static str, subject: u64, detail: u64) {
         let mut internet = self.internet.lock();
         internet.note(Actor::Node(self.poller), what, subject, detail);
@@ -42,7 +43,7 @@ impl<H> Observer<H> {
         self.check_clock(net);
     }
 
-    /// What the clock of the loop shows.
+    /// Returns the time on the clock of the loop.
     fn clock(&self) -> Instant {
         self.internet.lock().clock(self.poller)
     }
@@ -55,7 +56,7 @@ impl<H> Observer<H> {
         self.ledger.check_clock(net.now(), clock);
     }
 
-    /// The socket of a connection.
+    /// Returns the socket of a connection.
     fn socket(&self, net: &Net, conn: ConnId) -> Option<SocketId> {
         let info = net.conns.get(conn)?.info();
         let (local, remote) = (info.local_addr?, info.addr);

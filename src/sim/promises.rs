@@ -8,26 +8,27 @@ use super::world::World;
 use crate::handler::Handler;
 use crate::id::ConnId;
 
-/// What a node has exchanged on a connection.
+/// Messages that a node has exchanged on a connection.
 pub(super) struct Exchange {
     pub(super) conn: ConnId,
     pub(super) is_outbound: bool,
-    /// It is not open yet.
+    /// The connection is not open yet.
     pub(super) is_connecting: bool,
     pub(super) sent: u64,
     pub(super) received: u64,
 }
 
-/// What is promised to a node.
+/// Content of a promise.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
-    /// Its requests are answered.
+    /// The requests of the node are answered.
     Served,
-    /// Its attempts to connect succeed.
+    /// The attempts of the node to connect succeed.
     Connected,
 }
 
-/// See [`World::promise_served_within`].
+/// A promise of [`World::promise_served_within`] or
+/// [`World::promise_connected_within`].
 pub(super) struct Promise {
     pub(super) index: usize,
     kind: Kind,
@@ -35,7 +36,8 @@ pub(super) struct Promise {
     conns: BTreeMap<ConnId, Waiting>,
 }
 
-/// What a node waits for on a connection, and since when.
+/// Requests of a node on a connection that are not answered, by the time they
+/// were sent.
 #[derive(Default)]
 struct Waiting {
     since: VecDeque<Duration>,
@@ -44,7 +46,8 @@ struct Waiting {
 }
 
 impl Promise {
-    /// The node had a turn, which began at `now`. It has ended no connection in `lost`.
+    /// Updates the promise after a turn of the node that began at `now`. The
+    /// connections in `lost` ended in the turn, and the node did not end them.
     pub(super) fn update(
         &mut self,
         now: Duration,
@@ -80,13 +83,14 @@ impl Promise {
         let answers = exchange.received - waiting.received;
         let known = waiting.since.len() as u64;
         waiting.since.drain(..answers.min(known) as usize);
-        // What was sent in this turn may have been answered in it too.
+        // A message that was sent in this turn may also have been answered in
+        // it.
         let new = (exchange.sent - waiting.sent).saturating_sub(answers.saturating_sub(known));
         waiting.since.extend((0..new).map(|_| now));
         (waiting.sent, waiting.received) = (exchange.sent, exchange.received);
     }
 
-    /// Checks that nothing has waited for too long.
+    /// Checks that no request has waited for too long.
     pub(super) fn check(&self, now: Duration) -> Result<(), String> {
         for (conn, waiting) in &self.conns {
             let late = waiting.since.front().filter(|at| **at + self.within < now);
@@ -107,20 +111,22 @@ impl Promise {
         }
     }
 
-    /// The node has crashed, and waits for nothing.
+    /// Forgets all requests, because the node has crashed.
     pub(super) fn clear(&mut self) {
         self.conns.clear();
     }
 }
 
 impl World {
-    /// Promises that a node is served: each message that it sends from now on is
-    /// answered by a message on the same connection, within `bound` of the world's time,
-    /// whatever other nodes and scripted peers do.
+    /// Promises that a node is served: each message that it sends from now on
+    /// is answered by a message on the same connection, within `bound` of the
+    /// world's time, whatever other nodes and scripted peers do.
     ///
-    /// Answers are counted: the n-th message received on a connection answers the n-th
-    /// one sent. A connection that ends before the answer breaks the promise, unless this
-    /// node has ended it. If a promise is broken, the world panics as for
+    /// Answers are counted: the n-th message received on a connection answers
+    /// the n-th message sent. A connection that ends before the answer breaks
+    /// the promise, unless this node has ended it. Messages that were sent
+    /// before this call are not included. If a promise is broken,
+    /// [`World::run_for`] and [`World::run_until`] panic as for
     /// [`World::always`].
     ///
     /// ```
@@ -156,7 +162,8 @@ impl World {
     /// let client = world.node(config, Client);
     /// // The link has a latency of 1 ms.
     /// world.promise_served_within(client, Duration::from_millis(8));
-    /// let listening = world.with(server, |_, net| net.listen("0.0.0.0:7000")).expect("the port is free");
+    /// let listening = world.with(server, |_, net| net.listen("0.0.0.0:7000"));
+    /// let listening = listening.expect("the port is free");
     /// let addr = (world.ip(server), listening.addr.port());
     /// world.with(client, |_, net| net.connect(addr)).expect("no limit is reached");
     /// world.run_for(Duration::from_secs(1));
@@ -165,9 +172,10 @@ impl World {
         self.add_promise(node.index, Kind::Served, bound);
     }
 
-    /// Promises that a node is let in: each of its attempts to connect that begins from
-    /// now on succeeds within `bound` of the world's time, the handshake of its session
-    /// included. See [`World::promise_served_within`].
+    /// Promises that a node can connect: each of its attempts to connect that
+    /// begins from now on succeeds within `bound` of the world's time. The time
+    /// includes the handshake of the session. A broken promise panics; see
+    /// [`World::promise_served_within`].
     pub fn promise_connected_within<H: Handler>(&mut self, node: NodeId<H>, bound: Duration) {
         self.add_promise(node.index, Kind::Connected, bound);
     }
@@ -179,7 +187,7 @@ impl World {
             within,
             conns: BTreeMap::new(),
         };
-        // What is under way already is not promised.
+        // Requests that were sent before are not promised.
         let now = self.now();
         let exchanges = self.slots[index].node.iter().flat_map(|it| it.exchanges());
         for exchange in exchanges {

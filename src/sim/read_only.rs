@@ -10,9 +10,9 @@ use crate::node::Node;
 impl World {
     /// Returns the handler of a node.
     ///
-    /// A run in which this is called goes on like one in which it is not.
-    /// [`World::with`], in contrast, may change what the node waits for, so the
-    /// node's next turn is planned anew, with random numbers from the seed.
+    /// The call does not change the run. [`World::with`], in contrast, may
+    /// change the deadlines of the node, so the node's next turn is planned
+    /// again, with random numbers from the seed.
     ///
     /// ```
     /// # use peerloop::config::OnPanic;
@@ -36,17 +36,17 @@ impl World {
     ///
     /// # Panics
     ///
-    /// When the node has crashed.
+    /// Panics if the node has crashed or belongs to another world.
     pub fn handler<H: Handler + 'static>(&self, node: NodeId<H>) -> &H {
         &self.node_ref(node).handler().handler
     }
 
-    /// Returns the [`Net`] of a node. Like [`World::handler`], it does not change the
-    /// run.
+    /// Returns the [`Net`] of a node. Like [`World::handler`], the call does
+    /// not change the run.
     ///
     /// # Panics
     ///
-    /// When the node has crashed.
+    /// Panics if the node has crashed or belongs to another world.
     pub fn net<H: Handler + 'static>(&self, node: NodeId<H>) -> &Net {
         let (_, net, _) = self.node_ref(node).parts();
         net
@@ -88,7 +88,8 @@ mod tests {
         }
     }
 
-    /// Returns how often a node has ticked in a second, and the hash of the trace.
+    /// Returns the number of ticks of a node in one second, and the hash of the
+    /// trace.
     fn run(is_inspected: bool) -> (u64, u64) {
         let mut world = World::new(3);
         world.faults(Faults::hostile());
@@ -108,7 +109,7 @@ mod tests {
         assert_eq!(run(true), run(false));
         assert!(
             run(true).0 > 50,
-            "it ticks every ten milliseconds, and may be late"
+            "a node ticks every ten milliseconds, and may be late"
         );
     }
 }

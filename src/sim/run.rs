@@ -1,4 +1,4 @@
-//! Runs a world and checks it after every turn.
+//! Runs a world and checks it after each turn.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -11,10 +11,10 @@ use super::timed_out::TimedOut;
 use super::world::World;
 use crate::node::Turn;
 
-/// Lines of the trace in the message of a failed check.
+/// Number of lines of the trace in the message of a failed check.
 const LINES: usize = 50;
 
-/// Nodes that a report describes.
+/// Maximum number of nodes that a report describes.
 const DESCRIBED: usize = 20;
 
 impl World {
@@ -22,9 +22,10 @@ impl World {
     ///
     /// # Panics
     ///
-    /// When a node violates a guarantee of the library or a check of
-    /// [`World::always`] fails. The message has the seed, the violation and the
-    /// command that replays it.
+    /// Panics if a node violates a guarantee of the library, or if a check of
+    /// [`World::always`] or a promise fails. The message contains the seed, the
+    /// violation and the command that replays the run. A panic of a handler
+    /// propagates if [`Config::on_panic`](crate::Config::on_panic) is `Unwind`.
     pub fn run_for(&mut self, time: Duration) {
         let until = self.now() + time;
         while self.step(until) {}
@@ -32,15 +33,16 @@ impl World {
         self.check_pairs();
     }
 
-    /// Runs the world until `condition` holds.
+    /// Runs the world until `condition` returns true.
     ///
-    /// The condition is evaluated before the first turn and after each turn of a
-    /// node. Look at nodes with [`World::handler`] in it, which does not change the
-    /// run.
+    /// The condition is evaluated before the first turn and after each turn of
+    /// a node. Use [`World::handler`] in it to look at nodes, because that does
+    /// not change the run.
     ///
     /// # Errors
     ///
-    /// [`TimedOut`] when the condition does not hold within `bound` of virtual time.
+    /// - [`TimedOut`]: the condition did not hold within `bound` of virtual
+    ///   time. The text describes each node.
     ///
     /// # Panics
     ///
@@ -66,12 +68,13 @@ impl World {
         Ok(())
     }
 
-    /// Adds an invariant, which is checked after every turn of a node: for example,
-    /// that no two nodes hold the same lock. For what holds only in the end there is
-    /// [`World::run_until`].
+    /// Adds an invariant, which is checked after each turn of a node: for
+    /// example, that no two nodes hold the same lock. For a condition that
+    /// holds only in the end, use [`World::run_until`].
     ///
-    /// An error makes the world panic. The message has the error, the seed, the time,
-    /// the last lines of the trace and the command that replays it.
+    /// If `check` returns an error, the world panics. The message contains the
+    /// error, the seed, the time, the last lines of the trace and the command
+    /// that replays the run.
     ///
     /// ```
     /// use std::time::Duration;
@@ -102,8 +105,8 @@ impl World {
         self.invariants.push(Box::new(check));
     }
 
-    /// Runs the turn of the node that is due next. Returns false if none is due until
-    /// then.
+    /// Runs the turn of the node that is due next. Returns false if no turn is
+    /// due until `until`.
     fn step(&mut self, until: Duration) -> bool {
         let Some(poller) = self.internet.lock().advance(until) else {
             return false;
@@ -112,7 +115,7 @@ impl World {
         true
     }
 
-    /// Gives a node its first turn now, unless it has had it.
+    /// Runs the first turn of a node now, unless the node has had it.
     pub(super) fn start(&mut self, index: usize) {
         let slot = &self.slots[index];
         if slot.node.as_ref().is_some_and(|node| !node.has_started()) {
@@ -130,12 +133,13 @@ impl World {
         let ended = self.internet.lock().clock(slot.poller);
         drop(node_time);
         match turn {
-            // It takes no turn for what is reported from now on.
+            // A stopped node has no turns, so no event is reported to it any
+            // more.
             Ok(Turn::Stopped) => self.internet.lock().remove_poller(slot.poller),
             Ok(Turn::Waiting | Turn::MoreWork) => self.plan(index),
             Err(error) => self.fail(index, &format!("a turn failed: {error}")),
         }
-        // An answer that comes now may come too late.
+        // An answer that arrives in this turn may be too late.
         self.check_promises();
         self.update_promises(index);
         self.check(index, ended);
@@ -151,7 +155,7 @@ impl World {
         self.internet.lock().plan(slot.poller, deadline);
     }
 
-    /// Checks a node after its turn, which ended at this time by its clock.
+    /// Checks a node after its turn, which ended at `ended` by its clock.
     fn check(&mut self, index: usize, ended: Instant) {
         let Some(node) = &mut self.slots[index].node else {
             return;
@@ -164,7 +168,7 @@ impl World {
         }
     }
 
-    /// Counts what a node has exchanged, after its turn or a call.
+    /// Counts the messages that a node has exchanged, after its turn or a call.
     pub(super) fn update_promises(&mut self, index: usize) {
         let now = self.now();
         let Some(node) = &self.slots[index].node else {
@@ -184,7 +188,7 @@ impl World {
         }
     }
 
-    /// Checks what [`World::always`] has added.
+    /// Checks the invariants of [`World::always`].
     fn check_invariants(&mut self) {
         let mut invariants = std::mem::take(&mut self.invariants);
         for invariant in &mut invariants {
@@ -192,12 +196,12 @@ impl World {
                 self.fail_with("an invariant is violated", &violation);
             }
         }
-        // Those added meanwhile come after them.
+        // Invariants that were added meanwhile come last.
         invariants.append(&mut self.invariants);
         self.invariants = invariants;
     }
 
-    /// Compares both ends of every connection between two nodes.
+    /// Compares both ends of each connection between two nodes.
     fn check_pairs(&mut self) {
         let mut ends: BTreeMap<u64, (usize, CheckedConnection)> = BTreeMap::new();
         for (index, slot) in self.slots.iter().enumerate() {
@@ -231,7 +235,7 @@ impl World {
         );
     }
 
-    /// Describes every node, with the end of the trace.
+    /// Describes the nodes, and appends the end of the trace.
     fn report(&self) -> String {
         let mut report = String::new();
         for (index, slot) in self.slots.iter().take(DESCRIBED).enumerate() {
@@ -249,8 +253,9 @@ impl World {
     }
 }
 
-/// Compares what one end has sent with what the other has received. `in_between` bytes
-/// are in the kernels, unless the connection is broken. Returns what is wrong.
+/// Compares the messages sent at one end with the messages received at the
+/// other end. `in_between` bytes are in the kernels; `None` if the connection is
+/// broken. Returns a description of the difference.
 fn compare(
     from: &CheckedConnection,
     to: &CheckedConnection,

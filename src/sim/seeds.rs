@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 /// Returns the seeds for a test.
 ///
 /// - With the environment variable `SEED`, that seed alone.
-/// - Otherwise with `SEEDS`, as many as it says, from 0 upwards.
+/// - Otherwise with `SEEDS`, that number of seeds, from 0 upwards.
 /// - Otherwise `default` of them, from 0 upwards.
 ///
 /// # Panics
@@ -31,9 +31,10 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Runs a test with each of [`seeds`].
 ///
-/// When it panics, the seed is printed with the command that runs the test with this
-/// seed alone. The command does not name the features of your own crate: add those
-/// that the test needs.
+/// If the test panics, the seed is printed with the command that runs the test
+/// with this seed alone, and the panic is propagated. The command does not
+/// contain the features of your own crate: add the features that the test
+/// needs.
 ///
 /// ```
 /// use peerloop::sim;
@@ -53,21 +54,21 @@ pub fn for_each_seed(default: u64, mut test: impl FnMut(u64)) {
 }
 
 thread_local! {
-    /// The seed that [`for_each_seed`] runs the current test with.
+    /// The seed with which [`for_each_seed`] runs the current test.
     static RUNNING: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-/// Says how to run the current test again, for the message of a world with this
-/// seed. A test may make worlds with other seeds than its own.
+/// Returns the command that runs the current test again, for the message of a
+/// world with this seed. A test may make worlds with other seeds than its own.
 pub(super) fn replay(seed: u64) -> String {
     let seed = RUNNING.get().unwrap_or(seed);
     let thread = std::thread::current();
-    // The test harness names the thread of a test like the test, with its modules.
-    // In a program or a documentation test it is `main`.
+    // The test harness gives the thread of a test the name of the test, with
+    // its modules. In a program or a documentation test the name is `main`.
     let Some(test) = thread.name().filter(|name| *name != "main") else {
         return format!("run it again with SEED={seed} in the environment");
     };
-    // Cargo sets this to the package of the test.
+    // Cargo sets this variable to the package of the test.
     let package = match std::env::var("CARGO_PKG_NAME") {
         Ok(name) if name == env!("CARGO_PKG_NAME") => format!(" -p {name} --all-features"),
         Ok(name) => format!(" -p {name}"),

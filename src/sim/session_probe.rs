@@ -1,4 +1,5 @@
-//! The session around the user's own: it passes everything on and counts it.
+//! The session around the user's session. It forwards each call and counts the
+//! bytes.
 
 use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -7,7 +8,7 @@ use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 use crate::sys::sim::{SharedInternet, SocketId};
 
-/// Tells the delivery check of a connection what its session does.
+/// Reports the bytes of a session to the delivery check of its connection.
 pub(super) struct SessionProbe {
     session: Box<dyn Session>,
     internet: SharedInternet,
@@ -27,7 +28,7 @@ impl SessionProbe {
         }
     }
 
-    /// Counts the bytes that a call puts on the wire.
+    /// Counts the bytes that a call appends to the wire.
     fn count_wire<R>(
         &mut self,
         wire: &mut Vec<u8>,
@@ -56,7 +57,7 @@ impl Session for SessionProbe {
         output: &mut Output<'_>,
     ) -> Result<usize, SessionError> {
         let (plaintext, wire) = (output.plaintext.len(), output.wire.len());
-        // Bytes appended before a panic are delivered as well.
+        // Bytes that were appended before a panic are delivered as well.
         let result = catch_unwind(AssertUnwindSafe(|| self.session.receive(bytes, output)));
         let written = output.wire.len().saturating_sub(wire);
         let opened = output.plaintext.get(plaintext..).unwrap_or_default();

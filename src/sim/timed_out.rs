@@ -4,13 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-/// The condition of [`World::run_until`](super::World::run_until) did not hold
-/// within the bound. The text says what every node was doing.
+/// Error of [`World::run_until`](super::World::run_until): the condition did
+/// not hold within the bound. The text contains the seed and describes each
+/// node.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TimedOut {
     pub(super) seed: u64,
     pub(super) at: Duration,
-    /// Nothing was scheduled any more.
+    /// No event was scheduled any more.
     pub(super) is_quiet: bool,
     pub(super) report: String,
 }
@@ -23,7 +24,7 @@ impl fmt::Display for TimedOut {
             "timed out after {at:?} of virtual time, with the seed {seed}"
         )?;
         if self.is_quiet {
-            f.write_str("; nothing was scheduled any more")?;
+            f.write_str("; no event was scheduled any more")?;
         }
         write!(f, "\n{}", self.report)
     }

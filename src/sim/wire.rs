@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::World;
 use crate::sys::sim::SocketId;
 
-/// A connection of a scripted peer: the test reads and writes its bytes, without a
-/// handler or framing in between. It stands for peers that misbehave.
+/// A connection of a scripted peer. The test reads and writes the bytes of the
+/// connection, without a handler or framing in between. It stands for a peer
+/// that misbehaves.
 ///
-/// Every scripted peer of [`World::wire`] has a separate host, and converts to its
-/// address.
+/// Each scripted peer of [`World::wire`] has a separate host. A `Wire`
+/// converts to the address of the host.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Wire {
     id: SocketId,
@@ -23,7 +24,7 @@ impl From<Wire> for IpAddr {
     }
 }
 
-/// A listener of a scripted peer. It accepts when the test calls
+/// A listener of a scripted peer. It accepts only when the test calls
 /// [`World::accept_wire`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WireListener {
@@ -32,7 +33,7 @@ pub struct WireListener {
 }
 
 impl WireListener {
-    /// Returns the address that it listens on.
+    /// Returns the address of the listener.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
@@ -52,20 +53,21 @@ impl World {
         ip
     }
 
-    /// Connects to an address as a scripted peer, from a new host (10.128.0.1 and
-    /// upwards).
+    /// Connects to an address as a scripted peer, from a new host (10.128.0.1
+    /// and upwards). The connection is established when the world has run; see
+    /// [`World::is_wire_connected`].
     ///
     /// # Errors
     ///
-    /// - `NetworkUnreachable` for an IPv6 address.
+    /// - `NetworkUnreachable`: `addr` is an IPv6 address.
     pub fn wire(&mut self, addr: SocketAddr) -> io::Result<Wire> {
         let ip = self.wire_host();
         let id = self.internet.lock().connect_wire(ip, addr)?;
         Ok(Wire { id, ip })
     }
 
-    /// Connects to an address as a scripted peer, from the host of `other`: one of
-    /// several peers of one address.
+    /// Connects to an address as a scripted peer, from the host of `other`, so
+    /// that several peers have the same IP address.
     ///
     /// # Errors
     ///
@@ -75,8 +77,8 @@ impl World {
         Ok(Wire { id, ip: other.ip })
     }
 
-    /// Listens as a scripted peer, on a new host. Up to `backlog + 1` connections wait
-    /// to be accepted.
+    /// Listens as a scripted peer, on a new host. At most `backlog + 1`
+    /// connections wait to be accepted.
     pub fn wire_listener(&mut self, backlog: u32) -> WireListener {
         let addr = SocketAddr::new(self.wire_host(), 7000);
         let id = self.internet.lock().listen_wire(addr, backlog);
@@ -85,7 +87,8 @@ impl World {
         WireListener { id, addr }
     }
 
-    /// Accepts the oldest connection that waits at the listener of a scripted peer.
+    /// Accepts the oldest connection that waits at the listener of a scripted
+    /// peer. Returns `None` if no connection waits.
     pub fn accept_wire(&mut self, listener: WireListener) -> Option<Wire> {
         let (id, _) = self.internet.lock().accept_wire(listener.id)?;
         let ip = listener.addr.ip();
@@ -98,32 +101,34 @@ impl World {
         self.internet.lock().is_wire_established(wire.id)
     }
 
-    /// Writes to the connection of a scripted peer. Returns how many bytes the kernel
-    /// took.
+    /// Writes to the connection of a scripted peer. Returns the number of bytes
+    /// that the kernel took, which may be less than `bytes.len()`.
     ///
     /// # Errors
     ///
-    /// - `WouldBlock` when there is no room, or the connection is not established yet;
-    /// - `ConnectionReset` or `BrokenPipe` when the connection is broken, or after
-    ///   [`World::shutdown_wire`];
-    /// - `NotConnected` after [`World::close_wire`].
+    /// - `WouldBlock`: there is no room, or the connection is not established
+    ///   yet. Run the world and call again.
+    /// - `ConnectionReset` or `BrokenPipe`: the connection is broken, or
+    ///   [`World::shutdown_wire`] was called.
+    /// - `NotConnected`: [`World::close_wire`] was called.
     pub fn write_wire(&mut self, wire: Wire, bytes: &[u8]) -> io::Result<usize> {
         self.internet.lock().write_wire(wire.id, bytes)
     }
 
-    /// Appends all bytes that have arrived at a scripted peer to `into`. Returns
-    /// whether the stream ended after them.
+    /// Appends all bytes that have arrived at a scripted peer to `into`.
+    /// Returns whether the stream ended after them.
     ///
     /// # Errors
     ///
-    /// - `ConnectionReset` once, when the connection was reset;
-    /// - `NotConnected` after [`World::close_wire`].
+    /// - `ConnectionReset`: the connection was reset. Reported once.
+    /// - `NotConnected`: [`World::close_wire`] was called.
     pub fn read_wire(&mut self, wire: Wire, into: &mut Vec<u8>) -> io::Result<bool> {
         self.internet.lock().read_wire(wire.id, usize::MAX, into)
     }
 
-    /// Appends up to `max` bytes that have arrived at a scripted peer to `into`, as a
-    /// peer that reads slowly does. Returns whether the stream ended after them.
+    /// Appends at most `max` bytes that have arrived at a scripted peer to
+    /// `into`, as a peer that reads slowly does. Returns whether the stream
+    /// ended after them.
     ///
     /// # Errors
     ///
@@ -141,13 +146,13 @@ impl World {
     ///
     /// # Errors
     ///
-    /// - `NotConnected` when the connection is not established.
+    /// - `NotConnected`: the connection is not established.
     pub fn shutdown_wire(&mut self, wire: Wire) -> io::Result<()> {
         self.internet.lock().shutdown_wire(wire.id)
     }
 
-    /// Closes the connection of a scripted peer, like the end of its process: FIN
-    /// follows what was written, or RST if something was not read.
+    /// Closes the connection of a scripted peer, as at the end of its process:
+    /// FIN follows the written bytes, or RST if bytes were not read.
     pub fn close_wire(&mut self, wire: Wire) {
         self.internet.lock().close_wire(wire.id, false);
     }

@@ -17,25 +17,25 @@ use crate::node::Node;
 use crate::sys::Poller;
 use crate::sys::sim::{self, FaultCounts, Faults, Random, SharedInternet, Trace};
 
-/// A simulated network of nodes, which runs in this thread on a virtual clock; see
-/// [`sim`](super).
+/// A simulated network of nodes, which runs in this thread on a virtual clock.
+/// See [`sim`](super).
 ///
-/// The clock moves in [`World::run_for`] and [`World::run_until`] only.
+/// The clock advances only in [`World::run_for`] and [`World::run_until`].
 pub struct World {
     pub(super) seed: u64,
     pub(super) internet: SharedInternet,
     pub(super) slots: Vec<Slot>,
-    /// The node of each poller.
+    /// Index of the node of each poller.
     pub(super) by_poller: Vec<usize>,
-    /// The number of scripted peers so far.
+    /// Number of scripted peers so far.
     pub(super) wires: u32,
     pub(super) steps: u64,
-    /// What [`World::always`] has added.
+    /// Invariants that [`World::always`] has added.
     pub(super) invariants: Vec<Invariant>,
     pub(super) promises: Vec<Promise>,
 }
 
-/// See [`World::always`].
+/// The type of a check of [`World::always`].
 pub(super) type Invariant = Box<dyn FnMut(&mut World) -> Result<(), String>>;
 
 /// A node that runs or has crashed.
@@ -47,8 +47,8 @@ pub(super) struct Slot {
 }
 
 impl World {
-    /// Creates a world without nodes. All that is left to chance is drawn from `seed`,
-    /// and its faults are [`Faults::drawn`].
+    /// Creates a world without nodes. All random numbers are drawn from `seed`.
+    /// The faults are [`Faults::drawn`] until [`World::faults`] is called.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,
@@ -68,11 +68,12 @@ impl World {
     }
 
     /// Adds a node on a new host: 10.0.0.1, then 10.0.0.2 and so on. If
-    /// [`Config::name`] is empty, the name is `n` and the number of the node.
+    /// [`Config::name`] is empty, the name is `n` and the number of the node,
+    /// from zero. The node has its first turn when the world runs.
     ///
     /// # Panics
     ///
-    /// When [`Config::validate`] returns an error.
+    /// Panics if [`Config::validate`] returns an error.
     pub fn node<H: Handler + 'static>(&mut self, config: Config, handler: H) -> NodeId<H> {
         let mut ip = 0x0a00_0001 + self.slots.len() as u32;
         while self
@@ -85,11 +86,12 @@ impl World {
         self.node_at(Ipv4Addr::from_bits(ip).into(), config, handler)
     }
 
-    /// Adds a node on the host with this address. Nodes on one host share its ports.
+    /// Adds a node on the host with this address. Nodes on one host share its
+    /// ports.
     ///
     /// # Panics
     ///
-    /// When [`Config::validate`] returns an error.
+    /// Panics if [`Config::validate`] returns an error.
     pub fn node_at<H: Handler + 'static>(
         &mut self,
         ip: IpAddr,
@@ -133,16 +135,16 @@ impl World {
         node.ip
     }
 
-    /// Returns the address under which others reach a node: that of its host, with
-    /// the port of its first listener.
+    /// Returns the address at which others reach a node: the IP address of its
+    /// host, with the port of its first listener.
     ///
-    /// If the node does not listen and has not had its first turn, it gets that turn
-    /// now, without a change of the clock. So a node that listens in
-    /// [`Handler::on_start`] has an address at once.
+    /// If the node does not listen and has not had its first turn, that turn
+    /// runs now, without advancing the clock. A node that listens in
+    /// [`Handler::on_start`] therefore has an address at once.
     ///
     /// # Panics
     ///
-    /// When the node does not listen, or has crashed.
+    /// Panics if the node does not listen, or has crashed.
     pub fn addr<H: Handler + 'static>(&mut self, node: NodeId<H>) -> SocketAddr {
         let first = |_: &mut H, net: &mut Net| Some(net.listeners().next()?.addr);
         let mut listener = self.with(node, first);
@@ -165,16 +167,16 @@ impl World {
         self.slots[node.index].node.is_some()
     }
 
-    /// Calls a function with a node between two turns, as a program does with
-    /// [`Node::net`](crate::Node::net) and
+    /// Calls a function with the handler and the [`Net`] of a node between two
+    /// turns, as a program does with [`Node::net`](crate::Node::net) and
     /// [`Node::handler_mut`](crate::Node::handler_mut).
     ///
-    /// The next turn of the node is planned anew, which changes the run. To look at a
-    /// node, use [`World::handler`] and [`World::net`].
+    /// The next turn of the node is planned again, which changes the run. To
+    /// look at a node, use [`World::handler`] and [`World::net`].
     ///
     /// # Panics
     ///
-    /// When the node has crashed.
+    /// Panics if the node has crashed or belongs to another world.
     pub fn with<H: Handler + 'static, R>(
         &mut self,
         node: NodeId<H>,
@@ -190,16 +192,16 @@ impl World {
     }
 
     /// Makes the loop of a node call a function, as another thread does with
-    /// [`Handle::post`](crate::Handle::post). The wake of the loop may be delayed; see
-    /// [`Faults::delayed_wake`].
+    /// [`Handle::post`](crate::Handle::post). The call runs in a later turn.
+    /// The wake of the loop may be delayed; see [`Faults::delayed_wake`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::post`](crate::Handle::post).
+    /// As [`Handle::post`](crate::Handle::post).
     ///
     /// # Panics
     ///
-    /// When the node has crashed.
+    /// Panics if the node has crashed or belongs to another world.
     pub fn post<H: Handler + 'static>(
         &mut self,
         node: NodeId<H>,
@@ -219,15 +221,16 @@ impl World {
         }
     }
 
-    /// Crashes a node, without a callback. Returns its handler, for the state that was
-    /// on disk.
+    /// Crashes a node, without a callback. Returns its handler, for the state
+    /// that was on disk.
     ///
-    /// The seed decides what the peers see. The kernel closes the connections, or
-    /// resets them, or the machine loses its power and sends nothing.
+    /// The seed decides what the peers observe: the kernel closes the
+    /// connections, or resets them, or the machine loses its power and sends
+    /// nothing.
     ///
     /// # Panics
     ///
-    /// When the node has crashed already.
+    /// Panics if the node has crashed already.
     pub fn crash<H: Handler + 'static>(&mut self, node: NodeId<H>) -> H {
         let slot = &mut self.slots[node.index];
         let (ip, poller) = (slot.ip, slot.poller);
@@ -252,12 +255,12 @@ impl World {
         }
     }
 
-    /// Starts a crashed node again, with the same address and configuration and none
-    /// of its connections. [`Handler::on_start`] is called anew.
+    /// Starts a crashed node again, with the same address and configuration and
+    /// without its connections. [`Handler::on_start`] is called again.
     ///
     /// # Panics
     ///
-    /// When the node runs.
+    /// Panics if the node runs.
     pub fn restart<H: Handler + 'static>(&mut self, node: NodeId<H>, handler: H) {
         assert!(!self.is_up(node), "{node:?} runs");
         let (ip, config) = (node.ip, self.slots[node.index].config.clone());
@@ -268,7 +271,7 @@ impl World {
         self.plan(node.index);
     }
 
-    /// Sets the faults from now on.
+    /// Sets the faults from now on. Default: [`Faults::drawn`].
     pub fn faults(&mut self, faults: Faults) {
         *self.internet.lock().faults_mut() = faults;
     }
@@ -288,17 +291,20 @@ impl World {
         self.steps
     }
 
-    /// Returns a generator for the decisions of the test, seeded from the world.
+    /// Returns a generator for the random decisions of a test, seeded from the
+    /// world.
     pub fn random(&mut self) -> Random {
         Random::new(self.internet.lock().random().next_u64())
     }
 
-    /// Returns the trace so far; see [`World::keep_trace`].
+    /// Returns the trace so far. It has only the last lines unless
+    /// [`World::keep_trace`] was called.
     pub fn trace(&self) -> Trace {
         self.internet.lock().trace().clone()
     }
 
-    /// Keeps all lines of the trace from now on, instead of the last ones only.
+    /// Keeps all lines of the trace from now on. Default: only the last lines
+    /// are kept.
     pub fn keep_trace(&mut self) {
         self.internet.lock().trace_mut().keep_all();
     }

@@ -1,12 +1,12 @@
-//! Calls on the two-armed types of this module.
+//! Calls on the types of this module, which have a variant per backend.
 
-/// Calls a method of whichever variant a value is. The simulated one exists with
-/// the feature `sim` only; without it the match has one arm and costs nothing.
+/// Calls a method of the variant that a value has. The simulated variant exists
+/// only with the feature `sim`. Without it the match has one arm and no cost.
 ///
 /// - `dispatch!(self, it => it.read(buffer))` for one value.
-/// - `dispatch!(self, stream as Stream; (it, stream) => it.add_stream(stream, 0))`
-///   for two, which belong to the same backend: a registrar and its sockets are
-///   made by one poller.
+/// - `dispatch!(self, stream as Stream; (it, stream) => it.call(stream))`
+///   for two values, which belong to the same backend, because one poller makes
+///   a registrar and its sockets.
 macro_rules! dispatch {
     ($value:expr, $it:ident => $call:expr) => {
         match $value {
@@ -21,12 +21,12 @@ macro_rules! dispatch {
             #[cfg(feature = "sim")]
             (Self::Sim($it), $Other::Sim($that)) => $call,
             #[cfg(feature = "sim")]
-            _ => unreachable!("a simulated socket met one of the operating system"),
+            _ => unreachable!("a simulated socket was used with one of the operating system"),
         }
     };
 }
 
-/// Makes each of the two backends' types one of the type that dispatches.
+/// Implements `From` for the types of both backends.
 macro_rules! from_backends {
     ($Name:ident: $os:ty, $sim:ty) => {
         impl From<$os> for $Name {

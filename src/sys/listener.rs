@@ -12,13 +12,13 @@ use super::{Stream, dispatch, from_backends, os};
 pub(crate) enum AcceptError {
     /// No connection is waiting.
     Empty,
-    /// The connection that was to be accepted, or its network. The next call may
-    /// succeed. Linux returns pending network errors of the new socket here
-    /// (accept(2)).
+    /// The error belongs to the connection that was to be accepted, or to its
+    /// network. The next call may succeed. Linux returns pending network errors
+    /// of the new socket here (accept(2)).
     OneConnection,
     /// The process or the system has no file descriptor left.
     NoDescriptor,
-    /// Anything else, such as no memory.
+    /// Any other cause, such as no memory.
     Other,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum Listener {
 from_backends!(Listener: os::OsListener, sim::SimListener);
 
 impl Listener {
-    /// The number of a simulated listener.
+    /// Returns the id of a simulated listener.
     #[cfg(feature = "sim")]
     pub(crate) fn sim_id(&self) -> Option<sim::SocketId> {
         match self {
@@ -66,8 +66,8 @@ impl Listener {
     }
 }
 
-/// A file descriptor kept in reserve. When no other is left, waiting connections
-/// are accepted with it and closed, so that their peers are not left waiting.
+/// A reserved file descriptor. When no other is left, waiting connections are
+/// accepted with it and closed, so that their peers do not wait in vain.
 #[derive(Debug)]
 pub(crate) enum Reserve {
     Os(os::OsReserve),
@@ -78,13 +78,13 @@ pub(crate) enum Reserve {
 from_backends!(Reserve: os::OsReserve, sim::SimReserve);
 
 impl Reserve {
-    /// Takes a descriptor unless there is one in reserve.
+    /// Reserves a descriptor unless one is reserved.
     pub(crate) fn fill(&mut self) {
         dispatch!(self, reserve => reserve.fill());
     }
 
-    /// Accepts and closes up to `max` connections with the descriptor in reserve.
-    /// Returns how many.
+    /// Accepts and closes at most `max` connections with the reserved
+    /// descriptor. Returns the number of closed connections.
     pub(crate) fn close_waiting(&mut self, listener: &Listener, max: usize) -> usize {
         dispatch!(self, listener as Listener; (it, listener) => it.close_waiting(listener, max))
     }

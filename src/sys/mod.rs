@@ -1,10 +1,10 @@
 //! Sockets, readiness and the clock. No other module calls mio or socket2.
 //!
-//! There are two backends: [`os`] calls the operating system, and `sim`, with the
-//! feature of that name, a simulated kernel. Each type here is an enum over the
-//! two, which passes its calls on. New sockets come from a [`Registrar`], which
-//! knows its backend, so that no code outside this module asks which one it runs
-//! on.
+//! There are two backends: [`os`] calls the operating system, and `sim`, with
+//! the feature `sim`, calls a simulated kernel. Each type here is an enum over
+//! the two backends and forwards its calls. New sockets come from a
+//! [`Registrar`], which belongs to one backend, so no code outside of this
+//! module depends on the backend.
 
 mod dispatch;
 mod listener;
@@ -24,17 +24,19 @@ pub(crate) use registrar::{Registrar, Wake};
 pub(crate) use stream::Stream;
 pub(crate) use wake_list::WakeList;
 
-/// Events taken from the system in one call. The system keeps the others and
-/// reports them in the next one.
+/// Maximum number of events that are taken from the system in one call. The
+/// system keeps the others and reports them in the next call.
 const EVENTS_MAX: usize = 1024;
 
-/// An event of the poller for one token. Each flag is a hint and may be spurious.
+/// An event of the poller for one token. Each flag is a hint and may be
+/// spurious.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Readiness {
     pub(crate) token: usize,
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer closed its sending side, or the connection is broken. No further
-    /// event follows, so the socket is read to its end even after a short read.
+    /// The peer closed its sending side, or the connection is broken. No
+    /// further event follows, so the socket is read to its end even after a
+    /// short read.
     pub(crate) finished: bool,
 }

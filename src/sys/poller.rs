@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::sim;
 use super::{EVENTS_MAX, Readiness, Registrar, dispatch, os};
 
-/// Waits for readiness, and has the clock.
+/// A poller, and the clock.
 #[derive(Debug)]
 pub(crate) enum Poller {
     Os(os::OsPoller),
@@ -16,8 +16,8 @@ pub(crate) enum Poller {
 }
 
 impl Poller {
-    /// A poller of the operating system. It polls without sleeping for as long as
-    /// `busy_poll` says before it sleeps.
+    /// Makes a poller of the operating system. Before it sleeps, it polls
+    /// without sleeping for `busy_poll`.
     pub(crate) fn new(busy_poll: Option<Duration>) -> io::Result<Self> {
         os::OsPoller::new(busy_poll).map(Self::Os)
     }
@@ -26,13 +26,15 @@ impl Poller {
         dispatch!(self, poller => poller.registrar().clone().into())
     }
 
-    /// Waits until a socket is ready, `timeout` is over or `deadline` has come, and
-    /// passes every event to `on_ready`. An interrupted wait has no events.
+    /// Waits until a socket is ready, or until `timeout` has passed or
+    /// `deadline` has come, and passes each event to `on_ready`. An interrupted
+    /// wait returns no events.
     ///
-    /// The system returns up to [`EVENTS_MAX`] events in one call. It is asked again
-    /// while there may be more, so that no timeout is acted on while bytes of that
-    /// connection are waiting. Each of the `sockets` is reported once, unless new
-    /// events arrive meanwhile; that bounds the number of calls.
+    /// The system returns at most [`EVENTS_MAX`] events in one call. It is
+    /// called again while there may be more, so that no timeout is handled
+    /// while bytes of that connection are waiting. Each of the `sockets` is
+    /// reported once, unless new events arrive meanwhile; that bounds the
+    /// number of calls.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
@@ -52,9 +54,10 @@ impl Poller {
         Ok(())
     }
 
-    /// Returns whether the last wait brought as many events as one can, so that
-    /// there may be more. Then the next wait must not sleep, nor may the loop of
-    /// another library, for which no further edge comes.
+    /// Returns whether the last wait returned as many events as one wait can,
+    /// so that there may be more. Then neither the next wait nor the loop of
+    /// another library may sleep, because no further edge comes for these
+    /// events.
     #[inline]
     pub(crate) fn is_full(&self) -> bool {
         dispatch!(self, poller => poller.is_full())
@@ -69,7 +72,7 @@ impl Poller {
         dispatch!(self, poller => poller.wait(timeout, deadline))
     }
 
-    /// Passes on the events of the last wait.
+    /// Passes the events of the last wait to `on_ready`.
     #[inline]
     fn for_each_ready(&self, on_ready: impl FnMut(Readiness)) {
         dispatch!(self, poller => poller.ready().for_each(on_ready));
@@ -85,7 +88,7 @@ impl Poller {
         match self {
             Self::Os(poller) => poller.as_fd(),
             #[cfg(feature = "sim")]
-            Self::Sim(_) => unreachable!("a world asks none of its nodes for a descriptor"),
+            Self::Sim(_) => unreachable!("a world does not call `as_fd` on its nodes"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Makes and registers sockets of both backends.
+//! Creating and registering sockets of both backends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,7 @@ use super::sim;
 use super::{Listener, Reserve, SocketOptions, Stream, WakeList, dispatch, from_backends, os};
 use crate::config::ListenOptions;
 
-/// Makes sockets and registers them with a poller, for reading and writing at
+/// Creates sockets and registers them with a poller, for reading and writing at
 /// once.
 #[derive(Clone, Debug)]
 pub(crate) enum Registrar {
@@ -21,7 +21,7 @@ pub(crate) enum Registrar {
 from_backends!(Registrar: os::OsRegistrar, sim::SimRegistrar);
 
 impl Registrar {
-    /// Begins to connect. The outcome follows as writability; see
+    /// Starts connecting. The outcome is reported as writability; see
     /// [`Stream::connected`].
     #[inline]
     pub(crate) fn connect(
@@ -54,7 +54,7 @@ impl Registrar {
         }
     }
 
-    /// Takes over a connected stream; it and the address of its other end.
+    /// Adopts a connected stream. Returns it and the address of its other end.
     pub(crate) fn adopt(
         &self,
         stream: std::net::TcpStream,
@@ -70,7 +70,7 @@ impl Registrar {
         }
     }
 
-    /// Takes over a listening socket.
+    /// Adopts a listening socket.
     pub(crate) fn adopt_listener(&self, listener: std::net::TcpListener) -> io::Result<Listener> {
         match self {
             Self::Os(_) => os::OsListener::adopt(listener).map(Listener::Os),
@@ -79,7 +79,7 @@ impl Registrar {
         }
     }
 
-    /// A reserve that is empty yet.
+    /// Returns an empty reserve.
     pub(crate) fn reserve(&self) -> Reserve {
         match self {
             Self::Os(_) => os::OsReserve::default().into(),
@@ -88,7 +88,8 @@ impl Registrar {
         }
     }
 
-    /// The clock of the loop, for measurements. Handlers see it once a turn.
+    /// Returns the time on the clock of the loop, for measurements. Handlers
+    /// get one time per turn.
     #[inline]
     pub(crate) fn now(&self) -> Instant {
         dispatch!(self, registrar => registrar.now())
@@ -114,7 +115,8 @@ impl Registrar {
         dispatch!(self, listener as Listener; (it, listener) => it.remove_listener(listener))
     }
 
-    /// The same poll, for the member of a group with this tag.
+    /// Returns a registrar of the same poll, for the member of a group with
+    /// this tag.
     pub(crate) fn with_member_tag(&self, member_tag: usize) -> Self {
         match self {
             Self::Os(registrar) => registrar.with_member_tag(member_tag).into(),
@@ -128,16 +130,16 @@ impl Registrar {
     }
 }
 
-/// A simulated node cannot use a socket of the operating system.
+/// Returns the error for a simulated node and a socket of the operating system.
 #[cfg(feature = "sim")]
 fn unsupported() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
-        "a simulated node has no sockets of the operating system",
+        "a simulated node cannot use sockets of the operating system",
     )
 }
 
-/// Ends another thread's wait.
+/// Ends the wait of another thread.
 #[derive(Debug)]
 pub(crate) enum Wake {
     Os(os::OsWake),
@@ -153,7 +155,7 @@ impl Wake {
         dispatch!(self, wake => wake.wake())
     }
 
-    /// The same waker, for a member of a group.
+    /// Returns the same waker, for a member of a group.
     pub(crate) fn for_member(&self, member: usize, wake_list: WakeList) -> Self {
         match self {
             Self::Os(wake) => wake.for_member(member, wake_list).into(),

@@ -19,7 +19,7 @@ pub(crate) enum Stream {
 from_backends!(Stream: os::OsStream, sim::SimStream);
 
 impl Stream {
-    /// The number of a simulated socket.
+    /// Returns the id of a simulated socket.
     #[cfg(feature = "sim")]
     pub(crate) fn sim_id(&self) -> Option<sim::SocketId> {
         match self {
@@ -28,17 +28,18 @@ impl Stream {
         }
     }
 
-    /// Returns the local address once the stream is connected, `None` before.
+    /// Returns the local address if the stream is connected, and `None` if the
+    /// connect is still in progress.
     ///
     /// # Errors
     ///
-    /// Why the attempt to connect failed.
+    /// The error with which the attempt to connect failed.
     #[inline]
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
         dispatch!(self, stream => stream.connected())
     }
 
-    /// The socket of the operating system.
+    /// Returns the socket of the operating system.
     #[cfg(unix)]
     pub(crate) fn as_fd(&self) -> Option<std::os::fd::BorrowedFd<'_>> {
         match self {
@@ -48,7 +49,7 @@ impl Stream {
         }
     }
 
-    /// The socket of the operating system.
+    /// Returns the socket of the operating system.
     #[cfg(windows)]
     pub(crate) fn as_socket(&self) -> Option<std::os::windows::io::BorrowedSocket<'_>> {
         match self {
@@ -58,7 +59,7 @@ impl Stream {
         }
     }
 
-    /// Sets the options of a connection that is established.
+    /// Sets the options of an established connection.
     #[inline]
     pub(crate) fn set_options(&self, options: &SocketOptions) -> io::Result<()> {
         dispatch!(self, stream => stream.set_options(options))
@@ -69,25 +70,25 @@ impl Stream {
         dispatch!(self, stream => stream.local_addr())
     }
 
-    /// Takes the error that broke the connection. After the peer's end of stream a
-    /// read does not report it: it goes on to return 0.
+    /// Takes the error that broke the connection. After the peer's end of
+    /// stream no read reports it: reads continue to return 0.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
         dispatch!(self, stream => stream.take_error())
     }
 
-    /// Returns whether the peer closed its sending side and nothing is left to
-    /// read. Takes nothing from the stream.
+    /// Returns whether the peer closed its sending side and no byte is left to
+    /// read. Takes no bytes from the stream.
     ///
     /// # Errors
     ///
-    /// The error that broke the connection, if nothing is left to read.
+    /// The error that broke the connection, if no byte is left to read.
     pub(crate) fn is_at_end(&self) -> io::Result<bool> {
         dispatch!(self, stream => stream.is_at_end())
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the socket, so
-    /// that what comes later is a new event. Where it has not, the next event follows
-    /// only after a read that returned `WouldBlock`.
+    /// Returns whether a read that did not fill its buffer has emptied the
+    /// socket, so that later data is a new event. If not, the next event
+    /// follows only after a read that returned `WouldBlock`.
     #[inline]
     pub(crate) fn short_read_is_empty(&self) -> bool {
         mutant!(NoEdgeWithoutWouldBlock => return true);
@@ -113,7 +114,7 @@ impl Stream {
         dispatch!(self, stream => stream.shutdown_write())
     }
 
-    /// Makes the coming close a reset: the kernel discards what is unsent, and the
+    /// Makes the next close a reset: the kernel discards unsent bytes, and the
     /// peer receives RST.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         dispatch!(self, stream => stream.reset_on_close())

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Shared by the wakers of a group's members. A poll has one waker only, so the
-/// member that is meant is written down here.
+/// Shared by the wakers of a group's members. It lists the members to wake,
+/// because a poll has only one waker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WakeList(Arc<Mutex<Vec<usize>>>);
 
@@ -17,14 +17,15 @@ impl WakeList {
         into.append(&mut self.members());
     }
 
-    /// Whether a member was called since the last answer. The group's wake alone does
-    /// not tell: with poll(2) it can be lost, as `Inbox::has_work` says.
+    /// Returns whether a member was woken since the last call of
+    /// [`WakeList::take_into`]. The event of the waker is not enough, because
+    /// with poll(2) it can be lost; see `Inbox::has_work`.
     pub(crate) fn has_entries(&self) -> bool {
         !self.members().is_empty()
     }
 
     fn members(&self) -> std::sync::MutexGuard<'_, Vec<usize>> {
-        // Nothing can panic while it is held.
+        // No code panics while the lock is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

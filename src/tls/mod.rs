@@ -1,17 +1,19 @@
-//! TLS 1.2 and 1.3 sessions, by means of [rustls] with its ring provider. Needs
+//! TLS 1.2 and 1.3 sessions on top of [rustls] with its ring provider. Requires
 //! the feature `tls`.
 //!
-//! [`client`] and [`server`] return a [`Session`] for a configuration of rustls.
-//! This module exports the crate as [`rustls`](mod@rustls), so that a program
-//! need not depend on it. The configuration decides everything: certificates,
-//! trust, versions, ALPN, client certificates, resumption. The client is usually
-//! the end that opened the connection, [`Direction::Outbound`].
+//! [`client`] and [`server`] return a [`Session`] for a configuration of
+//! rustls. This module exports the crate as [`rustls`](mod@rustls), so that a
+//! program need not depend on it. The configuration decides everything:
+//! certificates, trust, versions, ALPN, client certificates, resumption. The
+//! client is usually the end that opened the connection,
+//! [`Direction::Outbound`].
 //!
 //! # Examples
 //!
 //! Two nodes that accept each other's certificate and no other one, as in small
 //! peer-to-peer networks. Each node makes its own certificate, and both ends
-//! authenticate:
+//! authenticate. [Self-signed certificates](#self-signed-certificates) shows
+//! peers that are not known in advance.
 //!
 //! ```
 //! use std::error::Error;
@@ -50,7 +52,8 @@
 //!             .with_safe_default_protocol_versions()?
 //!             .with_root_certificates(roots.clone())
 //!             .with_client_auth_cert(vec![certificate.clone()], key.clone_key())?;
-//!         let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
+//!         let verifier =
+//!             WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
 //!         let server = ServerConfig::builder_with_provider(provider)
 //!             .with_safe_default_protocol_versions()?
 //!             .with_client_cert_verifier(verifier)
@@ -99,8 +102,10 @@
 //! let key = |bytes: Vec<u8>| PrivateKeyDer::try_from(bytes);
 //! let (alices, bobs) = (alice.cert.der().clone(), bob.cert.der().clone());
 //!
-//! let bob = Friend::new("bob", bobs.clone(), key(bob.signing_key.serialize_der())?, &[alices.clone()])?;
-//! let alice = Friend::new("alice", alices, key(alice.signing_key.serialize_der())?, &[bobs])?;
+//! let key_of_bob = key(bob.signing_key.serialize_der())?;
+//! let key_of_alice = key(alice.signing_key.serialize_der())?;
+//! let bob = Friend::new("bob", bobs.clone(), key_of_bob, &[alices.clone()])?;
+//! let alice = Friend::new("alice", alices, key_of_alice, &[bobs])?;
 //! // A handler that forgets `transport` sends nothing in plaintext.
 //! let connection = ConnectionConfig { require_session: true, ..Default::default() };
 //! let config = Config { connection, ..Default::default() };
@@ -117,84 +122,75 @@
 //! # }
 //! ```
 //!
+#![doc = include_str!("self_signed.md")]
+//!
 //! # Trust
 //!
-//! - **Known peers.** As above, the certificate of every friend is an anchor. An
-//!   anchor vouches for everything that its key signs, so a friend can make
-//!   certificates with the name of another friend. Identify a friend by
-//!   comparing `certificates` or `public_key` with the known ones, not by a name.
-//!   The client checks the name too: every certificate must contain the name that
-//!   its node is connected to by, and needs a distinct subject. A peer with an
-//!   unknown certificate whose subject is that of a friend is refused for its
-//!   signature, not as unknown.
-//! - **A private authority.** Only its certificate is in the store, and it signs
-//!   those of the peers.
-//! - **The public authorities.** For servers of the web, with the anchors of the
-//!   crate `webpki-roots`.
-//! - **Keys instead of certificates**, or peers that are not known in advance.
-//!   Implement
-//!   [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) and
-//!   [`ClientCertVerifier`](rustls::server::danger::ClientCertVerifier), and give
-//!   the first to `dangerous().with_custom_certificate_verifier` of the client's
-//!   builder, the second to `with_client_cert_verifier` of the server's. Verify
-//!   the signatures of the handshake, with the algorithms of [`provider`], by
-//!   [`verify_tls13_signature`](rustls::crypto::verify_tls13_signature) and, if
-//!   TLS 1.2 is allowed,
-//!   [`verify_tls12_signature`](rustls::crypto::verify_tls12_signature); without
-//!   that a certificate proves nothing. The key of a certificate is
-//!   [`subject_public_key_info`](rustls::server::ParsedCertificate::subject_public_key_info)
-//!   of a `ParsedCertificate::try_from(certificate)`.
-//!   Any valid name does for [`client`] then: it is sent as SNI, and the verifier
-//!   decides whether it matters. Judge the key in the verifier, or judge
-//!   [`Identity::public_key`](crate::session::Identity::public_key) in
-//!   [`Handler::on_connect`].
+//! - **Known peers.** In the first example the certificate of each friend is an
+//!   anchor. An anchor vouches for everything that its key signs, so a friend
+//!   can make certificates with the name of another friend. Identify a friend
+//!   by comparing `certificates` or `public_key` with the known ones, not by a
+//!   name. The client checks the name too: each certificate must contain the
+//!   name that is passed to [`client`], and must have a distinct subject. A
+//!   peer with an unknown certificate whose subject is that of a friend is
+//!   refused for its signature, not as unknown.
+//! - **A private authority.** Only its certificate is in the store, and it
+//!   signs the certificates of the peers.
+//! - **The public authorities.** For servers of the web, with the anchors of
+//!   the crate `webpki-roots`.
+//! - **Self-signed certificates.** Peers are identified by the hash of their
+//!   key, as in [the example above](#self-signed-certificates). Verify the
+//!   signatures of the handshake; without that a certificate proves nothing.
+//!   The server name need not mean anything then. Check the key in the
+//!   verifier, or in [`Handler::on_connect`] by
+//!   [`Identity::public_key`](crate::session::Identity::public_key).
 //!
 //! # The identity of the peer
 //!
-//! From [`Handler::on_connect`] on the connection has an
+//! When [`Handler::on_connect`] is called, the connection has an
 //! [`Identity`](crate::session::Identity):
 //!
 //! | field | on the client | on the server |
 //! |---|---|---|
-//! | `certificates` | the chain that the server presented, its own first | the chain that the client presented, if it was asked for one and has one |
-//! | `public_key` | the key of the first certificate, as a `SubjectPublicKeyInfo` in DER | likewise |
+//! | `certificates` | the chain of the server, its own first | the chain of the client, if any |
+//! | `public_key` | the key of the first certificate, in DER | likewise |
 //! | `requested_server_name` | the name given to [`client`] | the name that the client sent (SNI) |
 //! | `protocol` | the protocol agreed on by ALPN | likewise |
 //!
 //! These are the values of the handshake. **The verifier of the configuration
-//! decides what they prove**, and the library cannot know what it checked:
+//! decides what they prove**, because only the verifier checks certificates:
 //!
 //! - With the verifiers of rustls, which `with_root_certificates` and
 //!   [`WebPkiClientVerifier`](rustls::server::WebPkiClientVerifier) set up, the
 //!   peer has the private key of `public_key`, and its certificate leads to an
-//!   anchor of the configuration. On the client the certificate is also valid for
-//!   `requested_server_name`.
+//!   anchor of the configuration. On the client the certificate is also valid
+//!   for `requested_server_name`.
 //! - With a verifier of the program, they prove what that verifier checks, and
 //!   nothing else. In particular `requested_server_name` is the name that was
-//!   asked for, whether it was compared with the certificate or not.
+//!   requested, whether it was compared with the certificate or not.
 //! - On the server `requested_server_name` proves nothing about the client.
 //!
 //! A resumed session has the identity of the session that it resumes. The
-//! verifier is not asked again.
+//! verifier is not called again.
 //!
-//! With TLS 1.3 the handshake of the client completes before the server has seen
-//! its certificate. A client whose certificate is refused may therefore get
-//! [`Handler::on_connect`] first, and then [`Handler::on_disconnect`] with
-//! [`SessionError::RefusedByPeer`]. It has been accepted when the first message
-//! has arrived.
+//! With TLS 1.3 the handshake of the client completes before the server has
+//! received the client's certificate. A client whose certificate is refused may
+//! therefore get [`Handler::on_connect`] first, and then
+//! [`Handler::on_disconnect`] with [`SessionError::RefusedByPeer`]. The first
+//! message from the server shows that the certificate was accepted.
 //!
 //! # Closing
 //!
 //! [`Net::close`](crate::Net::close) and
 //! [`Net::close_write`](crate::Net::close_write) send a close_notify alert
 //! before the FIN. A close_notify from the peer ends its stream with
-//! [`DisconnectReason::PeerClosed`]; what arrives after it is discarded.
+//! [`DisconnectReason::PeerClosed`]. Bytes after it are discarded.
 //!
-//! A FIN without a close_notify is [`SessionError::Truncated`], and what was
-//! queued for the peer is dropped. Anyone on the path can forge a FIN, so the
-//! last messages may be missing. Some implementations never send a close_notify;
-//! only the application knows whether that matters.
-//! [`Tls::allow_missing_close_notify`] accepts the end, and the answers leave:
+//! A FIN without a close_notify is [`SessionError::Truncated`], and the
+//! messages that are queued for the peer are dropped. Anyone on the path can
+//! forge a FIN, so the last messages may be missing. Some implementations never
+//! send a close_notify. For them, [`Tls::allow_missing_close_notify`] accepts
+//! the FIN, and queued answers are still sent:
 //!
 //! ```
 //! # use std::error::Error;
@@ -206,16 +202,17 @@
 //! }
 //! ```
 //!
-//! The keys of AES-GCM in TLS 1.2 last for 2²⁴ records (256 GiB if they are full),
-//! and cannot be changed. The record after the last one ends the connection with
-//! [`SessionError::Failed`] here and with [`SessionError::Truncated`] at the peer;
-//! the messages from there on are lost. TLS 1.3 changes its keys in time.
+//! The keys of AES-GCM in TLS 1.2 last for 2²⁴ records (256 GiB if they are
+//! full), and cannot be changed. The record after the last one ends the
+//! connection with [`SessionError::Failed`] at this end and with
+//! [`SessionError::Truncated`] at the peer. The messages from there on are
+//! lost. TLS 1.3 updates its keys in time.
 //!
 //! # Failures
 //!
 //! | [`SessionError`] | cause |
 //! |---|---|
-//! | [`Malformed`](crate::error::SessionError::Malformed) | what arrived is not TLS, is out of order, forged or replayed |
+//! | [`Malformed`](crate::error::SessionError::Malformed) | the bytes are not TLS, are out of order, forged or replayed |
 //! | [`Refused`](crate::error::SessionError::Refused) | this end refused the peer: certificate, name, version, cipher, ALPN |
 //! | [`RefusedByPeer`](crate::error::SessionError::RefusedByPeer) | the peer sent a fatal alert |
 //! | [`Truncated`](crate::error::SessionError::Truncated) | the stream ended without a close_notify |
@@ -229,11 +226,13 @@
 //!
 //! # Limitations
 //!
-//! Early data (0-RTT) can be replayed; it is neither sent nor accepted.
-//! Renegotiation is refused with an alert, and the connection goes on.
+//! - Early data (0-RTT) can be replayed, so it is neither sent nor accepted.
+//! - Renegotiation is refused with an alert, and the connection continues.
 //!
-//! Messages that are queued at the end of a turn are sealed together, in records
-//! of 16 KiB, so there is no need to gather small messages.
+//! # Notes
+//!
+//! Messages that are queued at the end of a turn are sealed together, in
+//! records of 16 KiB, so there is no need to join small messages.
 //!
 //! [rustls]: https://docs.rs/rustls
 //! [`Handler::on_connect`]: crate::Handler::on_connect
@@ -263,9 +262,9 @@ pub use tls_session::Tls;
 /// Returns the client end of a TLS connection to the server `name`.
 ///
 /// The name is a DNS name or an IP address. The verifier of the configuration
-/// decides what it is compared with; see
-/// [the identity of the peer](self#the-identity-of-the-peer). A DNS name is sent
-/// to the server (SNI), unless the configuration disables that.
+/// decides what the name is compared with; see [the identity of the
+/// peer](self#the-identity-of-the-peer). A DNS name is sent to the server
+/// (SNI), unless the configuration disables that.
 ///
 /// # Errors
 ///
@@ -281,8 +280,8 @@ pub fn client(config: Arc<ClientConfig>, name: ServerName<'static>) -> io::Resul
 ///
 /// # Errors
 ///
-/// - `InvalidInput`: rustls does not accept the configuration, or it allows early
-///   data. The text says which.
+/// - `InvalidInput`: rustls does not accept the configuration, or the
+///   configuration allows early data. The text names the cause.
 pub fn server(config: Arc<ServerConfig>) -> io::Result<Tls> {
     if config.max_early_data_size > 0 {
         return Err(invalid("early data is not supported"));
@@ -292,10 +291,10 @@ pub fn server(config: Arc<ServerConfig>) -> io::Result<Tls> {
 }
 
 /// Returns the cryptography of ring, for `builder_with_provider` of the
-/// configurations.
+/// configurations of rustls.
 ///
-/// Their plain `builder` uses the default provider of the process, which is
-/// ambiguous if another crate in the program has enabled a second one.
+/// The plain `builder` uses the default provider of the process. That provider
+/// is ambiguous if another crate in the program enables a second one.
 pub fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -1,10 +1,10 @@
-//! The session errors for the errors of rustls.
+//! Conversion of the errors of rustls to session errors.
 
 use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible};
 
 use crate::error::SessionError;
 
-/// Returns the error of a session for an error of rustls.
+/// Returns the session error for an error of rustls.
 pub(super) fn reason(error: &Error) -> SessionError {
     use SessionError::{Failed, Malformed, Refused, RefusedByPeer};
     match error {
@@ -29,10 +29,10 @@ pub(super) fn reason(error: &Error) -> SessionError {
         Error::NoApplicationProtocol => Refused("no application protocol in common"),
         Error::PeerIncompatible(lack) => Refused(lack_text(lack)),
         Error::InvalidEncryptedClientHello(_) => Refused("the encrypted client hello"),
-        Error::FailedToGetCurrentTime => Failed("the system has no time"),
-        Error::FailedToGetRandomBytes => Failed("the system has no randomness"),
+        Error::FailedToGetCurrentTime => Failed("the system clock cannot be read"),
+        Error::FailedToGetRandomBytes => Failed("the system has no random bytes"),
         Error::UnsupportedNameType => Failed("the verifier does not support this kind of name"),
-        _ => Failed("rustls could not go on"),
+        _ => Failed("an internal error of rustls"),
     }
 }
 
@@ -58,7 +58,7 @@ fn certificate_text(error: &CertificateError) -> &'static str {
         E::UnknownRevocationStatus
         | E::ExpiredRevocationList
         | E::ExpiredRevocationListContext { .. }
-        | E::InvalidOcspResponse => "it is not known whether its certificate is revoked",
+        | E::InvalidOcspResponse => "the revocation status of its certificate is unknown",
         _ => "the verifier does not accept its certificate",
     }
 }
@@ -79,7 +79,7 @@ fn lack_text(lack: &PeerIncompatible) -> &'static str {
         L::IncorrectCertificateTypeExtension | L::UnsolicitedCertificateTypeExtension => {
             "no certificate type in common"
         }
-        _ => "it lacks an extension of TLS that is required",
+        _ => "a required extension of TLS is missing",
     }
 }
 
@@ -108,7 +108,7 @@ fn alert_text(alert: AlertDescription) -> &'static str {
         A::IllegalParameter => "illegal parameter",
         A::DecodeError => "a message that it cannot decode",
         A::BadRecordMac | A::DecryptionFailed => "a record that it cannot decrypt",
-        A::DecryptError => "a signature that it finds wrong",
+        A::DecryptError => "a signature that it cannot verify",
         A::RecordOverflow => "a record that is too long",
         A::InternalError => "internal error",
         _ => "another alert",

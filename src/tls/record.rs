@@ -1,20 +1,21 @@
 //! The boundaries of TLS records (RFC 8446, section 5.1).
 
-/// The size of kind, version and length, in bytes.
+/// Size of type, version and length, in bytes.
 const HEADER_LEN: usize = 5;
 
-/// The limit of the length of a record, in bytes: 16 KiB, and what a cipher may
-/// add in TLS 1.2.
+/// Bound of the length of a record, in bytes: 16 KiB and the 2 KiB that a
+/// cipher may add in TLS 1.2 (RFC 5246, section 6.2.3).
 const BODY_MAX: u16 = 16 * 1024 + 2048;
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const APPLICATION_DATA: u8 = 23;
 const HEARTBEAT: u8 = 24;
 
-/// Returns the number of bytes at the start of `bytes` that are complete records.
+/// Returns the number of bytes at the start of `bytes` that are complete
+/// records.
 ///
-/// After an invalid header everything counts as complete, so that rustls refuses
-/// it at once.
+/// If a header is invalid, all bytes count as complete, so that rustls refuses
+/// them at once.
 pub(super) fn whole(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let Some(&[kind, major, _, high, low]) = rest.first_chunk::<HEADER_LEN>() {
@@ -34,8 +35,8 @@ pub(super) fn whole(bytes: &[u8]) -> usize {
     bytes.len() - rest.len()
 }
 
-/// Returns whether `bytes` are complete records of application data. With TLS 1.3
-/// every encrypted record is.
+/// Returns whether `bytes` are complete records of application data. With TLS
+/// 1.3 every encrypted record has that type.
 pub(super) fn are_application_data(bytes: &[u8]) -> bool {
     let mut rest = bytes;
     while let Some(&[kind, _, _, high, low]) = rest.first_chunk::<HEADER_LEN>() {
@@ -63,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_not_waited_for() {
+    fn invalid_header_is_complete_at_once() {
         for header in [
             *b"GET /",
             [19, 3, 3, 0, 1],

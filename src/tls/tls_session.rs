@@ -12,39 +12,42 @@ use super::record;
 use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
 
-/// The most that rustls keeps of what it has taken, in bytes: a handshake message of
-/// 64 KiB.
+/// Maximum number of bytes that rustls keeps of the input it has taken: one
+/// handshake message of 64 KiB.
 const HELD_MAX: usize = 64 * 1024;
 
-/// A [`Session`] of TLS; returned by [`client`](super::client) and
-/// [`server`](super::server).
+/// A TLS [`Session`]. [`client`](super::client) and [`server`](super::server)
+/// return it.
 pub struct Tls {
     connection: Connection,
-    /// On the client, the server name that was asked for.
+    /// On the client, the requested server name.
     requested_name: Option<String>,
     peer_closed: bool,
-    /// A FIN at the end of a record is the end of the stream, too.
+    /// A FIN between two records ends the stream without an error.
     allow_missing_close_notify: bool,
-    /// The beginning of a record has arrived.
+    /// The last byte that arrived is within a record.
     is_within_record: bool,
-    /// Bytes given to rustls since it last answered or had plaintext: at most the
-    /// length of a handshake message of which it keeps the beginning.
+    /// Number of bytes passed to rustls since it last answered or returned
+    /// plaintext. It bounds the length of the incomplete handshake message that
+    /// rustls keeps.
     unanswered: usize,
 }
 
 impl Tls {
-    /// Accepts a FIN at the end of a record as the end of the stream, although no
+    /// Accepts a FIN between two records as the end of the stream, although no
     /// close_notify came before it.
     ///
-    /// Default: such an end is [`SessionError::Truncated`], and what is queued for
-    /// the peer is dropped. With this setting the end is handled like that of plain
-    /// TCP: the answers that are queued leave, and the reason is
-    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A FIN
-    /// within a record is still a truncation.
+    /// Default: such an end is [`SessionError::Truncated`], and the messages
+    /// that are queued for the peer are dropped. With this setting the end is
+    /// handled like that of plain TCP: queued answers are sent, and the reason
+    /// is
+    /// [`DisconnectReason::PeerClosed`](crate::DisconnectReason::PeerClosed). A
+    /// FIN within a record is still [`SessionError::Truncated`].
     ///
-    /// Anyone on the path can forge a FIN. Allow it only if the messages themselves
-    /// show that they are complete, as requests with a length do, and the absence of
-    /// later ones does no harm (RFC 8446, section 6.1).
+    /// Anyone on the path can forge a FIN. Allow it only if the messages
+    /// themselves show that they are complete, for instance because each
+    /// request has a length, and if the absence of later messages does no harm
+    /// (RFC 8446, section 6.1).
     #[must_use]
     pub fn allow_missing_close_notify(mut self) -> Self {
         self.allow_missing_close_notify = true;
@@ -52,7 +55,7 @@ impl Tls {
     }
 
     pub(super) fn new(mut connection: Connection, requested_name: Option<String>) -> Self {
-        // The loop bounds its batches already; a limit here would split them.
+        // The loop bounds its batches. A limit here would split them.
         connection.set_buffer_limit(None);
         Self {
             connection,
@@ -64,28 +67,28 @@ impl Tls {
         }
     }
 
-    /// Takes complete records. The plaintext is fetched after each step, because
-    /// rustls keeps only a little of it.
+    /// Passes complete records to rustls. The plaintext is fetched after each
+    /// step, because rustls keeps only a little of it.
     fn take(&mut self, mut bytes: &[u8], plaintext: &mut Vec<u8>) -> Result<(), SessionError> {
         let mut unwritten = 0;
         while !bytes.is_empty() && !self.peer_closed {
-            // A slice does not fail: this is the limit of rustls on incomplete
-            // messages.
+            // Reading from a slice does not fail, so the error is the limit of
+            // rustls on incomplete messages.
             let was_handshaking = self.connection.is_handshaking();
             let read = self
                 .connection
                 .read_tls(&mut bytes)
                 .map_err(|_| SessionError::Malformed("a handshake message that is too long"))?;
             let processed = self.connection.process_new_packets();
-            // Plaintext that came before a failure is delivered, too.
+            // Plaintext that came before a failure is delivered.
             let has_plaintext = self.fetch(plaintext);
             let state = processed.map_err(|error| {
                 log::debug!(target: "peerloop", "tls: {error}");
                 reason(&error)
             })?;
             self.peer_closed = state.peer_has_closed();
-            // A message that is answered is complete, and no data comes within one
-            // (RFC 8446, section 5.1).
+            // A message with an answer is complete, and no application data
+            // comes within a message (RFC 8446, section 5.1).
             let has_answered = has_plaintext
                 || state.tls_bytes_to_write() > unwritten
                 || was_handshaking && !self.connection.is_handshaking();
@@ -99,10 +102,11 @@ impl Tls {
         Ok(())
     }
 
-    /// Has rustls release its buffer for a long record, up to 18 KiB. It does so
-    /// before it reads.
+    /// Makes rustls release its buffer for a long record, up to 18 KiB. rustls
+    /// does so before it reads.
     fn shrink(&mut self) {
-        // Not an end of the stream, which rustls would remember.
+        // The reader would block. An end of the stream would be remembered by
+        // rustls.
         let _ = self.connection.read_tls(&mut Nothing);
     }
 
@@ -121,7 +125,7 @@ impl Tls {
     /// Moves the output of rustls to `wire`.
     fn write_out(&mut self, wire: &mut Vec<u8>) {
         while self.connection.wants_write() {
-            // A vector takes everything.
+            // A write to a vector takes all bytes.
             if self.connection.write_tls(wire).is_err() {
                 return;
             }
@@ -136,8 +140,8 @@ impl Session for Tls {
     }
 
     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
-        // The loop keeps the beginning of a record: it needs no more memory than
-        // has arrived, and it has a timeout for the rest.
+        // Incomplete records stay with the loop, because the loop needs no more
+        // memory than has arrived, and has a timeout for the rest.
         let whole = record::whole(wire);
         self.is_within_record = whole < wire.len();
         let result = self.take(&wire[..whole], out.plaintext);
@@ -161,8 +165,8 @@ impl Session for Tls {
         let before = wire.len();
         let sealed = self.connection.writer().write_vectored(plaintext);
         self.write_out(wire);
-        // When the keys of TLS 1.2 are exhausted, rustls takes the plaintext, seals
-        // nothing and appends a close_notify, which is an alert. The peer must not
+        // When the keys of TLS 1.2 are exhausted, rustls takes the plaintext,
+        // seals nothing and appends a close_notify alert. The peer must not
         // take that for a clean end.
         let added = &wire[before..];
         let is_whole = added.len() > len && record::are_application_data(added);
@@ -180,7 +184,7 @@ impl Session for Tls {
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {
         let is_accepted = self.allow_missing_close_notify && !self.is_within_record;
-        // During the handshake nothing was sent that could be truncated.
+        // During the handshake no message was sent that could be truncated.
         if self.peer_closed || is_accepted || self.connection.is_handshaking() {
             Ok(())
         } else {
@@ -213,7 +217,7 @@ impl Session for Tls {
     }
 }
 
-/// A reader that would block.
+/// A reader whose reads would block.
 struct Nothing;
 
 impl Read for Nothing {

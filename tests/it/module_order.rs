@@ -34,6 +34,7 @@ const ORDER: &[&str] = &[
     "command_queue",
     "event_loop",
     "node",
+    "guide",
     "sim",
 ];
 

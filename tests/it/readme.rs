@@ -29,12 +29,3 @@ fn the_readme_and_the_crate_begin_with_the_same_program() {
     );
     assert_eq!(first_program(&readme), program);
 }
-
-#[test]
-fn the_guide_shows_the_handlers_that_its_tests_use() {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let read = |path| fs::read_to_string(format!("{root}/src/sim/{path}")).expect("it is there");
-    let (guide, used) = (read("guide.md"), read("guide/orders.rs"));
-    let (_, shown) = guide.split_once("```rust\n").expect("a program");
-    assert!(shown.starts_with(&format!("{used}```\n")), "{shown}");
-}

@@ -5,10 +5,12 @@ use std::process::Command;
 
 use crate::work::Work;
 
-/// Messages of the shorter run: enough for some turns' worth of noise to disappear.
+/// Messages of the shorter run. The difference of a few turns is small beside
+/// them.
 const MESSAGES: u64 = 100_000;
 
-/// Instructions in user space for one message, everything included.
+/// Returns the instructions in user space for one message, with all that a turn
+/// does.
 pub(crate) fn per_message(work: Work, size: usize) -> Result<f64, Box<dyn Error>> {
     let once = instructions(work, size, MESSAGES)?;
     let twice = instructions(work, size, 2 * MESSAGES)?;
@@ -27,16 +29,19 @@ fn instructions(work: Work, size: usize, messages: u64) -> Result<u64, Box<dyn E
         ])
         .output()
         .map_err(|error| format!("valgrind: {error}; on Debian, `apt-get install valgrind`"))?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let printed = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        return Err(format!("{work} {size}: {}\n{said}", output.status).into());
+        return Err(format!("{work} {size}: {}\n{printed}", output.status).into());
     }
-    let line = said.lines().find_map(|line| line.split_once("Collected :"));
+    let line = printed
+        .lines()
+        .find_map(|line| line.split_once("Collected :"));
     let count = line.and_then(|(_, count)| count.trim().parse().ok());
-    count.ok_or_else(|| format!("callgrind did not say how much it collected:\n{said}").into())
+    count.ok_or_else(|| format!("callgrind printed no count:\n{printed}").into())
 }
 
-/// The compiler that made this program: another one makes other instructions.
+/// Returns the version of the compiler, on which the number of instructions
+/// depends.
 pub(crate) fn compiler() -> Result<String, Box<dyn Error>> {
     let output = Command::new("rustc").arg("--version").output()?;
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())

@@ -2,13 +2,13 @@
 //! numbers, because times vary too much on a shared machine.
 //!
 //! ```sh
-//! cargo run --release -p instructions              # compare; fails above the slack
-//! cargo run --release -p instructions -- --record  # write down what is counted now
+//! cargo run --release -p instructions              # compares
+//! cargo run --release -p instructions -- --record  # writes recorded.txt
 //! ```
 //!
 //! Each work is run under valgrind twice, with N and with 2 N messages. The
-//! difference is the cost of N messages, without start and end. Both ends run in
-//! one thread, so that the count hardly depends on the machine.
+//! difference is the cost of N messages, without start and end. Both ends run
+//! in one thread, so that the count hardly depends on the machine.
 
 mod count;
 mod recorded;
@@ -21,9 +21,10 @@ use lexopt::prelude::*;
 
 use crate::work::Work;
 
-/// Works, the sizes of their messages in bytes, and the slack above the recorded
-/// numbers, in per cent. The kernel decides how often a sender finds the socket
-/// full, and each time may cost it a new block.
+/// Works, the sizes of their messages in bytes, and the allowed increase above
+/// the recorded numbers in per cent. It is large for senders, because the
+/// kernel decides how often the socket is full, and each time a block may be
+/// allocated.
 const CASES: [(Work, usize, f64); 6] = [
     (Work::Receive, 16, 4.0),
     (Work::Receive, 256, 4.0),
@@ -70,15 +71,14 @@ fn parse() -> Result<Task, Box<dyn Error>> {
     }
 }
 
-/// Counts everything and compares. Returns whether nothing costs more than it
-/// may.
+/// Counts and compares. Returns whether all increases are allowed.
 fn compare() -> Result<bool, Box<dyn Error>> {
     let recorded = recorded::read()?;
     let compiler = count::compiler()?;
     let same_compiler = recorded.compiler == compiler;
     if !same_compiler {
         println!(
-            "recorded with {}, this is {compiler}: shown, not judged",
+            "recorded with {}, this is {compiler}: the change is not checked",
             recorded.compiler
         );
     }
@@ -97,7 +97,9 @@ fn compare() -> Result<bool, Box<dyn Error>> {
         good &= !same_compiler || change <= slack;
     }
     if !good {
-        println!("too far above what is recorded; with a reason, record anew");
+        println!(
+            "more than is allowed above the recorded numbers; record anew if there is a reason"
+        );
     }
     Ok(good)
 }

@@ -1,4 +1,4 @@
-//! The recorded numbers: the compiler, then a line for each work.
+//! The recorded numbers: a line with the compiler, then a line for each work.
 
 use std::error::Error;
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! The works that are counted: a node on one side, and as little as possible on
-//! the other.
+//! The works that are counted: a node at one end of a connection, and as little
+//! as possible at the other.
 
 use std::error::Error;
 use std::fmt;
@@ -12,14 +12,14 @@ use std::time::Duration;
 use peerloop::config::TurnBudget;
 use peerloop::{Config, ConnId, Handler, Net, Node};
 
-/// Bytes written or read at once by the other side.
+/// Bytes that the other end writes or reads at once.
 const BLOCK: usize = 64 * 1024;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
-    /// The node receives, the other side writes whole blocks of frames.
+    /// The node receives. The other end writes blocks of frames.
     Receive,
-    /// The node sends for as long as it is writable, the other side reads.
+    /// The node sends while its connection is writable. The other end reads.
     Send,
     /// The node answers each message with itself.
     Echo,
@@ -67,7 +67,7 @@ impl Handler for Counter {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         self.received += 1;
         if self.work == Work::Echo {
-            net.send(conn, message).expect("the other side reads");
+            net.send(conn, message).expect("the other end reads");
         } else {
             black_box(message);
         }
@@ -75,7 +75,7 @@ impl Handler for Counter {
 }
 
 impl Work {
-    /// Does the work to its end.
+    /// Does the work.
     pub(crate) fn run(self, size: usize, messages: u64) -> Result<(), Box<dyn Error>> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let handler = Counter {
@@ -84,8 +84,8 @@ impl Work {
             left_to_send: if self == Self::Send { messages } else { 0 },
             received: 0,
         };
-        // Under valgrind everything takes fifty times as long, and a visit would end
-        // early. The clock is read as often as otherwise.
+        // Under valgrind the node is about fifty times slower, and a visit
+        // would end early. The clock is read as often as with the default.
         let budget = TurnBudget {
             max_visit_time: Duration::from_secs(60),
             max_turn_time: Duration::from_secs(600),
@@ -105,23 +105,23 @@ impl Work {
             other.write()?;
             turn(&mut node)?;
             other.read()?;
-            let heard = self == Self::Send || node.handler().received == messages;
-            if heard && other.is_done() {
+            let is_received = self == Self::Send || node.handler().received == messages;
+            if is_received && other.is_done() {
                 return Ok(());
             }
         }
-        Err("it did not come to an end".into())
+        Err("the work did not end".into())
     }
 }
 
-/// Turns that any work may take.
+/// Maximum number of turns.
 const PATIENCE: usize = 10_000_000;
 
-/// The other side, which does not interpret the bytes.
+/// The other end, which does not interpret the bytes.
 struct Other {
     peer: TcpStream,
     block: Vec<u8>,
-    /// How much of the block is written.
+    /// Number of written bytes of the block.
     offset: usize,
     left_to_write: u64,
     left_to_read: u64,
@@ -172,14 +172,14 @@ fn turn(node: &mut Node<Counter>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Whole frames, as many as fit.
+/// Returns as many frames as fit a block.
 fn block_of(size: usize) -> Vec<u8> {
     let mut frame = (size as u32).to_be_bytes().to_vec();
     frame.resize(4 + size, b'x');
     frame.repeat(BLOCK / frame.len())
 }
 
-/// A full or an empty socket moves nothing.
+/// Returns zero if the socket is full or empty.
 fn or_nothing(moved: io::Result<usize>) -> io::Result<usize> {
     match moved {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),

@@ -1,64 +1,47 @@
-//! Heap memory of idle connections, measured in another process, whose allocator
-//! counts.
+//! Heap memory of idle connections, measured in another process with an
+//! allocator that counts. It would change the times.
 
+use std::any::Any;
 use std::env;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::job::{Job, Metric, PATIENCE, Value, failed};
-use crate::messages::Messages;
-use crate::on::runtime::runtime;
-use crate::on::{Contestant, Threads, loopback, message_io, pea2pea, peerloop, tokio as bare};
+use crate::on::{Contestant, message_io, pea2pea, tokio, two_threads};
+use crate::support::messages::Messages;
+use crate::support::nodes::{Echo, Running};
+use crate::support::{PATIENCE, failed};
 
+const CONNECTIONS: usize = 4000;
+
+/// Length of the message that each connection sends once.
 const ECHO: usize = 64;
 
-/// How the memory of one contestant is measured: by the program `peers-heap`.
-struct Measuring {
-    program: PathBuf,
-    contestant: Contestant,
-    connections: usize,
+/// Returns the heap bytes of an idle inbound connection, as the program
+/// `peers-heap` measures them.
+pub fn bytes(contestant: Contestant) -> io::Result<f64> {
+    let output = Command::new(program()?)
+        .arg(contestant.name())
+        .stderr(Stdio::inherit())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let bytes = text.trim().parse().ok().filter(|_| output.status.success());
+    bytes.ok_or_else(|| failed(format!("peers-heap: {}, {text}", output.status)))
 }
 
-impl Job for Measuring {
-    fn run(&mut self, _: u64) -> io::Result<Vec<Value>> {
-        let output = Command::new(&self.program)
-            .args([self.contestant.name(), &self.connections.to_string()])
-            .stderr(Stdio::inherit())
-            .output()?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let figures: Vec<f64> = text.split_whitespace().flat_map(str::parse).collect();
-        match figures[..] {
-            [idle, after] if output.status.success() => {
-                Ok(vec![(Metric::Idle, idle), (Metric::IdleAfterUse, after)])
-            }
-            _ => Err(failed(format!("peers-heap: {}, {text}", output.status))),
-        }
-    }
-}
-
-/// The memory of so many idle connections that were accepted.
-pub fn measuring(contestant: Contestant, connections: usize) -> io::Result<Box<dyn Job>> {
-    let program = program()?;
-    Ok(Box::new(Measuring {
-        program,
-        contestant,
-        connections,
-    }))
-}
-
-/// The path of the other program. `cargo run` builds only the one that it runs, so
-/// this builds it.
+/// Returns the path of the program. Builds it under `cargo run`, which builds
+/// only the program that it runs.
 fn program() -> io::Result<PathBuf> {
-    let program = env::current_exe()?.with_file_name("peers-heap");
     if let Some(cargo) = env::var_os("CARGO") {
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--package", "peers"]);
-        command.args(["--bin", "peers-heap"]);
+        command.args(["build", "--quiet", "--bin", "peers-heap"]);
+        command.args([
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ]);
         if !cfg!(debug_assertions) {
             command.arg("--release");
         }
@@ -66,116 +49,74 @@ fn program() -> io::Result<PathBuf> {
             return Err(failed("peers-heap does not build"));
         }
     }
-    Ok(program)
+    Ok(env::current_exe()?.with_file_name("peers-heap"))
 }
 
-/// Anything that answers every message with itself, for as long as it lives.
-struct Server {
-    addr: SocketAddr,
-    /// Bytes of the header before a message of 64 bytes.
-    header: &'static [u8],
-    _alive: Box<dyn std::any::Any>,
-}
-
-impl Server {
-    fn start(contestant: Contestant) -> io::Result<Self> {
-        let (addr, alive): (_, Box<dyn std::any::Any>) = match contestant {
-            Contestant::Peerloop => {
-                let node = peerloop::Running::new(peerloop::config(), peerloop::trips::Echo)?;
-                (node.addr, Box::new(node))
-            }
-            Contestant::Pea2pea => {
-                let runtime = runtime(Threads::Two)?;
-                let (pea, port) = runtime.block_on(async {
-                    let pea = pea2pea::Pea::start(Arc::new(pea2pea::Echo)).await;
-                    let port = pea.listen().await?;
-                    io::Result::Ok((pea, port))
-                })?;
-                (loopback(port), Box::new((runtime, pea)))
-            }
-            Contestant::MessageIo => {
-                let node = message_io::echo();
-                (loopback(node.listen()?), Box::new(node))
-            }
-            Contestant::Tokio => {
-                let runtime = runtime(Threads::Two)?;
-                let addr = runtime.block_on(bare::serve_echo())?;
-                (addr, Box::new(runtime))
-            }
-            Contestant::Limit => return Err(failed("threads are no fair limit for memory")),
-        };
-        let header = match contestant {
-            // A varint.
-            Contestant::MessageIo => &[ECHO as u8][..],
-            _ => &[0, 0, 0, ECHO as u8],
-        };
-        Ok(Self {
-            addr,
-            header,
-            _alive: alive,
-        })
-    }
-}
-
-/// Heap bytes a connection: never used, and after one echo of 64 bytes.
-pub fn measure(
-    contestant: Contestant,
-    connections: usize,
-    heap: impl Fn() -> usize,
-) -> io::Result<(f64, f64)> {
-    let server = Server::start(contestant)?;
-    let mut clients = Vec::with_capacity(connections);
-    // The first pays for what all of them share.
-    let mut first = connect(&server)?;
-    echo(&server, &mut first)?;
+/// Measures in this process, whose allocator has allocated what `heap` returns.
+pub fn measure(contestant: Contestant, heap: impl Fn() -> usize) -> io::Result<f64> {
+    let (_alive, addr) = serve(contestant)?;
+    // The length before a message is a varint in message-io.
+    let header = match contestant {
+        Contestant::MessageIo => &[ECHO as u8][..],
+        _ => &[0, 0, 0, ECHO as u8],
+    };
+    let message = Messages::of(ECHO).get(0).clone();
+    let frame = [header, &message].concat();
+    // The first connection allocates what all of them share.
+    let first = connect(addr, &frame)?;
     let before = settled(&heap);
-    // After every `BACKLOG` connections and at the end there is one that gets an
-    // answer, which shows that all before it were accepted.
-    let mut heralds = Vec::with_capacity(1 + connections / peerloop::BACKLOG);
-    while clients.len() < connections {
-        clients.push(connect(&server)?);
-        if clients.len() % peerloop::BACKLOG == 0 || clients.len() == connections {
-            let mut herald = connect(&server)?;
-            echo(&server, &mut herald)?;
-            heralds.push(herald);
-        }
-    }
-    let idle = settled(&heap);
-    for client in &mut clients {
-        echo(&server, client)?;
-    }
-    let after = settled(&heap);
-    let all = (connections + heralds.len()) as f64;
-    let each = |now: usize| now.saturating_sub(before) as f64 / all;
-    Ok((each(idle), each(after)))
+    let connections = (0..CONNECTIONS).map(|_| connect(addr, &frame));
+    let connections: Vec<TcpStream> = connections.collect::<io::Result<_>>()?;
+    let vec = connections.capacity() * size_of::<TcpStream>();
+    let used = settled(&heap).saturating_sub(before + vec);
+    drop(first);
+    Ok(used as f64 / CONNECTIONS as f64)
 }
 
-fn connect(server: &Server) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(server.addr)?;
+/// Starts a server that answers every message with itself, until the first
+/// value is dropped.
+fn serve(contestant: Contestant) -> io::Result<(Box<dyn Any>, SocketAddr)> {
+    Ok(match contestant {
+        Contestant::Peerloop => {
+            let node = Running::new(Echo)?;
+            let addr = node.addr;
+            (Box::new(node), addr)
+        }
+        Contestant::Pea2pea => {
+            let runtime = two_threads()?;
+            let (pea, addr) = runtime.block_on(pea2pea::Pea::listen(pea2pea::Echo))?;
+            (Box::new((runtime, pea)), addr)
+        }
+        Contestant::MessageIo => {
+            let (node, addr) = message_io::echo()?;
+            (Box::new(node), addr)
+        }
+        Contestant::Tokio => {
+            let runtime = two_threads()?;
+            let addr = runtime.block_on(tokio::serve())?;
+            (Box::new(runtime), addr)
+        }
+        Contestant::Limit => return Err(failed("there is no limit for memory")),
+    })
+}
+
+/// Connects and has one frame answered.
+fn connect(addr: SocketAddr, frame: &[u8]) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(addr)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(frame)?;
+    let mut answer = [0; 4 + ECHO];
+    let answer = &mut answer[..frame.len()];
+    stream.read_exact(answer)?;
+    if answer != frame {
+        return Err(failed("an answer is wrong"));
+    }
     Ok(stream)
 }
 
-fn echo(server: &Server, client: &mut TcpStream) -> io::Result<()> {
-    let messages = Messages::of(ECHO);
-    let mut frame = [0; 4 + ECHO];
-    let len = server.header.len();
-    let frame = &mut frame[..len + ECHO];
-    frame[..len].copy_from_slice(server.header);
-    frame[len..].copy_from_slice(messages.get(0));
-    client.write_all(frame)?;
-    frame.fill(0);
-    client.read_exact(frame)?;
-    if frame[..len] == *server.header && messages.is(0, &frame[len..]) {
-        Ok(())
-    } else {
-        Err(failed("an answer is another one"))
-    }
-}
-
-/// The heap when it has not changed for a while, because the other threads are
-/// idle.
+/// Returns the size of the heap when it has not changed for 100 ms, because the
+/// threads of the server are idle then.
 fn settled(heap: impl Fn() -> usize) -> usize {
     let begun = Instant::now();
     let (mut last, mut same) = (heap(), 0);

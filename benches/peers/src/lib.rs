@@ -1,11 +1,13 @@
 //! The same work on peerloop, on similar libraries, and on the blocking threads
-//! that are the limit; see `src/main.rs`.
-#![forbid(unsafe_code)]
+//! that are the limit. See `src/main.rs`.
 
+pub mod baton;
 pub mod heap;
-pub mod job;
+pub mod machine;
 pub mod measure;
-pub mod messages;
 pub mod on;
-pub mod report;
-pub mod works;
+pub mod plot;
+pub mod rows;
+#[path = "../../support/mod.rs"]
+pub mod support;
+pub mod table;

@@ -3,7 +3,7 @@
 use super::*;
 use crate::framing::FrameHeader;
 
-/// Queues of one block each.
+/// Returns queues of one block each.
 fn fill(pool: &mut BlockPool, count: usize) -> Vec<Box<SendQueue>> {
     let filled = |_| {
         let mut queue = pool.take_queue();
@@ -18,7 +18,7 @@ fn put_all(pool: &mut BlockPool, queues: Vec<Box<SendQueue>>) {
 }
 
 #[test]
-fn what_a_burst_took_is_returned_after_two_windows() {
+fn unused_blocks_after_two_windows_are_freed() {
     let mut pool = BlockPool::default();
     let queues = fill(&mut pool, 40);
     put_all(&mut pool, queues);
@@ -30,13 +30,13 @@ fn what_a_burst_took_is_returned_after_two_windows() {
         pool.end_flush();
     }
     assert_eq!((pool.block_bytes, pool.queues.len()), (BLOCK, 1));
-    // None.
+    // No traffic.
     (0..2 * WINDOW).for_each(|_| pool.end_flush());
     assert_eq!((pool.block_bytes, pool.queues.len()), (0, 0));
 }
 
 #[test]
-fn a_burst_that_comes_again_within_a_window_finds_its_blocks() {
+fn repeated_burst_within_window_reuses_blocks() {
     let mut pool = BlockPool::default();
     let queues = fill(&mut pool, 40);
     put_all(&mut pool, queues);
@@ -50,7 +50,7 @@ fn a_burst_that_comes_again_within_a_window_finds_its_blocks() {
 }
 
 #[test]
-fn a_large_block_is_lent_for_a_few_bytes_while_the_account_is_ample() {
+fn large_block_is_lent_while_account_is_ample() {
     for (limit, lent) in [(256 << 20, BLOCK), (1 << 20, BLOCK_MIN)] {
         let mut pool = BlockPool::new(limit);
         let queues = fill(&mut pool, 1);
@@ -64,7 +64,7 @@ fn a_large_block_is_lent_for_a_few_bytes_while_the_account_is_ample() {
 }
 
 #[test]
-fn a_shared_body_is_charged_until_its_last_reader_drops_it() {
+fn shared_body_is_charged_until_last_reader() {
     let mut pool = BlockPool::default();
     let body = bytes::Bytes::from(vec![7; 100_000]);
     let key = pool.insert_body(body.len());
@@ -76,7 +76,7 @@ fn a_shared_body_is_charged_until_its_last_reader_drops_it() {
     let beside = queues[0].charge();
     assert_eq!(pool.account.used(), body.len() + 300 * beside);
     let last = queues.pop().expect("300");
-    // A half written body is held whole.
+    // A body that is partly written is still held whole.
     for mut queue in queues {
         queue.advance(body.len() - 1, &mut pool);
         assert_eq!(queue.charge(), beside);

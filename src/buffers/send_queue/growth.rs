@@ -1,25 +1,26 @@
-//! How much memory a message will take, before it is queued.
+//! The memory that a message will take, computed before it is queued.
 
 use super::{BLOCK, BLOCK_MIN, CHAIN_MIN, CHUNK_OVERHEAD, SendQueue, TRACKED_OVERHEAD};
 use crate::buffers::BlockPool;
 
-/// Returns the length of a block for so many bytes: at most a sixteenth, or
-/// [`BLOCK_MIN`] bytes, more than them, and at most [`BLOCK`].
+/// Returns the length of a block for `bytes`: larger than them by at most a
+/// sixteenth or [`BLOCK_MIN`], and at most [`BLOCK`].
 #[inline]
 pub(in crate::buffers) fn block_len_for(bytes: usize) -> usize {
     let step = (bytes.next_power_of_two() / 16).max(BLOCK_MIN);
     bytes.next_multiple_of(step).clamp(BLOCK_MIN, BLOCK)
 }
 
-/// Returns the length to which a block with so many bytes grows at least: twice
-/// that, so that a queue that grows copies each byte once, or 64 KiB more.
+/// Returns the minimum length to which a block with `filled` bytes grows: twice
+/// that, so that each byte is copied about once while a queue grows, or 64 KiB
+/// more.
 #[inline]
 pub(super) fn grown(filled: usize) -> usize {
     (filled + filled.min(64 * 1024)).min(BLOCK)
 }
 
-/// By how much a message makes the memory of its queue grow, and how much of
-/// that is charged. They differ for a body that is charged already.
+/// Growth of a queue by one message: the memory that it takes, and the part of
+/// it that is charged. They differ for a body that is charged already.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Growth {
     pub(crate) memory: usize,
@@ -43,8 +44,8 @@ impl Growth {
 }
 
 impl SendQueue {
-    /// Returns by how much memory the queue grows at most when a frame of this
-    /// length is copied into it.
+    /// Returns the maximum growth of the queue when a frame of this length is
+    /// copied into it.
     #[inline]
     pub(crate) fn growth_of_copy(&self, frame: usize, pool: &BlockPool) -> usize {
         if frame <= self.tail.len() - self.filled {
@@ -72,15 +73,15 @@ impl SendQueue {
         full * (BLOCK + CHUNK_OVERHEAD) + last - self.tail.len()
     }
 
-    /// Returns by how much memory the queue grows at most when a body of this
-    /// length is chained to it, beside the body.
+    /// Returns the maximum growth of the queue when a body is chained to it,
+    /// beside the body itself.
     pub(crate) fn growth_of_chain(&self) -> usize {
         let copied = self.filled.min(self.tail.len() / 4);
         copied + 3 * CHUNK_OVERHEAD + BLOCK_MIN
     }
 
-    /// Returns by how much memory the queue grows at most when it takes a frame
-    /// of this length in any form, tracked or not.
+    /// Returns the maximum growth of the queue when it takes a frame of this
+    /// length in any form, tracked or not.
     pub(crate) fn growth_max(&self, frame: usize, pool: &BlockPool) -> usize {
         let copied = self.growth_of_copy(frame, pool);
         let chained = self.growth_of_chain() + frame;

@@ -1,17 +1,16 @@
-//! The blocks and the chain of a queue: what takes memory, what returns it, and
-//! what it is charged.
+//! The blocks and the chain of a queue: taking memory, returning it, and
+//! charging it.
 
 use super::growth::{block_len_for, grown};
 use super::{BLOCK, BLOCK_MIN, CHUNK_OVERHEAD, Chunk, SendQueue};
 use crate::buffers::BlockPool;
 
 impl SendQueue {
-    /// Returns memory that a blocked connection does not need. The memory that
-    /// it keeps is at most twice the queued bytes.
+    /// Returns memory that a blocked connection does not need. Afterwards the
+    /// queue holds at most twice the queued bytes.
     ///
-    /// Nothing is done while few connections are blocked, because the copy does
-    /// not pay then: with it a stream of 256-byte messages took 146
-    /// instructions per message, and 113 without (callgrind, 2026-11-25).
+    /// Does nothing while the queues of the loop hold little, because then the
+    /// copy costs more than the memory is worth.
     pub(crate) fn shrink(&mut self, pool: &mut BlockPool) {
         if !pool.should_shrink() {
             return;
@@ -38,8 +37,8 @@ impl SendQueue {
         }
     }
 
-    /// Makes room in the tail: moves its content, grows it, or chains a full
-    /// one and starts another.
+    /// Makes room in the tail: moves its content to the front, grows it, or
+    /// moves a full tail to the chain and starts another.
     pub(super) fn make_room(&mut self, wanted: usize, pool: &mut BlockPool) {
         let movable = self.movable();
         if movable > 0 {
@@ -47,8 +46,8 @@ impl SendQueue {
             self.filled -= movable;
             self.written = 0;
         }
-        // A connection with a chain is most likely blocked. Then a few bytes
-        // should not take a whole block.
+        // A connection with a chain is most likely blocked. A few more bytes
+        // should not take a whole block there.
         let mut is_steady = self.chain.is_empty();
         if self.filled == BLOCK {
             self.chain_tail(pool);
@@ -65,8 +64,9 @@ impl SendQueue {
         }
     }
 
-    /// Returns how many written bytes at the front of the tail are worth moving
-    /// the rest over: as many as the rest, at least.
+    /// Returns the number of written bytes at the front of the tail if moving
+    /// the rest over them is worth the copy, else zero. It is worth it if the
+    /// rest is no longer than they are.
     pub(super) fn movable(&self) -> usize {
         if self.chain.is_empty() && 2 * self.written >= self.filled {
             self.written
@@ -76,8 +76,8 @@ impl SendQueue {
     }
 
     /// Moves the tail to the end of the chain. A tail that is nearly empty is
-    /// copied, so that a few bytes between two chained bodies do not hold a
-    /// whole block.
+    /// copied instead, so that a few bytes between two chained bodies do not
+    /// hold a whole block.
     pub(super) fn chain_tail(&mut self, pool: &mut BlockPool) {
         if self.filled == 0 {
             return;
@@ -119,7 +119,8 @@ impl SendQueue {
         while self.pop_token(pool).is_some() {}
         pool.put_block(std::mem::take(&mut self.tail));
         debug_assert_eq!(self.memory(), 0);
-        // Lists that once grew long are shrunk.
+        // The lists keep a small capacity only, because an unused queue is
+        // kept.
         self.chain.shrink_to(8);
         self.tracked.shrink_to(8);
         (self.filled, self.written, self.len, self.position) = (0, 0, 0, 0);

@@ -8,7 +8,7 @@ fn header(len: usize) -> FrameHeader {
     LengthPrefix::Four(ByteOrder::BigEndian).header(len)
 }
 
-/// The pool of a loop with many blocked connections.
+/// Returns the pool of a loop with many blocked connections.
 fn busy_pool() -> BlockPool {
     let mut pool = BlockPool::default();
     pool.lent_bytes = LENT_BYTES_MIN + BLOCK;
@@ -21,7 +21,7 @@ fn drain(queue: &mut SendQueue, step: usize, pool: &mut BlockPool) -> Vec<u8> {
     while !queue.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let (count, total) = queue.gather(&mut slices, step);
-        assert!(total > 0, "a queue that is not empty offers something");
+        assert!(total > 0, "a queue that is not empty returns slices");
         let before = wire.len();
         slices[..count]
             .iter()
@@ -50,7 +50,7 @@ impl Push {
     }
 }
 
-/// The memory of a queue, counted piece by piece.
+/// Returns the memory of a queue, counted piece by piece.
 fn held(queue: &SendQueue) -> usize {
     let chunk = |chunk: &Chunk| match chunk {
         Chunk::Block { bytes, .. } => bytes.capacity(),
@@ -80,9 +80,9 @@ fn push() -> impl Strategy<Value = Push> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Everything that is pushed is written in order and unchanged, at every
-    /// size of write. The tokens of tracked sends are returned exactly when the
-    /// last byte of their frame was written.
+    /// All pushed bytes are written in order and unchanged, at every size of
+    /// write. The token of a tracked send is returned exactly when the last
+    /// byte of its frame is written.
     #[test]
     fn everything_pushed_is_written_unchanged(
         pushes in prop::collection::vec(push(), 1..40),
@@ -91,7 +91,6 @@ proptest! {
         ample in 0usize..2,
     ) {
         let step = if step == 1 && pushes.len() > 4 { 997 } else { step };
-        // Ample or not.
         let mut pool = BlockPool::new([0, usize::MAX][ample]);
         if pushes.len() % 2 == 0 {
             pool.lent_bytes = LENT_BYTES_MIN + BLOCK;

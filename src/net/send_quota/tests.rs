@@ -3,10 +3,10 @@ use crate::id::ShardId;
 
 const MIB: usize = 1 << 20;
 const LIMIT: usize = 256 * MIB;
-/// The part of the limit that the threshold shares.
+/// The part of the limit to which the threshold applies.
 const SHARED: usize = LIMIT / RESERVE_PART * (RESERVE_PART - 1);
 
-/// A loop with queues of which only the sizes are known.
+/// A loop with queues, reduced to their sizes.
 struct Loop {
     quota: SendQuota,
     account: SendAccount,
@@ -57,7 +57,7 @@ fn conn(slot: usize) -> ConnId {
 }
 
 #[test]
-fn full_queues_hold_equal_parts_and_leave_one_for_an_empty_one() {
+fn full_queues_hold_equal_parts_and_leave_one() {
     for count in [1, 2, 7, 70, 1000] {
         let mut it = Loop::new(count + 1);
         let len = 16 * 1024;
@@ -68,17 +68,17 @@ fn full_queues_hold_equal_parts_and_leave_one_for_an_empty_one() {
             assert!(it.queues[queue].abs_diff(part) <= len, "{count}");
         }
         assert!(it.left() >= LIMIT / RESERVE_PART + part - (count + 1).min(3) * len);
-        let largest = *it.queues.iter().max().expect("one at least") - len;
+        let largest = *it.queues.iter().max().expect("at least one queue") - len;
         assert!(it.send(count, largest), "{count}");
     }
 }
 
 #[test]
-fn a_thousand_that_are_filled_one_after_the_other_leave_room_for_small_messages() {
+fn thousand_full_queues_leave_small_messages() {
     let mut it = Loop::new(1001);
     for queue in 0..1000 {
         for len in [8 * MIB, 4 * MIB, MIB, 100_000, 10_000, 1000, 100, 1] {
-            // As much as a queue may have.
+            // Fill the queue to its own maximum.
             while it.queues[queue] <= 4 * MIB && it.send(queue, len) {}
         }
     }
@@ -90,7 +90,7 @@ fn a_thousand_that_are_filled_one_after_the_other_leave_room_for_small_messages(
 }
 
 #[test]
-fn the_limit_is_never_exceeded_but_by_one_message_alone() {
+fn only_a_single_message_exceeds_the_limit() {
     let mut it = Loop::new(3);
     assert!(it.send(0, LIMIT + 1));
     assert!(!it.send(1, 1) && !it.send(0, 1));
@@ -103,11 +103,11 @@ fn the_limit_is_never_exceeded_but_by_one_message_alone() {
 }
 
 #[test]
-fn while_one_waits_only_empty_and_small_queues_grow() {
+fn waiting_send_lets_only_small_queues_grow() {
     let mut it = Loop::new(4);
     it.quota.join_line(conn(3));
     assert!(it.send(0, MIB), "an empty queue");
-    assert!(!it.send(0, 1), "it holds something");
+    assert!(!it.send(0, 1), "a queue that is not empty");
     assert!(it.send(1, 100) && it.send(1, 100), "a small queue");
     let mut send = it.pending(0, 1);
     send.has_turn = true;
@@ -117,14 +117,17 @@ fn while_one_waits_only_empty_and_small_queues_grow() {
         memory: MIB,
         charge: 0,
     };
-    assert!(it.quota.admits(&send, &it.account), "memory that it has");
+    assert!(
+        it.quota.admits(&send, &it.account),
+        "memory that the queue has"
+    );
 }
 
 #[test]
-fn the_line_is_served_in_order_as_far_as_there_is_room() {
+fn line_is_served_in_order_while_there_is_room() {
     let mut it = Loop::new(6);
-    // A queue that holds something, an empty one with a large message, one of
-    // each that fit, and one that is gone.
+    // A queue that is not empty, an empty one with a large message, two that
+    // fit, one whose connection has ended, and one more with a large message.
     it.queues = vec![100 * MIB, 0, MIB, 0, 0, 0];
     it.account.charge(150 * MIB);
     let frames = [MIB, 60 * MIB, MIB, 20 * MIB, MIB, 30 * MIB];
@@ -147,7 +150,7 @@ fn the_line_is_served_in_order_as_far_as_there_is_room() {
         it.quota.serve_line(&it.account, &mut served, describe, add);
         served
     };
-    // 42 MiB are left above the reserve, less what was served before.
+    // 42 MiB are left above the reserve, less the messages served before.
     assert_eq!(serve(&mut it), [3]);
     it.account.discharge(40 * MIB);
     assert_eq!(serve(&mut it), [1]);

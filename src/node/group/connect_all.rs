@@ -1,4 +1,4 @@
-//! Connecting the members of a group with each other.
+//! Connecting the members of a group to each other.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,30 +14,31 @@ use crate::net::Connection;
 use crate::node::RunEnd;
 use crate::topology::Topology;
 
-/// A connection between two members that is being made.
+/// A connection between two members that is being established.
 struct Edge {
     from: AnyMemberId,
     to: AnyMemberId,
     conn: ConnId,
     answer: Answer<Connected>,
-    /// The address of this end, once it is established here.
+    /// The local address of the connecting end, after it is established there.
     addr: Option<SocketAddr>,
 }
 
 impl Group {
-    /// Connects the members with each other in the shape of a topology, and runs the
-    /// group until all connections are established at both ends, for at most about
+    /// Connects the members to each other in the shape of a topology. Runs the
+    /// group until all connections are established at both ends, or for about
     /// `bound`.
     ///
-    /// The nodes of the topology are the members that run, in the order in which they
-    /// were added. A member without a listener is made to listen on `127.0.0.1`, on a
-    /// port of the system's choice. A member with listeners is reached at the first of
-    /// them. Returns the ids of the connections at the members that connect, in the order
-    /// of [`Topology::edges`].
+    /// Returns the ids of the connections at the members that connect, in the
+    /// order of [`Topology::edges`].
     ///
-    /// All connections have one IP address:
-    /// [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address) must
-    /// allow as many as a member will have.
+    /// - The nodes of the topology are the running members, in the order in
+    ///   which they were added.
+    /// - A member without a listener listens on `127.0.0.1`, on a port chosen
+    ///   by the system. Other members are connected to at their first listener.
+    /// - All connections have the same IP address. Therefore
+    ///   [`Limits::max_connections_per_address`](crate::config::Limits::max_connections_per_address)
+    ///   must be at least the number of connections of a member.
     ///
     /// ```
     /// use std::time::Duration;
@@ -86,18 +87,19 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// After an error, connections that were begun stay.
+    /// After an error, connections that were started stay.
     ///
-    /// - `InvalidInput` with a [`TopologyError`](crate::topology::TopologyError) inside: the
+    /// - `InvalidInput` with a
+    ///   [`TopologyError`](crate::topology::TopologyError) inside if the
     ///   members cannot form this topology;
-    /// - those of [`Net::listen`](crate::Net::listen);
-    /// - the [`ConnectError`] of a connection that failed. Unless
-    ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is true, members that are
-    ///   connected already are one;
-    /// - `ConnectionReset`: a connection was established at one end and not at the other,
-    ///   because of a limit of the other member, for instance;
-    /// - `TimedOut`: the time was over;
-    /// - those of [`Group::run`].
+    /// - the errors of [`Net::listen`](crate::Net::listen);
+    /// - the [`ConnectError`] of a connection that failed. If
+    ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is
+    ///   false, this includes members that are already connected;
+    /// - `ConnectionReset` if a connection was established at one end only, for
+    ///   example because of a limit of the other member;
+    /// - `TimedOut` if the time has passed;
+    /// - the errors of [`Group::run`].
     pub fn connect_all(&mut self, topology: Topology, bound: Duration) -> io::Result<Vec<ConnId>> {
         let nodes = self.running_members();
         let edges = topology
@@ -114,7 +116,7 @@ impl Group {
         let conns = pending.iter().map(|edge| edge.conn).collect();
         let mut outcome = Ok(());
         let end = self.run_until(bound, |group| {
-            // Later ones are looked at only when this one is made.
+            // The next one is checked after this one is established.
             while let Some(edge) = pending.last_mut() {
                 match group.is_made(edge) {
                     Ok(true) => pending.truncate(pending.len() - 1),
@@ -138,7 +140,7 @@ impl Group {
         }
     }
 
-    /// Where a member is reached. Makes it listen if it does not.
+    /// Returns the address of a member. Makes it listen if it does not.
     fn addr_of(&mut self, member: AnyMemberId) -> io::Result<SocketAddr> {
         let net = self.net(member).ok_or(ConnectError::NodeStopped)?;
         let first = net.listeners().next();
@@ -174,7 +176,7 @@ impl Group {
         })
     }
 
-    /// Whether a connection is established at both ends.
+    /// Returns whether a connection is established at both ends.
     fn is_made(&mut self, edge: &mut Edge) -> io::Result<bool> {
         if edge.addr.is_none() {
             match edge.answer.take() {

@@ -1,4 +1,5 @@
-//! The members of a group, whatever their handlers are, and their ids.
+//! The members of a group, independent of the types of their handlers, and
+//! their ids.
 
 use std::any::Any;
 use std::cmp::Ordering;
@@ -13,17 +14,18 @@ use crate::net::Net;
 use crate::node::inner::NodeInner;
 use crate::sys::Readiness;
 
-/// The id of a member of a [`Group`](crate::group::Group) whose handler is an `H`. A group
-/// never gives out an id twice.
+/// The id of a member of a [`Group`](crate::group::Group) whose handler has the
+/// type `H`. A group never gives out an id twice.
 pub struct MemberId<H> {
     id: AnyMemberId,
     handler: PhantomData<fn() -> H>,
 }
 
-/// The id of a member of a [`Group`](crate::group::Group), whatever its handler is.
+/// The id of a member of a [`Group`](crate::group::Group), independent of the
+/// type of its handler.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct AnyMemberId {
-    /// First, so that ids are ordered as the members were added.
+    /// The first field, so that ids are ordered as the members were added.
     pub(super) serial: u64,
     pub(super) index: usize,
 }
@@ -43,7 +45,7 @@ impl<H> From<MemberId<H>> for AnyMemberId {
     }
 }
 
-// Derived, these would ask the same of the handler.
+// A derive would require these traits of the handler.
 impl<H> Clone for MemberId<H> {
     fn clone(&self) -> Self {
         *self
@@ -86,7 +88,7 @@ impl<H> fmt::Debug for MemberId<H> {
 
 /// A node of a group.
 pub(super) trait Member: Any + Send {
-    /// Writes an event down.
+    /// Records an event.
     fn note(&mut self, ready: Readiness);
 
     /// Runs one turn.
@@ -94,7 +96,7 @@ pub(super) trait Member: Any + Send {
 
     fn net(&mut self, now: Instant) -> &mut Net;
 
-    /// The net, to look at only.
+    /// Returns the net, immutably.
     fn peek(&self) -> &Net;
 
     fn as_any(&self) -> &dyn Any;
@@ -104,7 +106,7 @@ pub(super) trait Member: Any + Send {
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
-/// The state of a member after a turn, as far as it matters to the group.
+/// The state of a member after a turn that the group needs.
 pub(super) struct AfterTurn {
     pub(super) has_stopped: bool,
     pub(super) has_work: bool,

@@ -1,4 +1,4 @@
-//! Many nodes on one thread.
+//! Several nodes on one thread.
 
 mod connect_all;
 mod member;
@@ -23,16 +23,19 @@ use crate::node::inner::{NodeInner, give_name};
 use crate::sys::{Poller, Wake, WakeList};
 use crate::timers::Timers;
 
-/// Many nodes on one thread, which share one poll and one read buffer: a test network
-/// of a thousand nodes, or a node for each room of a game.
+/// Several nodes on one thread, which share a poller and a read buffer.
+/// Examples are a test network of a thousand nodes, or a node for each room of
+/// a game.
 ///
-/// Every member is a node with its own handler, configuration and [`Handle`]. Handlers
-/// of different types can be members of one group. Only the waiting is done together:
-/// a turn of the group is one turn of each member that has something to do. A member
-/// costs no file descriptor, where a [`Node`](crate::Node) costs three.
+/// Every member is a node with its own handler, configuration and [`Handle`].
+/// Handlers of different types can be members of one group. Only waiting is
+/// shared: a turn of the group runs one turn of each member that has work.
+/// Apart from its sockets, a member needs no file descriptor, while a
+/// [`Node`](crate::Node) needs three.
 ///
-/// Up to 65,535 members. For 64-bit targets only. A handler that is not `Send` needs a
-/// [`Node`](crate::Node).
+/// - A group has up to 65,535 members.
+/// - Groups exist on 64-bit targets only.
+/// - A handler must be `Send`. For other handlers use a [`Node`](crate::Node).
 ///
 /// ```
 /// use std::time::Duration;
@@ -76,50 +79,52 @@ use crate::timers::Timers;
 /// # }
 /// ```
 ///
-/// The methods that take the id of a member return `None` after the member was
+/// Methods that take the id of a member return `None` after the member was
 /// removed. A member that has stopped stays until it is removed.
 pub struct Group {
-    // Dropped in this order: sockets before the poller that they are registered with.
+    // The fields are dropped in this order, because sockets must be dropped
+    // before the poller that they are registered with.
     members: Slab<MemberSlot>,
-    /// How many of them have not stopped.
+    /// Number of members that have not stopped.
     running: usize,
     /// `Turn::Stopped` has been returned since a member last ran.
     stop_reported: bool,
-    /// Members to be run in this turn or the next, each once.
+    /// Members to run in this turn or the next, each once.
     ready: Vec<usize>,
     scratch: Vec<usize>,
     /// The next deadline of each member that has one.
     deadlines: Timers<usize>,
     next_serial: u64,
-    /// How many sockets the members have.
+    /// Number of sockets of all members.
     sockets: usize,
     buffer: ReadBuffer,
     wake: Wake,
     wake_list: WakeList,
     poller: Poller,
-    /// The number of the loops of all members: none may wait for another.
+    /// The number of the loops of all members, which must not wait for each
+    /// other.
     loops: u64,
 }
 
-/// The place of a member.
+/// A member and its state in the group.
 struct MemberSlot {
     member: Box<dyn Member>,
     serial: u64,
-    /// On the list of those to be run.
+    /// The member is on the list of members to run.
     queued: bool,
     sockets: usize,
-    /// The slot and the time of its deadline, if one is set.
+    /// The slot and the time of its deadline, if there is one.
     deadline: Option<(u32, Instant)>,
     stopped: bool,
 }
 
 impl Group {
-    /// Makes a group without members.
+    /// Creates a group without members.
     ///
     /// # Errors
     ///
-    /// - The error of the operating system if there is no file descriptor left for the
-    ///   poller and its waker, which take three.
+    /// - The error of the operating system if the poller and its waker cannot
+    ///   be created. They take three file descriptors.
     pub fn new() -> io::Result<Self> {
         let poller = Poller::new(None)?;
         Ok(Self {
@@ -139,14 +144,14 @@ impl Group {
         })
     }
 
-    /// Adds a node. [`Config::busy_poll`] has no effect, because the group does the
-    /// waiting.
+    /// Adds a node, and returns its id. [`Config::busy_poll`] has no effect,
+    /// because the group does the waiting.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
-    ///   cannot work;
-    /// - `QuotaExceeded`: there are 65,535 members.
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
+    ///   inside if a setting is invalid;
+    /// - `QuotaExceeded` if there are 65,535 members.
     pub fn add<H: Handler + Send + 'static>(
         &mut self,
         mut config: Config,
@@ -184,8 +189,9 @@ impl Group {
         Ok(MemberId::new(AnyMemberId { serial, index }))
     }
 
-    /// Removes a member, and returns its handler. Its sockets are closed at once, without
-    /// callbacks. A connection with something left to send is reset.
+    /// Removes a member and returns its handler. Its sockets are closed at
+    /// once, without callbacks. A connection that has bytes left to send is
+    /// reset.
     pub fn remove<H: 'static>(&mut self, member: MemberId<H>) -> Option<H> {
         self.inner(member)?;
         let slot = self.members.try_remove(AnyMemberId::from(member).index)?;
@@ -198,27 +204,28 @@ impl Group {
         Some(inner.handler)
     }
 
-    /// The net that the callbacks of a member are given, for use between turns.
+    /// Returns the net of a member, for use between turns.
     pub fn net(&mut self, member: impl Into<AnyMemberId>) -> Option<&mut Net> {
         let (id, now) = (member.into(), self.poller.now());
         self.get(id)?;
-        // The next turn does what is asked for here.
+        // The next turn does the requested work.
         self.enqueue(id.index);
         let slot = self.members.get_mut(id.index)?;
         Some(slot.member.net(now))
     }
 
-    /// The handler of a member.
+    /// Returns the handler of a member.
     pub fn handler<H: 'static>(&self, member: MemberId<H>) -> Option<&H> {
         Some(&self.inner(member)?.handler)
     }
 
-    /// The handler of a member, to be changed.
+    /// Returns the handler of a member, mutably.
     pub fn handler_mut<H: 'static>(&mut self, member: MemberId<H>) -> Option<&mut H> {
         Some(&mut self.inner_mut(member)?.handler)
     }
 
-    /// Calls a function with the handler and the net of a member, between turns.
+    /// Calls a function with the handler and the net of a member, between
+    /// turns, and returns its result.
     pub fn with<H: 'static, R>(
         &mut self,
         member: MemberId<H>,
@@ -230,13 +237,13 @@ impl Group {
         Some(self.inner_mut(member)?.with(now, call))
     }
 
-    /// A handle to a member, for other threads.
+    /// Returns a handle to a member, for other threads.
     pub fn handle<H: 'static>(&self, member: MemberId<H>) -> Option<Handle<H>> {
         Some(self.inner(member)?.handle())
     }
 
-    /// The members that were not removed, in no particular order. Those that have stopped
-    /// are among them. The ids are ordered as the members were added.
+    /// Returns the members, in no particular order, including members that have
+    /// stopped. Ids are ordered as the members were added.
     pub fn members(&self) -> impl Iterator<Item = AnyMemberId> + '_ {
         self.members.iter().map(|(index, slot)| AnyMemberId {
             serial: slot.serial,
@@ -244,17 +251,17 @@ impl Group {
         })
     }
 
-    /// The number of members.
+    /// Returns the number of members, including members that have stopped.
     pub fn len(&self) -> usize {
         self.members.len()
     }
 
-    /// Whether there is no member.
+    /// Returns whether there is no member.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
 
-    /// Shuts every member down, as [`Net::shutdown`] does.
+    /// Shuts all members down, as [`Net::shutdown`] does for one.
     pub fn shutdown(&mut self, grace: Duration) {
         let members: Vec<_> = self.members().collect();
         for member in members {
@@ -280,7 +287,8 @@ impl Group {
         slot.member.as_any_mut().downcast_mut()
     }
 
-    /// The members that have not stopped, in the order in which they were added.
+    /// Returns the members that have not stopped, in the order in which they
+    /// were added.
     fn running_members(&self) -> Vec<AnyMemberId> {
         let is_running = |id: &AnyMemberId| self.get(*id).is_some_and(|slot| !slot.stopped);
         let mut running: Vec<_> = self.members().filter(is_running).collect();
@@ -288,12 +296,12 @@ impl Group {
         running
     }
 
-    /// The net of a member, to look at only.
+    /// Returns the net of a member, immutably.
     fn peek(&self, id: AnyMemberId) -> Option<&Net> {
         Some(self.get(id)?.member.peek())
     }
 
-    /// Puts a member on the list of those to be run, once.
+    /// Adds a member to the list of members to run, once.
     fn enqueue(&mut self, index: usize) {
         if let Some(slot) = self.members.get_mut(index) {
             slot.enqueue(index, &mut self.ready);
@@ -309,10 +317,11 @@ impl MemberSlot {
     }
 }
 
-/// The tag of a member has 16 bits, and tag 0 is that of the waker.
+/// Maximum number of members. A tag has 16 bits, and tag 0 belongs to the
+/// waker.
 const MEMBERS_MAX: usize = u16::MAX as usize;
 
-/// The tag of a member, as it is added to its tokens.
+/// Returns the tag of a member, as it is added to its tokens.
 fn member_tag(index: usize) -> usize {
     (index + 1) << MEMBER_SHIFT
 }

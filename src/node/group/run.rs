@@ -8,20 +8,20 @@ use super::Group;
 use super::member::AfterTurn;
 use crate::command_queue::{self, Scope};
 use crate::id::{MEMBER_SHIFT, TOKEN_MASK};
-use crate::node::{RunEnd, STOPPED_PAUSE, Turn, time_left};
+use crate::node::turn::{RunEnd, STOPPED_PAUSE, Turn, time_left};
 use crate::sys::Readiness;
 
 impl Group {
-    /// Runs the group until every member has stopped. Without running members this returns
-    /// at once.
+    /// Runs the group until every member has stopped. Returns at once if no
+    /// member is running.
     ///
-    /// A panic in a callback does not end the run unless
-    /// [`Config::on_panic`](crate::Config::on_panic) of the member says so. That includes
+    /// A panic in a callback ends the run only with
+    /// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind). This includes
     /// failed assertions; see [In tests](crate::Node#in-tests).
     ///
     /// # Errors
     ///
-    /// The error that makes it impossible to wait for events at all.
+    /// - The error of the operating system if waiting for events fails.
     pub fn run(&mut self) -> io::Result<()> {
         while self.running > 0 {
             let _ = self.turn(None)?;
@@ -30,19 +30,22 @@ impl Group {
         Ok(())
     }
 
-    /// Runs the group until a condition holds, for at most about `bound`.
+    /// Runs the group until a condition is true, or for about `bound`.
     ///
-    /// The condition is called with the group, before the first turn and after each turn.
-    /// It may change the group. At least one turn is taken unless the condition holds
-    /// before, also with a bound of zero. [`RunEnd::Stopped`] is returned when no member
-    /// runs any more.
+    /// The condition is called with the group before the first turn and after
+    /// each turn. It may change the group.
     ///
-    /// For tests, set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind): a failed assertion in a
-    /// callback is contained otherwise. See [In tests](crate::Node#in-tests).
+    /// - At least one turn is run, even with a bound of zero, unless the
+    ///   condition is true before.
+    /// - [`RunEnd::Stopped`] is returned when no member is running.
+    ///
+    /// Set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests,
+    /// because a failed assertion in a callback is contained otherwise; see [In
+    /// tests](crate::Node#in-tests).
     ///
     /// # Errors
     ///
-    /// As [`Group::run`].
+    /// - The errors of [`Group::run`].
     pub fn run_until(
         &mut self,
         bound: Duration,
@@ -70,29 +73,31 @@ impl Group {
         }
     }
 
-    /// Runs the group for about `time`. Returns [`RunEnd::TimedOut`] after that, or
-    /// [`RunEnd::Stopped`] if every member has stopped before.
+    /// Runs the group for about `time`. Returns [`RunEnd::TimedOut`] after that
+    /// time, or [`RunEnd::Stopped`] if every member has stopped earlier.
     ///
     /// # Errors
     ///
-    /// As [`Group::run`].
+    /// - The errors of [`Group::run`].
     pub fn run_for(&mut self, time: Duration) -> io::Result<RunEnd> {
         self.run_until(time, |_| false)
     }
 
-    /// Waits as [`Node::turn`](crate::Node::turn) does, and runs one turn of each member
-    /// that has something to do.
+    /// Waits as [`Node::turn`](crate::Node::turn) does, and runs one turn of
+    /// each member that has work.
     ///
-    /// [`Turn::Stopped`] is returned once, when the last running member has stopped or was
-    /// removed. From then on, and before the first member is added, a turn waits for its
-    /// timeout and returns [`Turn::Waiting`]: a program may add a member later. Members
-    /// that are added run in the next turn.
+    /// [`Turn::Stopped`] is returned once, when the last running member has
+    /// stopped or was removed. After that, and before the first member is
+    /// added, a turn waits for its timeout and returns [`Turn::Waiting`],
+    /// because a member can be added later. A member that is added runs in the
+    /// next turn.
     ///
     /// # Errors
     ///
-    /// - `BrokenPipe`: no member runs, [`Turn::Stopped`] has been returned or there has
-    ///   been no member, and without a timeout the wait would have no end;
-    /// - those of [`Group::run`].
+    /// - `BrokenPipe` if `timeout` is `None` and no member is running, after
+    ///   [`Turn::Stopped`] was returned or before the first member was added.
+    ///   The wait would never end;
+    /// - the errors of [`Group::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         if self.running == 0 {
             return self.turn_without_members(timeout);
@@ -140,13 +145,14 @@ impl Group {
                 thread::sleep(STOPPED_PAUSE);
                 Err(io::Error::new(
                     io::ErrorKind::BrokenPipe,
-                    "no member of the group runs",
+                    "no member of the group is running",
                 ))
             }
         }
     }
 
-    /// How long a foreign loop may wait; see [`Node::timeout`](crate::Node::timeout).
+    /// Returns the time after which another loop must call [`Group::turn`]
+    /// again; see [`Node::timeout`](crate::Node::timeout).
     pub fn timeout(&self) -> Option<Duration> {
         if self.running == 0 {
             return None;
@@ -158,8 +164,8 @@ impl Group {
         Some(next.saturating_duration_since(self.poller.now()))
     }
 
-    /// The descriptor of the poller (Unix only), for another poll loop to wait on; see
-    /// [`Node::as_fd`](crate::Node::as_fd).
+    /// Returns the descriptor of the poller (Unix), for use in another poll
+    /// loop; see [`Node::as_fd`](crate::Node::as_fd).
     #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
     pub fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.poller.as_fd()
@@ -169,7 +175,7 @@ impl Group {
         !self.ready.is_empty() || self.wake_list.has_entries() || self.poller.is_full()
     }
 
-    /// Waits, and writes down what happened.
+    /// Waits for events and records them.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let deadline = self.deadlines.next();
         let Self {
@@ -181,7 +187,8 @@ impl Group {
         } = self;
         poller.wait(timeout, deadline, *sockets, |event| {
             let (member_tag, token) = (event.token >> MEMBER_SHIFT, event.token & TOKEN_MASK);
-            // Tag 0 is that of the waker. The wake list says which members were woken.
+            // Tag 0 belongs to the waker. The wake list contains the members
+            // that were woken.
             let Some(index) = member_tag.checked_sub(1) else {
                 return;
             };
@@ -207,7 +214,7 @@ impl Group {
         }
     }
 
-    /// Remembers what a member has left to do.
+    /// Records the state of a member after its turn.
     fn settle(&mut self, index: usize, after: &AfterTurn) {
         let Some(slot) = self.members.get_mut(index) else {
             return;

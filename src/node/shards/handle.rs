@@ -1,4 +1,4 @@
-//! Reaching the shards of a node from other threads, and from each other.
+//! Access to the shards of a node from other threads and from each other.
 
 use std::fmt;
 use std::io;
@@ -19,16 +19,16 @@ use crate::node::handle::Handle;
 use crate::node::wait::answers_deadline;
 use crate::traffic::Traffic;
 
-/// Reaches all [`Shards`](crate::shards::Shards) of a node from any thread, as a [`Handle`]
-/// reaches a node.
+/// Sends messages and function calls to all [`Shards`](crate::shards::Shards)
+/// of a node from any thread, as a [`Handle`] does to one node.
 ///
-/// A handle can be cloned, sent to other threads and stored in handlers. It does not
-/// keep the shards running.
+/// A handle can be cloned, sent to other threads and stored in handlers. It
+/// does not keep the shards running.
 ///
-/// `send`, `broadcast`, `broadcast_all`, `post`, `post_all` and `shutdown` never wait, and may be called
-/// everywhere. The other methods wait for one or all of the loops, up to 10 s where they
-/// have no timeout. Inside a callback of one of the shards they are an error; see
-/// [`Handle`](Handle#what-may-be-called-where).
+/// `send`, `broadcast`, `broadcast_all`, `post`, `post_all` and `shutdown`
+/// never wait, and can be called everywhere. The other methods wait for one or
+/// all of the loops, up to 10 s if they have no timeout. Inside a callback they
+/// return an error; see [`Handle`](Handle#what-may-be-called-where).
 ///
 /// ```
 /// use std::time::Duration;
@@ -89,34 +89,36 @@ impl<H> ShardsHandle<H> {
         Self { handles, shards }
     }
 
-    /// All shards, in their order.
+    /// Returns all shards in order.
     pub fn shards(&self) -> impl Iterator<Item = ShardId> + use<H> {
         self.shards.shards()
     }
 
-    /// The handle of one shard; `None` if there is no such shard.
+    /// Returns the handle of one shard, or `None` if there is no such shard.
     pub fn shard(&self, shard: ShardId) -> Option<&Handle<H>> {
         self.handles.get(shard.index())
     }
 
-    /// Sends one message on a connection, without waiting; see [`Handle::send`].
+    /// Sends one message on a connection, without waiting; see
+    /// [`Handle::send`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::send`].
+    /// - The errors of [`Handle::send`].
     pub fn send(&self, conn: ConnId, body: impl Into<Bytes>) -> Result<(), SendError> {
         self.shard(conn.shard())
             .ok_or(SendError::Closed)?
             .send(conn, body)
     }
 
-    /// Sends one message on several connections, without waiting. Each shard that has some
-    /// of the connections gets one command, and frames the message once for all
-    /// connections with the same framing.
+    /// Sends one message on several connections, without waiting. Each shard
+    /// that has some of the connections gets one command. It frames the message
+    /// once for all connections with the same framing.
     ///
-    /// [`BroadcastOutcome::queued`] counts the connections whose shard will try. The other
-    /// fields count those whose shard has a full command queue, or has stopped. The
-    /// outcome of each send is that of [`Handle::send`].
+    /// [`BroadcastOutcome::queued`] counts the connections whose shard will try
+    /// to queue the message. The other fields count connections whose shard has
+    /// a full command queue or has stopped. Each send then has the result
+    /// described at [`Handle::send`].
     pub fn broadcast(
         &self,
         conns: impl IntoIterator<Item = ConnId>,
@@ -125,7 +127,8 @@ impl<H> ShardsHandle<H> {
         let body = body.into();
         let mut outcome = BroadcastOutcome::default();
         let mut conns: Vec<ConnId> = conns.into_iter().collect();
-        // A stable sort: the order of the connections of one shard stays.
+        // The sort is stable, so the order of the connections of one shard is
+        // kept.
         conns.sort_by_key(|conn| conn.shard());
         for conns in conns.chunk_by(|a, b| a.shard() == b.shard()) {
             let broadcast = RemoteBroadcast {
@@ -140,13 +143,13 @@ impl<H> ShardsHandle<H> {
         outcome
     }
 
-    /// Has one message sent on all established connections of all shards, except for one;
-    /// see [`Net::broadcast_all`].
+    /// Sends one message on all open connections of all shards except `except`,
+    /// without waiting; see [`Net::broadcast_all`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::post`], of the first shard that does not take it. The others
-    /// send it all the same.
+    /// - The error of [`Handle::post`] of the first shard that refuses the
+    ///   call. The other shards send the message nevertheless.
     pub fn broadcast_all(&self, body: impl Into<Bytes>, except: Option<ConnId>) -> io::Result<()> {
         let body = body.into();
         self.post_all(move |_, net| {
@@ -154,12 +157,12 @@ impl<H> ShardsHandle<H> {
         })
     }
 
-    /// Has one shard call a function, without waiting; see [`Handle::post`].
+    /// Makes one shard call a function, without waiting; see [`Handle::post`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::post`], and
-    /// - `NotFound`: there is no such shard.
+    /// - The errors of [`Handle::post`];
+    /// - `NotFound` if there is no such shard.
     pub fn post(
         &self,
         shard: ShardId,
@@ -168,12 +171,12 @@ impl<H> ShardsHandle<H> {
         self.existing(shard)?.post(call)
     }
 
-    /// Has every shard call a function, without waiting.
+    /// Makes every shard call a function, without waiting.
     ///
     /// # Errors
     ///
-    /// The error of [`Handle::post`] of the first shard that does not take the call. The
-    /// other shards call the function nevertheless.
+    /// - The error of [`Handle::post`] of the first shard that refuses the
+    ///   call. The other shards call the function nevertheless.
     pub fn post_all(
         &self,
         call: impl FnOnce(&mut H, &mut Net) + Clone + Send + 'static,
@@ -183,13 +186,13 @@ impl<H> ShardsHandle<H> {
         posted.into_iter().collect()
     }
 
-    /// Has one shard call a function, and waits up to 10 s for what it returns; see
-    /// [`Handle::ask`].
+    /// Makes one shard call a function, and waits up to 10 s for its result;
+    /// see [`Handle::ask`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask_within`], and
-    /// - `NotFound`: there is no such shard.
+    /// - The errors of [`Handle::ask_within`];
+    /// - `NotFound` if there is no such shard.
     pub fn ask<R: Send + 'static>(
         &self,
         shard: ShardId,
@@ -198,13 +201,13 @@ impl<H> ShardsHandle<H> {
         self.existing(shard)?.ask(call)
     }
 
-    /// Has one shard call a function, and waits up to `timeout` for what it returns; see
-    /// [`Handle::ask_within`].
+    /// Makes one shard call a function, and waits up to `timeout` for its
+    /// result; see [`Handle::ask_within`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask_within`], and
-    /// - `NotFound`: there is no such shard.
+    /// - The errors of [`Handle::ask_within`];
+    /// - `NotFound` if there is no such shard.
     pub fn ask_within<R: Send + 'static>(
         &self,
         shard: ShardId,
@@ -214,14 +217,14 @@ impl<H> ShardsHandle<H> {
         self.existing(shard)?.ask_within(timeout, call)
     }
 
-    /// Has every shard call a function, and waits up to 10 s for what it returns, in the
-    /// order of the shards.
+    /// Makes every shard call a function, and waits up to 10 s for the results.
+    /// They are in the order of the shards.
     ///
     /// # Errors
     ///
-    /// The error of [`Handle::ask_within`] of the first shard that does not answer. The
-    /// other shards call the function nevertheless, unless their calls have not begun when
-    /// this returns.
+    /// - The error of [`Handle::ask_within`] of the first shard that does not
+    ///   answer. The other shards call the function nevertheless, unless their
+    ///   call had not begun when this method returned.
     pub fn ask_all<R: Send + 'static>(
         &self,
         call: impl FnOnce(&mut H, &mut Net) -> R + Clone + Send + 'static,
@@ -229,7 +232,8 @@ impl<H> ShardsHandle<H> {
         self.check_may_wait()?;
         let deadline = answers_deadline();
         let ask = |handle: &Handle<H>| handle.begin_ask(call.clone());
-        // All are asked, also after an error, and before the first answer is waited for.
+        // All shards are asked, even after an error, and before the first
+        // answer is waited for.
         let asked: Vec<io::Result<Answer<R>>> = self.handles.iter().map(ask).collect();
         let wait = |(answer, handle): (io::Result<Answer<R>>, &Handle<H>)| {
             let answer = answer?.wait(deadline);
@@ -240,27 +244,28 @@ impl<H> ShardsHandle<H> {
         answers.into_iter().collect()
     }
 
-    /// Returns options for [`ShardsHandle::connect_with`], filled from the node's
+    /// Returns options for [`ShardsHandle::connect_with`], with the node's
     /// settings.
     pub fn connect_options(&self) -> ConnectOptions {
         self.first().connect_options()
     }
 
-    /// Begins to connect to `addr` from the shard with the fewest connections; see
-    /// [`Handle::connect`]. For a certain shard, use [`ShardsHandle::shard`].
+    /// Starts to connect to `addr` from the shard with the fewest connections;
+    /// see [`Handle::connect`]. To connect from a certain shard, use
+    /// [`ShardsHandle::shard`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::connect`].
+    /// - The errors of [`Handle::connect`].
     pub fn connect(&self, addr: impl ConnectAddr) -> io::Result<ConnId> {
         self.connect_with(addr, self.connect_options())
     }
 
-    /// Begins to connect to `addr` with options; see [`ShardsHandle::connect`].
+    /// Starts to connect to `addr` with options; see [`ShardsHandle::connect`].
     ///
     /// # Errors
     ///
-    /// Those of [`Net::connect_with`] and of [`Handle::connect`].
+    /// - The errors of [`Net::connect_with`] and of [`Handle::connect`].
     pub fn connect_with(
         &self,
         addr: impl ConnectAddr,
@@ -270,12 +275,13 @@ impl<H> ShardsHandle<H> {
         shard.connect_with(addr, options)
     }
 
-    /// Connects to a host from the shard with the fewest connections, and waits until
-    /// `on_connect` has been called; see [`Handle::connect_wait`].
+    /// Connects to a host from the shard with the fewest connections, and waits
+    /// until [`Handler::on_connect`](crate::Handler::on_connect) has been
+    /// called; see [`Handle::connect_wait`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::connect_wait`].
+    /// - The errors of [`Handle::connect_wait`].
     pub fn connect_wait(
         &self,
         addr: impl ToSocketAddrs,
@@ -287,13 +293,13 @@ impl<H> ShardsHandle<H> {
             .connect_wait(addr, timeout)
     }
 
-    /// Sends one message on a connection of any shard, and waits up to `timeout` until it
-    /// is queued; see [`Handle::send_wait`].
+    /// Sends one message on a connection of any shard, and waits up to
+    /// `timeout` until it is queued; see [`Handle::send_wait`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::send_wait`], and
-    /// - `NotFound`: there is no such shard.
+    /// - The errors of [`Handle::send_wait`];
+    /// - `NotFound` if there is no such shard.
     pub fn send_wait(
         &self,
         conn: ConnId,
@@ -304,11 +310,12 @@ impl<H> ShardsHandle<H> {
         shard.send_wait(conn, body, timeout)
     }
 
-    /// Messages and bytes of all connections of all shards; see [`Net::traffic`].
+    /// Returns the numbers of messages and bytes of all connections of all
+    /// shards; see [`Net::traffic`].
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask`].
+    /// - The errors of [`Handle::ask`].
     pub fn traffic(&self) -> io::Result<Traffic> {
         let mut sum = Traffic::default();
         for traffic in self.ask_all(|_, net| net.traffic())? {
@@ -317,13 +324,13 @@ impl<H> ShardsHandle<H> {
         Ok(sum)
     }
 
-    /// The metrics of all shards, added up; see [`Net::metrics`]. [`Metrics::max_queued_bytes`] is
-    /// the sum of the highest values of all shards, which they may have had at different
-    /// times.
+    /// Returns the sum of the metrics of all shards; see [`Net::metrics`].
+    /// [`Metrics::max_queued_bytes`] and [`Metrics::max_received_bytes`] are
+    /// sums of maxima, which the shards may have reached at different times.
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask`].
+    /// - The errors of [`Handle::ask`].
     pub fn metrics(&self) -> io::Result<Metrics> {
         let mut sum = Metrics::default();
         for metrics in self.ask_all(|_, net| net.metrics())? {
@@ -346,7 +353,7 @@ impl<H> ShardsHandle<H> {
         self.first().check_may_wait()
     }
 
-    /// The handle of the first shard: there is at least one.
+    /// Returns the handle of the first shard. There is at least one.
     pub(super) fn first(&self) -> &Handle<H> {
         &self.handles[0]
     }

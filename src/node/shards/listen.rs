@@ -1,4 +1,4 @@
-//! Listeners of all shards.
+//! Listeners of a node with shards.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -9,22 +9,25 @@ use crate::config::{ListenOptions, Placement};
 use crate::id::{ListenerId, ShardId};
 
 impl<H> ShardsHandle<H> {
-    /// Returns options for [`ShardsHandle::listen_with`], filled from the node's
+    /// Returns options for [`ShardsHandle::listen_with`], with the node's
     /// settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.first().listen_options()
     }
 
-    /// Listens on `addr`; see [`Net::listen`](crate::Net::listen). Inbound connections are assigned to a
-    /// shard according to [`Placement`]. The first shard accepts, or with
-    /// [`Placement::ReusePort`] all do.
+    /// Listens on `addr`; see [`Net::listen`](crate::Net::listen). Waits up to
+    /// 10 s for the loops. Inbound connections are assigned to shards according
+    /// to [`Placement`]. The first shard accepts them. With
+    /// [`Placement::ReusePort`] all shards accept.
     ///
-    /// [`Net::listen`](crate::Net::listen) inside one shard does the same with a listener of that shard,
-    /// which accepts for all; with [`Placement::ReusePort`] it keeps what it accepts.
+    /// [`Net::listen`](crate::Net::listen) inside one shard opens a listener of
+    /// that shard only. It accepts connections for all shards. With
+    /// [`Placement::ReusePort`] it keeps the connections that it accepts.
     ///
     /// # Errors
     ///
-    /// Those of [`Net::listen`](crate::Net::listen) and of [`Handle::ask`](crate::Handle::ask).
+    /// - The errors of [`Net::listen`](crate::Net::listen) and of
+    ///   [`Handle::ask`](crate::Handle::ask).
     pub fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
         self.listen_with(addr, self.listen_options())
     }
@@ -33,7 +36,8 @@ impl<H> ShardsHandle<H> {
     ///
     /// # Errors
     ///
-    /// Those of [`Net::listen_with`](crate::Net::listen_with) and of [`Handle::ask`](crate::Handle::ask).
+    /// - The errors of [`Net::listen_with`](crate::Net::listen_with) and of
+    ///   [`Handle::ask`](crate::Handle::ask).
     pub fn listen_with(
         &self,
         addr: impl ToSocketAddrs,
@@ -41,7 +45,7 @@ impl<H> ShardsHandle<H> {
     ) -> io::Result<Listening> {
         let is_everywhere = self.shards.placement() == Placement::ReusePort;
         options.reuse_port |= is_everywhere;
-        // Names are resolved here, where no loop has to wait.
+        // Names are resolved on this thread, so that no loop is blocked.
         let addrs: Vec<SocketAddr> = addr.to_socket_addrs()?.collect();
         let listening = self.listen_on(ShardId::FIRST, None, addrs, options.clone())?;
         if !is_everywhere {
@@ -50,7 +54,7 @@ impl<H> ShardsHandle<H> {
         for shard in self.shards().skip(1) {
             let (id, addrs) = (Some(listening.id), vec![listening.addr]);
             if let Err(error) = self.listen_on(shard, id, addrs, options.clone()) {
-                // The id is new, so nothing else is closed by it.
+                // The id is new, so no other listener is closed.
                 let _ = self.close_listener(listening.id);
                 return Err(error);
             }
@@ -75,11 +79,12 @@ impl<H> ShardsHandle<H> {
         )?
     }
 
-    /// Closes a listener on every shard; see [`Net::close_listener`](crate::Net::close_listener).
+    /// Closes a listener on every shard; see
+    /// [`Net::close_listener`](crate::Net::close_listener).
     ///
     /// # Errors
     ///
-    /// Those of [`Handle::ask`](crate::Handle::ask).
+    /// - The errors of [`Handle::ask`](crate::Handle::ask).
     pub fn close_listener(&self, listener: ListenerId) -> io::Result<()> {
         self.ask_all(move |_, net| net.close_own_listener(listener))?;
         Ok(())

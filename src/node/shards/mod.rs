@@ -1,4 +1,4 @@
-//! One node on many threads.
+//! One node on several threads.
 
 mod handle;
 mod listen;
@@ -25,14 +25,16 @@ use crate::node::{Handle, Node};
 use crate::panics::discard;
 use crate::sys::Poller;
 
-/// One node on several threads. Each thread is a *shard*: a poll loop with its sockets
-/// and its [`Handler`].
+/// One node on several threads. Each thread is a *shard*: a poll loop with its
+/// sockets and its [`Handler`].
 ///
-/// A connection belongs to one shard from its beginning to its end, and all its
-/// callbacks are made there; see [`ConnId::shard`](crate::ConnId::shard). Inbound
-/// connections are assigned to a shard according to [`Placement`]. Outbound connections belong
-/// to the shard that connects. The [`Net`](crate::Net) of every shard reaches the
-/// connections of all shards, and a [`ShardsHandle`] reaches them from every thread.
+/// - A connection belongs to one shard from its beginning to its end, and all
+///   its callbacks are called there; see
+///   [`ConnId::shard`](crate::ConnId::shard).
+/// - Inbound connections are assigned to shards according to [`Placement`].
+///   Outbound connections belong to the shard that connects.
+/// - The [`Net`](crate::Net) of every shard can send to and close the
+///   connections of all shards. A [`ShardsHandle`] can do so from every thread.
 ///
 /// ```
 /// use std::time::Duration;
@@ -60,48 +62,61 @@ use crate::sys::Poller;
 ///
 /// # What is shared
 ///
-/// - **Limits on connections**: the total, per address, per network, per listener, and
-///   of attempts to connect and handshakes under way. They hold for all shards together,
-///   exactly. So does the rate of connects that follow failed ones. The refusal of
-///   duplicates and of connections of the node with itself covers all shards too.
-/// - **The end**: a [shutdown](crate::Net::shutdown) of one shard is one of all. A panic
-///   that is not [contained](crate::config::OnPanic::Contain), and an error that keeps a shard
-///   from waiting for events, end all others at once.
+/// - **Limits on connections.** The limits on connections in total, per
+///   address, per network and per listener, and on connects and handshakes in
+///   progress, apply exactly to all shards together. So do the rate of connects
+///   after failed ones, and the refusal of duplicates and of connections of the
+///   node to itself.
+/// - **The end.** A [shutdown](crate::Net::shutdown) of one shard shuts all
+///   shards down. A panic that is not
+///   [contained](crate::config::OnPanic::Contain), and an error of a poller,
+///   end all other shards at once.
 ///
-/// The other fields of the [`Config`] hold for each shard: budgets, the command queue,
-/// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes). Timers belong to one shard. The lists and
-/// counts of a [`Net`](crate::Net), its `find`, [`traffic`](crate::Net::traffic) and
-/// [`metrics`](crate::Net::metrics) are those of one shard; [`ShardsHandle::traffic`] and
-/// [`ShardsHandle::metrics`] add them up.
+/// Everything else exists once per shard:
+///
+/// - The other fields of the [`Config`], such as budgets, the command queue and
+///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), apply to each
+///   shard.
+/// - Timers belong to one shard.
+/// - The lists and counts of a [`Net`](crate::Net), [`find`](crate::Net::find),
+///   [`traffic`](crate::Net::traffic) and [`metrics`](crate::Net::metrics)
+///   cover one shard. [`ShardsHandle::traffic`] and [`ShardsHandle::metrics`]
+///   return the sums.
 ///
 /// # From one shard to another
 ///
-/// A call of [`Net`](crate::Net) for a connection of another shard goes through the
+/// A call of [`Net`](crate::Net) for a connection of another shard uses the
 /// command queue of that shard:
 ///
-/// - [`send`](crate::Net::send) and
-///   [`broadcast`](crate::Net::broadcast): `Ok` means that the other shard will try. A
-///   message that the connection does not take is counted there, in
+/// - [`send`](crate::Net::send) and [`broadcast`](crate::Net::broadcast): `Ok`
+///   means that the other shard will try to queue the message. A message that
+///   the connection refuses is counted there in
 ///   [`Metrics::commands_lost`](crate::Metrics::commands_lost).
-///   [`SendError::Full`](crate::SendError::Full) means that the command queue is full, or
-///   that an earlier command for that shard waits for room in it. No `on_drain` follows.
-/// - [`close`](crate::Net::close), [`abort`](crate::Net::abort), [`close_write`](crate::Net::close_write),
-///   [`pause`](crate::Net::pause), [`resume`](crate::Net::resume) and [`flush`](crate::Net::flush) take effect
-///   in one of the next turns of the other shard. Messages that arrived before may still
-///   be delivered. If its queue is full they wait for room, as many as a command queue
-///   holds. Further ones are lost, logged, and counted in `commands_lost` of this shard.
-/// - [`connection`](crate::Net::connection) and [`is_writable`](crate::Net::is_writable) know nothing of
-///   such a connection, as if the id were stale, and [`send_tracked`](crate::Net::send_tracked) returns `Closed`.
+///   [`SendError::Full`](crate::SendError::Full) means that the command queue
+///   is full, or that an earlier command for that shard waits for room in it.
+///   No `on_drain` follows.
+/// - [`close`](crate::Net::close), [`abort`](crate::Net::abort),
+///   [`close_write`](crate::Net::close_write), [`pause`](crate::Net::pause),
+///   [`resume`](crate::Net::resume) and [`flush`](crate::Net::flush) take
+///   effect in one of the next turns of the other shard. Messages that arrived
+///   earlier may still be delivered. If the command queue is full, up to
+///   [`max_commands`](crate::config::CommandQueueConfig::max_commands) of these
+///   calls wait for room. Further calls are lost, logged, and counted in
+///   `commands_lost` of this shard.
+/// - [`connection`](crate::Net::connection) returns `None`,
+///   [`is_writable`](crate::Net::is_writable) returns false, and
+///   [`send_tracked`](crate::Net::send_tracked) returns `Closed`, as for a
+///   stale id.
 ///
-/// The commands of one shard for another are carried out in their order. A shard never
-/// waits for another.
+/// The commands of one shard for another are run in the order of the calls. A
+/// shard never waits for another.
 ///
 /// # Threads
 ///
-/// The threads have the names that the shards have in log lines: [`Config::name`],
-/// `-shard-`, and the number. Linux shows the first 15 bytes. [`Handler::on_start`] is
-/// the first callback in each thread, and the place to bind it to a core, with the crate
-/// `core_affinity` for instance:
+/// A thread has the name that its shard has in log lines: [`Config::name`],
+/// `-shard-`, and the number of the shard. Linux shows the first 15 bytes.
+/// [`Handler::on_start`] is the first callback in each thread. It can bind the
+/// thread to a core, for example with the crate `core_affinity`:
 ///
 /// ```ignore
 /// fn on_start(&mut self, net: &mut Net) {
@@ -112,12 +127,12 @@ use crate::sys::Poller;
 /// }
 /// ```
 ///
-/// Dropping it shuts all shards down without grace, and waits for their threads. The wait
-/// is left out where it could have no end: inside a callback of any node, and for
-/// the thread that drops it.
+/// Dropping a `Shards` shuts all shards down with a grace of zero and waits for
+/// their threads. It does not wait where that could be a deadlock: inside a
+/// callback of any node, and for the thread that drops it.
 ///
-/// A panic in a callback is contained by default, and so is a failed assertion; see
-/// [In tests](crate::Node#in-tests).
+/// By default a panic in a callback is contained, including failed assertions;
+/// see [In tests](crate::Node#in-tests).
 ///
 /// [`Placement`]: crate::shards::Placement
 pub struct Shards<H> {
@@ -126,17 +141,19 @@ pub struct Shards<H> {
 }
 
 impl<H: Handler + Send + 'static> Shards<H> {
-    /// Starts the threads, each with a handler that `make` returns. It is called on this
-    /// thread, for one shard after the other, before any of them runs. The handle is for
-    /// handlers that reach each other. Methods that wait for a loop return an error of
-    /// the kind `Deadlock` inside `make`, as they do inside callbacks.
+    /// Starts the threads. `make` returns the handler of each shard.
+    ///
+    /// `make` is called on this thread, for one shard after another, before any
+    /// shard runs. The [`ShardsHandle`] is for handlers that call each other.
+    /// Inside `make`, methods that wait for a loop return an error of the kind
+    /// `Deadlock`, as they do inside callbacks.
     ///
     /// # Errors
     ///
-    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError) inside: a setting
-    ///   cannot work;
-    /// - the error of the operating system if there is no file descriptor left for the
-    ///   pollers and their wakers, which take three for each shard, or no thread.
+    /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
+    ///   inside if a setting is invalid;
+    /// - the error of the operating system if a thread, a poller or a waker
+    ///   cannot be created. Each shard takes three file descriptors.
     pub fn start(
         mut config: Config,
         options: ShardOptions,
@@ -161,7 +178,7 @@ impl<H: Handler + Send + 'static> Shards<H> {
             senders.into_iter().map(Handle::new).collect(),
             Arc::clone(&shards),
         );
-        // No loop runs yet, so none would answer.
+        // No loop runs yet, so a wait would not end.
         let making = command_queue::enter(number, Scope::BetweenTurns);
         let nodes = shards.shards().zip(loops).map(|(shard, (poller, inbox))| {
             let handler = make(shard, &handle);
@@ -177,7 +194,7 @@ impl<H: Handler + Send + 'static> Shards<H> {
             threads: Vec::new(),
         };
         for node in nodes {
-            // If there is no thread for one, the others are ended by the drop.
+            // If a thread cannot be started, dropping `shards` ends the others.
             shards.spawn(node)?;
         }
         Ok(shards)
@@ -187,8 +204,8 @@ impl<H: Handler + Send + 'static> Shards<H> {
         let guard = EndOfAll(self.handle.clone());
         let name = thread_name(node.net().name());
         let thread = thread::Builder::new().name(name).spawn(move || {
-            // A shard that was shut down has told the others, which may have something left to
-            // send.
+            // A shard that was shut down has shut down the others, which may
+            // have bytes left to send.
             let guard = guard;
             node.run().inspect_err(|_| guard.end())?;
             Ok(node.into_handler())
@@ -199,7 +216,7 @@ impl<H: Handler + Send + 'static> Shards<H> {
 }
 
 impl<H> Shards<H> {
-    /// A handle for other threads and for handlers.
+    /// Returns a handle for other threads and for handlers.
     pub fn handle(&self) -> ShardsHandle<H> {
         self.handle.clone()
     }
@@ -208,12 +225,12 @@ impl<H> Shards<H> {
     ///
     /// # Errors
     ///
-    /// Those of [`ShardsHandle::listen`].
+    /// - The errors of [`ShardsHandle::listen`].
     pub fn listen(&self, addr: impl ToSocketAddrs) -> io::Result<Listening> {
         self.handle.listen(addr)
     }
 
-    /// Returns options for [`Shards::listen_with`], filled from the node's settings.
+    /// Returns options for [`Shards::listen_with`], with the node's settings.
     pub fn listen_options(&self) -> ListenOptions {
         self.handle.listen_options()
     }
@@ -222,7 +239,7 @@ impl<H> Shards<H> {
     ///
     /// # Errors
     ///
-    /// Those of [`ShardsHandle::listen_with`].
+    /// - The errors of [`ShardsHandle::listen_with`].
     pub fn listen_with(
         &self,
         addr: impl ToSocketAddrs,
@@ -231,25 +248,26 @@ impl<H> Shards<H> {
         self.handle.listen_with(addr, options)
     }
 
-    /// Ends all shards; see [`ShardsHandle::shutdown`].
+    /// Shuts all shards down, without waiting; see [`ShardsHandle::shutdown`].
     pub fn shutdown(&self, grace: Duration) {
         self.handle.shutdown(grace);
     }
 
-    /// Waits until all shards have stopped, and returns their handlers in the order of the
-    /// shards. They are not [shut down](ShardsHandle::shutdown) by this call.
+    /// Waits until all shards have stopped, and returns their handlers in the
+    /// order of the shards. This call does not [shut them
+    /// down](ShardsHandle::shutdown).
     ///
     /// # Errors
     ///
-    /// The first error of a shard, after all have stopped:
-    /// - `Other`: its handler panicked, and [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) is
-    ///   set. The error has the text of the panic;
-    /// - the error that made it impossible to wait for events;
-    /// - `Deadlock`, at once: called inside a callback. The shards are shut
-    ///   down, and not waited for.
+    /// The first error of a shard is returned after all shards have stopped:
+    /// - `Other` with the text of the panic if its handler panicked and
+    ///   [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) is set;
+    /// - the error of the operating system if waiting for events failed;
+    /// - `Deadlock`, at once, if this is called inside a callback. The shards
+    ///   are shut down then, and not waited for.
     pub fn join(mut self) -> io::Result<Vec<H>> {
         self.handle.check_may_wait()?;
-        // All of them, before the first error is returned.
+        // All threads are waited for before the first error is returned.
         let ended: Vec<io::Result<H>> = self.threads.drain(..).map(wait).collect();
         ended.into_iter().collect()
     }

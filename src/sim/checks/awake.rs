@@ -1,4 +1,4 @@
-//! No node waits for an event that will not come.
+//! Check that no node waits for an event that will not come.
 
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::event_loop::InboundInspection;
@@ -6,8 +6,8 @@ use crate::id::ConnId;
 use crate::net::Net;
 use crate::sys::sim::{Internet, SocketInspection};
 
-/// Checks a connection of a node that has nothing to do: either an event will wake it
-/// for the connection, or there is nothing to do.
+/// Checks a connection of a node without work: there is nothing to do for the
+/// connection, or an event will wake the node for it.
 pub(super) fn check_awake(
     conn: ConnId,
     entry: &ConnEntry,

@@ -1,12 +1,12 @@
-//! Bytes arrive in order, each of them once.
+//! Check that bytes arrive in order, each of them once.
 
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::event_loop::InboundInspection;
 use crate::id::ConnId;
 use crate::sys::sim::PassedBytes;
 
-/// The bytes accepted for sending are queued, written or sealed. Besides them, only
-/// bytes of the session are.
+/// Checks that the bytes that were accepted for sending are queued, written or
+/// sealed, and that no other bytes except the session's own were written.
 pub(super) fn check_sent(
     conn: ConnId,
     entry: &ConnEntry,
@@ -30,8 +30,8 @@ pub(super) fn check_sent(
     ))
 }
 
-/// The bytes that came from the socket or session were delivered, each message once
-/// and in order, and the rest is kept.
+/// Checks that the bytes from the socket or the session were delivered, each
+/// message once and in order, and that the rest is kept.
 pub(super) fn check_received(
     conn: ConnId,
     entry: &ConnEntry,

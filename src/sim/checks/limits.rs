@@ -1,4 +1,4 @@
-//! Counts of connections, compared with the connections that exist.
+//! Check of the counts of connections against the connections that exist.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -9,7 +9,7 @@ use crate::connection::{ConnEntry, Lifecycle};
 use crate::id::Direction;
 use crate::limits::LimitCounts;
 
-/// Compares what `limits` counts with the connections of its node, and that
+/// Compares the counts in `limits` with the connections of its node, and both
 /// with the limits.
 pub(super) fn check_limits<'a>(
     limits: &LimitCounts,
@@ -41,11 +41,11 @@ pub(super) fn check_limits<'a>(
     let found = (total, handshakes, outbound);
     if counted != found {
         return Err(format!(
-            "the limits count {counted:?}, but there are {found:?}"
+            "{counted:?} are counted in the limits, but there are {found:?}"
         ));
     }
     if limits.slots.outbound.taken != total - inbound {
-        return Err("the outbound connections are not as many as are counted".to_owned());
+        return Err("the count of outbound connections is wrong".to_owned());
     }
     let is_equal = are_counts_of(&limits.by_prefix, prefixes)
         && are_counts_of(&limits.by_ip_address, ips)
@@ -73,10 +73,10 @@ fn is_exceeded(limits: &LimitCounts) -> bool {
         || is_any_above(limits.by_prefix.values(), prefix_max)
 }
 
-/// Whether `counts` says how often each key is in `all`.
+/// Returns whether `counts` has the number of times that each key is in `all`.
 ///
-/// Sorts, because the simulator asks after every turn, and to build a second map
-/// took three times as long.
+/// Sorts the keys, because that is faster than a second map, and the check runs
+/// after each turn.
 fn are_counts_of<K: Ord + Hash>(counts: &HashMap<K, u32>, mut all: Vec<K>) -> bool {
     all.sort_unstable();
     let mut distinct = 0;

@@ -1,4 +1,4 @@
-//! The guarantees of the library, checked after every turn of a node.
+//! The guarantees of the library, checked after each turn of a node.
 
 mod awake;
 mod bytes;
@@ -23,20 +23,21 @@ use crate::traffic::Traffic;
 
 use super::ledger::Ledger;
 
-/// The overhead of the one frame by which a queue may exceed its limit: entries of the
-/// chain, and tracking. In addition there is an entry per block of 256 KiB.
+/// Maximum overhead of the one frame by which a queue may exceed its limit, in
+/// bytes: entries of the chain, and tracking. An entry per block of 256 KiB
+/// comes in addition.
 const OVERHEAD_MAX: usize = 1024;
 
-/// A connection, to be compared with its other end.
+/// A connection, for comparison with its other end.
 pub(super) struct CheckedConnection {
     pub(super) conn: ConnId,
     pub(super) socket: SocketId,
     pub(super) is_open: bool,
     pub(super) queued: usize,
-    /// Bytes of a message that is not complete.
+    /// Number of bytes of an incomplete message.
     pub(super) partial: usize,
     pub(super) traffic: Traffic,
-    /// Its framing, if that has boundaries that both ends see.
+    /// Its framing, if messages have the same boundaries at both ends.
     pub(super) framing: Option<Codec>,
 }
 
@@ -59,8 +60,8 @@ pub(super) fn connections(state: &LoopState, net: &Net) -> Vec<CheckedConnection
     net.conns.iter().filter_map(connection).collect()
 }
 
-/// Checks one node after its turn. With `is_busy` it wants another turn at once,
-/// because a budget ended this one.
+/// Checks one node after its turn. `is_busy` means that a budget ended the
+/// turn, so that another one follows at once.
 pub(super) fn check(
     state: &LoopState,
     net: &Net,
@@ -71,8 +72,8 @@ pub(super) fn check(
     check_callbacks(net, ledger)?;
     check_counts(net)?;
     check_tracked(state, net, ledger)?;
-    // A busy node acts on a timeout after it has read what the peer has sent. A
-    // stopped node acts on none.
+    // A busy node handles a timeout only after it has read the input of the
+    // peer. A stopped node handles no timeout.
     let has_stopped = net.stopping.is_some_and(|it| it.begun) && net.conns.len() == 0;
     let is_late = net.timers.next().is_some_and(|at| at < net.now);
     if is_late && !is_busy && !has_stopped {
@@ -108,8 +109,8 @@ pub(super) fn check(
     check_listeners(net, internet)
 }
 
-/// The timeouts and timers of a turn count from its end, so the last reading of the
-/// clock was after its last callback.
+/// Checks that the last reading of the clock was after the last callback,
+/// because timeouts and timers of a turn count from its end.
 pub(super) fn check_clock(net: &Net, ended: Instant) -> Result<(), String> {
     let latest = net.timestamp().instant(net.epoch);
     if latest == ended {
@@ -121,7 +122,8 @@ pub(super) fn check_clock(net: &Net, ended: Instant) -> Result<(), String> {
     ))
 }
 
-/// Every connection is reported once, and every attempt to connect has one outcome.
+/// Checks that each connection is reported once, and that each attempt to
+/// connect has one outcome.
 fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
     let (mut reported, mut pending) = (0, 0);
     for (conn, entry) in net.conns.iter() {
@@ -165,7 +167,7 @@ fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
     Ok(())
 }
 
-/// Limits, counters and queues equal a recount.
+/// Checks limits, counters and queues against a recount.
 fn check_counts(net: &Net) -> Result<(), String> {
     let entries = net.conns.iter().map(|(_, entry)| entry);
     check_limits(&net.limits.lock(), entries)?;
@@ -197,7 +199,8 @@ fn check_counts(net: &Net) -> Result<(), String> {
     Ok(())
 }
 
-/// A slot whose connection ended in this turn is not used again before the next one.
+/// Checks that a slot whose connection ended in this turn is not reused before
+/// the next turn.
 fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
     let ended = &ledger.ended_in_turn;
     let reused = net.conns.iter().find(|(conn, _)| {
@@ -212,7 +215,7 @@ fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
     }
 }
 
-/// No timer is set for a connection that has ended.
+/// Checks that no timer is set for a connection that has ended.
 fn check_deadlines(net: &Net) -> Result<(), String> {
     let is_stale = |due: &&Due| match due {
         Due::Connection(conn) | Due::ConnTimer(conn, _) | Due::Connect(conn) => {
@@ -228,12 +231,13 @@ fn check_deadlines(net: &Net) -> Result<(), String> {
     }
 }
 
-/// The memory for sending is within the limit, or is that of the one frame that is always
-/// taken. Frames of custom framers and the output of sessions are charged once they exist.
+/// Checks that the memory for sending is within the limit, or is that of the
+/// one frame that is always accepted. Frames of custom framers and the output
+/// of sessions are charged once they exist.
 fn check_loop_cap(net: &Net) -> Result<(), String> {
     let conns = || net.conns.iter().map(|(_, entry)| entry);
     let frame = conns().map(|entry| entry.config.max_message_len).max();
-    // In blocks that are a sixteenth larger, and sealed.
+    // A frame takes blocks that are larger than it, and its sealed form.
     let frame = 3 * frame.unwrap_or(0) + 4 * OVERHEAD_MAX;
     let beyond = 2 * conns().map(frame_max).max().unwrap_or(0);
     let output: usize = conns().map(ConnEntry::session_charge).sum();
@@ -247,8 +251,8 @@ fn check_loop_cap(net: &Net) -> Result<(), String> {
     Ok(())
 }
 
-/// By how much one frame may exceed a limit: not at all where its length is known
-/// before it is encoded.
+/// Returns by how much one frame may exceed a limit. It is zero where the
+/// length of a frame is known before it is encoded.
 fn frame_max(entry: &ConnEntry) -> usize {
     match entry.codec {
         Codec::Custom(_) => entry.config.max_message_len,
@@ -263,7 +267,7 @@ fn check_connection(
     is_busy: bool,
 ) -> Result<(), String> {
     let config = &entry.config;
-    // An empty queue takes any legal frame.
+    // An empty queue accepts any frame of a valid length.
     let cap = config.send_queue.max_bytes.max(config.max_message_len);
     let most = cap + frame_max(entry) + config.max_message_len / 1024 + OVERHEAD_MAX;
     if entry.queue_cost() > most {
@@ -276,7 +280,7 @@ fn check_connection(
     if !is_busy && entry.can_send() && entry.is_owed_a_drain() {
         return Err(format!("{conn} is owed an on_drain"));
     }
-    // What has become due in the course of the turn waits for the next one.
+    // A timeout that became due during the turn is handled in the next turn.
     let began = Timestamp::new(net.now, net.epoch);
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),

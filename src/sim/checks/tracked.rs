@@ -1,12 +1,12 @@
-//! The answers to tracked sends.
+//! Check of the answers to tracked sends.
 
 use crate::event_loop::LoopState;
 use crate::id::ConnId;
 use crate::net::Net;
 use crate::sim::ledger::{Ledger, Tokens};
 
-/// Returns the answers that are owed, by connection and in order. Written messages
-/// come first.
+/// Returns the answers that are owed, by connection and in order. Written
+/// messages come first.
 pub(in crate::sim) fn tracked(state: &LoopState, net: &Net) -> Tokens {
     let mut owed = Tokens::new();
     for &(conn, token) in state.answers_owed() {
@@ -22,8 +22,8 @@ pub(in crate::sim) fn tracked(state: &LoopState, net: &Net) -> Tokens {
     owed
 }
 
-/// Every tracked send is answered once, on its connection, with its token and in
-/// order, or will be.
+/// Checks that each tracked send is answered once, on its connection, with its
+/// token and in order, or will be.
 pub(super) fn check_tracked(state: &LoopState, net: &Net, ledger: &Ledger) -> Result<(), String> {
     let owed = tracked(state, net);
     let count = owed.values().map(Vec::len).sum::<usize>() as u64;

@@ -15,7 +15,7 @@ use crate::sys::AcceptError;
 #[derive(Debug)]
 pub(crate) struct OsListener {
     pub(super) socket: TcpListener,
-    /// Accepted connections inherit the options.
+    /// Whether accepted connections inherit the options.
     passes_options_on: bool,
 }
 
@@ -29,7 +29,7 @@ impl OsListener {
         if addr.is_ipv6() {
             socket.set_only_v6(options.v6_only)?;
         }
-        // On Windows SO_REUSEADDR would let another process take the port over.
+        // On Windows SO_REUSEADDR would let another process bind the same port.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
         if options.reuse_port {
@@ -48,7 +48,7 @@ impl OsListener {
         })
     }
 
-    /// Takes over a listening socket. Connections may wait in it already, and those
+    /// Adopts a listening socket. Connections may wait in it already, and they
     /// have inherited other options.
     pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
@@ -93,7 +93,8 @@ impl OsListener {
     }
 }
 
-/// Whether the process or the system has no descriptor left. std has no stable name for it.
+/// Returns whether the process or the system has no file descriptor left. std
+/// has no stable name for this error.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     #[cfg(unix)]
     return matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE));
@@ -104,9 +105,9 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
     }
 }
 
-/// Whether the error is one of those of the new socket that accept(2), "Error
-/// handling", says to treat like no connection, and that have no stable
-/// [`io::ErrorKind`].
+/// Returns whether the error is a network error of the new socket without a
+/// stable [`io::ErrorKind`]. accept(2), "Error handling", documents that
+/// programs treat such errors like no connection.
 fn is_network_error(error: &io::Error) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     if error.raw_os_error() == Some(libc::ENONET) {
@@ -124,22 +125,22 @@ fn is_network_error(error: &io::Error) -> bool {
     }
 }
 
-/// A descriptor kept for file-descriptor exhaustion. With it, waiting connections
-/// can be accepted and closed.
+/// A descriptor reserved for file-descriptor exhaustion. With it, waiting
+/// connections can be accepted and closed.
 #[derive(Debug, Default)]
 pub(crate) struct OsReserve(Option<Socket>);
 
 impl OsReserve {
-    /// Takes a descriptor unless there is one in reserve.
+    /// Reserves a descriptor unless one is reserved.
     pub(crate) fn fill(&mut self) {
         if self.0.is_none() {
-            // Without one the connections in the backlog wait.
+            // If this fails, the connections in the backlog wait.
             self.0 = Socket::new(Domain::IPV4, Type::DGRAM, None).ok();
         }
     }
 
-    /// Accepts and closes up to `max` connections with the descriptor in reserve.
-    /// Returns how many.
+    /// Accepts and closes at most `max` connections with the reserved
+    /// descriptor. Returns the number of closed connections.
     pub(crate) fn close_waiting(&mut self, listener: &OsListener, max: usize) -> usize {
         let mut closed = 0;
         if self.0.take().is_some() {
@@ -175,14 +176,14 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn an_error_of_one_connection_rests_no_listener() {
+    fn accept_errors_are_classified_by_cause() {
         let classes = |codes: &[i32]| {
             let errors = codes.iter().copied().map(io::Error::from_raw_os_error);
             errors
                 .map(|error| OsListener::classify(&error))
                 .collect::<Vec<_>>()
         };
-        // accept(2), "Error handling" and "Errors".
+        // Sources: accept(2), "Error handling" and "Errors".
         let next = [
             libc::ENETDOWN,
             libc::EPROTO,

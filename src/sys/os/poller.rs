@@ -9,7 +9,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 use super::{OsListener, OsStream};
 use crate::sys::{EVENTS_MAX, Readiness, WakeList};
 
-/// Waits for readiness, and has the clock.
+/// The poll of the operating system, and the clock.
 #[derive(Debug)]
 pub(crate) struct OsPoller {
     poll: Poll,
@@ -37,14 +37,15 @@ impl OsPoller {
         &self.registrar
     }
 
-    /// Waits until a socket is ready, `timeout` is over or `deadline` has come. An
-    /// interrupted wait has no events.
+    /// Waits until a socket is ready, or until `timeout` has passed or
+    /// `deadline` has come. An interrupted wait returns no events.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         deadline: Option<Instant>,
     ) -> io::Result<()> {
-        // mio rounds up to milliseconds, so no deadline is met too early.
+        // mio rounds up to milliseconds, so the wait never ends before a
+        // deadline.
         let until = match deadline {
             Some(deadline) if timeout != Some(Duration::ZERO) => {
                 Some(deadline.saturating_duration_since(self.now()))
@@ -87,13 +88,13 @@ impl OsPoller {
         }
     }
 
-    /// Whether the last wait brought as much as one can. With poll(2) a wait brings
-    /// everything; then one more finds nothing.
+    /// Returns whether the last wait returned as many events as one wait can.
+    /// With poll(2) a wait returns all events, so one more wait finds none.
     pub(crate) fn is_full(&self) -> bool {
         self.events.iter().nth(EVENTS_MAX - 1).is_some()
     }
 
-    /// The events of the last wait.
+    /// Returns the events of the last wait.
     pub(crate) fn ready(&self) -> impl Iterator<Item = Readiness> + '_ {
         self.events.iter().map(|event| {
             let failed = event.is_error();
@@ -117,12 +118,12 @@ impl OsPoller {
     }
 }
 
-/// Registers sockets for reading and writing at once. mio is edge-triggered, so a
-/// registered socket needs no further call.
+/// Registers sockets for reading and writing at once. mio is edge-triggered, so
+/// a registered socket needs no further call.
 #[derive(Clone, Debug)]
 pub(crate) struct OsRegistrar {
     registry: Arc<Registry>,
-    /// Added to every token. Says which member of a group it belongs to.
+    /// Added to each token. It identifies the member of a group.
     member_tag: usize,
 }
 
@@ -160,7 +161,8 @@ impl OsRegistrar {
         })
     }
 
-    /// The same poll, for the member of a group with this tag.
+    /// Returns a registrar of the same poll, for the member of a group with
+    /// this tag.
     pub(crate) fn with_member_tag(&self, member_tag: usize) -> Self {
         let registry = Arc::clone(&self.registry);
         Self {
@@ -174,7 +176,7 @@ impl OsRegistrar {
 #[derive(Debug)]
 pub(crate) struct OsWake {
     waker: Arc<Waker>,
-    /// Names the member of a group that is meant, because a poll has one waker.
+    /// The member of a group to wake, because a poll has only one waker.
     wake_list: Option<(WakeList, usize)>,
 }
 
@@ -186,7 +188,7 @@ impl OsWake {
         self.waker.wake()
     }
 
-    /// The same waker, for a member of a group.
+    /// Returns the same waker, for a member of a group.
     pub(crate) fn for_member(&self, member: usize, wake_list: WakeList) -> Self {
         Self {
             waker: Arc::clone(&self.waker),

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use super::facts::{PEER_SHOWS_CONNECTED, SHORT_READ_IS_EMPTY};
 use crate::config::Config;
 
-/// The options set on the socket of every connection.
+/// The options that are set on the socket of each connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketOptions {
     nodelay: bool,
@@ -29,8 +29,8 @@ impl SocketOptions {
         }
     }
 
-    /// Sets the sizes of the buffers. They matter before the connection is made,
-    /// because the first segment fixes the window scale.
+    /// Sets the sizes of the buffers. They are set before the connection is
+    /// established, because the first segment fixes the window scale.
     pub(super) fn set_buffers(&self, socket: SockRef<'_>) -> io::Result<()> {
         if let Some(size) = self.send_buffer {
             socket.set_send_buffer_size(size)?;
@@ -41,11 +41,11 @@ impl SocketOptions {
         Ok(())
     }
 
-    /// Sets the options that some systems accept on an established connection
-    /// only.
+    /// Sets the options that some systems accept only on an established
+    /// connection.
     pub(super) fn set_others(&self, socket: SockRef<'_>) -> io::Result<()> {
-        // Apple's sendmsg(2) has no MSG_NOSIGNAL. A socket that a program made
-        // itself may lack the option.
+        // Apple's sendmsg(2) has no MSG_NOSIGNAL. A socket that the program
+        // created may lack the option.
         #[cfg(target_vendor = "apple")]
         socket.set_nosigpipe(true)?;
         if self.nodelay {
@@ -63,7 +63,8 @@ impl SocketOptions {
 pub(crate) struct OsStream(pub(super) TcpStream);
 
 impl OsStream {
-    /// Begins to connect. The outcome follows as writability; see [`OsStream::connected`].
+    /// Starts connecting. The outcome is reported as writability; see
+    /// [`OsStream::connected`].
     pub(crate) fn connect(
         addr: SocketAddr,
         socket: Option<std::net::TcpStream>,
@@ -91,7 +92,7 @@ impl OsStream {
         }
     }
 
-    /// Takes over a connected stream; it and the address of its other end.
+    /// Adopts a connected stream. Returns it and the address of its other end.
     pub(crate) fn adopt(
         stream: std::net::TcpStream,
         options: &SocketOptions,
@@ -102,7 +103,8 @@ impl OsStream {
         Ok((Self(TcpStream::from_std(stream)), addr))
     }
 
-    /// Whether the connection that was begun is made; its local address then.
+    /// Returns the local address if the connection is established, and `None`
+    /// if it is still in progress.
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
         if !PEER_SHOWS_CONNECTED {
             self.check_error()?;
@@ -119,8 +121,8 @@ impl OsStream {
         Err(error)
     }
 
-    /// Fails with the error that is pending, such as why an attempt to connect
-    /// failed.
+    /// Returns the pending error, for instance that of a failed attempt to
+    /// connect.
     fn check_error(&self) -> io::Result<()> {
         self.0.take_error()?.map_or(Ok(()), Err)
     }
@@ -135,7 +137,7 @@ impl OsStream {
         std::os::windows::io::AsSocket::as_socket(&self.0)
     }
 
-    /// Sets the options of a connection that is established.
+    /// Sets the options of an established connection.
     pub(crate) fn set_options(&self, options: &SocketOptions) -> io::Result<()> {
         options.set_others(SockRef::from(&self.0))
     }
@@ -149,12 +151,12 @@ impl OsStream {
         self.0.take_error().unwrap_or_else(Some)
     }
 
-    /// Returns whether the peer closed its sending side and nothing is left to
+    /// Returns whether the peer closed its sending side and no byte is left to
     /// read.
     ///
     /// # Errors
     ///
-    /// The error that broke the connection, if nothing is left to read.
+    /// The error that broke the connection, if no byte is left to read.
     pub(crate) fn is_at_end(&self) -> io::Result<bool> {
         match self.0.peek(&mut [0]) {
             Ok(count) => Ok(count == 0),
@@ -163,7 +165,8 @@ impl OsStream {
         }
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    /// Returns whether a read that did not fill its buffer has emptied the
+    /// socket.
     pub(crate) fn short_read_is_empty(&self) -> bool {
         SHORT_READ_IS_EMPTY
     }
@@ -180,18 +183,18 @@ impl OsStream {
         }
     }
 
-    /// Writes by sendmsg(2). To write to a connection that was reset raises SIGPIPE,
-    /// which ends the process by default (writev(2), signal(7)); a flag prevents it,
-    /// and writev(2) takes none.
+    /// Writes by sendmsg(2). A write to a connection that was reset raises
+    /// SIGPIPE, which by default ends the process (writev(2), signal(7)). A
+    /// flag of sendmsg(2) prevents that; writev(2) has no flags.
     #[cfg(all(unix, not(target_vendor = "apple")))]
     fn write_gathered(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        // mio watches the result: after `WouldBlock` it takes up the interest again.
+        // mio needs the result: after `WouldBlock` it adds the interest again.
         self.0
             .try_io(|| SockRef::from(&self.0).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL))
     }
 
-    /// Writes. There is no SIGPIPE on Windows, and on Apple's systems no socket of
-    /// the library raises it (`SocketOptions::set_others`).
+    /// Writes by writev(2). Windows has no SIGPIPE, and on Apple's systems no
+    /// socket of the library raises it (`SocketOptions::set_others`).
     #[cfg(not(all(unix, not(target_vendor = "apple"))))]
     fn write_gathered(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.0.write_vectored(slices)
@@ -202,14 +205,14 @@ impl OsStream {
         self.0.shutdown(Shutdown::Write)
     }
 
-    /// Makes the coming close a reset.
+    /// Makes the next close a reset.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
         SockRef::from(&self.0).set_linger(Some(Duration::ZERO))
     }
 }
 
-/// Returns a socket to connect with. To make it non-blocking from the beginning,
-/// where the system can, spares two calls.
+/// Returns a new socket to connect with. Where the system can make it
+/// non-blocking from the start, that saves two calls.
 fn new_nonblocking(addr: SocketAddr) -> io::Result<Socket> {
     let domain = Domain::for_address(addr);
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -222,11 +225,11 @@ fn new_nonblocking(addr: SocketAddr) -> io::Result<Socket> {
     }
 }
 
-/// Whether `connect` has begun and goes on.
+/// Returns whether `connect` has started and is in progress.
 fn is_in_progress(error: &io::Error) -> bool {
     #[cfg(unix)]
     let in_progress = error.raw_os_error() == Some(libc::EINPROGRESS);
-    // Winsock says WSAEWOULDBLOCK.
+    // Winsock returns WSAEWOULDBLOCK.
     #[cfg(not(unix))]
     let in_progress = false;
     in_progress || error.kind() == io::ErrorKind::WouldBlock

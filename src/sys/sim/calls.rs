@@ -8,7 +8,7 @@ use super::internet::Internet;
 use super::socket::{Owner, Socket, SocketState};
 use super::trace::Actor;
 
-/// A few bytes: a header and a little more.
+/// Length of a short part, in bytes: a header and a little more.
 const FEW: usize = 8;
 
 impl Internet {
@@ -34,8 +34,8 @@ impl Internet {
         self.note(actor, what, id, detail as u64);
     }
 
-    /// Returns the local address if the socket is connected, as SO_ERROR,
-    /// getpeername(2) and getsockname(2) tell it.
+    /// Returns the local address if the socket is connected, like SO_ERROR,
+    /// getpeername(2) and getsockname(2).
     pub(super) fn connected(&mut self, id: SocketId) -> io::Result<Option<std::net::SocketAddr>> {
         let socket = self.socket(id)?;
         if let Some(error) = socket.take_error() {
@@ -69,18 +69,19 @@ impl Internet {
                 return Ok(true);
             }
         }
-        // The call behind this question returns `WouldBlock`.
+        // The peek behind this call returns `WouldBlock`.
         self.rearm(id);
         Ok(false)
     }
 
-    /// The error of a call that would block.
+    /// Returns the error of a call that would block.
     fn would_block(&mut self, id: SocketId) -> io::Error {
         self.rearm(id);
         ErrorKind::WouldBlock.into()
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    /// Returns whether a read that did not fill its buffer has emptied the
+    /// socket.
     pub(super) fn short_read_is_empty(&self, id: SocketId) -> bool {
         let socket = self.sockets.get(&id);
         let registration = socket.and_then(|socket| socket.registration);
@@ -100,7 +101,8 @@ impl Internet {
         }
         if visible == 0 {
             return match socket.take_error() {
-                // As in Linux, a read after the end of the stream reports no error.
+                // As on Linux, a read after the end of the stream reports no
+                // error.
                 Some(error) if !at_end => Err(error),
                 error => {
                     socket.error = error.map(|error| error.kind());
@@ -138,7 +140,7 @@ impl Internet {
         Ok(count)
     }
 
-    /// Hides what has arrived for a moment.
+    /// Hides the received bytes for a moment.
     fn hide_received(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get_mut(&id) {
             if !std::mem::replace(&mut socket.read_held, true) {
@@ -147,7 +149,7 @@ impl Internet {
         }
     }
 
-    /// Tells the other end that there is room, if it has something to send.
+    /// Sends a window update to the other end if it has bytes to send.
     fn send_window_update(&mut self, peer: Option<SocketId>) {
         let Some(to) = peer else { return };
         let Some(sender) = self.sockets.get_mut(&to) else {
@@ -192,7 +194,7 @@ impl Internet {
         let now = self.now();
         let socket = self.socket(id)?;
         socket.written_at = now;
-        // An edge follows for the rest if there was no room for it.
+        // If there was no room for the rest, an edge is reported later.
         socket.no_space |= count < offered && count == space;
         let mut left = count;
         for slice in slices {
@@ -206,7 +208,7 @@ impl Internet {
         Ok(count)
     }
 
-    /// Draws how much of a write is taken.
+    /// Draws how much of a write is accepted.
     fn shorten(&mut self, id: SocketId, count: usize) -> io::Result<usize> {
         if self.random.chance(self.faults.would_block) {
             self.counts.would_blocks += 1;
@@ -224,8 +226,8 @@ impl Internet {
         Ok(self.part_of(count))
     }
 
-    /// Draws at least one byte and less than `count`, which is two or more. Often it
-    /// is a few bytes, because those cut a header.
+    /// Draws a number of bytes, at least one and less than `count`, which is
+    /// two or more. Often it is small, because a small part cuts a header.
     fn part_of(&mut self, count: usize) -> usize {
         let most = if self.random.chance(0.5) {
             (count - 1).min(FEW)
@@ -244,7 +246,7 @@ impl Internet {
         }
     }
 
-    /// As shutdown(2) with SHUT_WR.
+    /// Closes the sending side, like shutdown(2) with SHUT_WR.
     pub(super) fn shutdown_write(&mut self, id: SocketId) -> io::Result<()> {
         let now = self.now();
         let socket = self.socket(id)?;
@@ -264,8 +266,8 @@ impl Internet {
         self.socket(id).map(|socket| socket.linger_zero = true)
     }
 
-    /// The program closes a socket. The kernel sends what is left and FIN, or RST if
-    /// that was asked for or something was not read.
+    /// Closes a socket. The kernel sends the rest and FIN, or RST if the
+    /// program requested that or did not read all bytes.
     pub(super) fn close(&mut self, id: SocketId, reset: bool) {
         self.unregister(id);
         let now = self.now();

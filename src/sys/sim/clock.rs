@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-/// Parts of a rate: a clock with this rate shows the time of the world.
+/// Rate of a clock that shows the time of the world.
 pub(super) const WHOLE: u64 = 1_000_000;
 
-/// The clock of a host. It shows zero when the world begins, and runs at a rate of its
-/// own, in millionths of that of the world.
+/// The clock of a host. It shows zero when the world begins. Its rate is in
+/// millionths of that of the world.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HostClock {
     rate: u64,
-    /// When the rate was set, and what the clock showed then.
+    /// The time at which the rate was set, and the reading of the clock then.
     since: Duration,
     shown: Duration,
 }
@@ -26,19 +26,19 @@ impl Default for HostClock {
 }
 
 impl HostClock {
-    /// Sets the rate from `now` on. What the clock shows does not jump.
+    /// Sets the rate from `now` on. The reading does not jump.
     pub(super) fn set_rate(&mut self, now: Duration, rate: u64) {
         (self.shown, self.since) = (self.at(now), now);
         self.rate = rate.max(1);
     }
 
-    /// What the clock shows at `now`.
+    /// Returns the reading of the clock at `now`.
     pub(super) fn at(&self, now: Duration) -> Duration {
         let passed = now.saturating_sub(self.since).as_nanos();
         self.shown + nanos(passed * u128::from(self.rate) / u128::from(WHOLE))
     }
 
-    /// The first time at which the clock shows `shown` or more.
+    /// Returns the first time at which the clock shows `shown` or more.
     pub(super) fn when(&self, shown: Duration) -> Duration {
         let ahead = shown.saturating_sub(self.shown).as_nanos();
         self.since + nanos((ahead * u128::from(WHOLE)).div_ceil(u128::from(self.rate)))
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clock_is_not_early_and_late_by_less_than_a_nanosecond() {
+    fn clock_at_any_rate_is_exact_to_a_nanosecond() {
         let ns = Duration::from_nanos;
         for rate in [900_000, 999_999, WHOLE, 1_000_001, 1_100_000] {
             let mut clock = HostClock::default();

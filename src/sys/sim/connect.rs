@@ -1,4 +1,4 @@
-//! Attempts to connect, and the handshakes that follow.
+//! Attempts to connect, and their handshakes.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,15 +10,17 @@ use super::internet::Internet;
 use super::socket::{Buffers, Owner, Socket, SocketState};
 use super::trace::Actor;
 
-/// Bytes that a kernel buffer holds unless the program or a fault says otherwise.
+/// Default size of a kernel buffer, in bytes, unless the program or a fault
+/// sets another one.
 const BUFFER: usize = 128 * 1024;
 
-/// How often Linux repeats the answer of a handshake: after 1, 3, 7, 15 and 31
-/// seconds. It gives up after 63 (tcp(7), `tcp_synack_retries`).
+/// Number of times that Linux repeats the answer of a handshake: after 1, 3, 7,
+/// 15 and 31 seconds. It gives up after 63 seconds (tcp(7),
+/// `tcp_synack_retries`).
 const SYNACK_RETRIES: u32 = 5;
 
 impl Internet {
-    /// Begins to connect.
+    /// Starts connecting.
     pub(super) fn connect(
         &mut self,
         host: IpAddr,
@@ -91,7 +93,7 @@ impl Internet {
         id
     }
 
-    /// The first segment of a handshake arrives at a host.
+    /// Handles the first segment of a handshake at the accepting host.
     pub(super) fn syn_arrived(&mut self, from: SocketId, attempt: u32) {
         let Some(socket) = self.sockets.get(&from) else {
             return;
@@ -101,7 +103,8 @@ impl Internet {
         }
         let (local, remote) = (socket.local, socket.remote);
         let host = host_of(socket.host, remote.ip());
-        // A simultaneous open, of two ends or of one with itself (RFC 9293, 3.5).
+        // A simultaneous open, of two sockets or of one socket with itself (RFC
+        // 9293, section 3.5).
         if let Some(other) = self.hosts.socket_between((host, remote, local)) {
             if self.sockets[&other].state == SocketState::SynSent {
                 return self.open_simultaneously(from, other);
@@ -137,8 +140,8 @@ impl Internet {
         self.schedule_after(latency, Event::SynAck { to: from, from: to });
     }
 
-    /// A router answers that there is no route (ICMP). An established connection
-    /// ignores that (RFC 1122, 4.2.3.9).
+    /// Handles the answer of a router that there is no route (ICMP). An
+    /// established connection ignores it (RFC 1122, section 4.2.3.9).
     pub(super) fn unreachable(&mut self, id: SocketId) {
         let socket = self.sockets.get(&id);
         if socket.is_some_and(|socket| socket.state == SocketState::SynSent) {
@@ -165,8 +168,8 @@ impl Internet {
         self.links.between(socket.host, there).latency
     }
 
-    /// Returns the listener for an address, drawn at random where several share
-    /// the port.
+    /// Returns the listener for an address. If several share the port, it is
+    /// drawn at random.
     fn listener_for(&mut self, host: IpAddr, addr: SocketAddr) -> Option<SocketId> {
         let ids = self.hosts.listeners_on(host, addr.port());
         let fits = |id: &&SocketId| {
@@ -203,7 +206,7 @@ impl Internet {
         }
     }
 
-    /// The second segment of a handshake arrives.
+    /// Handles the second segment of a handshake.
     pub(super) fn syn_ack_arrived(&mut self, to: SocketId, from: SocketId) {
         let socket = self.sockets.get(&to);
         if socket.is_none_or(|socket| socket.state != SocketState::SynSent) {
@@ -211,7 +214,7 @@ impl Internet {
         }
         self.establish(to, from);
         let at = self.now() + self.latency_of(to);
-        // What is sent at once arrives after it.
+        // Data that is sent at once arrives after the third segment.
         if let Some(socket) = self.sockets.get_mut(&to) {
             socket.next_arrival = socket.next_arrival.max(at);
         }
@@ -219,7 +222,7 @@ impl Internet {
         self.schedule(at, Event::HandshakeAck { to, attempt });
     }
 
-    /// Returns whether a listener answers no new handshake now.
+    /// Returns whether a listener does not answer a new handshake now.
     fn is_backlog_full(&mut self, listener: SocketId) -> bool {
         let Some(listening) = self.listeners.get(&listener) else {
             return true;
@@ -230,7 +233,7 @@ impl Internet {
         listening.is_promised() && !self.random.chance(self.faults.overbooked_backlog)
     }
 
-    /// The third segment of a handshake arrives: the connection waits to be
+    /// Handles the third segment of a handshake: the connection waits to be
     /// accepted, if the backlog has a place.
     pub(super) fn handshake_ack_arrived(&mut self, id: SocketId, attempt: u32) {
         let Some(socket) = self.sockets.get_mut(&id) else {
@@ -250,9 +253,9 @@ impl Internet {
         self.edge_listener(listener);
     }
 
-    /// The backlog has no place for a complete handshake. Linux ignores its third
-    /// segment and waits for it to be repeated, with the data after it. The
-    /// connecting end does not learn of that.
+    /// Handles a complete handshake for which the backlog has no place. Linux
+    /// ignores its third segment and waits until it is repeated, with the data
+    /// after it. The connecting end does not notice.
     fn lose_handshake_ack(&mut self, id: SocketId, attempt: u32) {
         self.counts.overbooked_backlogs += 1;
         if attempt > SYNACK_RETRIES {
@@ -268,7 +271,8 @@ impl Internet {
         self.schedule(at, Event::HandshakeAck { to, attempt });
     }
 
-    /// Part of a handshake was lost: the accepting end drops it after a while.
+    /// Starts the timeout of a handshake of which a part was lost. The
+    /// accepting end then drops the handshake.
     pub(super) fn start_handshake_timeout(&mut self, socket: SocketId) {
         let delay = Duration::from_secs((1 << (SYNACK_RETRIES + 1)) - 1);
         self.schedule_after(delay, Event::HandshakeTimeout { socket });

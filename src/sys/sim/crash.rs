@@ -6,20 +6,20 @@ use super::event::{PollerId, SocketId};
 use super::internet::Internet;
 use super::socket::{Owner, Socket, SocketState};
 
-/// How a process ends.
+/// The way in which a process ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Crash {
-    /// It is killed, and its kernel closes its sockets.
+    /// The process is killed, and its kernel closes its sockets.
     Killed,
-    /// Its kernel resets its connections.
+    /// The kernel resets the connections of the process.
     Reset,
     /// The machine loses its power and sends nothing.
     PowerLost,
 }
 
 impl Internet {
-    /// Draws how a node on this host crashes. A machine with several nodes keeps
-    /// its power.
+    /// Draws how a node on this host crashes. A machine with several nodes does
+    /// not lose its power.
     pub(crate) fn draw_crash(&mut self, is_alone: bool) -> Crash {
         match self.random.below(if is_alone { 3 } else { 2 }) {
             0 => Crash::Killed,
@@ -28,7 +28,7 @@ impl Internet {
         }
     }
 
-    /// Does to a node's sockets what a crash does, before the node is dropped.
+    /// Applies a crash to the sockets of a node, before the node is dropped.
     pub(crate) fn crash(&mut self, poller: PollerId, host: IpAddr, how: Crash) {
         self.counts.crashes += 1;
         for id in self.sockets_where(|socket| socket.owner == Owner::Node(poller)) {
@@ -46,7 +46,7 @@ impl Internet {
         }
     }
 
-    /// Starts a machine that has lost its power. It has kept nothing.
+    /// Starts a machine that has lost its power. It has kept no connection.
     pub(crate) fn boot(&mut self, ip: IpAddr) {
         if !self.hosts.power_on(ip) {
             return;
@@ -58,7 +58,8 @@ impl Internet {
         self.resend_held();
     }
 
-    /// The host of a socket has lost its power, and the peer gets no answer.
+    /// Applies the power loss of the host to a socket. The peer gets no answer
+    /// from then on.
     pub(super) fn power_off_socket(&mut self, id: SocketId) {
         self.unregister(id);
         if let Some(socket) = self.sockets.get_mut(&id) {

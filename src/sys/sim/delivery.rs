@@ -1,4 +1,5 @@
-//! The delivery checks of sockets, fed by the world's handlers and sessions.
+//! The delivery checks of sockets. The handlers and sessions of a world report
+//! to them.
 
 use super::delivery_check::{DeliveryCheck, PassedBytes, Source};
 use super::event::SocketId;
@@ -6,7 +7,7 @@ use super::internet::Internet;
 use crate::framing::Framing;
 
 impl Internet {
-    /// Begins to check what a socket delivers.
+    /// Starts to check the messages that a socket delivers.
     pub(crate) fn follow(&mut self, id: SocketId, source: Source, framing: &Framing) {
         if let Some(socket) = self.sockets.get_mut(&id) {
             socket.delivery = Some(Box::new(DeliveryCheck::new(source, framing)));
@@ -17,7 +18,8 @@ impl Internet {
         self.sockets.get_mut(&id)?.delivery.as_deref_mut()
     }
 
-    /// A session has opened these bytes. With `is_over` they are its last.
+    /// Reports the plaintext that a session has appended. If `is_over`, it is
+    /// the session's last.
     pub(crate) fn opened(&mut self, id: SocketId, plaintext: &[u8], is_over: bool) {
         if let Some(delivery) = self.delivery(id) {
             delivery.append(plaintext);
@@ -27,27 +29,29 @@ impl Internet {
         }
     }
 
-    /// A session has sealed so many bytes, and put so many on the wire.
+    /// Reports the numbers of bytes that a session has sealed and appended to
+    /// the wire.
     pub(crate) fn sealed(&mut self, id: SocketId, plaintext: usize, wire: usize) {
         if let Some(delivery) = self.delivery(id) {
             delivery.count_sealed(plaintext, wire);
         }
     }
 
-    /// A message was delivered, which must be the next one.
+    /// Reports a delivered message. Returns an error if it is not the next one.
     pub(crate) fn delivered(&mut self, id: SocketId, message: &[u8]) -> Result<(), &'static str> {
         let delivery = self.delivery(id);
         delivery.map_or(Ok(()), |delivery| delivery.deliver(message))
     }
 
-    /// Returns the bytes that are to be delivered, and how many have passed; `None`
-    /// before [`Internet::follow`].
+    /// Returns the bytes that are still to be delivered, and the numbers of
+    /// bytes that have passed. `None` before [`Internet::follow`].
     pub(crate) fn undelivered(&self, id: SocketId) -> Option<(&[u8], PassedBytes)> {
         let delivery = self.sockets.get(&id)?.delivery.as_deref()?;
         Some((delivery.undelivered(), delivery.passed()))
     }
 
-    /// Nothing will be delivered any more.
+    /// Discards the undelivered bytes, because no message will be delivered any
+    /// more.
     pub(crate) fn forget_undelivered(&mut self, id: SocketId) {
         if let Some(delivery) = self.delivery(id) {
             delivery.clear();

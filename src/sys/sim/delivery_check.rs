@@ -1,10 +1,10 @@
-//! A second, plain reading of the bytes that reach a connection's framing from its
-//! socket or session. It is exact to the byte: a message delivered twice, out of
-//! order, in part or not at all shows at once.
+//! A second, simple decoder for the bytes that a connection's framing gets from
+//! its socket or session. It is exact to the byte, so it detects each message
+//! that is delivered twice, out of order, in part or not at all.
 
 use crate::framing::{ByteOrder, Decoded, Framer, Framing, LengthPrefix};
 
-/// The bytes of one socket that are not delivered yet, and counts.
+/// The bytes of one socket that are not delivered yet, and counters.
 #[derive(Debug)]
 pub(super) struct DeliveryCheck {
     source: Source,
@@ -24,19 +24,19 @@ pub(crate) enum Source {
     Session,
 }
 
-/// How many bytes have passed between a connection's session or socket and its
-/// framing.
+/// Numbers of bytes that have passed between a connection's session or socket
+/// and its framing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PassedBytes {
-    /// Bytes of the messages that were delivered, framing included.
+    /// Bytes of the delivered messages, framing included.
     pub(crate) delivered: u64,
     /// Bytes that a session has sealed.
     pub(crate) sealed: u64,
-    /// Bytes that a session has put on the wire, including its handshake.
+    /// Bytes that a session has appended to the wire, including its handshake.
     pub(crate) wire: u64,
 }
 
-/// The framing, decoded in the plainest way.
+/// The framing, decoded in the simplest way.
 enum Reference {
     BuiltIn(Framing),
     Custom(Box<dyn Framer>),
@@ -59,8 +59,9 @@ impl Reference {
         }
     }
 
-    /// Returns where the body of the first frame in `bytes` is, and where the frame
-    /// ends. `len` is the length of the body, for framings without boundaries.
+    /// Returns the range of the body of the first frame in `bytes`, and the end
+    /// of the frame. `len` is the length of the body, for framings without
+    /// boundaries.
     fn first(&mut self, bytes: &[u8], len: usize) -> Option<(std::ops::Range<usize>, usize)> {
         let framing = match self {
             Self::BuiltIn(framing) => framing,
@@ -151,7 +152,7 @@ impl DeliveryCheck {
         Ok(())
     }
 
-    /// The session is over: all later bytes come from the socket.
+    /// Ends the session: all later bytes come from the socket.
     pub(super) fn end_session(&mut self) {
         self.source = Source::Wire;
     }
@@ -173,7 +174,7 @@ impl DeliveryCheck {
         }
     }
 
-    /// Nothing will be delivered any more.
+    /// Discards all bytes, because no message will be delivered any more.
     pub(super) fn clear(&mut self) {
         (self.bytes, self.start) = (Vec::new(), 0);
     }
@@ -187,7 +188,7 @@ mod tests {
         DeliveryCheck::new(Source::Wire, framing)
     }
 
-    /// Framings, and two messages on the wire of each.
+    /// Returns framings, each with two messages on the wire.
     fn wires() -> Vec<(Framing, &'static [u8])> {
         use ByteOrder::{BigEndian, LittleEndian};
         let prefixed = Framing::LengthDelimited;

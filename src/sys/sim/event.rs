@@ -1,18 +1,18 @@
-//! The names of things in a simulated world, and what can happen to them.
+//! The ids of a simulated world, and its events.
 //!
-//! This file imports nothing from other files, so that each of them can name
-//! the others' things without importing them.
+//! This file imports no other file of the simulator, so that each of them can
+//! use these ids.
 
-/// The number of a socket or listener. It is never given out twice.
+/// Id of a socket or listener. It is never reused.
 pub(crate) type SocketId = u64;
 
-/// The place of a poller in the world's list.
+/// Index of a poller in the world's list.
 pub(crate) type PollerId = usize;
 
-/// Something that will happen.
+/// A future event.
 #[derive(Debug)]
 pub(super) enum Event {
-    /// A node's turn, unless it is no longer wanted then.
+    /// A turn of a node. It is skipped if no turn is wanted then.
     Turn(PollerId),
     /// The first segment of a handshake arrives.
     Syn {
@@ -51,16 +51,16 @@ pub(super) enum Event {
     Reset {
         to: SocketId,
     },
-    /// The rest of a short read, or what a spurious `WouldBlock` denied, becomes
-    /// visible.
+    /// The rest of a short read, or the bytes that a spurious `WouldBlock`
+    /// denied, become visible.
     ShowReceived {
         socket: SocketId,
     },
-    /// The same for room in the send buffer.
+    /// The room in the send buffer that a fault has hidden becomes visible.
     ShowRoom {
         socket: SocketId,
     },
-    /// Readiness that was delayed is reported.
+    /// Delayed readiness is reported.
     ReportLate {
         socket: SocketId,
     },

@@ -1,97 +1,104 @@
-//! The faults of a simulated world, and how often each has happened.
+//! The faults of a simulated world, and their counters.
 
 use std::time::Duration;
 
 use super::random::Random;
 
-/// How often the simulated kernel and network use the liberties that real ones have.
+/// The rates at which the simulated kernel and network do what real ones may
+/// do.
 ///
-/// Every fault is legal: a poller, a kernel or a network does it to real programs.
-/// A field of type `f64` is a probability, from 0 (never) to 1 (always), which is
-/// drawn for each thing that its description names.
+/// Each fault is legal: a real poller, kernel or network may cause it. A field
+/// of type `f64` is a probability, from 0 (never) to 1 (always). It is drawn
+/// for each item that the first word of the description names.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
 pub struct Faults {
-    /// Per wait: readiness is reported for a socket that has none.
+    /// Per wait: readiness is reported for a socket that is not ready.
     pub spurious_readiness: f64,
     /// Per report: readable and writable are reported separately.
     pub split_readiness: f64,
-    /// Per report: it comes a moment later, when this is drawn again. At 1 no report
-    /// ever comes.
+    /// Per report: the report comes a moment later. It is delayed at most once.
     pub delayed_readiness: f64,
     /// Per wait: a few reports are returned, and the others by the next wait.
     pub small_batches: f64,
-    /// Per socket or listener closed: one more report with its key follows.
+    /// Per socket or listener closed: one more report with its token follows.
     pub stale_readiness: f64,
     /// Per wait, and per node that is due: the order is random.
     pub shuffled: f64,
-    /// Per read: it returns less than there is, often a few bytes. The rest becomes
-    /// visible a moment later.
+    /// Per read: it returns less than is available, often a few bytes. The rest
+    /// becomes visible a moment later.
     pub short_read: f64,
-    /// Per write: it takes less than there is room for, often a few bytes. Half of
-    /// the time the next write has no room for a moment.
+    /// Per write: it accepts less than there is room for, often a few bytes. In
+    /// half of the cases the next write finds no room for a moment.
     pub short_write: f64,
-    /// Per read, write and accept: it fails with `WouldBlock` without need. An edge
-    /// follows a moment later.
+    /// Per read, write and accept: it fails with `WouldBlock` without need. An
+    /// edge follows a moment later.
     pub would_block: f64,
-    /// Per read, write, accept and wait: it fails with `Interrupted`. The reports of
-    /// an interrupted wait are left to the next one.
+    /// Per read, write, accept and wait: it fails with `Interrupted`. The next
+    /// wait returns the reports of an interrupted wait.
     pub interrupted: f64,
-    /// Per connection: its buffers in the kernel hold between 1 and 4,096 bytes.
+    /// Per connection: each of its kernel buffers holds between 1 and 4,096
+    /// bytes.
     pub small_buffers: f64,
     /// Per piece of data sent: it travels as a segment of a few bytes.
     pub small_segments: f64,
     /// Per end of a stream: it arrives together with the last data.
     pub fin_with_data: f64,
-    /// Per segment: it takes up to [`Faults::latency_spike_max`] longer.
+    /// Per segment: its latency is longer by up to
+    /// [`Faults::latency_spike_max`].
     pub latency_spike: f64,
-    /// The longest latency spike. More than a minute counts as a minute.
+    /// Maximum latency spike. Values over one minute count as one minute.
+    /// Default: 500 ms.
     pub latency_spike_max: Duration,
-    /// Per segment of data: the network resets the connection at any byte of it.
+    /// Per segment of data: the network resets the connection at any byte of
+    /// the segment.
     pub reset: f64,
-    /// Per reset: data that had arrived and was not read is lost, as on BSD. Linux
-    /// keeps it.
+    /// Per reset: data that has arrived and was not read is lost, as on BSD.
+    /// Linux keeps it.
     pub reset_discards: f64,
     /// Per attempt to connect: it is refused.
     pub refused: f64,
-    /// Per attempt to connect: its first segment is lost. The kernel repeats it a
-    /// second later.
+    /// Per attempt to connect: its first segment is lost. The kernel repeats
+    /// the segment one second later.
     pub lost_connect: f64,
     /// Per attempt to connect: a router answers that there is no route (ICMP;
     /// EHOSTUNREACH or ENETUNREACH).
     pub unreachable: f64,
-    /// Per attempt to connect that finds all places of the backlog promised: it is
-    /// answered nevertheless. If no place becomes free, the connecting end alone is
-    /// connected, until its kernel learns after a minute that it is not (as on Linux
-    /// with `tcp_syncookies`).
+    /// Per attempt to connect that finds all places of the backlog promised: it
+    /// is answered nevertheless. If no place becomes free, only the connecting
+    /// end is connected. Its kernel detects that after about a minute (as on
+    /// Linux with `tcp_syncookies`).
     pub overbooked_backlog: f64,
-    /// Per accept and attempt to connect: the process, or the system, runs out of
-    /// descriptors or memory (EMFILE, ENFILE, ENOMEM) for up to three seconds.
+    /// Per accept and attempt to connect: the process or the system runs out of
+    /// file descriptors or memory (EMFILE, ENFILE, ENOMEM) for up to three
+    /// seconds.
     pub no_descriptor: f64,
-    /// Per socket registered with a poller: that fails (ENOSPC, see epoll_ctl(2)).
+    /// Per socket registered with a poller: the registration fails (ENOSPC, see
+    /// epoll_ctl(2)).
     pub failed_registration: f64,
     /// Per accept: the connection was aborted in the meantime (ECONNABORTED).
     pub aborted_accept: f64,
     /// Per wake by a [`Handle`](crate::Handle): it comes up to 10 ms later.
     pub delayed_wake: f64,
-    /// Per turn of a node: the system runs other programs first, and the turn comes
-    /// up to 10 ms later.
+    /// Per turn of a node: the system runs other programs first, so the turn
+    /// comes up to 10 ms later.
     pub late_turn: f64,
-    /// Per callback: it takes up to [`Faults::slow_callback_max`] of virtual time; see
-    /// [`spend`](crate::sim::spend).
+    /// Per callback: it takes up to [`Faults::slow_callback_max`] of virtual
+    /// time; see [`spend`](crate::sim::spend).
     pub slow_callback: f64,
-    /// The longest time that a slow callback takes.
+    /// Maximum time of a slow callback. Default: 2 ms.
     pub slow_callback_max: Duration,
-    /// Per host: its selector is [`Selector::Poll`](crate::sim::Selector::Poll). It is
-    /// drawn when the host is added.
+    /// Per host: its selector is
+    /// [`Selector::Poll`](crate::sim::Selector::Poll). Drawn when the host is
+    /// added.
     pub poll_selector: f64,
-    /// Per host: its clock runs at another rate than those of others, from 0.9 to 1.1.
-    /// It is drawn when the host is added.
+    /// Per host: its clock has a rate between 0.9 and 1.1. Drawn when the host
+    /// is added.
     pub clock_drift: f64,
 }
 
 impl Faults {
-    /// No faults.
+    /// Returns no faults: each probability is 0.
     pub const fn calm() -> Self {
         Self {
             spurious_readiness: 0.0,
@@ -127,7 +134,7 @@ impl Faults {
         }
     }
 
-    /// All faults, often.
+    /// Returns all faults, often.
     pub const fn hostile() -> Self {
         Self {
             spurious_readiness: 0.2,
@@ -163,9 +170,10 @@ impl Faults {
         }
     }
 
-    /// The faults of a seed. Of eight seeds one is [`calm`](Faults::calm) and two are
-    /// [`hostile`](Faults::hostile). In three, one fault dominates. In two, each
-    /// fault has another probability.
+    /// Returns the faults of a seed. Of eight seeds one has
+    /// [`calm`](Faults::calm) faults, two have [`hostile`](Faults::hostile)
+    /// faults, three have one dominant fault, and two have another probability
+    /// for each fault.
     pub fn drawn(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x5eed_fa17);
         let (mut faults, kind) = (Self::calm(), random.below(8));
@@ -189,8 +197,8 @@ impl Faults {
         faults
     }
 
-    /// The same without the faults that end connections or prevent them: all that is
-    /// sent arrives.
+    /// Returns the same faults, but none that ends or prevents connections,
+    /// so that all messages arrive.
     pub fn lossless(self) -> Self {
         Self {
             reset: 0.0,
@@ -204,7 +212,8 @@ impl Faults {
         }
     }
 
-    /// Every probability, and the highest at which a world still gets things done.
+    /// Returns each probability, with the maximum at which a world still makes
+    /// progress.
     fn probabilities(&mut self) -> [(&mut f64, f64); 28] {
         [
             (&mut self.spurious_readiness, 0.9),
@@ -239,8 +248,8 @@ impl Faults {
     }
 }
 
-/// How often a simulated world has done what [`Faults`] describes, and a few things
-/// more. A test asserts on it that what it tests has happened.
+/// Counts of the faults of a simulated world, and of some other events. A test
+/// asserts with them that the faults it is about have happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct FaultCounts {
@@ -250,7 +259,7 @@ pub struct FaultCounts {
     pub segments: u64,
     /// Ends of stream that were reported together with data still to be read.
     pub fin_with_data: u64,
-    /// Reports for sockets without readiness.
+    /// Reports for sockets that were not ready.
     pub spurious_readiness: u64,
     /// Reports that came in two parts.
     pub split_readiness: u64,
@@ -258,13 +267,13 @@ pub struct FaultCounts {
     pub delayed_readiness: u64,
     /// Waits that returned several reports in random order.
     pub shuffled: u64,
-    /// Waits that returned less than there was.
+    /// Waits that returned fewer reports than there were.
     pub small_batches: u64,
     /// Reports with the key of a closed socket.
     pub stale_readiness: u64,
-    /// Reads that returned less than there was.
+    /// Reads that returned less than was available.
     pub short_reads: u64,
-    /// Writes that took less than there was room for.
+    /// Writes that accepted less than there was room for.
     pub short_writes: u64,
     /// Calls that failed with `WouldBlock` without need.
     pub would_blocks: u64,
@@ -272,14 +281,14 @@ pub struct FaultCounts {
     pub full_buffers: u64,
     /// Calls and waits that were interrupted.
     pub interrupted: u64,
-    /// Segments that took longer than the link says.
+    /// Segments whose latency was longer than that of the link.
     pub latency_spikes: u64,
     /// Connections reset by the network.
     pub resets: u64,
     /// Resets that discarded unread data.
     pub resets_discarding: u64,
-    /// Segments of data that arrived at a closed socket and were answered with a
-    /// reset.
+    /// Segments of data that arrived at a closed socket and were answered with
+    /// a reset.
     pub data_after_close: u64,
     /// Sockets closed with unread data, and so reset.
     pub closed_unread: u64,
@@ -289,16 +298,16 @@ pub struct FaultCounts {
     pub full_backlogs: u64,
     /// Attempts to connect without a route.
     pub unreachable: u64,
-    /// Complete handshakes that found no place in the backlog, counted each time that
-    /// they asked for one.
+    /// Complete handshakes that found no place in the backlog, counted at each
+    /// attempt.
     pub overbooked_backlogs: u64,
     /// Attempts to connect whose first segment was lost.
     pub lost_connects: u64,
-    /// Connections made by two ends that connected to each other, or by one that
-    /// connected to itself.
+    /// Connections between two ends that connected to each other, or of one end
+    /// that connected to itself.
     pub simultaneous_opens: u64,
-    /// Accepts and attempts to connect at which a process ran out of descriptors or
-    /// memory.
+    /// Accepts and attempts to connect at which a process ran out of file
+    /// descriptors or memory.
     pub no_descriptor: u64,
     /// Sockets that could not be registered.
     pub failed_registrations: u64,
@@ -308,9 +317,10 @@ pub struct FaultCounts {
     pub delayed_wakes: u64,
     /// Turns that came later.
     pub late_turns: u64,
-    /// Callbacks that took time by a fault.
+    /// Callbacks that took time because of a fault.
     pub slow_callbacks: u64,
-    /// Segments held back by a partition or a machine that was down.
+    /// Segments that did not arrive because of a partition or a machine that
+    /// was down.
     pub held: u64,
     /// Nodes that crashed.
     pub crashes: u64,

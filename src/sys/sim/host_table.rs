@@ -10,11 +10,12 @@ use super::event::SocketId;
 use super::selector::Selector;
 use super::socket::{Socket, SocketTable};
 
-/// How long the end that closed a connection first keeps its port (Linux,
+/// Time for which the end that closed a connection first keeps its port (Linux,
 /// `TCP_TIMEWAIT_LEN`).
 const TIME_WAIT: Duration = Duration::from_secs(60);
 
-/// Ports that the system chooses from (Linux, `ip_local_port_range`).
+/// Range of the ports that the system chooses from (Linux,
+/// `ip_local_port_range`).
 const FIRST_PORT: u16 = 32_768;
 const LAST_PORT: u16 = 60_999;
 
@@ -31,7 +32,7 @@ pub(super) struct HostTable {
 
 #[derive(Debug, Default)]
 struct Host {
-    /// It has lost its power and sends nothing.
+    /// The host has lost its power and sends nothing.
     is_down: bool,
     clock: HostClock,
     selector: Selector,
@@ -39,17 +40,17 @@ struct Host {
     listeners: BTreeMap<u16, Vec<SocketId>>,
 }
 
-/// Connections that are over and keep their addresses for a while.
+/// Connections that have ended and keep their addresses for a while.
 #[derive(Debug, Default)]
 struct TimeWaits {
-    /// Until when, and whether a listener had accepted it.
+    /// End of the time, and whether a listener had accepted the connection.
     by_addresses: BTreeMap<Addresses, (Duration, bool)>,
-    /// In the order in which they end.
+    /// The same connections, in the order in which their time ends.
     ends: VecDeque<(Duration, Addresses)>,
 }
 
 impl HostTable {
-    /// Adds a host, unless it is there. It chooses ports after `port`.
+    /// Adds a host, unless it exists. Chosen ports are after `port`.
     pub(super) fn add(&mut self, ip: IpAddr, port: u16) {
         self.hosts.entry(ip).or_insert_with(|| Host {
             next_port: port,
@@ -71,7 +72,7 @@ impl HostTable {
         }
     }
 
-    /// Returns whether the host was down.
+    /// Restores the power of a host. Returns whether the host was down.
     pub(super) fn power_on(&mut self, ip: IpAddr) -> bool {
         let host = self.hosts.get_mut(&ip);
         host.is_some_and(|host| std::mem::take(&mut host.is_down))
@@ -102,7 +103,7 @@ impl HostTable {
         }
     }
 
-    /// The sockets that listen on a port.
+    /// Returns the sockets that listen on a port.
     pub(super) fn listeners_on(&self, host: IpAddr, port: u16) -> &[SocketId] {
         let host = self.hosts.get(&host);
         let listeners = host.and_then(|host| host.listeners.get(&port));
@@ -141,7 +142,7 @@ impl HostTable {
         }
     }
 
-    /// Keeps the addresses of a closed connection from others for a while.
+    /// Reserves the addresses of a closed connection for a while.
     pub(super) fn add_time_wait(&mut self, now: Duration, addresses: Addresses, accepted: bool) {
         self.time_waits.add(now, addresses, accepted);
     }
@@ -150,25 +151,25 @@ impl HostTable {
         self.time_waits.remove_ended(now);
     }
 
-    /// Returns whether no listener may have this port, because an outbound
+    /// Returns whether no listener may bind this port, because an outbound
     /// connection uses it. Inbound connections of an earlier listener do not
-    /// matter, because every listener sets SO_REUSEADDR (socket(7)).
+    /// matter, because each listener sets SO_REUSEADDR (socket(7)).
     pub(super) fn is_used_outbound(&self, host: IpAddr, port: u16, sockets: &SocketTable) -> bool {
         let is_outbound = |socket: &Socket| !socket.accepted && uses_port(socket, host, port);
         let mut time_waits = self.time_waits.on_port(host, port);
         sockets.values().any(is_outbound) || time_waits.any(|is_outbound| is_outbound)
     }
 
-    /// Returns whether a connection may not choose this port as its source, because
-    /// it is in use or was a moment ago.
+    /// Returns whether a connection may not choose this port as its source,
+    /// because it is in use or was so a moment ago.
     pub(super) fn is_taken(&self, host: IpAddr, port: u16, sockets: &SocketTable) -> bool {
         !self.listeners_on(host, port).is_empty()
             || sockets.values().any(|it| uses_port(it, host, port))
             || self.time_waits.on_port(host, port).next().is_some()
     }
 
-    /// Chooses a free port: for an outbound connection one that is free together
-    /// with its other end.
+    /// Chooses a free port. For an outbound connection the port must be free
+    /// only together with the other end.
     pub(super) fn choose_port(
         &mut self,
         host: IpAddr,
@@ -200,7 +201,7 @@ impl HostTable {
             }
             return Ok(port);
         }
-        // As bind(2) and connect(2) document it.
+        // As documented in bind(2) and connect(2).
         Err(match connect {
             Some(_) => io::ErrorKind::AddrNotAvailable.into(),
             None => io::ErrorKind::AddrInUse.into(),
@@ -229,7 +230,7 @@ impl TimeWaits {
         }
     }
 
-    /// The connections that keep a port; for each, whether it was outbound.
+    /// Returns, for each connection that keeps a port, whether it was outbound.
     fn on_port(&self, host: IpAddr, port: u16) -> impl Iterator<Item = bool> {
         let of_port = move |((there, local, _), (_, accepted)): (&Addresses, &(Duration, bool))| {
             (*there == host && local.port() == port).then_some(!*accepted)
@@ -242,7 +243,7 @@ fn uses_port(socket: &Socket, host: IpAddr, port: u16) -> bool {
     socket.host == host && socket.local.port() == port && !socket.is_over()
 }
 
-/// Returns whether a socket of a host may bind an address.
+/// Checks that a socket of a host may bind an address.
 pub(super) fn check_local(host: IpAddr, ip: IpAddr) -> io::Result<()> {
     let is_own = ip == host || ip.is_loopback();
     if is_own || (ip.is_unspecified() && ip.is_ipv4() == host.is_ipv4()) {
@@ -252,7 +253,7 @@ pub(super) fn check_local(host: IpAddr, ip: IpAddr) -> io::Result<()> {
     }
 }
 
-/// The host that an address means to a socket of `from`.
+/// Returns the host that an address identifies for a socket of `from`.
 pub(super) fn host_of(from: IpAddr, ip: IpAddr) -> IpAddr {
     if ip.is_loopback() || ip.is_unspecified() {
         from

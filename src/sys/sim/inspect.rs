@@ -4,20 +4,20 @@ use super::event::SocketId;
 use super::internet::Internet;
 use super::socket::SocketState;
 
-/// A connection as its kernel sees it.
+/// The state of a connection in its kernel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SocketInspection {
     pub(crate) is_established: bool,
     pub(crate) is_broken: bool,
-    /// Bytes that a read would return.
+    /// Number of bytes that a read would return.
     pub(crate) readable: usize,
     /// A read would report the end of the stream after these bytes.
     pub(crate) is_at_end: bool,
     /// A write would succeed, and its edge was reported or will not come.
     pub(crate) has_room: bool,
-    /// A report is due, after which the node looks at the socket.
+    /// A report is due, after which the node will check the socket.
     pub(crate) is_awaited: bool,
-    /// Bytes that the node has written.
+    /// Number of bytes that the node has written.
     pub(crate) written: u64,
 }
 
@@ -37,7 +37,7 @@ impl Internet {
         })
     }
 
-    /// The socket of a host with these two ends.
+    /// Returns the socket of a host with these two ends.
     pub(crate) fn socket_between(
         &self,
         host: std::net::IpAddr,
@@ -47,9 +47,10 @@ impl Internet {
         self.hosts.socket_between((host, local, remote))
     }
 
-    /// The other end of a connection, and how many bytes are on the way to it or
-    /// unread there. The number is `None` when one of the ends is broken, because
-    /// then bytes may be lost, whether its node knows that yet or not.
+    /// Returns the other end of a connection, and the number of bytes that are
+    /// on the way to it or unread there. The number is `None` if one of the
+    /// ends is broken, because then bytes may be lost, whether or not the node
+    /// has noticed it.
     pub(crate) fn other_end(&self, id: SocketId) -> Option<(SocketId, Option<usize>)> {
         let socket = self.sockets.get(&id)?;
         let peer = socket.peer?;

@@ -1,8 +1,9 @@
-//! A simulated world below its nodes: its parts, and the order of its events.
+//! The simulated kernels and network below the nodes: their parts, and the
+//! order of events.
 //!
 //! Each part keeps its state in a separate file, which imports no process. The
 //! processes (`connect`, `segments`, `calls` and so on) are methods of
-//! [`Internet`], which has the parts.
+//! [`Internet`], which owns the parts.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,13 +23,13 @@ use super::selector::Selector;
 use super::socket::SocketTable;
 use super::trace::{Actor, Trace, TraceEntry};
 
-/// The time that a turn takes, so that time goes on however busy a node is.
+/// Time that a turn takes, so that time advances however busy a node is.
 const TURN: Duration = Duration::from_micros(1);
 
-/// The longest delay of a turn by the system.
+/// Maximum delay of a turn by the system.
 const LATE_MAX: Duration = Duration::from_millis(10);
 
-/// See the module.
+/// The simulated kernels and network of a world.
 #[derive(Debug)]
 pub(crate) struct Internet {
     pub(super) schedule: Schedule,
@@ -42,8 +43,8 @@ pub(crate) struct Internet {
     pub(super) sockets: SocketTable,
     pub(super) listeners: BTreeMap<SocketId, ListenQueue>,
     next_id: SocketId,
-    /// The time since the turn of the present node began, and how far its clock is
-    /// ahead of the schedule.
+    /// Time at which the turn of the current node began, and the lead of its
+    /// clock over the schedule.
     turn_began: Duration,
     ahead: Duration,
 }
@@ -67,19 +68,19 @@ impl Internet {
         }
     }
 
-    /// The time. In a turn it is that of its node, which callbacks that take time set
-    /// ahead of the others'.
+    /// Returns the time. During a turn it is the time of that node, which is
+    /// ahead of the others' if its callbacks take time.
     pub(crate) fn now(&self) -> Duration {
         self.schedule.now() + self.ahead
     }
 
-    /// What the clock of a node shows.
+    /// Returns the time on the clock of a node.
     pub(crate) fn clock(&self, poller: PollerId) -> Instant {
         let clock = self.hosts.clock(self.pollers[poller].host);
         self.schedule.base() + clock.at(self.now())
     }
 
-    /// A node begins a turn, or its program calls it between turns. Until
+    /// Enters a turn of a node, or a call of its program between turns. Until
     /// [`Internet::leave`] the time is that of this node.
     pub(crate) fn enter(&mut self, poller: PollerId) {
         let busy_until = self.pollers[poller].busy_until;
@@ -87,18 +88,20 @@ impl Internet {
         self.turn_began = self.now();
     }
 
-    /// A callback takes time. What arrives meanwhile is there in the next turn.
+    /// Spends time in a callback. Bytes that arrive meanwhile are there in the
+    /// next turn.
     pub(crate) fn spend(&mut self, time: Duration) {
         self.ahead += time;
     }
 
-    /// How much time the callbacks of this turn have taken, by the clock of its node.
+    /// Returns the time that the callbacks of this turn have taken, by the
+    /// clock of its node.
     pub(crate) fn spent(&self, poller: PollerId) -> Duration {
         let clock = self.hosts.clock(self.pollers[poller].host);
         clock.at(self.now()) - clock.at(self.turn_began)
     }
 
-    /// Spends what a callback takes, if the faults say that it takes any.
+    /// Spends the time of a callback, if the faults draw one.
     pub(crate) fn draw_callback_time(&mut self) {
         if self.random.chance(self.faults.slow_callback) {
             self.counts.slow_callbacks += 1;
@@ -108,7 +111,7 @@ impl Internet {
         }
     }
 
-    /// The turn of a node, or the call, is over.
+    /// Leaves the turn of a node, or the call.
     pub(crate) fn leave(&mut self, poller: PollerId) {
         let now = self.now();
         if !std::mem::take(&mut self.ahead).is_zero() {
@@ -147,7 +150,7 @@ impl Internet {
         &mut self.trace
     }
 
-    /// Writes a line of the trace. A node is named by its poller.
+    /// Adds a line to the trace. A node is identified by its number.
     pub(crate) fn note(&mut self, actor: Actor, what: &'static str, subject: u64, detail: u64) {
         let actor = match actor {
             Actor::Node(poller) => Actor::Node(self.pollers[poller].name),
@@ -162,9 +165,10 @@ impl Internet {
         });
     }
 
-    /// Adds a host, unless it is there.
+    /// Adds a host, unless it exists.
     pub(crate) fn add_host(&mut self, ip: IpAddr) {
-        // Programs cannot rely on the first port that a kernel chooses.
+        // The first port is random, because programs cannot rely on the port
+        // that a kernel chooses.
         let port = 32_768 + self.random.below(8_192) as u16;
         let is_new = !self.hosts.contains(ip);
         self.hosts.add(ip, port);
@@ -196,14 +200,14 @@ impl Internet {
         self.links.set_default(link);
     }
 
-    /// Returns a new number for a socket or listener.
+    /// Returns a new id for a socket or listener.
     pub(super) fn take_id(&mut self) -> SocketId {
         let id = self.next_id;
         self.next_id += 1;
         id
     }
 
-    /// A number up to the next one of a socket or listener, drawn at random.
+    /// Returns a random id below the next one of a socket or listener.
     pub(super) fn draw_id(&mut self) -> SocketId {
         self.random.below(self.next_id)
     }
@@ -216,13 +220,13 @@ impl Internet {
         self.schedule(self.now() + delay, event);
     }
 
-    /// Schedules something that follows a moment later.
+    /// Schedules an event for a moment later.
     pub(super) fn schedule_soon(&mut self, event: Event) {
         let delay = Duration::from_micros(self.random.between(1, 500));
         self.schedule_after(delay, event);
     }
 
-    /// Wants a turn for a node at `at`, or when it has time after that.
+    /// Requests a turn for a node at `at`, or when it has time after that.
     pub(crate) fn want_turn(&mut self, poller: PollerId, at: Duration) {
         let at = at.max(self.schedule.now());
         let state = &mut self.pollers[poller];
@@ -231,7 +235,7 @@ impl Internet {
             return;
         }
         state.wanted = Some(at);
-        // Without this fault a turn comes after all that arrives at the same time.
+        // Without this fault a turn comes after all events of the same time.
         let rank = if self.random.chance(self.faults.shuffled) {
             self.random.below(2 * u64::from(NETWORK)) as u32
         } else {
@@ -240,8 +244,8 @@ impl Internet {
         self.schedule.push(at, rank, Event::Turn(poller));
     }
 
-    /// Plans the next turn of a node after a turn, or after a call between turns.
-    /// `deadline` is what the node itself says, by its own clock.
+    /// Plans the next turn of a node after a turn, or after a call between
+    /// turns. `deadline` is the next deadline of the node, on its own clock.
     pub(crate) fn plan(&mut self, poller: PollerId, deadline: Option<Instant>) {
         self.pollers[poller].wanted = None;
         if self.pollers[poller].has_reports() {
@@ -254,8 +258,8 @@ impl Internet {
         }
     }
 
-    /// Lets time go on to the next turn of a node, or to `until`. Returns the
-    /// poller whose turn it is.
+    /// Advances the time to the next turn of a node, or to `until`. Returns the
+    /// poller of the node.
     pub(crate) fn advance(&mut self, until: Duration) -> Option<PollerId> {
         while let Some(next) = self.schedule.pop(until) {
             let Event::Turn(poller) = next.event else {
@@ -278,17 +282,18 @@ impl Internet {
         None
     }
 
-    /// A node's turn begins now.
+    /// Begins a turn of a node.
     pub(crate) fn begin_turn(&mut self, poller: PollerId) {
         let state = &mut self.pollers[poller];
         state.wanted = None;
         state.free_at = self.schedule.now() + TURN;
     }
 
-    /// Draws whether the system delays a node's turn, and plans it anew if so.
+    /// Draws whether the system delays a node's turn. If it does, the turn is
+    /// planned again.
     fn delays_turn(&mut self, poller: PollerId) -> bool {
         let state = &mut self.pollers[poller];
-        // The first turn is not delayed: the docs of `World::addr` rely on that.
+        // The first turn is never delayed, because `World::addr` promises that.
         let is_exempt = std::mem::take(&mut state.was_delayed) || state.free_at.is_zero();
         if is_exempt || !self.random.chance(self.faults.late_turn) {
             return false;
@@ -303,7 +308,7 @@ impl Internet {
         true
     }
 
-    /// Returns whether nothing will happen any more unless the test does something.
+    /// Returns whether no event will happen unless the test causes one.
     pub(crate) fn is_quiet(&self) -> bool {
         !self.schedule.pending().any(|next| match next.event {
             Event::Turn(poller) => self.pollers[poller].wanted == Some(next.at),

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// The link between two hosts, the same in both directions. Segments of one
-/// connection stay in order.
+/// The link between two hosts, with the same properties in both directions.
+/// Segments of one connection stay in order.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Link {
-    /// The time that a segment takes; 1 µs or more. Default: 1 ms. Within a host it is
-    /// 20 µs, whatever the links are.
+    /// Time that a segment takes, at least 1 µs. Default: 1 ms. Within a host
+    /// it is always 20 µs.
     pub latency: Duration,
-    /// The largest addition to the latency, drawn for each segment. Default: zero.
+    /// Maximum addition to the latency, drawn for each segment. Default: zero.
     pub jitter: Duration,
-    /// Bytes per second in each direction, which all connections of the two hosts
-    /// share; `None` for no limit. Default: `None`.
+    /// Bandwidth in each direction, in bytes per second. All connections of the
+    /// two hosts share it. `None` means no limit. Default: `None`.
     pub bandwidth: Option<u64>,
 }
 
@@ -24,7 +24,7 @@ impl Default for Link {
 }
 
 impl Link {
-    /// A link with this latency, no jitter and unlimited bandwidth.
+    /// Returns a link with this latency, no jitter and unlimited bandwidth.
     pub const fn new(latency: Duration) -> Self {
         Self {
             latency,
@@ -48,7 +48,7 @@ impl Link {
         }
     }
 
-    /// How long this many bytes keep the link busy.
+    /// Returns how long this many bytes occupy the link.
     pub(super) fn occupied(&self, bytes: usize) -> Duration {
         let Some(rate) = self.bandwidth else {
             return Duration::ZERO;

@@ -1,5 +1,5 @@
-//! The links between hosts: their properties, their cuts, and the segments that a
-//! cut has held back.
+//! The links between hosts: their properties, their cuts, and the segments that
+//! a cut holds back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,9 +16,9 @@ const LOOPBACK: Link = Link::new(Duration::from_micros(20));
 pub(super) struct Links {
     default: Link,
     by_pair: BTreeMap<(IpAddr, IpAddr), Link>,
-    /// Until when the link from one host to another is busy.
+    /// Time until which the link from one host to another is busy.
     busy_until: BTreeMap<(IpAddr, IpAddr), Duration>,
-    /// The links that are cut, by direction: from the first host to the second.
+    /// Links that are cut, from the first host to the second.
     cut: BTreeSet<(IpAddr, IpAddr)>,
     /// Segments that their senders retransmit when they can.
     held: Vec<Event>,
@@ -41,8 +41,8 @@ impl Links {
         link.copied().unwrap_or(self.default)
     }
 
-    /// Sends this many bytes at `now`. Returns how long it takes until the link has
-    /// taken them; zero without a bound on the bandwidth.
+    /// Sends this many bytes at `now`. Returns how long it takes until they are
+    /// on the link. Zero without a limit of the bandwidth.
     pub(super) fn occupy(
         &mut self,
         (here, there): (IpAddr, IpAddr),
@@ -62,12 +62,12 @@ impl Links {
         self.cut.contains(&(from, to))
     }
 
-    /// Cuts every link from the first hosts to the second ones.
+    /// Cuts each link from a host of `from` to a host of `to`.
     pub(super) fn cut(&mut self, from: &[IpAddr], to: &[IpAddr]) {
         self.cut.extend(pairs(from, to));
     }
 
-    /// Restores every link between the first hosts and the second ones.
+    /// Restores each link between a host of `from` and a host of `to`.
     pub(super) fn mend(&mut self, from: &[IpAddr], to: &[IpAddr]) {
         for (a, b) in pairs(from, to) {
             self.cut.remove(&(a, b));
@@ -87,7 +87,7 @@ impl Links {
         std::mem::take(&mut self.held)
     }
 
-    /// Returns whether data of a socket, or its acknowledgement, was held back.
+    /// Returns whether data of a socket, or its acknowledgement, is held back.
     pub(super) fn holds_data_of(&self, id: SocketId) -> bool {
         let is_of = |held: &Event| match held {
             Event::Data { from, .. } => *from == id,
@@ -98,12 +98,12 @@ impl Links {
     }
 }
 
-/// The same for both directions.
+/// Returns the key of a link, which is the same for both directions.
 fn pair(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
     (a.min(b), a.max(b))
 }
 
-/// Every pair of a host of one group and a different one of the other.
+/// Returns each pair of a host of one group and a different host of the other.
 fn pairs<'a>(from: &'a [IpAddr], to: &'a [IpAddr]) -> impl Iterator<Item = (IpAddr, IpAddr)> + 'a {
     let with_others = move |a: &'a IpAddr| to.iter().map(move |b| (*a, *b));
     from.iter().flat_map(with_others).filter(|(a, b)| a != b)

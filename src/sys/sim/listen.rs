@@ -52,8 +52,8 @@ impl Internet {
         self.listeners.iter().filter_map(of_poller).collect()
     }
 
-    /// Closes a listener. Connections that were not accepted are reset; with
-    /// `silently` they get no answer.
+    /// Closes a listener. Connections that were not accepted are reset, or get
+    /// no answer with `silently`.
     pub(super) fn close_listener(&mut self, id: SocketId, silently: bool) {
         self.unregister_listener(id);
         let Some(listening) = self.listeners.remove(&id) else {
@@ -76,7 +76,7 @@ impl Internet {
         }
     }
 
-    /// Accepts a connection, as the node of this poller.
+    /// Accepts a connection for the node of this poller.
     pub(super) fn accept(
         &mut self,
         listener: SocketId,
@@ -113,7 +113,7 @@ impl Internet {
         Ok((id, addr))
     }
 
-    /// Gives the oldest waiting connection to `owner`.
+    /// Transfers the oldest waiting connection to `owner`.
     pub(super) fn take_waiting(
         &mut self,
         listener: SocketId,
@@ -125,7 +125,7 @@ impl Internet {
         Some((id, socket.remote))
     }
 
-    /// How many connections wait to be accepted.
+    /// Returns the number of connections that wait to be accepted.
     pub(crate) fn waiting(&self, listener: SocketId) -> usize {
         let listening = self.listeners.get(&listener);
         listening.map_or(0, ListenQueue::waiting)

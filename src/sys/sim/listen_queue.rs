@@ -19,17 +19,17 @@ pub(super) struct ListenQueue {
     pub(super) host: IpAddr,
     pub(super) addr: SocketAddr,
     pub(super) settings: ListenSettings,
-    /// Handshakes that were answered and are not complete.
+    /// Number of handshakes that were answered and are not complete.
     handshaking: usize,
-    /// Complete, and not accepted.
+    /// Connections that are complete and not accepted.
     waiting: VecDeque<SocketId>,
     /// The poller and the token.
     pub(super) registration: Option<(PollerId, usize)>,
-    /// Its selector reports it when a connection waits.
+    /// The selector reports the listener when a connection waits.
     pub(super) is_armed: bool,
-    /// On the poller's list.
+    /// The listener is on the poller's list.
     pub(super) queued: bool,
-    /// Reports that were delayed.
+    /// Number of delayed reports.
     late: u32,
 }
 
@@ -52,13 +52,13 @@ impl ListenQueue {
         self.waiting.len()
     }
 
-    /// Returns whether no complete connection fits. Linux lets one more wait than
-    /// the backlog says.
+    /// Returns whether no complete connection fits. On Linux one connection
+    /// more than the backlog can wait.
     pub(super) fn is_full(&self) -> bool {
         self.waiting.len() > self.settings.backlog as usize
     }
 
-    /// Returns whether the handshakes in progress need all places that are left.
+    /// Returns whether the handshakes in progress need all remaining places.
     pub(super) fn is_promised(&self) -> bool {
         self.handshaking + self.waiting.len() > self.settings.backlog as usize
     }

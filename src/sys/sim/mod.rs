@@ -1,10 +1,10 @@
-//! A simulated kernel and network: one [`Internet`] for all nodes of a world, with
-//! a virtual clock. All that is left to chance is drawn from the world's seed.
+//! A simulated kernel and network: one [`Internet`] for all nodes of a world,
+//! with a virtual clock. All random numbers are drawn from the world's seed.
 //!
-//! Programs see what mio and a Linux kernel let them see. The types in this file
-//! are handles, as thin as the types of `os`.
+//! The behaviour towards programs is that of mio on a Linux kernel. The types
+//! in this file are handles, as thin as the types of `os`.
 //!
-//! The files form an order, and each imports only from those before it:
+//! The files are ordered, and each imports only from files before it:
 //!
 //! ```text
 //! event  random  link                              names, chance
@@ -76,15 +76,15 @@ impl SharedInternet {
         Self(Arc::new(Mutex::new(Internet::new(seed))))
     }
 
-    /// Not held while a callback runs. A panic elsewhere leaves it as it was between
-    /// two calls.
+    /// Locks the internet. The lock is not held while a callback runs, so a
+    /// panic of a callback leaves the internet in the state between two calls.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Internet> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Returns readiness without waiting, because the world lets time go on between
-/// turns.
+/// Returns readiness without waiting, because the world advances the time
+/// between turns.
 #[derive(Debug)]
 pub(crate) struct SimPoller {
     registrar: SimRegistrar,
@@ -94,7 +94,8 @@ pub(crate) struct SimPoller {
 }
 
 impl SimPoller {
-    /// A poller for a node on this host, with this number in traces.
+    /// Makes a poller for a node on this host. `name` is the node's number in
+    /// traces.
     pub(crate) fn new(internet: &SharedInternet, host: IpAddr, name: usize) -> Self {
         let mut locked = internet.lock();
         locked.add_host(host);
@@ -127,7 +128,7 @@ impl SimPoller {
         let poller = self.index();
         let mut internet = self.registrar.internet.lock();
         internet.take_ready(poller, &mut self.reports);
-        // An interrupted wait does not know of the others.
+        // An interrupted wait returns no reports, so it cannot be full.
         self.is_full = !self.reports.is_empty() && internet.has_reports(poller);
         Ok(())
     }
@@ -257,7 +258,7 @@ impl SimStream {
         self.internet.lock().connected(self.id)
     }
 
-    /// The options of the system have no effect here.
+    /// Has no effect, because the options of the system are not simulated.
     pub(crate) fn set_options(&self, _: &SocketOptions) -> io::Result<()> {
         Ok(())
     }
@@ -274,7 +275,8 @@ impl SimStream {
         self.internet.lock().is_at_end(self.id)
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the socket.
+    /// Returns whether a read that did not fill its buffer has emptied the
+    /// socket.
     pub(crate) fn short_read_is_empty(&self) -> bool {
         self.internet.lock().short_read_is_empty(self.id)
     }
@@ -328,7 +330,8 @@ impl SimListener {
         Ok((self.registrar.stream(id), addr))
     }
 
-    /// Accepts and closes a waiting connection, whatever the process lacks.
+    /// Accepts and closes a waiting connection, even if the process is short of
+    /// a resource.
     fn close_waiting(&self) -> bool {
         let owner = Owner::Node(self.registrar.poller);
         let mut internet = self.registrar.internet.lock();
@@ -350,7 +353,7 @@ impl Drop for SimListener {
     }
 }
 
-/// A descriptor kept in reserve, which is always there.
+/// A reserved descriptor, which is always available.
 #[derive(Debug)]
 pub(crate) struct SimReserve;
 
@@ -377,5 +380,4 @@ impl From<&SocketOptions> for Buffers {
 }
 
 #[cfg(test)]
-#[path = "kernel_tests.rs"]
-mod tests;
+mod kernel_tests;

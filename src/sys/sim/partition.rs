@@ -1,4 +1,4 @@
-//! Cuts between hosts, and what is retransmitted after them.
+//! Cuts between hosts, and the retransmissions after them.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::internet::Internet;
 use super::socket::{Owner, SocketState};
 use super::trace::{Actor, mix};
 
-/// The longest time until segments are sent again after a partition has healed.
+/// Maximum time until segments are sent again after a partition has healed.
 const RESEND_MAX: Duration = Duration::from_millis(400);
 
 impl Internet {
@@ -35,8 +35,8 @@ impl Internet {
         self.resend_held();
     }
 
-    /// Sends segments that were held back again, in their order. Those of a closed
-    /// socket are lost.
+    /// Sends the segments that were held back again, in their order. Segments
+    /// of a closed socket are lost.
     pub(super) fn resend_held(&mut self) {
         let delay = Duration::from_nanos(self.random.below(RESEND_MAX.as_nanos() as u64));
         let at = self.now() + delay;
@@ -48,8 +48,8 @@ impl Internet {
                 if socket.owner == Owner::PoweredOff || socket.state == SocketState::Closed {
                     continue;
                 }
-                // What is on its way waits for it, and what is sent from now on
-                // arrives after both.
+                // Segments on the way wait for the retransmission, and segments
+                // that are sent from now on arrive after both.
                 let after = at + Duration::from_nanos(1);
                 socket.next_arrival = socket.next_arrival.max(after);
                 socket.resent_at = at;
@@ -59,8 +59,8 @@ impl Internet {
     }
 }
 
-/// The number of a group of hosts in traces. For one host it is its number in
-/// 10.0.0.0/8.
+/// Returns the number of a group of hosts in traces. For one host it is its
+/// number in 10.0.0.0/8.
 fn digest(hosts: &[IpAddr]) -> u64 {
     let number = |ip: &IpAddr| match ip {
         IpAddr::V4(ip) => u64::from(ip.to_bits() & 0x00ff_ffff),

@@ -11,7 +11,7 @@ use super::event::SocketId;
 pub(super) enum ReadyKey {
     Socket(SocketId),
     Listener(SocketId),
-    /// The token of a socket that is closed.
+    /// The token of a closed socket.
     Stale(usize),
     Waker,
 }
@@ -20,7 +20,7 @@ pub(super) enum ReadyKey {
 const EMFILE: i32 = libc::EMFILE;
 #[cfg(unix)]
 const ENFILE: i32 = libc::ENFILE;
-// Elsewhere nothing asks for the numbers.
+// On other systems no code reads the numbers.
 #[cfg(not(unix))]
 const EMFILE: i32 = 24;
 #[cfg(not(unix))]
@@ -50,23 +50,23 @@ impl Shortage {
 #[derive(Debug)]
 pub(super) struct PollerState {
     pub(super) host: IpAddr,
-    /// The number of the node in traces.
+    /// Number of the node in traces.
     pub(super) name: usize,
     /// Entries with an edge since their last report, each once.
     ready: Vec<ReadyKey>,
-    /// The token of the waker.
+    /// Token of the waker.
     pub(super) waker: Option<usize>,
-    /// When the node's next turn is, if one is wanted.
+    /// Time of the node's next turn, if one is wanted.
     pub(super) wanted: Option<Duration>,
-    /// The node is in a turn until then.
+    /// End of the node's current turn.
     pub(super) free_at: Duration,
-    /// The time of the node when its last callback returned.
+    /// Time of the node at the return of its last callback.
     pub(super) busy_until: Duration,
-    /// The next turn was delayed once and is not delayed again.
+    /// The next turn was delayed once, and is not delayed again.
     pub(super) was_delayed: bool,
-    /// The node exists no longer.
+    /// The node no longer exists.
     is_removed: bool,
-    /// Until when the process lacks a resource.
+    /// Resource that the process lacks, and the end of the shortage.
     pub(super) shortage: Option<(Duration, Shortage)>,
 }
 
@@ -95,7 +95,7 @@ impl PollerState {
         self.ready.clear();
     }
 
-    /// Puts an entry on the list. Returns whether the node exists.
+    /// Adds an entry to the list. Returns whether the node exists.
     pub(super) fn report(&mut self, key: ReadyKey) -> bool {
         if !self.is_removed {
             self.ready.push(key);
@@ -119,7 +119,7 @@ impl PollerState {
         std::mem::take(&mut self.ready)
     }
 
-    /// Puts back what a wait does not return.
+    /// Puts back the entries that a wait does not return.
     pub(super) fn put_back(&mut self, ready: Vec<ReadyKey>) {
         self.ready = ready;
     }

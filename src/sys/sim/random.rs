@@ -1,10 +1,10 @@
 //! Random numbers from a seed.
 
-/// A generator of random numbers, which gives the same ones for the same seed on
-/// every machine. Not for secrets.
+/// A generator of random numbers, which returns the same numbers for the same
+/// seed on each machine. Not for secrets.
 ///
-/// The algorithm is xoshiro256++ (Blackman and Vigna, 2019), with its state filled
-/// by SplitMix64 (Steele, Lea and Flood, 2014).
+/// The algorithm is xoshiro256++ (Blackman and Vigna, 2019), with its state
+/// filled by SplitMix64 (Steele, Lea and Flood, 2014).
 ///
 /// ```
 /// use peerloop::sim::Random;
@@ -19,14 +19,14 @@ pub struct Random {
 }
 
 impl Random {
-    /// The generator of a seed. Every number is a good seed.
+    /// Returns the generator of a seed. Any number is a good seed.
     pub fn new(seed: u64) -> Self {
         let mut mixed = seed;
         let state = std::array::from_fn(|_| split_mix(&mut mixed));
         Self { state }
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         let [a, b, c, d] = self.state;
         let (mixed_c, mixed_d) = (c ^ a, d ^ b);
@@ -39,14 +39,15 @@ impl Random {
         a.wrapping_add(d).rotate_left(23).wrapping_add(a)
     }
 
-    /// A number below `bound`; zero for a bound of zero.
+    /// Returns a number below `bound`. Zero if `bound` is zero.
     pub fn below(&mut self, bound: u64) -> u64 {
-        // The high half of the product (Lemire, 2019), without its correction: the
-        // bias is less than one in 2^64 / bound.
+        // The high half of the product (Lemire, 2019), without its correction:
+        // the bias is less than one in 2^64 / bound.
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// A number from `low` to `high`, both inclusive.
+    /// Returns a number from `low` to `high`, both inclusive. Returns `low` if
+    /// `high` is less.
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).saturating_add(1))
     }
@@ -54,16 +55,16 @@ impl Random {
     /// Returns true with this probability: never at 0 or below, always at 1 or
     /// above.
     pub fn chance(&mut self, probability: f64) -> bool {
-        // At 0 nothing is drawn, so that a fault that is off costs nothing.
+        // At 0 no number is drawn, so that a fault that is off costs nothing.
         probability > 0.0 && self.unit() < probability
     }
 
-    /// A number from 0, inclusive, to 1, exclusive.
+    /// Returns a number from 0, inclusive, to 1, exclusive.
     pub fn unit(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Puts the elements into a random order, drawn uniformly from all orders.
+    /// Shuffles the elements. Each order has the same probability.
     pub fn shuffle<T>(&mut self, elements: &mut [T]) {
         for last in (1..elements.len()).rev() {
             elements.swap(last, self.below(last as u64 + 1) as usize);
@@ -82,7 +83,7 @@ fn split_mix(state: &mut u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// The algorithm as its authors publish it.
+    /// The algorithm as its authors published it.
     fn reference(s: &mut [u64; 4]) -> u64 {
         let result = s[0].wrapping_add(s[3]).rotate_left(23).wrapping_add(s[0]);
         let t = s[1] << 17;
@@ -97,7 +98,8 @@ mod tests {
 
     #[test]
     fn the_numbers_are_those_of_xoshiro256pp() {
-        // The first outputs of SplitMix64 for the seed 1234567, from its reference implementation.
+        // The first outputs of SplitMix64 for the seed 1234567, from its
+        // reference implementation.
         let mut state = 1_234_567;
         assert_eq!(split_mix(&mut state), 6_457_827_717_110_365_317);
         assert_eq!(split_mix(&mut state), 3_203_168_211_198_807_973);

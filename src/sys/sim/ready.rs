@@ -1,5 +1,4 @@
-//! Readiness as edge-triggered pollers report it, with every liberty that they
-//! may take.
+//! Readiness of edge-triggered pollers, with all variations that they may have.
 
 use std::io;
 use std::net::IpAddr;
@@ -27,7 +26,7 @@ impl Internet {
         self.pollers[poller].waker = Some(token);
     }
 
-    /// Another thread or node wakes this one.
+    /// Requests a wake of a node by another thread or node.
     pub(super) fn request_wake(&mut self, poller: PollerId) {
         if self.random.chance(self.faults.delayed_wake) {
             self.counts.delayed_wakes += 1;
@@ -54,7 +53,8 @@ impl Internet {
         self.pollers[poller].has_reports()
     }
 
-    /// A socket has changed. Several changes before a report are one edge.
+    /// Records a change of a socket. Several changes before a report are one
+    /// edge.
     pub(super) fn edge(&mut self, id: SocketId, readable: bool, writable: bool) {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
@@ -74,7 +74,7 @@ impl Internet {
         }
     }
 
-    /// A call on a socket has returned `WouldBlock`.
+    /// Handles a call on a socket that returned `WouldBlock`.
     pub(super) fn rearm(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
@@ -86,7 +86,7 @@ impl Internet {
         }
     }
 
-    /// The same for a listener.
+    /// Handles an accept that returned `WouldBlock`.
     pub(super) fn rearm_listener(&mut self, id: SocketId) {
         if let Some(listening) = self.listeners.get_mut(&id) {
             listening.is_armed = true;
@@ -113,7 +113,7 @@ impl Internet {
         }
     }
 
-    /// A delayed report is due.
+    /// Handles a delayed report that is due.
     pub(super) fn report_late(&mut self, id: SocketId) {
         let registration = self
             .sockets
@@ -164,7 +164,7 @@ impl Internet {
             was_late: false,
             interest,
         });
-        // What is ready already is an edge to a new registration.
+        // Existing readiness is an edge for a new registration.
         if !socket.poll().is_empty() {
             self.edge(id, true, true);
         }
@@ -181,8 +181,8 @@ impl Internet {
         }
     }
 
-    /// A socket is closed or deregistered. Nothing more is reported, except a stale
-    /// report by a fault.
+    /// Removes the registration of a closed or deregistered socket. No further
+    /// report follows, except a stale report by a fault.
     pub(super) fn unregister(&mut self, id: SocketId) {
         let registration = self
             .sockets
@@ -210,7 +210,7 @@ impl Internet {
         }
     }
 
-    /// Takes what a wait returns. It does not wait.
+    /// Takes the reports that a wait returns. Does not wait.
     pub(super) fn take_ready(&mut self, poller: PollerId, reports: &mut Vec<Readiness>) {
         reports.clear();
         let mut ready = self.pollers[poller].take_ready();
@@ -289,7 +289,7 @@ impl Internet {
         let (token, writable_edge) = (registration.token, registration.writable);
         (registration.readable, registration.writable) = (false, false);
         if mask.is_empty() {
-            // The readiness is over again, so epoll drops it in the wait.
+            // The readiness has passed, so epoll drops it in the wait.
             return;
         }
         let unread = !socket.received.is_empty();
@@ -306,8 +306,8 @@ impl Internet {
             registration.disarm(mask);
             return reports.push(report(token, mask));
         }
-        // As kqueue reports, with a filter for each direction. Without an edge there
-        // is no report that nothing can be written.
+        // kqueue reports so, with a filter for each direction. Without an edge
+        // no report says that writing is impossible.
         self.counts.split_readiness += 1;
         let reading = Mask {
             writable: false,
@@ -336,7 +336,7 @@ impl Internet {
     }
 
     fn add_spurious(&mut self, poller: PollerId, reports: &mut Vec<Readiness>) {
-        // Looking at a few from a random place on is enough.
+        // A few sockets after a random one are enough.
         let start = self.draw_id();
         let readable = self.random.chance(0.5);
         let of_poller = |(_, socket): (&SocketId, &Socket)| {
@@ -373,7 +373,7 @@ fn only_readable(token: usize) -> Readiness {
     }
 }
 
-/// An error shows in every direction, as it does in `os`.
+/// Returns the report of a readiness. An error sets all flags, as in `os`.
 fn report(token: usize, mask: Mask) -> Readiness {
     Readiness {
         token,

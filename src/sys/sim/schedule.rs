@@ -1,4 +1,4 @@
-//! Virtual time, and what is scheduled.
+//! Virtual time, and the scheduled events.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::event::Event;
 
-/// The rank of every event that is not a turn, so that what a connection sends
-/// stays in order.
+/// Rank of each event that is not a turn. Events of one rank keep their order,
+/// so the segments of a connection do.
 pub(super) const NETWORK: u32 = 1 << 16;
 
 /// The clock of a world, and its future events.
@@ -22,8 +22,8 @@ pub(super) struct Schedule {
 #[derive(Debug)]
 pub(super) struct Scheduled {
     pub(super) at: Duration,
-    /// Orders events of the same time. Events of the same rank are ordered by
-    /// `serial`.
+    /// Order among events of the same time. Events of the same rank are ordered
+    /// by `serial`.
     rank: u32,
     serial: u64,
     pub(super) event: Event,
@@ -43,12 +43,12 @@ impl Schedule {
         self.now
     }
 
-    /// The beginning of the world on the clocks of nodes.
+    /// Returns the beginning of the world on the clocks of nodes.
     pub(super) fn base(&self) -> Instant {
         self.base
     }
 
-    /// Schedules an event, at `now` at the earliest.
+    /// Schedules an event for `at`, or for now if `at` is in the past.
     pub(super) fn push(&mut self, at: Duration, rank: u32, event: Event) {
         let serial = self.serial;
         self.serial += 1;
@@ -61,8 +61,7 @@ impl Schedule {
         }));
     }
 
-    /// Takes the next event, if it is due at `until` at the latest. The clock stays
-    /// where it is.
+    /// Takes the next event if it is due by `until`. The clock does not change.
     pub(super) fn pop(&mut self, until: Duration) -> Option<Scheduled> {
         if self.queue.peek()?.0.at > until {
             return None;
@@ -75,7 +74,7 @@ impl Schedule {
         self.now = self.now.max(at);
     }
 
-    /// All future events, in no order.
+    /// Returns all future events, in no particular order.
     pub(super) fn pending(&self) -> impl Iterator<Item = &Scheduled> {
         self.queue.iter().map(|Reverse(next)| next)
     }

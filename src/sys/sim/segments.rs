@@ -1,4 +1,4 @@
-//! Segments between sockets, and what their arrival does.
+//! Segments between sockets, and the effects of their arrival.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,14 +9,17 @@ use super::internet::Internet;
 use super::socket::{Owner, SocketState};
 use super::trace::Actor;
 
-/// The longest segment, as a network card with receive offload passes it up.
+/// Maximum length of a segment, in bytes, because network cards with receive
+/// offload pass segments of this size.
 const SEGMENT_MAX: usize = 16 * 1024;
 
-/// How often a SYN is repeated: after 1, 3, 7, 15, 31 and 63 seconds (tcp(7)).
+/// Number of times that a SYN is repeated: after 1, 3, 7, 15, 31 and 63 seconds
+/// (tcp(7)).
 const SYN_RETRIES: u32 = 6;
 
 impl Internet {
-    /// Returns when a segment of a socket arrives, if it leaves now.
+    /// Returns the time at which a segment of a socket arrives if it leaves
+    /// now.
     fn arrival(&mut self, from: SocketId, bytes: usize, at_once: bool) -> Duration {
         let now = self.now();
         let Some(socket) = self.sockets.get(&from) else {
@@ -27,7 +30,7 @@ impl Internet {
         let earliest = socket.next_arrival;
         let mut at = now + self.travel((here, there), bytes, now);
         if at_once && earliest >= now {
-            // Together with what was sent last.
+            // The segment arrives together with the one before it.
             at = earliest;
         }
         let at = at.max(earliest);
@@ -37,7 +40,8 @@ impl Internet {
         at
     }
 
-    /// Draws how long this many bytes, sent at `now`, take from one host to another.
+    /// Draws the time that this many bytes, sent at `now`, take from one host
+    /// to another.
     fn travel(&mut self, (here, there): (IpAddr, IpAddr), bytes: usize, now: Duration) -> Duration {
         let link = self.links.between(here, there);
         let mut delay = link.latency.max(Duration::from_micros(1));
@@ -73,7 +77,8 @@ impl Internet {
         self.schedule_after(delay, Event::Reset { to });
     }
 
-    /// Sends what the other end has room for, and FIN after all of it.
+    /// Sends the bytes for which the other end has room, and FIN after the last
+    /// one.
     pub(super) fn transmit(&mut self, from: SocketId) {
         loop {
             let Some(socket) = self.sockets.get(&from) else {
@@ -106,7 +111,7 @@ impl Internet {
         };
         let bytes: Vec<u8> = socket.unsent.drain(..count).collect();
         if socket.unsent.is_empty() {
-            // An idle connection holds no memory here either.
+            // An idle connection holds no memory here.
             socket.unsent.shrink_to(0);
         }
         socket.unacked += count;
@@ -125,8 +130,8 @@ impl Internet {
         );
     }
 
-    /// A segment reaches the end of its way. A partition or a machine that is down
-    /// holds it back.
+    /// Handles a segment at the end of its way. A partition, or a machine that
+    /// is down, holds it back.
     pub(super) fn arrive(&mut self, segment: Event) {
         if let Event::Data { from, .. } = segment {
             let resent_at = self.sockets.get(&from).map(|socket| socket.resent_at);
@@ -159,10 +164,11 @@ impl Internet {
         }
     }
 
-    /// Returns whether a partition or a machine that is down keeps a segment from
-    /// arriving.
+    /// Returns whether a partition, or a machine that is down, prevents the
+    /// arrival of a segment.
     fn is_unreachable(&self, segment: &Event) -> bool {
-        // The socket whose addresses give the way, and whether it is the sender.
+        // The socket whose addresses determine the way, and whether it is the
+        // sender.
         let (socket, is_sender) = match segment {
             Event::Syn { from, .. } | Event::Data { from, .. } => (from, true),
             Event::SynAck { to, .. }
@@ -188,7 +194,7 @@ impl Internet {
             // A reset is not repeated.
             Event::Reset { .. } => return,
             Event::Data { from, .. } => self.start_retransmit_timeout(from),
-            // Without it the data counts as lost.
+            // Without its acknowledgement, data counts as lost.
             Event::Ack { to, .. } => self.start_retransmit_timeout(to),
             Event::SynAck { to, from } => {
                 self.start_connect_timeout(to);
@@ -200,7 +206,7 @@ impl Internet {
         self.links.hold(segment);
     }
 
-    /// A SYN was not answered: the kernel sends it again, up to a number of times.
+    /// Repeats a SYN that was not answered, up to a number of times.
     pub(super) fn retry_syn(&mut self, from: SocketId, attempt: u32) {
         if attempt > SYN_RETRIES {
             return self.break_socket(from, std::io::ErrorKind::TimedOut);
@@ -210,8 +216,8 @@ impl Internet {
         self.schedule_after(delay, Event::Syn { from, attempt });
     }
 
-    /// The answer to a SYN was lost: the kernel gives up when the SYN was repeated
-    /// without another one.
+    /// Starts the timeout of a connect whose answer was lost. The kernel gives
+    /// up when the SYN was repeated and no further answer came.
     fn start_connect_timeout(&mut self, socket: SocketId) {
         let delay = Duration::from_secs((1 << (SYN_RETRIES + 1)) - 1);
         self.schedule_after(delay, Event::ConnectTimeout { socket });
@@ -226,7 +232,7 @@ impl Internet {
 
     fn data_arrived(&mut self, from: SocketId, to: SocketId, mut bytes: Vec<u8>, fin: bool) {
         let Some(sender) = self.sockets.get_mut(&from) else {
-            // It was reset after it had sent this.
+            // The sender was reset after it had sent this segment.
             return;
         };
         sender.in_flight = sender.in_flight.saturating_sub(bytes.len());

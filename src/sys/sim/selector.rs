@@ -1,6 +1,6 @@
 //! The selectors of hosts, and the readiness that they report.
 
-/// The readiness of a socket, as Linux' `tcp_poll` computes it.
+/// The readiness of a socket, as `tcp_poll` of Linux computes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) struct Mask {
     pub(super) readable: bool,
@@ -15,22 +15,24 @@ impl Mask {
     }
 }
 
-/// The selector of a simulated host: after which calls of a program it reports a
-/// socket again.
+/// The selector of a simulated host. It determines after which calls of a
+/// program a socket is reported again. Default: [`Selector::Epoll`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[non_exhaustive]
 pub enum Selector {
-    /// epoll(7) on Linux, edge-triggered. What arrives after a read that did not fill
-    /// its buffer is a new event.
+    /// epoll(7) on Linux, edge-triggered. Data that arrives after a read that
+    /// did not fill its buffer is a new event.
     #[default]
     Epoll,
-    /// poll(2) and Windows, on which mio emulates edges: a direction that was reported
-    /// is not reported again until a call on the socket has returned `WouldBlock`. Then
-    /// both directions are, and those that are ready at once.
+    /// poll(2) and Windows, where mio emulates edges. A direction that was
+    /// reported is not reported again until a call on the socket has returned
+    /// `WouldBlock`. Then both directions can be reported again, and the
+    /// directions that are ready are reported at once.
     Poll,
 }
 
-/// What a socket registered with [`Selector::Poll`] is to be reported for.
+/// The directions for which a socket registered with [`Selector::Poll`] is
+/// reported.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Interest {
     readable: bool,
@@ -45,8 +47,8 @@ impl Interest {
         finished: true,
     };
 
-    /// The part of a readiness that is reported. An error always is, as poll(2) says of
-    /// POLLERR and POLLHUP.
+    /// Returns the part of a readiness that is reported. An error is always
+    /// reported, like POLLERR and POLLHUP of poll(2).
     pub(super) fn of(self, mask: Mask) -> Mask {
         if mask.error {
             return mask;
@@ -59,7 +61,7 @@ impl Interest {
         }
     }
 
-    /// Removes what was reported, as mio 1.2 does.
+    /// Removes the reported directions, as mio 1.2 does.
     pub(super) fn remove(&mut self, mask: Mask) {
         self.readable &= !mask.readable;
         self.writable &= !mask.writable;

@@ -7,15 +7,16 @@ use super::event::PollerId;
 use super::internet::Internet;
 use super::poller_state::Shortage;
 
-/// The longest time that a shortage lasts.
+/// Maximum time that a shortage lasts.
 const SHORTAGE_MAX: Duration = Duration::from_secs(3);
 
 impl Internet {
-    /// Fails while the process lacks a resource, and draws whether that begins.
+    /// Returns an error while the process lacks a resource, and draws whether a
+    /// shortage begins.
     pub(super) fn check_shortage(&mut self, poller: PollerId) -> io::Result<()> {
         let now = self.now();
         if let Some((until, shortage)) = self.pollers[poller].shortage {
-            // A shortage ends with the fault.
+            // A shortage ends when the fault is turned off.
             if until > now && self.faults.no_descriptor > 0.0 {
                 return Err(shortage.error());
             }

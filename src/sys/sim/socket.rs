@@ -1,4 +1,4 @@
-//! One end of a simulated connection, as its kernel sees it.
+//! One end of a simulated connection, in its kernel.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -12,12 +12,12 @@ use super::selector::{Interest, Mask};
 /// All sockets of a world.
 pub(super) type SocketTable = BTreeMap<SocketId, Socket>;
 
-/// The state of a socket. Its two directions end separately; see
+/// State of a socket. Its two directions end separately; see
 /// [`Socket::fin_asked`] and [`Socket::peer_fin`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum SocketState {
     SynSent,
-    /// The handshake was answered; its third segment is awaited.
+    /// The handshake was answered. Its third segment has not arrived.
     SynReceived,
     Established,
     /// Reset, or ended by the kernel.
@@ -33,38 +33,39 @@ pub(super) enum Owner {
     Wire,
     /// A listener, until the connection is accepted.
     Listener(SocketId),
-    /// The program has closed it, and the kernel sends the rest.
+    /// The program has closed the socket, and the kernel sends the rest.
     Kernel,
     /// Its host has lost its power.
     PoweredOff,
 }
 
-/// The sizes of a socket's buffers, where the program has set them.
+/// Sizes of a socket's buffers, in bytes, where the program has set them.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Buffers {
     pub(super) send: Option<usize>,
     pub(super) receive: Option<usize>,
 }
 
-/// The registration of a socket: edges since the last report, by direction.
+/// Registration of a socket: edges since the last report, by direction.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Registration {
     pub(super) poller: PollerId,
     pub(super) token: usize,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// On the poller's list.
+    /// The socket is on the poller's list.
     pub(super) queued: bool,
-    /// Reports that were delayed.
+    /// Number of delayed reports.
     pub(super) late: u32,
-    /// The one on the list was delayed before and is not delayed again.
+    /// The report on the list was delayed before, and is not delayed again.
     pub(super) was_late: bool,
-    /// With [`Selector::Poll`](super::Selector::Poll), what is to be reported.
+    /// The directions to report, with
+    /// [`Selector::Poll`](super::Selector::Poll).
     pub(super) interest: Option<Interest>,
 }
 
 impl Registration {
-    /// This readiness was reported.
+    /// Removes the readiness that was reported from the interest.
     pub(super) fn disarm(&mut self, mask: Mask) {
         if let Some(interest) = &mut self.interest {
             interest.remove(mask);
@@ -79,13 +80,14 @@ pub(super) struct Socket {
     pub(super) remote: SocketAddr,
     pub(super) owner: Owner,
     pub(super) state: SocketState,
-    /// The other end, once it is known. A socket connected to itself is its own.
+    /// The other end, once it is known. A socket that is connected to itself is
+    /// its own other end.
     pub(super) peer: Option<SocketId>,
     pub(super) registration: Option<Registration>,
     /// Accepted by a listener, whose port it has.
     pub(super) accepted: bool,
     pub(super) error: Option<io::ErrorKind>,
-    /// Close with a reset.
+    /// The socket is closed with a reset.
     pub(super) linger_zero: bool,
 
     /// Bytes written by the program and not sent.
@@ -95,7 +97,8 @@ pub(super) struct Socket {
     /// Bytes sent that have not arrived.
     pub(super) in_flight: usize,
     pub(super) send_capacity: usize,
-    /// The program has seen that there is no room, and is owed an edge.
+    /// The program has seen that there is no room. An edge is reported when
+    /// there is.
     pub(super) no_space: bool,
     /// A fault hides the room for a moment.
     pub(super) write_held: bool,
@@ -103,33 +106,34 @@ pub(super) struct Socket {
     pub(super) fin_asked: bool,
     pub(super) fin_sent: bool,
     pub(super) fin_acked: bool,
-    /// The FIN was sent before the peer's arrived: this end keeps the addresses in
-    /// TIME_WAIT.
+    /// The FIN was sent before the peer's arrived, so this end keeps the
+    /// addresses in TIME_WAIT.
     pub(super) ended_first: bool,
-    /// What the program has written was not there before, so nothing is sent before.
+    /// Time of the last write. Segments leave no earlier.
     pub(super) written_at: Duration,
-    /// The earliest time at which the next segment may arrive, which keeps order.
+    /// Earliest time at which the next segment may arrive, so that segments
+    /// stay in order.
     pub(super) next_arrival: Duration,
-    /// When segments held back by a partition arrive again. Later ones do not
-    /// overtake them.
+    /// Time at which segments that a partition held back arrive again. Later
+    /// segments do not overtake them.
     pub(super) resent_at: Duration,
     /// A window update of the other end is on its way.
     pub(super) window_update: bool,
-    /// The kernel retransmits and has set its timeout.
+    /// The kernel retransmits, and its timeout is set.
     pub(super) is_retransmitting: bool,
 
     /// Bytes that arrived and were not read.
     pub(super) received: VecDeque<u8>,
     pub(super) receive_capacity: usize,
-    /// A fault hides what is in `received`, and the end of stream after it, for a
-    /// moment.
+    /// A fault hides the bytes in `received`, and the end of stream after them,
+    /// for a moment.
     pub(super) read_held: bool,
     /// The FIN of the other end has arrived.
     pub(super) peer_fin: bool,
 
-    /// Bytes that the program has written.
+    /// Number of bytes that the program has written.
     pub(super) written: u64,
-    /// The check of delivered bytes, from the moment that messages can begin.
+    /// The check of delivered bytes, from the time at which messages can begin.
     pub(super) delivery: Option<Box<DeliveryCheck>>,
 }
 
@@ -174,24 +178,24 @@ impl Socket {
         (self.host, self.local, self.remote)
     }
 
-    /// Room for the program's writes.
+    /// Returns the room for writes of the program, in bytes.
     pub(super) fn space(&self) -> usize {
         self.send_capacity
             .saturating_sub(self.unsent.len() + self.unacked)
     }
 
-    /// Returns whether there is room enough for an edge: Linux waits until a third
-    /// of the buffer is free (`sk_stream_is_writeable`).
+    /// Returns whether there is enough room for an edge: on Linux a third of
+    /// the buffer must be free (`sk_stream_is_writeable`).
     pub(super) fn is_spacious(&self) -> bool {
         self.space() >= (self.send_capacity / 3).max(1)
     }
 
-    /// Bytes that the other end may still send.
+    /// Returns the number of bytes that the other end may still send.
     pub(super) fn window(&self) -> usize {
         self.receive_capacity.saturating_sub(self.received.len())
     }
 
-    /// The bytes that a read can return.
+    /// Returns the number of bytes that a read can return.
     pub(super) fn visible(&self) -> usize {
         if self.read_held {
             0
@@ -204,8 +208,8 @@ impl Socket {
         self.peer_fin && !self.read_held
     }
 
-    /// Returns the readiness. As in Linux, a poll that finds no room owes the program
-    /// an edge.
+    /// Returns the readiness. As on Linux, if there is no room, an edge is
+    /// reported when there is.
     pub(super) fn poll(&mut self) -> Mask {
         let closed = self.state == SocketState::Closed;
         let connected = self.state == SocketState::Established;
@@ -222,14 +226,15 @@ impl Socket {
         }
     }
 
-    /// Returns the readiness that its selector reports.
+    /// Returns the readiness that the selector of the socket reports.
     pub(super) fn poll_reported(&mut self) -> Mask {
         let mask = self.poll();
         let interest = self.registration.and_then(|it| it.interest);
         interest.map_or(mask, |interest| interest.of(mask))
     }
 
-    /// Returns whether the socket can be removed: both ends have closed it.
+    /// Returns whether the socket can be removed, because both ends have closed
+    /// it.
     pub(super) fn is_over(&self) -> bool {
         let closed = self.state == SocketState::Closed;
         match self.owner {
@@ -239,7 +244,7 @@ impl Socket {
         }
     }
 
-    /// Takes the pending error, as SO_ERROR and the next call do.
+    /// Takes the pending error, like SO_ERROR and the next call.
     pub(super) fn take_error(&mut self) -> Option<io::Error> {
         self.error.take().map(io::Error::from)
     }

@@ -1,4 +1,4 @@
-//! The ends of connections, and what remains of them.
+//! The ends of connections, and the state that remains.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -8,12 +8,12 @@ use super::internet::Internet;
 use super::socket::SocketState;
 use super::trace::Actor;
 
-/// How long data stays unacknowledged until the kernel ends the connection
-/// (tcp(7), `tcp_retries2`).
+/// Time for which data may stay unacknowledged before the kernel ends the
+/// connection (tcp(7), `tcp_retries2`).
 const RETRANSMIT_TIMEOUT: Duration = Duration::from_secs(924);
 
 impl Internet {
-    /// Data could not be sent: the connection ends unless that changes in time.
+    /// Starts the timeout of data that could not be sent.
     pub(super) fn start_retransmit_timeout(&mut self, id: SocketId) {
         if let Some(socket) = self.sockets.get_mut(&id) {
             if !std::mem::replace(&mut socket.is_retransmitting, true) {
@@ -32,7 +32,7 @@ impl Internet {
         }
     }
 
-    /// The other end has reset the connection or refused it.
+    /// Handles a reset of the connection, or a refused connect.
     pub(super) fn reset_arrived(&mut self, id: SocketId) {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;
@@ -45,10 +45,11 @@ impl Internet {
         if !socket.received.is_empty() && self.random.chance(self.faults.reset_discards) {
             self.counts.resets_discarding += 1;
             socket.received.clear();
-            // A stream with a gap has no end: the program sees the reset instead.
+            // A stream with a gap has no end, so the program gets the reset
+            // instead.
             socket.peer_fin = false;
         }
-        // As Linux' `tcp_reset` has it.
+        // As in `tcp_reset` of Linux.
         let kind = match socket.state {
             SocketState::SynSent => ErrorKind::ConnectionRefused,
             _ if socket.peer_fin && !socket.fin_asked => ErrorKind::BrokenPipe,
@@ -57,7 +58,7 @@ impl Internet {
         self.break_socket(id, kind);
     }
 
-    /// Ends a connection here, with an error for the program.
+    /// Ends a connection at this end, with an error for the program.
     pub(super) fn break_socket(&mut self, id: SocketId, kind: ErrorKind) {
         let Some(socket) = self.sockets.get_mut(&id) else {
             return;

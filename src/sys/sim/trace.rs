@@ -1,10 +1,10 @@
-//! A record of what happens in a world.
+//! A record of the events of a world.
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-/// Lines that are always kept, for the message of a failed check.
+/// Number of lines that are always kept, for the message of a failed check.
 const RECENT_MAX: usize = 64;
 
 /// The subject of a line of the trace.
@@ -26,11 +26,32 @@ pub(crate) struct TraceEntry {
     pub(crate) detail: u64,
 }
 
-/// The events of the network and the callbacks of the nodes so far, one line each.
+/// The events of the network and the callbacks of the nodes so far, one line
+/// each.
 ///
-/// The hash covers all lines. The lines themselves are kept after
-/// [`World::keep_trace`](crate::sim::World::keep_trace); without it, only the last
-/// ones are. Two equal runs have equal traces, byte for byte.
+/// The hash covers all lines. All lines are kept after
+/// [`World::keep_trace`](crate::sim::World::keep_trace). Before it, only the
+/// last 64 lines are kept. Two equal runs have equal traces, byte for byte.
+///
+/// A line has a time in seconds, an actor, an event, a hexadecimal number and a
+/// decimal number:
+///
+/// ```text
+/// 0.002000000 net established 3 4                   sockets 3 and 4 are connected
+/// 0.002000000 n1 on_connect 100000000 0             node 1, connection 0.1
+/// 0.300000000 n0 write 4 11                         11 bytes into socket 4
+/// 0.301000000 net data 3 11                         they arrive at socket 3
+/// 0.301000000 n1 ready 100000000 3                  readable (1) and writable (2)
+/// 0.301000000 n1 read 3 11
+/// 0.301000000 n1 on_message 100000000 101587808809  a hash of the message
+/// 0.500000000 n1 on_timer 2 0                       a timer of node 1, and its key
+/// 0.905000000 w5 write 5 5                          a scripted peer, by its socket
+/// ```
+///
+/// The actor is `net`, the network; `n1`, the second node; or `w5`, a scripted
+/// peer. The last eight hexadecimal digits of a connection are its slot, and those
+/// before them its generation: `100000002` is the
+/// [`ConnId`](crate::ConnId) that is displayed as `2.1`.
 #[derive(Clone, Debug)]
 pub struct Trace {
     hash: u64,
@@ -98,7 +119,7 @@ impl Trace {
         all.chain(recent)
     }
 
-    /// The last lines, up to `lines`.
+    /// Returns the last lines, at most `lines` of them.
     pub(crate) fn tail(&self, lines: usize) -> String {
         let skipped = self.recent.len().saturating_sub(lines);
         let tail = self.recent.iter().skip(skipped);
@@ -106,7 +127,7 @@ impl Trace {
     }
 }
 
-/// Writes the lines that were kept.
+/// Writes the kept lines.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.entries().try_for_each(|entry| writeln!(f, "{entry}"))
@@ -126,14 +147,14 @@ impl fmt::Display for TraceEntry {
     }
 }
 
-/// One step of a hash: FNV-1a over words, with the high bits folded into the low
-/// ones.
+/// Returns the hash after one more word: FNV-1a over words, with the high bits
+/// folded into the low bits.
 pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let mixed = (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3);
     mixed ^ (mixed >> 29)
 }
 
-/// The hash of some bytes.
+/// Returns the hash of `bytes`.
 pub(crate) fn digest(bytes: &[u8]) -> u64 {
     let mut words = bytes.chunks_exact(8);
     let mut hash = bytes.len() as u64;

@@ -1,4 +1,4 @@
-//! Scripted peers: sockets without a node. The faults of calls spare them.
+//! Scripted peers: sockets without a node. Faults of calls do not affect them.
 
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
@@ -30,8 +30,8 @@ impl Internet {
         self.write(wire, &[IoSlice::new(bytes)])
     }
 
-    /// Reads up to `max` bytes of what has arrived. Returns whether the stream ended
-    /// after them.
+    /// Reads at most `max` of the bytes that have arrived. Returns whether the
+    /// stream ended after them.
     pub(crate) fn read_wire(
         &mut self,
         wire: SocketId,

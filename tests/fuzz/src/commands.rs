@@ -1,4 +1,5 @@
-//! The command queue: posts, messages and shutdowns, against turns and the end of the node.
+//! The command queue: posts, messages and shutdowns, against turns and the end
+//! of the node.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use peerloop::{Config, ConnId, Handler, Net, Node, SendError, Turn};
 
 use crate::input::Input;
 
-/// Commands that may wait.
+/// Maximum number of waiting commands.
 const QUEUE: usize = 8;
 
-/// Bytes of messages that may wait.
+/// Maximum number of bytes of waiting messages.
 const QUEUE_BYTES: usize = 64;
 
 #[derive(Default)]
@@ -22,7 +23,7 @@ impl Handler for Log {
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 }
 
-/// A turn of a node that may have stopped already.
+/// Runs a turn of a node that may have stopped already.
 fn turn(node: &mut Node<Log>) -> Turn {
     match node.turn(Some(Duration::ZERO)) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Turn::Stopped,
@@ -30,7 +31,7 @@ fn turn(node: &mut Node<Log>) -> Turn {
     }
 }
 
-/// Each byte is one thing asked of a handle, or a turn.
+/// Runs one call of a handle, or one turn, for each byte.
 pub fn commands(data: &[u8]) {
     let mut input = Input::new(data);
     let config = Config {
@@ -46,7 +47,7 @@ pub fn commands(data: &[u8]) {
     };
     let mut node = Node::new(config, Log::default()).expect("a node");
     let handle = node.handle();
-    let nobody = ConnId::from_bits(1 << 32).expect("an id");
+    let unknown = ConnId::from_bits(1 << 32).expect("an id");
     let (mut asked, mut messages, mut has_stopped) = (0, 0, false);
     while !input.is_empty() {
         match input.below(8) {
@@ -59,10 +60,10 @@ pub fn commands(data: &[u8]) {
                     asked += 1;
                 }
             }
-            4 | 5 => match handle.send(nobody, Bytes::from(vec![0; input.below(100)])) {
+            4 | 5 => match handle.send(unknown, Bytes::from(vec![0; input.below(100)])) {
                 Ok(()) => messages += 1,
                 Err(SendError::Closed) => {
-                    assert!(has_stopped, "only a node that is gone is closed")
+                    assert!(has_stopped, "only a stopped node is closed")
                 }
                 Err(error) => assert_eq!(error, SendError::Full),
             },
@@ -75,7 +76,8 @@ pub fn commands(data: &[u8]) {
     }
     while !has_stopped && turn(&mut node) == Turn::MoreWork {}
     has_stopped |= turn(&mut node) == Turn::Stopped;
-    // In the order in which they were asked, each once, and all of them unless the node has ended.
+    // Calls run in the order in which they were posted, once each. All of them
+    // run, unless the node has stopped.
     let done: Vec<u64> = (0..node.handler().0.len() as u64).collect();
     assert_eq!(node.handler().0, done);
     let metrics = node.net().metrics();

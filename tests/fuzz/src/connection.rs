@@ -1,4 +1,5 @@
-//! A whole connection between two nodes, in a world whose faults and whose every call the input decides.
+//! A connection between two nodes, in a world whose faults and calls the input
+//! decides.
 
 use std::time::Duration;
 
@@ -8,11 +9,11 @@ use peerloop::{Bytes, Config, ConnId, Handler, Net};
 
 use crate::input::Input;
 
-/// Listens, and counts what it hears in order.
+/// Listens, and counts the messages.
 #[derive(Default)]
 struct Peer {
     conns: Vec<ConnId>,
-    heard: u64,
+    received: u64,
 }
 
 impl Handler for Peer {
@@ -25,8 +26,8 @@ impl Handler for Peer {
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        self.heard += 1;
-        // Some answers, decided by what was said.
+        self.received += 1;
+        // Some reactions, decided by the message.
         match message.first() {
             Some(0) => net.close(conn),
             Some(1) => net.pause(conn),
@@ -38,8 +39,8 @@ impl Handler for Peer {
     }
 }
 
-/// Each byte, or two, is one call of one of the nodes, or some time that passes. The world checks its promises after
-/// every turn.
+/// Makes one call of a node, or lets time pass, for each byte or two. The world
+/// checks its guarantees after each turn.
 pub fn connection(data: &[u8]) {
     let mut input = Input::new(data);
     let mut world = World::new(u64::from(input.byte()));

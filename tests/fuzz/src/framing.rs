@@ -1,4 +1,4 @@
-//! Framing of every kind against the slow parser, through a whole node.
+//! Each kind of framing against a simple parser, through a whole node.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use peerloop::{Config, ConnId, DisconnectReason, Handler, Net};
 use crate::input::Input;
 use crate::reference::{Rule, parse};
 
-/// A framer that does what two bytes of length do.
+/// A framer that is equal to a length of two bytes.
 struct TwoBytes;
 
 impl Framer for TwoBytes {
@@ -36,7 +36,7 @@ impl Framer for TwoBytes {
     }
 }
 
-/// Writes down what it hears, and pauses now and then.
+/// Stores the messages, and pauses after some of them.
 struct Listener {
     messages: Vec<Vec<u8>>,
     pause_every: usize,
@@ -93,7 +93,7 @@ fn kinds(input: &mut Input<'_>, max: usize) -> (Framing, Rule, usize) {
         9 => (length(LengthPrefix::Varint), Rule::Varint, max),
         10 => (Framing::Fixed(fixed), Rule::Fixed(fixed), max),
         11 => (Framing::Delimited(0), Rule::Until(0), max),
-        // A custom framer's limit is that of the whole frame.
+        // The limit of a custom framer is that of the whole frame.
         _ => (
             Framing::custom(|| TwoBytes),
             Rule::Big(2),
@@ -102,7 +102,8 @@ fn kinds(input: &mut Input<'_>, max: usize) -> (Framing, Rule, usize) {
     }
 }
 
-/// The first bytes choose the framing and its limit; the others go over the wire, in pieces of lengths that they choose.
+/// Sends bytes to a node. The first bytes of the input choose the framing and
+/// its limit. The others are sent, in pieces whose lengths they choose.
 pub fn framing(data: &[u8]) {
     let mut input = Input::new(data);
     let max = 2 + input.below(250);
@@ -134,7 +135,7 @@ pub fn framing(data: &[u8]) {
     while !input.is_empty() {
         let piece = 1 + input.below(64);
         let piece = input.take(piece);
-        // It is refused once the node has hung up.
+        // The write fails once the node has closed the connection.
         let Ok(written) = world.write_wire(wire, piece) else {
             break;
         };

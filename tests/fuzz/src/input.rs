@@ -1,6 +1,7 @@
-//! Decisions out of bytes.
+//! Decisions from bytes.
 
-/// Bytes that decide. When they have run out, every decision is the first choice.
+/// The bytes of an input. When no byte is left, each decision is the first
+/// choice.
 pub(crate) struct Input<'a>(&'a [u8]);
 
 impl<'a> Input<'a> {
@@ -22,12 +23,12 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// A number below `bound`, which is at most 256.
+    /// Returns a number below `bound`, which is at most 256.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         usize::from(self.byte()) % bound
     }
 
-    /// Up to so many of the bytes that are left.
+    /// Returns at most `len` of the bytes that are left.
     pub(crate) fn take(&mut self, len: usize) -> &'a [u8] {
         let (taken, rest) = self.0.split_at(len.min(self.0.len()));
         self.0 = rest;

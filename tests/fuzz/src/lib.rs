@@ -1,15 +1,16 @@
-//! Bodies for fuzzing. Each takes bytes, lets them decide what happens, and panics where a promise is broken. cargo-fuzz
-//! feeds them from `fuzz/fuzz_targets`, proptest from `tests/properties.rs`.
+//! Bodies of fuzz targets. Each takes bytes, which decide the calls, and panics
+//! if a guarantee is broken. cargo-fuzz runs them from `fuzz/fuzz_targets`,
+//! proptest from `tests/properties.rs`.
 
 mod commands;
 mod connection;
 mod framing;
 mod input;
-#[path = "../../util/secured/noise.rs"]
+#[path = "../../it/util/secured/noise.rs"]
 mod noise;
 mod reference;
 mod session;
-#[path = "../../util/secured/tls.rs"]
+#[path = "../../it/util/secured/tls.rs"]
 mod tls;
 
 pub use commands::commands;

@@ -1,6 +1,7 @@
-//! A parser that is slow and obvious: one message at a time, from the front of all bytes.
+//! A slow and simple parser: it takes one message at a time from the front of
+//! all bytes.
 
-/// How messages are told apart, once more and by other means.
+/// The rule of a framing, independent of the library's own code.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Rule {
     Big(usize),
@@ -10,11 +11,11 @@ pub(crate) enum Rule {
     Until(u8),
 }
 
-/// What all bytes so far mean.
+/// The messages in the bytes so far.
 #[derive(PartialEq, Eq, Debug, Default)]
 pub(crate) struct Parsed {
     pub(crate) messages: Vec<Vec<u8>>,
-    /// What follows them is no message.
+    /// The bytes after the messages are malformed.
     pub(crate) is_bad: bool,
 }
 
@@ -68,7 +69,7 @@ fn front(rule: Rule, max: usize, bytes: &[u8]) -> Front {
                     return Front::Bad;
                 }
                 if byte & 0x80 == 0 {
-                    // The shortest form only.
+                    // Only the shortest form is valid.
                     if *byte == 0 && place > 0 {
                         return Front::Bad;
                     }

@@ -1,35 +1,36 @@
-//! The bodies, fed at random by proptest. `PROPTEST_CASES` says how often (256 unless set).
+//! The bodies with random input from proptest. `PROPTEST_CASES` is the number
+//! of cases. Default: 256.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 proptest! {
     #[test]
-    fn framing_finds_what_the_slow_parser_finds(data in vec(any::<u8>(), 0..400)) {
+    fn framing_of_any_bytes_equals_parser(data in vec(any::<u8>(), 0..400)) {
         fuzz_bodies::framing(&data);
     }
 
-    /// Lengths that are mostly small, so that whole messages come about.
+    /// Most lengths are small, so that whole messages arrive.
     #[test]
-    fn framing_finds_what_the_slow_parser_finds_in_short_messages(
+    fn framing_of_short_messages_equals_parser(
         data in vec(prop_oneof![4 => 0_u8..4, 1 => any::<u8>()], 0..400),
     ) {
         fuzz_bodies::framing(&data);
     }
 
     #[test]
-    fn a_connection_keeps_its_promises_whatever_is_called(data in vec(any::<u8>(), 0..300)) {
+    fn connection_with_any_calls_keeps_guarantees(data in vec(any::<u8>(), 0..300)) {
         fuzz_bodies::connection(&data);
     }
 
     #[test]
-    fn sessions_let_nothing_through_that_was_not_said(data in vec(any::<u8>(), 0..300)) {
+    fn session_on_hostile_wire_delivers_only_sent(data in vec(any::<u8>(), 0..300)) {
         fuzz_bodies::session(&data);
     }
 
-    /// Beginnings that leave the wire alone for a while.
+    /// The first steps make no change to the wire.
     #[test]
-    fn sessions_let_everything_through_that_was_said(
+    fn session_on_calm_wire_delivers_all_sent(
         head in vec(any::<u8>(), 8),
         data in vec(prop_oneof![6 => 0_u8..7, 1 => 14_u8..20], 0..100),
     ) {
@@ -37,7 +38,7 @@ proptest! {
     }
 
     #[test]
-    fn commands_are_carried_out_in_order_and_once(data in vec(any::<u8>(), 0..200)) {
+    fn commands_run_once_and_in_order(data in vec(any::<u8>(), 0..200)) {
         fuzz_bodies::commands(&data);
     }
 }

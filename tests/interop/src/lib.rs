@@ -1,18 +1,19 @@
-//! Peers that use other libraries, for the tests in `tests/`.
+//! Nodes of peerloop and of pea2pea, for the tests in `tests/`.
 #![forbid(unsafe_code)]
 
-pub mod looping;
+pub mod node;
+pub mod noise;
 pub mod pea;
 pub mod plan;
 
 use std::time::Duration;
 
-/// How long anything may take before a test fails. Far more than needed: these machines are shared.
+/// Maximum time to wait for anything. It is long because CI machines are slow.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The result of a future, or a failed test when that takes too long.
+/// Returns the output of a future. Panics if it takes too long.
 #[track_caller]
-pub fn soon<F: Future>(what: &'static str, future: F) -> impl Future<Output = F::Output> {
+pub fn in_time<F: Future>(what: &'static str, future: F) -> impl Future<Output = F::Output> {
     let caller = std::panic::Location::caller();
     async move {
         tokio::time::timeout(PATIENCE, future)
@@ -21,10 +22,10 @@ pub fn soon<F: Future>(what: &'static str, future: F) -> impl Future<Output = F:
     }
 }
 
-/// Waits until a condition holds, or fails the test.
+/// Waits until a condition holds.
 #[track_caller]
 pub fn until(what: &'static str, mut holds: impl FnMut() -> bool) -> impl Future<Output = ()> {
-    soon(what, async move {
+    in_time(what, async move {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

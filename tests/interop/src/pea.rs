@@ -1,4 +1,4 @@
-//! A pea2pea node that sends length-delimited frames and reports all its events.
+//! A pea2pea node that reports all its events.
 
 use std::collections::VecDeque;
 use std::io;
@@ -10,13 +10,32 @@ use pea2pea::{Config, ConnectionSide, DisconnectOrigin, Node, Pea2Pea};
 use peerloop::framing::{ByteOrder, Framing, LengthPrefix};
 use tokio::sync::mpsc::{Receiver, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::sync::mpsc::{channel, unbounded_channel};
-use tokio_util::codec::{Encoder, LengthDelimitedCodec};
+use tokio::sync::oneshot;
+use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
+use crate::in_time;
 use crate::plan::Plan;
-use crate::soon;
 
-/// The length of the length before a message: the same wire format in the terms of
-/// either library.
+/// A message that a [`Pea`] writes.
+#[derive(Clone, Debug)]
+pub enum Outgoing {
+    Message(Bytes),
+    /// The first half of a frame, its header included.
+    Half(Bytes),
+    /// The close notification of a session.
+    CloseNotify,
+}
+
+/// The bytes on the wire of a [`Pea`].
+pub trait Wire: Clone + Send + Sync + 'static {
+    type Decoder: Decoder<Item = BytesMut, Error = io::Error> + Send;
+    type Encoder: Encoder<Outgoing, Error = io::Error> + Send;
+
+    fn decoder(&self, addr: SocketAddr) -> Self::Decoder;
+    fn encoder(&self, addr: SocketAddr) -> Self::Encoder;
+}
+
+/// The length prefix of messages, in both libraries.
 #[derive(Clone, Copy, Debug)]
 pub enum Width {
     Two,
@@ -24,17 +43,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// As tokio-util has it. Four bytes are its default.
-    pub fn codec(self) -> LengthDelimitedCodec {
-        match self {
-            Self::Two => LengthDelimitedCodec::builder()
-                .length_field_length(2)
-                .new_codec(),
-            Self::Four => LengthDelimitedCodec::new(),
-        }
-    }
-
-    /// As peerloop has it.
+    /// Returns the framing of peerloop.
     pub fn framing(self) -> Framing {
         Framing::LengthDelimited(match self {
             Self::Two => LengthPrefix::Two(ByteOrder::BigEndian),
@@ -42,7 +51,7 @@ impl Width {
         })
     }
 
-    /// The length of a header.
+    /// Returns the length of a header.
     pub fn header(self) -> usize {
         match self {
             Self::Two => 2,
@@ -51,98 +60,107 @@ impl Width {
     }
 }
 
-/// A message that a [`Pea`] writes.
-#[derive(Clone, Debug)]
-pub enum Outgoing {
-    Whole(Bytes),
-    /// The first half of the frame, header included, and nothing more.
-    Half(Bytes),
+impl Wire for Width {
+    type Decoder = LengthDelimitedCodec;
+    type Encoder = Cutting;
+
+    fn decoder(&self, _: SocketAddr) -> LengthDelimitedCodec {
+        LengthDelimitedCodec::builder()
+            .length_field_length(self.header())
+            .new_codec()
+    }
+
+    fn encoder(&self, addr: SocketAddr) -> Cutting {
+        Cutting(self.decoder(addr))
+    }
 }
 
-/// The stock codec, which can also cut a frame short.
-pub struct Scissors(LengthDelimitedCodec);
+/// The stock codec, which can also write half of a frame.
+pub struct Cutting(LengthDelimitedCodec);
 
-impl Encoder<Outgoing> for Scissors {
+impl Encoder<Outgoing> for Cutting {
     type Error = io::Error;
 
     fn encode(&mut self, message: Outgoing, wire: &mut BytesMut) -> io::Result<()> {
         match message {
-            Outgoing::Whole(body) => self.0.encode(body, wire),
+            Outgoing::Message(body) => self.0.encode(body, wire),
             Outgoing::Half(body) => {
                 let start = wire.len();
                 self.0.encode(body, wire)?;
                 wire.truncate(start + (wire.len() - start) / 2);
                 Ok(())
             }
+            Outgoing::CloseNotify => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
 
 /// A pea2pea node.
 #[derive(Clone)]
-pub struct Pea {
+pub struct Pea<W> {
     node: Node,
-    width: Width,
+    pub wire: W,
     messages: Sender<(SocketAddr, BytesMut)>,
     connected: UnboundedSender<SocketAddr>,
     disconnected: UnboundedSender<(SocketAddr, DisconnectOrigin)>,
 }
 
-/// The events of a [`Pea`]. Few messages fit: while the test takes none of them,
-/// `process_message` waits, which makes a slow receiver.
-pub struct Happenings {
+/// The events of a [`Pea`]. The channel has room for one message: while the
+/// test receives none, `process_message` waits, and the node is a slow
+/// receiver.
+pub struct Events {
     pub messages: Receiver<(SocketAddr, BytesMut)>,
     pub connected: UnboundedReceiver<SocketAddr>,
     pub disconnected: UnboundedReceiver<(SocketAddr, DisconnectOrigin)>,
 }
 
-impl Happenings {
-    /// The next connection's address.
+impl Events {
+    /// Returns the address of the next connection.
     #[track_caller]
     pub fn connection(&mut self) -> impl Future<Output = SocketAddr> {
-        let next = soon("a connection", self.connected.recv());
-        async { next.await.expect("the pea2pea node lives") }
+        let next = in_time("a connection", self.connected.recv());
+        async { next.await.expect("the pea2pea node was not dropped") }
     }
 
-    /// The next message, which must be from that peer.
+    /// Returns the next message, which must be from this peer.
     #[track_caller]
     pub fn message(&mut self, from: SocketAddr) -> impl Future<Output = BytesMut> {
-        let next = soon("a message", self.messages.recv());
+        let next = in_time("a message", self.messages.recv());
         async move {
-            let (source, message) = next.await.expect("the pea2pea node lives");
+            let (source, message) = next.await.expect("the pea2pea node was not dropped");
             assert_eq!(source, from);
             message
         }
     }
 
-    /// The next end of a connection.
+    /// Returns the next end of a connection.
     #[track_caller]
     pub fn disconnection(&mut self) -> impl Future<Output = (SocketAddr, DisconnectOrigin)> {
-        let next = soon("a disconnection", self.disconnected.recv());
-        async { next.await.expect("the pea2pea node lives") }
+        let next = in_time("a disconnection", self.disconnected.recv());
+        async { next.await.expect("the pea2pea node was not dropped") }
     }
 
-    /// Takes in the whole plan, in order, from that peer.
+    /// Receives all messages of the plan from this peer, in order.
     pub async fn receive(&mut self, from: SocketAddr, plan: Plan) {
         for (number, expected) in plan.enumerate() {
             let message = self.message(from).await;
-            // Not `assert_eq`, which would print both.
-            assert!(message == expected, "message {number} is another one");
+            // `assert_eq` would print both.
+            assert!(message == expected, "message {number} is wrong");
         }
     }
 
-    /// Fails if something is left that the test did not ask for.
+    /// Panics if there are further events.
     #[track_caller]
-    pub fn assert_nothing_more(&mut self) {
-        assert!(self.messages.try_recv().is_err(), "one message too many");
+    pub fn assert_none(&mut self) {
+        assert!(self.messages.try_recv().is_err(), "an unexpected message");
         assert!(self.connected.try_recv().is_err());
         assert!(self.disconnected.try_recv().is_err());
     }
 }
 
-impl Pea {
-    /// A node with everything enabled; it does not listen yet.
-    pub async fn start(width: Width) -> (Self, Happenings) {
+impl<W: Wire> Pea<W> {
+    /// Starts a node that does not listen.
+    pub async fn start(wire: W) -> (Self, Events) {
         let config = Config {
             listener_addr: Some(([127, 0, 0, 1], 0).into()),
             max_connections_per_ip: 100,
@@ -153,7 +171,7 @@ impl Pea {
         let (disconnected, disconnected_out) = unbounded_channel();
         let pea = Self {
             node: Node::new(config),
-            width,
+            wire,
             messages,
             connected,
             disconnected,
@@ -162,97 +180,96 @@ impl Pea {
         pea.enable_writing().await;
         pea.enable_on_connect().await;
         pea.enable_on_disconnect().await;
-        let happenings = Happenings {
+        let events = Events {
             messages: messages_out,
             connected: connected_out,
             disconnected: disconnected_out,
         };
-        (pea, happenings)
+        (pea, events)
     }
 
     /// Listens on a port of the system's choice.
     pub async fn listen(&self) -> SocketAddr {
         let addr = self.node.toggle_listener().await.expect("a listener");
-        addr.expect("it was off")
+        addr.expect("there was no listener before")
     }
 
-    /// Queues one message and waits until the kernel has it, and everything before
-    /// it.
+    pub async fn connect(&self, addr: SocketAddr) {
+        let connection = in_time("a connect", self.node.connect(addr));
+        connection.await.expect("a connection");
+    }
+
+    /// Sends one message. Returns when it is written.
     pub async fn send(&self, to: SocketAddr, message: Outgoing) {
         let confirmation = self.unicast(to, message).expect("the queue has room");
-        soon("a write", confirmation)
-            .await
-            .expect("the connection lives")
-            .expect("it is written");
+        in_time("a write", written(confirmation)).await;
     }
 
-    /// Queues the whole plan as fast as the queue takes it, and waits until the
-    /// kernel has it.
+    /// Sends the plan as fast as the queue has room. Returns when all of it is
+    /// written.
     pub async fn send_all(&self, to: SocketAddr, plan: Plan) {
         let mut unconfirmed = VecDeque::new();
         for message in plan {
             loop {
-                match self.unicast(to, Outgoing::Whole(message.clone())) {
+                match self.unicast(to, Outgoing::Message(message.clone())) {
                     Ok(confirmation) => break unconfirmed.push_back(confirmation),
                     Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
-                        let oldest = unconfirmed.pop_front().expect("the queue is full of ours");
-                        oldest
-                            .await
-                            .expect("the connection lives")
-                            .expect("it is written");
+                        written(unconfirmed.pop_front().expect("the queue is not empty")).await;
                     }
-                    Err(error) => panic!("pea2pea does not send: {error}"),
+                    Err(error) => panic!("a send: {error}"),
                 }
             }
         }
         for confirmation in unconfirmed {
-            confirmation
-                .await
-                .expect("the connection lives")
-                .expect("it is written");
+            written(confirmation).await;
         }
     }
 }
 
-impl Pea2Pea for Pea {
+async fn written(confirmation: oneshot::Receiver<io::Result<()>>) {
+    let written = confirmation.await.expect("the connection is open");
+    written.expect("a write");
+}
+
+impl<W: Wire> Pea2Pea for Pea<W> {
     fn node(&self) -> &Node {
         &self.node
     }
 }
 
-impl Reading for Pea {
+impl<W: Wire> Reading for Pea<W> {
     type Message = BytesMut;
-    type Codec = LengthDelimitedCodec;
+    type Codec = W::Decoder;
 
-    fn codec(&self, _: SocketAddr, _: ConnectionSide) -> Self::Codec {
-        self.width.codec()
+    fn codec(&self, addr: SocketAddr, _: ConnectionSide) -> Self::Codec {
+        self.wire.decoder(addr)
     }
 
     async fn process_message(&self, source: SocketAddr, message: BytesMut) {
-        // The send fails only when the test is over.
+        // The receiver is dropped at the end of the test.
         let _ = self.messages.send((source, message)).await;
     }
 }
 
-impl Writing for Pea {
-    // A shared machine may be slow with a batch of 4 MiB.
+impl<W: Wire> Writing for Pea<W> {
+    // Slow machines need long for a batch of 4 MiB.
     const TIMEOUT_MS: u64 = 60_000;
 
     type Message = Outgoing;
-    type Codec = Scissors;
+    type Codec = W::Encoder;
 
-    fn codec(&self, _: SocketAddr, _: ConnectionSide) -> Self::Codec {
-        Scissors(self.width.codec())
+    fn codec(&self, addr: SocketAddr, _: ConnectionSide) -> Self::Codec {
+        self.wire.encoder(addr)
     }
 }
 
-impl OnConnect for Pea {
+impl<W: Wire> OnConnect for Pea<W> {
     async fn on_connect(&self, addr: SocketAddr) {
         let _ = self.connected.send(addr);
     }
 }
 
-impl OnDisconnect for Pea {
+impl<W: Wire> OnDisconnect for Pea<W> {
     async fn on_disconnect(&self, addr: SocketAddr, origin: DisconnectOrigin) {
         let _ = self.disconnected.send((addr, origin));
     }

@@ -1,12 +1,11 @@
-//! The messages to send, known to both ends from one number.
+//! The messages to send, which both ends calculate from a seed.
 
 use bytes::Bytes;
 use fastrand::Rng;
 
-/// A series of messages that both ends can calculate: pieces of one random block at
-/// random places, so that a message costs almost nothing to make and all are
-/// different. The first message is the shortest possible, the second the longest,
-/// so that these two do not depend on chance.
+/// A series of messages that both ends can calculate: pieces of one random
+/// block at random places, so that a message is made without cost and all are
+/// different. The first message is empty and the second has the maximum length.
 #[derive(Clone, Debug)]
 pub struct Plan {
     block: Bytes,
@@ -17,7 +16,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// `count` messages of zero to `longest` bytes.
+    /// Returns `count` messages of at most `longest` bytes.
     pub fn new(seed: u64, count: usize, longest: usize) -> Self {
         const SPREAD: usize = 64 * 1024;
         let mut random = Rng::with_seed(seed);
@@ -32,12 +31,13 @@ impl Plan {
         }
     }
 
-    /// No messages at all.
+    /// Returns a series without messages.
     pub fn nothing() -> Self {
         Self::new(0, 0, 0)
     }
 
-    /// Bytes on the wire of all messages that are left, each with a header of `header` bytes.
+    /// Returns the bytes on the wire of all messages that are left, with
+    /// headers of this length.
     pub fn bytes_on_the_wire(&self, header: usize) -> u64 {
         let message = |message: Bytes| (header + message.len()) as u64;
         self.clone().map(message).sum()
@@ -69,13 +69,12 @@ impl Iterator for Plan {
 
 impl ExactSizeIterator for Plan {}
 
-/// A seed, printed so that a failure can be repeated: give it back in the variable `INTEROP_SEED`.
+/// Returns a seed and prints it. `PEERLOOP_SEED` chooses it.
 pub fn seed() -> u64 {
-    let given = std::env::var("INTEROP_SEED").ok();
-    let seed = match given {
-        Some(text) => text.parse().expect("INTEROP_SEED is a number"),
-        None => fastrand::u64(..),
+    let seed = match std::env::var("PEERLOOP_SEED") {
+        Ok(text) => text.parse().expect("PEERLOOP_SEED is a number"),
+        Err(_) => fastrand::u64(..),
     };
-    println!("INTEROP_SEED={seed}");
+    println!("PEERLOOP_SEED={seed}");
     seed
 }

@@ -1,13 +1,14 @@
-//! A ring in which every second node is a pea2pea one: tokens travel round it in both directions.
+//! Tokens in both directions of a ring in which every second node is one of
+//! pea2pea.
 #![forbid(unsafe_code)]
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use interop::looping::Looping;
-use interop::pea::{Happenings, Outgoing, Pea, Width};
-use interop::{soon, until};
+use interop::node::LoopNode;
+use interop::pea::{Events, Outgoing, Pea, Width};
+use interop::{in_time, until};
 use pea2pea::Pea2Pea;
 use pea2pea::protocols::Writing;
 use peerloop::{Config, ConnId, Handler, Net};
@@ -16,21 +17,14 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 const NODES: usize = 10;
 const LAPS: usize = 100;
 
-/// The token that has come one node further; `None` when it has come round for the last time.
-fn further(token: &[u8]) -> Option<[u8; 4]> {
-    let token = token.try_into().expect("a token is four bytes");
-    let left = u32::from_be_bytes(token) - 1;
-    (left > 0).then(|| left.to_be_bytes())
-}
-
-/// The counts of a node of either kind.
+/// Counts the tokens that pass a node.
 #[derive(Clone)]
-struct Tally {
+struct Counter {
     tokens: Arc<AtomicUsize>,
     arrivals: UnboundedSender<()>,
 }
 
-impl Tally {
+impl Counter {
     fn new(arrivals: &UnboundedSender<()>) -> Self {
         Self {
             tokens: Arc::default(),
@@ -38,21 +32,24 @@ impl Tally {
         }
     }
 
-    /// Counts the token; what is to be sent on.
+    /// Counts a token, which is the number of hops that are left. Returns the
+    /// token to send, unless this was the last hop.
     fn count(&self, token: &[u8]) -> Option<[u8; 4]> {
         self.tokens.fetch_add(1, Ordering::SeqCst);
-        let next = further(token);
-        if next.is_none() {
+        let token = token.try_into().expect("four bytes");
+        let left = u32::from_be_bytes(token) - 1;
+        if left == 0 {
             self.arrivals.send(()).expect("the test waits for it");
+            return None;
         }
-        next
+        Some(left.to_be_bytes())
     }
 }
 
-/// Passes every token on to the neighbour from which it did not come.
-struct Passer(Tally);
+/// Sends every token to the neighbour from which it was not received.
+struct Relay(Counter);
 
-impl Handler for Passer {
+impl Handler for Relay {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, token: &[u8]) {
         if let Some(token) = self.0.count(token) {
             let other = net.connections().map(|c| c.id()).find(|id| *id != conn);
@@ -62,13 +59,13 @@ impl Handler for Passer {
     }
 }
 
-/// The same with pea2pea.
-async fn pass(pea: Pea, tally: Tally, mut happenings: Happenings) {
-    while let Some((source, token)) = happenings.messages.recv().await {
-        if let Some(token) = tally.count(&token) {
+/// Does the same with pea2pea.
+async fn relay(pea: Pea<Width>, counter: Counter, mut events: Events) {
+    while let Some((source, token)) = events.messages.recv().await {
+        if let Some(token) = counter.count(&token) {
             let neighbours = pea.node().connected_addrs();
             let other = neighbours.iter().find(|other| **other != source);
-            let token = Outgoing::Whole(token.to_vec().into());
+            let token = Outgoing::Message(token.to_vec().into());
             pea.unicast_fast(*other.expect("two neighbours"), token)
                 .expect("an empty queue takes it");
         }
@@ -76,57 +73,55 @@ async fn pass(pea: Pea, tally: Tally, mut happenings: Happenings) {
 }
 
 enum Member {
-    Looping(Looping<Passer>),
-    Pea(Pea),
+    Loop(LoopNode<Relay>),
+    Pea(Pea<Width>),
 }
 
 impl Member {
-    /// Every second member is a pea2pea node; all of them listen.
-    async fn start(number: usize, tally: Tally) -> (Self, SocketAddr) {
+    /// Starts a member that listens. Those with odd numbers are pea2pea nodes.
+    async fn start(number: usize, counter: Counter) -> (Self, SocketAddr) {
         if number.is_multiple_of(2) {
-            let looping = Looping::start(Config::default(), Passer(tally));
-            let addr = looping.listen();
-            return (Self::Looping(looping), addr);
+            let node = LoopNode::start(Config::default(), Relay(counter));
+            let addr = node.listen();
+            return (Self::Loop(node), addr);
         }
-        let (pea, happenings) = Pea::start(Width::Four).await;
+        let (pea, events) = Pea::start(Width::Four).await;
         let addr = pea.listen().await;
-        tokio::spawn(pass(pea.clone(), tally, happenings));
+        tokio::spawn(relay(pea.clone(), counter, events));
         (Self::Pea(pea), addr)
     }
 
     async fn connect(&self, addr: SocketAddr) {
         match self {
-            Self::Looping(looping) => {
-                looping.connect(addr);
+            Self::Loop(node) => {
+                node.connect(addr);
             }
-            Self::Pea(pea) => soon("a connect", pea.node().connect(addr))
-                .await
-                .expect("a connection"),
+            Self::Pea(pea) => pea.connect(addr).await,
         }
     }
 
     fn neighbours(&self) -> usize {
         match self {
-            Self::Looping(looping) => looping.ask(|_, net| net.connection_count()),
+            Self::Loop(node) => node.ask(|_, net| net.connection_count()),
             Self::Pea(pea) => pea.node().num_connected(),
         }
     }
 
-    /// Sends a token for `LAPS` laps to every neighbour, so one in either direction.
-    fn inject(&self) {
-        let Self::Looping(looping) = self else {
+    /// Sends a token in each direction. It makes `LAPS` laps.
+    fn begin(&self) {
+        let Self::Loop(node) = self else {
             panic!("the first member is a peerloop node");
         };
         let token = u32::try_from(NODES * LAPS).expect("few hops").to_be_bytes();
-        let outcome = looping.ask(move |_, net| net.broadcast_all(&token, None));
+        let outcome = node.ask(move |_, net| net.broadcast_all(&token, None));
         assert_eq!(outcome.queued, 2);
     }
 }
 
-async fn ring(tallies: &[Tally]) -> Vec<Member> {
+async fn ring(counters: &[Counter]) -> Vec<Member> {
     let mut members = Vec::new();
-    for (number, tally) in tallies.iter().enumerate() {
-        members.push(Member::start(number, tally.clone()).await);
+    for (number, counter) in counters.iter().enumerate() {
+        members.push(Member::start(number, counter.clone()).await);
     }
     for (number, (member, _)) in members.iter().enumerate() {
         member.connect(members[(number + 1) % NODES].1).await;
@@ -139,22 +134,22 @@ async fn ring(tallies: &[Tally]) -> Vec<Member> {
 }
 
 async fn arrival(arrivals: &mut UnboundedReceiver<()>) {
-    soon("a token to come home", arrivals.recv())
+    in_time("the last hop of a token", arrivals.recv())
         .await
-        .expect("the nodes live");
+        .expect("the nodes run");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tokens_pass_every_node_of_a_mixed_ring_once_a_lap() {
+async fn mixed_ring_passes_tokens_through_every_node() {
     let (sender, mut arrivals) = unbounded_channel();
-    let tallies: Vec<Tally> = (0..NODES).map(|_| Tally::new(&sender)).collect();
-    let members = ring(&tallies).await;
-    members[0].inject();
+    let counters: Vec<Counter> = (0..NODES).map(|_| Counter::new(&sender)).collect();
+    let members = ring(&counters).await;
+    members[0].begin();
     arrival(&mut arrivals).await;
     arrival(&mut arrivals).await;
     drop(members);
-    for tally in &tallies {
-        assert_eq!(tally.tokens.load(Ordering::SeqCst), 2 * LAPS);
+    for counter in &counters {
+        assert_eq!(counter.tokens.load(Ordering::SeqCst), 2 * LAPS);
     }
-    assert!(arrivals.try_recv().is_err(), "a token too many");
+    assert!(arrivals.try_recv().is_err(), "an unexpected token");
 }

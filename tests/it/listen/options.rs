@@ -62,7 +62,8 @@ fn max_message_len_is_that_of_the_listener() {
 #[test]
 fn invalid_option_is_named() {
     let mut node = node(Config::default(), Recorder::default());
-    let cases: [(&str, fn(&mut ConnectionConfig)); 2] = [
+    type Change = fn(&mut ConnectionConfig);
+    let cases: [(&str, Change); 2] = [
         ("max_message_len", |it| it.max_message_len = 0),
         ("framing", |it| it.framing = Framing::Fixed(0)),
     ];

@@ -9,7 +9,8 @@ use peerloop::{Config, Node};
 
 #[test]
 fn invalid_field_is_named_by_node_new() {
-    let cases: [(&str, fn(&mut Config)); 5] = [
+    type Change = fn(&mut Config);
+    let cases: [(&str, Change); 5] = [
         ("max_message_len", |it| it.connection.max_message_len = 0),
         ("read_buffer_bytes", |it| it.read_buffer_bytes = 4095),
         ("sockets.send_buffer_bytes", |it| {

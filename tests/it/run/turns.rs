@@ -48,7 +48,8 @@ fn timeout_is_the_time_of_the_next_turn() {
     raw::settle(&mut node);
     let (conn, _peer) = raw::join(&mut node, addr);
     assert_eq!(node.timeout(), None);
-    let calls: [(fn(&mut Net, ConnId), bool); 4] = [
+    type Call = fn(&mut Net, ConnId);
+    let calls: [(Call, bool); 4] = [
         (|net, conn| net.send(conn, b"x").unwrap(), true),
         (Net::pause, false),
         (Net::resume, true),

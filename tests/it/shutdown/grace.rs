@@ -1,6 +1,6 @@
 //! How long a shutdown takes, and what leaves before its end.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::util::{
     Event, PATIENCE, Recorder, TestNode, config_with, node, pair, raw, run_until, turn,
 };
-use peerloop::{Config, DisconnectReason, Turn};
+use peerloop::{Config, DisconnectReason, RunEnd, Turn};
 
 /// Like `Node::run`, with a bound.
 pub(super) fn run(node: &mut TestNode) {
@@ -104,4 +104,23 @@ fn node_without_connections_stops_at_once() {
     node.run().unwrap();
     assert_eq!(turn(&mut node, None), Turn::Stopped);
     assert_eq!(node.handler().events, [Event::Start]);
+}
+
+#[test]
+fn grace_requested_between_turns_ends() {
+    let (mut node, conn, _peer) = raw::wire(without_linger(), Recorder::default());
+    let grace = Duration::from_millis(20);
+    let net = node.net();
+    let asked = net.now();
+    net.shutdown(grace);
+    // The next turn ends later than this call: the grace does not count from
+    // there.
+    while asked.elapsed() < grace / 2 {
+        thread::yield_now();
+    }
+    assert_eq!(node.run_for(PATIENCE).expect("it runs"), RunEnd::Stopped);
+    assert!(asked.elapsed() < PATIENCE / 2, "the grace was missed");
+    assert_eq!(node.handler().ended(conn), Some(DisconnectReason::Shutdown));
+    let stopped = node.turn(None).expect_err("it has stopped");
+    assert_eq!(stopped.kind(), ErrorKind::BrokenPipe);
 }

@@ -1,1 +1,3 @@
 //! Nodes in a simulated network.
+
+mod slow_links;

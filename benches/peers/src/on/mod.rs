@@ -1,23 +1,24 @@
-//! The contestants, each set up as its own documentation advises. TCP_NODELAY is
-//! set wherever it can be.
+//! The contestants, each set up as its own documentation advises. TCP_NODELAY
+//! is set where the library allows it.
 
 pub mod blocking;
 pub mod message_io;
 pub mod pea2pea;
 pub mod peerloop;
-pub mod runtime;
-pub mod spinning;
 pub mod tokio;
 
-/// The contestants.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+use std::io;
+use std::net::SocketAddr;
+
+use ::tokio::runtime::{Builder, Runtime};
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Contestant {
     Peerloop,
     Pea2pea,
     MessageIo,
     Tokio,
-    /// The limit that no library can exceed by much: blocking threads, or for
-    /// spinning a bare poll.
+    /// Blocking threads, which no library exceeds by much.
     Limit,
 }
 
@@ -30,26 +31,31 @@ impl Contestant {
         Self::Limit,
     ];
 
-    /// Its name in tables and files.
     pub fn name(self) -> &'static str {
         match self {
             Self::Peerloop => "peerloop",
             Self::Pea2pea => "pea2pea",
             Self::MessageIo => "message-io",
-            Self::Tokio => "tokio Framed",
+            Self::Tokio => "tokio `Framed`",
             Self::Limit => "limit",
         }
     }
 }
 
-/// How many threads the two sides of a job share.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Threads {
-    One,
-    Two,
+fn loopback(port: u16) -> SocketAddr {
+    ([127, 0, 0, 1], port).into()
 }
 
-/// A port of this machine.
-pub fn loopback(port: u16) -> std::net::SocketAddr {
-    ([127, 0, 0, 1], port).into()
+/// Returns a runtime in the thread of its caller.
+fn one_thread() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build()
+}
+
+/// Returns a runtime with two worker threads, as many as the other contestants
+/// have.
+pub fn two_threads() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
 }

@@ -1,4 +1,4 @@
-//! The sessions.
+//! The sessions under test.
 
 use std::io::IoSlice;
 
@@ -13,9 +13,9 @@ use crate::{noise, tls};
 pub(super) enum Kind {
     Tls,
     Noise,
-    /// A greeting, and Noise after it.
+    /// A greeting, followed by Noise.
     Sequence,
-    /// Without any protection: what is understood is what was passed.
+    /// No protection: changed bytes are delivered as they are.
     Chunks,
 }
 
@@ -36,7 +36,7 @@ impl Kind {
 
 pub(super) const MAGIC: [u8; 5] = *b"hello";
 
-/// A magic number both ways.
+/// Exchanges a magic number in both directions.
 struct Greeting(Stage);
 
 impl Greeting {
@@ -67,7 +67,8 @@ impl Session for Greeting {
     }
 }
 
-/// A magic number, and then chunks: a byte of length, and so many bytes upside down. One without any is the close notification.
+/// Exchanges a magic number, and then chunks: a byte of length, and that many
+/// inverted bytes. An empty chunk is the close notification.
 pub(super) struct Chunks(Stage);
 
 impl Chunks {
@@ -105,7 +106,7 @@ impl Session for Chunks {
             if chunk.is_empty() {
                 self.0 = Stage::Finished;
             }
-            // In place, as a cipher may.
+            // The chunk is changed in place, as a cipher may do it.
             chunk.iter_mut().for_each(|byte| *byte = !*byte);
             output.plaintext.extend_from_slice(chunk);
             taken += 1 + chunk.len();

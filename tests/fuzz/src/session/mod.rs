@@ -1,8 +1,9 @@
-//! A connection with a session, whose peer is genuine and whose wire is not: what the peer says is cut, changed, doubled,
-//! put in another order, and passed in pieces, as the input decides.
+//! A connection with a session between a node and a genuine peer. The wire
+//! between them is hostile: it cuts, changes, repeats, reorders and delays the
+//! bytes of the peer, as the input decides.
 //!
-//! TLS and Noise draw keys from the system: an input does the same at the same places each time, to other bytes of the same
-//! lengths.
+//! TLS and Noise draw keys from the system. The same input therefore makes the
+//! same changes at the same places, to other bytes of the same lengths.
 
 mod kinds;
 mod node;
@@ -23,14 +24,16 @@ use self::peer::Peer;
 use self::wire::Tampered;
 use crate::input::Input;
 
-/// Longer than any input may take.
+/// Longer than any input takes.
 const HANDSHAKE: Duration = Duration::from_secs(300);
 
-/// Seconds to connect in. A connect that is lost is tried again after one, two, four.
+/// Number of seconds to wait for the connection. A lost connect is repeated
+/// after one, two and four seconds.
 const TRIES: usize = 40;
 
-/// Silences of 200 ms after which nobody has anything to say.
-const SILENCES: usize = 10;
+/// Number of rounds of 200 ms without any bytes, after which neither end has
+/// bytes to send.
+const QUIET_ROUNDS: usize = 10;
 
 /// A connection between a node and a genuine peer.
 struct Case {
@@ -39,28 +42,29 @@ struct Case {
     node: NodeId<Node>,
     wire: Wire,
     peer: Peer,
-    /// From the peer to the node.
-    way: Tampered,
-    /// Where each message ends there.
+    /// The wire from the peer to the node.
+    to_node: Tampered,
+    /// The end of each message on that wire.
     ends: Vec<usize>,
     done: Done,
 }
 
-/// What the input has done beside what it did to the bytes.
+/// The actions of the input, other than changes of the bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 struct Done {
-    /// The node was told to close the connection.
+    /// The node closed the connection.
     closed: bool,
-    /// The node was told to end its own side.
+    /// The node closed its sending side.
     finished: bool,
-    /// What the peer hears was changed.
-    misheard: bool,
-    /// Not by this side's session.
+    /// The bytes from the node to the peer were changed.
+    corrupted: bool,
+    /// The wire was ended or reset, not by the session of the peer.
     fin: bool,
     rst: bool,
 }
 
-/// The first bytes choose the session, the side and the world; the others are what happens.
+/// Runs one connection. The first bytes choose the session, the direction and
+/// the world. The others choose the steps.
 pub fn session(data: &[u8]) {
     let mut input = Input::new(data);
     let kind = Kind::chosen(&mut input);
@@ -71,13 +75,13 @@ pub fn session(data: &[u8]) {
         return;
     };
     if is_agreed {
-        case.talk_freely();
+        case.exchange_all();
         let connected = case.world.handler(case.node).connected;
         assert!(connected == 1 && case.peer.is_established());
     }
     while !input.is_empty() {
         case.step(&mut input);
-        case.listen(Duration::from_millis(5));
+        case.relay_to_peer(Duration::from_millis(5));
     }
     case.finish();
     verdict::check(half_open, &case);
@@ -104,7 +108,7 @@ fn connect(kind: Kind, side: Direction, half_open: bool, input: &mut Input<'_>) 
             write_bytes: 1 + 16 * input.below(256),
             ..Default::default()
         },
-        // What a session asserts, and what is asserted of it, is to fail.
+        // A failed assertion in a session must fail the test.
         on_panic: OnPanic::Unwind,
         ..Config::default()
     };
@@ -139,44 +143,46 @@ fn connect(kind: Kind, side: Direction, half_open: bool, input: &mut Input<'_>) 
         node,
         wire,
         peer: Peer::new(kind.session(other)),
-        way: Tampered::default(),
+        to_node: Tampered::default(),
         ends: Vec::new(),
         done: Done::default(),
     })
 }
 
 impl Case {
-    /// Lets time go on; what the node says, the peer hears. Whether it has said anything.
-    fn listen(&mut self, time: Duration) -> bool {
+    /// Advances the time, and passes the bytes of the node to the peer. Returns
+    /// whether there were any.
+    fn relay_to_peer(&mut self, time: Duration) -> bool {
         self.world.run_for(time);
-        let mut heard = Vec::new();
-        // The end, and whether it is one of those that are to be, is judged at the node.
-        let _ = self.world.read_wire(self.wire, &mut heard);
-        self.peer.hear(&heard);
-        self.way.say(&self.peer.said());
-        !heard.is_empty()
+        let mut arrived = Vec::new();
+        // Errors and the end of the stream are checked at the node.
+        let _ = self.world.read_wire(self.wire, &mut arrived);
+        self.peer.receive(&arrived);
+        self.to_node.append(&self.peer.take_output());
+        !arrived.is_empty()
     }
 
-    /// Passes so many of the bytes on the way.
+    /// Passes at most `count` bytes to the node.
     fn pass(&mut self, count: usize) {
         if self.done.fin || self.done.rst {
             return;
         }
         let (world, wire) = (&mut self.world, self.wire);
-        self.way
+        self.to_node
             .pass(count, |bytes| world.write_wire(wire, bytes).unwrap_or(0));
     }
 
-    /// Passes everything, until nobody has anything to say.
-    fn talk_freely(&mut self) {
-        let mut silent = 0;
-        while silent < SILENCES {
-            let before = self.way.passed().len();
+    /// Passes all bytes in both directions, until neither end has more.
+    fn exchange_all(&mut self) {
+        let mut quiet = 0;
+        while quiet < QUIET_ROUNDS {
+            let before = self.to_node.passed().len();
             self.pass(usize::MAX);
-            let has_spoken = self.listen(Duration::from_millis(200));
+            let has_output = self.relay_to_peer(Duration::from_millis(200));
             self.resume();
-            let is_silent = !has_spoken && self.way.passed().len() == before && self.way.is_empty();
-            silent = if is_silent { silent + 1 } else { 0 };
+            let is_quiet =
+                !has_output && self.to_node.passed().len() == before && self.to_node.is_empty();
+            quiet = if is_quiet { quiet + 1 } else { 0 };
             if self.done.fin || self.done.rst || !self.world.is_wire_connected(self.wire) {
                 return;
             }
@@ -187,7 +193,7 @@ impl Case {
         self.with(|_, net, conn| net.resume(conn));
     }
 
-    /// Does something with the node, if it has the connection.
+    /// Calls the node, if it has the connection.
     fn with(&mut self, call: impl FnOnce(&mut Node, &mut Net, ConnId)) {
         self.world.with(self.node, |it, net| {
             if let Some(conn) = it.open() {
@@ -198,51 +204,53 @@ impl Case {
 
     fn step(&mut self, input: &mut Input<'_>) {
         match input.below(20) {
-            0..=2 => self.say(input.below(200)),
+            0..=2 => self.send_from_peer(input.below(200)),
             3 | 4 => self.pass(1 + input.below(64)),
             5 | 6 => self.pass(usize::MAX),
             7..=13 => self.tamper(input),
-            14 => self.mishear(input),
+            14 => self.corrupt_to_peer(input),
             15 => self.peer_ends(input),
             16 => self.with(|it, net, conn| it.send(net, conn)),
             17 => self.with(|_, net, conn| net.pause(conn)),
             18 => self.resume(),
             _ => self.node_ends(input),
         }
-        self.way.say(&self.peer.said());
+        self.to_node.append(&self.peer.take_output());
     }
 
-    /// Has the peer say a message.
-    fn say(&mut self, len: usize) {
-        let has_said = self.peer.say(len);
-        self.way.say(&self.peer.said());
-        if has_said {
-            self.ends.push(self.way.said_len());
+    /// Sends a message from the peer.
+    fn send_from_peer(&mut self, len: usize) {
+        let was_sent = self.peer.send(len);
+        self.to_node.append(&self.peer.take_output());
+        if was_sent {
+            self.ends.push(self.to_node.genuine_len());
         }
     }
 
-    /// rustls asserts that nothing is wrong with what comes after its own close_notify (rustls issue 959, and
-    /// `tls_bad::what_is_no_record_in_answer_to_a_close_notify`), so nothing is changed then.
-    fn is_spared(&self) -> bool {
+    /// Returns whether the bytes are no longer changed. rustls asserts that the
+    /// bytes after its own close_notify are valid (rustls issue 959).
+    fn is_tampering_disabled(&self) -> bool {
         self.kind == Kind::Tls && self.done.finished
     }
 
     fn tamper(&mut self, input: &mut Input<'_>) {
-        if !self.is_spared() {
-            self.way.tamper(input);
+        if !self.is_tampering_disabled() {
+            self.to_node.tamper(input);
         }
     }
 
-    /// The peer, too, is spared once it has sent its close notification, and says none once it has misheard.
-    fn mishear(&mut self, input: &mut Input<'_>) {
-        let mut heard = Vec::new();
-        let _ = self.world.read_wire(self.wire, &mut heard);
-        if !heard.is_empty() && !self.peer.has_sent_close_notify() {
-            let at = input.byte() as usize % heard.len();
-            heard[at] ^= 1 << input.below(8);
-            self.done.misheard = true;
+    /// Changes the bytes from the node to the peer. Does nothing once the peer
+    /// has sent its close notification. After a change the peer sends no close
+    /// notification.
+    fn corrupt_to_peer(&mut self, input: &mut Input<'_>) {
+        let mut arrived = Vec::new();
+        let _ = self.world.read_wire(self.wire, &mut arrived);
+        if !arrived.is_empty() && !self.peer.has_sent_close_notify() {
+            let at = input.byte() as usize % arrived.len();
+            arrived[at] ^= 1 << input.below(8);
+            self.done.corrupted = true;
         }
-        self.peer.hear(&heard);
+        self.peer.receive(&arrived);
     }
 
     fn peer_ends(&mut self, input: &mut Input<'_>) {
@@ -257,7 +265,7 @@ impl Case {
     }
 
     fn peer_sends_close_notify(&mut self) {
-        if !self.done.misheard {
+        if !self.done.corrupted {
             self.peer.send_close_notify();
         }
     }
@@ -270,7 +278,7 @@ impl Case {
 
     fn node_ends(&mut self, input: &mut Input<'_>) {
         let closes = input.below(4) == 0;
-        let may_finish = self.kind != Kind::Tls || self.way.is_genuine();
+        let may_finish = self.kind != Kind::Tls || self.to_node.is_genuine();
         let mut done = self.done;
         self.with(|_, net, conn| {
             if closes {
@@ -284,17 +292,18 @@ impl Case {
         self.done = done;
     }
 
-    /// Everything that was said arrives, then a close notification and the end of the stream; and then the node goes.
+    /// Passes all bytes, then a close notification and the end of the stream.
+    /// Then shuts the node down.
     fn finish(&mut self) {
-        self.talk_freely();
+        self.exchange_all();
         self.peer_sends_close_notify();
-        self.way.say(&self.peer.said());
-        self.talk_freely();
+        self.to_node.append(&self.peer.take_output());
+        self.exchange_all();
         self.end_wire();
         self.world.faults(Faults::calm());
         for _ in 0..3 {
             self.resume();
-            self.listen(Duration::from_secs(2));
+            self.relay_to_peer(Duration::from_secs(2));
         }
         let grace = Duration::from_secs(1);
         self.world.with(self.node, |_, net| net.shutdown(grace));

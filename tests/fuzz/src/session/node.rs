@@ -1,4 +1,4 @@
-//! The node whose session is tried: it writes down what it hears.
+//! The node whose session is tested. It stores the messages and the outcome.
 
 use std::error::Error;
 
@@ -14,8 +14,8 @@ pub(super) struct Node {
     pub(super) messages: Vec<Vec<u8>>,
     pub(super) failed: Vec<ConnectError>,
     pub(super) ended: Vec<DisconnectReason>,
-    /// What it has said, framing included.
-    pub(super) said: Vec<u8>,
+    /// The bytes that it has sent, framing included.
+    pub(super) sent: Vec<u8>,
 }
 
 impl Node {
@@ -27,20 +27,20 @@ impl Node {
             messages: Vec::new(),
             failed: Vec::new(),
             ended: Vec::new(),
-            said: Vec::new(),
+            sent: Vec::new(),
         }
     }
 
-    /// The connection, from the end of its handshake to its own.
+    /// Returns the connection, if it is open.
     pub(super) fn open(&self) -> Option<ConnId> {
         self.open
     }
 
     pub(super) fn send(&mut self, net: &mut Net, conn: ConnId) {
-        let body = (self.said.len() as u32).to_be_bytes();
+        let body = (self.sent.len() as u32).to_be_bytes();
         if net.send(conn, &body).is_ok() {
-            self.said.extend((body.len() as u32).to_be_bytes());
-            self.said.extend(body);
+            self.sent.extend((body.len() as u32).to_be_bytes());
+            self.sent.extend(body);
         }
     }
 }

@@ -6,7 +6,7 @@ use peerloop::session::{Output, Session, Stage};
 
 pub(super) struct Peer {
     session: Box<dyn Session>,
-    /// Heard and not taken yet.
+    /// Bytes that arrived and that the session has not taken.
     rest: Vec<u8>,
     plaintext: Vec<u8>,
     wire: Vec<u8>,
@@ -30,7 +30,7 @@ impl Peer {
         }
     }
 
-    pub(super) fn hear(&mut self, bytes: &[u8]) {
+    pub(super) fn receive(&mut self, bytes: &[u8]) {
         self.rest.extend(bytes);
         if bytes.is_empty() || self.has_failed || self.session.stage() == Stage::Finished {
             return;
@@ -42,14 +42,15 @@ impl Peer {
         }
     }
 
-    /// Can say something.
+    /// Returns whether the peer can send a message.
     pub(super) fn is_established(&self) -> bool {
         let is_established = matches!(self.session.stage(), Stage::Established | Stage::Finished);
         is_established && !self.has_failed && self.close_notify.is_none()
     }
 
-    /// Says the next message, of this length and the four bytes of its number, if it can.
-    pub(super) fn say(&mut self, len: usize) -> bool {
+    /// Sends the next message: the four bytes of its number, and `len` more.
+    /// Returns whether it could be sent.
+    pub(super) fn send(&mut self, len: usize) -> bool {
         if !self.is_established() {
             return false;
         }
@@ -76,27 +77,27 @@ impl Peer {
         self.close_notify.is_some()
     }
 
-    /// The bytes of its close notification.
+    /// Returns the bytes of its close notification.
     pub(super) fn close_notify(&self) -> Option<&[u8]> {
         self.close_notify.as_deref()
     }
 
-    /// What it has said since the last time.
-    pub(super) fn said(&mut self) -> Vec<u8> {
+    /// Returns the output since the last call.
+    pub(super) fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.wire)
     }
 
-    /// The bodies of all messages that it has said.
+    /// Returns the bodies of all sent messages.
     pub(super) fn sent(&self) -> &[Vec<u8>] {
         &self.sent
     }
 
-    /// The node has sent its close notification.
+    /// Returns whether the close notification of the node has arrived.
     pub(super) fn has_received_close_notify(&self) -> bool {
         self.session.stage() == Stage::Finished
     }
 
-    /// What it has understood.
+    /// Returns the plaintext that was received.
     pub(super) fn plaintext(&self) -> &[u8] {
         &self.plaintext
     }

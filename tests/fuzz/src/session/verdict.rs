@@ -1,4 +1,4 @@
-//! What has to be true in the end.
+//! The checks at the end of a connection.
 
 use std::io::ErrorKind;
 
@@ -11,17 +11,17 @@ use super::node::Node;
 use super::{Case, Done};
 use crate::reference::{Rule, parse};
 
-/// One connection, told apart by what was done to it.
+/// The outcome of a connection, and the actions that it depends on.
 struct Verdict<'a> {
     kind: Kind,
     done: Done,
-    /// All that was passed is the beginning of what was said, or all of it.
+    /// The passed bytes are the beginning of the genuine bytes, or all of them.
     is_genuine: bool,
     is_whole: bool,
     sent: &'a [Vec<u8>],
-    heard: &'a [Vec<u8>],
+    received: &'a [Vec<u8>],
     has_close_notify: bool,
-    /// The sealed part of the close notification has left as it was said.
+    /// The sealed part of the close notification was passed unchanged.
     close_notify_passed: bool,
 }
 
@@ -33,15 +33,16 @@ pub(super) fn check(half_open: bool, case: &Case) {
     let verdict = Verdict {
         kind,
         done: case.done,
-        is_genuine: case.way.has_passed_genuine(),
-        is_whole: case.way.has_passed_all(),
+        is_genuine: case.to_node.has_passed_genuine(),
+        is_whole: case.to_node.has_passed_all(),
         sent: case.peer.sent(),
-        heard: &it.messages,
+        received: &it.messages,
         has_close_notify: case.peer.has_sent_close_notify(),
         close_notify_passed: case.peer.close_notify().is_some_and(|it| {
-            // The tag. Versions in the headers of TLS 1.3 mean nothing (RFC 8446, section 5.1), and are read by nobody.
+            // The tag. The versions in the headers of TLS 1.3 have no meaning
+            // (RFC 8446, section 5.1), and are not checked.
             let tag = &it[it.len().saturating_sub(16)..];
-            let mut passed = case.way.passed().windows(tag.len());
+            let mut passed = case.to_node.passed().windows(tag.len());
             passed.any(|window| window == tag)
         }),
     };
@@ -50,8 +51,8 @@ pub(super) fn check(half_open: bool, case: &Case) {
         Some(reason) => verdict.check_end(*reason, half_open),
         None => verdict.check_failure(it.failed[0]),
     }
-    verdict.check_messages(case.way.passed());
-    check_unharmed(case, it);
+    verdict.check_messages(case.to_node.passed());
+    check_unchanged(case, it);
     check_peer(case, it, verdict.is_undisturbed());
 }
 
@@ -62,57 +63,58 @@ fn check_one_end(it: &Node, handshakes_failed: usize) {
     assert!(it.connected == 1 || it.messages.is_empty());
 }
 
-/// What came before any harm was done arrives, whatever comes after it.
-fn check_unharmed(case: &Case, it: &Node) {
+/// Checks that the messages before the first change arrive, whatever follows.
+fn check_unchanged(case: &Case, it: &Node) {
     let Done {
         closed,
-        misheard,
+        corrupted,
         rst,
         ..
     } = case.done;
-    if it.connected == 1 && !closed && !misheard && !rst {
-        let unharmed = case.way.unharmed();
-        let whole = case.ends.iter().filter(|end| **end <= unharmed);
+    if it.connected == 1 && !closed && !corrupted && !rst {
+        let unchanged_len = case.to_node.unchanged_len();
+        let whole = case.ends.iter().filter(|end| **end <= unchanged_len);
         assert!(it.messages.len() >= whole.count());
     }
     if case.kind == Kind::Chunks && !rst {
-        let agrees = case.way.passed().starts_with(&MAGIC);
+        let agrees = case.to_node.passed().starts_with(&MAGIC);
         assert_eq!(it.connected == 1, agrees);
     }
 }
 
-/// The peer has heard nothing that the node has not said.
+/// Checks that the peer has received only bytes that the node has sent.
 fn check_peer(case: &Case, it: &Node, is_undisturbed: bool) {
-    let misheard = case.done.misheard;
-    if case.kind != Kind::Chunks || !misheard {
-        assert!(it.said.starts_with(case.peer.plaintext()));
+    let corrupted = case.done.corrupted;
+    if case.kind != Kind::Chunks || !corrupted {
+        assert!(it.sent.starts_with(case.peer.plaintext()));
     }
-    if is_undisturbed && !misheard {
-        assert_eq!(it.said, case.peer.plaintext(), "everything arrives");
+    if is_undisturbed && !corrupted {
+        assert_eq!(it.sent, case.peer.plaintext(), "everything arrives");
         assert!(case.peer.has_received_close_notify());
     }
 }
 
 impl Verdict<'_> {
-    /// Nothing that was done keeps it from hearing everything.
+    /// Returns whether no action prevents the delivery of all messages.
     fn is_undisturbed(&self) -> bool {
         self.is_whole && self.has_close_notify && !self.done.closed && !self.done.rst
     }
 
     fn check_messages(&self, passed: &[u8]) {
         if self.is_undisturbed() {
-            assert_eq!(self.heard, self.sent, "everything arrives");
+            assert_eq!(self.received, self.sent, "everything arrives");
         }
         if self.kind != Kind::Chunks {
-            assert!(self.sent.starts_with(self.heard), "nothing else arrives");
+            assert!(self.sent.starts_with(self.received), "nothing else arrives");
             return;
         }
-        // There is nothing that protects them, so they are what the bytes say.
-        let plaintext = understood(passed);
+        // Chunks are not protected, so the messages are those of the passed
+        // bytes.
+        let plaintext = chunks_plaintext(passed);
         let expected = parse(Rule::Big(4), 4096, &plaintext).messages;
-        assert!(expected.starts_with(self.heard));
+        assert!(expected.starts_with(self.received));
         if !self.done.closed && !self.done.rst {
-            assert_eq!(self.heard, expected);
+            assert_eq!(self.received, expected);
         }
     }
 
@@ -121,21 +123,23 @@ impl Verdict<'_> {
         use SessionError as S;
         let Done {
             closed,
-            misheard,
+            corrupted,
             rst,
             ..
         } = self.done;
         let is_expected = match reason {
             D::Local if closed => true,
             D::Local if !half_open => false,
-            // Only with a close notification, and only where everything was heard that was said before it.
+            // Allowed only after a close notification, and only if all messages
+            // before it were delivered.
             D::Local | D::PeerClosed => {
-                self.kind == Kind::Chunks || (self.close_notify_passed && self.heard == self.sent)
+                self.kind == Kind::Chunks
+                    || (self.close_notify_passed && self.received == self.sent)
             }
             D::Reset => rst,
             D::Session(S::Truncated) => !(self.is_whole && self.has_close_notify),
             D::Session(S::Malformed(_) | S::Refused(_) | S::RefusedByPeer(_)) => {
-                !self.is_genuine || misheard
+                !self.is_genuine || corrupted
             }
             D::Truncated { .. } | D::MessageTooLarge { .. } => {
                 self.kind == Kind::Chunks && !self.is_genuine
@@ -145,13 +149,13 @@ impl Verdict<'_> {
         assert!(is_expected, "{reason:?}, {}", self.describe());
     }
 
-    /// The end of a handshake.
+    /// Checks the error of a failed handshake.
     fn check_failure(&self, error: ConnectError) {
         use ConnectError as C;
         use SessionError as S;
         assert!(
-            !self.is_undisturbed() || self.done.misheard,
-            "nothing was in the way: {error:?}, {}",
+            !self.is_undisturbed() || self.done.corrupted,
+            "no action prevented it: {error:?}, {}",
             self.describe()
         );
         let is_expected = match error {
@@ -161,7 +165,7 @@ impl Verdict<'_> {
                 _ => false,
             },
             C::Session(S::Malformed(_) | S::Refused(_) | S::RefusedByPeer(_)) => {
-                !self.is_genuine || self.done.misheard
+                !self.is_genuine || self.done.corrupted
             }
             _ => false,
         };
@@ -177,15 +181,15 @@ impl Verdict<'_> {
             has_close_notify,
             ..
         } = self;
-        let (heard, sent) = (self.heard.len(), self.sent.len());
+        let (received, sent) = (self.received.len(), self.sent.len());
         format!(
-            "{kind:?}, {done:?}, genuine {is_genuine}, whole {is_whole}, close_notify {has_close_notify}, {heard} of {sent} messages"
+            "{kind:?}, {done:?}, genuine {is_genuine}, whole {is_whole}, close_notify {has_close_notify}, {received} of {sent} messages"
         )
     }
 }
 
-/// What chunks mean, all at once.
-fn understood(passed: &[u8]) -> Vec<u8> {
+/// Returns the plaintext of chunks, decoded at once.
+fn chunks_plaintext(passed: &[u8]) -> Vec<u8> {
     let mut session = Chunks::new();
     let (mut plaintext, mut wire) = (Vec::new(), Vec::new());
     let mut output = Output::new(&mut plaintext, &mut wire);

@@ -1,19 +1,20 @@
-//! A session, and what must be true of every call of it.
+//! A session around the session under test, which checks each call.
 
 use std::io::IoSlice;
 
 use peerloop::error::SessionError;
 use peerloop::session::{Identity, Output, Session, Stage};
 
-/// What a session may answer to one call, in bytes: no handshake message or alert of these tests is longer.
+/// Maximum answer of a session to one call, in bytes: no handshake message or
+/// alert of these tests is longer.
 const ANSWER_MAX: usize = 4096;
 
-/// What a session may leave untaken.
+/// Maximum number of bytes that a session may leave untaken.
 const UNTAKEN_MAX: usize = 128 * 1024;
 
 pub(super) struct Watched {
     session: Box<dyn Session>,
-    /// Bytes taken, and plaintext that came of them.
+    /// Number of bytes taken, and of bytes of plaintext.
     taken: usize,
     opened: usize,
     has_started: bool,
@@ -33,7 +34,8 @@ impl Watched {
         }
     }
 
-    /// A call of this session, which may fail but not be called again then.
+    /// Makes a call of the session, which must not be called again after an
+    /// error.
     fn call<T>(
         &mut self,
         call: impl FnOnce(&mut dyn Session) -> Result<T, SessionError>,

@@ -1,19 +1,19 @@
-//! What is on its way, and what becomes of it there.
+//! The bytes on the way from the peer to the node, and their changes.
 
 use crate::input::Input;
 
 #[derive(Default)]
 pub(super) struct Tampered {
-    /// All that was said.
+    /// All bytes that the peer has sent.
     genuine: Vec<u8>,
-    /// Said, and maybe not what was said any more.
+    /// The bytes that are not passed yet, after the changes.
     pending: Vec<u8>,
-    /// What has left.
+    /// The bytes that were passed to the node.
     passed: Vec<u8>,
 }
 
 impl Tampered {
-    pub(super) fn say(&mut self, bytes: &[u8]) {
+    pub(super) fn append(&mut self, bytes: &[u8]) {
         self.genuine.extend(bytes);
         self.pending.extend(bytes);
     }
@@ -26,40 +26,41 @@ impl Tampered {
         &self.passed
     }
 
-    /// What has left is the beginning of what was said.
+    /// Returns whether the passed bytes are the beginning of the genuine bytes.
     pub(super) fn has_passed_genuine(&self) -> bool {
         self.genuine.starts_with(&self.passed)
     }
 
-    /// Where what was said so far ends.
-    pub(super) fn said_len(&self) -> usize {
+    /// Returns the number of genuine bytes.
+    pub(super) fn genuine_len(&self) -> usize {
         self.genuine.len()
     }
 
-    /// How much has left before the first change.
-    pub(super) fn unharmed(&self) -> usize {
+    /// Returns the number of passed bytes before the first change.
+    pub(super) fn unchanged_len(&self) -> usize {
         let both = self.genuine.iter().zip(&self.passed);
-        both.take_while(|(said, passed)| said == passed).count()
+        both.take_while(|(genuine, passed)| genuine == passed)
+            .count()
     }
 
-    /// So is what has left together with what is to leave.
+    /// Returns whether the passed and the pending bytes together are genuine.
     pub(super) fn is_genuine(&self) -> bool {
         self.genuine == [&self.passed[..], &self.pending].concat()
     }
 
-    /// What has left is all that was said.
+    /// Returns whether the passed bytes are all genuine bytes.
     pub(super) fn has_passed_all(&self) -> bool {
         self.genuine == self.passed
     }
 
-    /// Offers up to so many bytes to the one who takes them, and says how many it took.
+    /// Offers at most `count` bytes to `take`, which returns how many it took.
     pub(super) fn pass(&mut self, count: usize, take: impl FnOnce(&[u8]) -> usize) {
         let offered = &self.pending[..count.min(self.pending.len())];
         let taken = take(offered);
         self.passed.extend(self.pending.drain(..taken));
     }
 
-    /// Does one thing to what is on its way.
+    /// Makes one change to the pending bytes.
     pub(super) fn tamper(&mut self, input: &mut Input<'_>) {
         let what = input.below(7);
         let at = self.place(input);
@@ -72,16 +73,16 @@ impl Tampered {
                     *byte ^= 1 << input.below(8);
                 }
             }
-            // Cuts.
+            // Removes bytes.
             2 => drop(self.pending.drain(at..end.max(at))),
-            // Doubles.
+            // Repeats bytes.
             3 => drop(self.pending.splice(at..at, part)),
-            // Puts in another order.
+            // Reorders bytes.
             4 => {
                 let middle = input.below(64).min(part.len());
                 self.pending[at..end.max(at)].rotate_left(middle);
             }
-            // Splices: what was said once, again.
+            // Inserts earlier bytes again.
             5 => {
                 let from = (input.byte() as usize * 256 + input.byte() as usize)
                     % (self.genuine.len() + 1);

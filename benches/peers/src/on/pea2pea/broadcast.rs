@@ -1,11 +1,10 @@
-//! One message to many: a call for each, because its `broadcast` is deprecated in
-//! favour of that.
+//! One message to many connections: a call for each, because `broadcast` is
+//! deprecated in favour of that.
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use pea2pea::Pea2Pea;
@@ -13,85 +12,78 @@ use pea2pea::protocols::Writing;
 use tokio::runtime::Runtime;
 
 use super::{Ignore, Pea, React};
-use crate::job::{Job, Metric, Value};
-use crate::messages::{Goal, Messages};
-use crate::on::peerloop::broadcast::batches;
-use crate::on::runtime::runtime;
-use crate::on::{Threads, loopback};
+use crate::on::two_threads;
+use crate::support::Job;
+use crate::support::messages::Goal;
+use crate::support::nodes::batches;
 
-/// Checks and counts what comes on its one connection.
-struct Ear {
+/// Checks the messages of its one connection.
+struct Sink {
     goal: Arc<Goal>,
-    had: AtomicU64,
+    received: AtomicU64,
 }
 
-impl React for Ear {
+impl React for Sink {
     fn react(&self, _: &Pea<Self>, _: SocketAddr, message: BytesMut) {
-        let had = self.had.load(Ordering::Relaxed);
-        let next = self.goal.take(had, &message);
-        self.had.store(next, Ordering::Relaxed);
+        let received = self.received.load(Ordering::Relaxed);
+        let next = self.goal.take(received, &message);
+        self.received.store(next, Ordering::Relaxed);
     }
 }
 
-struct Speech {
+struct Broadcast {
     runtime: Runtime,
-    speaker: Pea<Ignore>,
+    source: Pea<Ignore>,
     goal: Arc<Goal>,
-    peers: Vec<SocketAddr>,
-    _ears: Vec<Pea<Ear>>,
+    addrs: Vec<SocketAddr>,
+    _sinks: Vec<Pea<Sink>>,
 }
 
-impl Job for Speech {
-    fn run(&mut self, amount: u64) -> io::Result<Vec<Value>> {
-        let mut queueing = Duration::ZERO;
+impl Job for Broadcast {
+    fn run(&mut self, amount: u64) -> io::Result<()> {
         for batch in batches(amount) {
             self.goal.set(batch);
-            let begun = Instant::now();
-            // Writers are woken on the runtime.
+            // Sending wakes tasks of the runtime.
             let _entered = self.runtime.enter();
             for number in 0..batch {
                 let message = self.goal.messages().get(number);
-                for peer in &self.peers {
-                    self.speaker.unicast_fast(*peer, message.clone())?;
+                for addr in &self.addrs {
+                    self.source.unicast_fast(*addr, message.clone())?;
                 }
             }
-            queueing += begun.elapsed();
             self.goal.wait()?;
         }
-        let deliveries = amount as f64 * self.peers.len() as f64;
-        let value = queueing.as_nanos() as f64 / deliveries;
-        Ok(vec![(Metric::Queueing, value)])
+        Ok(())
     }
 }
 
-/// `amount` messages to each of so many other nodes, on a runtime with two threads.
-/// A node names its connections by the other's address, so each receiver is
-/// another node.
-pub fn broadcast(size: usize, peers: usize) -> io::Result<Box<dyn Job>> {
-    let runtime = runtime(Threads::Two)?;
-    let goal = Arc::new(Goal::new(Messages::of(size), peers));
-    let (speaker, ears, peers) = runtime.block_on(async {
-        let speaker = Pea::start(Arc::new(Ignore)).await;
-        let (mut ears, mut addrs) = (Vec::new(), Vec::new());
-        for _ in 0..peers {
-            let ear = Ear {
+/// Sends `amount` messages to each of `connections` other nodes. Each
+/// connection needs another node, because a node identifies connections by the
+/// address of the peer.
+pub fn broadcast(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
+    let runtime = two_threads()?;
+    let goal = Arc::new(Goal::new(size, connections));
+    let (source, sinks, addrs) = runtime.block_on(async {
+        let source = Pea::start(Ignore).await;
+        let (mut sinks, mut addrs) = (Vec::new(), Vec::new());
+        for _ in 0..connections {
+            let sink = Sink {
                 goal: Arc::clone(&goal),
-                had: AtomicU64::new(0),
+                received: AtomicU64::new(0),
             };
-            let ear = Pea::start(Arc::new(ear)).await;
-            let addr = loopback(ear.listen().await?);
-            speaker.node().connect(addr).await?;
-            ear.wait_for(1).await?;
-            ears.push(ear);
+            let (sink, addr) = Pea::listen(sink).await?;
+            source.node().connect(addr).await?;
+            sink.wait_for(1).await?;
+            sinks.push(sink);
             addrs.push(addr);
         }
-        io::Result::Ok((speaker, ears, addrs))
+        io::Result::Ok((source, sinks, addrs))
     })?;
-    Ok(Box::new(Speech {
+    Ok(Box::new(Broadcast {
         runtime,
-        speaker,
+        source,
         goal,
-        peers,
-        _ears: ears,
+        addrs,
+        _sinks: sinks,
     }))
 }

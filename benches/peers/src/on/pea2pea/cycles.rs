@@ -2,51 +2,47 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use pea2pea::Pea2Pea;
 use tokio::runtime::Runtime;
 
 use super::{Ignore, Pea};
-use crate::job::{Job, Value, failed};
-use crate::on::runtime::runtime;
-use crate::on::{Threads, loopback};
+use crate::on::two_threads;
+use crate::support::{Job, failed};
 
 struct Cycles {
     runtime: Runtime,
     cycler: Pea<Ignore>,
-    host: Pea<Ignore>,
+    server: Pea<Ignore>,
     addr: SocketAddr,
 }
 
 impl Job for Cycles {
-    fn run(&mut self, amount: u64) -> io::Result<Vec<Value>> {
+    fn run(&mut self, amount: u64) -> io::Result<()> {
         self.runtime.block_on(async {
             for _ in 0..amount {
                 self.cycler.node().connect(self.addr).await?;
                 if !self.cycler.node().disconnect(self.addr).await {
-                    return Err(failed("the connection was gone already"));
+                    return Err(failed("the connection had ended already"));
                 }
             }
-            // The host notices this end. By then all is over.
-            self.host.wait_for(0).await
-        })?;
-        Ok(Vec::new())
+            self.server.wait_for(0).await
+        })
     }
 }
 
-/// `amount` connections, one after the other, each ended by the end that connected.
+/// Makes `amount` connections, one after the other. Each is ended by the end
+/// that connected.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
-    let runtime = runtime(Threads::Two)?;
-    let (cycler, host, addr) = runtime.block_on(async {
-        let host = Pea::start(Arc::new(Ignore)).await;
-        let addr = loopback(host.listen().await?);
-        io::Result::Ok((Pea::start(Arc::new(Ignore)).await, host, addr))
+    let runtime = two_threads()?;
+    let (cycler, server, addr) = runtime.block_on(async {
+        let (server, addr) = Pea::listen(Ignore).await?;
+        io::Result::Ok((Pea::start(Ignore).await, server, addr))
     })?;
     Ok(Box::new(Cycles {
         runtime,
         cycler,
-        host,
+        server,
         addr,
     }))
 }

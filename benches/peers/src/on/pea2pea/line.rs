@@ -1,8 +1,8 @@
-//! A line of nodes in one runtime.
+//! A line of nodes in one thread.
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::OnceLock;
 
 use bytes::{Bytes, BytesMut};
 use pea2pea::Pea2Pea;
@@ -10,35 +10,34 @@ use pea2pea::protocols::Writing;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Pea, React, soon};
-use crate::job::{Job, Value, failed};
-use crate::messages::Baton;
-use crate::on::runtime::runtime;
-use crate::on::{Threads, loopback};
+use super::{Pea, React, in_time};
+use crate::baton::Baton;
+use crate::on::one_thread;
+use crate::support::{Job, failed};
 
-/// Passes the baton on to the neighbour it did not come from, or back.
+/// Passes the baton on.
 struct Runner {
-    neighbours: Mutex<Vec<SocketAddr>>,
-    last: UnboundedSender<Baton>,
+    neighbours: OnceLock<Vec<SocketAddr>>,
+    last: UnboundedSender<io::Result<Baton>>,
+}
+
+impl Runner {
+    fn pass(&self, pea: &Pea<Self>, from: SocketAddr, message: &[u8]) -> io::Result<()> {
+        let baton = Baton::receive(message)?;
+        let mut neighbours = self.neighbours.get().into_iter().flatten();
+        let other = neighbours.find(|neighbour| **neighbour != from);
+        match baton.pass(from, other.copied()) {
+            Some((to, baton)) => pea.unicast_fast(to, message_of(baton)).map(drop),
+            None => self.last.send(Ok(baton)).map_err(io::Error::other),
+        }
+    }
 }
 
 impl React for Runner {
     fn react(&self, pea: &Pea<Self>, from: SocketAddr, message: BytesMut) {
-        let Some(baton) = Baton::receive(&message) else {
-            return;
-        };
-        let neighbours = self.neighbours.lock();
-        let neighbours = neighbours.unwrap_or_else(PoisonError::into_inner);
-        let other = neighbours.iter().find(|neighbour| **neighbour != from);
-        let (to, next) = match other {
-            Some(other) => (*other, Some(baton)),
-            None => (from, baton.turn_back()),
-        };
-        // A lost baton is noticed by the wait for it.
-        let _ = match next {
-            Some(next) => pea.unicast_fast(to, message_of(next)).is_ok(),
-            None => self.last.send(baton).is_ok(),
-        };
+        if let Err(error) = self.pass(pea, from, &message) {
+            let _ = self.last.send(Err(error));
+        }
     }
 }
 
@@ -50,55 +49,51 @@ struct Line {
     runtime: Runtime,
     nodes: Vec<Pea<Runner>>,
     second: SocketAddr,
-    last: UnboundedReceiver<Baton>,
+    last: UnboundedReceiver<io::Result<Baton>>,
 }
 
 impl Job for Line {
-    fn run(&mut self, amount: u64) -> io::Result<Vec<Value>> {
+    fn run(&mut self, amount: u64) -> io::Result<()> {
+        let (first, last) = (&self.nodes[0], &mut self.last);
         let baton = self.runtime.block_on(async {
-            let begin = message_of(Baton::begin(amount));
-            self.nodes[0].unicast_fast(self.second, begin)?;
-            soon("the baton", self.last.recv()).await
+            first.unicast_fast(self.second, message_of(Baton::begin(amount)))?;
+            in_time(last.recv()).await
         })?;
-        let baton = baton.ok_or_else(|| failed("the line is gone"))?;
-        baton.check(self.nodes.len(), amount)?;
-        Ok(Vec::new())
+        let baton = baton.unwrap_or_else(|| Err(failed("no baton")))?;
+        baton.check(self.nodes.len(), amount)
     }
 }
 
-/// `amount` traversals of a line of so many nodes.
-pub fn line(nodes: usize, threads: Threads) -> io::Result<Box<dyn Job>> {
-    let runtime = runtime(threads)?;
+/// Makes `amount` traversals of a line of nodes.
+pub fn line(nodes: usize) -> io::Result<Box<dyn Job>> {
+    let runtime = one_thread()?;
     let (sender, last) = unbounded_channel();
     let (peas, second) = runtime.block_on(async {
         let mut peas: Vec<Pea<Runner>> = Vec::with_capacity(nodes);
-        let mut second = loopback(0);
-        for number in 0..nodes {
+        let mut second = None;
+        for _ in 0..nodes {
             let runner = Runner {
-                neighbours: Mutex::default(),
+                neighbours: OnceLock::new(),
                 last: sender.clone(),
             };
-            let pea = Pea::start(Arc::new(runner)).await;
+            let (pea, addr) = Pea::listen(runner).await?;
             if let Some(before) = peas.last() {
-                let addr = loopback(pea.listen().await?);
                 before.node().connect(addr).await?;
                 pea.wait_for(1).await?;
-                if number == 1 {
-                    second = addr;
-                }
+                second.get_or_insert(addr);
             }
             peas.push(pea);
         }
         for pea in &peas {
-            let neighbours = pea.reaction.neighbours.lock();
-            *neighbours.unwrap_or_else(PoisonError::into_inner) = pea.node().connected_addrs();
+            let neighbours = pea.node().connected_addrs();
+            pea.reaction.neighbours.get_or_init(|| neighbours);
         }
         io::Result::Ok((peas, second))
     })?;
     Ok(Box::new(Line {
         runtime,
         nodes: peas,
-        second,
+        second: second.ok_or_else(|| failed("a line has two nodes at least"))?,
         last,
     }))
 }

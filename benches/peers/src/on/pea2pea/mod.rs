@@ -4,22 +4,22 @@
 pub mod broadcast;
 pub mod cycles;
 pub mod line;
-pub mod start;
 pub mod stream;
 pub mod trips;
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use ::pea2pea::protocols::{Handshake, Reading, Writing};
+use ::pea2pea::{Config, Connection, ConnectionSide, Node, Pea2Pea};
 use bytes::{Bytes, BytesMut};
-use pea2pea::protocols::{Handshake, OnConnect, OnDisconnect, Reading, Writing};
-use pea2pea::{Config, Connection, ConnectionSide, DisconnectOrigin, Node, Pea2Pea};
+use tokio::time::{sleep, timeout};
 use tokio_util::codec::LengthDelimitedCodec;
 
-use crate::job::{PATIENCE, failed, in_time};
+use super::loopback;
+use crate::support::{PATIENCE, failed};
 
 /// The reaction of a node to a message.
 pub trait React: Send + Sync + 'static {
@@ -31,7 +31,7 @@ pub trait React: Send + Sync + 'static {
 /// A node and its reaction.
 pub struct Pea<R> {
     node: Node,
-    pub reaction: Arc<R>,
+    reaction: Arc<R>,
 }
 
 impl<R> Clone for Pea<R> {
@@ -44,8 +44,8 @@ impl<R> Clone for Pea<R> {
 }
 
 impl<R: React> Pea<R> {
-    /// A node with all that messages need; it does not listen yet.
-    pub async fn start(reaction: Arc<R>) -> Self {
+    /// Starts a node that does not listen.
+    async fn start(reaction: R) -> Self {
         let config = Config {
             listener_addr: Some(([0, 0, 0, 0], 0).into()),
             listener_backlog: 1024,
@@ -54,33 +54,39 @@ impl<R: React> Pea<R> {
             max_connecting: 1000,
             ..Config::default()
         };
-        let node = Node::new(config);
-        let pea = Self { node, reaction };
+        let pea = Self {
+            node: Node::new(config),
+            reaction: Arc::new(reaction),
+        };
         pea.enable_handshake().await;
         pea.enable_reading().await;
         pea.enable_writing().await;
         pea
     }
 
-    /// The port it listens on from now on.
-    pub async fn listen(&self) -> io::Result<u16> {
-        let addr = self.node.toggle_listener().await?;
-        let addr = addr.ok_or_else(|| failed("the listener was on already"))?;
-        Ok(addr.port())
+    /// Starts a node that listens.
+    pub async fn listen(reaction: R) -> io::Result<(Self, SocketAddr)> {
+        let pea = Self::start(reaction).await;
+        let addr = pea.node.toggle_listener().await?;
+        let addr = addr.ok_or_else(|| failed("no listener"))?;
+        Ok((pea, loopback(addr.port())))
     }
 
-    /// Waits until there are so many connections.
-    pub async fn wait_for(&self, connections: usize) -> io::Result<()> {
+    /// Waits until the node has this many connections.
+    async fn wait_for(&self, connections: usize) -> io::Result<()> {
         let begun = Instant::now();
         while self.node.num_connected() != connections {
-            in_time(begun, "connections")?;
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            if begun.elapsed() > PATIENCE {
+                return Err(failed("not all connections changed in time"));
+            }
+            sleep(Duration::from_millis(1)).await;
         }
         Ok(())
     }
 
-    /// Sends a message as soon as the queue takes it, as pea2pea's own benchmarks do.
-    pub async fn send(&self, to: SocketAddr, message: &Bytes) -> io::Result<()> {
+    /// Queues a message as soon as there is room, as pea2pea's own benchmarks
+    /// do.
+    async fn send(&self, to: SocketAddr, message: &Bytes) -> io::Result<()> {
         loop {
             match self.unicast_fast(to, message.clone()) {
                 Err(error) if error.kind() == io::ErrorKind::QuotaExceeded => {
@@ -92,11 +98,9 @@ impl<R: React> Pea<R> {
     }
 }
 
-/// Waits for a future, within a bound.
-pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> io::Result<T> {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .map_err(|_| failed(format!("{what} did not come within {PATIENCE:?}")))
+/// Waits for a future. Fails after `PATIENCE`.
+async fn in_time<T>(future: impl Future<Output = T>) -> io::Result<T> {
+    timeout(PATIENCE, future).await.map_err(io::Error::other)
 }
 
 impl<R: React> Pea2Pea for Pea<R> {
@@ -134,17 +138,8 @@ impl<R: React> Writing for Pea<R> {
     }
 }
 
-// Only for the life of a node with everything enabled.
-impl<R: React> OnConnect for Pea<R> {
-    async fn on_connect(&self, _: SocketAddr) {}
-}
-
-impl<R: React> OnDisconnect for Pea<R> {
-    async fn on_disconnect(&self, _: SocketAddr, _: DisconnectOrigin) {}
-}
-
-/// Does nothing with messages.
-pub struct Ignore;
+/// Ignores messages.
+struct Ignore;
 
 impl React for Ignore {
     fn react(&self, _: &Pea<Self>, _: SocketAddr, _: BytesMut) {}
@@ -155,7 +150,7 @@ pub struct Echo;
 
 impl React for Echo {
     fn react(&self, pea: &Pea<Self>, from: SocketAddr, message: BytesMut) {
-        // The other node notices a lost answer.
+        // The other node waits for the answer, and fails without it.
         let _ = pea.unicast_fast(from, message.freeze());
     }
 }

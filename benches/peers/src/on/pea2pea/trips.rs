@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::BytesMut;
 use pea2pea::Pea2Pea;
@@ -10,13 +10,11 @@ use pea2pea::protocols::Writing;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
-use super::{Echo, Pea, React, soon};
-use crate::job::{Job, Value};
-use crate::messages;
-use crate::on::runtime::runtime;
-use crate::on::{Threads, loopback};
+use super::{Echo, Pea, React, in_time};
+use crate::on::one_thread;
+use crate::support::{Job, messages};
 
-/// Keeps round trips under way on its one connection.
+/// Makes round trips on its one connection.
 struct Pinger {
     trips: Mutex<messages::Trips>,
     over: Notify,
@@ -30,10 +28,10 @@ impl Pinger {
     fn ask(&self, pea: &Pea<Self>, to: SocketAddr) {
         let mut trips = self.trips();
         while let Some(question) = trips.ask() {
-            // A lost message is noticed at the end.
+            // The job fails without the answer.
             let _ = pea.unicast_fast(to, question.clone());
         }
-        if trips.over() {
+        if trips.is_over() {
             self.over.notify_one();
         }
     }
@@ -54,28 +52,27 @@ struct Trips {
 }
 
 impl Job for Trips {
-    fn run(&mut self, amount: u64) -> io::Result<Vec<Value>> {
+    fn run(&mut self, amount: u64) -> io::Result<()> {
         let reaction = &self.pinger.reaction;
         reaction.trips().begin(amount);
         self.runtime.block_on(async {
             reaction.ask(&self.pinger, self.addr);
-            soon("the answers", reaction.over.notified()).await
+            in_time(reaction.over.notified()).await
         })?;
-        reaction.trips().values()
+        reaction.trips().check()
     }
 }
 
-/// Round trips between two nodes of one runtime.
-pub fn trips(size: usize, outstanding: u64, threads: Threads) -> io::Result<Box<dyn Job>> {
-    let runtime = runtime(threads)?;
+/// Makes round trips between two nodes in one thread.
+pub fn trips(size: usize, outstanding: u64) -> io::Result<Box<dyn Job>> {
+    let runtime = one_thread()?;
     let (pinger, addr, echo) = runtime.block_on(async {
-        let echo = Pea::start(Arc::new(Echo)).await;
-        let addr = loopback(echo.listen().await?);
-        let pinger = Pinger {
+        let (echo, addr) = Pea::listen(Echo).await?;
+        let pinger = Pea::start(Pinger {
             trips: Mutex::new(messages::Trips::new(size, outstanding)),
             over: Notify::new(),
-        };
-        let pinger = Pea::start(Arc::new(pinger)).await;
+        })
+        .await;
         pinger.node().connect(addr).await?;
         echo.wait_for(1).await?;
         io::Result::Ok((pinger, addr, echo))

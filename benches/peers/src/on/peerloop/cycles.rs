@@ -1,28 +1,24 @@
 //! Connecting and disconnecting.
 
-use peerloop::ConnInfo;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
 
-use peerloop::{ConnId, ConnectError, DisconnectReason, Handler, Net, Node};
+use peerloop::{ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node, RunEnd};
 
-use super::{Running, config};
-use crate::job::{Job, PATIENCE, Value, failed, in_time};
+use crate::support::nodes::{Echo, Running, config};
+use crate::support::{Job, PATIENCE, failed};
 
-/// Closes every connection when it is established, and connects again when it has
-/// ended.
+/// Closes each connection when it is established, and connects again when it
+/// has ended.
 struct Cycler {
     addr: SocketAddr,
     left: u64,
-    failure: Option<String>,
+    failure: Option<io::Error>,
 }
 
 impl Cycler {
     fn connect(&mut self, net: &mut Net) {
-        if let Err(error) = net.connect(self.addr) {
-            self.failure = Some(format!("connecting: {error}"));
-        }
+        self.failure = net.connect(self.addr).err().map(io::Error::from);
     }
 }
 
@@ -34,12 +30,12 @@ impl Handler for Cycler {
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 
     fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, _: &ConnInfo, error: ConnectError) {
-        self.failure = Some(format!("connecting: {error}"));
+        self.failure = Some(error.into());
     }
 
     fn on_disconnect(&mut self, net: &mut Net, _: ConnId, reason: DisconnectReason) {
         if reason != DisconnectReason::Local {
-            self.failure = Some(format!("an end: {reason}"));
+            self.failure = Some(failed(format!("an end: {reason}")));
         }
         self.left -= 1;
         if self.left > 0 {
@@ -48,56 +44,45 @@ impl Handler for Cycler {
     }
 }
 
-/// The node that is connected to.
-struct Host;
-
-impl Handler for Host {
-    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
-}
-
 struct Cycles {
     cycler: Node<Cycler>,
-    host: Running<Host>,
+    server: Running<Echo>,
     accepted: u64,
 }
 
 impl Job for Cycles {
-    fn run(&mut self, amount: u64) -> io::Result<Vec<Value>> {
-        let begun = Instant::now();
-        self.cycler.handler_mut().left = amount;
-        let addr = self.host.addr;
-        self.cycler.net().connect(addr).map_err(io::Error::other)?;
-        while self.cycler.handler().left > 0 {
-            let _ = self.cycler.turn(Some(PATIENCE))?;
-            in_time(begun, "the cycles")?;
-            if let Some(failure) = self.cycler.handler_mut().failure.take() {
-                return Err(failed(failure));
-            }
+    fn run(&mut self, amount: u64) -> io::Result<()> {
+        self.cycler.with(|cycler, net| {
+            cycler.left = amount;
+            cycler.connect(net);
+        });
+        let is_over =
+            |cycler: &mut Cycler, _: &mut Net| cycler.left == 0 || cycler.failure.is_some();
+        let end = self.cycler.run_until(PATIENCE, is_over)?;
+        if let Some(failure) = self.cycler.handler_mut().failure.take() {
+            return Err(failure);
         }
         self.accepted += amount;
-        let accepted = self.host.handle.ask(|_, net| net.metrics().accepted)?;
-        if accepted != self.accepted {
-            return Err(failed(format!(
-                "{accepted} inbound, {} outbound",
-                self.accepted
-            )));
+        let accepted = self.server.handle.ask(|_, net| net.metrics().accepted)?;
+        if end != RunEnd::Done || accepted != self.accepted {
+            return Err(failed(format!("{end:?}, {accepted} inbound connections")));
         }
-        Ok(Vec::new())
+        Ok(())
     }
 }
 
-/// `amount` connections, one after the other, each closed by the end that connected
-/// and ended by both sides.
+/// Makes `amount` connections, one after the other. Each is closed by the end
+/// that connected, then by the other.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
-    let host = Running::new(config(), Host)?;
+    let server = Running::new(Echo)?;
     let cycler = Cycler {
-        addr: host.addr,
+        addr: server.addr,
         left: 0,
         failure: None,
     };
     Ok(Box::new(Cycles {
         cycler: Node::new(config(), cycler)?,
-        host,
+        server,
         accepted: 0,
     }))
 }
