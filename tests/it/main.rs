@@ -2,23 +2,19 @@
 
 mod accept;
 mod addresses;
-mod admission;
 mod chaos;
 mod close;
 mod complaints;
 mod connect;
-mod contracts;
 mod deadlines;
 mod drain;
 mod examples;
-mod face;
 mod faults;
 mod framing;
 mod group;
 mod handle;
 mod handshake;
 mod held_up;
-mod interface;
 mod lifecycle;
 mod limits;
 mod listen;

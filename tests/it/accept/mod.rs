@@ -1,4 +1,5 @@
 //! Inbound connections and `on_accept`.
 
+mod admission;
 #[cfg(target_os = "linux")]
 mod descriptors;

@@ -1,4 +1,12 @@
 //! Outbound connections: `connect`, `adopt`, duplicates, retries.
 
+mod adopt;
+mod attempts;
+mod duplicates;
+mod errors;
+mod options;
 #[cfg(feature = "sim")]
 mod retries;
+mod self_connections;
+mod topology;
+mod views;

@@ -1,1 +1,4 @@
 //! Watermarks, `on_drain` and refused sends.
+
+mod loop_limit;
+mod watermarks;

@@ -1,5 +1,6 @@
 //! Limits on connections, handshakes and memory.
 
+mod connections;
 #[cfg(target_os = "linux")]
 mod handshakes;
 mod send_bytes;

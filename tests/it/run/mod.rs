@@ -1,12 +1,16 @@
 //! Turns, `run_until`, `spawn`, and loops inside other loops.
 
 mod budgets;
+mod config;
+#[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
+mod descriptor;
 mod dropped;
 mod every_call;
 mod fairness;
 mod one_time;
 mod random;
 mod thread;
+mod turns;
 mod until;
 
 use std::io::{ErrorKind, Read};

@@ -1,1 +1,3 @@
 //! Sessions of one's own.
+
+mod transport;

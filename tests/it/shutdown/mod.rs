@@ -1,4 +1,6 @@
 //! Shutting a node down.
 
+mod dropped;
 mod full_queue;
 mod grace;
+mod refusals;

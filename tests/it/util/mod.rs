@@ -15,6 +15,7 @@ mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
 mod frame;
+pub mod narrow;
 #[cfg(feature = "sim")]
 pub mod occupied;
 mod random;
@@ -24,6 +25,7 @@ pub mod sessions;
 pub mod settings;
 #[cfg(feature = "noise")]
 pub mod snow_peer;
+pub mod sockets;
 #[cfg(target_os = "linux")]
 pub mod steps;
 #[cfg(feature = "tls")]
