@@ -1,5 +1,7 @@
 //! Reaching a node from other threads: nothing is lost, nothing waits for ever, nothing is done twice.
 
+mod commands;
+
 use peerloop::config::{CommandQueueConfig, TurnBudget};
 use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;

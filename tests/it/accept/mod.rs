@@ -1,1 +1,3 @@
 //! Inbound connections and `on_accept`.
+
+mod one_event;

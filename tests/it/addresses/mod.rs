@@ -1,1 +1,3 @@
 //! Canonical addresses, in callbacks, views and limits.
+
+mod reused;

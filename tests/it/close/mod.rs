@@ -1,1 +1,8 @@
-//! The ends of connections: `close`, `close_write`, `abort`, FIN and reset.
+//! How connections are closed by this node, and what the peer receives.
+
+mod abort;
+mod after;
+mod graceful;
+mod half_open;
+mod linger;
+mod paused;

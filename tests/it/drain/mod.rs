@@ -1,1 +1,3 @@
 //! Watermarks, `on_drain` and refused sends.
+
+mod full_queue;

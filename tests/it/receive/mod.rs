@@ -1,1 +1,6 @@
-//! Messages from the wire to the handler; `pause` and `resume`.
+//! What a node receives, up to the end of the stream.
+
+mod fin;
+pub(crate) mod pause;
+mod pause_end;
+mod reset;

@@ -1,1 +1,3 @@
 //! Shutting a node down.
+
+mod last_messages;

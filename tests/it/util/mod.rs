@@ -13,8 +13,11 @@
 pub mod child;
 #[cfg(feature = "sim")]
 pub mod crowd;
+mod frame;
+pub mod framings;
 #[cfg(feature = "sim")]
 pub mod occupied;
+mod random;
 #[cfg(feature = "sim")]
 pub mod secured;
 pub mod sessions;
@@ -22,6 +25,7 @@ pub mod sessions;
 pub mod snow_peer;
 #[cfg(target_os = "linux")]
 pub mod steps;
+pub mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "sim")]
@@ -37,6 +41,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peerloop::session::Session;
+
+pub use frame::frame;
+pub use random::Random;
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -59,6 +66,7 @@ pub enum Event {
     Message(ConnId, Vec<u8>),
     Drain(ConnId),
     Sent(ConnId, u64, SendOutcome),
+    ReadClosed(ConnId),
     ConnectFailed(ConnId, ConnectError),
     Disconnect(ConnId, DisconnectReason),
     Timer(TimerId, u64),
@@ -109,8 +117,9 @@ impl Recorder {
     }
 
     fn record(&mut self, net: &mut Net, event: Event) {
-        (self.reaction)(net, &event);
         self.events.push(event);
+        let event = self.events.last().expect("pushed above");
+        (self.reaction)(net, event);
     }
 
     /// The connections that were established, in order.
@@ -179,6 +188,10 @@ impl Handler for Recorder {
 
     fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
         self.record(net, Event::Sent(conn, token, outcome));
+    }
+
+    fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
+        self.record(net, Event::ReadClosed(conn));
     }
 
     fn on_connect_failed(
