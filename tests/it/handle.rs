@@ -1,6 +1,6 @@
 //! Reaching a node from other threads: nothing is lost, nothing waits for ever, nothing is done twice.
 
-mod commands;
+mod queue;
 
 use peerloop::config::{CommandQueueConfig, TurnBudget};
 use std::io::{self, ErrorKind, Read};
