@@ -2,23 +2,16 @@
 
 mod accept;
 mod addresses;
-mod chaos;
 mod close;
-mod complaints;
 mod connect;
-mod deadlines;
 mod drain;
 mod examples;
-mod faults;
 mod framing;
 mod group;
 mod handle;
 mod handshake;
-mod held_up;
-mod lifecycle;
 mod limits;
 mod listen;
-mod log_levels;
 mod logging;
 mod memory;
 mod noise;
@@ -47,5 +40,3 @@ mod tls_bad;
 #[cfg(feature = "tls")]
 mod tls_peers;
 mod util;
-mod wire_end;
-mod wire_in;

@@ -3,3 +3,4 @@
 mod admission;
 #[cfg(target_os = "linux")]
 mod descriptors;
+mod one_event;

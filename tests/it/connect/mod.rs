@@ -2,6 +2,7 @@
 
 mod adopt;
 mod attempts;
+mod callbacks;
 mod duplicates;
 mod errors;
 mod options;

@@ -1,5 +1,6 @@
 //! Reaching a node from other threads.
 
+mod queue;
 mod ask;
 mod commands;
 mod connect_wait;

@@ -5,6 +5,8 @@ mod config;
 #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
 mod descriptor;
 mod dropped;
+#[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
+mod edge_triggered;
 mod every_call;
 mod fairness;
 mod one_time;

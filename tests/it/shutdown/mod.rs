@@ -3,4 +3,5 @@
 mod dropped;
 mod full_queue;
 mod grace;
+mod last_messages;
 mod refusals;
