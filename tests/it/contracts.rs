@@ -49,9 +49,9 @@
 //! | no_reading_no_delivery | `views::a_paused_peer_delivers_and_counts_nothing_and_stays` |
 //! | no_writing_no_delivery | `wire_end::after_close_write_the_peer_sees_the_end_behind_all_data_and_is_still_heard` |
 //! | handshake_guards_connect | `sessions::before_and_after::a_handshake_on_one_side_only_connects_nobody`, `sessions::before_and_after::the_identity_is_there_in_on_connect`, `sessions::bursts::what_comes_with_the_end_of_a_handshake_follows_on_connect` |
-//! | failed_handshake_blocks_reading_and_writing | `sessions_bad::refusals::the_alert_leaves_and_a_frame_sent_with_the_magic_is_never_heard` |
+//! | failed_handshake_blocks_reading_and_writing | `session::refused::refusal_sends_alert_and_drops_the_message` |
 //! | successful_handshake_releases_connecting_slot | `sessions::places::a_connect_whose_handshake_succeeded_or_failed_gives_its_place_back`, `entrance::a_listener_that_waits_and_a_connect_that_succeeded_hold_no_place_among_the_connects` |
-//! | timeout_when_spammed_with_connections | `sessions_bad::deadlines::a_hundred_stalled_clients_all_time_out_and_are_counted`, `patience::a_hundred_connects_that_are_never_answered_end_and_are_counted` |
+//! | timeout_when_spammed_with_connections | `timeouts::handshake::hundred_silent_peers_time_out`, `patience::a_hundred_connects_that_are_never_answered_end_and_are_counted` |
 //! | idle_timeout_is_recorded_in_heuristics | `deadlines::idle::a_silent_peer_is_ended_and_not_too_early` |
 //! | handshake_failure_releases_connecting_slot | `sessions::places::a_connect_whose_handshake_succeeded_or_failed_gives_its_place_back`, `entrance::a_connect_that_failed_gives_its_place_back` |
 //! | connect_doesnt_wait_for_on_connect_hook, on_connect_non_abortable_runs_to_completion, on_connect_abortable_is_cancelled_on_disconnect, cancelled_connect_keeps_on_connect_abortable, on_disconnect_timeout_aborts_slow_hook | I: a callback runs to its end before anything else does |
@@ -60,7 +60,7 @@
 //!
 //! | `user_side_bugs.rs` | shown by |
 //! |---|---|
-//! | broken_handshake_impl | `sessions_bad::panics::in_start`, `sessions_bad::panics::in_receive`, `sessions_bad::panics::in_identity`, `sessions_bad::panics::in_the_handlers_transport_method` |
+//! | broken_handshake_impl | `panics::session` |
 //! | broken_reading_codec | `faults_of_the_users_code::a_panic_in_a_framers_decode_ends_that_connection_only` |
 //! | broken_reading_impl | `faults_of_the_users_code::a_panic_in_on_message_ends_that_connection_only` |
 //! | broken_writing_impl | `faults_of_the_users_code::a_panic_in_a_framers_encode_ends_that_connection_only` |

@@ -20,7 +20,6 @@ mod framing;
 mod group;
 mod guarantees;
 mod handle;
-mod handshake;
 mod held_up;
 mod interface;
 mod invariants;
@@ -32,8 +31,8 @@ mod logging;
 mod memory;
 mod metrics;
 mod module_order;
+#[cfg(feature = "noise")]
 mod noise;
-mod noise_hostile;
 mod panics;
 mod places;
 mod pressure;
@@ -48,9 +47,6 @@ mod running;
 mod scenarios;
 mod send;
 mod session;
-mod sessions;
-mod sessions_bad;
-mod sessions_sealed;
 mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
@@ -67,17 +63,12 @@ mod sim_time;
 mod sim_workload;
 #[cfg(feature = "sim")]
 mod simulation;
-mod simultaneous_open;
 mod swarm;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(feature = "tls")]
-mod tls_bad;
-#[cfg(feature = "tls")]
-mod tls_peers;
 mod util;
 mod waiting;
 mod wire_end;

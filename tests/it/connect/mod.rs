@@ -1,1 +1,3 @@
 //! Outbound connections: `connect`, `adopt`, duplicates, retries.
+
+mod simultaneous_open;

@@ -1,1 +1,3 @@
 //! The examples end as they should.
+
+mod tie_break;

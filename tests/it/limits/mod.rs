@@ -1,1 +1,3 @@
 //! Limits on connections, handshakes and memory.
+
+mod handshake_places;

@@ -1,1 +1,3 @@
 //! Panics and other faults of the user's code.
+
+mod session;

@@ -1,1 +1,3 @@
 //! Timeouts of connections.
+
+mod handshake;

@@ -13,10 +13,14 @@
 pub mod child;
 #[cfg(feature = "sim")]
 pub mod crowd;
+mod frame;
 #[cfg(feature = "sim")]
 pub mod occupied;
+pub mod outcome;
 #[cfg(feature = "sim")]
 pub mod secured;
+pub mod session_end;
+pub mod session_peer;
 pub mod sessions;
 #[cfg(feature = "noise")]
 pub mod snow_peer;
@@ -37,6 +41,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use peerloop::session::Session;
+
+pub use frame::frame;
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
