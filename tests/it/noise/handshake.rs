@@ -1,14 +1,11 @@
 //! Handshakes of ends that do not agree, and payloads.
 
 use super::{body, common_deals, ends, payload};
-use crate::util::outcome::failures;
-use crate::util::session_end::exchange;
+use crate::util::session_end::{SessionEnd, exchange};
 use crate::util::snow_peer::{Deal, refusal};
-use crate::util::{Recorder, listening, node, run_until};
 use peerloop::error::SessionError::{self, Malformed, Refused};
 use peerloop::noise::{PAYLOAD_MAX, Pattern, StaticKey};
 use peerloop::session::{Role, Session, Stage};
-use peerloop::{Config, ConnectError};
 
 /// Returns the end that refuses, and its error.
 fn refusing(initiator: &Deal, responder: &Deal) -> (Role, SessionError) {
@@ -52,29 +49,11 @@ fn ends_that_do_not_agree_do_not_connect() {
 }
 
 #[test]
-fn refusal_is_reported_to_the_handler() {
-    let responder = Deal::ik();
-    let mut initiator = Deal::ik();
-    initiator.keys[Role::Responder as usize] = StaticKey::from_secret([7; 32]);
-    let mut a = node(Config::default(), initiator.recorder(Recorder::default()));
-    let recorder = responder.recorder(Recorder::default());
-    let (mut b, addr) = listening(Config::default(), recorder);
-    let conn = a.net().connect(addr).expect("a connect");
-    run_until([&mut a, &mut b], |[a, b]| {
-        !failures(a).is_empty() && !failures(b).is_empty()
-    });
-    assert!(matches!(failures(&a)[..], [ConnectError::Io(_)]));
-    let error = failures(&b)[0];
-    assert!(matches!(error, ConnectError::Session(Malformed(_))));
-    assert!(a.net().connection(conn).is_none());
-}
-
-#[test]
 fn unexpected_key_is_refused_before_own_key_is_sent() {
     let deal = Deal::xx();
     let noise = deal.noise(Role::Initiator).remote_key(&[77; 32]);
     let session = noise.build().expect("valid settings");
-    let mut a = crate::util::session_end::SessionEnd::new(session);
+    let mut a = SessionEnd::new(session);
     let mut b = deal.end(Role::Responder);
     b.receive(&a.take_wire()).expect("a first message");
     assert!(matches!(refusal(&mut a, &b.take_wire()), Refused(_)));

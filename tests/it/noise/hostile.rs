@@ -1,22 +1,12 @@
 //! Peers that send what the protocol does not allow.
 
-use std::io::Write;
-
 use super::{ends, established_ends, with_snow};
-use crate::util::outcome::failures;
-use crate::util::session_end::{SessionEnd, assert_works_by_bytes};
+use crate::util::frame;
+use crate::util::session_end::SessionEnd;
 use crate::util::snow_peer::{Deal, SnowPeer, refusal};
-use crate::util::{Recorder, frame, listening, node, raw, run_until};
 use peerloop::error::SessionError::{self, Malformed};
 use peerloop::noise::{NoiseSession, PAYLOAD_MAX};
 use peerloop::session::{Role, Stage};
-use peerloop::{Config, ConnectError};
-
-#[test]
-fn bytes_one_at_a_time_are_enough() {
-    let [a, b] = ends(&Deal::xx());
-    assert_works_by_bytes(a, b);
-}
 
 #[track_caller]
 fn assert_malformed(end: &mut SessionEnd<NoiseSession>, bytes: &[u8]) {
@@ -59,23 +49,6 @@ fn garbage_of_an_allowed_length_is_refused() {
         let garbage = [&len.to_be_bytes()[..], &vec![0x5a; len.into()]].concat();
         assert_malformed(&mut deal.end(Role::Responder), &garbage);
     }
-}
-
-#[test]
-fn refused_stranger_is_reported_and_others_connect() {
-    let recorder = || Deal::xx().recorder(Recorder::default());
-    let (mut b, addr) = listening(Config::default(), recorder());
-    let mut stranger = raw::connect(addr);
-    stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("room");
-    let mut a = node(Config::default(), recorder());
-    let conn = a.net().connect(addr).expect("a connect");
-    run_until([&mut a, &mut b], |[a, b]| {
-        a.handler().connected() == [conn] && b.net().metrics().handshakes_failed == 1
-    });
-    drop(stranger);
-    run_until([&mut b], |[b]| !failures(b).is_empty());
-    let error = failures(&b)[0];
-    assert!(matches!(error, ConnectError::Session(Malformed(_))));
 }
 
 /// Exchanges a handshake with one wrong bit in the byte at `position`. Returns whether

@@ -1,6 +1,5 @@
 //! Noise sessions.
 
-mod close;
 mod handshake;
 mod hostile;
 mod messages;

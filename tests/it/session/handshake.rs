@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::util::session_end::SessionEnd;
@@ -11,8 +10,9 @@ use crate::util::sessions::{MAGIC, Xor, greeting, sealed, untimed};
 use crate::util::{
     Event, Recorder, TestNode, frame, listening, node, pair, raw, run_for, run_until,
 };
+use peerloop::config::OnPanic;
 use peerloop::{
-    ConnId, ConnectError, ConnectionState, Direction, DisconnectReason, Net, SendError,
+    Config, ConnId, ConnectError, ConnectionState, Direction, DisconnectReason, Net, SendError,
 };
 
 /// Asserts the state of a connection whose handshake has not completed.
@@ -80,22 +80,20 @@ fn outbound_keeps_its_place_until_handshake_completes() {
 
 #[test]
 fn identity_is_known_in_on_connect() {
-    let keys = Arc::new(Mutex::new(Vec::new()));
-    let recorder = || {
-        let keys = keys.clone();
+    let config = Config {
+        on_panic: OnPanic::Unwind,
+        ..untimed()
+    };
+    let recorder = |expected: &'static [u8]| {
         sealed(Recorder::reacting(move |net, event| {
             if let Event::Connect(conn) = event {
                 let identity = net.connection(*conn).expect("a connection").identity();
-                let key = identity.and_then(|identity| identity.public_key.clone());
-                keys.lock().expect("no panic").push(key);
+                let key = identity.expect("an identity").public_key.as_deref();
+                assert_eq!(key, Some(expected));
             }
         }))
     };
-    let _nodes = pair(untimed(), recorder(), recorder());
-    let mut keys = keys.lock().expect("no panic").clone();
-    keys.sort();
-    let expected = ["accepted", "outbound"].map(|key| Some(key.as_bytes().to_vec()));
-    assert_eq!(keys, expected);
+    let _nodes = pair(config, recorder(b"accepted"), recorder(b"outbound"));
 }
 
 /// A node that receives two messages together with the end of a handshake.

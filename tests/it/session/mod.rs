@@ -1,6 +1,7 @@
 //! Sessions of a program, between the wire and the framing.
 
 mod close;
+mod close_notify;
 mod faults;
 mod handshake;
 mod pause;

@@ -58,9 +58,15 @@ enum Stop {
     Silence,
 }
 
-/// A handshake that stops after each byte. The node has one place for handshakes, and
-/// each gives it back.
-fn stop_after_each_byte(stop: Stop) {
+/// The node has one place for handshakes. Each handshake gives it back.
+#[test]
+fn end_after_each_byte_fails_the_handshake() {
+    for stop in [Stop::Fin, Stop::Reset, Stop::Silence] {
+        end_after_each_byte(stop);
+    }
+}
+
+fn end_after_each_byte(stop: Stop) {
     let mut config = untimed();
     config.limits.max_connections = 1;
     config.limits.max_inbound_handshakes = 1;
@@ -96,19 +102,4 @@ fn stop_after_each_byte(stop: Stop) {
         assert_eq!(metrics.handshake_timeouts, timeouts);
         assert_only_failures(&mut node, &vec![error; 1 + len]);
     }
-}
-
-#[test]
-fn fin_after_each_byte_fails_the_handshake() {
-    stop_after_each_byte(Stop::Fin);
-}
-
-#[test]
-fn reset_after_each_byte_fails_the_handshake() {
-    stop_after_each_byte(Stop::Reset);
-}
-
-#[test]
-fn silence_after_each_byte_fails_the_handshake() {
-    stop_after_each_byte(Stop::Silence);
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::with_raw_peer;
+use crate::util::ciphers::ciphers;
 use crate::util::session_peer::{SessionPeer, read_len};
 use crate::util::sessions::{Xor, untimed, with_sessions};
 use crate::util::{Event, Recorder, TestNode, frame, listening, pair, raw, run_for, run_until};
@@ -14,6 +15,31 @@ use peerloop::{ConnId, Direction};
 fn queued(node: &mut TestNode, conn: ConnId) -> usize {
     let view = node.net().connection(conn).expect("a connection");
     view.queued_bytes()
+}
+
+/// The lengths are around those of a record, of a batch and of a read.
+#[test]
+fn messages_of_all_lengths_arrive_both_ways() {
+    let around = [1 << 14, 65_515, 1 << 16, 1 << 20].map(|len| [len - 1, len, len + 1]);
+    let lens = [&[0, 1, 2], around.as_flattened()].concat();
+    let bodies = lens
+        .iter()
+        .map(|len| (0..*len).map(|at| (at % 251) as u8).collect());
+    let bodies: Vec<Vec<u8>> = bodies.collect();
+    for cipher in ciphers() {
+        let recorder = || cipher.recorder(Recorder::default());
+        let (mut a, to_b, mut b, to_a) = pair(untimed(), recorder(), recorder());
+        for body in &bodies {
+            a.net().send(to_b, body).expect("room");
+            b.net().send(to_a, body).expect("room");
+        }
+        run_until([&mut a, &mut b], |[a, b]| {
+            let counts = [a.handler().messages(to_b), b.handler().messages(to_a)];
+            counts.iter().all(|messages| messages.len() == bodies.len())
+        });
+        assert!(a.handler().messages(to_b) == bodies, "{}", cipher.name);
+        assert!(b.handler().messages(to_a) == bodies, "{}", cipher.name);
+    }
 }
 
 /// Output that waits is no reason not to read: with full sockets in both directions

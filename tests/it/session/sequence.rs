@@ -1,6 +1,4 @@
-//! A sequence of sessions, and boxed sessions.
-
-use std::io::IoSlice;
+//! A sequence of sessions.
 
 use crate::util::outcome::{CLOSED, until_both_ended};
 use crate::util::raw;
@@ -10,15 +8,13 @@ use crate::util::sessions::{
     Greeting, HELLO_LEN, Kind, MAGIC, Manner, Xor, untimed, with_sessions,
 };
 use crate::util::{Recorder, frame, listening, pair, run_until};
-use peerloop::session::{Output, Sequence, Session};
-use peerloop::{Direction, DisconnectReason};
+use peerloop::DisconnectReason;
+use peerloop::session::Sequence;
 
 /// A greeting, and a toy cipher after it.
 fn both(recorder: Recorder) -> Recorder {
     with_sessions(recorder, |direction| {
-        let greeting: Box<dyn Session> = Box::new(Greeting::new(Manner::Agrees));
-        let cipher: Box<dyn Session> = Box::new(Xor::new(direction));
-        Sequence::new(greeting, cipher)
+        Sequence::new(Greeting::new(Manner::Agrees), Xor::new(direction))
     })
 }
 
@@ -61,35 +57,4 @@ fn sequence_has_identity_of_both_parts() {
     assert_eq!(identity.protocol.as_deref(), Some(&MAGIC[..]));
     a.net().close(to_b);
     assert_eq!(until_both_ended(&mut a, to_b, &mut b, to_a), CLOSED);
-}
-
-/// Returns the results of every method of a session, in order.
-fn results<S: Session>(mut session: S) -> (Vec<u8>, Vec<u8>, String) {
-    let (mut plaintext, mut wire) = (Vec::new(), Vec::new());
-    let mut peer = SessionEnd::new(Xor::new(Direction::Inbound));
-    session.start(&mut wire).expect("a hello");
-    peer.receive(&wire).expect("a hello");
-    let mut bytes = [peer.take_wire(), peer.frame(b"hello")].concat();
-    let taken = session
-        .receive(&mut bytes, &mut Output::new(&mut plaintext, &mut wire))
-        .expect("records");
-    session
-        .seal(&[IoSlice::new(b"day")], &mut wire)
-        .expect("a record");
-    session.close_notify(&mut wire);
-    let rest = (
-        taken,
-        session.stage(),
-        session.wire_ended(),
-        session.identity(),
-    );
-    (plaintext, wire, format!("{rest:?}"))
-}
-
-#[test]
-fn boxed_session_behaves_like_the_session() {
-    let plain = results(Xor::new(Direction::Outbound));
-    let boxed: Box<dyn Session> = Box::new(Xor::new(Direction::Outbound));
-    assert_eq!(results(boxed), plain);
-    assert_eq!(plain.0, frame(b"hello"));
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{server, with_raw_client};
 use crate::util::outcome::failures;
 use crate::util::raw::until_ended;
-use crate::util::session_end::{SessionEnd, assert_works_by_bytes};
+use crate::util::session_end::SessionEnd;
 use crate::util::session_peer::SessionPeer;
 use crate::util::tls::{
     EACH_VERSION, ONLY_12, ONLY_13, Versions, client, configs, ends, established_ends,
@@ -36,14 +36,6 @@ fn recorded(versions: Versions) -> (Vec<u8>, SessionEnd<Tls>) {
         a.receive(&b.take_wire()).expect("an honest server");
     }
     (sent, SessionEnd::new(crate::util::tls::server(&here)))
-}
-
-#[test]
-fn bytes_one_at_a_time_are_enough() {
-    for versions in EACH_VERSION {
-        let [a, b] = ends(versions);
-        assert_works_by_bytes(a, b);
-    }
 }
 
 #[test]

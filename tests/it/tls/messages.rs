@@ -2,35 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{connected, with_raw_client};
-use crate::util::outcome::{CLOSED, until_both_ended};
+use super::with_raw_client;
+use crate::util::frame;
 use crate::util::session_end::{SessionEnd, exchange};
-use crate::util::tls::{
-    Authority, EACH_VERSION, NAME, ONLY_13, client, client_config, server, server_config,
-};
-use crate::util::{frame, run_until};
+use crate::util::tls::{Authority, NAME, ONLY_13, client, client_config, server, server_config};
 use peerloop::Config;
 use peerloop::session::Session;
-
-#[test]
-fn message_of_any_length_is_echoed() {
-    // Around the length of a record, of a batch, and of a read.
-    let around = [1 << 14, 1 << 16, 1 << 20].map(|len| [len - 1, len, len + 1]);
-    let lens = [&[0, 1, 2], around.as_flattened()].concat();
-    for versions in EACH_VERSION {
-        let (mut a, to_b, mut b, to_a) = connected(Config::default(), versions);
-        for (at, len) in lens.iter().copied().enumerate() {
-            let body: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
-            a.net().send(to_b, &body).expect("room");
-            run_until([&mut a, &mut b], |[a, _]| {
-                a.handler().messages(to_b).len() > at
-            });
-            assert!(a.handler().messages(to_b)[at] == body, "{len} bytes");
-        }
-        a.net().close(to_b);
-        assert_eq!(until_both_ended(&mut a, to_b, &mut b, to_a), CLOSED);
-    }
-}
 
 #[test]
 fn messages_of_one_turn_share_records() {

@@ -1,9 +1,9 @@
 //! TLS sessions.
 
 mod alerts;
-mod close;
 mod hostile;
 mod identity;
+mod keys;
 mod messages;
 mod openssl;
 mod refused;
@@ -12,14 +12,11 @@ use std::sync::Arc;
 
 use peerloop::tls::Tls;
 use peerloop::tls::rustls::{ClientConfig, ServerConfig};
-use peerloop::{Config, ConnId, DisconnectReason};
+use peerloop::{Config, ConnId};
 
 use crate::util::session_peer::SessionPeer;
 use crate::util::tls::{Versions, accepting, configs, connecting};
-use crate::util::{Recorder, TestNode, listening, pair};
-use peerloop::error::SessionError;
-
-const TRUNCATED: DisconnectReason = DisconnectReason::Session(SessionError::Truncated);
+use crate::util::{Recorder, TestNode, listening};
 
 fn client(config: impl Into<Arc<ClientConfig>>) -> Recorder {
     Recorder {
@@ -34,12 +31,6 @@ fn server(config: impl Into<Arc<ServerConfig>>) -> Recorder {
         sessions: accepting(config),
         ..Recorder::echo()
     }
-}
-
-/// A client and a server that echoes.
-fn connected(config: Config, versions: Versions) -> (TestNode, ConnId, TestNode, ConnId) {
-    let (there, here) = configs(versions);
-    pair(config, client(there), server(here))
 }
 
 /// A server that echoes, and a raw client.

@@ -179,7 +179,7 @@ impl Openssl {
     }
 
     fn write(&mut self, text: &str) {
-        let stdin = self.stdin.as_mut().expect("an open pipe");
+        let stdin = self.stdin.as_mut().expect("a pipe");
         stdin.write_all(text.as_bytes()).expect("a reader");
     }
 
@@ -221,10 +221,8 @@ fn identity(node: &mut TestNode, conn: ConnId) -> Identity {
     connection.identity().expect("an identity").clone()
 }
 
-const QUIET: [&str; 2] = ["-quiet", "-no_ign_eof"];
-
 #[test]
-fn client_is_identified_and_answered() {
+fn client_is_answered_until_the_node_closes() {
     for versions in EACH_VERSION {
         let Some(files) = Files::new(&format!("client{}", version(versions))) else {
             return;
@@ -232,8 +230,8 @@ fn client_is_identified_and_answered() {
         let mut config = strict_server_config(&files.authority, &files.own, versions);
         config.alpn_protocols = vec![b"lines".to_vec()];
         let (mut node, addr) = listening(lines(), server(config));
-        let alpn = [&QUIET[..], &["-alpn", "other,lines"]].concat();
-        let mut client = Openssl::client(addr, &files, versions, &alpn);
+        let more = ["-quiet", "-no_ign_eof", "-alpn", "other,lines"];
+        let mut client = Openssl::client(addr, &files, versions, &more);
         let sent: Vec<String> = (0..16).map(|n| format!("{n}").repeat(1 << 15)).collect();
         let (mut stdin, text) = (client.stdin.take().expect("a pipe"), sent.join("\n") + "\n");
         let writing = thread::spawn(move || stdin.write_all(text.as_bytes()).map(|()| stdin));
@@ -249,29 +247,11 @@ fn client_is_identified_and_answered() {
         assert_eq!(identity.protocol.as_deref(), Some(&b"lines"[..]));
         assert_eq!(identity.public_key, Some(files.guest.public_key()));
 
-        drop(stdin);
-        assert!(client.finish(&mut node), "{:?}", client.log);
-        let reason = until_ended(&mut node, conn);
-        assert_eq!(reason, DisconnectReason::PeerClosed);
-    }
-}
-
-#[test]
-fn client_receives_the_close_notification() {
-    for versions in EACH_VERSION {
-        let Some(files) = Files::new(&format!("closed{}", version(versions))) else {
-            return;
-        };
-        let config = server_config(&files.own, versions);
-        let (mut node, addr) = listening(lines(), server(config));
-        let mut client = Openssl::client(addr, &files, versions, &QUIET);
-        client.write("hello\n");
-        run_until([&mut node], |_| client.has_printed("hello"));
-        let conn = node.handler().connected()[0];
         node.net().close(conn);
         assert!(client.finish(&mut node), "{:?}", client.log);
         assert!(!client.has_printed("unexpected eof"));
         assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
+        drop(stdin);
     }
 }
 

@@ -11,6 +11,7 @@
 
 #[cfg(unix)]
 pub mod child;
+pub mod ciphers;
 #[cfg(feature = "sim")]
 pub mod crowd;
 mod frame;
