@@ -92,7 +92,6 @@ impl ConnEntry {
         }
         let is_open = self.tag == LifecycleTag::Open;
         let is_read = is_open && !self.paused;
-        let idle = is_read && !self.has_output();
         let stalled = self
             .stalled_since
             .and_then(|since| after(since, timeouts.write_stall));
@@ -101,6 +100,9 @@ impl ConnEntry {
             let rate = self.config.min_rate.receive_bytes_per_second;
             self.rate_deadline(since, self.partial_len as u64, rate)
         });
+        // A long message on a slow link takes longer than the idle timeout. The
+        // rate limits its time instead.
+        let idle = is_read && !self.has_output() && receive_rate.is_none();
         let sending = self.extra.as_ref().and_then(|extra| extra.sending);
         let send_rate = sending.and_then(|(since, bytes)| {
             let rate = self.config.min_rate.send_bytes_per_second;

@@ -50,6 +50,10 @@ impl TurnClock {
 }
 
 impl TurnClock {
+    pub(super) fn is_in_turn(&self) -> bool {
+        self.in_turn
+    }
+
     /// Records a reading, and returns it.
     pub(super) fn look(&mut self, now: Instant) -> Instant {
         self.is_stale = false;

@@ -2,60 +2,32 @@
 
 mod accept;
 mod addresses;
-mod admission;
-mod chaos;
 mod close;
-mod complaints;
 mod connect;
-mod contracts;
-mod deadlines;
-mod destructors;
 mod drain;
 mod examples;
-mod face;
-mod faults;
 mod framing;
 mod group;
-mod guarantees;
 mod handle;
-mod handshake;
-mod held_up;
-mod interface;
-mod lifecycle;
 mod limits;
 mod listen;
-mod log_levels;
 mod logging;
 mod memory;
+#[cfg(feature = "noise")]
 mod noise;
-mod noise_hostile;
 mod panics;
-mod places;
-mod pressure;
 mod receive;
 mod repository;
-#[cfg(feature = "sim")]
-mod retries;
 mod run;
 mod send;
 mod session;
-mod sessions;
-mod sessions_bad;
-mod sessions_sealed;
 mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
 mod simulation;
-mod simultaneous_open;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(feature = "tls")]
-mod tls_bad;
-#[cfg(feature = "tls")]
-mod tls_peers;
 mod util;
-mod wire_end;
-mod wire_in;

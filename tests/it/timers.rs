@@ -1,6 +1,8 @@
 //! Timers, intervals and timers of connections: exact in the simulator, where a turn takes
 //! no time.
 
+mod on_sockets;
+
 use std::time::{Duration, Instant};
 
 use peerloop::config::OnPanic;

@@ -3,6 +3,7 @@
 mod ask;
 mod commands;
 mod connect_wait;
+mod queue;
 mod send_wait;
 
 use std::io::{self, ErrorKind, Read};

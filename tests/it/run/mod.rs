@@ -1,7 +1,18 @@
 //! Turns, `run_until`, `spawn`, and loops inside other loops.
 
+mod budgets;
+mod config;
+#[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
+mod descriptor;
 mod dropped;
+#[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
+mod edge_triggered;
+mod every_call;
+mod fairness;
+mod one_time;
+mod random;
 mod thread;
+mod turns;
 mod until;
 
 use std::io::{ErrorKind, Read};

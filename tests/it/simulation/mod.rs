@@ -13,6 +13,7 @@ mod places;
 mod promises;
 mod scenarios;
 mod seeds;
+mod slow_links;
 mod wires;
 mod workload;
 
