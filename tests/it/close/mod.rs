@@ -1,5 +1,11 @@
 //! The ends of connections: `close`, `close_write`, `abort`, FIN and reset.
 
+mod abort;
+mod after;
 mod from_outside;
+mod graceful;
+mod half_open;
+mod linger;
+mod paused;
 mod release;
 mod stale_ids;

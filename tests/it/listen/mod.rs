@@ -1,1 +1,5 @@
 //! Listeners.
+
+mod bind;
+mod close;
+mod options;

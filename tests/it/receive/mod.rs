@@ -1,4 +1,9 @@
 //! Messages from the wire to the handler; `pause` and `resume`.
 
+mod early_pause;
 mod end_while_paused;
+mod fin;
+pub(crate) mod pause;
+mod pause_end;
 mod random_pauses;
+mod reset;

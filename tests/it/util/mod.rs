@@ -11,21 +11,29 @@
 
 #[cfg(unix)]
 pub mod child;
+pub mod ciphers;
 mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
 mod frame;
+pub mod framings;
+pub mod narrow;
 #[cfg(feature = "sim")]
 pub mod occupied;
+pub mod outcome;
 mod random;
 #[cfg(feature = "sim")]
 pub mod secured;
+pub mod session_end;
+pub mod session_peer;
 pub mod sessions;
 pub mod settings;
 #[cfg(feature = "noise")]
 pub mod snow_peer;
+pub mod sockets;
 #[cfg(target_os = "linux")]
 pub mod steps;
+pub mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "sim")]
@@ -45,6 +53,7 @@ use peerloop::session::Session;
 pub use config::config_with;
 pub use frame::frame;
 pub use random::Random;
+
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,6 +76,7 @@ pub enum Event {
     Message(ConnId, Vec<u8>),
     Drain(ConnId),
     Sent(ConnId, u64, SendOutcome),
+    ReadClosed(ConnId),
     ConnectFailed(ConnId, ConnectError),
     Disconnect(ConnId, DisconnectReason),
     Timer(TimerId, u64),
@@ -117,8 +127,9 @@ impl Recorder {
     }
 
     fn record(&mut self, net: &mut Net, event: Event) {
-        (self.reaction)(net, &event);
         self.events.push(event);
+        let event = self.events.last().expect("pushed above");
+        (self.reaction)(net, event);
     }
 
     /// The connections that were established, in order.
@@ -187,6 +198,10 @@ impl Handler for Recorder {
 
     fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
         self.record(net, Event::Sent(conn, token, outcome));
+    }
+
+    fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
+        self.record(net, Event::ReadClosed(conn));
     }
 
     fn on_connect_failed(

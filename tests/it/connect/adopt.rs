@@ -1,0 +1,77 @@
+//! `adopt`: streams that the program connected or accepted itself.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use crate::util::{PATIENCE, Recorder, config_with, frame, node, raw, run_until};
+use peerloop::{Admission, Config, ConnectError, Direction, DisconnectReason};
+use socket2::{Domain, Socket, Type};
+
+/// Two ends of a connection.
+fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (theirs, _) = listener.accept().unwrap();
+    theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+    (ours, theirs)
+}
+
+#[test]
+fn stream_is_served_and_charged() {
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let (ours, mut theirs) = pair();
+        let addr = theirs.local_addr().unwrap();
+        let config = config_with(|config| config.limits.max_connections = 1);
+        // `on_accept` is not called, or it would refuse.
+        let handler = Recorder {
+            admission: Admission::Refuse,
+            ..Recorder::default()
+        };
+        let mut node = node(config, handler);
+        let conn = node.net().adopt(ours, direction).unwrap();
+        let second = node.net().adopt(pair().0, direction);
+        assert_eq!(second, Err(ConnectError::TooManyConnections));
+        theirs.write_all(&frame(b"hello")).unwrap();
+        run_until([&mut node], |[node]| {
+            node.handler().messages(conn) == [b"hello"]
+        });
+        let info = node.net().connection(conn).unwrap().info();
+        assert_eq!((info.direction, info.addr), (direction, addr));
+        assert_eq!(info.listener, None);
+        assert_eq!(node.net().connection_count_of(direction), 1);
+        node.net().send_and_close(conn, "bye").unwrap();
+        raw::settle(&mut node);
+        let mut reply = [0; 7];
+        theirs.read_exact(&mut reply).unwrap();
+        assert_eq!(reply[..], frame(b"bye"));
+    }
+}
+
+#[test]
+fn options_are_those_of_the_stream() {
+    let mut node = node(Config::default(), Recorder::default());
+    let mut options = node.connect_options();
+    options.connection_mut().max_message_len = 3;
+    let (ours, mut theirs) = pair();
+    let adopted = node.net().adopt_with(ours, Direction::Inbound, options);
+    theirs.write_all(&frame(b"long")).unwrap();
+    let reason = raw::until_ended(&mut node, adopted.unwrap());
+    assert_eq!(reason, DisconnectReason::MessageTooLarge { len: 4, max: 3 });
+
+    let mut options = node.connect_options();
+    options.source = Some(SocketAddr::from(([127, 0, 0, 1], 0)));
+    let adopted = node.net().adopt_with(pair().0, Direction::Inbound, options);
+    assert_eq!(adopted, Err(ConnectError::InvalidOption("source")));
+}
+
+#[test]
+fn unconnected_stream_is_an_error() {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let mut node = node(Config::default(), Recorder::default());
+    let result = node.net().adopt(socket.into(), Direction::Inbound);
+    let Err(ConnectError::Io(error)) = result else {
+        panic!("{result:?}");
+    };
+    assert_eq!(error.kind, ErrorKind::NotConnected);
+    assert_eq!(node.net().connecting_count(), 0);
+}

@@ -1,0 +1,100 @@
+//! `ConnectOptions`, and the settings of sockets.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use crate::util::sockets::bound;
+use crate::util::{Event, Recorder, config_with, listening, node, raw, run_until};
+use peerloop::framing::Framing;
+use peerloop::{Config, ConnectError, Direction, DisconnectReason, SendError};
+use socket2::SockRef;
+
+#[test]
+fn source_is_the_address_at_the_peer() {
+    for is_bound in [true, false] {
+        let (mut listener, addr) = listening(Config::default(), Recorder::default());
+        let mut connector = node(Config::default(), Recorder::default());
+        let source = [127, 0, 0, 77];
+        let mut options = connector.net().connect_options();
+        if is_bound {
+            options.bound_socket = Some(bound(source).into());
+        } else {
+            options.source = Some(SocketAddr::from((source, 0)));
+        }
+        let conn = connector.net().connect_with(addr, options).unwrap();
+        run_until([&mut connector, &mut listener], |[connector, listener]| {
+            connector.handler().connected() == [conn] && !listener.handler().connected().is_empty()
+        });
+        let here = listener.handler().connected()[0];
+        let seen = listener.net().connection(here).unwrap().info().addr;
+        assert_eq!(seen.ip(), IpAddr::from(source));
+        let info = connector.net().connection(conn).unwrap().info();
+        assert_eq!((info.addr, info.local_addr), (addr, Some(seen)));
+        assert_eq!(info.direction, Direction::Outbound);
+        assert_eq!(info.listener, None);
+    }
+}
+
+#[test]
+fn foreign_source_fails_later() {
+    let mut node = node(Config::default(), Recorder::default());
+    let mut options = node.net().connect_options();
+    options.source = Some(SocketAddr::from(([192, 0, 2, 1], 0)));
+    let conn = node.net().connect_with("127.0.0.1:9", options).unwrap();
+    assert_eq!(node.net().connection(conn).unwrap().info().local_addr, None);
+    run_until([&mut node], |[node]| node.handler().events.len() == 2);
+    let error = ConnectError::Io(ErrorKind::AddrNotAvailable.into());
+    let failed = Event::ConnectFailed(conn, error);
+    assert_eq!(node.handler().events, [Event::Start, failed]);
+}
+
+#[test]
+fn framing_and_maximum_are_those_of_the_connect() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let mut node = node(Config::default(), Recorder::default());
+    let mut options = node.net().connect_options();
+    options.connection_mut().framing = Framing::Delimited(b'\n');
+    options.connection_mut().max_message_len = 8;
+    let conn = node.net().connect_with(addr, options).unwrap();
+    run_until([&mut node], |[node]| node.handler().connected() == [conn]);
+    let (mut peer, _) = listener.accept().unwrap();
+    let net = node.net();
+    net.send(conn, b"a line").unwrap();
+    assert_eq!(net.send(conn, b"too long"), Ok(()));
+    assert_eq!(net.send(conn, b"too long "), Err(SendError::TooLarge));
+    net.send(conn, b"two\n").unwrap_err();
+    let _ = node.turn(Some(Duration::ZERO)).unwrap();
+    let mut received = [0; 16];
+    peer.read_exact(&mut received).unwrap();
+    assert_eq!(received, *b"a line\ntoo long\n");
+    peer.write_all(b"answer\n123456789").unwrap();
+    let reason = raw::until_ended(&mut node, conn);
+    assert_eq!(node.handler().messages(conn), [b"answer"]);
+    assert_eq!(reason, DisconnectReason::MessageTooLarge { len: 9, max: 8 });
+}
+
+#[cfg(unix)]
+#[test]
+fn socket_has_the_settings_until_its_end() {
+    let keepalive = Duration::from_secs(77);
+    let config = config_with(|config| config.sockets.keepalive = Some(keepalive));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut node = node(config, Recorder::default());
+    let mut options = node.net().connect_options();
+    options.bound_socket = Some(bound([127, 0, 0, 1]).into());
+    let addr = listener.local_addr().unwrap();
+    let conn = node.net().connect_with(addr, options).unwrap();
+    run_until([&mut node], |[node]| node.handler().connected() == [conn]);
+    let net = node.net();
+    let local_addr = net.connection(conn).unwrap().info().local_addr;
+    let socket = net.socket(conn).expect("it is open");
+    let socket = SockRef::from(&socket);
+    assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive);
+    assert_eq!(socket.local_addr().unwrap().as_socket(), local_addr);
+    node.net().abort(conn);
+    raw::until_ended(&mut node, conn);
+    assert!(node.net().socket(conn).is_none(), "the id is stale");
+}
