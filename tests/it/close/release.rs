@@ -5,10 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::util::raw::{accepted, connect, connect_narrow, reset, settle};
+use crate::util::sockets::refusing;
 use crate::util::{Event, PATIENCE, Recorder, TestNode, config_with, listening, node, run_until};
 use peerloop::error::TimeoutKind;
 use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Net};
-use socket2::{Domain, Socket, Type};
 
 const LIMIT: usize = 12;
 
@@ -183,11 +183,7 @@ fn assert_released_after(addr: SocketAddr, end: fn(&mut TestNode, &[ConnId])) {
 
 #[test]
 fn refused_connect_is_released() {
-    // Bound, so that no other process listens there.
-    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    bound.bind(&any.into()).unwrap();
-    let addr = bound.local_addr().unwrap().as_socket().unwrap();
+    let (_bound, addr) = refusing();
     assert_released_after(addr, |_, _| {});
 }
 
