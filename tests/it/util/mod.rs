@@ -55,8 +55,6 @@ pub use config::config_with;
 pub use frame::frame;
 pub use random::Random;
 
-/// How long a condition may take before the test fails. Far more than needed: these machines are shared.
-
 /// The time within which a condition must hold. It is far more than needed,
 /// because test machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
