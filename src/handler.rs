@@ -17,32 +17,39 @@ use crate::session::Transport;
 /// The loop calls every method on its own thread, one at a time, with
 /// `&mut self`. The state of a handler therefore needs no lock.
 ///
-/// The callbacks of a connection come in this order:
+/// The callbacks of a connection come in this order, after
+/// [`on_accept`](Handler::on_accept) if it is inbound:
 ///
-/// 1. [`on_connect`](Handler::on_connect), exactly once.
-/// 2. [`on_message`](Handler::on_message) for each message, in the order in
-///    which the peer sent them.
-/// 3. [`on_disconnect`](Handler::on_disconnect), exactly once.
+/// 1. [`transport`](Handler::transport), exactly once.
+/// 2. [`on_connect`](Handler::on_connect), exactly once.
+/// 3. [`on_message`](Handler::on_message) for each message, in the order in
+///    which the peer sent them. [`on_drain`](Handler::on_drain),
+///    [`on_sent`](Handler::on_sent),
+///    [`on_read_closed`](Handler::on_read_closed) and
+///    [`on_conn_timer`](Handler::on_conn_timer) may come between them.
+/// 4. [`on_disconnect`](Handler::on_disconnect), exactly once.
 ///
-/// A connection that is never established gets
-/// [`on_connect_failed`](Handler::on_connect_failed) instead.
+/// A connection that has an id and is not opened gets
+/// [`on_connect_failed`](Handler::on_connect_failed) exactly once instead of
+/// `on_connect`. An inbound connection that is refused by `on_accept` or by a
+/// limit on connections gets no id and no further callback.
 ///
 /// The loop does nothing else while a method runs. Move long work to another
 /// thread, which returns its result through a [`Handle`](crate::Handle).
 ///
 /// A handler that wraps another one must forward every method, including
-/// methods that have a default. With
-/// [`require_session`](crate::config::ConnectionConfig::require_session), a
-/// wrapper that does not forward [`Handler::transport`] sends nothing in
-/// plaintext.
+/// methods that have a default. A wrapper that does not forward
+/// [`Handler::transport`] would use plain TCP. With
+/// [`require_session`](crate::config::ConnectionConfig::require_session) its
+/// connections fail instead.
 ///
 /// # Panics
 ///
 /// By default a panic in a callback ends the connection that the callback was
-/// called for, and the node continues; see [`OnPanic`](crate::config::OnPanic).
-/// A failed assertion in a handler is such a panic. Set
-/// [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests, because
-/// otherwise a failed assertion does not fail the test.
+/// called for, if there is one, and the node continues; see
+/// [`OnPanic`](crate::config::OnPanic). A failed assertion in a handler is such
+/// a panic. Set [`OnPanic::Unwind`](crate::config::OnPanic::Unwind) in tests,
+/// because otherwise a failed assertion does not fail the test.
 ///
 /// # Examples
 ///
@@ -81,8 +88,7 @@ pub trait Handler {
     /// Called when the operating system has accepted a connection. Returns
     /// whether the node admits it.
     ///
-    /// This is the place for a ban list, because the connection has no id and
-    /// no slot yet.
+    /// Use it for a ban list: a refused connection takes no id and no slot.
     ///
     /// The addresses are canonical, so a list of IPv4 addresses also matches
     /// IPv4 clients of a dual-stack listener; see
@@ -94,10 +100,12 @@ pub trait Handler {
     /// peer, admit the connection, and call [`Net::send_and_close`] in
     /// [`Handler::on_connect`].
     ///
-    /// The limits are checked after this call. A connection refused by a limit
-    /// gets no further callback either, and is counted in
-    /// [`Metrics`](crate::Metrics). Therefore count connections in `on_connect`
-    /// or in [`Handler::transport`], not here.
+    /// The limits are checked after this call. A connection that is refused by
+    /// a limit on connections gets no further callback either, and is counted
+    /// in [`Metrics`](crate::Metrics). The limit on handshakes is checked after
+    /// [`Handler::transport`], and a refusal by it is reported by
+    /// [`Handler::on_connect_failed`]. Therefore count open connections in
+    /// `on_connect`, not here.
     ///
     /// ```
     /// # use std::collections::HashSet;
@@ -122,8 +130,8 @@ pub trait Handler {
 
     /// Returns the transport of a connection: plain TCP or a session.
     ///
-    /// Called once per TCP connection, inbound or outbound, when it is
-    /// established. After [`Transport::Plain`], which is the default,
+    /// Called once per TCP connection, inbound or outbound, when TCP has
+    /// connected. After [`Transport::Plain`], which is the default,
     /// [`Handler::on_connect`] follows at once. After a session it follows when
     /// the handshake has completed.
     ///
@@ -182,8 +190,9 @@ pub trait Handler {
         Ok(Transport::Plain)
     }
 
-    /// Called exactly once per connection, inbound or outbound, when it is
-    /// established and the handshake of its session has completed.
+    /// Called exactly once per connection, inbound or outbound, when TCP has
+    /// connected and the handshake of its session, if it has one, has
+    /// completed.
     ///
     /// It comes before the first message. From this call on the connection is
     /// *open* and can send.
@@ -195,8 +204,8 @@ pub trait Handler {
     ///
     /// Messages of one connection are delivered in the order in which the peer
     /// sent them. Every complete message that has arrived is delivered before
-    /// the end of the connection is reported, unless this node closed the
-    /// connection.
+    /// the end of the connection is reported, unless this node ended the
+    /// connection: by a call, a timeout, a limit or a contained panic.
     ///
     /// `message` is a part of the loop's buffer. Copy the bytes that are needed
     /// after the call.
@@ -210,10 +219,10 @@ pub trait Handler {
     ///   [`low_bytes`](crate::config::SendQueueConfig::low_bytes) or below
     ///   after it had reached
     ///   [`high_bytes`](crate::config::SendQueueConfig::high_bytes), or
-    /// - a message fits that was refused with
-    ///   [`SendError::Full`](crate::SendError::Full).
+    /// - a message that was refused with
+    ///   [`SendError::Full`](crate::SendError::Full) would fit now.
     ///
-    /// Called once for each such event.
+    /// Called once if both are the case at the same time.
     ///
     /// # Examples
     ///
@@ -273,19 +282,19 @@ pub trait Handler {
 
     /// Called when a connection has ended before [`Handler::on_connect`].
     ///
-    /// Called exactly once for each such id that [`Net::connect`],
-    /// [`Net::adopt`] or [`Handler::transport`] gave out, inbound or outbound.
-    /// It is the last callback for the id. Only `transport` and
-    /// [`Handler::on_conn_timer`] can come before it.
+    /// Called exactly once for each id that [`Net::connect`] or [`Net::adopt`]
+    /// returned or [`Handler::transport`] received, inbound or outbound, if
+    /// `on_connect` was not called for it. It is the last callback for the id.
+    /// Only `transport` and [`Handler::on_conn_timer`] can come before it.
     ///
     /// - Use [`ConnectError::is_peers_fault`] for ban scores.
     /// - The handler may connect to the address again in this call. An attempt
     ///   that exceeds
     ///   [`connect_retry_rate`](crate::config::Limits::connect_retry_rate)
     ///   begins later.
-    /// - After a failed handshake the final output of the session is sent
-    ///   first. The call then comes up to
-    ///   [`linger`](crate::config::Timeouts::linger) later.
+    /// - After a failed handshake the last bytes of the session are sent first,
+    ///   such as an alert of TLS. This delays the call by at most
+    ///   [`linger`](crate::config::Timeouts::linger).
     fn on_connect_failed(
         &mut self,
         net: &mut Net,
@@ -352,8 +361,8 @@ pub trait Handler {
 
     /// Called at the end of each turn, before queued messages are written.
     ///
-    /// This is the place to process the messages of a turn as one batch. Calls
-    /// of `on_drain`, `on_sent`, `on_connect_failed` and `on_disconnect` may
+    /// Use it to process the messages of a turn as one batch. Calls of
+    /// `on_drain`, `on_sent`, `on_connect_failed` and `on_disconnect` may
     /// follow in the same turn.
     fn on_turn(&mut self, net: &mut Net) {
         let _ = net;

@@ -40,14 +40,14 @@
 //!   another loop.
 //! - A [`Handler`] implements the callbacks. Only [`Handler::on_message`] is
 //!   required.
-//! - A [`Net`] is the interface of the handler: it listens, connects, sends,
-//!   closes, sets timers and lists connections. Every callback receives it, and
-//!   [`Node::net`] returns it between turns. None of its methods calls the
-//!   handler.
+//! - A [`Net`] has the operations: a handler uses it to listen, connect, send
+//!   and close, to set timers and to look at connections. Every callback
+//!   receives it, and [`Node::net`] returns it between turns. None of its
+//!   methods calls the handler.
 //! - A [`ConnId`] identifies one connection and is never reused. A [`ConnMap`]
 //!   stores your own state for each connection.
-//! - A [`Handle`] sends messages and function calls to the node from other
-//!   threads.
+//! - Other threads use a [`Handle`] to send messages and to run functions in
+//!   the loop.
 //! - [`shards`] runs one node on several threads. [`group`] runs several nodes
 //!   on one thread.
 //! - A [`Config`] holds every limit and timeout. Each has a default; see
@@ -164,9 +164,10 @@
 //! every node that has a thread. [`Node`](Node#in-tests) has an example.
 //!
 //! With the feature `sim`, the module `peerloop::sim` runs networks of your
-//! handlers in one thread, on a virtual clock. It injects partitions, crashes
-//! and kernel faults. A seed reproduces a run. A
-//! [guide](guide/simulation/index.html) shows how to test a protocol with it.
+//! handlers in one thread, on a virtual clock. A test can partition the network
+//! and crash nodes. Faults of the kernel are drawn from a seed, and the same
+//! seed gives the same run. A [guide](guide/simulation/index.html) shows how to
+//! test a protocol with it.
 //!
 //! # Logs
 //!

@@ -68,7 +68,7 @@ pub(super) const WINDOW: u32 = 128;
 /// Used and unused blocks together are no larger than the used blocks were at
 /// their maximum in the last two windows of [`WINDOW`] flushes. A constant
 /// maximum of a few MiB is not enough: a hundred such senders would reallocate
-/// their blocks all the time (`cargo run --release -p peers -- --only fan-in`).
+/// their blocks all the time (the row "fan-in" of `benches/peers`).
 pub(super) const SPARE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Blocked queues keep memory that they do not need while all queues together

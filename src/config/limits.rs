@@ -17,7 +17,8 @@ pub(crate) const ADDRESS_V6_BITS: u8 = 64;
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Maximum number of connections, including connections that are connecting
-    /// or closing. A further inbound connection is accepted and closed. A
+    /// or closing. A further inbound connection is closed after
+    /// [`on_accept`](crate::Handler::on_accept), without another callback. A
     /// further connect fails with
     /// [`ConnectError::TooManyConnections`](crate::ConnectError::TooManyConnections).
     ///
@@ -30,9 +31,10 @@ pub struct Limits {
     /// Outbound connections can use other free slots too. At most
     /// `max_connections`.
     ///
-    /// Default: `None`, which is an eighth of `max_connections`, rounded down.
-    /// With the default total that is 1,250. A node that does not connect sets
-    /// `Some(0)`.
+    /// `Some(0)` reserves none. `None` reserves an eighth of `max_connections`,
+    /// rounded down.
+    ///
+    /// Default: `None`. With the default total that is 1,250 slots.
     pub reserved_outbound: Option<usize>,
     /// Maximum number of connections with one IP address, in both directions.
     ///
@@ -43,56 +45,56 @@ pub struct Limits {
     /// Default: 128. This is enough for a household or an office behind one
     /// address, and about a hundredth of `max_connections`.
     pub max_connections_per_address: usize,
-    /// Maximum number of connections with one network, because one owner may
-    /// have many addresses.
+    /// Maximum number of connections with one subnet, which is an address
+    /// prefix. One owner may have many addresses in a subnet.
     ///
     /// Default: `None`, which means no limit.
     pub max_connections_per_prefix: Option<PrefixLimit>,
-    /// Networks whose connections are not counted by
-    /// `max_connections_per_address` and `max_connections_per_prefix`, such as
-    /// a proxy, a load balancer or a data center.
+    /// Networks whose connections are not counted for
+    /// `max_connections_per_address` and `max_connections_per_prefix`. Examples
+    /// are the addresses of a proxy or a load balancer that has limits for its
+    /// clients.
     ///
     /// Each new connection is compared with every network of the list, so the
-    /// list should be short.
+    /// list should be short. A connection from these networks still needs a
+    /// handshake place; see `max_inbound_handshakes`.
     ///
-    /// Such an address still competes for handshake places; see
-    /// `max_inbound_handshakes`. Where a new handshake of another address would
-    /// be refused, a new handshake of an exempt address replaces the oldest
-    /// handshake of the same address that has waited for its peer for at least
-    /// 1 s.
-    ///
-    /// Default: empty. The loopback address is not exempt, because all clients
-    /// of a local proxy come from it.
+    /// Default: empty. Loopback addresses are counted too. If your clients
+    /// connect through a proxy on this host, add `127.0.0.0/8` and `::1/128`.
     pub exempt_networks: Vec<Network>,
     /// Maximum number of inbound connections whose handshake has not completed.
     /// A connection without a session has no handshake and takes no place.
     ///
-    /// While all places are taken, a new handshake competes with the address
-    /// that has most places. Of several such addresses, the one whose prefix
-    /// has most places is chosen.
+    /// If all places are taken, a new handshake takes the place of another one
+    /// or fails. In the following rules B is the address of the new handshake,
+    /// whose numbers include the new handshake. A is the address that has the
+    /// most places. If there are several such addresses, A is the one whose
+    /// subnet has the most places.
     ///
-    /// - If that address has more places than the address of the new handshake
-    ///   would have, its handshake that has received nothing for the longest
-    ///   time ends with
-    ///   [`ConnectError::Evicted`](crate::ConnectError::Evicted). The same
-    ///   applies if it has equally many places, and its prefix has more places
-    ///   than the prefix of the new handshake would have.
-    /// - If it has equally many places and its prefix has no more, one of its
-    ///   handshakes ends only if it has waited for its peer for at least 1 s.
-    ///   Otherwise clients that try again would end each other's handshakes
-    ///   before any is complete.
-    /// - In all other cases the new handshake fails with
-    ///   [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
+    /// 1. If A has more places than B, the handshake of A that has received
+    ///    nothing for the longest time ends with
+    ///    [`ConnectError::Evicted`](crate::ConnectError::Evicted). This also
+    ///    holds if A and B have equally many places, and A's subnet has more
+    ///    than B's.
+    /// 2. If A and B have equally many places, and A's subnet has no more than
+    ///    B's, a handshake of A ends only if it has waited for its peer for at
+    ///    least 1 s. Without this second, clients that try again would end each
+    ///    other's handshakes before any is complete.
+    /// 3. If B has more places than A, and B is in `exempt_networks`, a
+    ///    handshake of B ends only if it has waited for its peer for at least
+    ///    1 s.
+    /// 4. If no handshake ends, the new one fails with
+    ///    [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
     ///
-    /// Therefore silent clients of a few addresses cannot exclude clients of
-    /// other addresses. Addresses and prefixes are counted as for
+    /// Therefore clients of a few addresses that delay their handshakes cannot
+    /// exclude clients of other addresses. Addresses and subnets are those of
     /// `max_connections_per_address` and `max_connections_per_prefix`. If the
-    /// latter is `None`, prefixes have the default lengths of [`PrefixLimit`].
+    /// latter is `None`, subnets have the default lengths of [`PrefixLimit`].
     ///
-    /// The shards of a node share the places. A handshake of another shard
-    /// loses its place at once, and ends in the next turn of that shard, unless
-    /// it has completed before. In the case of equally many places, only
-    /// handshakes of the same shard are ended.
+    /// The shards of a node share the places. A place that another shard loses
+    /// is free at once. The handshake that had it ends in the next turn of that
+    /// shard. If it completes before that, its connection opens. Rules 2 and 3
+    /// end handshakes of the same shard only.
     ///
     /// Default: 256.
     pub max_inbound_handshakes: usize,
@@ -105,12 +107,11 @@ pub struct Limits {
     /// Maximum rate of connects to an address and port to which a connect has
     /// failed.
     ///
-    /// A failed attempt is remembered until a connect to the same address
-    /// succeeds. Until then each attempt is charged against the rate. An
-    /// attempt beyond the rate begins later, but
-    /// [`Net::connect`](crate::Net::connect) returns its id at once. Before it
-    /// begins it has no file descriptor, and its [connect
-    /// timeout](crate::config::Timeouts::connect) has not started.
+    /// After a failed attempt, each further attempt to the same address and
+    /// port is charged against the rate, until one succeeds. An attempt beyond
+    /// the rate starts later. [`Net::connect`](crate::Net::connect) returns its
+    /// id at once. Before it starts it has no file descriptor, and its [connect
+    /// timeout](crate::config::Timeouts::connect) does not run.
     ///
     /// An attempt has failed if it ends before
     /// [`on_connect`](crate::Handler::on_connect) with any error except
@@ -127,22 +128,25 @@ pub struct Limits {
     /// Maximum memory of a loop for received data that is not delivered, in
     /// bytes. Counted are
     /// - incomplete messages and records;
-    /// - data that is left by a pause or by
+    /// - received messages that wait because of a
+    ///   [pause](crate::Net::pause) or of
     ///   [`max_visit_time`](crate::config::TurnBudget::max_visit_time);
     /// - the identities of peers.
     ///
     /// The capacity of buffers counts, not the length of their content.
     ///
-    /// This limit never pauses a connection, because incomplete messages would
-    /// then wait for each other. When it is exceeded, connections end with
+    /// When the limit is exceeded, connections end with
     /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit)
-    /// until a 64th of the limit is free. Each time, the IP address that holds
-    /// most is chosen, and of its connections the one that holds most. An IPv6
-    /// prefix of 64 bits counts as one address.
+    /// until at most 63/64 of the limit is in use. Each time, the IP address
+    /// whose connections hold the most memory is chosen, and of these
+    /// connections the one that holds the most. An IPv6 prefix of 64 bits
+    /// counts as one address. The limit does not pause connections, because all
+    /// of them could then wait for memory that none releases.
     ///
-    /// Therefore a loop holds at most this limit plus one read. If N addresses
-    /// fill the limit, a connection of another address ends only if its address
-    /// holds more than about an N-th of the limit.
+    /// A loop holds at most this limit plus one read, which is at most
+    /// [`read_buffer_bytes`](crate::Config::read_buffer_bytes). An attacker with
+    /// N addresses can end a connection of another address only if that address
+    /// holds more than about 1/N of the limit.
     ///
     /// At least twice
     /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len),
@@ -162,33 +166,35 @@ pub struct Limits {
     /// their own length, although they keep the whole buffer in memory.
     ///
     /// A message is accepted if one of these conditions holds:
-    /// - The queue has unused memory for it.
-    /// - The queue, including the message, is not larger than the free part of
-    ///   three quarters of the limit. This is the dynamic threshold of
-    ///   Choudhury and Hahne (*Dynamic queue length thresholds for
-    ///   shared-memory packet switches*, IEEE/ACM Transactions on Networking,
-    ///   1998). Therefore `n` queues that grow together hold an `n + 1`-th
-    ///   each, and the same amount is left for an empty queue. Each queue that
-    ///   is filled after another and is not read halves the free part.
-    /// - The queue, including the message, is not larger than 1/16,384 of the
-    ///   limit (16 KiB by default), or the queue is empty and the message is
-    ///   not larger than 1/4,096 of the limit (64 KiB by default). It must fit
-    ///   into the whole limit. The last quarter of the limit is reserved for
-    ///   such small queues, so small messages are accepted even if many
-    ///   connections do not read.
-    /// - Nothing is held for sending.
+    /// 1. The last block of the queue has room for the message.
+    /// 2. The queue with the message is not larger than F. F is three quarters
+    ///    of the limit, less the memory in use. This is the dynamic threshold
+    ///    of Choudhury and Hahne (*Dynamic queue length thresholds for
+    ///    shared-memory packet switches*, IEEE/ACM Transactions on Networking,
+    ///    1998). If n queues grow together, each reaches 1/(n + 1) of the three
+    ///    quarters, and as much is left for another queue. If queues fill one
+    ///    after another and their peers do not read, each takes half of F. So
+    ///    one queue alone reaches 3/8 of the limit.
+    /// 3. The message is small, and the limit has room for it. It is small if
+    ///    the queue with the message is not larger than 1/16,384 of the limit
+    ///    (16 KiB by default), or if the queue is empty and the message is not
+    ///    larger than 1/4,096 of the limit (64 KiB by default). The last
+    ///    quarter of the limit is for such messages only. By default it has
+    ///    room for 4,096 queues of 16 KiB.
+    /// 4. No memory is in use for sending.
     ///
     /// A send that is refused by this limit returns
-    /// [`SendError::Full`](crate::SendError::Full), and the connection waits in
-    /// a line. [`on_drain`](crate::Handler::on_drain) is called when the
-    /// message fits, and either the queue of the connection is empty or the
-    /// connections before it in the line have been called. While a connection
-    /// waits, queues that are not empty get memory only in the last quarter.
-    /// This limit ends no connection.
+    /// [`SendError::Full`](crate::SendError::Full). The connection is then
+    /// added to a list of waiting connections, first in, first out.
+    /// [`on_drain`](crate::Handler::on_drain) is called when the message fits
+    /// and was called for all earlier connections of the list. If the queue of
+    /// the connection is empty, it does not wait for the earlier ones. While a
+    /// connection waits, condition 2 is false for all other queues that are not
+    /// empty. This limit ends no connection.
     ///
-    /// Frames of a [custom framer](crate::framing::Framer) and output of a
-    /// session are counted after they exist, so they may exceed the limit by
-    /// their size.
+    /// The frame of a [custom framer](crate::framing::Framer) and the output of
+    /// a session are counted after they exist. The memory may exceed the limit
+    /// by one frame, and by the output of one step of a session.
     ///
     /// At least
     /// [`SendQueueConfig::max_bytes`](crate::config::SendQueueConfig::max_bytes).
@@ -259,19 +265,19 @@ impl Limits {
     }
 }
 
-/// Maximum number of connections with one network; see
+/// Maximum number of connections with one subnet; see
 /// [`Limits::max_connections_per_prefix`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PrefixLimit {
-    /// Maximum number of connections with one network. Not zero.
+    /// Maximum number of connections with one subnet. Not zero.
     ///
     /// Default: 512.
     pub max: usize,
-    /// Length in bits of the prefix of an IPv4 network, from 0 to 32.
+    /// Length in bits of the prefix of an IPv4 subnet, from 0 to 32.
     ///
     /// Default: 24.
     pub v4_bits: u8,
-    /// Length in bits of the prefix of an IPv6 network, from 0 to 128.
+    /// Length in bits of the prefix of an IPv6 subnet, from 0 to 128.
     ///
     /// Default: 48, because a site with several networks may get such a prefix
     /// (RFC 6177). A prefix of 64 bits counts as one address already.

@@ -68,14 +68,17 @@ impl MinRate {
 
 /// Timeouts of a connection. `None` disables a timeout.
 ///
-/// A timeout ends the connection without a message to the peer. To send one
-/// first, set a timer that fires earlier; see
-/// [`Net::set_conn_timer`](crate::Net::set_conn_timer).
+/// A timeout sends no message before it ends the connection. To send one, set a
+/// timer that fires earlier; see
+/// [`Net::set_conn_timer`](crate::Net::set_conn_timer). The
+/// [guide on endings](crate::guide::endings) says what the peer sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
     /// Maximum time from the start of a connect to an established TCP
     /// connection. The connect starts at the end of the turn in which it was
-    /// requested.
+    /// requested, or later because of
+    /// [`ConnectOptions::delay`](crate::ConnectOptions::delay) or
+    /// [`connect_retry_rate`](crate::config::Limits::connect_retry_rate).
     ///
     /// Default: 5 s.
     pub connect: Option<Duration>,
@@ -84,33 +87,48 @@ pub struct Timeouts {
     ///
     /// Default: 5 s.
     pub handshake: Option<Duration>,
-    /// Maximum time without a complete message in either direction. While a
-    /// message is incomplete, [`MinRate::receive_bytes_per_second`] limits its
-    /// time instead; if that is `None`, bytes of an incomplete message do not
-    /// extend this timeout. The timeout does not run while this node has paused
-    /// the connection or has bytes to write.
+    /// Maximum time in which no message was completely received and the kernel
+    /// did not take the last queued byte. A message in one direction is enough
+    /// to restart it, so a peer that receives messages and sends none is not
+    /// idle. The timeout does not run
+    /// - while this node has paused the connection;
+    /// - while bytes are queued;
+    /// - while a received message is incomplete, if
+    ///   [`MinRate::receive_bytes_per_second`] is set, which limits the time of
+    ///   that message.
     ///
     /// Default: 60 s.
     pub idle: Option<Duration>,
     /// Maximum time without a further byte of an incomplete message, or of an
     /// incomplete record of the session. Time during which this node has paused
-    /// the connection does not count. [`MinRate`] limits the time of a message
-    /// whose bytes arrive slowly.
+    /// the connection does not count.
+    ///
+    /// [`MinRate`] may end the connection earlier: with default settings a
+    /// message of which less than 160 KiB arrived within 10 s ends it with
+    /// [`TimeoutKind::ReceiveRate`](crate::error::TimeoutKind::ReceiveRate).
     ///
     /// Default: 30 s.
     pub partial_message: Option<Duration>,
     /// Maximum time during which the kernel accepts no byte although there are
     /// bytes to write. It also applies while this node has paused the
-    /// connection. If a peer may pause the connection for longer, set `None`.
+    /// connection. If the peer may pause the connection for longer, set a longer
+    /// time on this node, or `None`.
     ///
     /// Default: 60 s.
     pub write_stall: Option<Duration>,
-    /// Maximum time without progress after [`Net::close`](crate::Net::close) or
-    /// after the peer's end of stream. Progress means that the kernel accepts a
-    /// queued byte, or, after the last byte, that the peer closes its side.
+    /// Maximum time without progress after [`Net::close`](crate::Net::close), or
+    /// after the peer's end of stream unless
+    /// [`allow_half_open`](crate::config::ConnectionConfig::allow_half_open) is
+    /// set. While bytes are queued, each byte that the kernel takes restarts the
+    /// time. After the last byte, the node waits this long for the FIN of the
+    /// peer.
     ///
-    /// A peer that reads receives all queued messages, however long it takes.
-    /// After this time the connection ends, and it is reset if bytes are left.
+    /// A peer that reads gets all queued bytes, however long that takes, unless
+    /// [`MinRate::send_bytes_per_second`] or the grace of a
+    /// [shutdown](crate::Net::shutdown) ends the connection. If bytes are left
+    /// after this time, the connection is reset, and the reason is
+    /// [`TimeoutKind::Linger`](crate::error::TimeoutKind::Linger). Otherwise the
+    /// reason is that of the close.
     ///
     /// Default: 5 s.
     pub linger: Option<Duration>,

@@ -35,6 +35,7 @@ fn stale_id_misses_and_later_id_replaces() {
     assert_eq!(map.get(old), None);
     assert_eq!(map.len(), 1);
     assert_eq!(map.iter().collect::<Vec<_>>(), [(new, &"new")]);
+    assert_eq!(map.insert(old, "late"), Some("late"), "it is not inserted");
     assert_eq!(map.insert(new, "newer"), Some("new"));
     assert_eq!(map.remove(new), Some("newer"));
     assert!(map.is_empty());

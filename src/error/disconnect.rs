@@ -56,14 +56,15 @@ pub enum DisconnectReason {
     Session(SessionError),
     /// A timeout passed.
     Timeout(TimeoutKind),
-    /// The send queue reached
-    /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes), and
-    /// [`OnFull::Disconnect`](crate::config::OnFull::Disconnect) is set.
+    /// A message did not fit into
+    /// [`max_bytes`](crate::config::SendQueueConfig::max_bytes) of the send
+    /// queue, and [`OnFull::Disconnect`](crate::config::OnFull::Disconnect) is
+    /// set.
     SendQueueFull,
-    /// The incomplete messages of the loop exceeded
-    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes). This
-    /// connection had the largest incomplete message of the address that held
-    /// most memory.
+    /// The received data that the loop holds exceeded
+    /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes). The
+    /// address of this connection held the most memory, and of its connections
+    /// this one.
     MemoryLimit,
     /// A callback for this connection panicked.
     HandlerPanicked,
@@ -153,7 +154,7 @@ impl DisconnectReason {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum TimeoutKind {
-    /// There was no complete message for
+    /// No message was completely received or written for
     /// [`Timeouts::idle`](crate::config::Timeouts::idle).
     Idle,
     /// No byte of an incomplete message arrived for
@@ -162,13 +163,13 @@ pub enum TimeoutKind {
     /// A message arrived more slowly than
     /// [`MinRate::receive_bytes_per_second`](crate::config::MinRate::receive_bytes_per_second).
     ReceiveRate,
-    /// The peer accepted queued bytes more slowly than
+    /// The kernel took queued bytes more slowly than
     /// [`MinRate::send_bytes_per_second`](crate::config::MinRate::send_bytes_per_second).
     SendRate,
-    /// The peer accepted no queued byte for
+    /// The kernel took no queued byte for
     /// [`Timeouts::write_stall`](crate::config::Timeouts::write_stall).
     WriteStall,
-    /// The connection was closing, and no queued byte was accepted for
+    /// The connection was closing, and the kernel took no queued byte for
     /// [`Timeouts::linger`](crate::config::Timeouts::linger).
     Linger,
 }

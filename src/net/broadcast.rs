@@ -42,9 +42,9 @@ impl Net {
     /// Queues one message on several connections, as [`Net::send`] does for
     /// one.
     ///
-    /// The message is framed once for consecutive connections with the same
-    /// framing. A message of 16 KiB or more is shared by the queues and not
-    /// copied:
+    /// If connections that follow each other in `conns` have the same framing,
+    /// the message is framed once for them. A message of 16 KiB or more is
+    /// shared by the queues and not copied:
     ///
     /// - It is counted once for
     ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), until the

@@ -46,10 +46,11 @@ impl Net {
     /// - Data that arrives is discarded until the peer closes its side.
     ///
     /// Then [`Handler::on_disconnect`](crate::Handler::on_disconnect) is
-    /// called. The reason is [`DisconnectReason::Local`] if everything was
-    /// sent, even if the peer has not closed its side within
-    /// [`Timeouts::linger`](crate::config::Timeouts::linger). If no queued byte
-    /// is accepted for that time, the connection ends with
+    /// called. If everything was sent, the reason is
+    /// [`DisconnectReason::Local`], and the node waits for the FIN of the peer
+    /// for at most [`Timeouts::linger`](crate::config::Timeouts::linger). If
+    /// bytes are queued and the kernel takes none of them for that time, the
+    /// connection is reset, and the reason is a timeout of the kind
     /// [`TimeoutKind::Linger`](crate::error::TimeoutKind::Linger).
     ///
     /// A connection that is not open yet ends with [`ConnectError::Cancelled`].
@@ -68,8 +69,10 @@ impl Net {
     /// Closes the sending side of a connection.
     ///
     /// Queued messages are sent, followed by FIN, and further sends are
-    /// refused. Messages are received until the peer closes its side. This is a
-    /// no-op for a connection that is not open and for a stale id.
+    /// refused. Messages are received until the peer closes its side.
+    /// [`Timeouts::idle`](crate::config::Timeouts::idle) applies to this time,
+    /// and `linger` does not. This is a no-op for a connection that is not open
+    /// and for a stale id.
     pub fn close_write(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return self.forward_command(conn, ConnCommand::CloseWrite);
@@ -81,13 +84,12 @@ impl Net {
         }
     }
 
-    /// Ends a connection at once, without sending queued messages. The peer
-    /// receives a reset (RST).
+    /// Ends a connection without sending its queued messages. The peer receives
+    /// a reset (RST) at the end of this turn.
     ///
     /// From this call on no message is delivered.
-    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) follows, in
-    /// this turn or one of the next, with [`DisconnectReason::Local`]. For a
-    /// connection that is not open yet,
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) follows with
+    /// [`DisconnectReason::Local`]. For a connection that is not open yet,
     /// [`Handler::on_connect_failed`](crate::Handler::on_connect_failed)
     /// follows with [`ConnectError::Cancelled`]. Aborting a stale id is a
     /// no-op.
@@ -95,8 +97,7 @@ impl Net {
         self.abort_as(conn, DisconnectReason::Local);
     }
 
-    /// Ends a connection at once, as [`Net::abort`] does, with a reason of the
-    /// program.
+    /// Ends a connection as [`Net::abort`] does, with a reason of the program.
     ///
     /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) receives
     /// [`DisconnectReason::Application`] with this text. The text is logged at
@@ -138,21 +139,26 @@ impl Net {
     ///
     /// The socket is not read during a pause, so TCP flow control stops the
     /// peer when the buffers of the kernel are full. Bytes that were already
-    /// read are kept: at most one read buffer and one incomplete message. They
-    /// are delivered after [`Net::resume`]. The end of the connection is
-    /// reported after the last message was delivered.
+    /// read are kept: at most
+    /// [`read_buffer_bytes`](crate::Config::read_buffer_bytes) and one
+    /// incomplete message. They are delivered after [`Net::resume`].
     ///
-    /// The idle and partial-message timeouts do not run during a pause. The
-    /// write-stall timeout runs.
+    /// If the peer closes or resets the connection during a pause, the end is
+    /// reported after [`Net::resume`] and after the last message. An end by
+    /// this node, such as [`Net::abort`] or a timeout, is reported without
+    /// waiting for [`Net::resume`].
     ///
-    /// The [`write_stall`](crate::config::Timeouts::write_stall) timeout of the
-    /// *peer* runs too. A peer that uses this library with its defaults ends
-    /// the connection after it could not write a byte for 60 s. For longer
-    /// pauses the peer must set `None`.
+    /// During a pause the timeouts `idle` and `partial_message` and the minimum
+    /// receive rate of this node do not apply. Its `write_stall` does.
     ///
-    /// A connection can be paused in every state before it ends. If it is
-    /// paused while it connects, `on_connect` is called nevertheless, and its
-    /// messages are delivered after [`Net::resume`].
+    /// The [`write_stall`](crate::config::Timeouts::write_stall) of the *peer*
+    /// applies too: a peer that uses this library with its defaults ends the
+    /// connection when it could not write a byte for 60 s. For longer pauses,
+    /// set a longer time or `None` at the peer.
+    ///
+    /// A connection can be paused in every state before it ends. A pause does
+    /// not stop a handshake: `on_connect` is called nevertheless, and messages
+    /// are delivered after [`Net::resume`].
     pub fn pause(&mut self, conn: ConnId) {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.paused = true;

@@ -97,10 +97,10 @@ impl Net {
     /// [`SendError::Closed`](crate::SendError::Closed). [`Net::close`] and
     /// [`Net::abort`] cancel the attempt.
     ///
-    /// The connect starts at the end of this turn. It starts later if connects
-    /// to this address have failed more often than
-    /// [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate)
-    /// allows.
+    /// The connect starts at the end of this turn. After a failed connect,
+    /// further attempts to the same address and port are limited to
+    /// [`Limits::connect_retry_rate`](crate::config::Limits::connect_retry_rate),
+    /// and an attempt beyond that rate starts later.
     ///
     /// # Errors
     ///
@@ -113,8 +113,8 @@ impl Net {
     ///   [`ConnectError::AlreadyConnecting`] if the node has a connection or a
     ///   pending connect to this address, and
     ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is
-    ///   false. For a connection or connect of another [shard](crate::shards)
-    ///   it is always the former;
+    ///   false. If another [shard](crate::shards) has the connection or the
+    ///   connect, the error is always `AlreadyConnected`;
     /// - [`ConnectError::TooManyConnecting`],
     ///   [`ConnectError::TooManyConnections`],
     ///   [`ConnectError::TooManyFromAddress`] or
@@ -175,10 +175,10 @@ impl Net {
     /// The callbacks of [`Net::connect`] follow.
     /// [`Handler::on_accept`](crate::Handler::on_accept) is not called.
     ///
-    /// The connection counts for the limits. An inbound stream does not count
-    /// for `max_outbound_connecting`. With a session it takes a place of
-    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes),
-    /// as an accepted connection does.
+    /// The connection counts for the limits, as one that was accepted or
+    /// connected. An outbound stream counts for `max_outbound_connecting` until
+    /// it is open. An inbound stream with a session takes a place of
+    /// [`max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes).
     ///
     /// ```
     /// use std::net::{TcpListener, TcpStream};

@@ -195,9 +195,9 @@ impl Net {
 
     /// Closes a listener on all [shards](crate::shards).
     ///
-    /// On this shard its port is free when the call returns. Connections that
-    /// wait in the kernel to be accepted are reset. Accepted connections are
-    /// not affected. Closing a stale id is a no-op.
+    /// The socket of this shard is closed when the call returns. Connections
+    /// that wait in the kernel to be accepted are reset. Accepted connections
+    /// are not affected. Closing a stale id is a no-op.
     pub fn close_listener(&mut self, listener: ListenerId) {
         self.close_own_listener(listener);
         self.close_remote_listeners(listener);

@@ -56,21 +56,21 @@ pub(crate) use timer::Due;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
 
-/// The interface of a [`Handler`](crate::Handler): it listens, connects, sends,
-/// closes, sets timers and lists connections.
+/// The operations of a node. A [`Handler`](crate::Handler) uses it to listen,
+/// connect, send and close, to set timers and to look at connections.
 ///
 /// Every callback receives a `&mut Net`. [`Node::net`](crate::Node::net)
 /// returns it between turns. None of its methods calls the handler. The
 /// consequences of a call are reported later, by callbacks.
 ///
-/// An operation on a stale [`ConnId`] reaches no connection. A method that
-/// returns a result returns `None`, false or
-/// [`SendError::Closed`](crate::SendError::Closed). Other methods, such as
-/// [`Net::close`], are no-ops.
+/// A [`ConnId`] is stale after the last callback of its connection. An
+/// operation on a stale id affects no connection: methods with a return value
+/// return `None`, false or [`SendError::Closed`](crate::SendError::Closed), and
+/// others, such as [`Net::close`], are no-ops.
 ///
-/// A node with [shards](crate::shards) can also send to and close connections
-/// of other shards. [`Shards`](crate::shards::Shards) describes the
-/// differences.
+/// In a node with [shards](crate::shards), a `Net` can also send to connections
+/// of other shards, close and pause them. [`Shards`](crate::shards::Shards)
+/// describes the differences.
 #[derive(Debug)]
 pub struct Net {
     pub(crate) config: Config,
@@ -214,15 +214,17 @@ impl Net {
     /// At the end of this turn
     ///
     /// - all listeners are closed,
-    /// - all connects and handshakes are cancelled, and
+    /// - all connects and handshakes fail with
+    ///   [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown), and
     /// - all connections are closed as by [`Net::close`], with the reason
     ///   [`DisconnectReason::Shutdown`].
     ///
-    /// Connections that remain after `grace` are ended. Then
+    /// Connections that remain after `grace` are ended with the same reason,
+    /// and what is queued for them is dropped. Then
     /// [`Node::run`](crate::Node::run) returns. From this call on, connects and
     /// listeners are refused.
     ///
-    /// It can be called again; the shortest grace applies. All
+    /// A further call can only make the end of the grace earlier. All
     /// [shards](crate::shards) of the node shut down.
     pub fn shutdown(&mut self, grace: Duration) {
         let by = clock::later(self.now, grace);

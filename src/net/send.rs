@@ -12,8 +12,11 @@ use crate::id::ConnId;
 use crate::panics::contain;
 
 impl Net {
-    /// Queues one message for `conn`. It is written at the end of this turn,
-    /// together with all other queued messages of the connection.
+    /// Queues one message for `conn`.
+    ///
+    /// The queued messages of a connection are written together at the end of
+    /// the turn, up to [`write_bytes`](crate::config::TurnBudget::write_bytes)
+    /// per turn.
     ///
     /// `Ok` means that the message is queued, after all earlier messages. It
     /// does not mean that the peer has received it, because TCP does not report
@@ -22,15 +25,16 @@ impl Net {
     /// A message is accepted as long as these limits have room:
     ///
     /// - [`max_bytes`](crate::config::SendQueueConfig::max_bytes) of the
-    ///   connection. An empty queue accepts a message of any length up to
+    ///   connection. It does not limit the length of a message for an empty
+    ///   queue, which is at most
     ///   [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
     /// - [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) of the
     ///   loop.
     ///
     /// Call [`Net::is_writable`] before sending to keep the queue below its
-    /// high watermark. [`Bytes`] of 16 KiB or more are not copied, and are
-    /// counted each time they are sent. [`Net::broadcast`] counts one body
-    /// once.
+    /// high watermark. A body of 16 KiB or more that is owned ([`Bytes`], `Vec`
+    /// or `String`) is not copied. A body that is sent several times is counted
+    /// each time. [`Net::broadcast`] counts it once.
     ///
     /// For a connection of another [shard](crate::shards), `Ok` means that the
     /// message was passed to that shard, which will try to queue it.
@@ -47,7 +51,7 @@ impl Net {
     ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) has no
     ///   room for the message. [`Handler::on_drain`](crate::Handler::on_drain)
     ///   is called when there is room again. With [`OnFull::Disconnect`], a
-    ///   full queue ends the connection;
+    ///   message that does not fit into `max_bytes` ends the connection;
     /// - [`SendError::TooLarge`] if the body is longer than `max_message_len`
     ///   or than the length prefix can represent;
     /// - [`SendError::Unframable`] if the framing cannot represent the body.

@@ -53,8 +53,9 @@ impl Due {
 }
 
 impl Net {
-    /// Returns the time at which this turn began. It is the same in all
-    /// callbacks of a turn.
+    /// Returns the time at which this turn began, which is the end of its wait.
+    /// It is the same in all callbacks of a turn. Between turns, it is the time
+    /// of the last call of [`Node::net`](crate::Node::net).
     pub fn now(&self) -> Instant {
         self.now
     }
@@ -62,8 +63,9 @@ impl Net {
     /// Sets a timer that calls [`Handler::on_timer`](crate::Handler::on_timer)
     /// with `key` once, after this duration.
     ///
-    /// - The duration counts from the end of this turn, because a callback may
-    ///   take long. Between turns it counts from now.
+    /// - Inside a callback, the duration counts from the end of the turn and
+    ///   not from [`Net::now`], because callbacks may take long. Between turns
+    ///   it counts from now.
     /// - A timer never fires early. It fires late by up to the length of a turn
     ///   plus one millisecond, because the poller rounds timeouts up.
     /// - A duration of zero fires in the next turn.
@@ -92,10 +94,10 @@ impl Net {
     /// with `key` periodically until it is cancelled, the first time after one
     /// period.
     ///
-    /// If calls are missed, they are skipped and the phase is kept: the n-th
-    /// call never comes before n periods. There is at most one call per turn. A
-    /// period of zero calls it in every turn and prevents the loop from
-    /// sleeping.
+    /// Calls are due at multiples of the period after this call. If the loop is
+    /// late, it skips the calls that it missed, and the next one comes at the
+    /// next multiple. There is at most one call per turn. A period of zero
+    /// calls it in every turn and prevents the loop from sleeping.
     ///
     /// ```
     /// # use std::time::Duration;

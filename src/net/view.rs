@@ -116,7 +116,7 @@ impl fmt::Debug for Connections<'_> {
 impl Net {
     /// Returns a view of a connection.
     ///
-    /// An id has a view from the call that returned it to the end of its last
+    /// An id is valid from the call that returned it to the end of its last
     /// callback. Returns `None` for a stale id and for a connection of another
     /// [shard](crate::shards).
     pub fn connection(&self, conn: ConnId) -> Option<Connection<'_>> {
@@ -205,8 +205,8 @@ impl Net {
         self.connecting
     }
 
-    /// Returns a connection of this loop with this address that is connecting,
-    /// in its handshake or open.
+    /// Returns a connection of this loop to the peer at this address that is
+    /// connecting, in its handshake or open.
     ///
     /// The address is compared in its [canonical form](crate::to_canonical).
     /// The unspecified address counts as the loopback address. The search looks
@@ -229,11 +229,12 @@ impl Net {
     ///
     /// After a send has made it false,
     /// [`Handler::on_drain`](crate::Handler::on_drain) is called when there is
-    /// room. A send can be refused with
-    /// [`SendError::Full`](crate::SendError::Full) although this returns true,
-    /// because of the limit of the loop. `on_drain` follows then too. Returns
-    /// false for a stale id and for a connection of another
-    /// [shard](crate::shards).
+    /// room. Although this returns true, a send can be refused with
+    /// [`SendError::Full`](crate::SendError::Full), because the message does
+    /// not fit into `max_bytes` or into
+    /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes). `on_drain`
+    /// follows then too. Returns false for a stale id and for a connection of
+    /// another [shard](crate::shards).
     #[inline]
     pub fn is_writable(&self, conn: ConnId) -> bool {
         self.conns.get(conn).is_some_and(|entry| {

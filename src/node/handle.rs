@@ -15,12 +15,15 @@ use crate::id::ConnId;
 use crate::net::{ConnectAddr, Net};
 use crate::node::wait::{ANSWER_TIMEOUT, deadline, refusal, refuse_deadlock};
 
-/// Sends messages and function calls to a node from any thread.
+/// Sends messages on the connections of a node, and runs functions in its loop,
+/// from any thread.
 ///
 /// A handle can be cloned, sent to other threads and stored in handlers. It
-/// does not keep the node alive. The loop runs the commands of one thread in
-/// the order of the calls, in one of its next turns. The command queue is
-/// bounded; see [`CommandQueueConfig`](crate::config::CommandQueueConfig).
+/// does not keep the node alive: when the node has stopped or was dropped,
+/// calls fail. Each call adds a command to a queue, and the loop runs the
+/// commands of one thread in the order of the calls, in one of its next turns.
+/// The command queue is bounded; see
+/// [`CommandQueueConfig`](crate::config::CommandQueueConfig).
 ///
 /// # What may be called where
 ///
@@ -37,16 +40,18 @@ use crate::node::wait::{ANSWER_TIMEOUT, deadline, refusal, refuse_deadlock};
 ///   [`ConnectError::WouldDeadlock`] at once, because a loop that waits serves
 ///   no connection, and two loops could wait for each other. Use
 ///   [`post`](Handle::post) there.
-/// - Inside [`Node::with`](crate::Node::with) and the conditions of `run_until`
-///   they return the same error for the loop that this thread runs, for its
-///   other shards, and for members of the same [`Group`](crate::group::Group).
+/// - Inside [`Node::with`](crate::Node::with) or a condition of `run_until`
+///   they return the same error if the target is that node, another shard of
+///   it, or a member of the same [`Group`](crate::group::Group). Other nodes
+///   can be waited for.
 /// - If the command queue is full, `ask`, `ask_within` and `connect` return
 ///   [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) at once.
 ///   `connect_wait` and `send_wait` wait for room.
-/// - Every wait ends. If the loop does not run, it ends with
+/// - Every wait for the loop ends. If the loop does not run, the error is
 ///   [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut). If the node has stopped
-///   or was dropped, it ends with
-///   [`ErrorKind::BrokenPipe`](io::ErrorKind::BrokenPipe).
+///   or was dropped, it is
+///   [`ErrorKind::BrokenPipe`](io::ErrorKind::BrokenPipe). From `connect_wait`
+///   they are [`ConnectError::TimedOut`] and [`ConnectError::NodeStopped`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -251,9 +256,9 @@ impl<H> Handle<H> {
 
     /// Shuts the node down, as [`Net::shutdown`] does, without waiting.
     ///
-    /// It does not use the command queue, so a full queue does not refuse it.
-    /// It can be called again; the shortest grace applies. A no-op if the node
-    /// has stopped.
+    /// It does not use the command queue, so a full queue does not refuse it. A
+    /// further call can only make the end of the grace earlier. A no-op if the
+    /// node has stopped.
     pub fn shutdown(&self, grace: Duration) {
         self.commands.shutdown(grace);
     }

@@ -28,13 +28,14 @@ impl<H: Handler> Node<H> {
         Ok(())
     }
 
-    /// Runs the node until a condition is true, or for about `bound`.
+    /// Runs the node until a condition is true or `bound` has passed. The last
+    /// turn may end after `bound`.
     ///
     /// The condition is called with the handler and the net before the first
     /// turn and after each turn. It may change both.
     ///
-    /// - At least one turn is run, even with a bound of zero, unless the
-    ///   condition is true before.
+    /// - If the condition is false at first, at least one turn is run, even
+    ///   with a bound of zero.
     /// - If the node has stopped, the condition is called once and no turn is
     ///   run.
     ///
@@ -67,8 +68,9 @@ impl<H: Handler> Node<H> {
         }
     }
 
-    /// Runs the node for about `time`. Returns [`RunEnd::TimedOut`] after that
-    /// time, or [`RunEnd::Stopped`] if a shutdown is complete earlier.
+    /// Runs the node until `time` has passed. The last turn may end later.
+    /// Returns [`RunEnd::TimedOut`], or [`RunEnd::Stopped`] if a shutdown is
+    /// complete earlier.
     ///
     /// # Errors
     ///
@@ -81,10 +83,11 @@ impl<H: Handler> Node<H> {
     /// does the work that is due, within the budgets of the
     /// [`Config`](crate::Config).
     ///
-    /// The wait takes up to `timeout`. `None` waits without limit, and zero
-    /// does not wait. Call it again at once after [`Turn::MoreWork`]. After
-    /// [`Turn::Waiting`], call it when the descriptor of [`Node::as_fd`] is
-    /// readable or [`Node::timeout`] has passed, or call it with a timeout.
+    /// The wait ends after `timeout` at the latest. `None` waits until there is
+    /// an event, a command or a deadline. Zero does not wait. Call it again at
+    /// once after [`Turn::MoreWork`]. After [`Turn::Waiting`], call it when the
+    /// descriptor of [`Node::as_fd`] is readable or [`Node::timeout`] has
+    /// passed, or call it with a timeout.
     ///
     /// ```
     /// use std::time::Duration;
@@ -100,9 +103,9 @@ impl<H: Handler> Node<H> {
     /// # fn main() -> std::io::Result<()> {
     /// let mut node = Node::new(Config::default(), Game)?;
     /// while node.handler_mut().draw() {
-    ///     // Runs the network between two frames. Work that is left after eight
-    ///     // turns waits for the next frame, so that peers that send without
-    ///     // pause do not stop the game.
+    ///     // Runs the network between two pictures. Eight turns at most, so
+    ///     // that peers that send without pause do not stop the game. Each takes
+    ///     // up to `TurnBudget::max_turn_time`; a game sets 1 ms.
     ///     for _ in 0..8 {
     ///         match node.turn(Some(Duration::ZERO))? {
     ///             Turn::MoreWork => {}
@@ -117,9 +120,11 @@ impl<H: Handler> Node<H> {
     ///
     /// # Errors
     ///
-    /// - `BrokenPipe` if the node has stopped, and `turn`, `run` or `run_until`
-    ///   has reported it. The call first waits for `timeout`, up to 10 ms, so
-    ///   that a loop that ignores the error does not use a whole core;
+    /// - `BrokenPipe` if an earlier call has returned [`Turn::Stopped`] or
+    ///   [`RunEnd::Stopped`], or if [`Node::run`] has returned. Before it
+    ///   returns this error, the call waits for `timeout` or 10 ms, whichever
+    ///   is shorter, so that a loop that ignores the error does not use a whole
+    ///   core;
     /// - the errors of [`Node::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
         if self.stop_reported {
@@ -152,12 +157,12 @@ impl<H: Handler> Node<H> {
         Ok(())
     }
 
-    /// Returns the time after which another loop must call [`Node::turn`]
-    /// again, unless [`Node::as_fd`] becomes readable earlier.
+    /// Returns how long a surrounding loop may wait until it calls
+    /// [`Node::turn`], if [`Node::as_fd`] does not become readable earlier.
     ///
     /// Returns zero if there is work at once, and `None` if there is no
-    /// deadline or the node has stopped. The value changes with every turn and
-    /// every call of [`Node::net`].
+    /// deadline or the node has stopped. Read it again after each turn and
+    /// after each use of [`Node::net`].
     pub fn timeout(&self) -> Option<Duration> {
         if self.inner.has_stopped() {
             return None;

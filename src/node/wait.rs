@@ -16,14 +16,15 @@ use crate::node::turn::stopped;
 
 impl<H> Handle<H> {
     /// Connects to a host, and waits until [`Handler::on_connect`] has been
-    /// called for the connection.
+    /// called for the connection. Returns its id.
     ///
     /// - A name is resolved on the calling thread. `timeout` cannot interrupt
     ///   this.
     /// - The addresses of the host are tried one after another. Each gets an
     ///   equal share of the remaining time.
-    /// - The [`Timeouts`](crate::config::Timeouts) of the node apply too, so an
-    ///   attempt ends at the shorter time.
+    /// - An attempt ends after its share of `timeout` or after
+    ///   [`Timeouts::connect`](crate::config::Timeouts::connect), whichever is
+    ///   shorter.
     /// - The options of the node are used. For other options, call
     ///   [`Net::connect_with`] in [`Handle::ask`].
     ///
@@ -39,8 +40,8 @@ impl<H> Handle<H> {
     /// The error of the last address that was tried:
     /// - the errors of [`Net::connect`] and of
     ///   [`Handler::on_connect_failed`](crate::Handler::on_connect_failed);
-    /// - [`ConnectError::Cancelled`] or [`ConnectError::HandlerPanicked`] also
-    ///   if `on_connect` aborted the connection or panicked. If `on_connect`
+    /// - [`ConnectError::Cancelled`] if `on_connect` aborted the connection,
+    ///   and [`ConnectError::HandlerPanicked`] if it panicked. If `on_connect`
     ///   closed the connection, its id is returned;
     /// - [`ConnectError::Unresolved`] if the name could not be resolved or has
     ///   no address;
@@ -148,16 +149,17 @@ impl<H> Handle<H> {
     /// queued. While the queue of the connection is full, the call waits for
     /// room.
     ///
-    /// `Ok` means that the message is queued, as with [`Net::send`]. Several
-    /// threads that wait for the same connection are served in the order of
-    /// their calls, before [`Handler::on_drain`](crate::Handler::on_drain) is
-    /// called. A full queue does not end the connection here, even with
+    /// `Ok` means that the message is queued, as with [`Net::send`]. Threads
+    /// that wait for the same connection are served in the order of their
+    /// calls. [`Handler::on_drain`](crate::Handler::on_drain) is called after
+    /// them. A full queue does not end the connection here, even with
     /// [`OnFull::Disconnect`](crate::config::OnFull::Disconnect).
     ///
     /// # Errors
     ///
-    /// - `NotConnected` and `InvalidInput` for errors of [`Net::send`], with
-    ///   the [`SendError`] inside;
+    /// - `NotConnected` if [`Net::send`] returns [`SendError::Closed`], and
+    ///   `InvalidInput` if it returns another error than `Full`, with the
+    ///   [`SendError`] inside;
     /// - `WouldBlock` if the connection belongs to another shard whose command
     ///   queue is full. Use
     ///   [`ShardsHandle::send_wait`](crate::shards::ShardsHandle::send_wait)

@@ -6,15 +6,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Returns the seeds for a test.
 ///
-/// - With the environment variable `SEED`, that seed alone.
-/// - Otherwise with `SEEDS`, that number of seeds, from 0 upwards.
+/// - With the environment variable `PEERLOOP_SEED`, that seed alone.
+/// - Otherwise with `PEERLOOP_SEEDS`, that number of seeds, from 0 upwards.
 /// - Otherwise `default` of them, from 0 upwards.
 ///
 /// # Panics
 ///
 /// When one of the variables is set and is not a number.
 pub fn seeds(default: u64) -> Range<u64> {
-    match (number("SEED"), number("SEEDS")) {
+    match (number("PEERLOOP_SEED"), number("PEERLOOP_SEEDS")) {
         (Some(seed), _) => seed..seed.saturating_add(1),
         (None, Some(count)) => 0..count,
         (None, None) => 0..default,
@@ -66,7 +66,7 @@ pub(super) fn replay(seed: u64) -> String {
     // The test harness gives the thread of a test the name of the test, with
     // its modules. In a program or a documentation test the name is `main`.
     let Some(test) = thread.name().filter(|name| *name != "main") else {
-        return format!("run it again with SEED={seed} in the environment");
+        return format!("run it again with PEERLOOP_SEED={seed} in the environment");
     };
     // Cargo sets this variable to the package of the test.
     let package = match std::env::var("CARGO_PKG_NAME") {
@@ -74,5 +74,5 @@ pub(super) fn replay(seed: u64) -> String {
         Ok(name) => format!(" -p {name}"),
         Err(_) => String::new(),
     };
-    format!("SEED={seed} cargo test{package} {test} -- --exact")
+    format!("PEERLOOP_SEED={seed} cargo test{package} {test} -- --exact")
 }

@@ -2,46 +2,24 @@
 
 mod accept;
 mod addresses;
-mod chaos;
 mod close;
-mod complaints;
 mod connect;
-mod deadlines;
-mod destructors;
 mod drain;
-mod example_runs;
 mod examples;
-mod faults;
-mod file_transfer;
 mod framing;
 mod group;
-mod guarantees;
 mod handle;
 mod handshake;
-mod held_up;
-mod invariants;
-mod lifecycle;
 mod limits;
 mod listen;
-mod log_levels;
 mod logging;
 mod memory;
-mod metrics;
-mod module_order;
 mod noise;
 mod noise_hostile;
 mod panics;
-mod places;
-mod pressure;
-mod readme;
 mod receive;
 mod repository;
-#[cfg(feature = "sim")]
-mod retries;
 mod run;
-mod running;
-#[cfg(feature = "sim")]
-mod scenarios;
 mod send;
 mod session;
 mod sessions;
@@ -50,21 +28,8 @@ mod sessions_sealed;
 mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
-mod sim;
-#[cfg(feature = "sim")]
-mod sim_kernel;
-#[cfg(feature = "sim")]
-mod sim_memory;
-#[cfg(feature = "sim")]
-mod sim_places;
-#[cfg(feature = "sim")]
-mod sim_time;
-#[cfg(feature = "sim")]
-mod sim_workload;
-#[cfg(feature = "sim")]
 mod simulation;
 mod simultaneous_open;
-mod swarm;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;
@@ -75,6 +40,3 @@ mod tls_bad;
 #[cfg(feature = "tls")]
 mod tls_peers;
 mod util;
-mod waiting;
-mod wire_end;
-mod wire_in;

@@ -71,7 +71,7 @@ fn times(world: &World, node: NodeId<Log>, start: Instant) -> Vec<(u64, u128)> {
 }
 
 #[test]
-fn a_timer_at_an_instant_fires_then_and_one_in_the_past_at_once() {
+fn timer_at_a_past_instant_fires_at_once() {
     let (mut world, node, start) = world();
     world.with(node, |_, net| {
         net.set_timer_at(start + 20 * MS, 2);
@@ -82,7 +82,7 @@ fn a_timer_at_an_instant_fires_then_and_one_in_the_past_at_once() {
 }
 
 #[test]
-fn an_interval_keeps_its_phase_and_its_id() {
+fn interval_keeps_its_phase_and_its_id() {
     let (mut world, node, start) = world();
     let timer = world.with(node, |_, net| net.set_interval(10 * MS, 7));
     world.run_for(35 * MS);
@@ -95,7 +95,7 @@ fn an_interval_keeps_its_phase_and_its_id() {
 }
 
 #[test]
-fn an_interval_can_be_cancelled_in_its_own_callback() {
+fn interval_can_be_cancelled_in_its_callback() {
     let (mut world, node, _) = world();
     world.with(node, |it, net| {
         it.cancels_at = Some(2);
@@ -106,7 +106,7 @@ fn an_interval_can_be_cancelled_in_its_own_callback() {
 }
 
 #[test]
-fn the_id_of_a_fired_timer_cancels_no_later_one() {
+fn id_of_a_fired_timer_is_stale() {
     let (mut world, node, _) = world();
     let first = world.with(node, |_, net| net.set_timer(MS, 1));
     world.run_for(5 * MS);
@@ -138,7 +138,7 @@ fn connected() -> (World, NodeId<Log>, ConnId, Instant) {
 }
 
 #[test]
-fn a_connection_has_one_timer_for_each_key() {
+fn connection_has_one_timer_for_each_key() {
     let (mut world, node, conn, start) = connected();
     world.with(node, |_, net| {
         assert!(net.set_conn_timer(conn, 10 * MS, 1));
@@ -161,7 +161,7 @@ fn a_connection_has_one_timer_for_each_key() {
 }
 
 #[test]
-fn no_timer_of_a_connection_fires_after_its_end() {
+fn connection_timer_ends_with_its_connection() {
     let (mut world, node, conn, _) = connected();
     world.with(node, |_, net| {
         net.set_conn_timer(conn, Duration::ZERO, 1);
@@ -179,7 +179,7 @@ fn no_timer_of_a_connection_fires_after_its_end() {
 
 /// A timer in the past, set again whenever it fires, as a handler does that catches up.
 #[test]
-fn a_timer_in_the_past_holds_back_no_other() {
+fn timer_in_the_past_delays_no_other() {
     struct Late {
         start: Option<Instant>,
         ticks: usize,

@@ -1,3 +1,4 @@
 //! Canonical addresses, in callbacks, views and limits.
 
 mod canonical;
+mod reused;

@@ -1,1 +1,13 @@
+mod abort;
+mod after;
+mod from_outside;
+mod graceful;
+mod half_open;
+mod linger;
+mod paused;
+mod release;
+mod stale_ids;
+
 //! The ends of connections: `close`, `close_write`, `abort`, FIN and reset.
+
+//! How connections are closed by this node, and what the peer receives.

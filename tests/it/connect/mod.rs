@@ -2,9 +2,12 @@
 
 mod adopt;
 mod attempts;
+mod callbacks;
 mod duplicates;
 mod errors;
 mod options;
+#[cfg(feature = "sim")]
+mod retries;
 mod self_connections;
 mod topology;
 mod views;

@@ -1,4 +1,5 @@
 //! Watermarks, `on_drain` and refused sends.
 
+mod full_queue;
 mod loop_limit;
 mod watermarks;

@@ -1,1 +1,5 @@
-//! Framings on the wire.
+//! How messages are framed and reassembled.
+
+mod lengths;
+mod malformed;
+mod splits;

@@ -1,3 +1,8 @@
 //! Limits on connections, handshakes and memory.
 
 mod connections;
+#[cfg(target_os = "linux")]
+mod handshakes;
+mod send_bytes;
+#[cfg(target_os = "linux")]
+mod slots;

@@ -27,10 +27,21 @@ pub fn command(test: &str, descriptors: Option<usize>) -> Command {
 /// Runs the body of a test in a process in which no other test runs.
 #[track_caller]
 pub fn alone(test: &str, body: impl FnOnce()) {
+    run(test, None, body);
+}
+
+/// As [`alone`], in a process with at most this many file descriptors.
+#[track_caller]
+pub fn alone_with_descriptors(test: &str, max: usize, body: impl FnOnce()) {
+    run(test, Some(max), body);
+}
+
+#[track_caller]
+fn run(test: &str, descriptors: Option<usize>, body: impl FnOnce()) {
     if is_child() {
         return body();
     }
-    let output = command(test, None)
+    let output = command(test, descriptors)
         .stdin(Stdio::null())
         .output()
         .expect("a process");

@@ -15,17 +15,21 @@ mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
 mod frame;
+pub mod framings;
 pub mod narrow;
 #[cfg(feature = "sim")]
 pub mod occupied;
+mod random;
 #[cfg(feature = "sim")]
 pub mod secured;
 pub mod sessions;
+pub mod settings;
 #[cfg(feature = "noise")]
 pub mod snow_peer;
 pub mod sockets;
 #[cfg(target_os = "linux")]
 pub mod steps;
+pub mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
 #[cfg(feature = "sim")]
@@ -44,6 +48,7 @@ use peerloop::session::Session;
 
 pub use config::config_with;
 pub use frame::frame;
+pub use random::Random;
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -66,6 +71,7 @@ pub enum Event {
     Message(ConnId, Vec<u8>),
     Drain(ConnId),
     Sent(ConnId, u64, SendOutcome),
+    ReadClosed(ConnId),
     ConnectFailed(ConnId, ConnectError),
     Disconnect(ConnId, DisconnectReason),
     Timer(TimerId, u64),
@@ -116,8 +122,9 @@ impl Recorder {
     }
 
     fn record(&mut self, net: &mut Net, event: Event) {
-        (self.reaction)(net, &event);
         self.events.push(event);
+        let event = self.events.last().expect("pushed above");
+        (self.reaction)(net, event);
     }
 
     /// The connections that were established, in order.
@@ -186,6 +193,10 @@ impl Handler for Recorder {
 
     fn on_sent(&mut self, net: &mut Net, conn: ConnId, token: u64, outcome: SendOutcome) {
         self.record(net, Event::Sent(conn, token, outcome));
+    }
+
+    fn on_read_closed(&mut self, net: &mut Net, conn: ConnId) {
+        self.record(net, Event::ReadClosed(conn));
     }
 
     fn on_connect_failed(

@@ -18,11 +18,7 @@ use peerloop::{ConnId, Direction, Net};
 
 use super::{PATIENCE, Recorder, TestNode};
 
-/// A frame of the default framing.
-pub fn frame(body: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(body.len()).expect("a short body");
-    [&len.to_be_bytes(), body].concat()
-}
+pub use super::frame;
 
 /// A recorder whose every connection gets a session of this kind.
 pub fn with_sessions<S: Session + 'static>(

@@ -17,6 +17,15 @@ use peerloop::config::{
 };
 use socket2::SockRef;
 
+use random::Random;
+
+#[allow(dead_code, reason = "one of the helpers is used")]
+#[path = "../../it/util/random.rs"]
+mod random;
+#[allow(dead_code, reason = "one of the helpers is used")]
+#[path = "../../it/util/settings.rs"]
+mod settings;
+
 const PROGRAM: &str = env!("CARGO_BIN_EXE_attackers");
 
 /// Accepts this many connections from one address.
@@ -35,22 +44,6 @@ fn open_to(count: usize) -> Config {
 fn loopback(number: u64) -> std::net::IpAddr {
     let [_, high, middle, low] = (number as u32).to_be_bytes();
     [127, 128 | high, middle, low.max(1)].into()
-}
-
-/// A small pseudo-random generator (SplitMix64), so that a failure can be run again.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
 }
 
 mod crowds {
@@ -284,7 +277,7 @@ mod malformed {
         mut next: impl FnMut(&mut Random) -> Vec<u8> + Send + 'static,
     ) {
         attacked.during(move || {
-            let mut random = Random(7);
+            let mut random = Random::new(7);
             for round in 0..ROUNDS {
                 for addr in &addrs {
                     let mut peer = connect_from(loopback(round), *addr);
@@ -317,7 +310,7 @@ mod malformed {
     fn garbage_ends_only_who_sends_it() {
         let alone = Alone::begin();
         let mut attacked = attack(|random| {
-            let count = random.next() as usize % (128 * KIB);
+            let count = random.next_u64() as usize % (128 * KIB);
             random.bytes(count)
         });
         let metrics = attacked.node.net().metrics();
@@ -331,7 +324,7 @@ mod malformed {
         let alone = Alone::begin();
         let mut attacked = attack(|random| {
             let whole = frame(&[1; 300]);
-            let kept = random.next() as usize % whole.len();
+            let kept = random.next_u64() as usize % whole.len();
             whole[..kept].to_vec()
         });
         attacked.honest_goes_on();
@@ -453,19 +446,19 @@ mod turnover {
 
     /// Connects and disconnects in every way there is, and counts.
     fn connect_and_disconnect(addr: SocketAddr, end: Instant, seed: u64) -> u64 {
-        let mut random = Random(seed);
+        let mut random = Random::new(seed);
         let mut count = 0;
         while Instant::now() < end {
-            let mut peer = connect_from(loopback(random.next() >> 10), addr);
+            let mut peer = connect_from(loopback(random.next_u64() >> 10), addr);
             count += 1;
-            let opening: &[u8] = match random.next() % 4 {
+            let opening: &[u8] = match random.next_u64() % 4 {
                 0 => b"",
                 1 => &[0],
                 2 => &[0, 0, 0, 9, 1],
                 _ => &[0, 0, 0, 1, 5, 0, 0],
             };
             peer.write_all(opening).expect("room for some bytes");
-            if random.next() % 8 != 0 {
+            if random.next_u64() % 8 != 0 {
                 // Most are reset, because otherwise they would soon fill the tables
                 // of the system.
                 let now = Some(Duration::ZERO);
@@ -475,18 +468,16 @@ mod turnover {
         count
     }
 
-    /// For `PEERLOOP_ATTACK_SECONDS`, 5 unless set.
     #[test]
     fn who_connects_and_disconnects_without_end_leaves_nothing_behind() {
-        let seconds = std::env::var("PEERLOOP_ATTACK_SECONDS");
-        let seconds = seconds.map_or(5, |text| text.parse().expect("a number of seconds"));
+        let time = settings::seconds(5);
         let alone = Alone::begin();
         let mut attacked = Attacked::new(Config::default(), echo);
         attacked.honest_goes_on();
         let (before, held) = (heap(), descriptors());
-        let (addr, end) = (attacked.addr, Instant::now() + Duration::from_secs(seconds));
+        let (addr, end) = (attacked.addr, Instant::now() + time);
         let (report, reported) = std::sync::mpsc::channel();
-        attacked.during_at_most(Duration::from_secs(seconds) + PATIENCE, move || {
+        attacked.during_at_most(time + PATIENCE, move || {
             let count = connect_and_disconnect(addr, end, 11);
             report.send(count).expect("the test waits");
         });
@@ -494,7 +485,7 @@ mod turnover {
         attacked.until("all have come and gone", |node| {
             node.net().metrics().disconnected == count
         });
-        println!("{count} connections in {seconds} s");
+        println!("{count} connections in {time:?}");
         assert_eq!(descriptors(), held);
         assert!(
             heap() < before + 512 * KIB,

@@ -1,0 +1,9 @@
+//! Protocols as users write them, in simulated worlds that fall apart: with faults drawn from the seed, through partitions,
+//! crashes and restarts, over plain connections, TLS, Noise and other sessions. Each module is one protocol and what it has to keep.
+
+#![allow(unreachable_pub, reason = "modules of a test")]
+
+mod gossip;
+mod requests;
+mod storm;
+mod torrent;

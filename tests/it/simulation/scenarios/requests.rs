@@ -1,0 +1,365 @@
+//! Requests and answers: a client asks one of several servers, gives up on one that takes too long or goes away, and asks
+//! another. Every request comes to exactly one outcome, whatever happens to the servers and to the links between.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use peerloop::config::OnPanic;
+use peerloop::sim::{NodeId, Random, World, for_each_seed};
+use peerloop::{
+    Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handler, Net, TimerId,
+    Transport,
+};
+
+use super::storm::{Mortal, Storm};
+use crate::util::secured::Secured;
+use crate::util::sessions::Manner;
+
+const PORT: u16 = 7000;
+
+/// How long one server has for one answer, and how many are asked before a request counts as failed.
+const TIMEOUT: Duration = Duration::from_millis(800);
+const ATTEMPTS: u32 = 6;
+
+/// How long after a loss a server is connected to again.
+const RECONNECT: Duration = Duration::from_millis(300);
+
+/// Answers after a while, not in order. A message has a ticket, which it gives back, and the question, eight bytes each.
+struct Server {
+    secured: Secured,
+    random: Random,
+    /// By timer key: whom to answer, and what.
+    due: BTreeMap<u64, (ConnId, [u8; 16])>,
+    next_key: u64,
+}
+
+/// What every server answers.
+fn answer(question: u64) -> u64 {
+    question.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7)
+}
+
+fn message(ticket: u64, body: u64) -> [u8; 16] {
+    let mut message = [0; 16];
+    message[..8].copy_from_slice(&ticket.to_be_bytes());
+    message[8..].copy_from_slice(&body.to_be_bytes());
+    message
+}
+
+/// A ticket, and a question or an answer.
+fn parse(message: &[u8]) -> Option<(u64, u64)> {
+    let both = u128::from_be_bytes(message.try_into().ok()?);
+    Some(((both >> 64) as u64, both as u64))
+}
+
+impl Server {
+    fn new(secured: Secured, random: Random) -> Self {
+        Self {
+            secured,
+            random,
+            due: BTreeMap::new(),
+            next_key: 0,
+        }
+    }
+}
+
+impl Handler for Server {
+    fn on_start(&mut self, net: &mut Net) {
+        net.listen(SocketAddr::from(([0, 0, 0, 0], PORT)))
+            .expect("the port is free");
+    }
+
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(self.secured.transport(info.direction, Manner::Agrees))
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, request: &[u8]) {
+        let Some((ticket, question)) = parse(request) else {
+            return net.abort(conn);
+        };
+        // Most are quick, some come when nobody waits for them any more, and some never.
+        let after = match self.random.below(10) {
+            0 => return,
+            1 | 2 => self.random.between(500, 2_500),
+            _ => self.random.between(0, 50),
+        };
+        self.next_key += 1;
+        let answer = message(ticket, answer(question));
+        self.due.insert(self.next_key, (conn, answer));
+        net.set_timer(Duration::from_millis(after), self.next_key);
+    }
+
+    fn on_timer(&mut self, net: &mut Net, _: TimerId, key: u64) {
+        let (conn, answer) = self.due.remove(&key).expect("each timer fires once");
+        // Who asked may be gone.
+        let _ = net.send(conn, &answer);
+    }
+}
+
+impl Mortal for Server {
+    fn reborn(self) -> Self {
+        Self::new(self.secured, self.random)
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    Answered(u64),
+    Failed,
+}
+
+/// An attempt at a request that has not come to anything yet.
+struct Pending {
+    request: u64,
+    attempt: u32,
+    server: Option<ConnId>,
+    timer: TimerId,
+}
+
+struct Client {
+    secured: Secured,
+    servers: Vec<SocketAddr>,
+    /// Which server a connection is with, connected or still being connected.
+    server_of: ConnMap<usize>,
+    connected: Vec<ConnId>,
+    next_ticket: u64,
+    /// By ticket. Every attempt has one of its own, so that an answer to an earlier one is known as that.
+    pending: BTreeMap<u64, Pending>,
+    outcomes: BTreeMap<u64, Outcome>,
+    late: u64,
+    retries: u64,
+}
+
+/// Timer keys: tickets, and above them servers to connect to again.
+const CONNECT: u64 = 1 << 63;
+
+impl Client {
+    fn new(secured: Secured, servers: Vec<SocketAddr>) -> Self {
+        Self {
+            secured,
+            servers,
+            server_of: ConnMap::new(),
+            connected: Vec::new(),
+            next_ticket: 0,
+            pending: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            late: 0,
+            retries: 0,
+        }
+    }
+
+    fn connect(&mut self, net: &mut Net, server: usize) {
+        match net.connect(self.servers[server]) {
+            Ok(conn) => {
+                self.server_of.insert(conn, server);
+            }
+            Err(_) => {
+                net.set_timer(RECONNECT, CONNECT + server as u64);
+            }
+        }
+    }
+
+    /// A connect failed or a connection ended.
+    fn lost(&mut self, net: &mut Net, conn: ConnId) {
+        let server = self.server_of.remove(conn).expect("each ends once");
+        net.set_timer(RECONNECT, CONNECT + server as u64);
+    }
+
+    /// Asks the server whose turn it is: a retry asks another than the attempt before, if there is another. If no one can be
+    /// asked, the attempt takes its time nevertheless, and maybe the next finds one.
+    fn ask(&mut self, net: &mut Net, request: u64, attempt: u32) {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        let turn = request as usize + attempt as usize;
+        let server = self.connected.iter().cycle().nth(turn).copied();
+        let taken = |conn: &ConnId| net.send(*conn, &message(ticket, request)).is_ok();
+        let pending = Pending {
+            request,
+            attempt,
+            server: server.filter(taken),
+            timer: net.set_timer(TIMEOUT, ticket),
+        };
+        self.pending.insert(ticket, pending);
+    }
+
+    /// An attempt came to nothing.
+    fn retry(&mut self, net: &mut Net, pending: &Pending) {
+        if pending.attempt + 1 == ATTEMPTS {
+            return self.settle(pending.request, Outcome::Failed);
+        }
+        self.retries += 1;
+        self.ask(net, pending.request, pending.attempt + 1);
+    }
+
+    fn settle(&mut self, request: u64, outcome: Outcome) {
+        let before = self.outcomes.insert(request, outcome);
+        assert_eq!(before, None, "a second outcome of request {request}");
+    }
+}
+
+impl Handler for Client {
+    fn on_start(&mut self, net: &mut Net) {
+        (0..self.servers.len()).for_each(|server| self.connect(net, server));
+    }
+
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        info: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(self.secured.transport(info.direction, Manner::Agrees))
+    }
+
+    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
+        self.connected.push(conn);
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
+        let (ticket, answer) = parse(message).expect("our servers are honest");
+        let Some(pending) = self.pending.remove(&ticket) else {
+            assert!(ticket < self.next_ticket, "a ticket that was never given");
+            self.late += 1;
+            return;
+        };
+        assert_eq!(
+            pending.server,
+            Some(conn),
+            "an answer from whom nobody asked"
+        );
+        let key = net.cancel_timer(pending.timer);
+        assert_eq!(key, Some(ticket), "the timer had not fired");
+        self.settle(pending.request, Outcome::Answered(answer));
+    }
+
+    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: &ConnInfo, _: ConnectError) {
+        self.lost(net, conn);
+    }
+
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, _: DisconnectReason) {
+        self.connected.retain(|it| *it != conn);
+        self.lost(net, conn);
+        // Nobody will answer these: no need to wait until they time out.
+        let all = std::mem::take(&mut self.pending);
+        let (orphans, others) = all.into_iter().partition(|(_, it)| it.server == Some(conn));
+        self.pending = others;
+        for pending in BTreeMap::into_values(orphans) {
+            net.cancel_timer(pending.timer).expect("it had not fired");
+            self.retry(net, &pending);
+        }
+    }
+
+    fn on_timer(&mut self, net: &mut Net, _: TimerId, key: u64) {
+        if key >= CONNECT {
+            return self.connect(net, (key - CONNECT) as usize);
+        }
+        let pending = self.pending.remove(&key);
+        let pending = pending.expect("the timer of an answered request was cancelled");
+        self.retry(net, &pending);
+    }
+}
+
+/// What happened in one world.
+#[derive(Default)]
+struct Tally {
+    answered: u64,
+    failed: u64,
+    late: u64,
+    retries: u64,
+}
+
+/// Requests are made while servers crash and links are cut; in the end each of them has its outcome.
+fn every_request_has_one_outcome(seed: u64, secured: Secured, tally: &mut Tally) {
+    const REQUESTS: u64 = 100;
+    // Every attempt takes its whole time at most.
+    const ENOUGH: Duration = TIMEOUT.saturating_mul(ATTEMPTS + 1);
+
+    let mut world = World::new(seed);
+    let mut random = world.random();
+    let servers: Vec<NodeId<Server>> = (0..random.between(2, 5))
+        .map(|_| {
+            world.node(
+                config(),
+                Server::new(secured, Random::new(random.next_u64())),
+            )
+        })
+        .collect();
+    let addresses: Vec<SocketAddr> = servers.iter().map(|it| world.addr(*it)).collect();
+    let client = world.node(config(), Client::new(secured, addresses));
+    let mut storm = Storm::new(&mut world, &servers);
+    let mut made = 0;
+    while made < REQUESTS {
+        storm.strike(&mut world);
+        if random.chance(0.2) {
+            world.partition(client, servers[random.below(servers.len() as u64) as usize]);
+        }
+        for _ in 0..random.between(1, 10).min(REQUESTS - made) {
+            world.with(client, |it, net| it.ask(net, made, 0));
+            made += 1;
+        }
+        world.run_for(storm.pause());
+    }
+    storm.end(&mut world);
+    world
+        .run_until(ENOUGH, |world| {
+            world.handler(client).outcomes.len() == REQUESTS as usize
+        })
+        .expect("every request has an outcome");
+    // Late answers come in; they must change nothing, and no timer may be left.
+    let before = world.handler(client).outcomes.clone();
+    world.run_for(Duration::from_secs(10));
+    let Client {
+        outcomes,
+        pending,
+        late,
+        retries,
+        ..
+    } = world.handler(client);
+    assert!(*outcomes == before && pending.is_empty());
+    for (request, outcome) in outcomes {
+        match outcome {
+            Outcome::Answered(got) => {
+                assert_eq!(*got, answer(*request), "request {request}");
+                tally.answered += 1;
+            }
+            Outcome::Failed => tally.failed += 1,
+        }
+    }
+    tally.late += late;
+    tally.retries += retries;
+}
+
+/// An assertion that fails in a callback is to fail the test.
+fn config() -> Config {
+    Config {
+        on_panic: OnPanic::Unwind,
+        ..Config::default()
+    }
+}
+
+#[test]
+fn request_has_exactly_one_outcome() {
+    let (mut tally, mut seeds) = (Tally::default(), 0);
+    for_each_seed(20, |seed| {
+        every_request_has_one_outcome(seed, Secured::of_seed(seed), &mut tally);
+        seeds += 1;
+    });
+    let Tally {
+        answered,
+        failed,
+        late,
+        retries,
+    } = tally;
+    println!("{answered} answered, {failed} failed, {late} late, {retries} retries");
+    assert!(
+        seeds < 10 || (answered > failed && [failed, late, retries].iter().all(|it| *it > seeds)),
+        "{answered} answered, {failed} failed, {late} late, {retries} retries"
+    );
+}
