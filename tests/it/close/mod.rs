@@ -1,3 +1,5 @@
+//! The ends of connections: `close`, `close_write`, `abort`, FIN and reset.
+
 mod abort;
 mod after;
 mod from_outside;
@@ -7,7 +9,3 @@ mod linger;
 mod paused;
 mod release;
 mod stale_ids;
-
-//! The ends of connections: `close`, `close_write`, `abort`, FIN and reset.
-
-//! How connections are closed by this node, and what the peer receives.

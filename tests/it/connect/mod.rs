@@ -9,5 +9,6 @@ mod options;
 #[cfg(feature = "sim")]
 mod retries;
 mod self_connections;
+mod simultaneous_open;
 mod topology;
 mod views;

@@ -1,9 +1,9 @@
 //! Reaching a node from other threads.
 
-mod queue;
 mod ask;
 mod commands;
 mod connect_wait;
+mod queue;
 mod send_wait;
 
 use std::io::{self, ErrorKind, Read};

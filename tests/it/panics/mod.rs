@@ -1,13 +1,12 @@
+//! Panics of callbacks and framers: they end one connection, and nothing else.
+
 mod callbacks;
 mod destructors;
 mod framers;
 mod framing_factory;
 mod unwinding;
 
-//! Panics and other faults of the user's code.
-
-//! Panics of callbacks and framers: they end one connection, and nothing else.
-
+mod session;
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};

@@ -1,3 +1,5 @@
+//! Messages from the wire to the handler; `pause` and `resume`.
+
 mod early_pause;
 mod end_while_paused;
 mod fin;
@@ -5,7 +7,3 @@ pub(crate) mod pause;
 mod pause_end;
 mod random_pauses;
 mod reset;
-
-//! Messages from the wire to the handler; `pause` and `resume`.
-
-//! What a node receives, up to the end of the stream.

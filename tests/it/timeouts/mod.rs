@@ -1,3 +1,5 @@
+//! Timeouts of connections, on real sockets.
+
 mod connect;
 mod idle;
 mod overdue;
@@ -5,10 +7,7 @@ mod partial_message;
 mod small_reads;
 mod write_stall;
 
-//! Timeouts of connections.
-
-//! Timeouts of connections, on real sockets.
-
+mod handshake;
 
 use std::io::Write;
 use std::net::TcpStream;

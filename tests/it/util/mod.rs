@@ -11,6 +11,7 @@
 
 #[cfg(unix)]
 pub mod child;
+pub mod ciphers;
 mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
@@ -18,9 +19,12 @@ mod frame;
 pub mod framings;
 #[cfg(feature = "sim")]
 pub mod occupied;
+pub mod outcome;
 mod random;
 #[cfg(feature = "sim")]
 pub mod secured;
+pub mod session_end;
+pub mod session_peer;
 pub mod sessions;
 pub mod settings;
 #[cfg(feature = "noise")]
@@ -48,6 +52,7 @@ use peerloop::session::Session;
 pub use config::config_with;
 pub use frame::frame;
 pub use random::Random;
+
 
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);

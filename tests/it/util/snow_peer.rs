@@ -1,27 +1,19 @@
-//! A peer that speaks Noise with snow itself, on a blocking socket: the wire form as the documentation has it, written a
-//! second time.
+//! An end of a Noise session that uses snow directly. It implements the wire format
+//! a second time, from its documentation.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its own part of it"
-)]
-
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::thread;
-
-use peerloop::noise::{Noise, Pattern, Rekey, StaticKey};
-use peerloop::session::{Role, Session};
+use peerloop::error::SessionError;
+use peerloop::noise::{Noise, NoiseSession, Pattern, Rekey, StaticKey};
+use peerloop::session::{Role, Stage};
 use snow::{Builder, HandshakeState, TransportState};
 
-use crate::util::{Sessions, TestNode, run_until};
+use super::session_end::SessionEnd;
+use super::{Recorder, frame};
 
-/// What the two sides of a connection are set to.
+/// The settings of both ends of a connection.
 #[derive(Clone)]
 pub struct Deal {
     pub pattern: Pattern,
-    /// The whole name, spelled out in the test.
+    /// The whole protocol name.
     pub name: &'static str,
     pub psk: Option<(u8, [u8; 32])>,
     pub prologue: &'static [u8],
@@ -33,11 +25,6 @@ pub struct Deal {
     pub keys: [StaticKey; 2],
 }
 
-/// The key of a side, the same in every run.
-pub fn key(side: Role) -> StaticKey {
-    StaticKey::from_secret([side as u8 + 1; 32])
-}
-
 impl Deal {
     pub fn new(pattern: Pattern, name: &'static str) -> Self {
         Self {
@@ -45,11 +32,11 @@ impl Deal {
             name,
             psk: None,
             prologue: b"a prologue",
-            payloads: [b"from who connects", b"from who accepts"],
+            payloads: [b"from the initiator", b"from the responder"],
             max_payload: None,
             allow_missing_close_notify: false,
             rekey: None,
-            keys: [key(Role::Initiator), key(Role::Responder)],
+            keys: [1, 2].map(|byte| StaticKey::from_secret([byte; 32])),
         }
     }
 
@@ -74,28 +61,27 @@ impl Deal {
         Self::new(Pattern::NN, "Noise_NN_25519_ChaChaPoly_BLAKE2s")
     }
 
-    pub fn payload(&self, side: Role) -> &'static [u8] {
-        self.payloads[side as usize]
+    pub fn payload(&self, role: Role) -> &'static [u8] {
+        self.payloads[role as usize]
     }
 
-    pub fn key(&self, side: Role) -> &StaticKey {
-        &self.keys[side as usize]
+    pub fn key(&self, role: Role) -> &StaticKey {
+        &self.keys[role as usize]
     }
 
-    /// Which letter of the pattern is about a side.
-    pub fn letter(&self, side: Role) -> u8 {
+    /// The letter of the pattern for the key of one end.
+    pub fn letter(&self, role: Role) -> u8 {
         let mut letters = self.pattern.name().bytes().filter(|byte| *byte != b'1');
-        letters.nth(side as usize).expect("two letters")
+        letters.nth(role as usize).expect("two letters")
     }
 
-    /// The settings of a session of a node.
-    pub fn noise(&self, side: Role) -> Noise<'_> {
-        let mut noise = Noise::new(self.pattern, side)
-            .local_key(self.key(side))
+    pub fn noise(&self, role: Role) -> Noise<'_> {
+        let mut noise = Noise::new(self.pattern, role)
+            .local_key(self.key(role))
             .prologue(self.prologue)
-            .payload(self.payload(side));
-        if self.letter(!side) == b'K' {
-            noise = noise.remote_key(self.key(!side).public());
+            .payload(self.payload(role));
+        if self.letter(!role) == b'K' {
+            noise = noise.remote_key(self.key(!role).public());
         }
         if let Some((place, secret)) = &self.psk {
             noise = noise.psk(*place, secret);
@@ -112,229 +98,181 @@ impl Deal {
         noise
     }
 
-    /// What a node answers when it is asked for a session.
-    pub fn sessions(&self) -> Sessions {
-        let deal = self.clone();
-        Box::new(move |net, conn| {
-            let side = Role::from(net.connection(conn).expect("it is there").info().direction);
-            let session: Box<dyn Session> = Box::new(deal.noise(side).build()?);
-            Ok(Some(session))
-        })
+    pub fn session(&self, role: Role) -> NoiseSession {
+        self.noise(role).build().expect("valid settings")
     }
 
-    /// The state of snow's own.
-    pub fn state(&self, side: Role) -> HandshakeState {
-        let mut builder = Builder::new(self.name.parse().expect("a name that snow knows"))
+    /// An end of a session without a network.
+    pub fn end(&self, role: Role) -> SessionEnd<NoiseSession> {
+        SessionEnd::new(self.session(role))
+    }
+
+    /// A handler whose connections have these sessions.
+    pub fn recorder(&self, mut recorder: Recorder) -> Recorder {
+        let deal = self.clone();
+        recorder.sessions = Box::new(move |net, conn| {
+            let connection = net.connection(conn).expect("the connection in question");
+            let role = Role::from(connection.info().direction);
+            Ok(Some(Box::new(deal.noise(role).build()?)))
+        });
+        recorder
+    }
+
+    /// The state of snow for one end.
+    fn state(&self, role: Role) -> HandshakeState {
+        let mut builder = Builder::new(self.name.parse().expect("a protocol of snow"))
             .prologue(self.prologue)
             .expect("one prologue");
-        if self.letter(side) != b'N' {
-            let secret = self.key(side).secret();
+        if self.letter(role) != b'N' {
+            let secret = self.key(role).secret();
             builder = builder.local_private_key(secret).expect("one key");
         }
-        if self.letter(!side) == b'K' {
-            let public = self.key(!side).public();
+        if self.letter(!role) == b'K' {
+            let public = self.key(!role).public();
             builder = builder.remote_public_key(public).expect("one key");
         }
         if let Some((place, secret)) = &self.psk {
-            builder = builder.psk(*place, secret).expect("a place");
+            builder = builder.psk(*place, secret).expect("a position");
         }
-        match side {
+        match role {
             Role::Initiator => builder.build_initiator(),
             Role::Responder => builder.build_responder(),
         }
         .expect("a state")
     }
+
+    /// The number of the message with the payload of one end, from 1.
+    fn payload_message(&self, role: Role) -> usize {
+        const OF_THREE: [&str; 18] = [
+            "XN", "XK", "XX", "NX1", "XK1", "XX1", "K1N", "K1K", "K1K1", "K1X", "KX1", "K1X1",
+            "I1N", "I1K", "I1K1", "I1X", "IX1", "I1X1",
+        ];
+        match role {
+            Role::Responder => 2,
+            Role::Initiator if OF_THREE.contains(&self.pattern.name()) => 3,
+            Role::Initiator => 1,
+        }
+    }
 }
 
-/// A peer that is past its handshake.
+/// An end past its handshake.
 pub struct SnowPeer {
-    pub stream: TcpStream,
-    pub state: TransportState,
-    /// What the other side said beside, message by message.
-    pub payloads: Vec<Vec<u8>>,
-    /// Plaintext that was heard and not asked for yet.
-    heard: Vec<u8>,
-    /// The length of the plaintext of each message heard.
+    state: TransportState,
+    /// The last payload that has arrived.
+    pub payload: Vec<u8>,
+    /// Plaintext that has arrived.
+    pub plaintext: Vec<u8>,
+    /// The length of the plaintext of each message that has arrived.
     pub pieces: Vec<usize>,
-    /// Change the key after so many messages, in each direction.
+    /// The key changes after so many messages, in each direction.
     pub rekey_every: Option<u64>,
 }
 
 impl SnowPeer {
-    /// Shakes hands in one role or the other.
-    pub fn shake(mut stream: TcpStream, deal: &Deal, side: Role) -> io::Result<Self> {
-        let mut state = deal.state(side);
-        let mut payloads = Vec::new();
-        let messages = if deal.messages() == 2 { [1, 2] } else { [3, 2] };
-        let last = messages[side as usize];
+    /// Completes a handshake with another end.
+    pub fn handshake(deal: &Deal, role: Role, end: &mut SessionEnd<NoiseSession>) -> Self {
+        let mut state = deal.state(role);
+        let (mut arrived, mut last_payload) = (end.take_wire(), Vec::new());
         let mut buffer = vec![0; 65_535];
         for number in 1.. {
             if state.is_handshake_finished() {
                 break;
             }
             if state.is_my_turn() {
-                let payload = if number == last {
-                    deal.payload(side)
-                } else {
-                    b""
-                };
-                let len = state.write_message(payload, &mut buffer).expect("it fits");
-                write_message(&mut stream, &buffer[..len])?;
+                let has_payload = number == deal.payload_message(role);
+                let payload = if has_payload { deal.payload(role) } else { b"" };
+                let len = state.write_message(payload, &mut buffer).expect("room");
+                end.receive(&with_header(&buffer[..len]))
+                    .expect("a message");
+                arrived = end.take_wire();
             } else {
-                let message = read_message(&mut stream)?;
-                let len = state
-                    .read_message(&message, &mut buffer)
-                    .map_err(io::Error::other)?;
-                payloads.push(buffer[..len].to_vec());
+                let message = first_message(&arrived).expect("a whole message");
+                let len = state.read_message(message, &mut buffer).expect("a message");
+                last_payload = buffer[..len].to_vec();
             }
         }
-        let state = state.into_transport_mode().expect("it is over");
-        Ok(Self {
-            stream,
-            state,
-            payloads,
-            heard: Vec::new(),
+        assert_eq!(end.stage(), Stage::Established);
+        Self {
+            state: state.into_transport_mode().expect("a complete handshake"),
+            payload: last_payload,
+            plaintext: Vec::new(),
             pieces: Vec::new(),
             rekey_every: None,
-        })
+        }
     }
 
-    /// One Noise message with this plaintext.
-    pub fn seal(&mut self, plaintext: &[u8]) -> Vec<u8> {
+    /// Returns a Noise message with its header.
+    pub fn record(&mut self, plaintext: &[u8]) -> Vec<u8> {
         let mut message = vec![0; plaintext.len() + 16];
         let number = self.state.sending_nonce() + 1;
-        let len = self
-            .state
-            .write_message(plaintext, &mut message)
-            .expect("it fits");
-        assert_eq!(len, message.len());
+        let len = self.state.write_message(plaintext, &mut message);
+        assert_eq!(len.expect("room"), message.len());
         if self.rekey_every.is_some_and(|every| number % every == 0) {
             self.state.rekey_outgoing();
         }
-        message
+        with_header(&message)
     }
 
-    /// One Noise message with this plaintext, and its header.
-    pub fn record(&mut self, plaintext: &[u8]) -> Vec<u8> {
-        let message = self.seal(plaintext);
-        let mut record = Vec::new();
-        append_message(&mut record, &message);
-        record
+    /// Returns a frame, in Noise messages of at most so many bytes of plaintext.
+    pub fn frame_in(&mut self, body: &[u8], len: usize) -> Vec<u8> {
+        let frame = frame(body);
+        let records = frame.chunks(len).map(|piece| self.record(piece));
+        records.collect::<Vec<_>>().concat()
     }
 
-    /// Sends plaintext in messages of at most so many bytes.
-    pub fn say_in_pieces(&mut self, plaintext: &[u8], len: usize) {
-        for piece in plaintext.chunks(len) {
-            let message = self.seal(piece);
-            write_message(&mut self.stream, &message).expect("the node reads");
+    /// Returns a frame in the fewest messages.
+    pub fn frame(&mut self, body: &[u8]) -> Vec<u8> {
+        self.frame_in(body, 65_519)
+    }
+
+    /// Opens whole messages.
+    pub fn open(&mut self, mut wire: &[u8]) {
+        while let Some(message) = first_message(wire) {
+            wire = &wire[2 + message.len()..];
+            let mut plaintext = vec![0; message.len()];
+            let number = self.state.receiving_nonce() + 1;
+            let len = self.state.read_message(message, &mut plaintext);
+            let len = len.expect("an authentic message");
+            if self.rekey_every.is_some_and(|every| number % every == 0) {
+                self.state.rekey_incoming();
+            }
+            self.plaintext.extend(&plaintext[..len]);
+            self.pieces.push(len);
         }
+        assert!(wire.is_empty(), "half a message");
     }
 
-    /// Sends a message of the node's framing.
-    pub fn say(&mut self, body: &[u8]) {
-        self.say_in_pieces(&framed(body), 65_519);
+    pub fn rekey(&mut self) {
+        self.state.rekey_outgoing();
+        self.state.rekey_incoming();
     }
 
-    /// The plaintext of the next Noise message.
-    pub fn hear_piece(&mut self) -> io::Result<Vec<u8>> {
-        let message = read_message(&mut self.stream)?;
-        let mut plaintext = vec![0; message.len()];
-        let number = self.state.receiving_nonce() + 1;
-        let len = self
-            .state
-            .read_message(&message, &mut plaintext)
-            .map_err(io::Error::other)?;
-        if self.rekey_every.is_some_and(|every| number % every == 0) {
-            self.state.rekey_incoming();
-        }
-        plaintext.truncate(len);
-        self.pieces.push(len);
-        Ok(plaintext)
-    }
-
-    fn take(&mut self, len: usize) -> Vec<u8> {
-        while self.heard.len() < len {
-            let piece = self.hear_piece().expect("the node goes on");
-            assert!(!piece.is_empty(), "a close notification in between");
-            self.heard.extend(piece);
-        }
-        self.heard.drain(..len).collect()
-    }
-
-    /// The next message of the node's framing.
-    pub fn hear(&mut self) -> Vec<u8> {
-        let header = self.take(4).try_into().expect("four bytes");
-        self.take(u32::from_be_bytes(header) as usize)
-    }
-
-    pub fn send_close_notify(&mut self) {
-        let message = self.seal(b"");
-        assert_eq!(message.len(), 16);
-        write_message(&mut self.stream, &message).expect("the node reads");
-    }
-
-    /// The node's close notification, and its FIN.
-    pub fn expect_close_notify(&mut self) {
-        assert_eq!(self.hear_piece().expect("a close notification"), b"");
-        assert_eq!(self.stream.read(&mut [0]).expect("a FIN"), 0);
-    }
-
-    pub fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("it is open");
+    /// Asserts that a frame arrives in both directions.
+    #[track_caller]
+    pub fn assert_exchange(&mut self, end: &mut SessionEnd<NoiseSession>, body: &[u8]) {
+        let expected = frame(body);
+        (end.plaintext, self.plaintext) = (Vec::new(), Vec::new());
+        end.receive(&self.frame(body)).expect("authentic messages");
+        assert!(end.plaintext == expected, "{} bytes", body.len());
+        self.open(&end.frame(body));
+        assert!(self.plaintext == expected, "{} bytes", body.len());
     }
 }
 
-impl Deal {
-    fn messages(&self) -> usize {
-        let three = [
-            "XN", "XK", "XX", "NX1", "XK1", "XX1", "K1N", "K1K", "K1K1", "K1X", "KX1", "K1X1",
-            "I1N", "I1K", "I1K1", "I1X", "IX1", "I1X1",
-        ];
-        if three.contains(&self.pattern.name()) {
-            3
-        } else {
-            2
-        }
-    }
-}
-
-/// A Noise message behind its length.
-pub fn append_message(wire: &mut Vec<u8>, message: &[u8]) {
+/// A Noise message after its length.
+fn with_header(message: &[u8]) -> Vec<u8> {
     let len = u16::try_from(message.len()).expect("a Noise message");
-    wire.extend(len.to_be_bytes());
-    wire.extend(message);
+    [&len.to_be_bytes(), message].concat()
 }
 
-pub fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
-    let mut wire = Vec::new();
-    append_message(&mut wire, message);
-    stream.write_all(&wire)
+/// The first message, if it is whole.
+fn first_message(wire: &[u8]) -> Option<&[u8]> {
+    let (header, rest) = wire.split_first_chunk()?;
+    rest.get(..usize::from(u16::from_be_bytes(*header)))
 }
 
-pub fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut header = [0; 2];
-    stream.read_exact(&mut header)?;
-    let mut message = vec![0; u16::from_be_bytes(header).into()];
-    stream.read_exact(&mut message)?;
-    Ok(message)
-}
-
-/// A message in the framing that nodes have by default.
-pub fn framed(body: &[u8]) -> Vec<u8> {
-    let len = u32::try_from(body.len()).expect("a short body");
-    [&len.to_be_bytes(), body].concat()
-}
-
-/// Runs blocking work in a thread, and the node in this one meanwhile.
+/// Returns the error of bytes that an end receives.
 #[track_caller]
-pub fn beside<T: Send + 'static>(
-    node: &mut TestNode,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> T {
-    let thread = thread::spawn(work);
-    run_until([node], |_| thread.is_finished());
-    match thread.join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
-    }
+pub fn refusal(end: &mut SessionEnd<NoiseSession>, bytes: &[u8]) -> SessionError {
+    end.receive(bytes).expect_err("a refusal")
 }
