@@ -67,9 +67,9 @@ fn drain_after_high_waits_for_low_watermark() {
             count += 1;
         }
         assert_eq!(count, 66, "the high watermark lies at 64 KiB");
+        assert!(!node.net().is_writable(conn));
         settle(&mut node);
         assert_eq!(drains(&node), 0);
-        assert!(!node.net().is_writable(conn));
         let (arrived, _peer) = read_exactly(&mut node, peer, count * 1000);
         assert_same(&arrived, &frames(0..count, 996));
         run_until([&mut node], |[node]| queued_bytes(node.net(), conn) == 0);
