@@ -17,8 +17,8 @@ mod strangers;
 mod talk;
 
 use peerloop::config::{
-    CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, PrefixLimit, SendQueueConfig,
-    Timeouts, TurnBudget,
+    CommandQueueConfig, ConnectionConfig, Limits, MinRate, OnFull, OnPanic, PrefixLimit,
+    SendQueueConfig, Timeouts, TurnBudget,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -291,9 +291,15 @@ pub fn drip(seed: u64) {
         partial_message: None,
         ..Timeouts::default()
     };
+    // A minimum rate would take the place of the idle timeout.
+    let min_rate = MinRate {
+        receive_bytes_per_second: None,
+        ..Default::default()
+    };
     let config = Config {
         connection: ConnectionConfig {
             timeouts,
+            min_rate,
             ..Default::default()
         },
         ..Config::default()
