@@ -54,7 +54,6 @@ pub use config::config_with;
 pub use frame::frame;
 pub use random::Random;
 
-
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
