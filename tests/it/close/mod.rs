@@ -1,4 +1,4 @@
-//! The ends of connections: `close`, `close_write`, `abort`, FIN and reset.
+//! How connections end: `close`, `close_write`, `abort`, FIN and reset.
 
 mod abort;
 mod after;

@@ -1,12 +1,12 @@
-//! Panics of callbacks and framers: they end one connection, and nothing else.
+//! Panics of callbacks, sessions and framers: they end one connection, and nothing
+//! else.
 
 mod callbacks;
 mod destructors;
 mod framers;
 mod framing_factory;
-mod unwinding;
-
 mod session;
+mod unwinding;
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};

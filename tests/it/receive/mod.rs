@@ -1,4 +1,4 @@
-//! Messages from the wire to the handler; `pause` and `resume`.
+//! What a node receives, up to the end of the stream; `pause` and `resume`.
 
 mod early_pause;
 mod end_while_paused;

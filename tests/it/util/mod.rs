@@ -18,7 +18,6 @@ mod config;
 pub mod crowd;
 mod frame;
 pub mod framings;
-pub mod narrow;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;

@@ -53,11 +53,7 @@ impl Session for TwoSteps {
     }
 }
 
-/// A raw peer with this address, which is one of the loopback network.
-pub fn connect_from(ip: [u8; 4], addr: SocketAddr) -> TcpStream {
-    try_connect_from(ip, addr).expect("a listener")
-}
-
+/// Connects from this address, which is one of the loopback network.
 pub fn try_connect_from(ip: [u8; 4], addr: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((ip, 0)).into())?;
