@@ -39,7 +39,7 @@ use traffic::*;
 const BOUND: Duration = Duration::from_secs(20);
 
 /// Set for a child process: the address to which it connects, and how often.
-const CHILD: &str = "PEERLOOP_PORTABILITY_CHILD";
+const CHILD: &str = "PEERLOOP_TEST_PORTABILITY";
 
 const CHECKS: &[(&str, fn())] = &[
     ("round trips", round_trips),

@@ -4,7 +4,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use super::*;
 
 const TEST: &str = "starvation::descriptor_exhaustion_refuses_cleanly";
-const CHILD: &str = "PEERLOOP_STARVING";
+const CHILD: &str = "PEERLOOP_TEST_STARVING";
 const STARVES_AT: &str = "starves at ";
 const FED: &str = "has descriptors again";
 const DESCRIPTORS: usize = 40;
