@@ -17,8 +17,8 @@ use crate::session::Transport;
 /// The loop calls every method on its own thread, one at a time, with
 /// `&mut self`. The state of a handler therefore needs no lock.
 ///
-/// The callbacks of a connection come in this order, after
-/// [`on_accept`](Handler::on_accept) if it is inbound:
+/// A connection that was accepted first gets [`on_accept`](Handler::on_accept).
+/// Then the callbacks of a connection come in this order:
 ///
 /// 1. [`transport`](Handler::transport), exactly once.
 /// 2. [`on_connect`](Handler::on_connect), exactly once.
@@ -282,10 +282,11 @@ pub trait Handler {
 
     /// Called when a connection has ended before [`Handler::on_connect`].
     ///
-    /// Called exactly once for each id that [`Net::connect`] or [`Net::adopt`]
-    /// returned or [`Handler::transport`] received, inbound or outbound, if
-    /// `on_connect` was not called for it. It is the last callback for the id.
-    /// Only `transport` and [`Handler::on_conn_timer`] can come before it.
+    /// Called exactly once for each id for which `on_connect` is not called,
+    /// inbound or outbound. The id is known from [`Net::connect`],
+    /// [`Net::adopt`] or [`Handler::transport`]. It is the last callback for
+    /// the id. Only `transport` and [`Handler::on_conn_timer`] can come before
+    /// it.
     ///
     /// - Use [`ConnectError::is_peers_fault`] for ban scores.
     /// - The handler may connect to the address again in this call. An attempt

@@ -159,9 +159,10 @@
 //!
 //! # Tests
 //!
-//! A failed assertion in a callback is a panic, and a node contains panics by
-//! default. Set [`OnPanic::Unwind`](config::OnPanic::Unwind) in tests, and join
-//! every node that has a thread. [`Node`](Node#in-tests) has an example.
+//! A failed assertion in a callback is a panic. By default a node catches
+//! panics and continues, so the test does not fail. Set
+//! [`OnPanic::Unwind`](config::OnPanic::Unwind) in tests, and join every node
+//! that has a thread. [`Node`](Node#in-tests) has an example.
 //!
 //! With the feature `sim`, the module `peerloop::sim` runs networks of your
 //! handlers in one thread, on a virtual clock. A test can partition the network

@@ -1,33 +1,26 @@
-//! The simulator finds mistakes: with each of the mutants in `src/mutants.rs` some seed
-//! fails, and without any of them none does. Run as `.ci/run` does, with
-//! `RUSTFLAGS="--cfg peerloop_mutants"`; without that there are no mutants.
+//! The simulator finds mistakes: with each mutant in `src/mutants.rs` some seed
+//! fails. Run as `.ci/run` does, with `RUSTFLAGS="--cfg peerloop_mutants"`.
+//! Without it there are no mutants.
 #![cfg(peerloop_mutants)]
 
 #[path = "it/util/mod.rs"]
 mod util;
 
-use std::panic::{catch_unwind, set_hook, take_hook};
+use std::panic::{catch_unwind, set_hook};
 use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
 use util::{crowd, occupied, workload};
 
-/// As many as CI runs.
+/// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
 
-/// The first seed that fails with this mutant.
+/// Returns the first seed that fails with this mutant.
 fn found(mutant: Mutant) -> Option<u64> {
+    // The messages of the seeds that fail would fill the screen.
     static QUIET: Once = Once::new();
-    QUIET.call_once(|| {
-        // Every seed that fails would tell at length.
-        let tell = take_hook();
-        set_hook(Box::new(move |panic| {
-            if std::env::var_os("TELL").is_some() {
-                tell(panic);
-            }
-        }));
-    });
+    QUIET.call_once(|| set_hook(Box::new(|_| {})));
     activate(Some(mutant));
     let crowd = |seed| {
         crowd::crowd(seed);
@@ -62,40 +55,40 @@ macro_rules! mutants {
 }
 
 mutants! {
-    stopping_on_a_short_read_is_found: StopOnShortRead,
-    freeing_a_slot_within_the_turn_is_found: FreeWithinTurn,
-    forgetting_what_is_carried_over_is_found: ForgetCarriedOver,
-    delivering_after_a_close_is_found: DeliverAfterClose,
-    losing_what_came_during_a_pause_is_found: LoseEdgeOnResume,
-    charging_twice_is_found: ChargeTwice,
-    dropping_the_tail_of_a_partial_write_is_found: DropTailOfPartialWrite,
-    refreshing_idle_on_any_byte_is_found: RefreshIdleOnAnyByte,
-    forgetting_a_listener_is_found: ForgetListener,
-    counting_deadlines_from_the_beginning_of_a_turn_is_found: DeadlineFromTurnBeginning,
-    visiting_without_end_is_found: VisitWithoutEnd,
-    having_events_wait_for_what_was_carried_over_is_found: EventBehindCarriedOver,
-    losing_a_flush_during_a_visit_is_found: LoseFlushInVisit,
-    losing_a_writable_edge_is_found: LoseWritableEdge,
-    forgetting_a_drain_is_found: ForgetDrain,
-    keeping_a_timer_is_found: KeepTimer,
-    dropping_what_comes_with_the_end_of_a_handshake_is_found: DropAfterHandshake,
-    answering_twice_is_found: AnswerTwice,
-    answering_in_disorder_is_found: AnswerInDisorder,
-    passing_the_cap_of_all_queues_is_found: ExceedLoopMaximum,
-    ignoring_the_threshold_is_found: IgnoreThreshold,
-    passing_over_a_waiting_send_is_found: PassOverWaitingSend,
-    charging_each_reader_of_a_broadcast_is_found: ChargeEachReader,
-    passing_the_cap_of_a_queue_is_found: ExceedQueueMaximum,
-    delivering_twice_is_found: DeliverTwice,
-    sealing_twice_is_found: SealTwice,
-    holding_for_what_is_sealed_is_found: HoldForBatch,
-    forgetting_who_was_held_is_found: ForgetHeld,
-    swapping_what_was_kept_with_what_came_is_found: SwapWithPartialFrame,
-    keeping_the_count_of_a_failed_handshake_is_found: KeepConnecting,
-    keeping_the_count_of_a_network_is_found: KeepPrefix,
-    connecting_without_a_limit_is_found: ConnectWithoutLimit,
-    keeping_a_handshake_place_is_found: KeepPlace,
-    ending_the_oldest_handshake_whatever_its_address_is_found: EvictOldestOnly,
-    expecting_an_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
-    forgetting_a_resume_before_the_connection_is_open_is_found: ResumeBeforeOpen,
+    stop_on_short_read_is_found: StopOnShortRead,
+    free_within_turn_is_found: FreeWithinTurn,
+    forget_carried_over_is_found: ForgetCarriedOver,
+    deliver_after_close_is_found: DeliverAfterClose,
+    lose_edge_on_resume_is_found: LoseEdgeOnResume,
+    charge_twice_is_found: ChargeTwice,
+    drop_tail_of_partial_write_is_found: DropTailOfPartialWrite,
+    refresh_idle_on_any_byte_is_found: RefreshIdleOnAnyByte,
+    forget_listener_is_found: ForgetListener,
+    deadline_from_turn_beginning_is_found: DeadlineFromTurnBeginning,
+    visit_without_end_is_found: VisitWithoutEnd,
+    event_behind_carried_over_is_found: EventBehindCarriedOver,
+    lose_flush_in_visit_is_found: LoseFlushInVisit,
+    lose_writable_edge_is_found: LoseWritableEdge,
+    forget_drain_is_found: ForgetDrain,
+    keep_timer_is_found: KeepTimer,
+    drop_after_handshake_is_found: DropAfterHandshake,
+    answer_twice_is_found: AnswerTwice,
+    answer_in_disorder_is_found: AnswerInDisorder,
+    exceed_loop_maximum_is_found: ExceedLoopMaximum,
+    ignore_threshold_is_found: IgnoreThreshold,
+    pass_over_waiting_send_is_found: PassOverWaitingSend,
+    charge_each_reader_is_found: ChargeEachReader,
+    exceed_queue_maximum_is_found: ExceedQueueMaximum,
+    deliver_twice_is_found: DeliverTwice,
+    seal_twice_is_found: SealTwice,
+    hold_for_batch_is_found: HoldForBatch,
+    forget_held_is_found: ForgetHeld,
+    swap_with_partial_frame_is_found: SwapWithPartialFrame,
+    keep_connecting_is_found: KeepConnecting,
+    keep_prefix_is_found: KeepPrefix,
+    connect_without_limit_is_found: ConnectWithoutLimit,
+    keep_place_is_found: KeepPlace,
+    evict_oldest_only_is_found: EvictOldestOnly,
+    no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
+    resume_before_open_is_found: ResumeBeforeOpen,
 }

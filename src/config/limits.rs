@@ -66,10 +66,10 @@ pub struct Limits {
     /// A connection without a session has no handshake and takes no place.
     ///
     /// If all places are taken, a new handshake takes the place of another one
-    /// or fails. In the following rules B is the address of the new handshake,
-    /// whose numbers include the new handshake. A is the address that has the
-    /// most places. If there are several such addresses, A is the one whose
-    /// subnet has the most places.
+    /// or fails. In the following rules, A is the address that has the most
+    /// places now. If there are several, A is the one whose subnet has the most
+    /// places. B is the address of the new handshake, which can be A. The
+    /// places of B and of its subnet are counted with the new handshake.
     ///
     /// 1. If A has more places than B, the handshake of A that has received
     ///    nothing for the longest time ends with
@@ -77,12 +77,12 @@ pub struct Limits {
     ///    holds if A and B have equally many places, and A's subnet has more
     ///    than B's.
     /// 2. If A and B have equally many places, and A's subnet has no more than
-    ///    B's, a handshake of A ends only if it has waited for its peer for at
-    ///    least 1 s. Without this second, clients that try again would end each
-    ///    other's handshakes before any is complete.
-    /// 3. If B has more places than A, and B is in `exempt_networks`, a
-    ///    handshake of B ends only if it has waited for its peer for at least
-    ///    1 s.
+    ///    B's, the handshake of A that has waited for its peer for the longest
+    ///    time ends, if that is at least 1 s. Without this second, clients that
+    ///    try again would end each other's handshakes before any is complete.
+    /// 3. If B has more places than A, and B is in `exempt_networks`, the
+    ///    handshake of B that has waited for its peer for the longest time
+    ///    ends, if that is at least 1 s.
     /// 4. If no handshake ends, the new one fails with
     ///    [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
     ///
@@ -137,11 +137,12 @@ pub struct Limits {
     ///
     /// When the limit is exceeded, connections end with
     /// [`DisconnectReason::MemoryLimit`](crate::DisconnectReason::MemoryLimit)
-    /// until at most 63/64 of the limit is in use. Each time, the IP address
-    /// whose connections hold the most memory is chosen, and of these
-    /// connections the one that holds the most. An IPv6 prefix of 64 bits
-    /// counts as one address. The limit does not pause connections, because all
-    /// of them could then wait for memory that none releases.
+    /// until at most 63/64 of the limit is in use. Each time, the loop finds
+    /// the IP address whose connections hold the most memory, and ends the
+    /// connection of that address that holds the most. An IPv6 prefix of 64
+    /// bits counts as one address. The loop does not pause connections at this
+    /// limit. If it did, all connections could be paused, and no memory would
+    /// become free.
     ///
     /// A loop holds at most this limit plus one read, which is at most
     /// [`read_buffer_bytes`](crate::Config::read_buffer_bytes). An attacker with
@@ -186,11 +187,11 @@ pub struct Limits {
     /// A send that is refused by this limit returns
     /// [`SendError::Full`](crate::SendError::Full). The connection is then
     /// added to a list of waiting connections, first in, first out.
-    /// [`on_drain`](crate::Handler::on_drain) is called when the message fits
-    /// and was called for all earlier connections of the list. If the queue of
+    /// [`on_drain`](crate::Handler::on_drain) is called when the message fits.
+    /// It is called for earlier connections of the list first. If the queue of
     /// the connection is empty, it does not wait for the earlier ones. While a
-    /// connection waits, condition 2 is false for all other queues that are not
-    /// empty. This limit ends no connection.
+    /// connection waits, other queues that are not empty cannot grow by
+    /// condition 2. This limit ends no connection.
     ///
     /// The frame of a [custom framer](crate::framing::Framer) and the output of
     /// a session are counted after they exist. The memory may exceed the limit

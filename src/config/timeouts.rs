@@ -87,10 +87,10 @@ pub struct Timeouts {
     ///
     /// Default: 5 s.
     pub handshake: Option<Duration>,
-    /// Maximum time in which no message was completely received and the kernel
-    /// did not take the last queued byte. A message in one direction is enough
-    /// to restart it, so a peer that receives messages and sends none is not
-    /// idle. The timeout does not run
+    /// Maximum time without a message in either direction. The time starts
+    /// again when a message is completely received, and when the kernel takes
+    /// the last queued byte. So a peer that receives messages and sends none is
+    /// not idle. The timeout does not run
     /// - while this node has paused the connection;
     /// - while bytes are queued;
     /// - while a received message is incomplete, if
@@ -103,8 +103,9 @@ pub struct Timeouts {
     /// incomplete record of the session. Time during which this node has paused
     /// the connection does not count.
     ///
-    /// [`MinRate`] may end the connection earlier: with default settings a
-    /// message of which less than 160 KiB arrived within 10 s ends it with
+    /// [`MinRate`] may end the connection earlier. By default this happens when
+    /// a message is still incomplete after 10 s and less than 160 KiB of it has
+    /// arrived. The reason is
     /// [`TimeoutKind::ReceiveRate`](crate::error::TimeoutKind::ReceiveRate).
     ///
     /// Default: 30 s.
@@ -127,8 +128,9 @@ pub struct Timeouts {
     /// [`MinRate::send_bytes_per_second`] or the grace of a
     /// [shutdown](crate::Net::shutdown) ends the connection. If bytes are left
     /// after this time, the connection is reset, and the reason is
-    /// [`TimeoutKind::Linger`](crate::error::TimeoutKind::Linger). Otherwise the
-    /// reason is that of the close.
+    /// [`TimeoutKind::Linger`](crate::error::TimeoutKind::Linger). Otherwise
+    /// the reason is `Local` after `close`, `PeerClosed` after the FIN of the
+    /// peer, and `Shutdown` after a shutdown.
     ///
     /// Default: 5 s.
     pub linger: Option<Duration>,

@@ -43,8 +43,8 @@ impl Net {
     /// one.
     ///
     /// If connections that follow each other in `conns` have the same framing,
-    /// the message is framed once for them. A message of 16 KiB or more is
-    /// shared by the queues and not copied:
+    /// the message is framed once for them. The queues share one copy of a
+    /// message of 16 KiB or more, or the body itself if it is owned:
     ///
     /// - It is counted once for
     ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), until the

@@ -45,13 +45,12 @@ impl Net {
     /// - Queued messages are sent, followed by FIN.
     /// - Data that arrives is discarded until the peer closes its side.
     ///
-    /// Then [`Handler::on_disconnect`](crate::Handler::on_disconnect) is
-    /// called. If everything was sent, the reason is
-    /// [`DisconnectReason::Local`], and the node waits for the FIN of the peer
-    /// for at most [`Timeouts::linger`](crate::config::Timeouts::linger). If
-    /// bytes are queued and the kernel takes none of them for that time, the
-    /// connection is reset, and the reason is a timeout of the kind
-    /// [`TimeoutKind::Linger`](crate::error::TimeoutKind::Linger).
+    /// After the last byte, the node waits for the FIN of the peer for at most
+    /// [`Timeouts::linger`](crate::config::Timeouts::linger). Then
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) is called with
+    /// [`DisconnectReason::Local`]. If the kernel takes no queued byte for
+    /// `linger`, the connection is reset, and the reason is a timeout of the
+    /// kind [`TimeoutKind::Linger`](crate::error::TimeoutKind::Linger).
     ///
     /// A connection that is not open yet ends with [`ConnectError::Cancelled`].
     /// Closing a stale id, or a connection that is closing, is a no-op.
@@ -69,10 +68,9 @@ impl Net {
     /// Closes the sending side of a connection.
     ///
     /// Queued messages are sent, followed by FIN, and further sends are
-    /// refused. Messages are received until the peer closes its side.
-    /// [`Timeouts::idle`](crate::config::Timeouts::idle) applies to this time,
-    /// and `linger` does not. This is a no-op for a connection that is not open
-    /// and for a stale id.
+    /// refused. Messages are received until the peer closes its side. The
+    /// timeouts of an open connection apply. `linger` does not. This is a no-op
+    /// for a connection that is not open and for a stale id.
     pub fn close_write(&mut self, conn: ConnId) {
         let Some(entry) = self.conns.get_mut(conn) else {
             return self.forward_command(conn, ConnCommand::CloseWrite);

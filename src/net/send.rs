@@ -25,8 +25,7 @@ impl Net {
     /// A message is accepted as long as these limits have room:
     ///
     /// - [`max_bytes`](crate::config::SendQueueConfig::max_bytes) of the
-    ///   connection. It does not limit the length of a message for an empty
-    ///   queue, which is at most
+    ///   connection. An empty queue accepts a message that is longer, up to
     ///   [`max_message_len`](crate::config::ConnectionConfig::max_message_len).
     /// - [`loop_send_bytes`](crate::config::Limits::loop_send_bytes) of the
     ///   loop.

@@ -53,9 +53,9 @@ impl Due {
 }
 
 impl Net {
-    /// Returns the time at which this turn began, which is the end of its wait.
-    /// It is the same in all callbacks of a turn. Between turns, it is the time
-    /// of the last call of [`Node::net`](crate::Node::net).
+    /// Returns the time at which the wait of this turn ended. It is the same in
+    /// all callbacks of a turn. Between turns, it is the time of the last call
+    /// of [`Node::net`](crate::Node::net).
     pub fn now(&self) -> Instant {
         self.now
     }

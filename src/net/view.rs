@@ -229,9 +229,9 @@ impl Net {
     ///
     /// After a send has made it false,
     /// [`Handler::on_drain`](crate::Handler::on_drain) is called when there is
-    /// room. Although this returns true, a send can be refused with
-    /// [`SendError::Full`](crate::SendError::Full), because the message does
-    /// not fit into `max_bytes` or into
+    /// room. Even if this returns true, a send is refused with
+    /// [`SendError::Full`](crate::SendError::Full) if the message does not fit
+    /// into `max_bytes` or into
     /// [`loop_send_bytes`](crate::config::Limits::loop_send_bytes). `on_drain`
     /// follows then too. Returns false for a stale id and for a connection of
     /// another [shard](crate::shards).

@@ -46,7 +46,7 @@ use crate::node::wait::{ANSWER_TIMEOUT, deadline, refusal, refuse_deadlock};
 ///   can be waited for.
 /// - If the command queue is full, `ask`, `ask_within` and `connect` return
 ///   [`ErrorKind::WouldBlock`](io::ErrorKind::WouldBlock) at once.
-///   `connect_wait` and `send_wait` wait for room.
+///   `connect_wait` and `send_wait` wait for room in it.
 /// - Every wait for the loop ends. If the loop does not run, the error is
 ///   [`ErrorKind::TimedOut`](io::ErrorKind::TimedOut). If the node has stopped
 ///   or was dropped, it is

@@ -127,8 +127,8 @@ impl<H: Handler> Node<H> {
     ///
     /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
     ///   inside if a setting is invalid;
-    /// - the error of the operating system if the poll loop cannot be created.
-    ///   It takes three file descriptors.
+    /// - the error of the operating system if the three file descriptors of a
+    ///   poll loop cannot be created.
     pub fn new(config: Config, handler: H) -> io::Result<Self> {
         let poller = Poller::new(config.busy_poll)?;
         Self::with_poller(config, handler, poller)

@@ -18,7 +18,7 @@ use super::util::tls::{Authority, ONLY_13, client_config, server_config, server_
 use super::within;
 
 const MS: Duration = Duration::from_millis(1);
-/// What a message costs the handler.
+/// The time that the handler takes for a message.
 const WORK: Duration = Duration::from_micros(20);
 const PERIOD: Duration = Duration::from_millis(50);
 
@@ -191,7 +191,7 @@ fn honest_peer(attackers: usize) -> [Duration; 2] {
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn others_are_served_while_eight_connections_flood() {
+fn eight_floods_leave_others_served() {
     let targets = [("round trip, p99", 50 * MS), ("timer lateness", 20 * MS)];
     within(targets, || honest_peer(1));
     within(targets, || honest_peer(8));
@@ -199,7 +199,7 @@ fn others_are_served_while_eight_connections_flood() {
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn others_are_served_while_as_many_connections_flood_as_an_address_may_have() {
+fn floods_of_one_address_leave_others_served() {
     let targets = [("round trip, p99", 250 * MS), ("timer lateness", 100 * MS)];
     // The honest peer has the same address.
     within(targets, || honest_peer(127));
@@ -207,7 +207,7 @@ fn others_are_served_while_as_many_connections_flood_as_an_address_may_have() {
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn a_tls_newcomer_is_in_during_the_flood() {
+fn tls_client_connects_during_a_flood() {
     within(
         [("handshake and answer", Duration::from_millis(1000))],
         || {
@@ -236,7 +236,7 @@ fn a_tls_newcomer_is_in_during_the_flood() {
 /// A close does not cut what is queued, as long as the peer reads.
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn everything_queued_before_a_close_arrives_during_a_flood() {
+fn close_during_a_flood_sends_queued_bytes() {
     let served = serve();
     let _flood = Flood::new(served.plain, 5);
     for _ in 0..3 {

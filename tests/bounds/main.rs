@@ -1,10 +1,13 @@
-//! Scenarios on real sockets that are timed: attackers against a node with default settings, while an honest peer is
-//! served. `.ci/run bounds` runs them, one after another, in the release profile:
+//! Timed scenarios on real sockets: attackers against a node with default
+//! settings, while an honest peer is served. `.ci/run bounds` runs them, one
+//! after another, in the release profile:
 //!
-//! `cargo test --release --all-features --test bounds -- --ignored --test-threads=1`
+//! `cargo test --release --all-features --test bounds -- --ignored
+//! --test-threads=1`
 //!
-//! The simulator holds the same bounds exactly. Here each is five times its target, one-sided, and a scenario that
-//! misses it is run once more, because the machine is shared.
+//! The simulator checks the same bounds exactly. Here each limit is five times
+//! its target, and a scenario that exceeds it is run once more, because the
+//! machine is shared.
 
 mod flood;
 mod memory;
@@ -18,8 +21,8 @@ use std::time::Duration;
 /// How much longer than its target a time may be here.
 const SLACK: u32 = 5;
 
-/// Runs a scenario that returns the times it has measured, and fails if one is too long twice in a row. The names
-/// and targets are those of INVARIANTS.md.
+/// Runs a scenario that returns the times it has measured. Fails if one is too
+/// long twice in a row. The names and targets are those of INVARIANTS.md.
 fn within<const N: usize>(
     targets: [(&str, Duration); N],
     mut scenario: impl FnMut() -> [Duration; N],
@@ -41,7 +44,7 @@ fn within<const N: usize>(
 }
 
 #[test]
-fn a_measured_time_that_is_too_long_fails() {
+fn measured_time_that_is_too_long_fails() {
     let target = [("the target", Duration::from_millis(1))];
     within(target, || [Duration::from_millis(5)]);
     let late = || within(target, || [Duration::from_millis(6)]);

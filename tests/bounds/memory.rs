@@ -1,4 +1,5 @@
-//! Peers that read slowly hold what the loop may hold for sending, and an honest one is sent to beside them.
+//! Slow readers fill the send queues of the loop, while the node sends to an
+//! honest peer.
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -13,7 +14,8 @@ use socket2::{Domain, Socket, Type};
 
 const KIB: usize = 1024;
 
-/// The time of each scenario: long enough for the first slow readers to be ended for their stall, where that is a second.
+/// The time of each scenario: the first slow readers are ended by their write
+/// stall, where that is a second.
 const TIME: Duration = Duration::from_secs(6);
 
 /// How long the peers may take to connect.
@@ -80,11 +82,11 @@ struct Slow {
 fn connect_slow(addr: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(2048).expect("a socket");
-    socket.connect(&addr.into()).expect("somebody listens");
+    socket.connect(&addr.into()).expect("a listener");
     socket.into()
 }
 
-/// Reads up to a step after each pause, until it is told to stop or is ended.
+/// Reads up to a step after each pause, until the test ends or the stream does.
 fn read_slowly(mut peer: TcpStream, slow: Slow, stop: &AtomicBool) {
     peer.set_nonblocking(true).expect("a socket");
     let mut buffer = vec![0; slow.step];
@@ -104,9 +106,9 @@ fn read_slowly(mut peer: TcpStream, slow: Slow, stop: &AtomicBool) {
     }
 }
 
-/// The honest peer reads whatever there is; it must never be refused.
-fn an_honest_peer_is_never_refused(config: Config, slow: Slow, len: usize) {
-    // Bound before the node knows it, so that the node knows its address.
+/// The honest peer reads all the time. Its sends are never refused.
+fn honest_peer_is_never_refused(config: Config, slow: Slow, len: usize) {
+    // Bound before it connects, so that the node has its address.
     let honest = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     honest
         .bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into())
@@ -133,7 +135,7 @@ fn an_honest_peer_is_never_refused(config: Config, slow: Slow, len: usize) {
             thread::spawn(move || read_slowly(peer, slow, &stop))
         })
         .collect();
-    honest.connect(&addr.into()).expect("somebody listens");
+    honest.connect(&addr.into()).expect("a listener");
     let (mut honest, total) = (TcpStream::from(honest), Arc::clone(&received));
     threads.push(thread::spawn(move || {
         let mut buffer = vec![0; 64 * KIB];
@@ -206,29 +208,29 @@ fn every_700_ms(count: usize, step: usize) -> Slow {
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn an_honest_peer_is_sent_to_beside_slow_readers_of_2_kib() {
-    an_honest_peer_is_never_refused(small(), every_700_ms(4, 2 * KIB), 1024);
+fn slow_readers_of_2_kib_leave_room() {
+    honest_peer_is_never_refused(small(), every_700_ms(4, 2 * KIB), 1024);
 }
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn an_honest_peer_is_sent_to_beside_slow_readers_of_64_kib() {
-    an_honest_peer_is_never_refused(small(), every_700_ms(4, 64 * KIB), 1024);
+fn slow_readers_of_64_kib_leave_room() {
+    honest_peer_is_never_refused(small(), every_700_ms(4, 64 * KIB), 1024);
 }
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn an_honest_peer_is_sent_to_beside_eight_slow_readers_of_2_kib() {
-    an_honest_peer_is_never_refused(small(), every_700_ms(8, 2 * KIB), 1024);
+fn eight_slow_readers_of_2_kib_leave_room() {
+    honest_peer_is_never_refused(small(), every_700_ms(8, 2 * KIB), 1024);
 }
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn an_honest_peer_is_sent_to_beside_seventy_slow_readers_with_the_default_settings() {
+fn seventy_slow_readers_with_defaults_leave_room() {
     let slow = Slow {
         count: 70,
         step: 64 * KIB,
         pause: Duration::from_secs(2),
     };
-    an_honest_peer_is_never_refused(Config::default(), slow, 32 * KIB);
+    honest_peer_is_never_refused(Config::default(), slow, 32 * KIB);
 }

@@ -1,4 +1,5 @@
-//! Places of handshakes: attackers that hold them all, a storm of honest clients, and a loop of connects.
+//! Places of handshakes: attackers that hold all places, many honest clients at
+//! once, and connects that fail without end.
 #![cfg(target_os = "linux")]
 
 use std::io::{self, ErrorKind, Read, Write};
@@ -15,7 +16,7 @@ use peerloop::{
 use super::util::steps::{TwoSteps, try_connect_from};
 use super::within;
 
-/// What `Handler::transport` returns.
+/// The result of `Handler::transport`.
 type Made = Result<Transport, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Serves connections with sessions that `make` returns.
@@ -170,31 +171,31 @@ mod silent {
 
     #[test]
     #[ignore = "timed: .ci/run bounds"]
-    fn honest_clients_get_in_beside_silent_ones_from_two_addresses() {
+    fn silent_clients_of_two_addresses_are_evicted() {
         in_within_a_second(2, 128, b"");
     }
 
     #[test]
     #[ignore = "timed: .ci/run bounds"]
-    fn honest_clients_get_in_beside_silent_ones_that_fill_the_backlog_too() {
+    fn silent_clients_in_a_full_backlog_are_evicted() {
         in_within_a_second(2, 256, b"");
     }
 
     #[test]
     #[ignore = "timed: .ci/run bounds"]
-    fn honest_clients_get_in_beside_silent_ones_from_eight_addresses() {
+    fn silent_clients_of_eight_addresses_are_evicted() {
         in_within_a_second(8, 128, b"");
     }
 
     #[test]
     #[ignore = "timed: .ci/run bounds"]
-    fn honest_clients_get_in_beside_those_that_send_one_byte() {
+    fn clients_with_one_byte_are_evicted() {
         in_within_a_second(8, 128, &hello()[..1]);
     }
 
     #[test]
     #[ignore = "timed: .ci/run bounds"]
-    fn honest_clients_get_in_beside_those_that_send_a_valid_first_step() {
+    fn clients_with_a_valid_first_step_are_evicted() {
         in_within_a_second(8, 128, &hello());
     }
 }
@@ -260,19 +261,19 @@ mod storm {
 
     #[test]
     #[ignore = "timed: .ci/run bounds"]
-    fn a_storm_is_over_after_ten_seconds_with_turns_of_nothing() {
+    fn storm_with_short_turns_ends_in_ten_seconds() {
         over_in_ten_seconds(Duration::ZERO, CLIENTS);
     }
 
     #[test]
     #[ignore = "timed: .ci/run bounds"]
-    fn a_storm_is_over_after_ten_seconds_with_turns_of_50_ms() {
+    fn storm_with_turns_of_50_ms_ends() {
         over_in_ten_seconds(Duration::from_millis(50), CLIENTS);
     }
 
     #[test]
     #[ignore = "timed: .ci/run bounds"]
-    fn a_storm_from_four_addresses_is_over_after_ten_seconds_with_turns_of_50_ms() {
+    fn storm_of_four_addresses_ends() {
         over_in_ten_seconds(Duration::from_millis(50), 4);
     }
 }
@@ -308,7 +309,7 @@ impl Handler for Again {
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn a_connect_in_on_connect_failed_leaves_time_for_the_rest() {
+fn connect_in_on_connect_failed_leaves_time() {
     within([("a timer is late", Duration::from_millis(20))], || {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = closed.local_addr().unwrap();

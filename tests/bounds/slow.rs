@@ -1,4 +1,4 @@
-//! What is slow and not wrong: a link, a pause, a callback.
+//! Slow links, pauses and callbacks are not errors.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -34,7 +34,7 @@ impl Handler for Counts {
 /// 4 MiB at 100 KB a second take longer than the timeout of a partial message.
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn a_long_message_on_a_slow_link_arrives() {
+fn long_message_on_a_slow_link_arrives() {
     const LEN: usize = 4 << 20;
     let mut node = Node::new(Config::default(), Counts::default()).expect("a node");
     let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
@@ -124,7 +124,7 @@ impl Handler for Stream {
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn a_pause_of_25_s_loses_nothing() {
+fn pause_of_25_s_loses_nothing() {
     let (ended, ends) = mpsc::channel();
     let sink = Stream::Sink {
         conn: None,
@@ -168,11 +168,11 @@ impl Handler for Connects {
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 }
 
-/// The listener's backlog is full until 300 ms after the connect has begun. The system sends the lost SYN again after
-/// a second, which is within the timeout.
+/// The backlog of the listener is full until 300 ms after the connect. The
+/// system sends the lost SYN again after a second, which is within the timeout.
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn a_connect_has_its_whole_timeout_after_a_long_turn() {
+fn connect_after_a_long_turn_has_its_timeout() {
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     listener.bind(&any.into()).expect("an address");
@@ -225,7 +225,7 @@ impl Handler for AnswersLate {
 
 #[test]
 #[ignore = "timed: .ci/run bounds"]
-fn a_close_has_its_whole_linger_after_a_long_turn() {
+fn close_after_a_long_turn_has_its_linger() {
     let mut config = Config::default();
     config.connection.timeouts.linger = Some(Duration::from_secs(1));
     let mut node = Node::new(config, AnswersLate(None)).expect("a node");

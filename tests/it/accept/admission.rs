@@ -60,7 +60,7 @@ fn replaced_listener_lends_no_options() {
     let addr = node.net().listen("127.0.0.1:0").unwrap().addr;
     let mut peer = raw::connect(addr);
     peer.write_all(b"\0\0\0\x04two\n").unwrap();
-    // The connection has the options of its own listener, or is refused.
+    // The connection is refused, or has the options of the closed listener.
     let end = Instant::now() + PATIENCE;
     let mut idle_turns = 0;
     while node.handler().messages.is_empty() && idle_turns < 50 {

@@ -5,10 +5,10 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::util::raw::{accepted, connect, connect_narrow, reset, settle};
+use crate::util::sockets::refusing;
 use crate::util::{Event, PATIENCE, Recorder, TestNode, config_with, listening, node, run_until};
 use peerloop::error::TimeoutKind;
 use peerloop::{Config, ConnId, ConnectError, DisconnectReason, Net};
-use socket2::{Domain, Socket, Type};
 
 const LIMIT: usize = 12;
 
@@ -74,40 +74,45 @@ fn read(peers: Peers) -> Peers {
 /// Ends all connections. Returns the peers that are to stay open.
 type EndAll = fn(&mut TestNode, Peers) -> Peers;
 
-const ENDS: [(DisconnectReason, EndAll); 7] = [
-    (DisconnectReason::Local, |node, peers| {
+const ENDS: [(&str, DisconnectReason, EndAll); 7] = [
+    ("close", DisconnectReason::Local, |node, peers| {
         each(node, &peers, Net::close);
         read(peers)
     }),
-    (DisconnectReason::Local, |node, peers| {
-        each(node, &peers, Net::abort);
-        Vec::new()
-    }),
-    // Aborted while it lingers.
-    (DisconnectReason::Local, |node, peers| {
-        each(node, &peers, Net::close);
-        settle(node);
+    ("abort", DisconnectReason::Local, |node, peers| {
         each(node, &peers, Net::abort);
         Vec::new()
     }),
     (
+        "abort while closing",
+        DisconnectReason::Local,
+        |node, peers| {
+            each(node, &peers, Net::close);
+            settle(node);
+            each(node, &peers, Net::abort);
+            Vec::new()
+        },
+    ),
+    (
+        "linger timeout",
         DisconnectReason::Timeout(TimeoutKind::Linger),
         |node, peers| {
             each(node, &peers, Net::close);
             peers
         },
     ),
-    (DisconnectReason::PeerClosed, |_, peers| {
+    ("FIN", DisconnectReason::PeerClosed, |_, peers| {
         for (_, peer) in &peers {
             peer.shutdown(Shutdown::Write).unwrap();
         }
         read(peers)
     }),
-    (DisconnectReason::Reset, |_, peers| {
+    ("reset", DisconnectReason::Reset, |_, peers| {
         peers.into_iter().for_each(|(_, peer)| reset(peer));
         Vec::new()
     }),
     (
+        "malformed frame",
         DisconnectReason::MessageTooLarge {
             len: u32::MAX as u64,
             max: 8 << 20,
@@ -123,7 +128,7 @@ const ENDS: [(DisconnectReason, EndAll); 7] = [
 
 #[test]
 fn every_end_of_a_connection_releases_it() {
-    for (number, (reason, end)) in ENDS.into_iter().enumerate() {
+    for (name, reason, end) in ENDS {
         let linger = match reason {
             DisconnectReason::Timeout(_) => Duration::from_millis(20),
             _ => PATIENCE,
@@ -133,9 +138,9 @@ fn every_end_of_a_connection_releases_it() {
         let kept = end(&mut node, peers);
         run_until([&mut node], |[node]| ends(node) == LIMIT);
         for conn in conns {
-            assert_eq!(node.handler().ended(conn), Some(reason), "end {number}");
+            assert_eq!(node.handler().ended(conn), Some(reason), "{name}");
             let is_answer = |event: &Event| matches!(event, Event::Sent(from, ..) if *from == conn);
-            assert_eq!(node.handler().count(is_answer), 2, "end {number}");
+            assert_eq!(node.handler().count(is_answer), 2, "{name}");
         }
         assert_nothing_is_held(&mut node);
         drop(kept);
@@ -144,7 +149,7 @@ fn every_end_of_a_connection_releases_it() {
         run_until([&mut node], |[node]| {
             node.net().metrics().refused_by_total == 3
         });
-        assert_eq!(node.net().connection_count(), LIMIT, "end {number}");
+        assert_eq!(node.net().connection_count(), LIMIT, "{name}");
     }
 }
 
@@ -178,11 +183,7 @@ fn assert_released_after(addr: SocketAddr, end: fn(&mut TestNode, &[ConnId])) {
 
 #[test]
 fn refused_connect_is_released() {
-    // Bound, so that no other process listens there.
-    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    bound.bind(&any.into()).unwrap();
-    let addr = bound.local_addr().unwrap().as_socket().unwrap();
+    let (_bound, addr) = refusing();
     assert_released_after(addr, |_, _| {});
 }
 

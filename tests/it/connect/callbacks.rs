@@ -73,6 +73,9 @@ fn nodes_that_connect_to_each_other_have_two() {
     run_until([&mut a, &mut b], |[a, b]| {
         a.handler().connected().len() == 2 && b.handler().connected().len() == 2
     });
+    for node in [&mut a, &mut b] {
+        assert_eq!(node.net().metrics().self_connections, 0);
+    }
     let direction = |node: &mut TestNode, conn| {
         let connection = node.net().connection(conn);
         connection.map(|connection| connection.info().direction)

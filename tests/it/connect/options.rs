@@ -5,10 +5,9 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use crate::util::sockets::bound;
-use crate::util::{Event, Recorder, config_with, listening, node, raw, run_until};
+use crate::util::{Event, Recorder, listening, node, raw, run_until};
 use peerloop::framing::Framing;
 use peerloop::{Config, ConnectError, Direction, DisconnectReason, SendError};
-use socket2::SockRef;
 
 #[test]
 fn source_is_the_address_at_the_peer() {
@@ -78,6 +77,9 @@ fn framing_and_maximum_are_those_of_the_connect() {
 #[cfg(unix)]
 #[test]
 fn socket_has_the_settings_until_its_end() {
+    use crate::util::config_with;
+    use socket2::SockRef;
+
     let keepalive = Duration::from_secs(77);
     let config = config_with(|config| config.sockets.keepalive = Some(keepalive));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

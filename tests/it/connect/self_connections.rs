@@ -108,22 +108,6 @@ fn late_inbound_end_ends_the_connection() {
 }
 
 #[test]
-fn two_nodes_that_connect_both_ways_are_not() {
-    let (mut a, a_addr) = listening(Config::default(), Recorder::default());
-    let (mut b, b_addr) = listening(Config::default(), Recorder::default());
-    a.net().connect(b_addr).unwrap();
-    b.net().connect(a_addr).unwrap();
-    run_until([&mut a, &mut b], |nodes| {
-        let mut nodes = nodes.iter();
-        nodes.all(|node| node.handler().connected().len() == 2)
-    });
-    for node in [&mut a, &mut b] {
-        assert_eq!(node.net().metrics().self_connections, 0);
-        assert_eq!(node.net().connection_count(), 2);
-    }
-}
-
-#[test]
 fn allowed_self_connections_carry_messages() {
     for has_listener in [true, false] {
         let config = config_with(|config| config.allow_self_connections = true);

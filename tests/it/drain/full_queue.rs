@@ -67,17 +67,30 @@ fn drain_after_high_waits_for_low_watermark() {
             count += 1;
         }
         assert_eq!(count, 66, "the high watermark lies at 64 KiB");
+        assert!(!node.net().is_writable(conn));
         settle(&mut node);
         assert_eq!(drains(&node), 0);
         let (arrived, _peer) = read_exactly(&mut node, peer, count * 1000);
         assert_same(&arrived, &frames(0..count, 996));
         run_until([&mut node], |[node]| queued_bytes(node.net(), conn) == 0);
+        assert!(node.net().is_writable(conn));
         let queued = queued_at_drain.lock().unwrap();
         assert!(
             matches!(queued[..], [queued] if queued <= 16 * KIB),
             "{queued:?}"
         );
     }
+}
+
+#[test]
+fn queue_below_high_watermark_gets_no_drain() {
+    let (mut node, conn, peer) = narrow_wire(narrow_config(), Recorder::default());
+    for number in 0..20 {
+        node.net().send(conn, &body(number, 996)[..]).unwrap();
+    }
+    let _ = read_exactly(&mut node, peer, 20 * 1000);
+    run_until([&mut node], |[node]| queued_bytes(node.net(), conn) == 0);
+    assert_eq!(drains(&node), 0);
 }
 
 #[test]

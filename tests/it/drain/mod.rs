@@ -2,4 +2,3 @@
 
 mod full_queue;
 mod loop_limit;
-mod watermarks;

@@ -56,7 +56,7 @@ fn connects_at_once_leave_one_connection() {
 
 /// Both ends may see two connections in different orders, so one of them decides.
 #[test]
-fn smaller_id_keeps_the_newest_and_the_larger_waits() {
+fn smaller_id_keeps_newest_and_larger_waits() {
     for (theirs, order) in [(1, [0, 1]), (1, [1, 0]), (3, [0, 1]), (3, [1, 0])] {
         let (mut node, addr) = new_member(2);
         let hello = Hello::new(7, theirs).encode();

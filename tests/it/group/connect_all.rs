@@ -117,6 +117,6 @@ fn line_of_a_thousand_relays_a_message() {
     sent.expect("a member").expect("room");
     let last = members[nodes - 1];
     run_until(&mut group, |group| {
-        group.handler(last).expect("a member").heard == 1
+        group.handler(last).expect("a member").received == 1
     });
 }

@@ -91,10 +91,10 @@ fn handlers_may_be_of_different_types() {
         connect(&mut group, AnyMemberId::from(c), addr),
     ];
     run_until(&mut group, |group| {
-        let heard = |greeter: &Greeter| greeter.heard;
+        let received = |greeter: &Greeter| greeter.received;
         (
-            group.handler(a).map(heard),
-            group.handler(b).map(|relay| relay.heard),
+            group.handler(a).map(received),
+            group.handler(b).map(|relay| relay.received),
         ) == (Some(1), Some(1))
     });
     let net = group.net(c).expect("a member");

@@ -22,7 +22,11 @@ use peerloop::{Config, ConnId, DisconnectReason, Handle, Handler, Net, RunEnd, T
 #[track_caller]
 fn run_until(group: &mut Group, mut condition: impl FnMut(&Group) -> bool) {
     let end = group.run_until(PATIENCE, |group| condition(group));
-    assert_eq!(end.expect("a turn"), RunEnd::Done, "it did not come about");
+    assert_eq!(
+        end.expect("a turn"),
+        RunEnd::Done,
+        "the condition did not become true"
+    );
 }
 
 fn listen(group: &mut Group, member: impl Into<AnyMemberId>) -> SocketAddr {
@@ -43,11 +47,11 @@ fn strict() -> Config {
     }
 }
 
-/// Says hello to everybody, and counts who said it.
+/// Sends a greeting on each connection, and counts the greetings received.
 #[derive(Default)]
 struct Greeter {
     connected: usize,
-    heard: usize,
+    received: usize,
 }
 
 impl Handler for Greeter {
@@ -58,15 +62,15 @@ impl Handler for Greeter {
 
     fn on_message(&mut self, _: &mut Net, _: ConnId, message: &[u8]) {
         assert_eq!(message, b"hello");
-        self.heard += 1;
+        self.received += 1;
     }
 }
 
-/// Passes on whatever comes, to the other neighbour if there is one.
+/// Sends each message on to the other neighbour, if there is one.
 #[derive(Default)]
 struct Relay {
     neighbours: Vec<ConnId>,
-    heard: usize,
+    received: usize,
 }
 
 impl Handler for Relay {
@@ -75,7 +79,7 @@ impl Handler for Relay {
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        self.heard += 1;
+        self.received += 1;
         let onward = self.neighbours.iter().find(|other| **other != conn);
         if let Some(next) = onward {
             net.send(*next, message).expect("an empty queue has room");

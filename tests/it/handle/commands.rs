@@ -174,7 +174,8 @@ fn shutdown_after_another_command_wakes() {
             stopped.send(()).expect("the test waits");
         }
     });
-    // So many, because it takes a shutdown at the very moment at which the loop looks at its commands.
+    // Many rounds, because the shutdown must arrive just when the loop looks at
+    // its commands.
     for round in 0..20_000 {
         let node = node(small_queue(), Recorder::default());
         let handle = node.handle();

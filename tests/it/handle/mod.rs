@@ -74,12 +74,12 @@ fn refusing() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-/// Asks again and again until the answer is yes.
+/// Waits for a condition.
 #[track_caller]
 fn eventually(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < end, "it did not come about");
+        assert!(Instant::now() < end, "the condition did not become true");
         thread::yield_now();
     }
 }

@@ -125,7 +125,7 @@ fn turns_quiet_and_flooded() -> (u64, u64) {
     let quiet = percentile_99(quiet.collect());
     let mut flooded = Vec::new();
     for _ in 0..10 {
-        let crowd: Vec<_> = (0..100)
+        let peers: Vec<_> = (0..100)
             .map(|_| {
                 let mut peer = raw::connect(addr);
                 peer.write_all(b"xor").expect("room");
@@ -135,7 +135,7 @@ fn turns_quiet_and_flooded() -> (u64, u64) {
         for _ in 0..10 {
             flooded.push(turns_to_answer(&mut node, &mut plain));
         }
-        drop(crowd);
+        drop(peers);
         run_until([&mut node], |[node]| node.net().connecting_count() == 0);
     }
     run_until([&mut node], |[node]| {

@@ -4,7 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::util::raw::settle;
-use crate::util::steps::{TwoSteps, connect_from};
+use crate::util::sockets::connect_from;
+use crate::util::steps::TwoSteps;
 use crate::util::{Event, Recorder, TestNode, config_with, listening, run_until};
 use peerloop::ConnectError;
 use peerloop::config::ListenerLimits;

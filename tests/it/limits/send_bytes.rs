@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 
 use crate::util::raw::{accepted, connect_narrow, settle};
-use crate::util::{Event, Recorder, TestNode, config_with, listening, run_until};
+use crate::util::{Event, Recorder, TestNode, config_with, listening};
 use peerloop::{ConnId, SendError};
 
 const KIB: usize = 1024;
@@ -33,29 +33,6 @@ fn drains(node: &TestNode) -> Vec<ConnId> {
         _ => None,
     };
     node.handler().events.iter().filter_map(drain).collect()
-}
-
-#[test]
-fn refused_send_on_writable_conn_owes_a_drain() {
-    let (mut node, [full, refused, other], _peers) = three(Recorder::default());
-    while node.net().send(full, &[7; 1000]).is_ok() {
-        settle(&mut node);
-    }
-    assert!(!node.net().is_writable(full));
-    // Their own queues are empty. A refusal owes a drain, `is_writable` does not.
-    assert!(node.net().is_writable(refused) && node.net().is_writable(other));
-    let body = [7; 700 * KIB];
-    assert_eq!(node.net().send(refused, &body), Err(SendError::Full));
-    assert!(node.net().is_writable(refused));
-    for _ in 0..20 {
-        settle(&mut node);
-    }
-    assert_eq!(drains(&node), [], "it does not fit yet");
-    node.net().abort(full);
-    run_until([&mut node], |[node]| !drains(node).is_empty());
-    node.net().send(refused, &body).unwrap();
-    settle(&mut node);
-    assert_eq!(drains(&node), [refused]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::util::raw::accepted;
-use crate::util::steps::connect_from;
+use crate::util::sockets::connect_from;
 use crate::util::{Recorder, TestNode, config_with, listening, run_until};
 use peerloop::config::ListenerLimits;
 use peerloop::error::ConfigError;

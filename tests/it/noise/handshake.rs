@@ -49,7 +49,7 @@ fn ends_that_do_not_agree_do_not_connect() {
 }
 
 #[test]
-fn unexpected_key_is_refused_before_own_key_is_sent() {
+fn unexpected_key_is_refused_before_own_is_sent() {
     let deal = Deal::xx();
     let noise = deal.noise(Role::Initiator).remote_key(&[77; 32]);
     let session = noise.build().expect("valid settings");

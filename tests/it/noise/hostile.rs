@@ -16,7 +16,7 @@ fn assert_malformed(end: &mut SessionEnd<NoiseSession>, bytes: &[u8]) {
 
 #[test]
 fn no_handshake_is_refused_on_its_header() {
-    for (deal, strangers) in [
+    for (deal, starts) in [
         (
             Deal::xx(),
             &[
@@ -32,7 +32,7 @@ fn no_handshake_is_refused_on_its_header() {
         (Deal::ik(), &[b"\0\0", b"\0\x5f", b"\0\x20"]),
         (Deal::nn(), &[b"\0\x1f"]),
     ] {
-        for bytes in strangers {
+        for bytes in starts {
             assert_malformed(&mut deal.end(Role::Responder), bytes);
         }
     }

@@ -63,6 +63,7 @@ fn test_file(name: &str) -> Option<PathBuf> {
     ];
     if let Some((package, file)) = name.split_once('/') {
         files.push(root.join(format!("tests/{package}/tests/{file}.rs")));
+        files.push(root.join(format!("tests/{package}/tests/{file}/main.rs")));
         files.push(root.join(format!("tests/{package}/{file}.rs")));
         files.push(root.join(format!("tests/it/{package}/{file}.rs")));
     }

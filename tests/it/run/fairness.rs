@@ -5,10 +5,11 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::util::raw::{join, wire};
+use crate::util::streams::queued_bytes;
 use crate::util::{
     Event, PATIENCE, Recorder, TestNode, config_with, frame, listening, unlimited_time,
 };
-use peerloop::{Bytes, Config, ConnId, Net};
+use peerloop::{Bytes, Config, ConnId};
 
 const BUDGET: usize = 16 * 1024;
 
@@ -52,10 +53,6 @@ fn messages_since(node: &TestNode, first: usize, conn: ConnId) -> usize {
     let events = &node.handler().events[first..];
     let is_one = |event: &&Event| matches!(event, Event::Message(from, _) if *from == conn);
     events.iter().filter(is_one).count()
-}
-
-fn queued_bytes(net: &Net, conn: ConnId) -> usize {
-    net.connection(conn).map_or(0, |conn| conn.queued_bytes())
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn strict() -> Config {
     }
 }
 
-/// Whether the peer is told that its stream was cut.
+/// Returns whether the peer finds its stream reset.
 fn is_reset(peer: &mut TcpStream) -> bool {
     let mut bytes = Vec::new();
     match peer.read_to_end(&mut bytes) {

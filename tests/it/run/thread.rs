@@ -1,4 +1,4 @@
-//! A node in a thread of its own.
+//! A node in its own thread.
 
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
@@ -109,7 +109,7 @@ fn drop_stops_the_node_and_waits() {
     drop(running);
 }
 
-/// Has the node that it is the handler of, and drops it with itself or when told.
+/// Owns the node whose handler it is, and drops it with itself or on request.
 #[derive(Default)]
 struct Owner {
     own: Option<RunningNode<Self>>,

@@ -12,7 +12,7 @@ fn condition_is_called_around_each_turn() {
     let mut node = node(strict(), Recorder::default());
     let mut turns = Vec::new();
     let end = node.run_until(PATIENCE, |handler, net| {
-        // Whatever it asks for is done in the next turn.
+        // Requested work is done in the next turn.
         net.set_timer(Duration::ZERO, 1);
         turns.push(handler.turns);
         handler.turns == 3

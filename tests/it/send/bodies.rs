@@ -1,4 +1,4 @@
-//! What can be sent.
+//! The types of bodies.
 
 use std::io::IoSlice;
 

@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
 
-use crate::util::narrow::fill_up;
-use crate::util::{Recorder, config_with, frame, listening, raw, run_until};
+use crate::util::streams::{fill, narrow_config};
+use crate::util::{Recorder, frame, listening, raw, run_until};
 use peerloop::framing::{Framing, LengthPrefix};
 use peerloop::{BroadcastOutcome, Config, ConnId};
 
@@ -26,13 +26,7 @@ fn read_to_end(mut peer: TcpStream) -> JoinHandle<Vec<u8>> {
 
 #[test]
 fn outcomes_are_counted_in_every_framing() {
-    let config = config_with(|config| {
-        config.connection.send_queue.max_bytes = 128 * 1024;
-        config.connection.send_queue.high_bytes = 64 * 1024;
-        config.limits.loop_send_bytes = 1024 * 1024;
-        config.sockets.send_buffer_bytes = Some(4096);
-    });
-    let (mut node, plain) = listening(config, Recorder::default());
+    let (mut node, plain) = listening(narrow_config(), Recorder::default());
     let mut listen_with = |framing| {
         let mut options = node.net().listen_options();
         options.connection_mut().framing = framing;
@@ -45,7 +39,7 @@ fn outcomes_are_counted_in_every_framing() {
     let peers = [plain, plain, lines, fives, short, plain].map(|it| raw::join(&mut node, it));
     let _full_peer = raw::connect_narrow(plain);
     let full = raw::accepted(&mut node);
-    fill_up(&mut node, full);
+    fill(&mut node, full, 0, 996);
     while node.net().send(full, b"").is_ok() {}
     let (gone, gone_peer) = raw::join(&mut node, plain);
     drop(gone_peer);

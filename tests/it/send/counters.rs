@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::sync::mpsc;
 
-use crate::util::narrow::{fill_up, narrow, queued_bytes};
-use crate::util::{Event, Recorder, config_with, frame, listening, node, raw, run_until};
+use crate::util::streams::{fill, narrow_config, narrow_wire, queued_bytes};
+use crate::util::{Event, Recorder, frame, listening, node, raw, run_until};
 use peerloop::{Config, Traffic};
 
 /// The traffic as the other end counts it.
@@ -83,12 +83,8 @@ fn traffic_includes_the_batch_in_progress() {
 
 #[test]
 fn bytes_lost_with_a_connection_are_counted() {
-    let config = config_with(|config| {
-        let queue = &mut config.connection.send_queue;
-        (queue.high_bytes, queue.max_bytes) = (64 * 1024, 128 * 1024);
-    });
-    let (mut node, conn, _peer) = narrow(config, Recorder::default());
-    fill_up(&mut node, conn);
+    let (mut node, conn, _peer) = narrow_wire(narrow_config(), Recorder::default());
+    fill(&mut node, conn, 0, 996);
     let queued = queued_bytes(node.net(), conn);
     assert!(queued > 100_000);
     node.net().abort(conn);

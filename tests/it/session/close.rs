@@ -65,7 +65,7 @@ fn reset_is_reported_as_reset() {
 }
 
 #[test]
-fn bytes_after_notification_are_no_partial_message() {
+fn bytes_after_notification_are_ignored() {
     let mut config = untimed();
     config.connection.allow_half_open = true;
     config.connection.timeouts.partial_message = Some(Duration::from_millis(50));

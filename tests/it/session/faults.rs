@@ -84,7 +84,7 @@ fn incomplete_record_is_a_partial_message() {
 }
 
 #[test]
-fn message_above_the_maximum_is_refused_on_its_header() {
+fn message_too_large_is_refused_on_its_header() {
     let mut config = untimed();
     config.connection.max_message_len = 1000;
     let (mut node, conn, mut peer) = with_raw_peer(config, Recorder::default());

@@ -30,7 +30,7 @@ fn assert_connecting(net: &mut Net, conn: ConnId) {
 }
 
 #[test]
-fn inbound_refuses_sends_until_handshake_completes() {
+fn inbound_refuses_sends_until_complete() {
     let (mut node, addr) = listening(untimed(), greeting(Recorder::default()));
     let mut peer = raw::connect(addr);
     run_until([&mut node], |[node]| node.net().connecting_count() == 1);
@@ -59,7 +59,7 @@ fn inbound_refuses_sends_until_handshake_completes() {
 }
 
 #[test]
-fn outbound_keeps_its_place_until_handshake_completes() {
+fn outbound_keeps_its_place_until_complete() {
     let mut config = untimed();
     config.limits.max_outbound_connecting = 1;
     let [server, other] = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
@@ -114,7 +114,7 @@ fn burst(recorder: Recorder, is_sealed: bool) -> TestNode {
 }
 
 #[test]
-fn message_with_end_of_handshake_follows_on_connect() {
+fn message_in_last_read_follows_on_connect() {
     for is_sealed in [false, true] {
         let node = burst(Recorder::default(), is_sealed);
         let conn = node.handler().connected()[0];
@@ -129,7 +129,7 @@ fn message_with_end_of_handshake_follows_on_connect() {
 }
 
 #[test]
-fn message_with_end_of_handshake_waits_for_resume() {
+fn message_in_last_read_waits_for_resume() {
     let pauses = Recorder::reacting(|net, event| {
         if let Event::Connect(conn) = event {
             net.pause(*conn);
@@ -146,7 +146,7 @@ fn message_with_end_of_handshake_waits_for_resume() {
 }
 
 #[test]
-fn message_with_end_of_handshake_is_lost_after_close() {
+fn message_in_last_read_is_lost_after_close() {
     let closes = Recorder::reacting(|net, event| {
         if let Event::Connect(conn) = event {
             net.close(*conn);

@@ -47,7 +47,7 @@ fn end_waits_for_messages_that_a_pause_holds() {
 }
 
 #[test]
-fn notification_is_seen_in_a_pause_that_holds_nothing() {
+fn notification_is_seen_in_an_empty_pause() {
     let (mut node, conn, mut peer) = with_raw_peer(untimed(), pausing());
     let bytes = [peer.end.frame(b"one"), peer.end.close_notify()].concat();
     peer.write(&bytes);

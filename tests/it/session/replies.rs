@@ -68,7 +68,7 @@ fn flood() -> Flood {
 }
 
 #[test]
-fn peer_that_does_not_read_is_answered_once_it_does() {
+fn peer_is_answered_once_it_reads() {
     let mut flood = flood();
     assert_eq!(flood.node.handler().ended(flood.conn), None);
     flood.rest.extend(flood.peer.end.frame(b"done"));

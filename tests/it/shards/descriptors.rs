@@ -13,8 +13,9 @@ const LISTENS_ON: &str = "listens on ";
 /// More than the descriptors are enough for, but fewer than twice as many.
 const PEERS: usize = 28;
 
-/// In a process of its own: answers every message until it is told to stop. Only the end of a connection can end a
-/// pause in time.
+/// Runs in a process of its own and answers every message until it receives
+/// "stop". The accept backoff is long, so that only the end of a connection
+/// resumes accepting in time.
 fn echo_until_told() {
     let config = Config {
         accept_backoff: Duration::from_secs(600),
@@ -34,7 +35,7 @@ fn echo_until_told() {
     assert_eq!(accepted.sum::<usize>(), PEERS + 1);
 }
 
-/// Those who wait are let in when a connection ends, on whichever shard.
+/// Waiting connections are accepted when a connection of any shard ends.
 #[test]
 fn freed_descriptor_resumes_accepting() {
     if child::is_child() {

@@ -102,7 +102,6 @@ fn threads_have_the_names_of_their_shards() {
     stop(shards);
 }
 
-/// What is added up.
 #[test]
 fn metrics_are_sums_over_all_shards() {
     let (shards, addr) = listening(crowd_config(1000), in_turn(3), Recorder::echo);
@@ -131,7 +130,7 @@ fn metrics_are_sums_over_all_shards() {
 
 #[test]
 fn shutdown_sends_queued_messages() {
-    // Who reads slowly has all the time there is.
+    // A slow reader has all the time it needs.
     let config = Config {
         connection: ConnectionConfig {
             timeouts: Timeouts {
@@ -195,7 +194,7 @@ fn shutdown_sends_queued_messages() {
 fn panicking() -> Recorder {
     Recorder::reacting(|_, event| {
         if let Event::Message(..) = event {
-            panic!("as the test wants it");
+            panic!("on purpose");
         }
     })
 }
@@ -226,10 +225,7 @@ fn panic_that_unwinds_stops_all_shards() {
     let error = join(shards).map(|_| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Other);
     let text = error.to_string();
-    assert!(
-        text.contains("-shard-1 panicked: as the test wants it"),
-        "{text}"
-    );
+    assert!(text.contains("-shard-1 panicked: on purpose"), "{text}");
     peers.iter_mut().for_each(ends);
     handle.post(shard(0), |_, _| ()).unwrap_err();
     TcpStream::connect(addr).unwrap_err();
@@ -251,7 +247,7 @@ fn drop_stops_all_shards() {
 fn panic_while_handlers_are_made_starts_none() {
     let made = std::panic::catch_unwind(|| {
         Shards::start(crowd_config(1000), in_turn(2), |shard, _| {
-            assert_eq!(shard, ShardId::FIRST, "as the test wants it");
+            assert_eq!(shard, ShardId::FIRST, "on purpose");
             Recorder::default()
         })
     });

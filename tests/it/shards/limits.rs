@@ -4,8 +4,8 @@ use super::*;
 
 const THREADS: u8 = 8;
 
-/// What happens to `each` peers of every thread, all at once: how many stay. Each thread has its own address if
-/// `source` says so.
+/// Connects `each` peers in every thread at once, from the address that
+/// `source` returns for the thread. Returns the peers that were accepted.
 fn storm(
     addr: SocketAddr,
     each: usize,
@@ -32,9 +32,10 @@ fn connect_from(from: SocketAddr, addr: SocketAddr) -> TcpStream {
     peer
 }
 
-/// Whether an echo comes back: who was refused has the end instead.
+/// Returns the peer if its echo arrives. A refused peer receives the end of the
+/// stream.
 fn admitted(mut peer: TcpStream) -> Option<TcpStream> {
-    // What was refused may have been reset already.
+    // A refused connection may be reset already.
     peer.write_all(&frame(b"?")).ok()?;
     let mut answer = [0; 5];
     match peer.read_exact(&mut answer) {
@@ -202,8 +203,9 @@ fn handshakes_of_all_shards_are_counted() {
     }
 }
 
-// Other addresses of the loopback network are there on Linux without being set up.
-/// A newcomer may end a handshake of another shard.
+// Addresses of the loopback network other than 127.0.0.1 exist on Linux without
+// setup.
+/// A new handshake may evict a handshake of another shard.
 #[cfg(target_os = "linux")]
 #[test]
 fn eviction_reaches_a_handshake_of_any_shard() {
@@ -228,10 +230,10 @@ fn eviction_reaches_a_handshake_of_any_shard() {
             crowd.push(connect(addr));
             eventually(|| counts() == (count, 0, 0));
         }
-        let mut newcomers = Vec::new();
+        let mut new_peers = Vec::new();
         for count in 1..=2 {
             let ip = Ipv4Addr::new(127, 0, count as u8, 2);
-            newcomers.push(connect_from(SocketAddr::from((ip, 0)), addr));
+            new_peers.push(connect_from(SocketAddr::from((ip, 0)), addr));
             eventually(|| counts() == (3 + count, count, count));
         }
         // The oldest have lost their places.
@@ -240,7 +242,7 @@ fn eviction_reaches_a_handshake_of_any_shard() {
             peer.read_to_end(&mut greeting).unwrap();
             assert_eq!(greeting, MAGIC);
         });
-        for peer in &mut newcomers {
+        for peer in &mut new_peers {
             peer.write_all(&MAGIC).unwrap();
         }
         eventually(|| total(&handle) == 2);
@@ -346,7 +348,7 @@ fn self_connection_to_another_shard_is_found() {
             _ => None,
         });
         let conns: Vec<_> = conns.collect();
-        assert!(conns.len() <= 60, "nobody accepted them");
+        assert!(conns.len() <= 60, "some were accepted");
         assert!(
             ends.into_iter()
                 .all(|reason| reason == DisconnectReason::SelfConnection)

@@ -52,12 +52,12 @@ fn shard(index: usize) -> ShardId {
     ShardId::new(index).expect("a small number")
 }
 
-/// Asks again and again until the answer is yes.
+/// Waits for a condition.
 #[track_caller]
 fn eventually(mut condition: impl FnMut() -> bool) {
     let end = Instant::now() + PATIENCE;
     while !condition() {
-        assert!(Instant::now() < end, "it did not come about");
+        assert!(Instant::now() < end, "the condition did not become true");
         thread::yield_now();
     }
 }
@@ -131,7 +131,7 @@ fn ends(peer: &mut TcpStream) {
     }
 }
 
-/// Ends them at once, whoever is still there.
+/// Stops all shards at once. Returns their handlers.
 fn stop(shards: TestShards) -> Vec<Recorder> {
     shards.shutdown(Duration::ZERO);
     join(shards).expect("they stop")

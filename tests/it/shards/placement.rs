@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// What is on the way to a shard that does not come to it is bounded; the rest stays with the one that accepts.
+/// The number of connections on their way to a shard is bounded, because it may
+/// be busy. Further connections stay on the shard that accepts.
 #[test]
 fn busy_shard_gets_a_bounded_number() {
     let (shards, addr) = listening(crowd_config(1000), in_turn(2), Recorder::default);
@@ -36,7 +37,8 @@ fn fewest_connections_balances_the_shards() {
     let peers: Vec<TcpStream> = (0..80).map(|_| connect(addr)).collect();
     eventually(|| total(&handle) == 80);
     assert_eq!(counts(&handle), [20; 4]);
-    // Those of two shards go, and those who come are theirs, in whatever order.
+    // The peers of two shards disconnect. New connections are assigned to these
+    // two shards.
     let gone = [shard(1), shard(2)];
     let is_gone = |peer: &TcpStream| {
         let addr = peer.local_addr().unwrap();
@@ -113,7 +115,8 @@ fn listener_of_one_shard_accepts_for_all() {
     stop(shards);
 }
 
-/// A shard that is stuck and whose queue is full gets nobody more, and holds nobody up.
+/// A shard that is stuck and whose queue is full gets no further connections.
+/// Accepting goes on.
 #[test]
 fn full_command_queue_is_passed_over() {
     let config = Config {

@@ -30,7 +30,8 @@ fn full_queue_is_an_error_for_a_message() {
         let refused = outside.post(shard(1), |_, _| ()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::WouldBlock);
         net.close(conn);
-        // Then there is room, and nothing overtakes the close all the same: the peer never hears of what follows.
+        // Now the queue has room. The close still comes first: the peer does
+        // not receive a later message.
         drop(stuck);
         let (seen, drained) = mpsc::channel();
         eventually(|| {
@@ -51,7 +52,8 @@ fn full_queue_is_an_error_for_a_message() {
     stop(shards);
 }
 
-/// A close waits for room in one shard's queue: a later message to the same does not pass it, a close on another does.
+/// A close waits for room in the queue of one shard. A later message to this
+/// shard does not overtake it. A close on another shard is executed at once.
 #[test]
 fn waiting_close_delays_its_own_shard_only() {
     let config = Config {
@@ -86,7 +88,8 @@ fn waiting_close_delays_its_own_shard_only() {
     stop(shards);
 }
 
-/// Two shards that send to each other more than their queues hold go on, and each hears all that was taken.
+/// Two shards send to each other more than their queues hold. Both make
+/// progress, and every message that was taken arrives.
 #[test]
 fn mutual_flood_makes_progress() {
     const MESSAGES: usize = 20_000;
@@ -137,7 +140,7 @@ fn mutual_flood_makes_progress() {
     writers
         .into_iter()
         .for_each(|writer| writer.join().unwrap());
-    let heard: usize = readers
+    let arrived: usize = readers
         .into_iter()
         .map(|reader| reader.join().unwrap())
         .sum();
@@ -147,7 +150,7 @@ fn mutual_flood_makes_progress() {
     let offered = 2 * MESSAGES as u64 * 20;
     assert_eq!(traffic.messages_received, 2 * MESSAGES as u64);
     assert_eq!(
-        heard as u64 + metrics.sends_refused + metrics.commands_lost,
+        arrived as u64 + metrics.sends_refused + metrics.commands_lost,
         offered
     );
     stop(shards);

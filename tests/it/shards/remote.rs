@@ -69,27 +69,28 @@ fn control_calls_work_from_another_shard() {
     let handle = shards.handle();
     let (mut peers, names) = one_each(&shards, addr);
     let conn = names[1];
-    let heard = move |recorder: &mut Recorder, _: &mut Net| recorder.messages(conn).len();
+    let received = move |recorder: &mut Recorder, _: &mut Net| recorder.messages(conn).len();
     let here = shard(0);
     handle.ask(here, move |_, net| net.pause(conn)).unwrap();
     handle.ask(shard(1), |_, _| ()).unwrap();
     peers[1].write_all(&frame(b"one")).unwrap();
-    // When a message that was sent after it has been heard there, so would this one have been.
+    // A message on another connection of the shard was sent later. When it is
+    // delivered, this message would be too.
     let (mut others, there) = one_each(&shards, addr);
     others[1].write_all(&frame(b"another")).unwrap();
     let another = there[1];
-    let is_heard =
+    let is_received =
         move |recorder: &mut Recorder, _: &mut Net| recorder.messages(another).len() == 1;
-    eventually(|| handle.ask(shard(1), is_heard).unwrap());
-    assert_eq!(handle.ask(shard(1), heard).unwrap(), 0);
+    eventually(|| handle.ask(shard(1), is_received).unwrap());
+    assert_eq!(handle.ask(shard(1), received).unwrap(), 0);
     handle.ask(here, move |_, net| net.resume(conn)).unwrap();
-    eventually(|| handle.ask(shard(1), heard).unwrap() == 1);
+    eventually(|| handle.ask(shard(1), received).unwrap() == 1);
     handle
         .ask(here, move |_, net| net.close_write(conn))
         .unwrap();
     ends(&mut peers[1]);
     peers[1].write_all(&frame(b"two")).unwrap();
-    eventually(|| handle.ask(shard(1), heard).unwrap() == 2);
+    eventually(|| handle.ask(shard(1), received).unwrap() == 2);
     handle.ask(here, move |_, net| net.abort(conn)).unwrap();
     let ended = move |recorder: &mut Recorder, _: &mut Net| recorder.ended(conn);
     eventually(|| handle.ask(shard(1), ended).unwrap() == Some(DisconnectReason::Local));
@@ -115,7 +116,7 @@ fn state_is_known_to_its_own_shard_only() {
     stop(shards);
 }
 
-/// Each connection hears each message once and in order, in whichever framing it has.
+/// Each connection receives each message once and in order, in its own framing.
 #[test]
 fn broadcast_arrives_once_and_in_order() {
     const SIZES: [usize; 3] = [1, 300, 20_000];
@@ -143,23 +144,23 @@ fn broadcast_arrives_once_and_in_order() {
         .into_iter()
         .map(|(_, conn)| conn)
         .collect();
-    let everybody = all.clone();
-    let tell = move |_: &mut Recorder, net: &mut Net| {
+    let targets = all.clone();
+    let broadcast = move |_: &mut Recorder, net: &mut Net| {
         for number in 0..60u8 {
             let body = vec![b'a' + number % 26; SIZES[usize::from(number) % 3]];
-            let outcome = net.broadcast(everybody.iter().copied(), &body);
-            assert_eq!(outcome.queued, everybody.len());
+            let outcome = net.broadcast(targets.iter().copied(), &body);
+            assert_eq!(outcome.queued, targets.len());
         }
     };
-    handle.ask(shard(1), tell).unwrap();
-    let last = Bytes::from_static(b"that was all");
+    handle.ask(shard(1), broadcast).unwrap();
+    let last = Bytes::from_static(b"the last message");
     assert_eq!(
         handle.broadcast(all.iter().copied(), last).queued,
         all.len()
     );
     for (kind, peer) in &mut peers {
         let bodies = (0..60u8).map(|n| vec![b'a' + n % 26; SIZES[usize::from(n) % 3]]);
-        for body in bodies.chain([b"that was all".to_vec()]) {
+        for body in bodies.chain([b"the last message".to_vec()]) {
             let len = body.len();
             let wire = match kind {
                 0 => frame(&body),

@@ -36,7 +36,7 @@ fn slow_callback_delays_its_own_node_only() {
     }
     assert_eq!(world.handler(of_quick).took, [2 * LATENCY; 10]);
     assert!(world.handler(of_slow).took.is_empty());
-    // What has arrived meanwhile has its turn after that.
+    // Bytes that arrive meanwhile are handled in the next turn.
     world.with(of_slow, |it, net| it.ask(net, b"x"));
     world.run_for(3 * SECOND);
     let took = &world.handler(of_slow).took;

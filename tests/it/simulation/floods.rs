@@ -68,7 +68,8 @@ fn flood(world: &mut World, target: SocketAddr, count: usize) -> Vec<Wire> {
     [vec![first], others].concat()
 }
 
-/// An honest peer asks again and again while so many connections of one address flood the node with empty messages.
+/// An honest peer sends requests while `count` connections of one address flood
+/// the node with empty messages.
 fn serve_during_flood(handler: Flooded, count: usize, round_trip: Duration, lateness: Duration) {
     let mut world = calm(1);
     let server = world.node(config(), handler);
@@ -109,7 +110,8 @@ fn eight_flushed_floods_delay_by_50_ms() {
     serve_during_flood(handler, 8, 50 * MS, 20 * MS);
 }
 
-/// A callback that fills a turn alone keeps no new event out: of four visits three are to connections with one.
+/// A callback that fills a turn does not keep new events out: of four visits
+/// three are to connections with a new event.
 #[test]
 fn messages_of_a_whole_turn_delay_by_150_ms() {
     serve_during_flood(Flooded::new(20 * MS), 4, 150 * MS, 60 * MS);

@@ -38,13 +38,9 @@ fn crashed_node_can_be_restarted() {
         let before = world.crash(server);
         assert_eq!(before.connected.len(), 1);
         assert!(!world.is_up(server));
-        // Whatever the crash told the client, it finds out: at once, by silence, or by what it sends.
+        // The client learns of the crash at once, by a timeout, or by sending.
         let _ = world.with(client, |_, net| net.send(conn, b"are you there?"));
-        world
-            .run_until(2 * MINUTE, |world| {
-                world.with(client, |it, _| it.ended.len() == 1)
-            })
-            .expect("the client finds out");
+        until(&mut world, client, |it| it.ended.len() == 1);
         world.restart(server, Plain::server());
         world.run_for(Duration::from_secs(1));
         connect(&mut world, client, server);
@@ -62,11 +58,7 @@ fn posted_command_wakes_a_node() {
         .post(server, |it, _| it.timers.push(1))
         .expect("the queue has room");
     world.with(server, |it, _| assert!(it.timers.is_empty()));
-    world
-        .run_until(MINUTE, |world| {
-            world.with(server, |it, _| !it.timers.is_empty())
-        })
-        .expect("it is woken");
+    until(&mut world, server, |it| !it.timers.is_empty());
     assert_eq!(world.fault_counts().delayed_wakes, 1);
 }
 
@@ -81,9 +73,7 @@ fn thousand_nodes_fit_in_one_world() {
         for step in [1, 100] {
             let other = nodes[(index + step) % nodes.len()];
             let addr = SocketAddr::new(world.ip(other), 7000);
-            world
-                .with(*node, |_, net| net.connect(addr))
-                .expect("nothing forbids it");
+            begin(&mut world, *node, addr);
         }
     }
     world.run_for(Duration::from_secs(1));

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Nothing ends a connection on which nothing is said.
+/// A configuration without timeouts for idle connections.
 fn patient() -> Config {
     let timeouts = Timeouts {
         idle: None,
@@ -57,17 +57,16 @@ fn rare_keepalives_take_few_turns() {
     let before = world.steps();
     for _ in 0..100 {
         for (client, conn) in clients.iter().zip(&conns) {
-            world
-                .with(*client, |_, net| net.send(*conn, b"still here"))
-                .expect("there is room");
+            send(&mut world, *client, *conn, b"still here");
         }
         world.run_for(EVERY);
     }
-    // The client's turn in which it is sent, the server's, and the client's with the answer; with one more for each edge.
+    // A keepalive takes three turns: the client sends it, the server answers,
+    // the client receives the answer. Each edge may take one more.
     let turns = world.steps() - before;
     assert!(turns <= 100 * 5 * 6, "{turns} turns");
     for client in clients {
-        assert_eq!(world.handler(client).heard.len(), 100);
+        assert_eq!(world.handler(client).received.len(), 100);
         assert!(world.handler(client).ended.is_empty());
     }
 }

@@ -11,16 +11,16 @@ use super::{
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// Writes down what it is told.
+/// Records its callbacks.
 #[derive(Default)]
-struct Told {
+struct Log {
     connected: Vec<ConnId>,
     failed: Vec<ConnectError>,
     ended: Vec<DisconnectReason>,
     timers: Vec<u64>,
 }
 
-impl Handler for Told {
+impl Handler for Log {
     fn on_start(&mut self, net: &mut Net) {
         net.listen(SocketAddr::from(([0, 0, 0, 0], 7000)))
             .expect("the port is free");
@@ -46,7 +46,7 @@ impl Handler for Told {
 }
 
 /// Two nodes in a world without faults, and where the second listens.
-fn two(seed: u64) -> (World, [NodeId<Told>; 2], SocketAddr) {
+fn two(seed: u64) -> (World, [NodeId<Log>; 2], SocketAddr) {
     let mut world = World::new(seed);
     world.faults(Faults::calm());
     let config = Config {
@@ -59,13 +59,13 @@ fn two(seed: u64) -> (World, [NodeId<Told>; 2], SocketAddr) {
         },
         ..Config::default()
     };
-    let nodes = [0; 2].map(|_| world.node(config.clone(), Told::default()));
+    let nodes = [0; 2].map(|_| world.node(config.clone(), Log::default()));
     world.run_for(SHORT);
     let addr = world.addr(nodes[1]);
     (world, nodes, addr)
 }
 
-fn connect(world: &mut World, node: NodeId<Told>, addr: SocketAddr) -> ConnId {
+fn connect(world: &mut World, node: NodeId<Log>, addr: SocketAddr) -> ConnId {
     world
         .with(node, |_, net| net.connect(addr))
         .expect("nothing forbids it")
@@ -117,8 +117,9 @@ fn failed_registration_is_counted() {
     });
 }
 
-/// Two nodes that have connected to a listener with one place, believe that they are connected, and have said hello.
-fn overbooked() -> (World, [NodeId<Told>; 2], WireListener) {
+/// Returns two nodes that have connected to a listener with one place. Both
+/// consider themselves connected, and have sent a message.
+fn overbooked() -> (World, [NodeId<Log>; 2], WireListener) {
     let (mut world, nodes, _) = two(1);
     world.faults(always(|faults| &mut faults.overbooked_backlog));
     let listener = world.wire_listener(0);

@@ -56,8 +56,9 @@ impl Handler for Long {
     }
 }
 
-/// A connect to a listener whose backlog is full until 300 ms after it has begun: the first segment is lost, and
-/// repeated after a second. How long it took from the end of the turn, and what came out.
+/// Connects to a listener whose backlog is full until 300 ms after the connect:
+/// the first segment is lost, and repeated after a second. Returns the time
+/// from the end of the turn, and the outcome.
 fn connect_after(slow: Duration) -> (Duration, String) {
     let mut world = calm(1);
     let listener = world.wire_listener(0);

@@ -40,8 +40,9 @@ impl Handler for Client {
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 }
 
-/// An honest peer has sent 1 MiB of 4 MiB when forty others send a part of a message each. `ip` returns their
-/// addresses. Returns the addresses that were ended.
+/// An honest peer has sent 1 MiB of 4 MiB. Then forty peers, at the addresses
+/// that `ip` returns, send a part of a message each. Returns the addresses of
+/// the connections that were ended.
 fn ended(ip: impl Fn(u16) -> Ipv6Addr) -> Vec<IpAddr> {
     let mut world = World::new(1);
     world.faults(Faults::calm());

@@ -35,14 +35,14 @@ const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Listens if it is told to, answers if it is told to, and writes everything down.
+/// Listens, answers and pauses as its fields say, and records its callbacks.
 #[derive(Default)]
 struct Plain {
     listens: bool,
     echoes: bool,
     paused: bool,
     connected: Vec<ConnId>,
-    heard: Vec<Vec<u8>>,
+    received: Vec<Vec<u8>>,
     failed: Vec<ConnectError>,
     ended: Vec<DisconnectReason>,
     timers: Vec<u64>,
@@ -81,7 +81,7 @@ impl Handler for Plain {
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        self.heard.push(message.to_vec());
+        self.received.push(message.to_vec());
         if self.echoes {
             let _ = net.send(conn, message);
         }
@@ -114,7 +114,27 @@ fn pair(world: &mut World) -> (NodeId<Plain>, NodeId<Plain>) {
     (server, client)
 }
 
-/// Connects and waits until both know.
+/// Begins to connect.
+#[track_caller]
+fn begin(world: &mut World, from: NodeId<Plain>, to: SocketAddr) -> ConnId {
+    let conn = world.with(from, |_, net| net.connect(to));
+    conn.expect("no limit is reached")
+}
+
+#[track_caller]
+fn send(world: &mut World, from: NodeId<Plain>, conn: ConnId, message: &[u8]) {
+    let sent = world.with(from, |_, net| net.send(conn, message));
+    sent.expect("the queue has room");
+}
+
+/// Runs the world until the handler of a node meets a condition.
+#[track_caller]
+fn until(world: &mut World, node: NodeId<Plain>, condition: impl Fn(&Plain) -> bool) {
+    let met = world.run_until(10 * MINUTE, |world| condition(&world.handler(node)));
+    met.expect("the condition becomes true");
+}
+
+/// Connects, and waits for `on_connect` at both ends.
 fn connect(world: &mut World, from: NodeId<Plain>, to: NodeId<Plain>) -> ConnId {
     let addr = world.addr(to);
     let before = world.with(to, |it, _| it.connected.len());
@@ -130,7 +150,7 @@ fn connect(world: &mut World, from: NodeId<Plain>, to: NodeId<Plain>) -> ConnId 
     conn
 }
 
-/// Faults of the seed that lose nothing, so that everything has to arrive.
+/// Returns faults of the seed that lose nothing, so that all bytes arrive.
 fn lossless(seed: u64) -> Faults {
     if seed % 2 == 0 {
         Faults::hostile().lossless()

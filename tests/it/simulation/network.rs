@@ -9,34 +9,22 @@ fn echo_and_handshake_take_two_latencies_each() {
     world.link(server, client, Link::new(Duration::from_millis(50)));
     let addr = world.addr(server);
     let begun = world.now();
-    let conn = world
-        .with(client, |_, net| net.connect(addr))
-        .expect("nothing forbids it");
-    world
-        .run_until(MINUTE, |world| {
-            world.with(client, |it, _| !it.connected.is_empty())
-        })
-        .expect("they connect");
+    let conn = begin(&mut world, client, addr);
+    until(&mut world, client, |it| !it.connected.is_empty());
     let slack = Duration::from_millis(1);
     let handshake = world.now() - begun;
     assert!(
         handshake >= Duration::from_millis(100) && handshake < Duration::from_millis(100) + slack
     );
     let begun = world.now();
-    world
-        .with(client, |_, net| net.send(conn, b"hello"))
-        .expect("there is room");
-    world
-        .run_until(MINUTE, |world| {
-            world.with(client, |it, _| !it.heard.is_empty())
-        })
-        .expect("the answer comes");
+    send(&mut world, client, conn, b"hello");
+    until(&mut world, client, |it| !it.received.is_empty());
     let echo = world.now() - begun;
     assert!(
         echo >= Duration::from_millis(100) && echo < Duration::from_millis(100) + slack,
         "{echo:?}"
     );
-    world.with(client, |it, _| assert_eq!(it.heard, [b"hello"]));
+    world.with(client, |it, _| assert_eq!(it.received, [b"hello"]));
 }
 
 #[test]
@@ -50,24 +38,14 @@ fn echo_survives_faults_without_loss() {
             .map(|it| vec![it; usize::from(it) * 97])
             .collect();
         for message in &messages {
-            world
-                .with(client, |_, net| net.send(conn, message))
-                .expect("there is room");
+            send(&mut world, client, conn, message);
         }
-        world
-            .run_until(10 * MINUTE, |world| {
-                world.with(client, |it, _| it.heard.len() == 20)
-            })
-            .expect("all answers come");
+        until(&mut world, client, |it| it.received.len() == 20);
         world.with(client, |it, net| {
-            assert_eq!(it.heard, messages);
+            assert_eq!(it.received, messages);
             net.close(conn);
         });
-        world
-            .run_until(MINUTE, |world| {
-                world.with(server, |it, _| !it.ended.is_empty())
-            })
-            .expect("the end comes");
+        until(&mut world, server, |it| !it.ended.is_empty());
     });
 }
 
@@ -84,13 +62,9 @@ fn close_delivers_queued_messages_first() {
             (0..5_u8).for_each(|it| net.send(conn, &[it; 10]).expect("there is room"));
             net.close(conn);
         });
-        world
-            .run_until(MINUTE, |world| {
-                world.with(server, |it, _| !it.ended.is_empty())
-            })
-            .expect("the end comes");
+        until(&mut world, server, |it| !it.ended.is_empty());
         world.with(server, |it, _| {
-            assert_eq!(it.heard.len(), 5);
+            assert_eq!(it.received.len(), 5);
             assert_eq!(it.ended, [DisconnectReason::PeerClosed]);
         });
     });
@@ -111,14 +85,8 @@ fn connect_is_refused_or_times_out() {
         (nowhere, Duration::from_secs(5), ConnectError::TimedOut),
     ] {
         let begun = world.now();
-        world
-            .with(client, |_, net| net.connect(addr))
-            .expect("nothing forbids it");
-        world
-            .run_until(MINUTE, |world| {
-                world.with(client, |it, _| !it.failed.is_empty())
-            })
-            .expect("it fails");
+        begin(&mut world, client, addr);
+        until(&mut world, client, |it| !it.failed.is_empty());
         let took = world.now() - begun;
         assert!(
             took >= after && took < after + Duration::from_millis(2),
@@ -140,9 +108,7 @@ fn reset_may_destroy_bytes_in_flight() {
         faults.reset_discards = 1.0;
         faults.delayed_readiness = 0.9;
         world.faults(faults);
-        world
-            .with(client, |_, net| net.send(conn, &[1; 100]))
-            .expect("there is room");
+        send(&mut world, client, conn, &[1; 100]);
         // Both ends of every connection are compared at the end of each run.
         for _ in 0..2_000 {
             world.run_for(Duration::from_micros(20));
@@ -165,14 +131,8 @@ fn link_keeps_its_bandwidth() {
         Link::new(Duration::from_millis(1)).bandwidth(100_000),
     );
     let begun = world.now();
-    world
-        .with(client, |_, net| net.send(conn, &[1; 1_000_000]))
-        .expect("there is room");
-    world
-        .run_until(MINUTE, |world| {
-            world.with(server, |it, _| !it.heard.is_empty())
-        })
-        .expect("it arrives");
+    send(&mut world, client, conn, &[1; 1_000_000]);
+    until(&mut world, server, |it| !it.received.is_empty());
     let took = (world.now() - begun).as_secs_f64();
     assert!(
         (10.0..10.5).contains(&took),
@@ -216,11 +176,7 @@ fn peer_that_does_not_read_is_bounded() {
         );
         let accepted = world.with(server, |it, _| it.connected[0]);
         world.with(server, |_, net| net.resume(accepted));
-        world
-            .run_until(10 * MINUTE, |world| {
-                world.with(server, |it, _| it.heard.len() == sent)
-            })
-            .expect("all of it arrives");
+        until(&mut world, server, |it| it.received.len() == sent);
     });
 }
 
@@ -250,12 +206,8 @@ fn simultaneous_open_gives_one_connection() {
         .expect("they meet");
     assert_eq!(world.fault_counts().simultaneous_opens, 1);
     let conn = world.with(b, |it, _| it.connected[0]);
-    world
-        .with(b, |_, net| net.send(conn, b"well met"))
-        .expect("there is room");
-    world
-        .run_until(MINUTE, |world| world.with(a, |it, _| !it.heard.is_empty()))
-        .expect("one connection, both ways");
+    send(&mut world, b, conn, b"well met");
+    until(&mut world, a, |it| !it.received.is_empty());
 }
 
 #[test]
@@ -266,11 +218,7 @@ fn connect_to_its_own_port_is_found() {
     world
         .with(node, |_, net| net.connect_with(own, from(net, own)))
         .expect("nothing forbids it");
-    world
-        .run_until(MINUTE, |world| {
-            world.with(node, |it, _| !it.failed.is_empty())
-        })
-        .expect("the node finds out");
+    until(&mut world, node, |it| !it.failed.is_empty());
     world.with(node, |it, _| {
         assert_eq!(it.failed[0], ConnectError::SelfConnection)
     });
@@ -302,9 +250,7 @@ fn full_backlog_delays_connects() {
         .map(|_| world.node(Config::default(), Plain::default()))
         .collect();
     for client in &clients {
-        world
-            .with(*client, |_, net| net.connect(listener.addr()))
-            .expect("nothing forbids it");
+        begin(&mut world, *client, listener.addr());
     }
     world.run_for(Duration::from_millis(500));
     let connected = |world: &mut World| {

@@ -10,26 +10,18 @@ fn partition_delays_until_it_is_healed() {
         let (server, client) = pair(&mut world);
         let conn = connect(&mut world, client, server);
         world.partition(server, client);
-        world
-            .with(client, |_, net| net.send(conn, b"late"))
-            .expect("there is room");
+        send(&mut world, client, conn, b"late");
         world.run_for(Duration::from_secs(4));
-        world.with(server, |it, _| assert!(it.heard.is_empty()));
+        world.with(server, |it, _| assert!(it.received.is_empty()));
         world.heal(server, client);
-        world
-            .run_until(MINUTE, |world| {
-                world.with(client, |it, _| !it.heard.is_empty())
-            })
-            .expect("it arrives, and its answer");
+        until(&mut world, client, |it| !it.received.is_empty());
     });
 }
 
 /// Whether a connect from one to the other is answered.
 fn reaches(world: &mut World, from: NodeId<Plain>, to: NodeId<Plain>) -> bool {
     let addr = world.addr(to);
-    let conn = world
-        .with(from, |_, net| net.connect(addr))
-        .expect("nothing forbids it");
+    let conn = begin(world, from, addr);
     world.run_for(Duration::from_secs(6));
     world.with(from, |it, net| {
         net.abort(conn);
@@ -55,7 +47,7 @@ fn partition_separates_groups() {
     for (from, to, expected) in [(a, c, true), (d, a, true), (b, c, false), (d, b, false)] {
         assert_eq!(reaches(&mut world, from, to), expected, "{from:?} {to:?}");
     }
-    // Everybody from everybody, and nobody from itself.
+    // Separates each node from each other node, but not from itself.
     world.partition(&nodes, &nodes);
     let wire = world.wire_listener(1);
     world.partition(wire, [world.ip(a)]);
@@ -63,9 +55,7 @@ fn partition_separates_groups() {
         assert!(!reaches(&mut world, from, to), "{from:?} {to:?}");
     }
     let own = world.addr(a);
-    world
-        .with(a, |_, net| net.connect(own))
-        .expect("nothing forbids it");
+    begin(&mut world, a, own);
     world.run_for(Duration::from_secs(6));
     let ended = world.with(a, |it, _| it.ended.pop());
     assert_eq!(ended, Some(DisconnectReason::SelfConnection));
@@ -73,9 +63,7 @@ fn partition_separates_groups() {
     for (from, to) in [(a, b), (b, c), (c, d), (d, a)] {
         assert!(reaches(&mut world, from, to), "{from:?} {to:?}");
     }
-    world
-        .with(a, |_, net| net.connect(wire.addr()))
-        .expect("nothing forbids it");
+    begin(&mut world, a, wire.addr());
     world.run_for(Duration::from_secs(1));
     assert!(world.accept_wire(wire).is_some(), "its cut is mended too");
 }

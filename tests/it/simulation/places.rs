@@ -13,7 +13,7 @@ fn honest_client_is_accepted() {
     for_each_seed(8, crate::util::occupied::run);
 }
 
-/// Has `Greeting` for everybody.
+/// Gives each connection a `Greeting`.
 struct Server;
 
 impl Handler for Server {
@@ -33,7 +33,8 @@ impl Handler for Server {
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 }
 
-/// Each address has one place here, so that none has more than a newcomer would have.
+/// Each address has one place here, so a new handshake cannot take one of an
+/// address that has more.
 #[test]
 fn handshake_is_evicted_after_a_silent_second() {
     let mut world = World::new(1);
@@ -49,16 +50,20 @@ fn handshake_is_evicted_after_a_silent_second() {
     let server = world.node(config, Server);
     world.run_for(Duration::from_millis(1));
     let addr = world.addr(server);
-    let mut newcomer = |after: u64| {
+    let mut connect_one = |after: u64| {
         world.wire(addr).expect("a wire");
         world.run_for(Duration::from_millis(after));
         let metrics = world.net(server).metrics();
         (metrics.refused_by_handshakes, metrics.handshakes_evicted)
     };
-    assert_eq!(newcomer(200), (0, 0));
-    assert_eq!(newcomer(750), (0, 0));
-    assert_eq!(newcomer(100), (1, 0));
+    assert_eq!(connect_one(200), (0, 0));
+    assert_eq!(connect_one(750), (0, 0));
+    assert_eq!(connect_one(100), (1, 0));
     // The first has been silent for more than a second, the second for less.
-    assert_eq!(newcomer(10), (1, 1));
-    assert_eq!(newcomer(10), (2, 1), "the second is still young");
+    assert_eq!(connect_one(10), (1, 1));
+    assert_eq!(
+        connect_one(10),
+        (2, 1),
+        "the second has not been silent for a second"
+    );
 }

@@ -12,11 +12,7 @@ fn wire_writes_and_reads_bytes() {
         world.write_wire(wire, b"x").map_err(|it| it.kind()),
         Err(io::ErrorKind::WouldBlock)
     );
-    world
-        .run_until(MINUTE, |world| {
-            world.with(server, |it, _| it.connected.len() == 1)
-        })
-        .expect("it connects");
+    until(&mut world, server, |it| it.connected.len() == 1);
     for piece in [&b"\0\0"[..], b"\0\x02h", b"i"] {
         assert_eq!(world.write_wire(wire, piece).ok(), Some(piece.len()));
         world.run_for(Duration::from_millis(10));
@@ -56,9 +52,7 @@ fn wire_resets_and_shuts_down() {
         assert_eq!(world.with(server, |it, _| it.ended.pop()), Some(reason));
     }
     let listener = world.wire_listener(0);
-    world
-        .with(client, |_, net| net.connect(listener.addr()))
-        .expect("nothing forbids it");
+    begin(&mut world, client, listener.addr());
     world.run_for(Duration::from_millis(10));
     let wire = world
         .accept_wire(listener)

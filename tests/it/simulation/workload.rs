@@ -50,17 +50,17 @@ fn promises_hold_in_random_worlds() {
             if !seeds.contains(&seed) {
                 return;
             }
-            let heard = std::panic::catch_unwind(|| workload::run(seed));
+            let received = std::panic::catch_unwind(|| workload::run(seed));
             // The others need not go on.
-            let heard = heard.unwrap_or_else(|panic| {
+            let received = received.unwrap_or_else(|panic| {
                 next.store(seeds.end, Ordering::Relaxed);
                 eprintln!("failed with the seed {seed}");
                 std::panic::resume_unwind(panic)
             });
-            messages.fetch_add(heard, Ordering::Relaxed);
+            messages.fetch_add(received, Ordering::Relaxed);
         }
     };
-    // What a world says about how to replay it has the name of its thread.
+    // A world prints the name of its thread in the replay command.
     let name = thread::current().name().unwrap_or_default().to_owned();
     thread::scope(|scope| {
         for _ in 0..THREADS {
@@ -75,7 +75,7 @@ fn promises_hold_in_random_worlds() {
     );
 }
 
-/// A wake that comes when the node has stopped must not have it take turns for ever.
+/// A wake that arrives after the node has stopped does not cause turns.
 #[test]
 fn stopped_node_takes_no_turns() {
     struct Deaf;

@@ -143,7 +143,7 @@ fn replayed_handshake_does_not_complete() {
 /// A debug assertion of rustls does not expect an error after the close notification
 /// of this end. The loop contains the panic.
 #[test]
-fn garbage_after_own_close_notify_ends_connection() {
+fn garbage_after_own_notification_ends() {
     for versions in EACH_VERSION {
         let (mut node, conn, mut peer) = with_raw_client(Config::default(), versions);
         node.net().close_write(conn);

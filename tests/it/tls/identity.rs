@@ -33,14 +33,14 @@ fn expected(credentials: &Credentials, protocol: Option<&[u8]>) -> Option<Identi
 fn identity_has_certificate_name_and_protocol() {
     for versions in EACH_VERSION {
         let authority = Authority::new("the authority");
-        let [own, guest] = [NAME, "guest.example"].map(|name| authority.issue(name));
-        let mut there = known_client_config(&authority, versions, &guest);
+        let [own, theirs] = [NAME, "client.example"].map(|name| authority.issue(name));
+        let mut there = known_client_config(&authority, versions, &theirs);
         let mut here = strict_server_config(&authority, &own, versions);
         there.alpn_protocols = vec![b"old".to_vec(), b"new".to_vec()];
         here.alpn_protocols = vec![b"new".to_vec()];
         let (mut a, to_b, mut b, to_a) = pair(Config::default(), client(there), server(here));
         assert_eq!(identity(&mut a, to_b), expected(&own, Some(b"new")));
-        assert_eq!(identity(&mut b, to_a), expected(&guest, Some(b"new")));
+        assert_eq!(identity(&mut b, to_a), expected(&theirs, Some(b"new")));
     }
 }
 
@@ -67,8 +67,8 @@ fn client_that_sends_no_name_has_no_identity() {
 fn resumed_session_keeps_both_identities() {
     for versions in EACH_VERSION {
         let authority = Authority::new("the authority");
-        let [own, guest] = [NAME, "guest.example"].map(|name| authority.issue(name));
-        let mut there = known_client_config(&authority, versions, &guest);
+        let [own, theirs] = [NAME, "client.example"].map(|name| authority.issue(name));
+        let mut there = known_client_config(&authority, versions, &theirs);
         let verifier = Arc::new(Verifier::default());
         let mut dangerous = there.dangerous();
         dangerous.set_certificate_verifier(verifier.clone());
@@ -87,7 +87,7 @@ fn resumed_session_keeps_both_identities() {
             });
             let to_a = b.handler().connected()[round];
             assert_eq!(identity(&mut a, to_b), expected(&own, None));
-            assert_eq!(identity(&mut b, to_a), expected(&guest, None));
+            assert_eq!(identity(&mut b, to_a), expected(&theirs, None));
             a.net().close(to_b);
             assert_eq!(until_both_ended(&mut a, to_b, &mut b, to_a), CLOSED);
         }

@@ -35,7 +35,7 @@ struct Files {
     dir: PathBuf,
     authority: Authority,
     own: Credentials,
-    guest: Credentials,
+    theirs: Credentials,
 }
 
 impl Files {
@@ -50,11 +50,11 @@ impl Files {
         let files = Self {
             dir,
             own: authority.issue(NAME),
-            guest: authority.issue("guest.example"),
+            theirs: authority.issue("client.example"),
             authority,
         };
         fs::write(files.path("authority.pem"), files.authority.pem()).expect("a file");
-        for (name, credentials) in [("own", &files.own), ("guest", &files.guest)] {
+        for (name, credentials) in [("own", &files.own), ("theirs", &files.theirs)] {
             let both = credentials.certificate_pem() + &credentials.key_pem();
             fs::write(files.path(&format!("{name}.pem")), both).expect("a file");
         }
@@ -144,11 +144,11 @@ impl Openssl {
     /// `s_client`, which verifies the server and has a certificate.
     fn client(addr: SocketAddr, files: &Files, versions: Versions, more: &[&str]) -> Self {
         let (addr, authority) = (addr.to_string(), files.path("authority.pem"));
-        let guest = files.path("guest.pem");
+        let theirs = files.path("theirs.pem");
         let mut args = vec!["s_client", "-connect", &addr, "-CAfile", &authority];
         args.extend([
             "-cert",
-            &guest,
+            &theirs,
             "-servername",
             NAME,
             "-verify_hostname",
@@ -245,7 +245,7 @@ fn client_is_answered_until_the_node_closes() {
         let identity = identity(&mut node, conn);
         assert_eq!(identity.requested_server_name.as_deref(), Some(NAME));
         assert_eq!(identity.protocol.as_deref(), Some(&b"lines"[..]));
-        assert_eq!(identity.public_key, Some(files.guest.public_key()));
+        assert_eq!(identity.public_key, Some(files.theirs.public_key()));
 
         node.net().close(conn);
         assert!(client.finish(&mut node), "{:?}", client.log);
@@ -280,7 +280,7 @@ fn server_is_identified_and_answers() {
         let Some(files) = Files::new(&format!("server{}", version(versions))) else {
             return;
         };
-        let mut config = known_client_config(&files.authority, versions, &files.guest);
+        let mut config = known_client_config(&files.authority, versions, &files.theirs);
         config.alpn_protocols = vec![b"lines".to_vec()];
         let (mut server, addr) = Openssl::server(&files, versions, &["-alpn", "lines"]);
         let mut node = node(lines(), client(config));
@@ -297,7 +297,7 @@ fn server_is_identified_and_answers() {
         run_until([&mut node], |[node]| {
             node.handler().messages(conn) == [b"reward"]
         });
-        run_until([&mut node], |_| server.has_printed("guest.example"));
+        run_until([&mut node], |_| server.has_printed("client.example"));
         // With `-rev` this line makes the program close the connection.
         node.net().send(conn, b"CLOSE").expect("room");
         assert_eq!(until_ended(&mut node, conn), DisconnectReason::PeerClosed);

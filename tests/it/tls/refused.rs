@@ -53,7 +53,7 @@ fn certificate_of_unknown_authority_is_refused() {
         );
         assert_refused(of_server, [unknown, RefusedByPeer("unknown authority")]);
         let of_client = (
-            known_client_config(&authority, versions, &other.issue("guest.example")),
+            known_client_config(&authority, versions, &other.issue("client.example")),
             strict_server_config(&authority, &own, versions),
         );
         assert_refused(of_client, [RefusedByPeer("unknown authority"), unknown]);

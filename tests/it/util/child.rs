@@ -11,8 +11,8 @@ pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Returns a command that runs one test in a process of its own, with at most
-/// this many file descriptors. The test is named by `test_path!`.
+/// Returns a command that runs one test in its own process, with at most this
+/// many file descriptors. The test is named by `test_path!`.
 pub fn command(test: &str, descriptors: Option<usize>) -> Command {
     let limit = descriptors.map_or(String::new(), |max| format!("ulimit -n {max} && "));
     let mut command = Command::new("sh");

@@ -1,5 +1,6 @@
-//! A node whose peers read now and then, or not at all, and the limit of its loop. The handler holds the node to the rule
-//! of `Limits::loop_send_bytes` with what the interface says of it.
+//! A node whose peers read rarely or not at all, and the send limit of its
+//! loop. The handler compares the results of `Net` with the rule of
+//! `Limits::loop_send_bytes`.
 
 #![allow(unreachable_pub, reason = "a module of several tests")]
 
@@ -15,7 +16,7 @@ const PORT: u16 = 7000;
 /// Below it, a message may be one of the small ones that need no room in common.
 const LEN_MIN: u64 = 600;
 
-/// Sends, and keeps who waits for a drain.
+/// Sends, and keeps the connections that wait for a drain.
 #[derive(Default)]
 struct Server {
     waiting: BTreeSet<ConnId>,
@@ -96,7 +97,7 @@ fn queued_bytes(net: &Net, conn: ConnId) -> usize {
     net.connection(conn).map_or(0, |it| it.queued_bytes())
 }
 
-/// Reads when it is told to.
+/// Reads when a test asks for it.
 #[derive(Default)]
 struct Peer {
     conn: Option<ConnId>,

@@ -1,5 +1,6 @@
-//! What the tests on real sockets have in common: a handler that writes everything down, and a way to run nodes in
-//! the test's own thread until something has happened, with a bound.
+//! Common parts of the integration tests: a handler that records its callbacks,
+//! and functions that run nodes in the thread of the test until a condition
+//! holds, with a bound.
 
 #![allow(
     dead_code,
@@ -17,7 +18,6 @@ mod config;
 pub mod crowd;
 mod frame;
 pub mod framings;
-pub mod narrow;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
@@ -54,11 +54,14 @@ pub use config::config_with;
 pub use frame::frame;
 pub use random::Random;
 
+/// The time within which a condition must hold. It is far more than needed,
+/// because test machines are shared.
+
 /// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A budget without limits of time, for tests that assert what one turn does: on a busy machine a turn may
-/// take longer than the default limits.
+/// A budget without time limits, for tests that assert what one turn does: on a
+/// busy machine a turn may take longer than the default limits.
 pub fn unlimited_time() -> TurnBudget {
     TurnBudget {
         max_visit_time: PATIENCE,
@@ -81,20 +84,20 @@ pub enum Event {
     Timer(TimerId, u64),
 }
 
-/// What a test wants done inside a callback, beside writing it down.
+/// A function that a test runs inside each callback.
 pub type Reaction = Box<dyn FnMut(&mut Net, &Event) + Send>;
 
-/// What a test answers when it is asked for a session.
+/// A function that returns the session of a connection.
 pub type Sessions = Box<dyn FnMut(&mut Net, ConnId) -> io::Result<Option<Box<dyn Session>>> + Send>;
 
-/// Writes every callback down, in order, and reacts as the test says.
+/// Records every callback in order, and calls the function of the test.
 pub struct Recorder {
     pub events: Vec<Event>,
     /// Calls of `on_turn`, which are too many to write down.
     pub turns: usize,
     pub reaction: Reaction,
     pub admission: Admission,
-    /// What makes a session for each connection.
+    /// Makes the session of each connection.
     pub sessions: Sessions,
 }
 
@@ -270,7 +273,7 @@ pub fn run_until<const N: usize>(
                 .iter()
                 .map(|node| abridged(&node.handler().events))
                 .collect();
-            panic!("the condition did not come about; the callbacks so far: {logs:#?}");
+            panic!("the condition did not become true; the callbacks so far: {logs:#?}");
         }
         for node in &mut nodes {
             let _ = turn(node, Some(Duration::from_millis(1)));
@@ -284,7 +287,8 @@ pub fn run_for<const N: usize>(time: Duration, nodes: [&mut TestNode; N]) {
     run_until(nodes, |_| Instant::now() >= end);
 }
 
-/// Two nodes and the connection between them, by the id that each has for it: the first is outbound.
+/// Two connected nodes, each with its id of the connection. The first one has
+/// connected.
 pub fn pair(config: Config, a: Recorder, b: Recorder) -> (TestNode, ConnId, TestNode, ConnId) {
     let mut connector = node(config.clone(), a);
     let (mut listener, addr) = listening(config, b);
@@ -303,7 +307,7 @@ fn abridged(events: &[Event]) -> Vec<String> {
     events[skipped..].iter().map(show).collect()
 }
 
-/// Peers that are nothing but a blocking socket, and the node under test beside them.
+/// Peers that are blocking sockets, and the node under test.
 pub mod raw {
     use std::io::Write;
     use std::net::{SocketAddr, TcpStream};
@@ -321,7 +325,7 @@ pub mod raw {
         (node, conn, peer)
     }
 
-    /// One more raw peer, and the name that the node gave it.
+    /// One more raw peer, and the id that the node gave it.
     pub fn join(node: &mut TestNode, addr: SocketAddr) -> (ConnId, TcpStream) {
         let peer = connect(addr);
         (accepted(node), peer)
@@ -342,7 +346,7 @@ pub mod raw {
         if let Some(size) = receive_buffer {
             socket.set_recv_buffer_size(size).expect("a size it takes");
         }
-        socket.connect(&addr.into()).expect("somebody listens");
+        socket.connect(&addr.into()).expect("a listener");
         let peer = TcpStream::from(socket);
         peer.set_nodelay(true).expect("a connection");
         peer.set_read_timeout(Some(PATIENCE)).expect("not zero");
@@ -350,8 +354,8 @@ pub mod raw {
         peer
     }
 
-    /// The next connection of a node, ready for whatever the peer does next: what the poller says of a new socket has
-    /// been seen.
+    /// Returns the next connection of a node, after the first events of its
+    /// socket were handled.
     pub fn accepted(node: &mut TestNode) -> ConnId {
         let before = node.handler().connected().len();
         run_until([node], |[node]| node.handler().connected().len() > before);
@@ -364,7 +368,7 @@ pub mod raw {
         while turn(node, Some(Duration::ZERO)) == Turn::MoreWork {}
     }
 
-    /// Writes a piece and has the node read it on its own: the turn returns when the piece has arrived.
+    /// Writes a piece and runs one turn that reads it, and nothing else.
     pub fn feed(node: &mut TestNode, peer: &mut TcpStream, piece: &[u8]) {
         if node.timeout() == Some(Duration::ZERO) {
             settle(node);

@@ -1,5 +1,6 @@
-//! An honest client that is slow, and silent ones that hold all handshake places of its server and come again as soon as
-//! they have lost one. In virtual time: it gets in, and is never ended for them.
+//! A slow honest client, and silent clients that hold all handshake places of
+//! the server and connect again as soon as they lose one. In virtual time: the
+//! honest client is accepted, and never evicted.
 
 #![allow(unreachable_pub, reason = "a module of several tests")]
 

@@ -1,4 +1,5 @@
-//! What stands between the wire and the messages of simulated nodes: nothing, one of the sessions of these tests, TLS or Noise.
+//! The layer between the wire and the messages of simulated nodes: none, one of
+//! the sessions of these tests, TLS or Noise.
 
 #![allow(
     dead_code,
@@ -17,8 +18,9 @@ use peerloop::{Direction, Transport};
 
 use super::sessions::{Greeting, Manner, Xor};
 
-/// TLS and Noise draw keys from the system, so that the bytes on the wire are others each time; their lengths are the same, and
-/// so are the times, the faults and everything that nodes say to each other.
+/// TLS and Noise draw keys from the system, so the bytes on the wire differ in
+/// each run. Their lengths, the times, the faults and the messages are the
+/// same.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Secured {
     No,

@@ -63,7 +63,7 @@ impl<S: Session> SessionEnd<S> {
     }
 }
 
-/// Passes output between two ends until there is none.
+/// Passes output between two ends until no output is left.
 pub fn exchange<A: Session, B: Session>(
     a: &mut SessionEnd<A>,
     b: &mut SessionEnd<B>,
@@ -98,9 +98,11 @@ pub fn assert_works_by_bytes<A: Session, B: Session>(mut a: SessionEnd<A>, mut b
         pass_bytes(&mut b, &mut a);
     }
     assert_eq!([a.stage(), b.stage()], [Stage::Established; 2]);
-    a.wire = a.seal(&[7; 70_000]);
+    let (one, two) = ([7; 30_000], [8; 40_000]);
+    let slices = [&one[..], &two].map(IoSlice::new);
+    a.session.seal(&slices, &mut a.wire).expect("a sealed form");
     pass_bytes(&mut a, &mut b);
-    assert!(b.plaintext == [7; 70_000]);
+    assert!(b.plaintext == [&one[..], &two].concat());
     a.wire = a.close_notify();
     pass_bytes(&mut a, &mut b);
     assert_eq!(b.stage(), Stage::Finished);

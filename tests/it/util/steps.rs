@@ -13,7 +13,8 @@ use peerloop::error::SessionError;
 use peerloop::session::{Output, Session, Stage};
 use socket2::{Domain, Socket, Type};
 
-/// Hears a one, answers it, hears a two, answers it, and is plain. A zero is heard and is no step.
+/// Receives a one and answers it, receives a two and answers it, and is
+/// transparent afterwards. A zero is ignored.
 #[derive(Default)]
 pub struct TwoSteps {
     done: u8,
@@ -52,11 +53,7 @@ impl Session for TwoSteps {
     }
 }
 
-/// A raw peer with this address, which is one of the loopback network.
-pub fn connect_from(ip: [u8; 4], addr: SocketAddr) -> TcpStream {
-    try_connect_from(ip, addr).expect("somebody listens")
-}
-
+/// Connects from this address, which is one of the loopback network.
 pub fn try_connect_from(ip: [u8; 4], addr: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&SocketAddr::from((ip, 0)).into())?;

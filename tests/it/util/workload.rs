@@ -1,6 +1,7 @@
-//! Random workloads over all verbs, callbacks and framings, with and without sessions, through crashes and partitions, in
-//! worlds of every regime. The worlds check what the library promises after every turn; the handlers here check what
-//! was said.
+//! Random workloads over all calls, callbacks and framings, with and without
+//! sessions, through crashes and partitions, in worlds with all kinds of
+//! faults. The worlds check the guarantees after every turn; the handlers check
+//! the messages.
 
 #![allow(
     dead_code,
@@ -17,8 +18,8 @@ mod strangers;
 mod talk;
 
 use peerloop::config::{
-    CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, PrefixLimit, SendQueueConfig,
-    Timeouts, TurnBudget,
+    CommandQueueConfig, ConnectionConfig, Limits, MinRate, OnFull, OnPanic, PrefixLimit,
+    SendQueueConfig, Timeouts, TurnBudget,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -110,7 +111,7 @@ fn config(random: &mut Random, rules: Rules) -> Config {
     config
 }
 
-/// What the network, the machines and other threads do to the nodes.
+/// Faults of the network and the machines, and calls of other threads.
 fn disturb(
     world: &mut World,
     random: &mut Random,
@@ -146,7 +147,7 @@ fn disturb(
     }
 }
 
-/// What other threads ask of a node. A full queue refuses.
+/// Calls of other threads. A full queue refuses them.
 fn post(world: &mut World, random: &mut Random, node: NodeId<Chatter>) {
     for _ in 0..random.below(6) {
         let _ = world.post(node, |it, net| it.act(net));
@@ -165,7 +166,7 @@ fn hosts(random: &mut Random, rules: Rules) -> Vec<IpAddr> {
     (1..=count as u16).map(host).collect()
 }
 
-/// One world from this seed, to its end; how many messages were heard.
+/// Runs one world to its end. Returns the number of messages received.
 pub fn run(seed: u64) -> u64 {
     let mut random = Random::new(seed);
     let rules = Rules::drawn(&mut random);
@@ -208,8 +209,8 @@ fn up(world: &World, nodes: &[NodeId<Chatter>]) -> Vec<NodeId<Chatter>> {
     up.copied().collect()
 }
 
-/// Nobody begins anything any more, and nothing unusual happens: what was sent arrives, and everybody comes to an end. How
-/// many messages were heard.
+/// Runs without new calls and without faults: all messages arrive and all
+/// connections end. Returns the number of messages received.
 fn settle(world: &mut World, nodes: &[NodeId<Chatter>]) -> u64 {
     world.faults(Faults::calm());
     world.heal_all();
@@ -228,7 +229,7 @@ fn settle(world: &mut World, nodes: &[NodeId<Chatter>]) -> u64 {
     for node in nodes {
         world.with(*node, |it, net| it.shut_down(net, Duration::from_secs(20)));
     }
-    wait_for(world, 30, "everybody comes to an end", |world| {
+    wait_for(world, 30, "all connections end", |world| {
         let mut nodes = nodes.iter();
         nodes.all(|node| world.with(*node, |it, _| it.is_alone()))
     });
@@ -259,7 +260,8 @@ fn is_delivered(world: &World, nodes: &[NodeId<Chatter>]) -> bool {
     })
 }
 
-/// Lets seconds pass until something is so. To ask after every turn of every node would cost more than the turns.
+/// Runs for whole seconds until a condition holds. Checking after every turn
+/// would cost more than the turns.
 fn wait_for(world: &mut World, most: u64, what: &str, is_so: impl Fn(&mut World) -> bool) {
     let mut seconds = 0..most;
     while !is_so(world) {
@@ -268,8 +270,8 @@ fn wait_for(world: &mut World, most: u64, what: &str, is_so: impl Fn(&mut World)
     }
 }
 
-/// A peer that sends a byte of one long message now and then, and nothing whole: it is idle, and ends as that. In virtual
-/// time, so exactly.
+/// A peer that sends single bytes of one long message, and no complete message:
+/// it is idle and ends with the idle timeout. In virtual time, so exactly.
 pub fn drip(seed: u64) {
     const IDLE: Duration = Duration::from_secs(2);
     const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORTS[0]);
@@ -291,9 +293,15 @@ pub fn drip(seed: u64) {
         partial_message: None,
         ..Timeouts::default()
     };
+    // A minimum rate would take the place of the idle timeout.
+    let min_rate = MinRate {
+        receive_bytes_per_second: None,
+        ..Default::default()
+    };
     let config = Config {
         connection: ConnectionConfig {
             timeouts,
+            min_rate,
             ..Default::default()
         },
         ..Config::default()

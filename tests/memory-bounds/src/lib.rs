@@ -32,14 +32,14 @@ pub fn heap() -> usize {
 /// File descriptors that this process has open.
 pub fn descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd")
-        .expect("Linux tells")
+        .expect("a file of Linux")
         .count()
 }
 
 /// How many attackers fit a process: as many as asked, or fewer where the limit of
 /// file descriptors is lower.
 pub fn as_many_as(wanted: usize) -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").expect("Linux tells");
+    let limits = std::fs::read_to_string("/proc/self/limits").expect("a file of Linux");
     let line = limits
         .lines()
         .find(|line| line.starts_with("Max open files"));
@@ -209,7 +209,7 @@ fn run_within(
         let metrics = node.net().metrics();
         assert!(
             Instant::now() < end,
-            "it did not come about that {what}: {metrics:#?}"
+            "waited too long: {what}: {metrics:#?}"
         );
         assert_ne!(
             node.turn(Some(Duration::from_millis(20))).expect("a turn"),
@@ -270,7 +270,7 @@ pub fn connect_from(source: IpAddr, addr: SocketAddr) -> TcpStream {
     socket
         .bind(&SocketAddr::new(source, 0).into())
         .expect("an address of the loopback");
-    socket.connect(&addr.into()).expect("somebody listens");
+    socket.connect(&addr.into()).expect("a listener");
     let peer = TcpStream::from(socket);
     peer.set_nodelay(true).expect("a connection");
     peer.set_read_timeout(Some(PATIENCE)).expect("not zero");

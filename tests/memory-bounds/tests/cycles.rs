@@ -101,7 +101,7 @@ fn held(nodes: &mut Pair) -> [usize; 5] {
 }
 
 #[test]
-fn a_thousand_cycles_leave_no_descriptor_no_connection_and_no_byte_behind() {
+fn thousand_cycles_leave_nothing_behind() {
     let answering = Counter {
         answers: true,
         ..Counter::default()

@@ -51,7 +51,7 @@ fn shake(addr: SocketAddr, payload: &[u8]) -> Option<TcpStream> {
         .payload(payload)
         .build()
         .expect("settings that work");
-    let mut stream = TcpStream::connect(addr).expect("somebody listens");
+    let mut stream = TcpStream::connect(addr).expect("a listener");
     stream.set_read_timeout(Some(PATIENCE)).expect("not zero");
     let (mut wire, mut plaintext, mut arrived) = (vec![], vec![], vec![]);
     noise.start(&mut wire).expect("a first message");
@@ -122,7 +122,7 @@ fn bytes_per_idle_peer(peers: usize, payload: usize, max_payload: Option<usize>)
 }
 
 #[test]
-fn an_idle_noise_peer_costs_its_payload_once_and_little_else() {
+fn idle_peer_takes_its_payload_once() {
     let without = bytes_per_idle_peer(100, 0, None);
     assert!(without < 2 * KIB + 512, "{without} bytes");
     let largest = bytes_per_idle_peer(1000, MAX_PAYLOAD, None);
@@ -132,7 +132,7 @@ fn an_idle_noise_peer_costs_its_payload_once_and_little_else() {
 }
 
 #[test]
-fn a_noise_peer_above_the_maximum_is_refused() {
+fn payload_above_the_maximum_is_refused() {
     const PEERS: u64 = 20;
     let _alone = Alone::begin();
     let (mut node, addr) = listening(PEERS as usize, None);

@@ -1,4 +1,4 @@
-//! What a loop holds of messages that do not end.
+//! The memory that a loop holds for messages that do not end.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use memory_bounds::{Alone, KIB, MIB, PATIENCE};
 use peerloop::{Config, ConnId, DisconnectReason, Handler, Net, Node};
 
-/// Echoes, and counts those that were ended for memory.
+/// Echoes, and counts the connections that were ended because of memory.
 #[derive(Default)]
 struct Echo {
     honest: Option<ConnId>,
@@ -57,7 +57,7 @@ fn announce(addr: std::net::SocketAddr) -> Vec<TcpStream> {
     peers
 }
 
-/// Asks until it is told to stop, and returns the number of answers.
+/// Sends requests until the test ends, and returns the number of answers.
 fn ask(addr: std::net::SocketAddr, stop: &AtomicBool) -> usize {
     let mut peer = TcpStream::connect(addr).expect("it listens");
     peer.set_read_timeout(Some(PATIENCE))
@@ -73,7 +73,7 @@ fn ask(addr: std::net::SocketAddr, stop: &AtomicBool) -> usize {
 }
 
 #[test]
-fn announcers_of_long_messages_hold_no_more_than_the_account() {
+fn incomplete_messages_keep_to_the_limit() {
     let alone = Alone::begin();
     let mut node = Node::new(Config::default(), Echo::default()).expect("a node");
     let addr = node.net().listen("127.0.0.1:0").expect("a listener").addr;
@@ -88,7 +88,7 @@ fn announcers_of_long_messages_hold_no_more_than_the_account() {
     let announcing = thread::spawn(move || announce(addr));
     let end = Instant::now() + PATIENCE;
     while !announcing.is_finished() {
-        assert!(Instant::now() < end, "they write for ever");
+        assert!(Instant::now() < end, "they are not ended");
         let _ = node.turn(Some(Duration::from_millis(5))).expect("a turn");
     }
     for _ in 0..20 {

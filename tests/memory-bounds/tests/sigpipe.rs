@@ -64,7 +64,7 @@ fn child() {
     let mut node = Node::new(config, source).expect("a node");
     let listening = node.net().listen("127.0.0.1:0").expect("a listener");
     let addr: SocketAddr = listening.addr;
-    let mut peer = Some(TcpStream::connect(addr).expect("somebody listens"));
+    let mut peer = Some(TcpStream::connect(addr).expect("a listener"));
     let mut turns = 0;
     serve(&mut node, |node| {
         turns += usize::from(turns > 0 || node.net().connection_count() == 1);
@@ -100,11 +100,11 @@ fn outlives(kind: &str) {
 }
 
 #[test]
-fn a_reset_does_not_end_the_process_by_a_write_of_many_blocks() {
+fn write_of_many_blocks_survives_a_reset() {
     outlives("many");
 }
 
 #[test]
-fn a_reset_does_not_end_the_process_by_a_write_of_shared_bodies() {
+fn write_of_shared_bodies_survives_a_reset() {
     outlives("shared");
 }

@@ -55,7 +55,7 @@ impl Handler for Sender {
     }
 }
 
-/// Reads whatever it is sent.
+/// Reads all the time.
 struct Honest {
     is_connected: bool,
     messages: usize,
@@ -188,7 +188,7 @@ impl Crowd {
     fn end(mut self, sent: usize) {
         let count = self.node.handler().conns.len();
         let left = self.node.net().connection_count();
-        assert_eq!(left, count, "nobody was ended");
+        assert_eq!(left, count, "none was ended");
         self.node.net().shutdown(Duration::ZERO);
         self.node.run().expect("it runs");
         assert_eq!(self.node.net().metrics().queued_bytes, 0);
@@ -228,18 +228,18 @@ fn a_thousand_that_do_not_read_keep_to_the_limit(is_sealed: bool) {
 }
 
 #[test]
-fn a_thousand_plain_connections_keep_to_the_limit() {
+fn thousand_plain_connections_keep_to_the_limit() {
     a_thousand_that_do_not_read_keep_to_the_limit(false);
 }
 
 #[test]
-fn a_thousand_sealed_connections_keep_to_the_limit() {
+fn thousand_sealed_connections_keep_to_limit() {
     a_thousand_that_do_not_read_keep_to_the_limit(true);
 }
 
 /// The queues take all there is before anything is sealed.
 #[test]
-fn the_output_of_sessions_is_charged_before_it_exists() {
+fn session_output_is_charged_before_it_exists() {
     let alone = Alone::begin();
     let (limit, count) = (16 * MIB, 200);
     let mut crowd = Crowd::begin(limit, count, true);

@@ -1,5 +1,6 @@
-//! Rumours: told at once to whoever is connected, and compared with a neighbour now and then (anti-entropy), so that who was
-//! cut off or down learns what it has missed.
+//! Rumours: sent at once to all connections, and compared with one neighbour at
+//! intervals (anti-entropy), so that a node that was cut off or down receives
+//! what it has missed.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -16,10 +17,12 @@ use crate::util::sessions::Manner;
 
 const PORT: u16 = 7000;
 
-/// How often a node connects to those it is not connected to, and compares itself with one neighbour.
+/// The interval at which a node connects to its other neighbours and compares
+/// rumours with one neighbour.
 const ROUND: Duration = Duration::from_millis(500);
 
-/// The first byte of a message: a rumour follows, its number first; or the numbers of all that the sender knows.
+/// The first byte of a message. A rumour follows with its number first, or the
+/// numbers of all rumours of the sender.
 const RUMOUR: u8 = b'r';
 const KNOWN: u8 = b'k';
 
@@ -44,13 +47,13 @@ impl Gossip {
         }
     }
 
-    /// Keeps a rumour, and tells it to all but the one that told it.
+    /// Keeps a rumour, and sends it to all connections except its source.
     fn learn(&mut self, net: &mut Net, from: Option<ConnId>, number: u64, text: &[u8]) {
         if self.rumours.contains_key(&number) {
             return;
         }
         self.rumours.insert(number, text.to_vec());
-        // Whoever has no room hears of it in a later round.
+        // A connection without room gets it in a later round.
         let _ = net.broadcast_all(rumour(number, text), from);
     }
 
@@ -59,7 +62,8 @@ impl Gossip {
         std::iter::once(kind).chain(numbers).collect()
     }
 
-    /// A neighbour knows these: tells it the others, and asks for those that it alone knows.
+    /// Compares with the rumours of a neighbour: sends the missing ones, and
+    /// asks for those that this node lacks.
     fn compare(&self, net: &mut Net, conn: ConnId, kind: u8, theirs: &[u64]) {
         for (number, text) in &self.rumours {
             if theirs.binary_search(number).is_err() {
@@ -143,7 +147,8 @@ impl Mortal for Gossip {
     }
 }
 
-/// Nodes whose neighbours are those of a ring, which connects everybody, and others at random, which make ways short.
+/// Nodes that are connected in a ring, and with random neighbours that shorten
+/// the paths.
 fn populate(
     world: &mut World,
     count: usize,
@@ -176,8 +181,8 @@ fn count(world: &World, node: NodeId<Gossip>) -> usize {
     world.handler(node).rumours.len()
 }
 
-/// Rumours are told while nodes crash and the network falls apart; when all is well again, everybody knows all of them. The
-/// world afterwards.
+/// Rumours spread while nodes crash and the network is partitioned. After the
+/// end of all faults every node has every rumour. Returns the world.
 fn rumours_survive(seed: u64, secured: Secured) -> World {
     const RUMOURS: u64 = 30;
 
@@ -201,7 +206,7 @@ fn rumours_survive(seed: u64, secured: Secured) -> World {
                 .iter()
                 .all(|node| count(world, *node) == RUMOURS as usize)
         })
-        .expect("everybody hears of everything");
+        .expect("all rumours arrive");
     for node in nodes {
         for (number, text) in &world.handler(node).rumours {
             assert_eq!(*text, format!("rumour {number}").into_bytes());
@@ -224,7 +229,7 @@ fn rumours_arrive_through_partitions() {
 
 #[test]
 fn same_seed_gives_the_same_run() {
-    // The first seed of each kind in which somebody crashes and something is lost.
+    // The first seed of each kind with crashes and losses.
     for secured in Secured::ALL.iter().copied() {
         let eventful = |(_, world): &(u64, World)| {
             let happened = world.fault_counts();
@@ -254,5 +259,5 @@ fn rumour_reaches_a_thousand_nodes() {
         .run_until(Duration::from_secs(10), |world| {
             nodes.iter().all(|node| count(world, *node) == 5)
         })
-        .expect("everybody hears of everything");
+        .expect("all rumours arrive");
 }

@@ -1,5 +1,6 @@
-//! Requests and answers: a client asks one of several servers, gives up on one that takes too long or goes away, and asks
-//! another. Every request comes to exactly one outcome, whatever happens to the servers and to the links between.
+//! Requests and answers: a client asks one of several servers, and another one
+//! when the answer takes too long or the connection ends. Every request has
+//! exactly one outcome, whatever happens to the servers and links.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -19,23 +20,25 @@ use crate::util::sessions::Manner;
 
 const PORT: u16 = 7000;
 
-/// How long one server has for one answer, and how many are asked before a request counts as failed.
+/// The time for an answer of one server, and the number of servers that are
+/// asked before a request has failed.
 const TIMEOUT: Duration = Duration::from_millis(800);
 const ATTEMPTS: u32 = 6;
 
 /// How long after a loss a server is connected to again.
 const RECONNECT: Duration = Duration::from_millis(300);
 
-/// Answers after a while, not in order. A message has a ticket, which it gives back, and the question, eight bytes each.
+/// Answers after a delay, not in order. A message has a ticket, which the
+/// answer repeats, and the question, eight bytes each.
 struct Server {
     secured: Secured,
     random: Random,
-    /// By timer key: whom to answer, and what.
+    /// The connection and the answer, by timer key.
     due: BTreeMap<u64, (ConnId, [u8; 16])>,
     next_key: u64,
 }
 
-/// What every server answers.
+/// The answer of every server.
 fn answer(question: u64) -> u64 {
     question.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(7)
 }
@@ -83,7 +86,8 @@ impl Handler for Server {
         let Some((ticket, question)) = parse(request) else {
             return net.abort(conn);
         };
-        // Most are quick, some come when nobody waits for them any more, and some never.
+        // Most answers are quick, some arrive after the timeout, and some are
+        // never sent.
         let after = match self.random.below(10) {
             0 => return,
             1 | 2 => self.random.between(500, 2_500),
@@ -97,7 +101,7 @@ impl Handler for Server {
 
     fn on_timer(&mut self, net: &mut Net, _: TimerId, key: u64) {
         let (conn, answer) = self.due.remove(&key).expect("each timer fires once");
-        // Who asked may be gone.
+        // The connection may have ended.
         let _ = net.send(conn, &answer);
     }
 }
@@ -108,7 +112,7 @@ impl Mortal for Server {
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Outcome {
     Answered(u64),
@@ -130,7 +134,8 @@ struct Client {
     server_of: ConnMap<usize>,
     connected: Vec<ConnId>,
     next_ticket: u64,
-    /// By ticket. Every attempt has one of its own, so that an answer to an earlier one is known as that.
+    /// By ticket. Each attempt has its own, so that an answer to an earlier
+    /// attempt is recognized.
     pending: BTreeMap<u64, Pending>,
     outcomes: BTreeMap<u64, Outcome>,
     late: u64,
@@ -172,8 +177,9 @@ impl Client {
         net.set_timer(RECONNECT, CONNECT + server as u64);
     }
 
-    /// Asks the server whose turn it is: a retry asks another than the attempt before, if there is another. If no one can be
-    /// asked, the attempt takes its time nevertheless, and maybe the next finds one.
+    /// Asks the next server: a retry asks another one than the attempt before,
+    /// if there is another. If no server can be asked, the attempt still takes
+    /// its time.
     fn ask(&mut self, net: &mut Net, request: u64, attempt: u32) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
@@ -229,11 +235,7 @@ impl Handler for Client {
             self.late += 1;
             return;
         };
-        assert_eq!(
-            pending.server,
-            Some(conn),
-            "an answer from whom nobody asked"
-        );
+        assert_eq!(pending.server, Some(conn), "an answer from another server");
         let key = net.cancel_timer(pending.timer);
         assert_eq!(key, Some(ticket), "the timer had not fired");
         self.settle(pending.request, Outcome::Answered(answer));
@@ -246,7 +248,8 @@ impl Handler for Client {
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, _: DisconnectReason) {
         self.connected.retain(|it| *it != conn);
         self.lost(net, conn);
-        // Nobody will answer these: no need to wait until they time out.
+        // These will not be answered, so there is no need to wait for the
+        // timeout.
         let all = std::mem::take(&mut self.pending);
         let (orphans, others) = all.into_iter().partition(|(_, it)| it.server == Some(conn));
         self.pending = others;
@@ -266,7 +269,7 @@ impl Handler for Client {
     }
 }
 
-/// What happened in one world.
+/// The counts of all worlds.
 #[derive(Default)]
 struct Tally {
     answered: u64,
@@ -275,7 +278,8 @@ struct Tally {
     retries: u64,
 }
 
-/// Requests are made while servers crash and links are cut; in the end each of them has its outcome.
+/// Requests are made while servers crash and links are cut. In the end each
+/// request has its outcome.
 fn every_request_has_one_outcome(seed: u64, secured: Secured, tally: &mut Tally) {
     const REQUESTS: u64 = 100;
     // Every attempt takes its whole time at most.

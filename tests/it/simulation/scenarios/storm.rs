@@ -1,4 +1,4 @@
-//! Partitions and crashes, drawn from the seed: what every protocol here has to live through.
+//! Partitions and crashes, drawn from the seed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,11 +8,12 @@ use peerloop::sim::{NodeId, Random, World};
 
 /// A handler whose node may crash.
 pub trait Mortal: Handler {
-    /// What a restarted node begins with: what was on disk, and nothing else.
+    /// Returns the handler of the restarted node, with its persistent state
+    /// only.
     fn reborn(self) -> Self;
 }
 
-/// Nodes, and what is left of those that are down.
+/// Nodes, and the handlers of those that are down.
 pub struct Storm<H> {
     nodes: Vec<NodeId<H>>,
     down: BTreeMap<usize, H>,
@@ -28,7 +29,7 @@ impl<H: Mortal + 'static> Storm<H> {
         }
     }
 
-    /// Does one thing of all that a day may bring, or nothing. More than half of the nodes stay up.
+    /// Crashes, restarts, partitions or heals, or does nothing. More than half of the nodes stay up.
     pub fn strike(&mut self, world: &mut World) {
         let [one, other] = [0; 2].map(|_| self.random.below(self.nodes.len() as u64) as usize);
         match self.random.below(9) {
@@ -50,7 +51,7 @@ impl<H: Mortal + 'static> Storm<H> {
         }
     }
 
-    /// Crashes one that is back before anybody has missed it.
+    /// Crashes a node and restarts it at once.
     pub fn bounce(&mut self, world: &mut World, index: usize) {
         self.crash(world, index);
         self.restart(world, index);
@@ -68,7 +69,7 @@ impl<H: Mortal + 'static> Storm<H> {
         }
     }
 
-    /// Two halves that do not hear of each other.
+    /// Partitions the nodes into two groups.
     fn split(&mut self, world: &mut World) {
         let mut shuffled = self.nodes.clone();
         self.random.shuffle(&mut shuffled);
@@ -82,14 +83,14 @@ impl<H: Mortal + 'static> Storm<H> {
         Duration::from_millis(self.random.between(1, 3_000))
     }
 
-    /// Those that run.
+    /// The nodes that run.
     pub fn up(&self) -> Vec<NodeId<H>> {
         let is_up =
             |(index, node): (usize, &NodeId<H>)| (!self.down.contains_key(&index)).then_some(*node);
         self.nodes.iter().enumerate().filter_map(is_up).collect()
     }
 
-    /// It is over: everybody is there again, and reaches everybody.
+    /// Ends all faults: restarts all nodes and heals all partitions.
     pub fn end(&mut self, world: &mut World) {
         while !self.down.is_empty() {
             self.restart_one(world);

@@ -1,5 +1,6 @@
-//! Two peers that have much to say to each other at once, through buffers in the kernel that are soon full: neither
-//! may wait for the other to read first, for the other may be waiting for the same.
+//! Two peers that send much to each other at once, through small kernel
+//! buffers. Neither may wait for the other to read first, because the other may
+//! wait for the same.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -12,23 +13,25 @@ use peerloop::{Config, ConnId, ConnInfo, Handler, Net, Transport};
 use crate::util::secured::Secured;
 use crate::util::sessions::{Manner, Xor};
 
-/// What each side says: several batches of what a session seals at once.
+/// Number of messages of each side: several batches of what a session seals at
+/// once.
 const MESSAGES: u32 = 40;
 const MESSAGE_LEN: usize = 20_000;
 
 struct Talker {
     secured: Secured,
-    /// With [`Secured::Xor`]: what is sealed may be several times as long as what is said.
+    /// For [`Secured::Xor`]: sealed bytes may be several times as long as the
+    /// plaintext.
     data_max: usize,
     /// With [`Secured::Xor`]: how often one side asks, and how much the other answers.
     asks: u32,
     answer_len: usize,
     listens: bool,
     /// Whether it reads nothing.
-    is_deaf: bool,
+    reads_nothing: bool,
     /// How many messages it sends.
     messages: u32,
-    heard: u32,
+    received: u32,
 }
 
 impl Default for Talker {
@@ -39,9 +42,9 @@ impl Default for Talker {
             asks: 0,
             answer_len: 1,
             listens: false,
-            is_deaf: false,
+            reads_nothing: false,
             messages: 0,
-            heard: 0,
+            received: 0,
         }
     }
 }
@@ -74,14 +77,18 @@ impl Handler for Talker {
         for number in 0..self.messages {
             net.send(conn, &message(number)[..]).expect("there is room");
         }
-        if self.is_deaf {
+        if self.reads_nothing {
             net.pause(conn);
         }
     }
 
     fn on_message(&mut self, _: &mut Net, _: ConnId, received: &[u8]) {
-        assert!(received == message(self.heard), "message {}", self.heard);
-        self.heard += 1;
+        assert!(
+            received == message(self.received),
+            "message {}",
+            self.received
+        );
+        self.received += 1;
     }
 }
 
@@ -101,7 +108,7 @@ fn config(random: &mut Random) -> Config {
     }
 }
 
-/// No deadline ends what waits for ever.
+/// A configuration in which no timeout ends a wait.
 fn patient() -> Config {
     Config {
         connection: ConnectionConfig {
@@ -127,10 +134,10 @@ fn connect(world: &mut World, [there, here]: [NodeId<Talker>; 2]) {
         .expect("nothing forbids it");
 }
 
-fn both_hear_everything(seed: u64) {
+fn both_receive_everything(seed: u64) {
     let mut world = World::new(seed);
     let mut faults = Faults::drawn(seed).lossless();
-    // Through a window of a few bytes it would take for ever.
+    // With a window of a few bytes it would take too long.
     faults.small_buffers = 0.0;
     faults.small_segments = 0.0;
     world.faults(faults);
@@ -153,18 +160,19 @@ fn both_hear_everything(seed: u64) {
         .run_until(Duration::from_secs(600), |world| {
             nodes
                 .iter()
-                .all(|node| world.with(*node, |it, _| it.heard == MESSAGES))
+                .all(|node| world.with(*node, |it, _| it.received == MESSAGES))
         })
         .expect("everything arrives");
 }
 
 #[test]
 fn simultaneous_streams_both_arrive() {
-    for_each_seed(10, both_hear_everything);
+    for_each_seed(10, both_receive_everything);
 }
 
-/// One asks, reads nothing and speaks on; how much it is heard when the answer is this long.
-fn heard_by_one_who_answers(answer_len: usize) -> u32 {
+/// One peer asks, reads nothing and keeps sending. Returns how many of its
+/// messages are delivered when the answer is this long.
+fn received_with_answer(answer_len: usize) -> u32 {
     let mut world = World::new(answer_len as u64);
     world.faults(Faults::calm());
     let narrow = Config {
@@ -188,25 +196,26 @@ fn heard_by_one_who_answers(answer_len: usize) -> u32 {
     };
     let asks = Talker {
         asks: 1,
-        is_deaf: true,
+        reads_nothing: true,
         messages: 10,
         ..Talker::default()
     };
     let nodes = [answers, asks].map(|talker| world.node(narrow.clone(), talker));
     connect(&mut world, nodes);
     world.run_for(Duration::from_secs(60));
-    world.with(nodes[0], |it, _| it.heard)
+    world.with(nodes[0], |it, _| it.received)
 }
 
-/// With each length, another write is the one that leaves few enough bytes to go on reading. The last one that the
-/// sockets take is followed by nothing that would remind of it; the world says so if the node forgets.
+/// With each length, another write is the one that leaves few enough bytes to
+/// go on reading. No event follows the last write that the sockets accept. The
+/// world reports it if the node forgets to read on.
 #[test]
 fn unread_answers_pause_further_requests() {
-    let heard: Vec<u32> = (66_000..76_000)
+    let received: Vec<u32> = (66_000..76_000)
         .step_by(500)
-        .map(heard_by_one_who_answers)
+        .map(received_with_answer)
         .collect();
-    assert!(heard.is_sorted_by(|a, b| a >= b), "{heard:?}");
-    assert_eq!(heard.first(), Some(&10), "little waits");
-    assert!(heard.last() < Some(&10), "more waits than may");
+    assert!(received.is_sorted_by(|a, b| a >= b), "{received:?}");
+    assert_eq!(received.first(), Some(&10), "few bytes wait");
+    assert!(received.last() < Some(&10), "more bytes wait than may");
 }

@@ -1,4 +1,5 @@
-//! TLS in which both sides show their certificates, with one authority and two certificates for all nodes of the process.
+//! TLS in which both sides present certificates, with one authority and two
+//! certificates for all nodes of the process.
 
 use std::sync::{Arc, OnceLock};
 
@@ -57,7 +58,8 @@ fn configs() -> Configs {
         .with_root_certificates(roots)
         .with_client_auth_cert(client.0, client.1)
         .expect("a key that fits");
-    // Tickets are kept by the process, so that worlds would hear of each other.
+    // Tickets are kept by the process, so that one world would influence
+    // another.
     client_config.resumption = Resumption::disabled();
     let server_config = ServerConfig::builder_with_provider(tls::provider())
         .with_safe_default_protocol_versions()

@@ -1,4 +1,5 @@
-//! What a callback flushes leaves before the next message of its visit is delivered.
+//! Bytes that a callback flushes are sent before the next message of the visit
+//! is delivered.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use peerloop::sim::{Faults, World, spend};
 use peerloop::{Config, ConnId, Handler, Net};
 
-/// What the second message takes.
+/// The time that the second message takes.
 const LONG: Duration = Duration::from_millis(50);
 
 /// Flushes an answer to the first message, and takes long for the second one.
@@ -28,7 +29,8 @@ impl Handler for Flushes {
     }
 }
 
-/// Two messages in one read, after as many others as the seed says.
+/// Two messages in one read, after a number of other messages drawn from the
+/// seed.
 pub fn flush(seed: u64) {
     let mut world = World::new(seed);
     world.faults(Faults::calm());

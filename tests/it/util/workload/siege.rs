@@ -1,4 +1,5 @@
-//! A node that is besieged, beside honest peers to whom it is promised that they are let in and answered in time.
+//! A node under attack, and honest peers that must be accepted and answered
+//! within a time.
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
@@ -19,7 +20,8 @@ const STEP: Duration = Duration::from_millis(10);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Role {
     Reader,
-    /// Takes the place of a handshake, and says nothing, one byte that is wrong for its step, or the first step.
+    /// Takes the place of a handshake, and sends nothing, one wrong byte, or
+    /// the first step.
     Squatter,
     Announcer,
     Flood,
@@ -155,7 +157,7 @@ pub fn besiege(seed: u64) {
                 world.promise_connected_within(node, plan.connected_within());
             }
         }
-        // Those who were turned away come again, some at a time.
+        // Refused peers connect again, a few at a time.
         let mut patience = 6;
         for besieger in &mut besiegers {
             if !besieger.act(&mut world, &mut random, plan) && patience > 0 {

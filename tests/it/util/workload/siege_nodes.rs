@@ -20,12 +20,12 @@ const PORT: u16 = 7000;
 /// The longest message.
 pub const MESSAGE_MAX: usize = 40_000;
 
-/// What a siege is like.
+/// The parameters of an attack.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
     /// Whether connections have a handshake of two steps.
     pub handshakes: bool,
-    /// What each message costs the node.
+    /// The time that each message takes at the node.
     cost: Duration,
     pub latency: Duration,
     places: usize,
@@ -88,19 +88,21 @@ impl Plan {
         }
     }
 
-    /// The longest answer that an honest peer asks for: a small message, for which there is room on an empty queue
-    /// whatever others hold.
+    /// The longest answer that an honest peer requests: a small message, for
+    /// which an empty queue has room whatever other queues hold.
     fn answer_max(self) -> u64 {
         (self.account / 4096 - 16) as u64
     }
 
-    /// Within which time an honest peer is answered. Two latencies, and what others may take before it.
+    /// The time within which an honest peer is answered: two latencies, and the
+    /// work of the node before it.
     pub fn served_within(self) -> Duration {
         let turns = if self.floods > 8 { 110 } else { 60 };
         2 * self.latency + Duration::from_millis(turns)
     }
 
-    /// Within which time an honest peer is let in. TCP and each of the two steps take two latencies and a turn.
+    /// The time within which an honest peer is connected. TCP and each of the
+    /// two steps take two latencies and a turn.
     pub fn connected_within(self) -> Duration {
         6 * self.latency + Duration::from_millis(200)
     }
@@ -114,7 +116,7 @@ impl Plan {
     }
 }
 
-/// A handshake in which each side speaks twice, and then plain TCP.
+/// A handshake in which each side sends two steps. Plain TCP follows.
 struct TwoSteps {
     is_asking: bool,
     /// Bytes that the other side has yet to send.
@@ -169,7 +171,8 @@ impl Session for TwoSteps {
     }
 }
 
-/// The node: it answers each message that says how long the answer is to be.
+/// The node. It answers each message with as many bytes as the message asks
+/// for.
 pub struct Besieged {
     plan: Plan,
     /// Answers that wait for room.

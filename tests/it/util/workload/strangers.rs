@@ -12,12 +12,12 @@ use crate::util::secured::Secured;
 /// How often they do something.
 const STEP: Duration = Duration::from_millis(15);
 
-/// What a slow reader takes at once.
+/// Bytes that a slow reader reads at once.
 const SIP: usize = 2048;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Habit {
-    /// Reads a little now and then, and seldom says something.
+    /// Reads a little at intervals, and rarely sends.
     SlowReader,
     /// Sends a byte at a time.
     Drips,
@@ -49,7 +49,7 @@ pub struct Strangers {
 }
 
 impl Strangers {
-    /// Those of a world. There are none in many of them.
+    /// The raw peers of a world. Many worlds have none.
     pub fn drawn(random: &mut Random, rules: Rules, targets: &[SocketAddr]) -> Self {
         // A scripted peer has an IPv4 address.
         let are_there = !rules.is_v6 && random.chance(0.5);

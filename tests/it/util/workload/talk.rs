@@ -1,4 +1,4 @@
-//! What is said: messages that tell their place, in every framing.
+//! Messages that contain their number, in every framing.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ pub const ANNOUNCEMENT: &[u8; FIXED] = b"beside the numbered ones";
 /// A node's listeners: on the first port its own framing, on the second one of the listener's own.
 pub const PORTS: [u16; 2] = [7000, 7001];
 
-/// What all nodes of a world have in common.
+/// Settings that all nodes of a world share.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// By port.
@@ -40,8 +40,8 @@ impl Rules {
         }
     }
 
-    /// The transport of a connection. A greeting may turn the other side away, or say
-    /// nothing for as long as the handshake may take.
+    /// Returns the transport of a connection. A greeting may reject the peer,
+    /// or send nothing until the handshake timeout.
     pub fn transport(&self, direction: Direction, random: &mut Random) -> Transport {
         let manner = match random.below(40) {
             0 => Manner::Rejects,
@@ -54,14 +54,14 @@ impl Rules {
         }
     }
 
-    /// How messages are told apart on a connection with this address of the one who accepted it.
+    /// Returns the kind of messages on a connection to this listener.
     pub fn kind(&self, server: SocketAddr) -> Kind {
         self.kinds[usize::from(server.port() == PORTS[1])]
     }
 }
 
-/// A session that may make much of little, or have much to answer. Only one side asks: two that do may both wait for
-/// the other to read.
+/// A session that may seal a message as many records, or have much to answer.
+/// Only one side asks: if both did, each could wait for the other to read.
 fn wordy(side: Direction, random: &mut Random) -> Xor {
     let mut session = Xor::new(side);
     if random.chance(0.2) {
@@ -110,8 +110,9 @@ impl Kind {
         }
     }
 
-    /// The message at this place, of about this length: its number, and a filler that only this message has. For bytes
-    /// without boundaries the number is that of the first one.
+    /// Returns the message with this number and about this length: its number,
+    /// and a filler that no other message has. For bytes without boundaries the
+    /// number is that of the first byte.
     pub fn message(self, number: u64, extra: u64) -> Vec<u8> {
         if self == Self::Raw {
             return bytes(0, number, extra + 1);
@@ -168,8 +169,8 @@ impl Kind {
         len as u64 + u64::from(around)
     }
 
-    /// The frame of a message, as a peer without this library writes it. It is the one with this number of its
-    /// connection.
+    /// Returns the frame of the message with this number, as a peer without
+    /// this library writes it.
     pub fn frame(self, number: u64, message: &[u8]) -> Vec<u8> {
         let len = message.len() as u64;
         let number_of = |bytes: usize, order: ByteOrder| match order {
@@ -223,7 +224,8 @@ fn bytes(message: u64, place: u64, count: u64) -> Vec<u8> {
     bytes
 }
 
-/// A framing with a state at both ends: each frame has its number, the length of the body, the body, and a mark.
+/// A framing with state at both ends: each frame has its number, the length of
+/// the body, the body, and a mark.
 ///
 /// ```text
 ///   │ number: 1 │ length: 2 │ body │ '!' │
