@@ -116,7 +116,7 @@ fn half_open_answers_more_than_a_queue_takes() {
             if next == COUNT {
                 return net.close(*conn);
             }
-            net.send(*conn, &body(next, 2000)).unwrap();
+            net.send(*conn, body(next, 2000)).unwrap();
             next += 1;
         }
     };

@@ -35,7 +35,9 @@ fn refused_send_owes_a_drain_once_there_is_room() {
     let body = [9; 50 * KIB];
     assert_eq!(node.net().send(third, &body), Err(SendError::Full));
     assert!(node.net().is_writable(third));
-    node.net().send(third, &body[..2000]).expect("room for less");
+    node.net()
+        .send(third, &body[..2000])
+        .expect("room for less");
     raw::settle(&mut node);
     assert!(!is_drained(&node, third));
     let _ = read_exactly(&mut node, first_peer, count * 1000);
