@@ -56,8 +56,6 @@ pub use random::Random;
 
 /// The time within which a condition must hold. It is far more than needed,
 /// because test machines are shared.
-
-/// How long a condition may take before the test fails. Far more than needed: these machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A budget without time limits, for tests that assert what one turn does: on a

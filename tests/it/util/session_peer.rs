@@ -86,7 +86,9 @@ impl<S: Session> SessionPeer<S> {
         self.stream_end = read_available(&mut self.socket, &mut bytes);
         self.received += bytes.len();
         let result = self.end.receive(&bytes);
-        self.error = self.error.or(result.err());
+        if self.error.is_none() {
+            self.error = result.err();
+        }
         let answer = self.end.take_wire();
         // The node may have closed the connection.
         let _ = self.socket.write_all(&answer);
@@ -129,7 +131,7 @@ pub fn read_len(
 ) -> (Vec<u8>, Option<StreamEnd>) {
     let (mut bytes, mut end) = (Vec::new(), None);
     run_until([node], |_| {
-        end = end.or(read_available(peer, &mut bytes));
+        end = end.or_else(|| read_available(peer, &mut bytes));
         end.is_some() || bytes.len() >= len
     });
     (bytes, end)
