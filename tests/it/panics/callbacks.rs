@@ -12,10 +12,10 @@ use crate::util::sockets::refusing;
 use crate::util::streams::ends;
 use crate::util::{Event, PATIENCE, TestNode, frame, run_for, run_until};
 
-/// Has a callback of this connection called.
+/// Makes the node call a callback of this connection.
 type Provoke = fn(&mut TestNode, ConnId, &mut TcpStream);
 
-/// Has a callback called that is for no connection.
+/// Makes the node call a callback of no connection.
 type ProvokeApart = fn(&mut TestNode, SocketAddr);
 
 const OF_A_CONNECTION: [(Selects, Provoke); 5] = [
