@@ -2,20 +2,25 @@
 
 use crate::util::outcome::{CLOSED, until_both_ended};
 use crate::util::raw;
-use crate::util::session_end::SessionEnd;
+use crate::util::session_end::{SessionEnd, assert_works_by_bytes, exchange};
 use crate::util::session_peer::{StreamEnd, read_to_end};
 use crate::util::sessions::{
     Greeting, HELLO_LEN, Kind, MAGIC, Manner, Xor, untimed, with_sessions,
 };
 use crate::util::{Recorder, frame, listening, pair, run_until};
-use peerloop::DisconnectReason;
-use peerloop::session::Sequence;
+use peerloop::session::{Identity, Sequence, Session};
+use peerloop::{Direction, DisconnectReason};
 
-/// A greeting, and a toy cipher after it.
+type Boxed = Box<dyn Session>;
+
+/// A greeting, and a toy cipher after it. A box of a session is a session, too.
+fn sequence(direction: Direction) -> Sequence<Boxed, Boxed> {
+    let greeting = Box::new(Greeting::new(Manner::Agrees));
+    Sequence::new(greeting, Box::new(Xor::new(direction)))
+}
+
 fn both(recorder: Recorder) -> Recorder {
-    with_sessions(recorder, |direction| {
-        Sequence::new(Greeting::new(Manner::Agrees), Xor::new(direction))
-    })
+    with_sessions(recorder, sequence)
 }
 
 #[test]
@@ -47,14 +52,32 @@ fn sequence_works_in_one_piece_and_by_bytes() {
     }
 }
 
+#[track_caller]
+fn assert_identity(identity: Option<&Identity>) {
+    let identity = identity.expect("an identity");
+    assert_eq!(identity.public_key.as_deref(), Some(&b"accepted"[..]));
+    assert_eq!(identity.protocol.as_deref(), Some(&MAGIC[..]));
+}
+
 #[test]
 fn sequence_has_identity_of_both_parts() {
     let (mut a, to_b, mut b, to_a) =
         pair(untimed(), both(Recorder::default()), both(Recorder::echo()));
     let view = a.net().connection(to_b).expect("a connection");
-    let identity = view.identity().expect("an identity");
-    assert_eq!(identity.public_key.as_deref(), Some(&b"accepted"[..]));
-    assert_eq!(identity.protocol.as_deref(), Some(&MAGIC[..]));
+    assert_identity(view.identity());
     a.net().close(to_b);
     assert_eq!(until_both_ended(&mut a, to_b, &mut b, to_a), CLOSED);
+}
+
+#[test]
+fn sequence_without_network_works_by_bytes() {
+    let ends = || {
+        [Direction::Outbound, Direction::Inbound]
+            .map(|direction| SessionEnd::new(sequence(direction)))
+    };
+    let [mut a, mut b] = ends();
+    exchange(&mut a, &mut b).expect("a handshake");
+    assert_identity(a.session.identity().as_ref());
+    let [a, b] = ends();
+    assert_works_by_bytes(a, b);
 }
