@@ -5,7 +5,7 @@ mod on_sockets;
 
 use std::time::{Duration, Instant};
 
-use peerloop::config::OnPanic;
+use crate::util::strict;
 use peerloop::sim::{NodeId, World};
 use peerloop::{Config, ConnId, DisconnectReason, Handler, Net, Node, RunEnd, TimerId};
 
@@ -48,16 +48,9 @@ impl Handler for Log {
     }
 }
 
-fn config() -> Config {
-    Config {
-        on_panic: OnPanic::Unwind,
-        ..Config::default()
-    }
-}
-
 fn world() -> (World, NodeId<Log>, Instant) {
     let mut world = World::new(1);
-    let node = world.node(config(), Log::default());
+    let node = world.node(strict(), Log::default());
     let now = world.with(node, |_, net| net.now());
     (world, node, now)
 }
@@ -206,7 +199,7 @@ fn timer_in_the_past_delays_no_other() {
         start: None,
         ticks: 0,
     };
-    let mut node = Node::new(config(), late).expect("a node");
+    let mut node = Node::new(strict(), late).expect("a node");
     let end = node.run_until(Duration::from_secs(10), |late, _| late.ticks == 3);
     assert_eq!(end.expect("a turn"), RunEnd::Done);
 }

@@ -12,8 +12,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::util::{Event, PATIENCE, Recorder};
-use peerloop::config::{ConnectionConfig, Limits, OnPanic};
+use crate::util::{Event, PATIENCE, Recorder, strict};
+use peerloop::config::{ConnectionConfig, Limits};
 use peerloop::group::{AnyMemberId, Group, MemberId};
 use peerloop::topology::{Topology, TopologyError};
 use peerloop::{Config, ConnId, DisconnectReason, Handle, Handler, Net, RunEnd, TimerId, Turn};
@@ -37,14 +37,6 @@ fn listen(group: &mut Group, member: impl Into<AnyMemberId>) -> SocketAddr {
 fn connect(group: &mut Group, from: impl Into<AnyMemberId>, to: SocketAddr) -> ConnId {
     let net = group.net(from).expect("a member");
     net.connect(to).expect("an attempt")
-}
-
-/// A failed assertion in a handler fails the test.
-fn strict() -> Config {
-    Config {
-        on_panic: OnPanic::Unwind,
-        ..Config::default()
-    }
 }
 
 /// Sends a greeting on each connection, and counts the greetings received.

@@ -55,13 +55,13 @@ fn begun_call_runs_to_its_end() {
 
 #[test]
 fn drop_ends_every_wait() {
-    let (silent, _sockets) = silent();
+    let saturated = saturated();
     let mut node = node(strict(), Recorder::default());
     let handle = node.handle();
     let (begun, begin) = mpsc::channel();
     let connecting = {
         let handle = handle.clone();
-        thread::spawn(move || handle.connect_wait(silent, PATIENCE))
+        thread::spawn(move || handle.connect_wait(saturated.addr, PATIENCE))
     };
     run_until([&mut node], |[node]| node.net().connecting_count() == 1);
     let asking = {
@@ -76,7 +76,7 @@ fn drop_ends_every_wait() {
     drop(node);
     assert_eq!(connecting.join().unwrap(), Err(ConnectError::NodeStopped));
     assert_eq!(kind(asking.join().unwrap()), Err(ErrorKind::BrokenPipe));
-    let late = handle.connect_wait(silent, PATIENCE);
+    let late = handle.connect_wait(saturated.addr, PATIENCE);
     assert_eq!(late, Err(ConnectError::NodeStopped));
     let any = ConnId::from_bits(1 << 32).unwrap();
     let sent = handle.send_wait(any, "late", PATIENCE);
@@ -91,7 +91,7 @@ fn wait_for_a_full_queue_ends() {
     let mut node = node(config, Recorder::default());
     let handle = node.handle();
     handle.post(|_, _| ()).unwrap();
-    let addr = refusing();
+    let (_bound, addr) = refusing();
     let outcome = handle.connect_wait(addr, SHORT);
     assert_eq!(outcome, Err(ConnectError::TimedOut));
     let asking = thread::spawn(move || handle.connect_wait(addr, PATIENCE));

@@ -63,7 +63,7 @@ fn every_address_is_tried() {
     let listener = listener.spawn().unwrap();
     let connector = running(Recorder::default());
     let handle = connector.handle();
-    let refusing = refusing();
+    let (_bound, refusing) = refusing();
     handle
         .connect_wait(&[refusing, addr][..], PATIENCE)
         .unwrap();
@@ -87,11 +87,11 @@ fn every_address_is_tried() {
 fn each_address_has_its_share_of_the_time() {
     let (listener, addr) = listening(strict(), Recorder::default());
     let listener = listener.spawn().unwrap();
-    let (silent, _sockets) = silent();
+    let saturated = saturated();
     let connector = running(Recorder::default());
     let handle = connector.handle();
     let begun = Instant::now();
-    let outcome = handle.connect_wait(silent, 2 * SHORT);
+    let outcome = handle.connect_wait(saturated.addr, 2 * SHORT);
     assert_eq!(outcome, Err(ConnectError::TimedOut));
     assert!(begun.elapsed() >= 2 * SHORT);
     let end = Instant::now() + PATIENCE;
@@ -104,7 +104,7 @@ fn each_address_has_its_share_of_the_time() {
         assert!(Instant::now() < end, "it is not aborted");
     }
     // Half of the time is left for the second.
-    let conn = handle.connect_wait(&[silent, addr][..], Duration::from_secs(2));
+    let conn = handle.connect_wait(&[saturated.addr, addr][..], Duration::from_secs(2));
     let known = stop(connector).connected();
     assert_eq!(known, [conn.unwrap()]);
     stop(listener);
@@ -142,7 +142,7 @@ fn late_connection_is_aborted() {
 fn expired_wait_begins_nothing() {
     let mut idle = node(strict(), Recorder::default());
     let handle = idle.handle();
-    let addr = refusing();
+    let (_bound, addr) = refusing();
     let asking = thread::spawn(move || handle.connect_wait(addr, SHORT));
     assert_eq!(asking.join().unwrap(), Err(ConnectError::TimedOut));
     let _ = idle.run_for(SHORT).unwrap();
@@ -152,13 +152,13 @@ fn expired_wait_begins_nothing() {
 
 #[test]
 fn connect_returns_before_the_outcome() {
-    let (silent, _sockets) = silent();
+    let saturated = saturated();
     let connector = running(Recorder::default());
     let handle = connector.handle();
-    let conn = handle.connect(silent).unwrap();
+    let conn = handle.connect(saturated.addr).unwrap();
     let connecting = handle.ask(|_, net| net.connecting().map(|it| it.id()).collect::<Vec<_>>());
     assert_eq!(connecting.unwrap(), [conn]);
-    let again = handle.connect(silent);
+    let again = handle.connect(saturated.addr);
     assert_eq!(kind(again), Err(ErrorKind::AlreadyExists));
     stop(connector);
 }

@@ -4,8 +4,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::Duration;
 
-use super::{is_reset, strict};
-use crate::util::{Recorder, listening, raw};
+use super::is_reset;
+use crate::util::{Recorder, listening, raw, strict};
 use peerloop::{Bytes, Net, Node};
 
 /// A node with two peers, of which the first has messages in its queue.

@@ -19,16 +19,6 @@ mod until;
 use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
 
-use peerloop::Config;
-use peerloop::config::OnPanic;
-
-fn strict() -> Config {
-    Config {
-        on_panic: OnPanic::Unwind,
-        ..Config::default()
-    }
-}
-
 /// Returns whether the peer finds its stream reset.
 fn is_reset(peer: &mut TcpStream) -> bool {
     let mut bytes = Vec::new();

@@ -8,8 +8,8 @@ use std::sync::{Arc, Barrier, mpsc};
 use std::thread;
 use std::time::Instant;
 
-use super::{is_reset, strict};
-use crate::util::{PATIENCE, Recorder, listening, node, raw};
+use super::is_reset;
+use crate::util::{PATIENCE, Recorder, listening, node, raw, strict};
 use peerloop::{Config, ConnId, Handle, Handler, Net, Node, RunningNode};
 
 #[test]

@@ -3,8 +3,7 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
-use super::strict;
-use crate::util::{Event, PATIENCE, Recorder, node};
+use crate::util::{Event, PATIENCE, Recorder, node, strict};
 use peerloop::{RunEnd, Turn};
 
 #[test]

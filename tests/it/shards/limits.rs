@@ -1,6 +1,7 @@
 //! Limits hold exactly for all shards together.
 
 use super::*;
+use crate::util::sockets::connect_from;
 
 const THREADS: u8 = 8;
 
@@ -12,7 +13,7 @@ fn storm(
     source: impl Fn(u8) -> Ipv4Addr + Copy + Send + 'static,
 ) -> Vec<TcpStream> {
     let connect_all = move |thread: u8| {
-        let from = SocketAddr::from((source(thread), 0));
+        let from = source(thread).octets();
         let peers: Vec<TcpStream> = (0..each).map(|_| connect_from(from, addr)).collect();
         peers.into_iter().filter_map(admitted).collect()
     };
@@ -21,15 +22,6 @@ fn storm(
         .collect();
     let peers: Vec<Vec<TcpStream>> = threads.into_iter().map(|t| t.join().unwrap()).collect();
     peers.into_iter().flatten().collect()
-}
-
-fn connect_from(from: SocketAddr, addr: SocketAddr) -> TcpStream {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&from.into()).unwrap();
-    socket.connect(&addr.into()).unwrap();
-    let peer = TcpStream::from(socket);
-    peer.set_read_timeout(Some(PATIENCE)).unwrap();
-    peer
 }
 
 /// Returns the peer if its echo arrives. A refused peer receives the end of the
@@ -233,7 +225,7 @@ fn eviction_reaches_a_handshake_of_any_shard() {
         let mut new_peers = Vec::new();
         for count in 1..=2 {
             let ip = Ipv4Addr::new(127, 0, count as u8, 2);
-            new_peers.push(connect_from(SocketAddr::from((ip, 0)), addr));
+            new_peers.push(connect_from(ip.octets(), addr));
             eventually(|| counts() == (3 + count, count, count));
         }
         // The oldest have lost their places.

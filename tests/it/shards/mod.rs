@@ -12,11 +12,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::util::raw::{connect, connect_narrow};
 use crate::util::sessions::{Greeting, MAGIC, Manner, with_sessions};
-use crate::util::{Event, PATIENCE, Recorder, frame};
+use crate::util::{Event, PATIENCE, Recorder, eventually, frame};
 use peerloop::config::{
     CommandQueueConfig, ConnectionConfig, Limits, OnPanic, PrefixLimit, Timeouts,
 };
@@ -25,7 +25,6 @@ use peerloop::shards::{Placement, ShardOptions, Shards, ShardsHandle};
 use peerloop::{
     Body, Bytes, Config, ConnId, ConnectError, DisconnectReason, Net, SendError, ShardId,
 };
-use socket2::{Domain, Socket, Type};
 
 type TestShards = Shards<Recorder>;
 
@@ -50,16 +49,6 @@ fn listening(
 
 fn shard(index: usize) -> ShardId {
     ShardId::new(index).expect("a small number")
-}
-
-/// Waits for a condition.
-#[track_caller]
-fn eventually(mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "the condition did not become true");
-        thread::yield_now();
-    }
 }
 
 /// The value, once there is one.

@@ -6,7 +6,7 @@ use super::*;
 fn answer_leaves_when_the_callback_returns() {
     let mut world = calm(1);
     let by_message = |message: &[u8]| u32::from(message[0]) * 10 * US;
-    let server = world.node(config(), Slow(by_message));
+    let server = world.node(strict(), Slow(by_message));
     let client = client_of(&mut world, server);
     for (message, time) in [(0, Duration::ZERO), (1, 10 * US), (250, 2500 * US)] {
         world.with(client, |it, net| it.ask(net, &[message]));
@@ -26,8 +26,8 @@ fn answer_leaves_when_the_callback_returns() {
 #[test]
 fn slow_callback_delays_its_own_node_only() {
     let mut world = calm(1);
-    let slow = world.node(config(), Slow(|_| SECOND));
-    let quick = world.node(config(), Slow(|_| Duration::ZERO));
+    let slow = world.node(strict(), Slow(|_| SECOND));
+    let quick = world.node(strict(), Slow(|_| Duration::ZERO));
     let [of_slow, of_quick] = [slow, quick].map(|server| client_of(&mut world, server));
     world.with(of_slow, |it, net| it.ask(net, b"x"));
     for _ in 0..10 {
@@ -65,7 +65,7 @@ fn no_byte_leaves_before_it_is_written() {
         }
     }
     let mut world = calm(1);
-    let server = world.node(config(), Streams);
+    let server = world.node(strict(), Streams);
     let addr = world.addr(server);
     let wire = world.wire(addr).expect("a wire");
     world.run_for(10 * MS);
@@ -86,7 +86,7 @@ fn no_byte_leaves_before_it_is_written() {
 #[test]
 fn time_outside_a_turn_is_not_spent() {
     let mut world = calm(1);
-    let node = world.node(config(), Asks::default());
+    let node = world.node(strict(), Asks::default());
     sim::spend(SECOND);
     assert_eq!(
         (sim::spent(), world.now()),
@@ -112,7 +112,7 @@ fn slow_callbacks_are_a_fault() {
     faults.slow_callback = 1.0;
     faults.slow_callback_max = 10 * MS;
     world.faults(faults);
-    let server = world.node(config(), Slow(|_| Duration::ZERO));
+    let server = world.node(strict(), Slow(|_| Duration::ZERO));
     let client = client_of(&mut world, server);
     world.run_for(SECOND);
     for _ in 0..50 {
@@ -160,7 +160,7 @@ impl Handler for Clock {
 fn clock_runs_at_its_rate() {
     let mut world = calm(1);
     let [fast, right, slow] = [1.1, 1.0, 0.9].map(|rate| {
-        let node = world.node(config(), Clock::default());
+        let node = world.node(strict(), Clock::default());
         world.clock_rate(node, rate);
         node
     });
@@ -191,7 +191,7 @@ fn clocks_drift_by_the_seed() {
         let mut faults = Faults::calm();
         faults.clock_drift = 1.0;
         world.faults(faults);
-        let node = world.node(config(), Clock::default());
+        let node = world.node(strict(), Clock::default());
         world.run_for(1100 * SECOND);
         rates.push(world.handler(node).fired.len());
     }
@@ -231,8 +231,8 @@ fn selector_is_set_by_host() {
     for_each_seed(50, |seed| {
         let mut world = World::new(seed);
         world.faults(Faults::drawn(seed).lossless());
-        let server = world.node(config(), Slow(|_| Duration::ZERO));
-        let client = world.node(config(), Asks::default());
+        let server = world.node(strict(), Slow(|_| Duration::ZERO));
+        let client = world.node(strict(), Asks::default());
         world.selector([world.ip(server), world.ip(client)], Selector::Poll);
         let addr = world.addr(server);
         world

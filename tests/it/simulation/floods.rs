@@ -72,9 +72,9 @@ fn flood(world: &mut World, target: SocketAddr, count: usize) -> Vec<Wire> {
 /// the node with empty messages.
 fn serve_during_flood(handler: Flooded, count: usize, round_trip: Duration, lateness: Duration) {
     let mut world = calm(1);
-    let server = world.node(config(), handler);
+    let server = world.node(strict(), handler);
     let addr = world.addr(server);
-    let client = world.node(config(), Asks::default());
+    let client = world.node(strict(), Asks::default());
     world
         .with(client, |_, net| net.connect(addr))
         .expect("no limit is reached");
@@ -152,7 +152,7 @@ fn accepting_ends_after_a_time() {
         longest: Duration::ZERO,
         connected: 0,
     };
-    let server = world.node(config(), handler);
+    let server = world.node(strict(), handler);
     let addr = world.addr(server);
     let first = world.wire(addr).expect("a wire");
     for _ in 1..60 {

@@ -110,7 +110,7 @@ fn timer_counts_from_the_end_of_its_turn() {
     };
     for slow in [Duration::ZERO, 2 * SECOND] {
         let mut world = calm(1);
-        let node = world.node(config(), Long::new(timer, nowhere, slow));
+        let node = world.node(strict(), Long::new(timer, nowhere, slow));
         world.run_for(10 * SECOND);
         assert_eq!(world.handler(node).outcome(), (500 * MS, "7"));
     }
@@ -124,13 +124,13 @@ fn timer_at_an_instant_is_not_moved() {
         net.set_timer_at(net.now() + 500 * MS, 7);
     };
     let mut world = calm(1);
-    let node = world.node(config(), Long::new(timer, nowhere, 2 * SECOND));
+    let node = world.node(strict(), Long::new(timer, nowhere, 2 * SECOND));
     world.run_for(10 * SECOND);
     assert_eq!(world.handler(node).outcome(), (US, "7"));
     let timer = |net: &mut Net, _| {
         net.set_timer_at(net.now() + 2500 * MS, 7);
     };
-    let node = world.node(config(), Long::new(timer, nowhere, 2 * SECOND));
+    let node = world.node(strict(), Long::new(timer, nowhere, 2 * SECOND));
     world.run_for(10 * SECOND);
     assert_eq!(world.handler(node).outcome(), (500 * MS, "7"));
 }

@@ -21,7 +21,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use peerloop::config::{ConnectionConfig, OnPanic, Timeouts};
+use peerloop::config::{ConnectionConfig, Timeouts};
 use peerloop::sim::{self, Faults, Link, NodeId, Random, Selector, Wire, World, for_each_seed};
 use peerloop::{
     Config, ConnId, ConnInfo, ConnectError, ConnectOptions, DisconnectReason, Handler, Net,
@@ -29,6 +29,7 @@ use peerloop::{
 };
 
 use crate::util::settings::SEEDS;
+use crate::util::strict;
 
 const US: Duration = Duration::from_micros(1);
 const MS: Duration = Duration::from_millis(1);
@@ -162,19 +163,12 @@ fn lossless(seed: u64) -> Faults {
 /// Every link has it.
 const LATENCY: Duration = MS;
 
-fn config() -> Config {
-    Config {
-        on_panic: OnPanic::Unwind,
-        ..Config::default()
-    }
-}
-
 fn with_timeouts(change: impl FnOnce(&mut Timeouts)) -> Config {
     let mut connection = ConnectionConfig::default();
     change(&mut connection.timeouts);
     Config {
         connection,
-        ..config()
+        ..strict()
     }
 }
 
@@ -230,7 +224,7 @@ impl Handler for Asks {
 
 /// A client of this server, connected.
 fn client_of(world: &mut World, server: NodeId<Slow>) -> NodeId<Asks> {
-    let client = world.node(config(), Asks::default());
+    let client = world.node(strict(), Asks::default());
     let addr = world.addr(server);
     world
         .with(client, |_, net| net.connect(addr))

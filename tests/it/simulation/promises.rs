@@ -9,7 +9,7 @@ fn broken_promise_ends_the_run() {
     let outcome = |bound| {
         catch_unwind(AssertUnwindSafe(|| {
             let mut world = calm(1);
-            let server = world.node(config(), Slow(|message| u32::from(message[0]) * 100 * US));
+            let server = world.node(strict(), Slow(|message| u32::from(message[0]) * 100 * US));
             let client = client_of(&mut world, server);
             world.promise_served_within(client, bound);
             world.with(client, |it, net| {
@@ -29,7 +29,7 @@ fn promise_without_an_answer_is_broken() {
     let outcome = |ends: bool| {
         catch_unwind(AssertUnwindSafe(|| {
             let mut world = calm(1);
-            let server = world.node(config(), Slow(|_| Duration::ZERO));
+            let server = world.node(strict(), Slow(|_| Duration::ZERO));
             let client = client_of(&mut world, server);
             world.promise_served_within(client, 100 * SECOND);
             world.partition_one_way(server, client);
@@ -52,7 +52,7 @@ fn full_backlog_breaks_the_connect_promise() {
         catch_unwind(AssertUnwindSafe(|| {
             let mut world = calm(1);
             let listener = world.wire_listener(0);
-            let client = world.node(config(), Asks::default());
+            let client = world.node(strict(), Asks::default());
             world.promise_connected_within(client, bound);
             let filler = world.wire(listener.addr()).expect("a wire");
             world.run_for(10 * MS);

@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 
 use peerloop::session::Session;
 
-pub use config::config_with;
+pub use config::{config_with, strict};
 pub use frame::frame;
 pub use random::Random;
 
@@ -255,6 +255,16 @@ pub fn turn<H: Handler>(node: &mut Node<H>, timeout: Option<Duration>) -> Turn {
     match node.turn(timeout) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Turn::Stopped,
         turn => turn.expect("a turn"),
+    }
+}
+
+/// Waits until a condition holds that other threads bring about.
+#[track_caller]
+pub fn eventually(mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < end, "the condition did not become true");
+        std::thread::yield_now();
     }
 }
 
