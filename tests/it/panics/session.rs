@@ -60,12 +60,14 @@ fn panic_in_session_fails_its_connect() {
 #[test]
 fn panic_in_transport_fails_its_connection() {
     let mut left = 2;
-    let mut recorder = Recorder::default();
-    recorder.sessions = Box::new(move |_, _| {
-        left -= 1;
-        assert!(left < 0, "required by the test");
-        Ok(None)
-    });
+    let recorder = Recorder {
+        sessions: Box::new(move |_, _| {
+            left -= 1;
+            assert!(left < 0, "required by the test");
+            Ok(None)
+        }),
+        ..Recorder::default()
+    };
     let (mut node, addr) = listening(untimed(), recorder);
     for _ in 0..2 {
         let mut peer = raw::connect(addr);

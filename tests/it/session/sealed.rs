@@ -122,12 +122,14 @@ fn flush_sends_a_record_within_the_turn() {
 #[test]
 fn broadcast_reaches_plain_and_sealed_peers() {
     let mut number = 0;
-    let mut recorder = Recorder::default();
-    recorder.sessions = Box::new(move |_, _| {
-        number += 1;
-        let session = Xor::new(Direction::Inbound);
-        Ok((number % 2 == 0).then(|| Box::new(session) as _))
-    });
+    let recorder = Recorder {
+        sessions: Box::new(move |_, _| {
+            number += 1;
+            let session = Xor::new(Direction::Inbound);
+            Ok((number % 2 == 0).then(|| Box::new(session) as _))
+        }),
+        ..Recorder::default()
+    };
     let (mut node, addr) = listening(untimed(), recorder);
     let (_, mut plain) = raw::join(&mut node, addr);
     let session = Xor::new(Direction::Outbound);
