@@ -201,15 +201,12 @@ fn gossip(topology: Topology, nodes: u32) -> Result<(), Box<dyn Error>> {
     while left > 0 {
         if let Report::Received { node, rumour } = next(&reports)? {
             let Rumour { sender, hops } = rumour;
-            writeln!(out, "node {node} hears it from node {sender}, hops: {hops}")?;
+            writeln!(out, "node {node} gets it from node {sender}, hops: {hops}")?;
             hops_max = hops_max.max(hops);
             left -= 1;
         }
     }
-    writeln!(
-        out,
-        "all {nodes} nodes have heard it, hops at most: {hops_max}"
-    )?;
+    writeln!(out, "all {nodes} nodes have it, most hops: {hops_max}")?;
 
     for member in &members {
         member.handle.shutdown(Duration::from_secs(1));

@@ -2,10 +2,12 @@
 //! other connections, on all shards.
 //!
 //! ```text
-//! cargo run --release --example shards                          # a demonstration that ends by itself
-//! cargo run --release --example shards 127.0.0.1:4000           # a server; talk in it with `nc 127.0.0.1 4000`
+//! cargo run --release --example shards                  # ends by itself
+//! cargo run --release --example shards 127.0.0.1:4000   # a server
 //! cargo run --release --example shards 127.0.0.1:4000 --shards 4
 //! ```
+//!
+//! `nc 127.0.0.1 4000` is a client of the server.
 //!
 //! A message is a line. Every shard has a `Room` that knows all connections,
 //! because the other shards report theirs to it. So there is no lock, and a line
@@ -122,7 +124,7 @@ fn demonstrate(options: ShardOptions) -> Result<(), Box<dyn Error>> {
     let traffic = handle.traffic()?;
     writeln!(
         io::stdout(),
-        "{} lines were said, and heard {received} times",
+        "{} lines were sent, and received {received} times",
         traffic.messages_received
     )?;
     drop(clients);

@@ -232,7 +232,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let samples = simulate(&mut world, nodes)?;
     let (now, real) = (world.now(), begun.elapsed());
     write!(out, "{}", plot(&samples, nodes))?;
-    writeln!(out, "all {nodes} nodes have heard it")?;
+    writeln!(out, "all {nodes} nodes have it")?;
     let times = format!("virtual time {now:.1?}, real time {real:.1?}");
     Ok(writeln!(out, "{times}, seed {seed}")?)
 }

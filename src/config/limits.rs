@@ -87,9 +87,10 @@ pub struct Limits {
     ///    [`ConnectError::TooManyConnecting`](crate::ConnectError::TooManyConnecting).
     ///
     /// Therefore clients of a few addresses that delay their handshakes cannot
-    /// exclude clients of other addresses. Addresses and subnets are those of
-    /// `max_connections_per_address` and `max_connections_per_prefix`. If the
-    /// latter is `None`, subnets have the default lengths of [`PrefixLimit`].
+    /// exclude clients of other addresses. Addresses and subnets are counted as
+    /// for `max_connections_per_address` and `max_connections_per_prefix`. If
+    /// the latter is `None`, subnets have the default lengths of
+    /// [`PrefixLimit`].
     ///
     /// The shards of a node share the places. A place that another shard loses
     /// is free at once. The handshake that had it ends in the next turn of that
@@ -144,10 +145,10 @@ pub struct Limits {
     /// limit. If it did, all connections could be paused, and no memory would
     /// become free.
     ///
-    /// A loop holds at most this limit plus one read, which is at most
-    /// [`read_buffer_bytes`](crate::Config::read_buffer_bytes). An attacker with
-    /// N addresses can end a connection of another address only if that address
-    /// holds more than about 1/N of the limit.
+    /// A loop holds no more than this limit plus one read, the size of which is
+    /// limited by [`read_buffer_bytes`](crate::Config::read_buffer_bytes). An
+    /// attacker with N addresses can end a connection of another address only
+    /// if that address holds more than about 1/N of the limit.
     ///
     /// At least twice
     /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len),

@@ -159,7 +159,7 @@ fn serve() -> Served {
     }
 }
 
-/// The 99th percentile of round trips of an honest peer, and how late a timer was at most.
+/// The 99th percentile of round trips of an honest peer, and the maximum lateness of a timer.
 fn honest_peer(attackers: usize) -> [Duration; 2] {
     let served = serve();
     let mut honest = TcpStream::connect(served.plain).expect("it listens");

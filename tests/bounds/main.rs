@@ -22,7 +22,7 @@ use std::time::Duration;
 const SLACK: u32 = 5;
 
 /// Runs a scenario that returns the times it has measured. Fails if one is too
-/// long twice in a row. The names and targets are those of INVARIANTS.md.
+/// long twice in a row. The names and targets are in INVARIANTS.md.
 fn within<const N: usize>(
     targets: [(&str, Duration); N],
     mut scenario: impl FnMut() -> [Duration; N],

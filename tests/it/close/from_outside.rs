@@ -1,4 +1,4 @@
-//! A connection that is ended outside of its own callbacks receives no message after
+//! A connection that is ended outside its callbacks receives no message after
 //! that.
 
 use std::io::Write;

@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// A running example. It is killed when this is dropped.
 pub(super) struct Process {
     child: Child,
-    /// What it prints, on both streams.
+    /// The lines of both output streams.
     lines: Receiver<String>,
 }
 

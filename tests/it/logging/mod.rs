@@ -1,4 +1,4 @@
-//! What is logged, at which level, and which turns are counted as slow.
+//! Log lines and their levels; slow turns.
 
 mod levels;
 mod slow_turn;

@@ -5,15 +5,18 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use peerloop::{Admission, ConnId, ConnInfo, DisconnectReason, Handler, Net, Node};
-use socket2::{Domain, Socket, Type};
 
 use super::{Selects, assert_served, config, is_closed, panic_quietly, panicking};
 use crate::util::raw::{connect, join, settle, until_ended};
+use crate::util::sockets::refusing;
 use crate::util::streams::ends;
 use crate::util::{Event, PATIENCE, TestNode, frame, run_for, run_until};
 
-/// Has a callback of this connection called.
+/// Makes the node call a callback of this connection.
 type Provoke = fn(&mut TestNode, ConnId, &mut TcpStream);
+
+/// Makes the node call a callback of no connection.
+type ProvokeApart = fn(&mut TestNode, SocketAddr);
 
 const OF_A_CONNECTION: [(Selects, Provoke); 5] = [
     (
@@ -108,10 +111,7 @@ fn panic_in_on_connect_ends_the_connection() {
 
 /// Connects to an address without a listener.
 fn connect_in_vain(node: &mut TestNode, _: SocketAddr) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    socket.bind(&any.into()).unwrap();
-    let addr = socket.local_addr().unwrap().as_socket().unwrap();
+    let (_socket, addr) = refusing();
     node.net().connect(addr).unwrap();
     let failures = |node: &TestNode| {
         let is_failure = |event: &Event| matches!(event, Event::ConnectFailed(..));
@@ -121,7 +121,7 @@ fn connect_in_vain(node: &mut TestNode, _: SocketAddr) {
     run_until([node], |[node]| failures(node) > before);
 }
 
-const OF_NO_CONNECTION: [(Selects, fn(&mut TestNode, SocketAddr)); 4] = [
+const OF_NO_CONNECTION: [(Selects, ProvokeApart); 4] = [
     (|event| *event == Event::Start, |_, _| {}),
     (
         |event| matches!(event, Event::ConnectFailed(..)),
@@ -218,7 +218,7 @@ impl Handler for Unsteady {
 }
 
 #[test]
-fn panic_in_on_accept_refuses_and_in_on_turn_does_not() {
+fn panic_in_on_accept_refuses_the_connection() {
     let handler = Unsteady {
         accepts: 0,
         turns: 0,

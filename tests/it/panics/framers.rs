@@ -70,7 +70,7 @@ fn panic_of_a_framer_ends_its_connection() {
 
 /// The send may be made in a callback of another connection, or by a thread.
 #[test]
-fn panic_in_encode_ends_the_connection_of_the_framer() {
+fn panic_in_encode_ends_its_own_connection() {
     let (mut node, addr, _) = panicking(framed());
     let (honest, mut honest_peer) = join(&mut node, addr);
     let handle = node.handle();

@@ -1,4 +1,4 @@
-//! What a node receives, up to the end of the stream; `pause` and `resume`.
+//! Received bytes, up to the end of the stream; `pause` and `resume`.
 
 mod early_pause;
 mod end_while_paused;

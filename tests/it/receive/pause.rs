@@ -153,7 +153,7 @@ fn paused_connection_is_still_written_to() {
     let (mut node, conn, mut peer) = wire(config, Recorder::default());
     node.net().pause(conn);
     peer.write_all(&frame(b"later")).unwrap();
-    node.net().send(conn, &vec![7; LEN]).unwrap();
+    node.net().send(conn, vec![7; LEN]).unwrap();
     let reader = thread::spawn(move || {
         peer.read_exact(&mut vec![0; 4 + LEN]).unwrap();
         peer

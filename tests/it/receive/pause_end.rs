@@ -38,6 +38,24 @@ fn fin_during_pause_waits_for_what_came_before() {
 }
 
 #[test]
+fn fin_behind_an_unread_message_waits_for_resume() {
+    let (mut node, conn, mut peer) = wire(Config::default(), Recorder::default());
+    node.net().pause(conn);
+    peer.write_all(&frame(b"last")).unwrap();
+    drop(peer);
+    run_for(Duration::from_millis(20), [&mut node]);
+    assert_eq!(node.handler().ended(conn), None);
+    node.net().resume(conn);
+    until_ended(&mut node, conn);
+    assert_callbacks(
+        &node,
+        conn,
+        &[b"last".to_vec()],
+        DisconnectReason::PeerClosed,
+    );
+}
+
+#[test]
 fn fin_within_message_during_pause_is_truncated() {
     let handler = at_messages_from(1, |net, conn| net.pause(conn));
     let (mut node, conn, mut peer) = wire(Config::default(), handler);

@@ -23,7 +23,7 @@ fn sections(page: &str) -> Vec<Vec<&str>> {
 
 /// Whether this is a published package, which lacks the other packages of the
 /// workspace.
-fn is_published() -> bool {
+pub(super) fn is_published() -> bool {
     root().join("Cargo.toml.orig").exists()
 }
 
@@ -40,12 +40,12 @@ fn entry(section: &[&str], name: &str) -> Option<String> {
 }
 
 /// The parts between backticks.
-fn quoted(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
 
 /// Whether it names a test file, with or without a test in it.
-fn is_test_name(quoted: &str) -> bool {
+pub(super) fn is_test_name(quoted: &str) -> bool {
     let is_part = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-/.:".contains(c);
     quoted.chars().all(is_part)
 }
@@ -72,7 +72,7 @@ fn test_file(name: &str) -> Option<PathBuf> {
 
 /// Whether a test exists: a file, the files and modules in it, and a function or
 /// a module in them.
-fn exists(name: &str) -> bool {
+pub(super) fn exists(name: &str) -> bool {
     let mut parts: Vec<&str> = name.split("::").collect();
     while parts.len() > 1 && test_file(&parts[..2].join("/")).is_some() {
         let path = parts[..2].join("/");

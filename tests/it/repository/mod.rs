@@ -2,6 +2,7 @@
 
 mod invariants;
 mod module_order;
+mod parity;
 mod prose;
 mod readme;
 

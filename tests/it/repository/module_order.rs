@@ -116,7 +116,7 @@ impl Source {
     }
 }
 
-/// What is wrong with a path from a module to `crate::to`.
+/// Returns the rule that a path from a module to `crate::to` breaks.
 fn wrong_import(module: &str, to: &str) -> Option<String> {
     let rank = |module| ORDER.iter().position(|other| *other == module);
     match (rank(module), rank(to)) {

@@ -174,7 +174,10 @@ fn has_relative_subject(text: &str) -> bool {
         .any(|word| {
             text.match_indices(word).any(|(at, _)| {
                 let (before, after) = (&text[..at], &text[at + word.len()..]);
-                !before.ends_with(char::is_alphanumeric) && after.starts_with(char::is_lowercase)
+                let before = before.trim_end();
+                let is_start =
+                    before.is_empty() || before.ends_with(['.', ':', ';', '(', '/', '!', '-', '*']);
+                is_start && after.starts_with(char::is_lowercase)
             })
         })
 }

@@ -14,7 +14,7 @@ use crate::util::{PATIENCE, Recorder, frame};
 fn outer_loop_gets_an_event_for_every_message() {
     let (mut node, mut peers) = crowd(Config::default(), Recorder::default());
     let mut outside = Poll::new().unwrap();
-    // mio registers descriptors of its own types only.
+    // mio registers only descriptors of its types.
     let watched = node.as_fd().try_clone_to_owned().unwrap();
     let mut watched = mio::net::TcpStream::from_std(TcpStream::from(watched));
     outside

@@ -9,6 +9,7 @@ mod dropped;
 mod edge_triggered;
 mod every_call;
 mod fairness;
+mod game_loop;
 mod one_time;
 mod random;
 mod thread;

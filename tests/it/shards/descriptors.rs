@@ -13,10 +13,10 @@ const LISTENS_ON: &str = "listens on ";
 /// More than the descriptors are enough for, but fewer than twice as many.
 const PEERS: usize = 28;
 
-/// Runs in a process of its own and answers every message until it receives
+/// Runs in its own process and answers every message until it receives
 /// "stop". The accept backoff is long, so that only the end of a connection
 /// resumes accepting in time.
-fn echo_until_told() {
+fn echo_until_stopped() {
     let config = Config {
         accept_backoff: Duration::from_secs(600),
         ..crowd_config(1000)
@@ -39,7 +39,7 @@ fn echo_until_told() {
 #[test]
 fn freed_descriptor_resumes_accepting() {
     if child::is_child() {
-        return echo_until_told();
+        return echo_until_stopped();
     }
     let test = test_path!(freed_descriptor_resumes_accepting);
     let mut child = child::command(test, Some(30))

@@ -1,4 +1,4 @@
-//! What is still sent, and still called, when a node shuts down.
+//! Messages and calls before a shutdown.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -24,7 +24,7 @@ fn last_message<H: Handler>(handler: H) -> Vec<u8> {
     peer.write_all(&frame(b"x")).unwrap();
     run_to_the_end(&mut node);
     let mut received = Vec::new();
-    // The stream may end with a reset. What was sent comes before it.
+    // The stream may end with a reset. The message comes before it.
     let _ = peer.read_to_end(&mut received);
     received
 }

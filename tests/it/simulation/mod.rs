@@ -130,7 +130,7 @@ fn send(world: &mut World, from: NodeId<Plain>, conn: ConnId, message: &[u8]) {
 /// Runs the world until the handler of a node meets a condition.
 #[track_caller]
 fn until(world: &mut World, node: NodeId<Plain>, condition: impl Fn(&Plain) -> bool) {
-    let met = world.run_until(10 * MINUTE, |world| condition(&world.handler(node)));
+    let met = world.run_until(10 * MINUTE, |world| condition(world.handler(node)));
     met.expect("the condition becomes true");
 }
 

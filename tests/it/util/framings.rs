@@ -179,8 +179,8 @@ pub fn until_received(node: &mut TestNode, bytes: usize) {
     assert_eq!(node.net().traffic().bytes_received as usize, bytes);
 }
 
-/// Checks that the messages that arrived are those that were sent. Only the bytes
-/// count for raw framing, which has no boundaries.
+/// Checks that the messages that arrived equal the sent ones. With raw
+/// framing, which has no boundaries, it compares the bytes.
 #[track_caller]
 pub fn assert_arrived(framing: &Framing, arrived: &[&[u8]], sent: &[Vec<u8>], context: impl Debug) {
     if matches!(framing, Framing::Raw) {

@@ -4,7 +4,7 @@
 //! | Variable | Effect | Default |
 //! |---|---|---|
 //! | `PEERLOOP_SEED` | Random tests run this seed alone. A failing test prints its seed. | |
-//! | `PEERLOOP_SEEDS` | Number of seeds of each random test, from 0 upwards. | 100, fewer where they are slow |
+//! | `PEERLOOP_SEEDS` | Number of seeds of each random test, from 0. | 100, fewer if slow |
 //! | `PEERLOOP_SECONDS` | How long each timed test runs. | 5, more where a test says so |
 //!
 //! `PROPTEST_CASES` sets the number of cases of the property tests in

@@ -1,4 +1,4 @@
-//! A session whose handshake has two steps, and peers with addresses of their own.
+//! A session whose handshake has two steps, and peers with other addresses.
 
 #![allow(
     dead_code,

@@ -18,8 +18,8 @@ mod strangers;
 mod talk;
 
 use peerloop::config::{
-    CommandQueueConfig, ConnectionConfig, Limits, MinRate, OnFull, OnPanic, PrefixLimit,
-    SendQueueConfig, Timeouts, TurnBudget,
+    CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, PrefixLimit, SendQueueConfig,
+    Timeouts, TurnBudget,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -293,19 +293,10 @@ pub fn drip(seed: u64) {
         partial_message: None,
         ..Timeouts::default()
     };
-    // A minimum rate would take the place of the idle timeout.
-    let min_rate = MinRate {
-        receive_bytes_per_second: None,
-        ..Default::default()
-    };
-    let config = Config {
-        connection: ConnectionConfig {
-            timeouts,
-            min_rate,
-            ..Default::default()
-        },
-        ..Config::default()
-    };
+    let mut config = Config::default();
+    config.connection.timeouts = timeouts;
+    // Otherwise the rate limits the time of the message.
+    config.connection.min_rate.receive_bytes_per_second = None;
     let node = world.node(config, Silent(None));
     world.run_for(Duration::from_millis(1));
     let addr = world.addr(node);
@@ -317,7 +308,7 @@ pub fn drip(seed: u64) {
     let mut drops = [0, 0, 3, 232].into_iter().chain(std::iter::repeat(b'x'));
     while world.now() < begun + 2 * IDLE {
         let drop = drops.next().expect("there is no end");
-        // It is refused when the node has hung up.
+        // It is refused when the node has closed the connection.
         let _ = world.write_wire(wire, &[drop]);
         world.run_for(every);
     }

@@ -183,7 +183,8 @@ impl Verdict<'_> {
         } = self;
         let (received, sent) = (self.received.len(), self.sent.len());
         format!(
-            "{kind:?}, {done:?}, genuine {is_genuine}, whole {is_whole}, close_notify {has_close_notify}, {received} of {sent} messages"
+            "{kind:?}, {done:?}, genuine {is_genuine}, whole {is_whole}, \
+             close_notify {has_close_notify}, {received} of {sent} messages"
         )
     }
 }

@@ -1,4 +1,4 @@
-//! What must hold for each connection of a node.
+//! The conditions that must hold for each connection of a node.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;

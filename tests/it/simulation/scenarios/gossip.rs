@@ -63,7 +63,7 @@ impl Gossip {
     }
 
     /// Compares with the rumours of a neighbour: sends the missing ones, and
-    /// asks for those that this node lacks.
+    /// asks for the rumours that this node lacks.
     fn compare(&self, net: &mut Net, conn: ConnId, kind: u8, theirs: &[u64]) {
         for (number, text) in &self.rumours {
             if theirs.binary_search(number).is_err() {

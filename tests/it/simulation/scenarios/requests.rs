@@ -282,7 +282,7 @@ struct Tally {
 /// request has its outcome.
 fn every_request_has_one_outcome(seed: u64, secured: Secured, tally: &mut Tally) {
     const REQUESTS: u64 = 100;
-    // Every attempt takes its whole time at most.
+    // Each attempt takes at most its whole time.
     const ENOUGH: Duration = TIMEOUT.saturating_mul(ATTEMPTS + 1);
 
     let mut world = World::new(seed);

@@ -13,7 +13,7 @@ pub trait Mortal: Handler {
     fn reborn(self) -> Self;
 }
 
-/// Nodes, and the handlers of those that are down.
+/// Nodes, and the handlers of the stopped ones.
 pub struct Storm<H> {
     nodes: Vec<NodeId<H>>,
     down: BTreeMap<usize, H>,

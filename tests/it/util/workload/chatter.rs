@@ -204,8 +204,8 @@ impl Chatter {
         }
     }
 
-    /// Listens on one of the ports: on the second with settings that differ
-    /// from those of the node.
+    /// Listens on one of the ports: on the second with other
+    /// settings than the node has.
     fn listen(&mut self, net: &mut Net, which: usize) {
         let mut options = net.listen_options();
         options.backlog = 3;

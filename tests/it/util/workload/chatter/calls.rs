@@ -9,8 +9,7 @@ impl Chatter {
         all.get(chosen).copied()
     }
 
-    /// Connects to a node, sometimes with settings that differ from those of
-    /// the node.
+    /// Connects to a node, sometimes with other settings than the node has.
     pub(super) fn connect(&mut self, net: &mut Net) {
         let mut addr = self.others[self.random.below(self.others.len() as u64) as usize];
         let second = self.random.chance(0.4);
