@@ -42,7 +42,7 @@ fn short_lived_client(authority: &Authority) -> ClientConfig {
         .with_no_client_auth()
 }
 
-/// Whatever the length of the message that is lost, neither end takes this for a
+/// For any length of the message that is lost, neither end takes this for a
 /// clean end.
 #[test]
 fn exhausted_keys_are_an_error_at_both_ends() {

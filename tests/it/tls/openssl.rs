@@ -266,7 +266,7 @@ fn client_may_request_new_keys() {
     client.write("the first\n");
     run_until([&mut node], |_| client.has_printed("the first"));
     for (request, line) in ["the second", "the third"].into_iter().enumerate() {
-        // A command is one read of the program. What follows waits for its effect.
+        // A command is one read of the program. The next one waits for its effect.
         client.write("K\n");
         run_until([&mut node], |_| client.count("KEYUPDATE") == request + 1);
         client.write(&format!("{line}\n"));
