@@ -139,6 +139,11 @@ fn check(name: &str, max: usize, is_hit: impl Fn(&Line) -> bool) {
     let hits: Vec<String> = hits
         .map(|line| format!("{}: {}", line.place, line.text))
         .collect();
+    at_most(name, max, &hits);
+}
+
+#[track_caller]
+fn at_most(name: &str, max: usize, hits: &[String]) {
     println!("{:4} of at most {max}: {name}", hits.len());
     assert!(
         hits.len() <= max,
@@ -198,10 +203,5 @@ fn test_names_are_short() {
         }
         is_test = line.text == "#[test]" || (is_test && is_attribute(line));
     }
-    println!("{} long test names", long.len());
-    assert!(
-        long.len() <= MAX_LONG_TEST_NAMES,
-        "over 45 characters:\n{}",
-        long.join("\n")
-    );
+    at_most("test names over 45 characters", MAX_LONG_TEST_NAMES, &long);
 }
