@@ -208,4 +208,20 @@ mod tests {
         let both = Sequence::new(Holder(3), Sequence::new(Holder(4), Holder(5)));
         assert_eq!(both.held_bytes(), 12);
     }
+
+    #[test]
+    fn merged_identity_has_the_later_fields() {
+        let identity = |key: Option<u8>, certificate: Option<u8>, payload: &[u8]| Identity {
+            public_key: key.map(|byte| vec![byte]),
+            certificates: certificate.map(|byte| vec![byte]).into_iter().collect(),
+            payload: payload.to_vec(),
+            ..Identity::default()
+        };
+        let earlier = identity(Some(1), Some(1), b"earlier");
+        let merged = merge(Some(earlier.clone()), Some(identity(Some(2), None, b"")));
+        assert_eq!(merged, Some(identity(Some(2), Some(1), b"earlier")));
+        let later = identity(None, Some(2), b"later");
+        let merged = merge(Some(earlier), Some(later));
+        assert_eq!(merged, Some(identity(Some(1), Some(2), b"later")));
+    }
 }

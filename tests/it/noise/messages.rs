@@ -88,10 +88,10 @@ fn keys_change_after_messages() {
 #[test]
 fn keys_change_after_bytes() {
     let mut deal = Deal::xx();
-    deal.rekey = Some(Rekey::Bytes(NonZeroU64::new(100).expect("not zero")));
+    // Two messages of 54 bytes of plaintext have exactly this many.
+    deal.rekey = Some(Rekey::Bytes(NonZeroU64::new(108).expect("not zero")));
     let (mut end, mut peer) = with_snow(&deal, Role::Responder);
     for _ in 0..5 {
-        // 54 bytes of plaintext each.
         peer.assert_exchange(&mut end, &body(50));
         peer.assert_exchange(&mut end, &body(50));
         peer.rekey();

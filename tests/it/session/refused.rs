@@ -103,3 +103,21 @@ fn end_after_each_byte(stop: Stop) {
         assert_only_failures(&mut node, &vec![error; 1 + len]);
     }
 }
+
+/// The node keeps 128 KiB that a session does not take, and no more.
+#[test]
+fn untaken_bytes_above_the_limit_fail() {
+    let silent = with_sessions(Recorder::default(), |_| Greeting::new(Manner::Silent));
+    let (mut node, addr) = listening(untimed(), silent);
+    let mut peer = raw::connect(addr);
+    raw::pour(&mut node, &mut peer, &[7; 128 * 1024]);
+    run_until([&mut node], |[node]| node.net().connecting_count() == 1);
+    raw::settle(&mut node);
+    assert!(failures(&node).is_empty());
+    peer.write_all(&[7]).expect("room");
+    raw::settle(&mut node);
+    drop(peer);
+    run_until([&mut node], |[node]| !failures(node).is_empty());
+    let endless = SessionError::Malformed("a message without an end");
+    assert_only_failures(&mut node, &[ConnectError::Session(endless)]);
+}
