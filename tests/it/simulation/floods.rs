@@ -100,6 +100,11 @@ fn serve_during_flood(handler: Flooded, count: usize, round_trip: Duration, late
     assert!(latest <= lateness, "a timer was {latest:?} late");
 }
 
+#[test]
+fn eight_floods_delay_by_50_ms() {
+    serve_during_flood(Flooded::new(20 * US), 8, 50 * MS, 20 * MS);
+}
+
 /// A flush in each message does not keep a visit from ending.
 #[test]
 fn eight_flushed_floods_delay_by_50_ms() {
