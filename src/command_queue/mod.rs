@@ -151,7 +151,8 @@ impl<H> CommandSender<H> {
 
     /// Requests a shutdown. The shortest grace applies.
     pub(crate) fn shutdown(&self, grace: Duration) {
-        let millis = u64::try_from(grace.as_millis())
+        // Rounded up, so that a short grace is not zero.
+        let millis = u64::try_from(grace.as_nanos().div_ceil(1_000_000))
             .unwrap_or(NO_SHUTDOWN - 1)
             .min(NO_SHUTDOWN - 1);
         self.shared.shutdown.fetch_min(millis, Ordering::SeqCst);

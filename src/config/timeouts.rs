@@ -93,9 +93,8 @@ pub struct Timeouts {
     /// not idle. The timeout does not run
     /// - while this node has paused the connection;
     /// - while bytes are queued;
-    /// - while a received message is incomplete, if
-    ///   [`MinRate::receive_bytes_per_second`] is set, which limits the time of
-    ///   that message.
+    /// - while a received message or a record of the session is incomplete, if
+    ///   [`MinRate::receive_bytes_per_second`] is set, which limits that time.
     ///
     /// Default: 60 s.
     pub idle: Option<Duration>,

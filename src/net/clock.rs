@@ -111,7 +111,8 @@ impl Net {
         self.clock.timers = timers;
         if let Some(stopping) = &mut self.stopping {
             if let Some(grace) = stopping.unarmed.take() {
-                stopping.by = later(end, grace);
+                let by = later(end, grace);
+                stopping.by = stopping.earlier.map_or(by, |earlier| earlier.min(by));
             }
         }
         let mut conns = std::mem::take(&mut self.clock.conns);

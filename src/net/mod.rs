@@ -164,6 +164,8 @@ pub(crate) struct Stopping {
     /// The grace, until the end of the turn in which the shutdown was
     /// requested. `None` if it was requested between turns.
     unarmed: Option<Duration>,
+    /// The end of the grace of an earlier request, which still applies.
+    earlier: Option<Instant>,
     /// The loop has started to close all connections.
     pub(crate) begun: bool,
 }
@@ -211,7 +213,8 @@ impl Net {
 
     /// Shuts the node down gracefully.
     ///
-    /// At the end of this turn
+    /// At the end of this turn, or of the next one if it is called between
+    /// turns,
     ///
     /// - all listeners are closed,
     /// - all connects and handshakes fail with
@@ -220,7 +223,8 @@ impl Net {
     ///   [`DisconnectReason::Shutdown`].
     ///
     /// Connections that remain after `grace` are ended with the same reason,
-    /// and what is queued for them is dropped. Then
+    /// and what is queued for them is dropped. The grace begins at the end of
+    /// the turn, or with this call if it is made between turns. Then
     /// [`Node::run`](crate::Node::run) returns. From this call on, connects and
     /// listeners are refused.
     ///
@@ -228,14 +232,18 @@ impl Net {
     /// [shards](crate::shards) of the node shut down.
     pub fn shutdown(&mut self, grace: Duration) {
         let by = clock::later(self.now, grace);
-        let begun = match self.stopping {
-            Some(stopping) if stopping.by <= by => return,
-            Some(stopping) => stopping.begun,
-            None => false,
-        };
+        let earlier = self.stopping;
+        if earlier.is_some_and(|earlier| earlier.by <= by) {
+            return;
+        }
         // Between turns the grace counts from now, as its timer does.
         let unarmed = self.clock.is_in_turn().then_some(grace);
-        self.stopping = Some(Stopping { by, unarmed, begun });
+        self.stopping = Some(Stopping {
+            by,
+            unarmed,
+            earlier: earlier.map(|earlier| earlier.by),
+            begun: earlier.is_some_and(|earlier| earlier.begun),
+        });
         self.arm_after(grace, |_| Due::Shutdown);
         if let Some(router) = &self.router {
             router.shut_down(grace);

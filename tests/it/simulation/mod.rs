@@ -2,6 +2,7 @@
 
 mod clocks;
 mod floods;
+mod grace;
 mod hosts;
 mod idle;
 mod kernel;

@@ -31,13 +31,16 @@ fn honest_peers_are_served_during_a_siege() {
 #[test]
 fn loop_limit_is_kept_and_room_is_reported() {
     let (mut refused, mut broadcasts) = (0, 0);
+    let mut seeds = 0;
     for_each_seed(10, |seed| {
         let (more_refused, more_broadcasts) = crowd::crowd(seed);
         refused += more_refused;
         broadcasts += more_broadcasts;
+        seeds += 1;
     });
     println!("{refused} sends were refused, {broadcasts} broadcasts compared");
-    assert!(refused > 0 && broadcasts > 0);
+    // A single seed, chosen to replay it, need not do both.
+    assert!(seeds == 1 || (refused > 0 && broadcasts > 0));
 }
 
 #[test]
