@@ -100,3 +100,25 @@ fn socket_has_the_settings_until_its_end() {
     raw::until_ended(&mut node, conn);
     assert!(node.net().socket(conn).is_none(), "the id is stale");
 }
+
+#[cfg(unix)]
+#[test]
+fn nodelay_is_that_of_the_config() {
+    use crate::util::config_with;
+    use socket2::SockRef;
+
+    for nodelay in [false, true] {
+        let config = config_with(|config| config.sockets.nodelay = nodelay);
+        let (mut listener, addr) = listening(config.clone(), Recorder::default());
+        let mut connector = node(config, Recorder::default());
+        connector.net().connect(addr).unwrap();
+        run_until([&mut connector, &mut listener], |nodes| {
+            nodes.iter().all(|it| !it.handler().connected().is_empty())
+        });
+        for node in [&mut connector, &mut listener] {
+            let conn = node.handler().connected()[0];
+            let socket = node.net().socket(conn).expect("it is open");
+            assert_eq!(SockRef::from(&socket).tcp_nodelay().unwrap(), nodelay);
+        }
+    }
+}

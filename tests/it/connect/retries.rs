@@ -122,6 +122,28 @@ fn retry_rate_is_per_address_and_port() {
 }
 
 #[test]
+fn cancelled_attempts_are_not_charged() {
+    let (mut world, client, other, addr) = world(Config::default());
+    world.with(other, |_, net| net.listen(addr).expect("the port is free"));
+    world.partition(client, other);
+    // More than the burst. Every second attempt has begun.
+    for count in 1..=100 {
+        let conn = connect(&mut world, client, addr);
+        if count % 2 == 0 {
+            world.run_for(SECOND / 1000);
+        }
+        world.with(client, move |_, net| net.close(conn));
+        world.run_for(SECOND / 1000);
+        let failed = failures(&mut world, client);
+        assert_eq!(failed, vec![ConnectError::Cancelled; count]);
+    }
+    world.heal_all();
+    connect(&mut world, client, addr);
+    world.run_for(SECOND / 1000);
+    assert_eq!(world.with(client, |client, _| client.connected), 1);
+}
+
+#[test]
 fn delayed_connect_begins_when_it_is_due() {
     let config = config_with(|config| config.connection.timeouts.connect = Some(SECOND));
     let (mut world, client, other, addr) = world(config);

@@ -191,6 +191,30 @@ fn shutdown_sends_queued_messages() {
     TcpStream::connect(addr).unwrap_err();
 }
 
+#[test]
+fn connection_for_a_stopping_shard_is_rejected() {
+    let mut config = crowd_config(1000);
+    config.connection.timeouts.linger = None;
+    let (shards, addr) = listening(config, in_turn(2), Recorder::default);
+    let handle = shards.handle();
+    let (mut peers, _) = one_each(&shards, addr);
+    // The first shard has the listener, and does not begin its shutdown yet.
+    let stuck = Stuck::new(&handle, ShardId::FIRST);
+    let grace = Duration::from_secs(3600);
+    handle
+        .ask(shard(1), move |_, net| net.shutdown(grace))
+        .unwrap();
+    ends(&mut peers[1]);
+    // One for each shard.
+    let mut late = [(); 2].map(|()| connect(addr));
+    drop(stuck);
+    late.iter_mut().for_each(ends);
+    drop((peers, late));
+    let recorders = join(shards).unwrap();
+    let connected: Vec<usize> = recorders.iter().map(|it| it.connected().len()).collect();
+    assert_eq!(connected, [2, 1]);
+}
+
 fn panicking() -> Recorder {
     Recorder::reacting(|_, event| {
         if let Event::Message(..) = event {

@@ -19,7 +19,7 @@ pub(super) fn run(node: &mut TestNode) {
 }
 
 /// Only the grace ends a connection whose peer does nothing.
-fn without_linger() -> Config {
+pub(super) fn without_linger() -> Config {
     config_with(|config| config.connection.timeouts.linger = None)
 }
 
@@ -94,6 +94,30 @@ fn shortest_grace_counts() {
         assert_eq!(turn(&mut node, None), Turn::Stopped);
         let ended = Event::Disconnect(conn, DisconnectReason::Shutdown);
         assert_eq!(node.handler().events[2..], [ended]);
+    }
+}
+
+#[test]
+fn shortest_grace_of_handles_counts() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    for (first, second) in [(HOUR, Duration::ZERO), (Duration::ZERO, HOUR)] {
+        for has_turn_between in [false, true] {
+            let mut config = without_linger();
+            config.budget.commands = 1;
+            let (mut node, conn, _peer) = raw::wire(config, Recorder::default());
+            let handle = node.handle();
+            // The shutdown begins after these calls. Each takes a turn.
+            for _ in 0..3 {
+                handle.post(|_, _| ()).unwrap();
+            }
+            handle.shutdown(first);
+            if has_turn_between {
+                assert_eq!(turn(&mut node, None), Turn::MoreWork);
+            }
+            handle.shutdown(second);
+            run(&mut node);
+            assert_eq!(node.handler().ended(conn), Some(DisconnectReason::Shutdown));
+        }
     }
 }
 

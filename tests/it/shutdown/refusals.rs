@@ -1,13 +1,14 @@
 //! Connects and listeners from the call of `shutdown` on.
 
 use std::io::{ErrorKind, Write};
+use std::net::TcpStream;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::grace::run;
+use super::grace::{run, without_linger};
 use crate::util::sockets::saturated;
 use crate::util::{Event, Recorder, frame, node, raw};
-use peerloop::{Config, ConnectError};
+use peerloop::{Config, ConnectError, DisconnectReason};
 
 #[test]
 fn attempts_under_way_fail_once() {
@@ -49,4 +50,17 @@ fn connect_and_listen_are_refused_at_once() {
     run(&mut node);
     assert_eq!(node.handler().events.len(), events);
     assert_eq!(node.net().listeners().count(), 0);
+}
+
+#[test]
+fn inbound_connects_are_refused_during_grace() {
+    let (mut node, conn, peer) = raw::wire(without_linger(), Recorder::default());
+    let addr = node.net().listeners().next().unwrap().addr;
+    node.net().shutdown(Duration::from_secs(3600));
+    raw::settle(&mut node);
+    TcpStream::connect(addr).expect_err("the listener is closed");
+    assert_eq!(node.handler().ended(conn), None, "the peer is open");
+    drop(peer);
+    run(&mut node);
+    assert_eq!(node.handler().ended(conn), Some(DisconnectReason::Shutdown));
 }

@@ -15,6 +15,7 @@ mod promises;
 mod scenarios;
 mod seeds;
 mod slow_links;
+mod slow_readers;
 mod wires;
 mod workload;
 
