@@ -66,7 +66,8 @@ fn each_explains_wrong_arguments() {
 
 #[test]
 fn each_server_serves_a_client() {
-    let copy = concat!(env!("CARGO_TARGET_TMPDIR"), "/README.copy");
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let copy = &format!("{directory}/README.copy-{}", std::process::id());
     let original = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
     for (example, server, client, expected) in [
         (
@@ -105,8 +106,9 @@ fn each_server_serves_a_client() {
         let (code, output) = client.end();
         assert_eq!(code, Some(0), "{example}: {output}");
     }
-    let [original, copy] = [original, copy].map(|path| std::fs::read(path).expect("a file"));
-    assert!(original == copy, "the copy differs");
+    let [sent, received] = [original, copy].map(|path| std::fs::read(path).expect("a file"));
+    std::fs::remove_file(copy).expect("the copy");
+    assert!(sent == received, "the copy differs");
 }
 
 #[test]

@@ -44,7 +44,9 @@ impl Files {
         if !openssl_is_installed() {
             return skip("the program `openssl` is not installed");
         }
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+        // Another process may run the same test.
+        let name = format!("{test}-{}", std::process::id());
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&dir).expect("a directory");
         let authority = Authority::new("the authority");
         let files = Self {
