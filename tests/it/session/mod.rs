@@ -5,6 +5,7 @@ mod close_notify;
 mod faults;
 mod handshake;
 mod pause;
+mod read_lengths;
 mod refused;
 mod replies;
 mod sealed;
