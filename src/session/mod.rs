@@ -1,6 +1,7 @@
 //! Sessions: handshakes and ciphers between the wire and the framing of one
 //! connection.
 
+mod boxed;
 mod channel;
 mod identity;
 mod role;
