@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Timeouts that begin in a turn count from its end, because a callback may
-//! take long. If it counted from the beginning, a timeout could pass before its
+//! take long. If they counted from the beginning, one could pass before its
 //! event is polled.
 
 use std::time::{Duration, Instant};

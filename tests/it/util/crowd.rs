@@ -11,6 +11,8 @@ use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig, Timeouts};
 use peerloop::sim::{Faults, Random, World};
 use peerloop::{Bytes, Config, ConnId, Handler, Net, SendError};
 
+use super::streams::queued_bytes;
+
 const PORT: u16 = 7000;
 
 /// Below it, a message may be one of the small ones that need no room in common.
@@ -91,10 +93,6 @@ impl Server {
             assert!(charged < len + 1024 * conns.len(), "{charged} for {len}");
         }
     }
-}
-
-fn queued_bytes(net: &Net, conn: ConnId) -> usize {
-    net.connection(conn).map_or(0, |it| it.queued_bytes())
 }
 
 /// Reads when a test asks for it.
