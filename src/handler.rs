@@ -1,6 +1,7 @@
 //! The trait with the callbacks of a node.
 
 mod boxed;
+mod outcome;
 
 use std::error::Error;
 
@@ -9,6 +10,8 @@ use crate::error::{ConnectError, DisconnectReason};
 use crate::id::{ConnId, TimerId};
 use crate::net::Net;
 use crate::session::Transport;
+
+pub use outcome::{Admission, SendOutcome};
 
 /// The callbacks of a node.
 ///
@@ -143,43 +146,7 @@ pub trait Handler {
     /// - Any error ends the connection with [`ConnectError::Transport`]. The
     ///   text of the error is logged at debug level.
     ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(feature = "tls")] mod tls_example {
-    /// use std::error::Error;
-    /// use std::sync::Arc;
-    ///
-    /// use peerloop::tls;
-    /// use peerloop::tls::rustls::pki_types::ServerName;
-    /// use peerloop::tls::rustls::{ClientConfig, ServerConfig};
-    /// use peerloop::{ConnId, ConnInfo, Direction, Handler, Net, Transport};
-    ///
-    /// struct Secured {
-    ///     client: Arc<ClientConfig>,
-    ///     server: Arc<ServerConfig>,
-    ///     name: ServerName<'static>,
-    /// }
-    ///
-    /// impl Handler for Secured {
-    ///     fn transport(
-    ///         &mut self,
-    ///         _: &mut Net,
-    ///         _: ConnId,
-    ///         info: &ConnInfo,
-    ///     ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
-    ///         Ok(match info.direction {
-    ///             Direction::Outbound => {
-    ///                 tls::client(self.client.clone(), self.name.clone())?.into()
-    ///             }
-    ///             Direction::Inbound => tls::server(self.server.clone())?.into(),
-    ///         })
-    ///     }
-    ///
-    ///     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
-    /// }
-    /// # }
-    /// ```
+    /// [`Transport`] has an example with TLS.
     fn transport(
         &mut self,
         net: &mut Net,
@@ -368,24 +335,4 @@ pub trait Handler {
     fn on_turn(&mut self, net: &mut Net) {
         let _ = net;
     }
-}
-
-/// The result of [`Handler::on_accept`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Admission {
-    /// Accept the connection.
-    Admit,
-    /// Close the connection at once.
-    Refuse,
-}
-
-/// The outcome of a message sent with [`Net::send_tracked`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum SendOutcome {
-    /// The kernel took the whole message. This does not mean that the peer
-    /// received it.
-    HandedOver,
-    /// The connection ended before the kernel took the whole message. The peer
-    /// did not receive all of it.
-    Lost,
 }

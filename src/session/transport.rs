@@ -19,6 +19,44 @@ use super::Session;
 ///     Ok(session?.into())
 /// }
 /// ```
+///
+/// A handler that uses TLS for every connection:
+///
+/// ```
+/// # #[cfg(feature = "tls")] mod tls_example {
+/// use std::error::Error;
+/// use std::sync::Arc;
+///
+/// use peerloop::tls;
+/// use peerloop::tls::rustls::pki_types::ServerName;
+/// use peerloop::tls::rustls::{ClientConfig, ServerConfig};
+/// use peerloop::{ConnId, ConnInfo, Direction, Handler, Net, Transport};
+///
+/// struct Secured {
+///     client: Arc<ClientConfig>,
+///     server: Arc<ServerConfig>,
+///     name: ServerName<'static>,
+/// }
+///
+/// impl Handler for Secured {
+///     fn transport(
+///         &mut self,
+///         _: &mut Net,
+///         _: ConnId,
+///         info: &ConnInfo,
+///     ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+///         Ok(match info.direction {
+///             Direction::Outbound => {
+///                 tls::client(self.client.clone(), self.name.clone())?.into()
+///             }
+///             Direction::Inbound => tls::server(self.server.clone())?.into(),
+///         })
+///     }
+///
+///     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+/// }
+/// # }
+/// ```
 pub enum Transport {
     /// Plain TCP. [`Handler::on_connect`](crate::Handler::on_connect) is called
     /// at once. With
