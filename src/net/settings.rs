@@ -13,6 +13,7 @@ use crate::cross_shard::ConnCommand;
 use crate::error::ConfigError;
 use crate::framing::{Codec, Framing};
 use crate::id::ConnId;
+use crate::mutants::mutant;
 use crate::panics::contain;
 
 impl Net {
@@ -279,6 +280,7 @@ impl Net {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.add_pending_change(change);
             self.work.urgent.push(UrgentWork::Change(conn));
+            mutant!(ChangeAfterBatch => return);
             self.interrupt();
         }
     }

@@ -16,6 +16,7 @@ mod siege;
 mod siege_nodes;
 mod strangers;
 mod talk;
+mod upgrade;
 
 use peerloop::config::{
     CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, PrefixLimit, SendQueueConfig,
@@ -34,6 +35,7 @@ pub use flush::flush;
 pub use siege::{SIEGES, besiege};
 use strangers::Strangers;
 use talk::{PORTS, Rules};
+pub use upgrade::upgrade;
 
 /// Settings that are reached often.
 fn config(random: &mut Random, rules: Rules) -> Config {
