@@ -87,6 +87,8 @@ mod switch {
         NoEdgeWithoutWouldBlock,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
+        /// A new framing is not applied to received bytes.
+        ForgetChange,
         /// A handshake place is not freed.
         KeepPlace,
         /// The handshake that has waited longest loses its place, whichever
