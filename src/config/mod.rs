@@ -16,6 +16,7 @@ mod limits;
 mod network;
 mod node;
 mod options;
+mod ping;
 mod shards;
 mod sockets;
 mod timeouts;
@@ -27,8 +28,9 @@ pub use network::Network;
 pub(crate) use network::masked;
 pub use node::{CommandQueueConfig, Config, OnPanic, TurnBudget};
 pub use options::{ConnectOptions, ListenOptions, ListenerLimits};
+pub use ping::Ping;
 pub use shards::{Placement, ShardOptions};
-pub use sockets::SocketConfig;
+pub use sockets::{Keepalive, SocketConfig};
 pub use timeouts::{MinRate, Timeouts};
 
 pub use crate::error::ConfigError;
