@@ -28,6 +28,10 @@ mod switch {
         DropTailOfPartialWrite,
         /// Any byte restarts the idle timeout.
         RefreshIdleOnAnyByte,
+        /// A write restarts the time without a byte from the peer.
+        RestartReceiveIdleOnWrite,
+        /// A ping is sent although something was sent before.
+        PingWhileSending,
         /// A timeout that begins in a turn counts from the beginning of the
         /// turn.
         DeadlineFromTurnBeginning,

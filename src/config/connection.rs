@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::check::{KIB, MIB, check, check_nonzero};
+use super::ping::Ping;
 use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
 use crate::framing::Framing;
@@ -64,6 +65,10 @@ pub struct ConnectionConfig {
     ///
     /// Default: `MinRate::default()`.
     pub min_rate: MinRate,
+    /// A message that is sent when nothing was sent for some time.
+    ///
+    /// Default: `None`.
+    pub ping: Option<Ping>,
     /// Watermarks and maximum of the send queue.
     ///
     /// Default: `SendQueueConfig::default()`.
@@ -110,6 +115,7 @@ impl Default for ConnectionConfig {
             on_framing_error: OnFramingError::Abort,
             timeouts: Timeouts::default(),
             min_rate: MinRate::default(),
+            ping: None,
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
             require_session: false,
@@ -127,6 +133,9 @@ impl ConnectionConfig {
             check(len > 0, "framing", "must not be `Fixed(0)`")?;
             check(len <= max, "framing", "is longer than `max_message_len`")?;
         }
+        if let Some(ping) = &self.ping {
+            ping.validate(&self.framing, max)?;
+        }
         self.send_queue.validate()?;
         self.min_rate.validate()?;
         self.timeouts.validate()
@@ -134,7 +143,8 @@ impl ConnectionConfig {
 
     /// Returns the interval at which an open connection is checked. A timeout
     /// that has just begun cannot pass earlier, so traffic need not move the
-    /// timer.
+    /// timer. `receive_idle` is not included: its time runs from the start, so
+    /// the timer is always early enough for it.
     pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
         let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
         all.into_iter().flatten().min()

@@ -76,10 +76,10 @@ pub(crate) struct ConnEntry {
     /// empty. In `Closing`, the time at which closing began, or at which the
     /// socket last took a byte.
     activity: Timestamp,
-    /// Start of an incomplete message, time of its last byte, and its length so
-    /// far.
+    /// Time of the last received byte, or of a restart of the timeouts.
+    received_at: Timestamp,
+    /// Start of an incomplete message, and its length so far.
     partial_since: Option<Timestamp>,
-    partial_at: Timestamp,
     partial_len: usize,
     /// Time since when no queued byte was written.
     stalled_since: Option<Timestamp>,
@@ -163,8 +163,8 @@ impl ConnEntry {
             armed_at: None,
             drain_at: NO_DRAIN,
             activity: now,
+            received_at: now,
             partial_since: None,
-            partial_at: now,
             partial_len: 0,
             stalled_since: None,
             written: 0,

@@ -18,6 +18,9 @@ pub(super) struct ConnectionExtra {
     /// arrived are delivered.
     write_failure: Option<DisconnectReason>,
     pub(super) identity: Option<Identity>,
+    /// Time of the last written byte, or of the opening. Present on an open
+    /// connection with a ping.
+    pub(super) sent_at: Option<Timestamp>,
     /// Time at which the queue was last empty, and the number of bytes written
     /// since. Present if a minimum rate is set.
     pub(super) sending: Option<(Timestamp, u64)>,
@@ -85,6 +88,7 @@ impl Ending {
             Self::Failed(ConnectError::TimedOut | ConnectError::HandshakeTimedOut)
                 | Self::Disconnected(DisconnectReason::Timeout(
                     TimeoutKind::Idle
+                        | TimeoutKind::ReceiveIdle
                         | TimeoutKind::PartialMessage
                         | TimeoutKind::ReceiveRate
                         | TimeoutKind::Linger
@@ -197,6 +201,9 @@ impl ConnEntry {
         self.set_state(Lifecycle::Handshaking);
         self.local_addr = Some(to_canonical(local_addr).into());
         self.since = now;
+        if self.config.min_rate.send_bytes_per_second.is_some() {
+            self.extra();
+        }
     }
 
     pub(crate) fn set_identity(&mut self, identity: Option<Identity>) {
@@ -210,6 +217,9 @@ impl ConnEntry {
         self.set_state(Lifecycle::Open);
         self.since = now;
         self.activity = self.since;
+        if self.config.ping.is_some() {
+            self.extra().sent_at = Some(now);
+        }
     }
 
     /// Returns how the connection ends for `cause`. A connection that never was

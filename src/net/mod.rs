@@ -13,6 +13,7 @@ mod connect;
 mod connect_delay;
 mod establish;
 mod listen;
+mod ping;
 mod receive_quota;
 mod remote;
 mod send;
