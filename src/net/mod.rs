@@ -14,6 +14,7 @@ mod connect_delay;
 mod establish;
 mod listen;
 mod ping;
+mod proxy_header;
 mod receive_quota;
 mod remote;
 mod send;
@@ -24,7 +25,7 @@ mod view;
 mod visit;
 mod waiters;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,7 @@ pub(crate) use clock::TurnClock;
 pub(crate) use connect::{PendingConnect, PendingSocket};
 use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
+use proxy_header::PendingHeaders;
 pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
 use visit::{BatchInProgress, Visit};
@@ -92,6 +94,8 @@ pub struct Net {
     /// The number of connections in `Lifecycle::Open`, by direction.
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
+    /// Accepted connections whose PROXY header is incomplete.
+    pub(crate) headers: PendingHeaders,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -127,6 +131,8 @@ pub(crate) struct PendingWork {
     pub(crate) visits: Vec<ConnId>,
     /// Listeners that may have connections to accept.
     pub(crate) listeners: Vec<usize>,
+    /// Connections whose PROXY header can be read.
+    pub(crate) headers: VecDeque<ConnId>,
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
@@ -157,6 +163,7 @@ impl PendingWork {
             && self.urgent.is_empty()
             && self.visits.is_empty()
             && self.listeners.is_empty()
+            && self.headers.is_empty()
             && self.ended.is_empty()
     }
 }
@@ -213,6 +220,7 @@ impl Net {
             connecting: 0,
             open: [0; 2],
             listeners: Slab::new(),
+            headers: PendingHeaders::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
