@@ -19,6 +19,7 @@ mod options;
 mod shards;
 mod sockets;
 mod timeouts;
+mod udp;
 
 pub use connection::{ConnectionConfig, OnFull, SendQueueConfig};
 pub(crate) use limits::ADDRESS_V6_BITS;
@@ -30,5 +31,6 @@ pub use options::{ConnectOptions, ListenOptions, ListenerLimits};
 pub use shards::{Placement, ShardOptions};
 pub use sockets::SocketConfig;
 pub use timeouts::{MinRate, Timeouts};
+pub use udp::{MulticastInterface, UdpOptions};
 
 pub use crate::error::ConfigError;

@@ -11,6 +11,7 @@ mod clock;
 mod close;
 mod connect;
 mod connect_delay;
+mod datagram;
 mod establish;
 mod listen;
 mod receive_quota;
@@ -18,6 +19,7 @@ mod remote;
 mod send;
 mod send_quota;
 mod timer;
+mod udp_table;
 mod view;
 mod visit;
 mod waiters;
@@ -53,6 +55,7 @@ use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
 pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
+use udp_table::UdpTable;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
 
@@ -90,6 +93,7 @@ pub struct Net {
     /// The number of connections in `Lifecycle::Open`, by direction.
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
+    pub(crate) udp: UdpTable,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -193,6 +197,7 @@ impl Net {
             connecting: 0,
             open: [0; 2],
             listeners: Slab::new(),
+            udp: UdpTable::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
@@ -221,6 +226,8 @@ impl Net {
     ///   [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown), and
     /// - all connections are closed as by [`Net::close`], with the reason
     ///   [`DisconnectReason::Shutdown`].
+    ///
+    /// UDP sockets are closed when no connection is left.
     ///
     /// Connections that remain after `grace` are ended with the same reason,
     /// and what is queued for them is dropped. The grace begins at the end of
