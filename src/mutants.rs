@@ -100,6 +100,10 @@ mod switch {
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// A UDP socket that used up its budget is not read in the next turn.
+        ForgetDatagrams,
+        /// `on_udp_drain` is not called when it is due.
+        ForgetUdpDrain,
     }
 
     thread_local! {

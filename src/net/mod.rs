@@ -11,6 +11,7 @@ mod clock;
 mod close;
 mod connect;
 mod connect_delay;
+mod datagram;
 mod establish;
 mod listen;
 mod ping;
@@ -21,6 +22,7 @@ mod send;
 mod send_quota;
 mod settings;
 mod timer;
+mod udp_table;
 mod view;
 mod visit;
 mod waiters;
@@ -57,6 +59,7 @@ pub(crate) use listen::ListenerEntry;
 use proxy_header::PendingHeaders;
 pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
+use udp_table::UdpTable;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
 
@@ -96,6 +99,7 @@ pub struct Net {
     pub(crate) listeners: Slab<ListenerEntry>,
     /// Accepted connections whose PROXY header is incomplete.
     pub(crate) headers: PendingHeaders,
+    pub(crate) udp: UdpTable,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -221,6 +225,7 @@ impl Net {
             open: [0; 2],
             listeners: Slab::new(),
             headers: PendingHeaders::default(),
+            udp: UdpTable::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
@@ -249,6 +254,8 @@ impl Net {
     ///   [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown), and
     /// - all connections are closed as by [`Net::close`], with the reason
     ///   [`DisconnectReason::Shutdown`].
+    ///
+    /// UDP sockets are closed when no connection is left.
     ///
     /// Connections that remain after `grace` are ended with the same reason,
     /// and what is queued for them is dropped. The grace begins at the end of

@@ -51,7 +51,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Readiness, SocketOptions};
-use crate::config::ListenOptions;
+use crate::config::{ListenOptions, MulticastInterface, UdpOptions};
 
 use delivery_check::Reference;
 pub(crate) use delivery_check::{PassedBytes, Source};
@@ -196,6 +196,22 @@ impl SimRegistrar {
             registrar: self.clone(),
             id,
         })
+    }
+
+    pub(crate) fn bind_udp(&self, _: SocketAddr, _: &UdpOptions) -> io::Result<SimUdp> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn add_udp(&self, udp: &SimUdp, _: usize) -> io::Result<()> {
+        match *udp {}
+    }
+
+    pub(crate) fn watch_udp(&self, udp: &SimUdp, _: usize, _: bool) -> io::Result<()> {
+        match *udp {}
+    }
+
+    pub(crate) fn remove_udp(&self, udp: &SimUdp) -> io::Result<()> {
+        match *udp {}
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -359,6 +375,32 @@ impl Drop for SimListener {
             .internet
             .lock()
             .close_listener(self.id, false);
+    }
+}
+
+/// A UDP socket. There is none yet.
+#[derive(Debug)]
+pub(crate) enum SimUdp {}
+
+impl SimUdp {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match *self {}
+    }
+
+    pub(crate) fn recv_from(&self, _: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match *self {}
+    }
+
+    pub(crate) fn send_to(&self, _: &[u8], _: SocketAddr) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(crate) fn join(&self, _: IpAddr, _: MulticastInterface) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn leave(&self, _: IpAddr, _: MulticastInterface) -> io::Result<()> {
+        match *self {}
     }
 }
 
