@@ -92,6 +92,10 @@ mod switch {
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// A session that is woken is not called.
+        ForgetWake,
+        /// The timer of a session that returns another duration is not moved.
+        KeepSessionTimer,
     }
 
     thread_local! {

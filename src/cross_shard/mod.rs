@@ -61,6 +61,7 @@ pub(crate) enum ConnCommand {
     Pause,
     Resume,
     Flush,
+    WakeSession,
 }
 
 /// One message for several connections of one shard.

@@ -17,6 +17,7 @@ mod receive_quota;
 mod remote;
 mod send;
 mod send_quota;
+mod session_timer;
 mod timer;
 mod view;
 mod visit;
@@ -123,6 +124,8 @@ pub(crate) struct PendingWork {
     pub(crate) urgent: Vec<ConnId>,
     /// Connections to visit as if they were readable.
     pub(crate) visits: Vec<ConnId>,
+    /// Connections whose sessions are to be woken.
+    pub(crate) wakes: Vec<ConnId>,
     /// Listeners that may have connections to accept.
     pub(crate) listeners: Vec<usize>,
     pub(crate) ended: Vec<ConnId>,
@@ -136,6 +139,7 @@ impl PendingWork {
             && self.dirty.is_empty()
             && self.urgent.is_empty()
             && self.visits.is_empty()
+            && self.wakes.is_empty()
             && self.listeners.is_empty()
             && self.ended.is_empty()
     }

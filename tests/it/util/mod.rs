@@ -19,6 +19,8 @@ pub mod crowd;
 mod frame;
 pub mod framings;
 #[cfg(feature = "sim")]
+pub mod lookups;
+#[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
 mod random;
@@ -37,6 +39,7 @@ pub mod steps;
 pub mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod waits;
 #[cfg(feature = "sim")]
 pub mod workload;
 
