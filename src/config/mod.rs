@@ -16,19 +16,23 @@ mod limits;
 mod network;
 mod node;
 mod options;
+mod ping;
+mod setting;
 mod shards;
 mod sockets;
 mod timeouts;
 
-pub use connection::{ConnectionConfig, OnFull, SendQueueConfig};
+pub use connection::{ConnectionConfig, OnFramingError, OnFull, SendQueueConfig};
 pub(crate) use limits::ADDRESS_V6_BITS;
 pub use limits::{Limits, PrefixLimit, RetryRate};
 pub use network::Network;
 pub(crate) use network::masked;
 pub use node::{CommandQueueConfig, Config, OnPanic, TurnBudget};
 pub use options::{ConnectOptions, ListenOptions, ListenerLimits};
+pub use ping::Ping;
+pub(crate) use setting::ConnectionSetting;
 pub use shards::{Placement, ShardOptions};
-pub use sockets::SocketConfig;
+pub use sockets::{Keepalive, SocketConfig};
 pub use timeouts::{MinRate, Timeouts};
 
 pub use crate::error::ConfigError;

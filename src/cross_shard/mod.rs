@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::addr::to_canonical_target;
 use crate::buffers::BodyKey;
-use crate::config::{ConnectionConfig, Placement};
+use crate::config::{ConnectionConfig, ConnectionSetting, Placement};
 use crate::error::{DisconnectReason, SendError};
 use crate::framing::Codec;
 use crate::id::{ConnId, Direction, ListenerId, ShardId};
@@ -53,7 +53,7 @@ impl ShardCommand {
 }
 
 /// A command for a connection of another shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(crate) enum ConnCommand {
     Close,
     CloseWrite,
@@ -62,6 +62,7 @@ pub(crate) enum ConnCommand {
     Resume,
     Flush,
     WakeSession,
+    Set(Box<ConnectionSetting>),
 }
 
 /// One message for several connections of one shard.

@@ -13,11 +13,13 @@ mod connect;
 mod connect_delay;
 mod establish;
 mod listen;
+mod ping;
 mod receive_quota;
 mod remote;
 mod send;
 mod send_quota;
 mod session_timer;
+mod settings;
 mod timer;
 mod view;
 mod visit;
@@ -70,7 +72,7 @@ pub(crate) use waiters::{Connected, Waiters};
 /// others, such as [`Net::close`], are no-ops.
 ///
 /// In a node with [shards](crate::shards), a `Net` can also send to connections
-/// of other shards, close and pause them. [`Shards`](crate::shards::Shards)
+/// of other shards, close and pause them, and change their settings. [`Shards`](crate::shards::Shards)
 /// describes the differences.
 #[derive(Debug)]
 pub struct Net {
@@ -120,8 +122,8 @@ pub(crate) struct PendingWork {
     pub(crate) connects: Vec<PendingConnect>,
     /// Connections to flush: there are bytes or a FIN to send.
     pub(crate) dirty: Vec<ConnId>,
-    /// Connections to flush when the current callback returns.
-    pub(crate) urgent: Vec<ConnId>,
+    /// Work to do when the current callback returns, before the next message.
+    pub(crate) urgent: Vec<UrgentWork>,
     /// Connections to visit as if they were readable.
     pub(crate) visits: Vec<ConnId>,
     /// Connections whose sessions are to be woken.
@@ -131,6 +133,24 @@ pub(crate) struct PendingWork {
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
+}
+
+/// Work that a callback has requested and that does not wait for the end of the
+/// turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UrgentWork {
+    /// Write the queue of the connection.
+    Flush(ConnId),
+    /// Apply the pending change of the connection to its inbound half.
+    Change(ConnId),
+}
+
+impl UrgentWork {
+    pub(crate) fn conn(self) -> ConnId {
+        match self {
+            Self::Flush(conn) | Self::Change(conn) => conn,
+        }
+    }
 }
 
 impl PendingWork {

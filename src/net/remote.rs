@@ -176,6 +176,12 @@ impl Net {
             ConnCommand::Resume => self.resume(conn),
             ConnCommand::Flush => self.flush(conn),
             ConnCommand::WakeSession => self.wake_session(conn),
+            ConnCommand::Set(setting) => {
+                if let Err(error) = self.set(conn, *setting) {
+                    let name = &self.config.name;
+                    log::debug!(target: "peerloop", "{name}: {conn}: from another shard: {error}");
+                }
+            }
         }
     }
 
