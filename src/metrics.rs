@@ -43,6 +43,12 @@ pub struct Metrics {
     /// or
     /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
     pub handshakes_evicted: u64,
+    /// Inbound connections refused because their address is not in
+    /// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol).
+    pub refused_untrusted: u64,
+    /// Inbound connections from trusted proxies that ended without a complete,
+    /// valid PROXY header: malformed, closed or timed out.
+    pub proxy_header_errors: u64,
     /// Connections of this node with itself that were ended.
     pub self_connections: u64,
     /// Errors of `accept(2)`, except for connections that ended before they
@@ -165,7 +171,7 @@ impl AddAssign for Metrics {
     fn add_assign(&mut self, other: Self) {
         add_each!(self, other;
             turns, accepted, refused_by_handler, refused_by_total, refused_by_address,
-            refused_by_prefix, refused_by_handshakes, handshakes_evicted, self_connections, accept_errors, shed_connections, accept_backoffs,
+            refused_by_prefix, refused_by_handshakes, handshakes_evicted, refused_untrusted, proxy_header_errors, self_connections, accept_errors, shed_connections, accept_backoffs,
             connects_started, connects_failed, handshakes_failed, disconnected, framing_errors,
             session_errors, resets, connect_timeouts, handshake_timeouts, idle_timeouts,
             receive_idle_timeouts, pings_sent, partial_message_timeouts, rate_timeouts, memory_limit_ends,

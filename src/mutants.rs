@@ -89,6 +89,8 @@ mod switch {
         /// A short read counts as a drained socket, although the selector gives
         /// no edge before `WouldBlock`.
         NoEdgeWithoutWouldBlock,
+        /// A connection behind a proxy keeps the address of the proxy.
+        KeepAddressOfProxy,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
         /// A new framing is not applied to received bytes.

@@ -14,6 +14,7 @@ mod connect_delay;
 mod establish;
 mod listen;
 mod ping;
+mod proxy_header;
 mod receive_quota;
 mod remote;
 mod send;
@@ -25,7 +26,7 @@ mod view;
 mod visit;
 mod waiters;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,7 @@ pub(crate) use clock::TurnClock;
 pub(crate) use connect::{PendingConnect, PendingSocket};
 use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
+use proxy_header::PendingHeaders;
 pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
 use visit::{BatchInProgress, Visit};
@@ -93,6 +95,8 @@ pub struct Net {
     /// The number of connections in `Lifecycle::Open`, by direction.
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
+    /// Accepted connections whose PROXY header is incomplete.
+    pub(crate) headers: PendingHeaders,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -130,6 +134,8 @@ pub(crate) struct PendingWork {
     pub(crate) wakes: Vec<ConnId>,
     /// Listeners that may have connections to accept.
     pub(crate) listeners: Vec<usize>,
+    /// Connections whose PROXY header can be read.
+    pub(crate) headers: VecDeque<ConnId>,
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
@@ -161,6 +167,7 @@ impl PendingWork {
             && self.visits.is_empty()
             && self.wakes.is_empty()
             && self.listeners.is_empty()
+            && self.headers.is_empty()
             && self.ended.is_empty()
     }
 }
@@ -217,6 +224,7 @@ impl Net {
             connecting: 0,
             open: [0; 2],
             listeners: Slab::new(),
+            headers: PendingHeaders::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
