@@ -104,6 +104,10 @@ mod switch {
         ForgetDatagrams,
         /// `on_udp_drain` is not called when it is due.
         ForgetUdpDrain,
+        /// A session that is woken is not called.
+        ForgetWake,
+        /// The timer of a session that returns another duration is not moved.
+        KeepSessionTimer,
     }
 
     thread_local! {

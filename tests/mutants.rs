@@ -11,7 +11,7 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, occupied, workload};
+use util::{crowd, lookups, occupied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
@@ -35,6 +35,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(workload::alive)
             || is_found(crowd)
             || is_found(occupied::run)
+            || is_found(lookups::run)
             || is_found(run)
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
@@ -99,4 +100,6 @@ mutants! {
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
+    forget_wake_is_found: ForgetWake,
+    keep_session_timer_is_found: KeepSessionTimer,
 }

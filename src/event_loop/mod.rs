@@ -16,6 +16,7 @@ mod read;
 mod read_close;
 mod seal;
 mod session;
+mod session_calls;
 mod shutdown;
 mod timeouts;
 mod visit;

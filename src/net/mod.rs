@@ -20,6 +20,7 @@ mod receive_quota;
 mod remote;
 mod send;
 mod send_quota;
+mod session_timer;
 mod settings;
 mod timer;
 mod udp_table;
@@ -133,6 +134,8 @@ pub(crate) struct PendingWork {
     pub(crate) urgent: Vec<UrgentWork>,
     /// Connections to visit as if they were readable.
     pub(crate) visits: Vec<ConnId>,
+    /// Connections whose sessions are to be woken.
+    pub(crate) wakes: Vec<ConnId>,
     /// Listeners that may have connections to accept.
     pub(crate) listeners: Vec<usize>,
     /// Connections whose PROXY header can be read.
@@ -166,6 +169,7 @@ impl PendingWork {
             && self.dirty.is_empty()
             && self.urgent.is_empty()
             && self.visits.is_empty()
+            && self.wakes.is_empty()
             && self.listeners.is_empty()
             && self.headers.is_empty()
             && self.ended.is_empty()

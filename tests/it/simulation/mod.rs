@@ -15,6 +15,7 @@ mod places;
 mod promises;
 mod scenarios;
 mod seeds;
+mod session_timers;
 mod slow_links;
 mod slow_readers;
 mod wires;

@@ -21,6 +21,8 @@ pub mod framings;
 #[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(feature = "sim")]
+pub mod lookups;
+#[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
 mod random;
@@ -39,6 +41,7 @@ pub mod steps;
 pub mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod waits;
 #[cfg(feature = "sim")]
 pub mod workload;
 
