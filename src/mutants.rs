@@ -92,6 +92,8 @@ mod switch {
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// An address that failed is not connected to again.
+        ForgetFailedAddress,
     }
 
     thread_local! {

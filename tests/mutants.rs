@@ -11,10 +11,13 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, occupied, workload};
+use util::{crowd, keeper, occupied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
+
+/// Number of seeds of `simulation::reconnect`, which are slow.
+const KEEPERS: u64 = 20;
 
 /// Returns the first seed that fails with this mutant, or without one.
 fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
@@ -35,6 +38,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(crowd)
             || is_found(occupied::run)
             || is_found(run)
+            || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
     let found = (0..seeds).find(fails);
@@ -96,4 +100,5 @@ mutants! {
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
+    forget_failed_address_is_found: ForgetFailedAddress,
 }

@@ -37,6 +37,8 @@ const ORDER: &[&str] = &[
     "command_queue",
     "event_loop",
     "node",
+    "reconnect",
+    "requests",
     "guide",
     "sim",
 ];

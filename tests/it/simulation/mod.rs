@@ -12,6 +12,8 @@ mod network;
 mod partitions;
 mod places;
 mod promises;
+mod reconnect;
+mod requests;
 mod scenarios;
 mod seeds;
 mod slow_links;

@@ -18,6 +18,7 @@ mod config;
 pub mod crowd;
 mod frame;
 pub mod framings;
+pub mod keeper;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
