@@ -19,6 +19,8 @@ pub mod crowd;
 mod frame;
 pub mod framings;
 pub mod keeper;
+#[cfg(target_os = "linux")]
+pub mod netns;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
