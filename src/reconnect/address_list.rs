@@ -87,6 +87,15 @@ impl AddressList {
         self.by_conn.len()
     }
 
+    /// Returns the open connections.
+    pub(super) fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
+        let open = self.by_conn.iter().filter(|(conn, addr)| {
+            let state = self.addresses.get(addr).map(|it| it.state);
+            state == Some(AddressState::Connected(**conn))
+        });
+        open.map(|(conn, _)| *conn)
+    }
+
     pub(super) fn contains(&self, addr: SocketAddr) -> bool {
         self.addresses.contains_key(&addr)
     }

@@ -237,8 +237,13 @@ impl KeepConnected {
     /// Returns the number of open connections that this `KeepConnected` has
     /// made.
     pub fn connection_count(&self) -> usize {
-        let is_open = |it: &KeptAddress| matches!(it.state, AddressState::Connected(_));
-        self.addresses().filter(is_open).count()
+        self.connections().count()
+    }
+
+    /// Returns the open connections that this `KeepConnected` has made, in no
+    /// particular order, for example for [`Net::broadcast`].
+    pub fn connections(&self) -> impl Iterator<Item = ConnId> + '_ {
+        self.list.connections()
     }
 
     /// Returns the state of an address, or `None` if it is not in the list.

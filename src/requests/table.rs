@@ -58,9 +58,10 @@ impl Default for RequestLimits {
 pub struct Requests<C> {
     limits: RequestLimits,
     next_id: u64,
-    pending: BTreeMap<(ConnId, u64), PendingRequest<C>>,
-    /// The number of pending requests of each connection that has some.
-    counts: HashMap<ConnId, usize>,
+    /// The pending requests of each connection that has some, by id.
+    pending: HashMap<ConnId, BTreeMap<u64, PendingRequest<C>>>,
+    /// The number of pending requests.
+    len: usize,
     /// The request of each timer.
     timers: HashMap<TimerId, (ConnId, u64)>,
     failed: VecDeque<FailedRequest<C>>,
@@ -85,8 +86,8 @@ impl<C> Requests<C> {
         Self {
             limits,
             next_id: 1,
-            pending: BTreeMap::new(),
-            counts: HashMap::new(),
+            pending: HashMap::new(),
+            len: 0,
             timers: HashMap::new(),
             failed: VecDeque::new(),
         }
@@ -121,18 +122,18 @@ impl<C> Requests<C> {
         self.next_id += 1;
         let timer = net.set_timer(timeout, 0);
         self.timers.insert(timer, (conn, id));
-        *self.counts.entry(conn).or_default() += 1;
-        let pending = PendingRequest { timer, context };
-        self.pending.insert((conn, id), pending);
+        let request = PendingRequest { timer, context };
+        self.pending.entry(conn).or_default().insert(id, request);
+        self.len += 1;
         Ok(id)
     }
 
     fn refusal(&self, net: &Net, conn: ConnId) -> Option<RequestRefusal> {
         let state = net.connection(conn).map(|it| it.state());
-        let on_connection = self.counts.get(&conn).copied().unwrap_or(0);
+        let on_connection = self.pending.get(&conn).map_or(0, BTreeMap::len);
         if state != Some(ConnectionState::Connected) {
             Some(RequestRefusal::NotConnected)
-        } else if self.pending.len() + self.failed.len() >= self.limits.max_requests {
+        } else if self.len + self.failed.len() >= self.limits.max_requests {
             Some(RequestRefusal::TooManyRequests)
         } else if on_connection >= self.limits.max_requests_per_connection {
             Some(RequestRefusal::TooManyOnConnection)
@@ -163,12 +164,12 @@ impl<C> Requests<C> {
     /// [`Handler::on_disconnect`](crate::Handler::on_disconnect). All requests
     /// on this connection fail, in the order in which they began.
     pub fn on_disconnect(&mut self, net: &mut Net, conn: ConnId) {
-        let of_conn = self.pending.range((conn, 0)..=(conn, u64::MAX));
-        let ids: Vec<u64> = of_conn.map(|((_, id), _)| *id).collect();
-        for id in ids {
-            if let Some(timer) = self.fail(conn, id, RequestFailure::Disconnected) {
-                net.cancel_timer(timer);
-            }
+        let requests = self.pending.remove(&conn).unwrap_or_default();
+        self.len -= requests.len();
+        for (id, request) in requests {
+            self.timers.remove(&request.timer);
+            net.cancel_timer(request.timer);
+            self.fail(conn, id, RequestFailure::Disconnected, request.context);
         }
     }
 
@@ -180,7 +181,9 @@ impl<C> Requests<C> {
         let Some((conn, id)) = self.timers.get(&timer).copied() else {
             return false;
         };
-        self.fail(conn, id, RequestFailure::TimedOut);
+        if let Some(request) = self.remove(conn, id) {
+            self.fail(conn, id, RequestFailure::TimedOut, request.context);
+        }
         true
     }
 
@@ -193,35 +196,31 @@ impl<C> Requests<C> {
 
     /// Returns the number of requests without an outcome.
     pub fn len(&self) -> usize {
-        self.pending.len()
+        self.len
     }
 
     /// Returns whether no request is without an outcome.
     pub fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.len == 0
     }
 
-    /// Moves a request to the failed ones, and returns its timer.
-    fn fail(&mut self, conn: ConnId, id: u64, reason: RequestFailure) -> Option<TimerId> {
-        let PendingRequest { timer, context } = self.remove(conn, id)?;
+    fn fail(&mut self, conn: ConnId, id: u64, reason: RequestFailure, context: C) {
         self.failed.push_back(FailedRequest {
             conn,
             id,
             reason,
             context,
         });
-        Some(timer)
     }
 
     fn remove(&mut self, conn: ConnId, id: u64) -> Option<PendingRequest<C>> {
-        let pending = self.pending.remove(&(conn, id))?;
-        self.timers.remove(&pending.timer);
-        if let Some(count) = self.counts.get_mut(&conn) {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&conn);
-            }
+        let requests = self.pending.get_mut(&conn)?;
+        let request = requests.remove(&id)?;
+        if requests.is_empty() {
+            self.pending.remove(&conn);
         }
-        Some(pending)
+        self.len -= 1;
+        self.timers.remove(&request.timer);
+        Some(request)
     }
 }

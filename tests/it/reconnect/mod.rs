@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use peerloop::config::RetryRate;
 use peerloop::reconnect::{
     AddressError, AddressState, BackoffConfig, KeepConnected, KeepConnectedConfig,
 };
@@ -11,7 +12,7 @@ use peerloop::shards::{ShardOptions, Shards, ShardsHandle};
 use peerloop::{Config, ConnId, ConnectError, Net, Node, RunEnd, RunningNode, ShardId};
 
 use crate::util::keeper::{Keeper, keeping};
-use crate::util::{Event, PATIENCE, Recorder, eventually, strict};
+use crate::util::{Event, PATIENCE, Recorder, config_with, eventually, strict};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -52,7 +53,8 @@ fn lost_connections_are_made_again() {
     let mut node = keeper(3, addresses);
     until(&mut node, |it| it.keep.connection_count() == 3);
     for round in 1..4 {
-        let _ = node.net().broadcast_all("end it", None);
+        let kept: Vec<ConnId> = node.handler().keep.connections().collect();
+        assert_eq!(node.net().broadcast(kept, "end it").queued, 3);
         until(&mut node, |it| {
             it.opened.len() >= 3 + 3 * round && it.keep.connection_count() == 3
         });
@@ -62,13 +64,20 @@ fn lost_connections_are_made_again() {
 }
 
 #[test]
-fn delay_of_a_handler_replaces_the_retry_rate() {
-    // With the rate, 21 attempts would begin at once, and one further per hour.
-    let mut node = keeper(1, vec![closed()]);
+fn delays_replace_the_retry_rate() {
+    // With the rate, 50 attempts would take 49 s.
+    let config = config_with(|config| {
+        config.limits.connect_retry_rate = RetryRate {
+            per_second: 1,
+            burst: 1,
+        };
+    });
+    let keeper = Keeper::new(keeping(1, MS, 10 * MS), 7, vec![closed()]);
+    let mut node = Node::new(config, keeper).expect("a node");
     let begun = Instant::now();
-    until(&mut node, |it| it.attempts().len() > 100);
-    // The delays are 0.5 ms at least, and 5 ms from the fifth on.
-    assert!(begun.elapsed() > 95 * 5 * MS);
+    until(&mut node, |it| it.attempts().len() > 50);
+    // All delays but the first four are 5 ms at least.
+    assert!(begun.elapsed() > 45 * 5 * MS);
 }
 
 #[test]
@@ -110,33 +119,6 @@ fn removed_address_is_left_alone() {
     node.net().close(conn);
     until(&mut node, |it| it.others == 1);
     assert_eq!(node.with(|it, net| it.keep.remove(net, first)), None);
-
-    // An attempt is cancelled.
-    let pending = node.with(|it, net| {
-        it.keep.remove(net, second);
-        it.keep.add(net, closed()).expect("a valid address");
-        let _ = it.keep.add(net, second);
-        it.keep.addresses().count()
-    });
-    assert_eq!(pending, 2);
-}
-
-#[test]
-fn cancelled_attempt_of_a_removed_address_ends() {
-    // The backlog of the listener is full, or the attempt is in progress: it is
-    // removed in the turn in which it begins.
-    let (_server, addr) = server(Recorder::default());
-    let mut node = keeper(1, vec![addr]);
-    until(&mut node, |it| it.keep.connection_count() == 1);
-    let attempts = node.handler().attempts().len();
-    let conn = node.net().connections().next().expect("a connection").id();
-    node.net().abort(conn);
-    until(&mut node, |it| it.attempts().len() > attempts);
-    node.with(|it, net| it.keep.remove(net, addr));
-    assert_eq!(node.handler().keep.addresses().count(), 0);
-    until(&mut node, |it| {
-        it.others + it.opened.len() == 2 || it.others == 1
-    });
 }
 
 #[test]

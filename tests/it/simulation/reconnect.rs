@@ -228,6 +228,26 @@ fn limit_of_the_node_is_no_failure() {
 }
 
 #[test]
+fn removed_attempt_is_cancelled() {
+    let mut world = calm(7);
+    let server = world.node(without_idle(), Plain::server());
+    let addr = world.addr(server);
+    let client = keeper_of(&mut world, keeping(1, MS, MS), vec![addr]);
+    world.partition(client, server);
+    world.run_for(SECOND);
+    let kept = world.with(client, |it, net| it.keep.remove(net, addr));
+    let state = kept.expect("it is in the list").state;
+    assert!(matches!(state, AddressState::Connecting(_)), "{state:?}");
+    world.run_for(MS);
+    world.with(client, |it, net| {
+        assert_eq!((it.others, it.lost.len()), (1, 0));
+        assert_eq!((net.connecting_count(), it.in_use()), (0, 0));
+    });
+    world.run_for(MINUTE);
+    assert_eq!(world.handler(client).attempts().len(), 1);
+}
+
+#[test]
 fn shutdown_ends_the_attempts() {
     let mut world = calm(7);
     let server = world.node(without_idle(), Plain::server());
