@@ -260,7 +260,8 @@ pub trait Handler {
     /// - The handler may connect to the address again in this call. An attempt
     ///   that exceeds
     ///   [`connect_retry_rate`](crate::config::Limits::connect_retry_rate)
-    ///   begins later.
+    ///   begins later. [`reconnect`](crate::reconnect) has delays that grow with
+    ///   each failure, and keeps a number of connections out of a list.
     /// - After a failed handshake the last bytes of the session are sent first,
     ///   such as an alert of TLS. This delays the call by at most
     ///   [`linger`](crate::config::Timeouts::linger).
@@ -278,7 +279,8 @@ pub trait Handler {
     /// connection has ended. It is the last callback for the id.
     ///
     /// [`Net::connection`] still returns the connection during this call. Sends
-    /// are refused. The handler may connect to the address again in this call.
+    /// are refused. The handler may connect to the address again in this call;
+    /// [`KeepConnected`](crate::reconnect::KeepConnected) does so after a delay.
     ///
     /// # Examples
     ///

@@ -50,6 +50,8 @@
 //!   the loop.
 //! - [`shards`] runs one node on several threads. [`group`] runs several nodes
 //!   on one thread.
+//! - Two values for handlers: [`reconnect`] keeps a number of connections out of
+//!   a list of addresses, and [`requests`] matches answers with requests.
 //! - A [`Config`] holds every limit and timeout. Each has a default; see
 //!   [`config`].
 //!
@@ -227,6 +229,9 @@ mod event_loop;
 mod handler;
 mod net;
 mod node;
+
+pub mod reconnect;
+pub mod requests;
 
 pub mod guide;
 #[cfg(feature = "sim")]

@@ -11,10 +11,14 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
+use util::{crowd, keeper, occupied, workload};
 use util::{crowd, lookups, occupied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
+
+/// Number of seeds of `simulation::reconnect`, which are slow.
+const KEEPERS: u64 = 20;
 
 /// Returns the first seed that fails with this mutant, or without one.
 fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
@@ -37,6 +41,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(occupied::run)
             || is_found(lookups::run)
             || is_found(run)
+            || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
     let found = (0..seeds).find(fails);
@@ -102,4 +107,5 @@ mutants! {
     resume_before_open_is_found: ResumeBeforeOpen,
     forget_wake_is_found: ForgetWake,
     keep_session_timer_is_found: KeepSessionTimer,
+    forget_failed_address_is_found: ForgetFailedAddress,
 }

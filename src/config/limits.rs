@@ -125,6 +125,8 @@ pub struct Limits {
     /// [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown).
     /// [`ConnectOptions::delay`](crate::config::ConnectOptions::delay) replaces
     /// this limit for one attempt.
+    /// [`KeepConnected`](crate::reconnect::KeepConnected) replaces it by delays
+    /// that grow.
     ///
     /// At most `max_connections` addresses are remembered. The least recently
     /// used one is dropped first.
