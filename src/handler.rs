@@ -7,9 +7,10 @@ use std::error::Error;
 
 use crate::addr::ConnInfo;
 use crate::error::{ConnectError, DisconnectReason};
-use crate::id::{ConnId, TimerId};
+use crate::id::{ConnId, SourceId, TimerId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 
 pub use outcome::{Admission, SendOutcome};
 
@@ -325,6 +326,16 @@ pub trait Handler {
     /// the connection.
     fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, key: u64) {
         let _ = (net, conn, key);
+    }
+
+    /// Called when a source is ready that was registered with
+    /// [`Net::register`], which has the contract and an example.
+    ///
+    /// Read or write until `WouldBlock`, because there is no other call before
+    /// that. Called at most once for each source and turn, after the messages
+    /// of the turn.
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        let _ = (net, source, readiness);
     }
 
     /// Called at the end of each turn, before queued messages are written.

@@ -238,11 +238,13 @@ pub use conn_map::{ConnMap, ConnMapEntry, ConnMapIter};
 pub use connection::ConnectionState;
 pub use error::{ConnectError, DisconnectReason, SendError};
 pub use handler::{Admission, Handler, SendOutcome};
-pub use id::{ConnId, Direction, ListenerId, ShardId, TimerId};
+pub use id::{ConnId, Direction, ListenerId, ShardId, SourceId, TimerId};
 pub use metrics::Metrics;
+pub use mio;
 pub use net::{Body, BroadcastOutcome, ConnectAddr, Connection, Connections, Net};
 pub use node::{Handle, Node, RunEnd, RunningNode, Turn};
 pub use session::Transport;
+pub use sys::Readiness;
 pub use traffic::Traffic;
 
 #[cfg(target_pointer_width = "64")]

@@ -15,6 +15,7 @@ mod read_close;
 mod seal;
 mod session;
 mod shutdown;
+mod sources;
 mod timeouts;
 mod visit;
 mod write;
@@ -31,7 +32,7 @@ use crate::buffers::ReadBuffer;
 use crate::command_queue::Inbox;
 use crate::connection::Lifecycle;
 use crate::handler::Handler;
-use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
+use crate::id::{ConnId, SLOTS_MAX, SourceId, WAKER_TOKEN};
 use crate::net::{Net, TurnCounts};
 use crate::sys::Readiness;
 
@@ -103,6 +104,9 @@ impl LoopState {
         }
         let slot = ConnId::slot_of_token(ready.token);
         if slot >= SLOTS_MAX as usize {
+            if let Some(slot) = SourceId::slot_of_token(ready.token) {
+                return net.note_source(slot, ready);
+            }
             let index = slot - SLOTS_MAX as usize;
             match net.listeners.get_mut(index) {
                 Some(listener) => listener.ready = true,
@@ -149,6 +153,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.run_timers();
         }
         self.run_connections();
+        self.run_sources();
         self.run_commands(inbox);
         if !was_behind {
             self.run_timers();

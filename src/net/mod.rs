@@ -17,6 +17,7 @@ mod receive_quota;
 mod remote;
 mod send;
 mod send_quota;
+mod sources;
 mod timer;
 mod view;
 mod visit;
@@ -52,6 +53,7 @@ pub(crate) use connect::{PendingConnect, PendingSocket};
 use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
 pub(crate) use send_quota::{PendingSend, SendQuota};
+use sources::Sources;
 pub(crate) use timer::Due;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
@@ -90,6 +92,8 @@ pub struct Net {
     /// The number of connections in `Lifecycle::Open`, by direction.
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
+    /// The sources of the program.
+    pub(crate) sources: Sources,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -193,6 +197,7 @@ impl Net {
             connecting: 0,
             open: [0; 2],
             listeners: Slab::new(),
+            sources: Sources::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),

@@ -11,9 +11,10 @@ use crate::addr::ConnInfo;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::{Admission, Handler, SendOutcome};
-use crate::id::{ConnId, TimerId};
+use crate::id::{ConnId, SourceId, TimerId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 use crate::sys::sim::{Actor, SharedInternet, SocketId, Source, digest};
 
 pub(crate) struct Observer<H> {
@@ -197,6 +198,10 @@ impl<H: Handler> Handler for Observer<H> {
             self.ledger.violate(violation);
         }
         self.handler.on_conn_timer(net, conn, key);
+    }
+
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        self.handler.on_ready(net, source, readiness);
     }
 
     fn on_turn(&mut self, net: &mut Net) {

@@ -6,7 +6,10 @@ use std::time::Instant;
 
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{Listener, Reserve, SocketOptions, Stream, WakeList, dispatch, from_backends, os};
+use super::{
+    Interest, Listener, Reserve, SocketOptions, Source, Stream, WakeList, dispatch, from_backends,
+    os,
+};
 use crate::config::ListenOptions;
 
 /// Creates sockets and registers them with a poller, for reading and writing at
@@ -113,6 +116,43 @@ impl Registrar {
     #[inline]
     pub(crate) fn remove_listener(&self, listener: &mut Listener) -> io::Result<()> {
         dispatch!(self, listener as Listener; (it, listener) => it.remove_listener(listener))
+    }
+
+    /// Registers a source of the program.
+    pub(crate) fn add_source(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.add_source(source, token, interest),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
+    }
+
+    /// Changes the interest in a source of the program. If the source is ready,
+    /// it is reported again.
+    pub(crate) fn change_source(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.change_source(source, token, interest),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
+    }
+
+    pub(crate) fn remove_source(&self, source: &mut (impl Source + ?Sized)) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.remove_source(source),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
     }
 
     /// Returns a registrar of the same poll, for the member of a group with

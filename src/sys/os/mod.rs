@@ -6,6 +6,8 @@ mod poller;
 mod stream;
 
 pub(super) use listener::{OsListener, OsReserve};
+pub(crate) use mio::Interest;
+pub(crate) use mio::event::Source;
 pub(super) use poller::{OsPoller, OsRegistrar, OsWake};
 pub(super) use stream::OsStream;
 pub(crate) use stream::SocketOptions;
