@@ -244,11 +244,13 @@ pub use conn_map::{ConnMap, ConnMapEntry, ConnMapIter};
 pub use connection::ConnectionState;
 pub use error::{ConnectError, DisconnectReason, SendError, SendToError};
 pub use handler::{Admission, Handler, SendOutcome};
-pub use id::{ConnId, Direction, ListenerId, ShardId, TimerId, UdpId};
+pub use id::{ConnId, Direction, ListenerId, ShardId, SourceId, TimerId, UdpId};
 pub use metrics::Metrics;
+pub use mio;
 pub use net::{Body, BroadcastOutcome, ConnectAddr, Connection, Connections, Net};
 pub use node::{Handle, Node, RunEnd, RunningNode, Turn};
 pub use session::Transport;
+pub use sys::Readiness;
 pub use traffic::{Traffic, UdpTraffic};
 
 #[cfg(target_pointer_width = "64")]

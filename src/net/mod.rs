@@ -22,6 +22,7 @@ mod send;
 mod send_quota;
 mod session_timer;
 mod settings;
+mod sources;
 mod timer;
 mod udp_table;
 mod view;
@@ -59,6 +60,7 @@ use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
 use proxy_header::PendingHeaders;
 pub(crate) use send_quota::{PendingSend, SendQuota};
+use sources::Sources;
 pub(crate) use timer::Due;
 use udp_table::UdpTable;
 use visit::{BatchInProgress, Visit};
@@ -101,6 +103,8 @@ pub struct Net {
     /// Accepted connections whose PROXY header is incomplete.
     pub(crate) headers: PendingHeaders,
     pub(crate) udp: UdpTable,
+    /// The sources of the program.
+    pub(crate) sources: Sources,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -230,6 +234,7 @@ impl Net {
             listeners: Slab::new(),
             headers: PendingHeaders::default(),
             udp: UdpTable::default(),
+            sources: Sources::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),

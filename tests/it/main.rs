@@ -28,6 +28,7 @@ mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
 mod simulation;
+mod sources;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;

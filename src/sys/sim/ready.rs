@@ -263,6 +263,7 @@ impl Internet {
                     readable: true,
                     writable: true,
                     finished: self.random.chance(0.5),
+                    ..Readiness::default()
                 });
             }
             ReadyKey::Waker => {
@@ -358,7 +359,7 @@ impl Internet {
                 token,
                 readable,
                 writable: !readable,
-                finished: false,
+                ..Readiness::default()
             });
         }
     }
@@ -368,8 +369,7 @@ fn only_readable(token: usize) -> Readiness {
     Readiness {
         token,
         readable: true,
-        writable: false,
-        finished: false,
+        ..Readiness::default()
     }
 }
 
@@ -380,5 +380,7 @@ fn report(token: usize, mask: Mask) -> Readiness {
         readable: mask.readable || mask.error,
         writable: mask.writable || mask.error,
         finished: mask.finished || mask.error,
+        error: mask.error,
+        ..Readiness::default()
     }
 }
