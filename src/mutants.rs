@@ -89,13 +89,21 @@ mod switch {
         /// A short read counts as a drained socket, although the selector gives
         /// no edge before `WouldBlock`.
         NoEdgeWithoutWouldBlock,
+        /// A connection behind a proxy keeps the address of the proxy.
+        KeepAddressOfProxy,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
+        /// A new framing is not applied to received bytes.
+        ForgetChange,
         /// A handshake place is not freed.
         KeepPlace,
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// A UDP socket that used up its budget is not read in the next turn.
+        ForgetDatagrams,
+        /// `on_udp_drain` is not called when it is due.
+        ForgetUdpDrain,
     }
 
     thread_local! {

@@ -52,6 +52,11 @@ pub struct ConnectionConfig {
     ///
     /// Default: 8 MiB, as in tokio-util. At most half of `isize::MAX`.
     pub max_message_len: usize,
+    /// Policy for queued messages when the peer sends a malformed frame or a
+    /// message that is too long.
+    ///
+    /// Default: [`OnFramingError::Abort`].
+    pub on_framing_error: OnFramingError,
     /// Timeouts of the connection.
     ///
     /// Default: `Timeouts::default()`.
@@ -107,6 +112,7 @@ impl Default for ConnectionConfig {
         Self {
             framing: Framing::default(),
             max_message_len: 8 * MIB,
+            on_framing_error: OnFramingError::Abort,
             timeouts: Timeouts::default(),
             min_rate: MinRate::default(),
             ping: None,
@@ -143,6 +149,35 @@ impl ConnectionConfig {
         let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
         all.into_iter().flatten().min()
     }
+}
+
+/// Policy for queued messages when the peer sends a malformed frame or a message
+/// longer than [`ConnectionConfig::max_message_len`].
+///
+/// The frames before it are delivered, and nothing after it is. With both
+/// policies, the reason is
+/// [`DisconnectReason::MalformedFrame`](crate::DisconnectReason::MalformedFrame)
+/// or
+/// [`DisconnectReason::MessageTooLarge`](crate::DisconnectReason::MessageTooLarge).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OnFramingError {
+    /// Ends the connection at once. Queued messages are dropped, among them the
+    /// answers to the frames that were received together with the malformed
+    /// one. If there are any, the peer receives a reset.
+    Abort,
+    /// Closes the connection as [`Net::close`](crate::Net::close) does: sends
+    /// the queued messages and FIN, and then waits for the end of the peer's
+    /// stream.
+    ///
+    /// Use it for protocols in which an error must be answered, for example
+    /// HTTP. Such a peer keeps its place among the connections until it has
+    /// closed its side or made no progress for
+    /// [`Timeouts::linger`]. Its further input is read and discarded.
+    ///
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) is called when
+    /// the connection has ended. Its reason is that of the framing error, even
+    /// if queued messages could not be sent.
+    Close,
 }
 
 /// Watermarks and maximum of the send queue of one connection.

@@ -33,7 +33,7 @@ use crate::traffic::Traffic;
 pub(crate) use send_state::AfterFlush;
 use send_state::NO_DRAIN;
 use state::{ConnectionExtra, LifecycleTag};
-pub(crate) use state::{Ending, Lifecycle};
+pub(crate) use state::{Ending, Lifecycle, PendingChange};
 #[cfg(test)]
 pub(crate) use table::lookups;
 pub(crate) use table::{Entries, Table};
@@ -197,6 +197,12 @@ impl ConnEntry {
             local_addr: self.local_addr.map(Into::into),
             listener: self.listener,
         }
+    }
+
+    /// Replaces the settings of the connection.
+    pub(crate) fn set_config(&mut self, config: Arc<ConnectionConfig>) {
+        self.config = config;
+        self.update_fast_path_end();
     }
 
     /// Takes the socket out in order to close it. Returns whether to reset it.

@@ -13,7 +13,11 @@ use super::{FramingError, OsError, SessionError};
 ///   [`DisconnectReason::Truncated`], unless sending makes no progress for
 ///   [`Timeouts::linger`](crate::config::Timeouts::linger);
 /// - [`DisconnectReason::Shutdown`], unless sending makes no progress for that
-///   time or exceeds the grace of the shutdown.
+///   time or exceeds the grace of the shutdown;
+/// - [`DisconnectReason::MessageTooLarge`] and
+///   [`DisconnectReason::MalformedFrame`], if
+///   [`OnFramingError::Close`](crate::config::OnFramingError::Close) is set,
+///   and unless sending makes no progress for `linger`.
 ///
 /// For all other reasons they are dropped. In
 /// [`Handler::on_disconnect`](crate::Handler::on_disconnect),
@@ -133,6 +137,12 @@ impl DisconnectReason {
             Self::Session(error) => error.is_peers_fault(),
             _ => false,
         }
+    }
+
+    /// Returns whether the peer sent a malformed frame or a message that is too
+    /// long.
+    pub(crate) fn is_framing_error(self) -> bool {
+        matches!(self, Self::MessageTooLarge { .. } | Self::MalformedFrame(_))
     }
 
     /// Returns the reason for an error that the operating system reported. On

@@ -21,6 +21,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 Due::ConnTimer(conn, key) => self.fire_conn_timer(conn, key),
                 Due::Connection(conn) => self.check_timeouts(conn),
                 Due::Connect(conn) => self.net.start_delayed_connect(conn),
+                Due::Header(conn) => self.net.time_out_header(conn),
                 Due::Listener(index) => self.resume_listener(index),
                 // `complete_shutdown` handles it at the end of the turn.
                 Due::Shutdown => {}

@@ -1,7 +1,7 @@
 //! Sending messages up to the send queue. The event loop writes the queues.
 
 use super::body::{Body, BodyKind};
-use super::{Net, PendingSend};
+use super::{Net, PendingSend, UrgentWork};
 use crate::buffers::{BlockPool, EMPTY_QUEUE, TRACKED_OVERHEAD};
 use crate::config::{OnFull, OnPanic};
 use crate::connection::{ConnEntry, Ending};
@@ -159,7 +159,7 @@ impl Net {
     pub fn flush(&mut self, conn: ConnId) {
         match self.conns.get(conn) {
             Some(entry) if entry.dirty => {
-                self.work.urgent.push(conn);
+                self.work.urgent.push(UrgentWork::Flush(conn));
                 self.interrupt();
             }
             Some(_) => {}

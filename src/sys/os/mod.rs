@@ -5,8 +5,10 @@ mod facts;
 mod listener;
 mod poller;
 mod stream;
+mod udp;
 
 pub(super) use listener::{OsListener, OsReserve};
 pub(super) use poller::{OsPoller, OsRegistrar, OsWake};
 pub(super) use stream::OsStream;
 pub(crate) use stream::SocketOptions;
+pub(super) use udp::OsUdp;
