@@ -11,7 +11,7 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, occupied, workload};
+use util::{crowd, datagrams, occupied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
@@ -28,12 +28,16 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
     let run = |seed| {
         workload::run(seed);
     };
+    let datagrams = |seed| {
+        datagrams::run(seed);
+    };
     let fails = |seed: &u64| {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
             || is_found(workload::flush)
             || is_found(crowd)
             || is_found(occupied::run)
+            || is_found(datagrams)
             || is_found(run)
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
@@ -96,4 +100,6 @@ mutants! {
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
+    forget_datagrams_is_found: ForgetDatagrams,
+    forget_udp_drain_is_found: ForgetUdpDrain,
 }

@@ -1,6 +1,7 @@
 //! The simulator, and what is tested in simulated worlds.
 
 mod clocks;
+mod datagrams;
 mod floods;
 mod grace;
 mod hosts;
