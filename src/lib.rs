@@ -198,6 +198,7 @@ mod addr;
 mod answer;
 pub mod error;
 mod id;
+mod proxy_header;
 mod time;
 pub mod topology;
 mod traffic;

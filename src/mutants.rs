@@ -28,6 +28,10 @@ mod switch {
         DropTailOfPartialWrite,
         /// Any byte restarts the idle timeout.
         RefreshIdleOnAnyByte,
+        /// A write restarts the time without a byte from the peer.
+        RestartReceiveIdleOnWrite,
+        /// A ping is sent although something was sent before.
+        PingWhileSending,
         /// A timeout that begins in a turn counts from the beginning of the
         /// turn.
         DeadlineFromTurnBeginning,
@@ -85,8 +89,12 @@ mod switch {
         /// A short read counts as a drained socket, although the selector gives
         /// no edge before `WouldBlock`.
         NoEdgeWithoutWouldBlock,
+        /// A connection behind a proxy keeps the address of the proxy.
+        KeepAddressOfProxy,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
+        /// A new framing is not applied to received bytes.
+        ForgetChange,
         /// A handshake place is not freed.
         KeepPlace,
         /// The handshake that has waited longest loses its place, whichever

@@ -11,6 +11,7 @@ mod inbound;
 #[cfg(feature = "sim")]
 mod inspect;
 mod lists;
+mod proxy_header;
 mod read;
 mod read_close;
 mod seal;
@@ -121,7 +122,7 @@ impl LoopState {
                 inbound.read_closed_seen |= ready.finished;
                 self.lists.schedule_event(inbound);
             }
-            _ => net.metrics.stale_events += 1,
+            _ => net.note_header_event(ready),
         }
     }
 }
@@ -144,6 +145,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.call("on_start", None, H::on_start);
         }
         self.resume_deferred_work();
+        self.run_headers();
         self.run_listeners();
         // Messages come before timers, because a message that arrived in time
         // may cancel a timeout of the program. While turns are full, timers

@@ -14,17 +14,20 @@ mod connect_delay;
 mod datagram;
 mod establish;
 mod listen;
+mod ping;
+mod proxy_header;
 mod receive_quota;
 mod remote;
 mod send;
 mod send_quota;
+mod settings;
 mod timer;
 mod udp_table;
 mod view;
 mod visit;
 mod waiters;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,6 +56,7 @@ pub(crate) use clock::TurnClock;
 pub(crate) use connect::{PendingConnect, PendingSocket};
 use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
+use proxy_header::PendingHeaders;
 pub(crate) use send_quota::{PendingSend, SendQuota};
 pub(crate) use timer::Due;
 use udp_table::UdpTable;
@@ -72,7 +76,7 @@ pub(crate) use waiters::{Connected, Waiters};
 /// others, such as [`Net::close`], are no-ops.
 ///
 /// In a node with [shards](crate::shards), a `Net` can also send to connections
-/// of other shards, close and pause them. [`Shards`](crate::shards::Shards)
+/// of other shards, close and pause them, and change their settings. [`Shards`](crate::shards::Shards)
 /// describes the differences.
 #[derive(Debug)]
 pub struct Net {
@@ -93,6 +97,8 @@ pub struct Net {
     /// The number of connections in `Lifecycle::Open`, by direction.
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
+    /// Accepted connections whose PROXY header is incomplete.
+    pub(crate) headers: PendingHeaders,
     pub(crate) udp: UdpTable,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
@@ -123,15 +129,35 @@ pub(crate) struct PendingWork {
     pub(crate) connects: Vec<PendingConnect>,
     /// Connections to flush: there are bytes or a FIN to send.
     pub(crate) dirty: Vec<ConnId>,
-    /// Connections to flush when the current callback returns.
-    pub(crate) urgent: Vec<ConnId>,
+    /// Work to do when the current callback returns, before the next message.
+    pub(crate) urgent: Vec<UrgentWork>,
     /// Connections to visit as if they were readable.
     pub(crate) visits: Vec<ConnId>,
     /// Listeners that may have connections to accept.
     pub(crate) listeners: Vec<usize>,
+    /// Connections whose PROXY header can be read.
+    pub(crate) headers: VecDeque<ConnId>,
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
+}
+
+/// Work that a callback has requested and that does not wait for the end of the
+/// turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UrgentWork {
+    /// Write the queue of the connection.
+    Flush(ConnId),
+    /// Apply the pending change of the connection to its inbound half.
+    Change(ConnId),
+}
+
+impl UrgentWork {
+    pub(crate) fn conn(self) -> ConnId {
+        match self {
+            Self::Flush(conn) | Self::Change(conn) => conn,
+        }
+    }
 }
 
 impl PendingWork {
@@ -141,6 +167,7 @@ impl PendingWork {
             && self.urgent.is_empty()
             && self.visits.is_empty()
             && self.listeners.is_empty()
+            && self.headers.is_empty()
             && self.ended.is_empty()
     }
 }
@@ -197,6 +224,7 @@ impl Net {
             connecting: 0,
             open: [0; 2],
             listeners: Slab::new(),
+            headers: PendingHeaders::default(),
             udp: UdpTable::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),

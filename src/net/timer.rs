@@ -17,6 +17,8 @@ pub(crate) enum Due {
     Connection(ConnId),
     /// The beginning of a delayed connect.
     Connect(ConnId),
+    /// The end of the time for a PROXY header.
+    Header(ConnId),
     /// The end of the pause of a listener.
     Listener(usize),
     Shutdown,

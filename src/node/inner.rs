@@ -121,7 +121,8 @@ impl<H> NodeInner<H> {
     /// a socket yet are counted too.
     #[inline]
     pub(crate) fn sockets(&self) -> usize {
-        self.parts.net.conns.len() + self.parts.net.listeners.len() + self.parts.net.udp.len()
+        let net = &self.parts.net;
+        net.conns.len() + net.listeners.len() + net.headers.len() + net.udp.len()
     }
 
     /// Returns whether there is work at once.

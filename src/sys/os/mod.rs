@@ -1,5 +1,6 @@
 //! The operating system, through mio and socket2.
 
+mod alive;
 mod facts;
 mod listener;
 mod poller;

@@ -49,6 +49,7 @@ mod udp_ready;
 mod udp_socket;
 mod wires;
 
+use crate::framing::Framing;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -57,6 +58,7 @@ use std::time::{Duration, Instant};
 use super::{Readiness, SocketOptions};
 use crate::config::ListenOptions;
 
+use delivery_check::Reference;
 pub(crate) use delivery_check::{PassedBytes, Source};
 pub(crate) use event::{PollerId, SocketId};
 pub(crate) use inspect::SocketInspection;
@@ -259,6 +261,13 @@ pub(crate) struct SimStream {
 impl SimStream {
     pub(crate) fn id(&self) -> SocketId {
         self.id
+    }
+
+    /// Tells the delivery check that the framing changes. The framer is made
+    /// before the lock is taken, because it is code of the program.
+    pub(crate) fn note_framing(&self, framing: &Framing) {
+        let reference = Reference::new(framing);
+        self.internet.lock().change_framing(self.id, reference);
     }
 
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {

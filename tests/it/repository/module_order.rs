@@ -15,6 +15,7 @@ const ORDER: &[&str] = &[
     "error",
     "id",
     "addr",
+    "proxy_header",
     "time",
     "traffic",
     "topology",

@@ -20,6 +20,8 @@ pub mod crowd;
 pub mod datagrams;
 mod frame;
 pub mod framings;
+#[cfg(target_os = "linux")]
+pub mod netns;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
