@@ -31,7 +31,7 @@
 //!
 //! The [`guide`] has a page with programs for each subject: getting started,
 //! framing, backpressure, endings and timeouts, TLS and Noise, threads, other
-//! loops, the open internet, simulation, scaling.
+//! loops, the open internet, datagrams, simulation, scaling.
 //!
 //! # The parts
 //!

@@ -11,6 +11,7 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
+use util::{crowd, datagrams, occupied, workload};
 use util::{crowd, keeper, occupied, workload};
 use util::{crowd, lookups, occupied, workload};
 
@@ -32,6 +33,9 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
     let run = |seed| {
         workload::run(seed);
     };
+    let datagrams = |seed| {
+        datagrams::run(seed);
+    };
     let fails = |seed: &u64| {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
@@ -40,6 +44,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(crowd)
             || is_found(occupied::run)
             || is_found(lookups::run)
+            || is_found(datagrams)
             || is_found(run)
             || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
@@ -108,4 +113,6 @@ mutants! {
     forget_wake_is_found: ForgetWake,
     keep_session_timer_is_found: KeepSessionTimer,
     forget_failed_address_is_found: ForgetFailedAddress,
+    forget_datagrams_is_found: ForgetDatagrams,
+    forget_udp_drain_is_found: ForgetUdpDrain,
 }

@@ -198,6 +198,16 @@ impl<H: Handler> Handler for Observer<H> {
 
     fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
         self.note(net, "on_datagram", udp.slot() as u64, digest(datagram));
+        let socket = net.udp.get(udp).and_then(|entry| entry.socket.sim_id());
+        let delivered = socket.map(|id| {
+            let mut internet = self.internet.lock();
+            internet.delivered_datagram(id, from, datagram)
+        });
+        if let Some(Err(problem)) = delivered {
+            let len = datagram.len();
+            let violation = || format!("on_datagram for {udp:?}: {len} bytes, {problem}");
+            self.ledger.violate(violation);
+        }
         self.handler.on_datagram(net, udp, from, datagram);
     }
 

@@ -2,6 +2,7 @@
 
 mod alive;
 mod clocks;
+mod datagrams;
 mod floods;
 mod grace;
 mod hosts;

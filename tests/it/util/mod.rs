@@ -16,6 +16,8 @@ pub mod ciphers;
 mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
+#[cfg(feature = "sim")]
+pub mod datagrams;
 mod frame;
 pub mod framings;
 pub mod keeper;
