@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::check::{KIB, MIB, check, check_nonzero};
+use super::ping::Ping;
 use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
 use crate::framing::Framing;
@@ -15,6 +16,8 @@ use crate::framing::Framing;
 /// [`ListenOptions::connection_mut`](crate::config::ListenOptions::connection_mut)
 /// and
 /// [`ConnectOptions::connection_mut`](crate::config::ConnectOptions::connection_mut).
+/// [`Connection::config`](crate::Connection::config) returns the present settings
+/// of a connection.
 ///
 /// ```
 /// use peerloop::Config;
@@ -49,6 +52,9 @@ pub struct ConnectionConfig {
     /// node is refused with
     /// [`SendError::TooLarge`](crate::SendError::TooLarge).
     ///
+    /// [`Net::set_max_message_len`](crate::Net::set_max_message_len) changes it
+    /// during a connection.
+    ///
     /// Default: 8 MiB, as in tokio-util. At most half of `isize::MAX`.
     pub max_message_len: usize,
     /// Policy for queued messages when the peer sends a malformed frame or a
@@ -56,7 +62,8 @@ pub struct ConnectionConfig {
     ///
     /// Default: [`OnFramingError::Abort`].
     pub on_framing_error: OnFramingError,
-    /// Timeouts of the connection.
+    /// Timeouts of the connection. [`Net::set_timeouts`](crate::Net::set_timeouts)
+    /// changes them during a connection.
     ///
     /// Default: `Timeouts::default()`.
     pub timeouts: Timeouts,
@@ -64,6 +71,10 @@ pub struct ConnectionConfig {
     ///
     /// Default: `MinRate::default()`.
     pub min_rate: MinRate,
+    /// A message that is sent when nothing was sent for some time.
+    ///
+    /// Default: `None`.
+    pub ping: Option<Ping>,
     /// Watermarks and maximum of the send queue.
     ///
     /// Default: `SendQueueConfig::default()`.
@@ -110,6 +121,7 @@ impl Default for ConnectionConfig {
             on_framing_error: OnFramingError::Abort,
             timeouts: Timeouts::default(),
             min_rate: MinRate::default(),
+            ping: None,
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
             require_session: false,
@@ -127,6 +139,9 @@ impl ConnectionConfig {
             check(len > 0, "framing", "must not be `Fixed(0)`")?;
             check(len <= max, "framing", "is longer than `max_message_len`")?;
         }
+        if let Some(ping) = &self.ping {
+            ping.validate(&self.framing, max)?;
+        }
         self.send_queue.validate()?;
         self.min_rate.validate()?;
         self.timeouts.validate()
@@ -134,7 +149,8 @@ impl ConnectionConfig {
 
     /// Returns the interval at which an open connection is checked. A timeout
     /// that has just begun cannot pass earlier, so traffic need not move the
-    /// timer.
+    /// timer. `receive_idle` is not included: its time runs from the start, so
+    /// the timer is always early enough for it.
     pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
         let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
         all.into_iter().flatten().min()

@@ -16,10 +16,13 @@ mod limits;
 mod network;
 mod node;
 mod options;
+mod ping;
+mod proxies;
 mod setting;
 mod shards;
 mod sockets;
 mod timeouts;
+mod udp;
 
 pub use connection::{ConnectionConfig, OnFramingError, OnFull, SendQueueConfig};
 pub(crate) use limits::ADDRESS_V6_BITS;
@@ -28,9 +31,12 @@ pub use network::Network;
 pub(crate) use network::masked;
 pub use node::{CommandQueueConfig, Config, OnPanic, TurnBudget};
 pub use options::{ConnectOptions, ListenOptions, ListenerLimits};
+pub use ping::Ping;
+pub use proxies::TrustedProxies;
 pub(crate) use setting::ConnectionSetting;
 pub use shards::{Placement, ShardOptions};
-pub use sockets::SocketConfig;
+pub use sockets::{Keepalive, SocketConfig};
 pub use timeouts::{MinRate, Timeouts};
+pub use udp::{MulticastInterface, UdpOptions};
 
 pub use crate::error::ConfigError;

@@ -167,6 +167,9 @@ pub enum TimeoutKind {
     /// No message was completely received or written for
     /// [`Timeouts::idle`](crate::config::Timeouts::idle).
     Idle,
+    /// No byte arrived from the peer for
+    /// [`Timeouts::receive_idle`](crate::config::Timeouts::receive_idle).
+    ReceiveIdle,
     /// No byte of an incomplete message arrived for
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).
     PartialMessage,
@@ -188,6 +191,7 @@ impl fmt::Display for TimeoutKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Idle => "idle",
+            Self::ReceiveIdle => "receive idle",
             Self::PartialMessage => "partial message",
             Self::ReceiveRate => "receive rate",
             Self::SendRate => "send rate",
@@ -218,6 +222,7 @@ mod tests {
             DisconnectReason::Reset,
             DisconnectReason::Session(SessionError::Truncated),
             DisconnectReason::Timeout(TimeoutKind::Idle),
+            DisconnectReason::Timeout(TimeoutKind::ReceiveIdle),
             DisconnectReason::Shutdown,
         ] {
             assert!(!reason.is_peers_fault(), "{reason}");

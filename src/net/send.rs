@@ -294,7 +294,7 @@ impl Net {
 
 /// Returns the description of a message for the loop's limit.
 #[inline(always)]
-fn pending_send(
+pub(super) fn pending_send(
     entry: &ConnEntry,
     body: &Body<'_>,
     frame: usize,

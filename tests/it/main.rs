@@ -5,6 +5,7 @@ mod addresses;
 mod changes;
 mod close;
 mod connect;
+mod datagrams;
 mod drain;
 mod examples;
 mod framing;
@@ -18,7 +19,9 @@ mod memory;
 mod noise;
 mod panics;
 mod receive;
+mod reconnect;
 mod repository;
+mod requests;
 mod run;
 mod send;
 mod session;
@@ -26,6 +29,7 @@ mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
 mod simulation;
+mod sources;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;

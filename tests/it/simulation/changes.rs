@@ -107,6 +107,38 @@ fn new_partial_message_counts_from_the_last_byte() {
     assert_ends(&mut world, node, expected);
 }
 
+/// The bytes that are kept are decoded again, but none has arrived.
+#[test]
+fn new_maximum_restarts_no_timeout() {
+    let mut world = calm(8);
+    let config = with_timeouts(|it| it.partial_message = Some(3 * SECOND));
+    let (node, conn, wire) = node_and_peer(&mut world, config);
+    let sent = write(&mut world, wire, &FRAME[..2]);
+    for max in 1..=5 {
+        world.run_for(SECOND / 2);
+        let set = world.with(node, |_, net| net.set_max_message_len(conn, max));
+        assert_eq!(set, Ok(()));
+    }
+    let kind = TimeoutKind::PartialMessage;
+    let expected = (sent + 3 * SECOND, DisconnectReason::Timeout(kind));
+    assert_ends(&mut world, node, expected);
+}
+
+#[test]
+fn new_receive_idle_counts_from_the_last_byte() {
+    let mut world = calm(9);
+    let (node, conn, wire) = node_and_peer(&mut world, strict());
+    let sent = write(&mut world, wire, FRAME);
+    for _ in 0..4 {
+        world.run_for(SECOND / 2);
+        send(&mut world, node, conn, b"x");
+    }
+    set(&mut world, node, |it| it.receive_idle = Some(3 * SECOND));
+    let kind = TimeoutKind::ReceiveIdle;
+    let expected = (sent + 3 * SECOND, DisconnectReason::Timeout(kind));
+    assert_ends(&mut world, node, expected);
+}
+
 #[test]
 fn new_linger_applies_to_a_close_in_progress() {
     let mut world = calm(5);

@@ -1,7 +1,9 @@
 //! The simulator, and what is tested in simulated worlds.
 
+mod alive;
 mod changes;
 mod clocks;
+mod datagrams;
 mod floods;
 mod grace;
 mod hosts;
@@ -13,8 +15,11 @@ mod network;
 mod partitions;
 mod places;
 mod promises;
+mod reconnect;
+mod requests;
 mod scenarios;
 mod seeds;
+mod session_timers;
 mod slow_links;
 mod slow_readers;
 mod wires;

@@ -153,6 +153,7 @@ fn config(random: &mut Random, kind: Kind) -> Config {
                 connect: None,
                 handshake: None,
                 idle: None,
+                receive_idle: None,
                 partial_message: None,
                 write_stall: None,
                 linger: None,
