@@ -11,7 +11,7 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, occupied, workload};
+use util::{crowd, occupied, proxied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
@@ -34,6 +34,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(workload::flush)
             || is_found(crowd)
             || is_found(occupied::run)
+            || is_found(proxied::run)
             || is_found(run)
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
@@ -96,4 +97,6 @@ mutants! {
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
+    keep_address_of_proxy_is_found: KeepAddressOfProxy,
+    forget_header_is_found: ForgetHeader,
 }

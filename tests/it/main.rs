@@ -16,6 +16,7 @@ mod memory;
 #[cfg(feature = "noise")]
 mod noise;
 mod panics;
+mod proxy;
 mod receive;
 mod repository;
 mod run;

@@ -21,6 +21,10 @@ pub mod framings;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
+pub mod program;
+#[cfg(feature = "sim")]
+pub mod proxied;
+pub mod proxy_header;
 mod random;
 pub mod raw;
 #[cfg(feature = "sim")]
