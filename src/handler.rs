@@ -4,10 +4,11 @@ mod boxed;
 mod outcome;
 
 use std::error::Error;
+use std::net::SocketAddr;
 
 use crate::addr::ConnInfo;
 use crate::error::{ConnectError, DisconnectReason};
-use crate::id::{ConnId, TimerId};
+use crate::id::{ConnId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
 
@@ -325,6 +326,23 @@ pub trait Handler {
     /// the connection.
     fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, key: u64) {
         let _ = (net, conn, key);
+    }
+
+    /// Called for each datagram that arrives on a UDP socket of
+    /// [`Net::bind_udp`].
+    ///
+    /// Datagrams may be lost, duplicated or out of order. `from` is canonical,
+    /// and can be forged. `datagram` may be empty, and is a part of the loop's
+    /// buffer.
+    fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+        let _ = (net, udp, from, datagram);
+    }
+
+    /// Called when the ring of a UDP socket is at most half full and has room
+    /// for the longest datagram that was refused with
+    /// [`SendToError::Full`](crate::SendToError::Full). Not called otherwise.
+    fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
+        let _ = (net, udp);
     }
 
     /// Called at the end of each turn, before queued messages are written.

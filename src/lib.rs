@@ -234,17 +234,17 @@ pub mod sim;
 
 pub use addr::{ConnInfo, Listening, to_canonical};
 pub use bytes::Bytes;
-pub use config::{Config, ConnectOptions, ListenOptions};
+pub use config::{Config, ConnectOptions, ListenOptions, MulticastInterface, UdpOptions};
 pub use conn_map::{ConnMap, ConnMapEntry, ConnMapIter};
 pub use connection::ConnectionState;
-pub use error::{ConnectError, DisconnectReason, SendError};
+pub use error::{ConnectError, DisconnectReason, SendError, SendToError};
 pub use handler::{Admission, Handler, SendOutcome};
-pub use id::{ConnId, Direction, ListenerId, ShardId, TimerId};
+pub use id::{ConnId, Direction, ListenerId, ShardId, TimerId, UdpId};
 pub use metrics::Metrics;
 pub use net::{Body, BroadcastOutcome, ConnectAddr, Connection, Connections, Net};
 pub use node::{Handle, Node, RunEnd, RunningNode, Turn};
 pub use session::Transport;
-pub use traffic::Traffic;
+pub use traffic::{Traffic, UdpTraffic};
 
 #[cfg(target_pointer_width = "64")]
 pub mod group {

@@ -28,6 +28,10 @@ mod switch {
         DropTailOfPartialWrite,
         /// Any byte restarts the idle timeout.
         RefreshIdleOnAnyByte,
+        /// A write restarts the time without a byte from the peer.
+        RestartReceiveIdleOnWrite,
+        /// A ping is sent although something was sent before.
+        PingWhileSending,
         /// A timeout that begins in a turn counts from the beginning of the
         /// turn.
         DeadlineFromTurnBeginning,
@@ -91,11 +95,17 @@ mod switch {
         ForgetHeader,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
+        /// A new framing is not applied to received bytes.
+        ForgetChange,
         /// A handshake place is not freed.
         KeepPlace,
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// A UDP socket that used up its budget is not read in the next turn.
+        ForgetDatagrams,
+        /// `on_udp_drain` is not called when it is due.
+        ForgetUdpDrain,
     }
 
     thread_local! {

@@ -32,6 +32,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
             || is_found(workload::flush)
+            || is_found(workload::alive)
             || is_found(crowd)
             || is_found(occupied::run)
             || is_found(proxied::run)
@@ -69,6 +70,8 @@ mutants! {
     charge_twice_is_found: ChargeTwice,
     drop_tail_of_partial_write_is_found: DropTailOfPartialWrite,
     refresh_idle_on_any_byte_is_found: RefreshIdleOnAnyByte,
+    restart_receive_idle_on_write_is_found: RestartReceiveIdleOnWrite,
+    ping_while_sending_is_found: PingWhileSending,
     forget_listener_is_found: ForgetListener,
     deadline_from_turn_beginning_is_found: DeadlineFromTurnBeginning,
     visit_without_end_is_found: VisitWithoutEnd,

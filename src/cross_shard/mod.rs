@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::addr::to_canonical_target;
 use crate::buffers::BodyKey;
-use crate::config::{ConnectionConfig, Placement, TrustedProxies};
+use crate::config::{ConnectionConfig, ConnectionSetting, Placement, TrustedProxies};
 use crate::error::{DisconnectReason, SendError};
 use crate::framing::Codec;
 use crate::id::{ConnId, Direction, ListenerId, ShardId};
@@ -53,7 +53,7 @@ impl ShardCommand {
 }
 
 /// A command for a connection of another shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(crate) enum ConnCommand {
     Close,
     CloseWrite,
@@ -61,6 +61,7 @@ pub(crate) enum ConnCommand {
     Pause,
     Resume,
     Flush,
+    Set(Box<ConnectionSetting>),
 }
 
 /// One message for several connections of one shard.

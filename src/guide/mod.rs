@@ -14,6 +14,7 @@
 //! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop |
 //! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, and a ban list |
 //! | [simulation](simulation/index.html) | a test of your protocol under partitions and crashes, and a failing seed replayed |
+//! | [recipes] | short programs for common tasks: typed messages, a blocking client, a restart, metrics, tests |
 //! | [scaling] | the costs that grow from 10 to 10,000 connections, and the settings for them |
 //!
 //! TLS and Noise need the features `tls` and `noise`, the simulation needs `sim`.
@@ -35,6 +36,15 @@ pub mod messages {
 }
 pub mod open_internet {
     #![doc = include_str!("open_internet.md")]
+}
+pub mod recipes {
+    #![doc = include_str!("recipes/intro.md")]
+    #![doc = include_str!("recipes/typed_messages.md")]
+    #![doc = include_str!("recipes/blocking_client.md")]
+    #![doc = include_str!("recipes/inherited_listener.md")]
+    #![doc = include_str!("recipes/prometheus.md")]
+    #![doc = include_str!("recipes/game_loop.md")]
+    #![doc = include_str!("recipes/testing.md")]
 }
 pub mod scaling {
     #![doc = include_str!("scaling.md")]

@@ -2,6 +2,7 @@
 //! it.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::ledger::Ledger;
@@ -10,7 +11,7 @@ use crate::addr::ConnInfo;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::{Admission, Handler, SendOutcome};
-use crate::id::{ConnId, TimerId};
+use crate::id::{ConnId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
 use crate::sys::sim::{Actor, SharedInternet, SocketId, Source, digest};
@@ -192,6 +193,16 @@ impl<H: Handler> Handler for Observer<H> {
             self.ledger.violate(violation);
         }
         self.handler.on_conn_timer(net, conn, key);
+    }
+
+    fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+        self.note(net, "on_datagram", udp.slot() as u64, digest(datagram));
+        self.handler.on_datagram(net, udp, from, datagram);
+    }
+
+    fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
+        self.note(net, "on_udp_drain", udp.slot() as u64, 0);
+        self.handler.on_udp_drain(net, udp);
     }
 
     fn on_turn(&mut self, net: &mut Net) {

@@ -4,6 +4,7 @@ mod accept;
 mod addresses;
 mod close;
 mod connect;
+mod datagrams;
 mod drain;
 mod examples;
 mod framing;

@@ -1,5 +1,6 @@
 //! The simulator, and what is tested in simulated worlds.
 
+mod alive;
 mod clocks;
 mod floods;
 mod grace;

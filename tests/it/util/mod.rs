@@ -18,6 +18,8 @@ mod config;
 pub mod crowd;
 mod frame;
 pub mod framings;
+#[cfg(target_os = "linux")]
+pub mod netns;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
