@@ -17,6 +17,7 @@ mod memory;
 #[cfg(feature = "noise")]
 mod noise;
 mod panics;
+mod proxy;
 mod receive;
 mod reconnect;
 mod repository;
