@@ -91,6 +91,8 @@ mod switch {
         NoEdgeWithoutWouldBlock,
         /// A connection behind a proxy keeps the address of the proxy.
         KeepAddressOfProxy,
+        /// A PROXY header that the turn had no budget for is not read later.
+        ForgetHeader,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
         /// A new framing is not applied to received bytes.

@@ -14,6 +14,7 @@ use peerloop::mutants::{Mutant, activate};
 use util::{crowd, datagrams, occupied, workload};
 use util::{crowd, keeper, occupied, workload};
 use util::{crowd, lookups, occupied, workload};
+use util::{crowd, occupied, proxied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
@@ -46,6 +47,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(occupied::run)
             || is_found(lookups::run)
             || is_found(datagrams)
+            || is_found(proxied::run)
             || is_found(run)
             || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
@@ -118,4 +120,6 @@ mutants! {
     forget_failed_address_is_found: ForgetFailedAddress,
     forget_datagrams_is_found: ForgetDatagrams,
     forget_udp_drain_is_found: ForgetUdpDrain,
+    keep_address_of_proxy_is_found: KeepAddressOfProxy,
+    forget_header_is_found: ForgetHeader,
 }

@@ -18,6 +18,7 @@ mod memory;
 #[cfg(feature = "noise")]
 mod noise;
 mod panics;
+mod proxy;
 mod receive;
 mod reconnect;
 mod repository;

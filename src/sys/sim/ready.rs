@@ -119,7 +119,8 @@ impl Internet {
             .sockets
             .get_mut(&id)
             .and_then(|socket| socket.registration.as_mut());
-        if let Some(registration) = registration {
+        // The report may be one of an earlier registration of the socket.
+        if let Some(registration) = registration.filter(|it| it.late > 0) {
             registration.late -= 1;
             registration.was_late = true;
             self.edge(id, true, true);

@@ -28,6 +28,10 @@ pub mod netns;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
+pub mod program;
+#[cfg(feature = "sim")]
+pub mod proxied;
+pub mod proxy_header;
 mod random;
 pub mod raw;
 #[cfg(feature = "sim")]
