@@ -41,7 +41,7 @@ use crate::framing::{Codec, Framing};
 /// ```
 ///
 /// - A ping counts as a sent message: in
-///   [`Traffic`](crate::metrics::Traffic), and as activity for `idle` of this
+///   [`Traffic`](crate::Traffic), and as activity for `idle` of this
 ///   node. Therefore `idle` does not end a connection whose pings the kernel
 ///   takes. Set `receive_idle` to find a peer that is gone.
 /// - No ping is sent while bytes are queued, while
