@@ -96,6 +96,34 @@ pub(crate) struct CompactAddr {
     family: AddrFamily,
 }
 
+impl CompactAddr {
+    /// Length in bytes of [`CompactAddr::to_bytes`].
+    pub(crate) const BYTES: usize = 23;
+
+    /// Returns the fields one after the other, in native byte order.
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..16].copy_from_slice(&self.ip);
+        bytes[16..18].copy_from_slice(&self.port.to_ne_bytes());
+        bytes[18..22].copy_from_slice(&self.scope);
+        bytes[22] = self.family as u8;
+        bytes
+    }
+
+    /// Reverts [`CompactAddr::to_bytes`].
+    pub(crate) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        Self {
+            ip: std::array::from_fn(|at| bytes[at]),
+            port: u16::from_ne_bytes([bytes[16], bytes[17]]),
+            scope: std::array::from_fn(|at| bytes[18 + at]),
+            family: match bytes[22] {
+                0 => AddrFamily::V4,
+                _ => AddrFamily::V6,
+            },
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 enum AddrFamily {
     V4,
@@ -172,7 +200,9 @@ mod tests {
             "[fe80::1%7]:1",
         ] {
             let addr: SocketAddr = text.parse().unwrap();
-            assert_eq!(SocketAddr::from(CompactAddr::from(addr)), addr);
+            let compact = CompactAddr::from(addr);
+            assert_eq!(SocketAddr::from(compact), addr);
+            assert_eq!(CompactAddr::from_bytes(&compact.to_bytes()), compact);
         }
     }
 

@@ -11,10 +11,14 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, occupied, workload};
+use util::{crowd, keeper, occupied, workload};
+use util::{crowd, lookups, occupied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
+
+/// Number of seeds of `simulation::reconnect`, which are slow.
+const KEEPERS: u64 = 20;
 
 /// Returns the first seed that fails with this mutant, or without one.
 fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
@@ -32,9 +36,12 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
             || is_found(workload::flush)
+            || is_found(workload::alive)
             || is_found(crowd)
             || is_found(occupied::run)
+            || is_found(lookups::run)
             || is_found(run)
+            || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
     let found = (0..seeds).find(fails);
@@ -68,6 +75,8 @@ mutants! {
     charge_twice_is_found: ChargeTwice,
     drop_tail_of_partial_write_is_found: DropTailOfPartialWrite,
     refresh_idle_on_any_byte_is_found: RefreshIdleOnAnyByte,
+    restart_receive_idle_on_write_is_found: RestartReceiveIdleOnWrite,
+    ping_while_sending_is_found: PingWhileSending,
     forget_listener_is_found: ForgetListener,
     deadline_from_turn_beginning_is_found: DeadlineFromTurnBeginning,
     visit_without_end_is_found: VisitWithoutEnd,
@@ -96,4 +105,7 @@ mutants! {
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
+    forget_wake_is_found: ForgetWake,
+    keep_session_timer_is_found: KeepSessionTimer,
+    forget_failed_address_is_found: ForgetFailedAddress,
 }

@@ -92,6 +92,11 @@ pub struct Limits {
     /// the latter is `None`, subnets have the default lengths of
     /// [`PrefixLimit`].
     ///
+    /// A connection whose [PROXY header](crate::ListenOptions::proxy_protocol)
+    /// is incomplete takes a place too. Until the address of its client is
+    /// known, it counts as an address and a subnet of its own, so that clients
+    /// of one proxy do not exclude each other.
+    ///
     /// The shards of a node share the places. A place that another shard loses
     /// is free at once. The handshake that had it ends in the next turn of that
     /// shard. If it completes before that, its connection opens. Rules 2 and 3
@@ -120,6 +125,8 @@ pub struct Limits {
     /// [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown).
     /// [`ConnectOptions::delay`](crate::config::ConnectOptions::delay) replaces
     /// this limit for one attempt.
+    /// [`KeepConnected`](crate::reconnect::KeepConnected) replaces it by delays
+    /// that grow.
     ///
     /// At most `max_connections` addresses are remembered. The least recently
     /// used one is dropped first.

@@ -122,15 +122,20 @@ impl<H> NodeInner<H> {
     #[inline]
     pub(crate) fn sockets(&self) -> usize {
         let net = &self.parts.net;
-        net.conns.len() + net.listeners.len() + net.sources.len()
+        let own = net.conns.len() + net.listeners.len() + net.headers.len() + net.udp.len();
+        own + net.sources.len()
     }
 
     /// Returns whether there is work at once.
     pub(crate) fn has_work(&self) -> bool {
         let Parts { state, net, inbox } = &self.parts;
         let shutdown_waits = net.stopping.is_some_and(|stopping| !stopping.begun);
-        let net_waits = !net.work.is_empty() || net.sources.has_ready();
-        shutdown_waits || state.has_work() || net_waits || inbox.has_work()
+        shutdown_waits
+            || state.has_work()
+            || !net.work.is_empty()
+            || net.udp.has_work()
+            || net.sources.has_ready()
+            || inbox.has_work()
     }
 
     /// Returns whether the shutdown is complete.

@@ -15,6 +15,7 @@ mod registrar;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
 mod stream;
+mod udp;
 mod wake_list;
 
 use dispatch::{dispatch, from_backends};
@@ -24,6 +25,7 @@ pub(crate) use poller::Poller;
 pub use readiness::Readiness;
 pub(crate) use registrar::{Registrar, Wake};
 pub(crate) use stream::Stream;
+pub(crate) use udp::{Udp, UdpError};
 pub(crate) use wake_list::WakeList;
 
 /// Maximum number of events that are taken from the system in one call. The

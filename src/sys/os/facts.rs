@@ -56,11 +56,13 @@ pub(super) const SHORT_READ_IS_EMPTY: bool = cfg!(all(
     )
 ));
 
-/// Whether an accepted connection has the options `TCP_NODELAY` and
-/// `SO_KEEPALIVE` of its listener, which saves the calls that set them.
+/// Whether an accepted connection has the options `TCP_NODELAY`,
+/// `SO_KEEPALIVE` with its times, and `TCP_USER_TIMEOUT` of its listener, which
+/// saves the calls that set them.
 ///
 /// - Linux makes the new socket as a copy of the listener's (net/ipv4,
-///   `inet_csk_clone_lock`). A test in `listener` checks it.
+///   `inet_csk_clone_lock`). tcp(7) documents it for `TCP_USER_TIMEOUT`. A test
+///   in `listener` checks it.
 /// - On other systems they are set on each connection, because no source
 ///   documents that they are inherited.
 pub(super) const ACCEPTED_INHERITS: bool = cfg!(any(target_os = "linux", target_os = "android"));

@@ -8,7 +8,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use super::facts::HANGUP_DEREGISTERS;
-use super::{OsListener, OsStream};
+use super::{OsListener, OsStream, OsUdp};
 use crate::sys::{EVENTS_MAX, Readiness, WakeList};
 
 /// The poll of the operating system, and the clock.
@@ -150,6 +150,33 @@ impl OsRegistrar {
 
     pub(crate) fn remove_listener(&self, listener: &mut OsListener) -> io::Result<()> {
         self.registry.deregister(&mut listener.socket)
+    }
+
+    pub(crate) fn add_udp(&self, udp: &mut OsUdp, token: usize) -> io::Result<()> {
+        let token = Token(self.member_tag | token);
+        self.registry
+            .register(&mut udp.0, token, Interest::READABLE)
+    }
+
+    /// Changes whether the socket is reported when it has room. What is ready
+    /// now is reported again.
+    pub(crate) fn watch_udp(
+        &self,
+        udp: &mut OsUdp,
+        token: usize,
+        for_room: bool,
+    ) -> io::Result<()> {
+        let token = Token(self.member_tag | token);
+        let interest = if for_room {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        self.registry.reregister(&mut udp.0, token, interest)
+    }
+
+    pub(crate) fn remove_udp(&self, udp: &mut OsUdp) -> io::Result<()> {
+        self.registry.deregister(&mut udp.0)
     }
 
     pub(crate) fn add_source(

@@ -1,7 +1,7 @@
 //! The delivery checks of sockets. The handlers and sessions of a world report
 //! to them.
 
-use super::delivery_check::{DeliveryCheck, PassedBytes, Source};
+use super::delivery_check::{DeliveryCheck, PassedBytes, Reference, Source};
 use super::event::SocketId;
 use super::internet::Internet;
 use crate::framing::Framing;
@@ -16,6 +16,13 @@ impl Internet {
 
     fn delivery(&mut self, id: SocketId) -> Option<&mut DeliveryCheck> {
         self.sockets.get_mut(&id)?.delivery.as_deref_mut()
+    }
+
+    /// Reports a change of the framing, from the next message on.
+    pub(super) fn change_framing(&mut self, id: SocketId, reference: Reference) {
+        if let Some(delivery) = self.delivery(id) {
+            delivery.change_framing(reference);
+        }
     }
 
     /// Reports the plaintext that a session has appended. If `is_over`, it is

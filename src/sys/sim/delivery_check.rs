@@ -37,7 +37,7 @@ pub(crate) struct PassedBytes {
 }
 
 /// The framing, decoded in the simplest way.
-enum Reference {
+pub(super) enum Reference {
     BuiltIn(Framing),
     Custom(Box<dyn Framer>),
 }
@@ -52,7 +52,7 @@ impl std::fmt::Debug for Reference {
 }
 
 impl Reference {
-    fn new(framing: &Framing) -> Self {
+    pub(super) fn new(framing: &Framing) -> Self {
         match framing {
             Framing::Custom(custom) => Self::Custom(custom.framer()),
             other => Self::BuiltIn(other.clone()),
@@ -123,6 +123,11 @@ impl DeliveryCheck {
             sealed: 0,
             wire: 0,
         }
+    }
+
+    /// The bytes that are not delivered yet have another framing.
+    pub(super) fn change_framing(&mut self, reference: Reference) {
+        self.reference = reference;
     }
 
     pub(super) fn is_of_wire(&self) -> bool {

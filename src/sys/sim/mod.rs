@@ -44,14 +44,16 @@ mod teardown;
 mod trace;
 mod wires;
 
+use crate::framing::Framing;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Readiness, SocketOptions};
-use crate::config::ListenOptions;
+use crate::config::{ListenOptions, MulticastInterface, UdpOptions};
 
+use delivery_check::Reference;
 pub(crate) use delivery_check::{PassedBytes, Source};
 pub(crate) use event::{PollerId, SocketId};
 pub(crate) use inspect::SocketInspection;
@@ -196,6 +198,22 @@ impl SimRegistrar {
         })
     }
 
+    pub(crate) fn bind_udp(&self, _: SocketAddr, _: &UdpOptions) -> io::Result<SimUdp> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn add_udp(&self, udp: &SimUdp, _: usize) -> io::Result<()> {
+        match *udp {}
+    }
+
+    pub(crate) fn watch_udp(&self, udp: &SimUdp, _: usize, _: bool) -> io::Result<()> {
+        match *udp {}
+    }
+
+    pub(crate) fn remove_udp(&self, udp: &SimUdp) -> io::Result<()> {
+        match *udp {}
+    }
+
     pub(crate) fn now(&self) -> Instant {
         self.internet.lock().clock(self.poller)
     }
@@ -252,6 +270,13 @@ pub(crate) struct SimStream {
 impl SimStream {
     pub(crate) fn id(&self) -> SocketId {
         self.id
+    }
+
+    /// Tells the delivery check that the framing changes. The framer is made
+    /// before the lock is taken, because it is code of the program.
+    pub(crate) fn note_framing(&self, framing: &Framing) {
+        let reference = Reference::new(framing);
+        self.internet.lock().change_framing(self.id, reference);
     }
 
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
@@ -350,6 +375,32 @@ impl Drop for SimListener {
             .internet
             .lock()
             .close_listener(self.id, false);
+    }
+}
+
+/// A UDP socket. There is none yet.
+#[derive(Debug)]
+pub(crate) enum SimUdp {}
+
+impl SimUdp {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match *self {}
+    }
+
+    pub(crate) fn recv_from(&self, _: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        match *self {}
+    }
+
+    pub(crate) fn send_to(&self, _: &[u8], _: SocketAddr) -> io::Result<usize> {
+        match *self {}
+    }
+
+    pub(crate) fn join(&self, _: IpAddr, _: MulticastInterface) -> io::Result<()> {
+        match *self {}
+    }
+
+    pub(crate) fn leave(&self, _: IpAddr, _: MulticastInterface) -> io::Result<()> {
+        match *self {}
     }
 }
 

@@ -1,5 +1,6 @@
 //! The simulator, and what is tested in simulated worlds.
 
+mod alive;
 mod clocks;
 mod floods;
 mod grace;
@@ -12,8 +13,11 @@ mod network;
 mod partitions;
 mod places;
 mod promises;
+mod reconnect;
+mod requests;
 mod scenarios;
 mod seeds;
+mod session_timers;
 mod slow_links;
 mod slow_readers;
 mod wires;

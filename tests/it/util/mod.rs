@@ -18,6 +18,11 @@ mod config;
 pub mod crowd;
 mod frame;
 pub mod framings;
+pub mod keeper;
+#[cfg(feature = "sim")]
+pub mod lookups;
+#[cfg(target_os = "linux")]
+pub mod netns;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
@@ -37,6 +42,7 @@ pub mod steps;
 pub mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod waits;
 #[cfg(feature = "sim")]
 pub mod workload;
 

@@ -245,11 +245,13 @@ fn sent_by(net: &Net, conn: ConnId) -> u64 {
 
 /// Timeouts that pass now and then.
 pub fn some_timeouts(random: &mut Random) -> Timeouts {
+    let is_alive = random.chance(0.3);
     let mut time = |most| Some(Duration::from_millis(random.between(200, most)));
     Timeouts {
         connect: time(5_000),
         handshake: time(5_000),
         idle: time(10_000),
+        receive_idle: time(10_000).filter(|_| is_alive),
         partial_message: time(10_000),
         write_stall: time(5_000),
         linger: time(5_000),
