@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 
 use crate::addr::ConnInfo;
 use crate::error::{ConnectError, DisconnectReason};
-use crate::id::{ConnId, TimerId, UdpId};
+use crate::id::{ConnId, SourceId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 
 pub use outcome::{Admission, SendOutcome};
 
@@ -345,6 +346,16 @@ pub trait Handler {
     /// [`SendToError::Full`](crate::SendToError::Full). Not called otherwise.
     fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
         let _ = (net, udp);
+    }
+
+    /// Called when a source is ready that was registered with
+    /// [`Net::register`], which has the contract and an example.
+    ///
+    /// Read or write until `WouldBlock`, because there is no other call before
+    /// that. Called at most once for each source and turn, after the messages
+    /// of the turn.
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        let _ = (net, source, readiness);
     }
 
     /// Called at the end of each turn, before queued messages are written.

@@ -13,6 +13,7 @@
 //! | [threads, shards and groups](threads) | a node that other threads use, one on all cores, and many nodes on one thread |
 //! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop |
 //! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, and a ban list |
+//! | [datagrams] | a node that finds others in its network by multicast, and the bounds of a UDP socket |
 //! | [simulation](simulation/index.html) | a test of your protocol under partitions and crashes, and a failing seed replayed |
 //! | [recipes] | short programs for common tasks: typed messages, requests, reconnecting, a blocking client, a restart, metrics, tests |
 //! | [scaling] | the costs that grow from 10 to 10,000 connections, and the settings for them |
@@ -21,6 +22,9 @@
 
 pub mod backpressure {
     #![doc = include_str!("backpressure.md")]
+}
+pub mod datagrams {
+    #![doc = include_str!("datagrams.md")]
 }
 pub mod embedding {
     #![doc = include_str!("embedding.md")]
