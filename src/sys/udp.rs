@@ -34,6 +34,15 @@ pub(crate) enum Udp {
 from_backends!(Udp: os::OsUdp, sim::SimUdp);
 
 impl Udp {
+    /// Returns the id of a simulated socket.
+    #[cfg(feature = "sim")]
+    pub(crate) fn sim_id(&self) -> Option<sim::SocketId> {
+        match self {
+            Self::Os(_) => None,
+            Self::Sim(udp) => Some(udp.id()),
+        }
+    }
+
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         dispatch!(self, udp => udp.local_addr())
     }

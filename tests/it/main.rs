@@ -19,7 +19,9 @@ mod noise;
 mod panics;
 mod proxy;
 mod receive;
+mod reconnect;
 mod repository;
+mod requests;
 mod run;
 mod send;
 mod session;
@@ -27,6 +29,7 @@ mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
 mod simulation;
+mod sources;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;

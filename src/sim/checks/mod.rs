@@ -2,6 +2,7 @@
 
 mod awake;
 mod bytes;
+mod datagrams;
 mod limits;
 mod tracked;
 
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use self::awake::{check_awake, check_headers, check_listeners};
 use self::bytes::{check_received, check_sent};
+use self::datagrams::check_datagrams;
 use self::limits::check_limits;
 use self::tracked::check_tracked;
 pub(super) use self::tracked::tracked;
@@ -103,6 +105,7 @@ pub(super) fn check(
             internet.forget_undelivered(inbound.socket);
         }
     }
+    check_datagrams(net, internet, is_busy)?;
     if is_busy {
         return Ok(());
     }
@@ -219,9 +222,10 @@ fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
 /// Checks that no timer is set for a connection that has ended.
 fn check_deadlines(net: &Net) -> Result<(), String> {
     let is_stale = |due: &&Due| match due {
-        Due::Connection(conn) | Due::ConnTimer(conn, _) | Due::Connect(conn) => {
-            !net.conns.get(*conn).is_some_and(ConnEntry::is_live)
-        }
+        Due::Connection(conn)
+        | Due::ConnTimer(conn, _)
+        | Due::Session(conn)
+        | Due::Connect(conn) => !net.conns.get(*conn).is_some_and(ConnEntry::is_live),
         Due::Header(conn) => !net.headers.contains(*conn),
         Due::Timer(_) | Due::Interval(_) | Due::Listener(_) | Due::Shutdown | Due::CommandRetry => {
             false

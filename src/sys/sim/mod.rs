@@ -9,20 +9,22 @@
 //! ```text
 //! event  random  link                              names, chance
 //! clock  faults  schedule  selector  trace  links  state that needs nothing else
-//! delivery_check  poller_state  socket
+//! delivery_check  poller_state  socket  udp_socket
 //! host_table  listen_queue
 //! internet                                         has all of it, and runs the events
-//! calls  connect  crash  delivery  inspect  listen
-//! partition  ready  segments  shortage  teardown  wires
+//! calls  connect  crash  datagrams  delivery  inspect  listen
+//! partition  ready  segments  shortage  teardown  udp_ready  wires
 //! ```
 
 mod calls;
 mod clock;
 mod connect;
 mod crash;
+mod datagrams;
 mod delivery;
 mod delivery_check;
 mod event;
+mod fault_counts;
 mod faults;
 mod host_table;
 mod inspect;
@@ -42,6 +44,9 @@ mod shortage;
 mod socket;
 mod teardown;
 mod trace;
+mod udp;
+mod udp_ready;
+mod udp_socket;
 mod wires;
 
 use crate::framing::Framing;
@@ -51,7 +56,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Readiness, SocketOptions};
-use crate::config::{ListenOptions, MulticastInterface, UdpOptions};
+use crate::config::ListenOptions;
 
 use delivery_check::Reference;
 pub(crate) use delivery_check::{PassedBytes, Source};
@@ -59,8 +64,10 @@ pub(crate) use event::{PollerId, SocketId};
 pub(crate) use inspect::SocketInspection;
 pub(crate) use internet::Internet;
 pub(crate) use trace::{Actor, digest};
+pub(crate) use udp::SimUdp;
 
-pub use faults::{FaultCounts, Faults};
+pub use fault_counts::FaultCounts;
+pub use faults::Faults;
 pub use link::Link;
 pub use random::Random;
 pub use selector::Selector;
@@ -196,22 +203,6 @@ impl SimRegistrar {
             registrar: self.clone(),
             id,
         })
-    }
-
-    pub(crate) fn bind_udp(&self, _: SocketAddr, _: &UdpOptions) -> io::Result<SimUdp> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    pub(crate) fn add_udp(&self, udp: &SimUdp, _: usize) -> io::Result<()> {
-        match *udp {}
-    }
-
-    pub(crate) fn watch_udp(&self, udp: &SimUdp, _: usize, _: bool) -> io::Result<()> {
-        match *udp {}
-    }
-
-    pub(crate) fn remove_udp(&self, udp: &SimUdp) -> io::Result<()> {
-        match *udp {}
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -375,32 +366,6 @@ impl Drop for SimListener {
             .internet
             .lock()
             .close_listener(self.id, false);
-    }
-}
-
-/// A UDP socket. There is none yet.
-#[derive(Debug)]
-pub(crate) enum SimUdp {}
-
-impl SimUdp {
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match *self {}
-    }
-
-    pub(crate) fn recv_from(&self, _: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        match *self {}
-    }
-
-    pub(crate) fn send_to(&self, _: &[u8], _: SocketAddr) -> io::Result<usize> {
-        match *self {}
-    }
-
-    pub(crate) fn join(&self, _: IpAddr, _: MulticastInterface) -> io::Result<()> {
-        match *self {}
-    }
-
-    pub(crate) fn leave(&self, _: IpAddr, _: MulticastInterface) -> io::Result<()> {
-        match *self {}
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod alive;
 mod clocks;
+mod datagrams;
 mod floods;
 mod grace;
 mod hosts;
@@ -13,8 +14,11 @@ mod network;
 mod partitions;
 mod places;
 mod promises;
+mod reconnect;
+mod requests;
 mod scenarios;
 mod seeds;
+mod session_timers;
 mod slow_links;
 mod slow_readers;
 mod wires;

@@ -16,8 +16,13 @@ pub mod ciphers;
 mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
+#[cfg(feature = "sim")]
+pub mod datagrams;
 mod frame;
 pub mod framings;
+pub mod keeper;
+#[cfg(feature = "sim")]
+pub mod lookups;
 #[cfg(target_os = "linux")]
 pub mod netns;
 #[cfg(feature = "sim")]
@@ -43,6 +48,7 @@ pub mod steps;
 pub mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod waits;
 #[cfg(feature = "sim")]
 pub mod workload;
 
