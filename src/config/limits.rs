@@ -95,7 +95,7 @@ pub struct Limits {
     ///
     /// A connection whose [PROXY header](crate::ListenOptions::proxy_protocol)
     /// is incomplete takes a place too. Until the address of its client is
-    /// known, it counts as an address and a subnet of its own, so that clients
+    /// known, it counts as a separate address and subnet, so that clients
     /// of one proxy do not exclude each other.
     ///
     /// The shards of a node share the places. A place that another shard loses

@@ -192,7 +192,7 @@ impl LimitCounts {
 
     /// Takes a place for an inbound connection whose PROXY header is incomplete,
     /// as [`LimitCounts::take_handshake_place`] does. The address of its client
-    /// is not known, so it counts as an address of its own.
+    /// is not known, so it counts as a separate address.
     pub(crate) fn take_header_place(
         &mut self,
         conn: ConnId,
