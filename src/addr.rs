@@ -15,9 +15,11 @@ pub struct ConnInfo {
     pub direction: Direction,
     /// The address of the peer. For an outbound connection, the address that
     /// this node connected to. For an inbound connection, the address from
-    /// which the peer connected.
+    /// which the peer connected, or the source address of the [PROXY
+    /// header](crate::ListenOptions::proxy_protocol).
     pub addr: SocketAddr,
-    /// The local address. `None` until the TCP connection is established.
+    /// The local address, or the destination address of the PROXY header.
+    /// `None` until the TCP connection is established.
     pub local_addr: Option<SocketAddr>,
     /// The listener that accepted the connection. `None` for outbound and for
     /// adopted connections.

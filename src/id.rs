@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The id of a connection.
 ///
@@ -249,6 +250,59 @@ pub struct TimerId {
     pub(crate) serial: u64,
 }
 
+/// The id of a source of the program, returned by
+/// [`Net::register`](crate::Net::register).
+///
+/// No node of the process gives out an id twice. Therefore an id is unknown to
+/// other nodes, and to other [shards](crate::shards) of its node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SourceId {
+    slot: u32,
+    serial: u64,
+}
+
+/// The serial of the next source of any node.
+static NEXT_SOURCE: AtomicU64 = AtomicU64::new(0);
+
+impl SourceId {
+    /// Returns a new id for the source in this slot, or `None` if the slot is
+    /// beyond the range of tokens.
+    pub(crate) fn next(slot: usize) -> Option<Self> {
+        let slot = u32::try_from(slot).ok().filter(|slot| *slot < SLOTS_MAX)?;
+        let serial = NEXT_SOURCE.fetch_add(1, Ordering::Relaxed);
+        Some(Self { slot, serial })
+    }
+
+    /// Returns the slot, an index into the table of the loop.
+    pub(crate) fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    /// Returns the token under which the poller reports readiness. It contains
+    /// the lower bits of the serial; see [`ConnId::token`].
+    ///
+    /// ```text
+    ///  63      48 47          32 31  24 23            0
+    /// ┌──────────┬──────────────┬──────┬───────────────┐
+    /// │  member  │    serial    │  3   │     slot      │
+    /// └──────────┴──────────────┴──────┴───────────────┘
+    /// ```
+    pub(crate) fn token(self) -> usize {
+        // On 32-bit targets nothing is left of the serial.
+        let serial = (self.serial << 32) as usize & TOKEN_MASK;
+        serial | SOURCE_TOKENS | self.slot()
+    }
+
+    /// Returns the slot that a token belongs to, or `None` if it is not the
+    /// token of a source. It is stale unless it equals [`SourceId::token`] of
+    /// the source in that slot.
+    pub(crate) fn slot_of_token(token: usize) -> Option<usize> {
+        let place = token & u32::MAX as usize;
+        let slot = place.checked_sub(SOURCE_TOKENS)?;
+        (slot < SLOTS_MAX as usize).then_some(slot)
+    }
+}
+
 /// The direction in which a TCP connection was opened, as seen from this node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Direction {
@@ -281,6 +335,9 @@ const UDP_TOKENS: usize = 2 << SLOT_BITS;
 
 /// The factor that moves a number into the upper half of an id.
 const HIGH_WORD: NonZeroU64 = NonZeroU64::new(1 << 32).unwrap();
+
+/// The first poller token of the sources of the program.
+const SOURCE_TOKENS: usize = 3 << SLOT_BITS;
 
 /// Returns the poller token of the `index`-th listener.
 pub(crate) fn listener_token(index: usize) -> usize {
@@ -346,6 +403,25 @@ mod tests {
                 .into_iter()
                 .all(|it| UdpId::slot_of_token(it).is_none())
         );
+    }
+
+    #[test]
+    fn source_token_differs_from_others() {
+        for slot in [0, 1, SLOTS_MAX as usize - 1] {
+            let id = SourceId::next(slot).expect("in range");
+            assert_eq!(SourceId::slot_of_token(id.token()), Some(slot));
+            #[cfg(target_pointer_width = "64")]
+            assert_ne!(id.token(), SourceId::next(slot).expect("in range").token());
+            let others = [
+                ConnId::new(ShardId(0), 5, 1).token(),
+                listener_token(slot),
+                WAKER_TOKEN,
+            ];
+            for token in others {
+                assert_eq!(SourceId::slot_of_token(token), None);
+            }
+        }
+        assert_eq!(SourceId::next(SLOTS_MAX as usize), None);
     }
 
     #[test]

@@ -50,6 +50,8 @@
 //!   the loop.
 //! - [`shards`] runs one node on several threads. [`group`] runs several nodes
 //!   on one thread.
+//! - Two values for handlers: [`reconnect`] keeps a number of connections out of
+//!   a list of addresses, and [`requests`] matches answers with requests.
 //! - A [`Config`] holds every limit and timeout. Each has a default; see
 //!   [`config`].
 //!
@@ -228,6 +230,9 @@ mod handler;
 mod net;
 mod node;
 
+pub mod reconnect;
+pub mod requests;
+
 pub mod guide;
 #[cfg(feature = "sim")]
 pub mod sim;
@@ -239,11 +244,13 @@ pub use conn_map::{ConnMap, ConnMapEntry, ConnMapIter};
 pub use connection::ConnectionState;
 pub use error::{ConnectError, DisconnectReason, SendError, SendToError};
 pub use handler::{Admission, Handler, SendOutcome};
-pub use id::{ConnId, Direction, ListenerId, ShardId, TimerId, UdpId};
+pub use id::{ConnId, Direction, ListenerId, ShardId, SourceId, TimerId, UdpId};
 pub use metrics::Metrics;
+pub use mio;
 pub use net::{Body, BroadcastOutcome, ConnectAddr, Connection, Connections, Net};
 pub use node::{Handle, Node, RunEnd, RunningNode, Turn};
 pub use session::Transport;
+pub use sys::Readiness;
 pub use traffic::{Traffic, UdpTraffic};
 
 #[cfg(target_pointer_width = "64")]

@@ -111,6 +111,8 @@ pub(crate) struct ConnEntry {
     pub(crate) session_has_output: bool,
     /// The session has failed, so the queued messages are never written.
     pub(crate) sealing_failed: bool,
+    /// The connection is on the list of sessions to wake.
+    pub(crate) is_woken: bool,
 }
 
 /// State of a connection. See [`Connection::state`](crate::Connection::state).
@@ -182,6 +184,7 @@ impl ConnEntry {
             reset: false,
             session_has_output: false,
             sealing_failed: false,
+            is_woken: false,
         }
     }
 

@@ -61,6 +61,7 @@ pub(crate) enum ConnCommand {
     Pause,
     Resume,
     Flush,
+    WakeSession,
     Set(Box<ConnectionSetting>),
 }
 

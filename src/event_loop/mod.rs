@@ -16,7 +16,9 @@ mod read;
 mod read_close;
 mod seal;
 mod session;
+mod session_calls;
 mod shutdown;
+mod sources;
 mod timeouts;
 mod visit;
 mod write;
@@ -33,7 +35,7 @@ use crate::buffers::ReadBuffer;
 use crate::command_queue::Inbox;
 use crate::connection::Lifecycle;
 use crate::handler::Handler;
-use crate::id::{ConnId, SLOTS_MAX, UdpId, WAKER_TOKEN};
+use crate::id::{ConnId, SLOTS_MAX, SourceId, UdpId, WAKER_TOKEN};
 use crate::net::{Net, TurnCounts};
 use crate::sys::Readiness;
 
@@ -108,6 +110,9 @@ impl LoopState {
             if let Some(slot) = UdpId::slot_of_token(ready.token) {
                 return net.note_udp_event(slot, ready);
             }
+            if let Some(slot) = SourceId::slot_of_token(ready.token) {
+                return net.note_source(slot, ready);
+            }
             let index = slot - SLOTS_MAX as usize;
             match net.listeners.get_mut(index) {
                 Some(listener) => listener.ready = true,
@@ -156,6 +161,7 @@ impl<H: Handler> EventLoop<'_, H> {
         }
         self.run_datagrams();
         self.run_connections();
+        self.run_sources();
         self.run_commands(inbox);
         if !was_behind {
             self.run_timers();

@@ -72,7 +72,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.state.lists.write(self.net, half);
         }
         if let Some(delivered) = self.deliver_kept(half) {
-            self.apply_session_end(half);
+            self.resume_session(half);
             let budget = self.net.config.budget.read_bytes;
             self.read(half, budget.saturating_sub(delivered));
         }

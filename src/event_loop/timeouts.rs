@@ -19,6 +19,7 @@ impl<H: Handler> EventLoop<'_, H> {
                     self.fire_timer(TimerId { slot, serial }, interval.key);
                 }
                 Due::ConnTimer(conn, key) => self.fire_conn_timer(conn, key),
+                Due::Session(conn) => self.note_session_timeout(conn),
                 Due::Connection(conn) => self.check_timeouts(conn),
                 Due::Connect(conn) => self.net.start_delayed_connect(conn),
                 Due::Header(conn) => self.net.time_out_header(conn),

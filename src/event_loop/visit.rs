@@ -190,5 +190,6 @@ impl<H: Handler> EventLoop<'_, H> {
                 lists.schedule_event(half);
             }
         }
+        self.schedule_wakes();
     }
 }

@@ -195,10 +195,11 @@ impl WorkLists {
         let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool);
         entry.note_write((entry.written - before) as usize, now);
         let is_armed_too_late = entry.is_armed_too_late(now);
+        collect_drain(entry, &mut self.drained);
         if let Some(channel) = &inbound.channel {
             entry.update_session_charge(channel.output_bytes(), &mut pool.account);
+            net.update_session_timer(conn, channel.timeout());
         }
-        collect_drain(entry, &mut self.drained);
         // Reads that waited for the session's answers continue now, even if
         // more bytes are still to be written.
         if deferred_reads && !inbound.defers_reads() && inbound.readable {

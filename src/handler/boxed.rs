@@ -6,9 +6,10 @@ use std::net::SocketAddr;
 use super::{Admission, Handler, SendOutcome};
 use crate::addr::ConnInfo;
 use crate::error::{ConnectError, DisconnectReason};
-use crate::id::{ConnId, TimerId, UdpId};
+use crate::id::{ConnId, SourceId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 
 /// Forwards every callback to the boxed handler.
 impl<H: Handler + ?Sized> Handler for Box<H> {
@@ -77,6 +78,10 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
 
     fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
         (**self).on_udp_drain(net, udp);
+    }
+
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        (**self).on_ready(net, source, readiness);
     }
 
     fn on_turn(&mut self, net: &mut Net) {

@@ -20,7 +20,9 @@ mod receive_quota;
 mod remote;
 mod send;
 mod send_quota;
+mod session_timer;
 mod settings;
+mod sources;
 mod timer;
 mod udp_table;
 mod view;
@@ -58,6 +60,7 @@ use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
 use proxy_header::PendingHeaders;
 pub(crate) use send_quota::{PendingSend, SendQuota};
+use sources::Sources;
 pub(crate) use timer::Due;
 use udp_table::UdpTable;
 use visit::{BatchInProgress, Visit};
@@ -100,6 +103,8 @@ pub struct Net {
     /// Accepted connections whose PROXY header is incomplete.
     pub(crate) headers: PendingHeaders,
     pub(crate) udp: UdpTable,
+    /// The sources of the program.
+    pub(crate) sources: Sources,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -133,6 +138,8 @@ pub(crate) struct PendingWork {
     pub(crate) urgent: Vec<UrgentWork>,
     /// Connections to visit as if they were readable.
     pub(crate) visits: Vec<ConnId>,
+    /// Connections whose sessions are to be woken.
+    pub(crate) wakes: Vec<ConnId>,
     /// Listeners that may have connections to accept.
     pub(crate) listeners: Vec<usize>,
     /// Connections whose PROXY header can be read.
@@ -166,6 +173,7 @@ impl PendingWork {
             && self.dirty.is_empty()
             && self.urgent.is_empty()
             && self.visits.is_empty()
+            && self.wakes.is_empty()
             && self.listeners.is_empty()
             && self.headers.is_empty()
             && self.ended.is_empty()
@@ -226,6 +234,7 @@ impl Net {
             listeners: Slab::new(),
             headers: PendingHeaders::default(),
             udp: UdpTable::default(),
+            sources: Sources::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),

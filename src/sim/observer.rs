@@ -11,9 +11,10 @@ use crate::addr::ConnInfo;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::{Admission, Handler, SendOutcome};
-use crate::id::{ConnId, TimerId, UdpId};
+use crate::id::{ConnId, SourceId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 use crate::sys::sim::{Actor, SharedInternet, SocketId, Source, digest};
 
 pub(crate) struct Observer<H> {
@@ -213,6 +214,10 @@ impl<H: Handler> Handler for Observer<H> {
     fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
         self.note(net, "on_udp_drain", udp.slot() as u64, 0);
         self.handler.on_udp_drain(net, udp);
+    }
+
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        self.handler.on_ready(net, source, readiness);
     }
 
     fn on_turn(&mut self, net: &mut Net) {

@@ -6,7 +6,10 @@ use std::time::Instant;
 
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{Listener, Reserve, SocketOptions, Stream, Udp, WakeList, dispatch, from_backends, os};
+use super::{
+    Interest, Listener, Reserve, SocketOptions, Source, Stream, Udp, WakeList, dispatch,
+    from_backends, os,
+};
 use crate::config::{ListenOptions, UdpOptions};
 
 /// Creates sockets and registers them with a poller, for reading and writing at
@@ -136,6 +139,43 @@ impl Registrar {
 
     pub(crate) fn remove_udp(&self, udp: &mut Udp) -> io::Result<()> {
         dispatch!(self, udp as Udp; (it, udp) => it.remove_udp(udp))
+    }
+
+    /// Registers a source of the program.
+    pub(crate) fn add_source(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.add_source(source, token, interest),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
+    }
+
+    /// Changes the interest in a source of the program. If the source is ready,
+    /// it is reported again.
+    pub(crate) fn change_source(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.change_source(source, token, interest),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
+    }
+
+    pub(crate) fn remove_source(&self, source: &mut (impl Source + ?Sized)) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.remove_source(source),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
     }
 
     /// Returns a registrar of the same poll, for the member of a group with

@@ -17,8 +17,11 @@ mod memory;
 #[cfg(feature = "noise")]
 mod noise;
 mod panics;
+mod proxy;
 mod receive;
+mod reconnect;
 mod repository;
+mod requests;
 mod run;
 mod send;
 mod session;
@@ -26,6 +29,7 @@ mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
 mod simulation;
+mod sources;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;

@@ -97,9 +97,10 @@ use crate::sys::Poller;
 ///   No `on_drain` follows.
 /// - [`close`](crate::Net::close), [`abort`](crate::Net::abort),
 ///   [`close_write`](crate::Net::close_write), [`pause`](crate::Net::pause),
-///   [`resume`](crate::Net::resume) and [`flush`](crate::Net::flush) take
-///   effect in one of the next turns of the other shard. Messages that arrived
-///   earlier may still be delivered. If the command queue is full, up to
+///   [`resume`](crate::Net::resume), [`flush`](crate::Net::flush) and
+///   [`wake_session`](crate::Net::wake_session) take effect in one of the next
+///   turns of the other shard. Messages that arrived earlier may still be
+///   delivered. If the command queue is full, up to
 ///   [`max_commands`](crate::config::CommandQueueConfig::max_commands) of these
 ///   calls wait for room. Further calls are lost, logged, and counted in
 ///   `commands_lost` of this shard.

@@ -119,7 +119,8 @@ impl Internet {
             .sockets
             .get_mut(&id)
             .and_then(|socket| socket.registration.as_mut());
-        if let Some(registration) = registration {
+        // The report may be one of an earlier registration of the socket.
+        if let Some(registration) = registration.filter(|it| it.late > 0) {
             registration.late -= 1;
             registration.was_late = true;
             self.edge(id, true, true);
@@ -264,6 +265,7 @@ impl Internet {
                     readable: true,
                     writable: true,
                     finished: self.random.chance(0.5),
+                    ..Readiness::default()
                 });
             }
             ReadyKey::Waker => {
@@ -363,7 +365,7 @@ impl Internet {
                 token,
                 readable,
                 writable: !readable,
-                finished: false,
+                ..Readiness::default()
             });
         }
     }
@@ -373,8 +375,7 @@ fn only_readable(token: usize) -> Readiness {
     Readiness {
         token,
         readable: true,
-        writable: false,
-        finished: false,
+        ..Readiness::default()
     }
 }
 
@@ -385,5 +386,7 @@ pub(super) fn report(token: usize, mask: Mask) -> Readiness {
         readable: mask.readable || mask.error,
         writable: mask.writable || mask.error,
         finished: mask.finished || mask.error,
+        error: mask.error,
+        ..Readiness::default()
     }
 }

@@ -1,6 +1,9 @@
 //! Calls for a connection of another shard.
 
+use peerloop::session::Stage;
+
 use super::*;
+use crate::util::waits::Waits;
 
 const SIZES: [usize; 4] = [0, 1, 1000, 100_000];
 
@@ -94,6 +97,28 @@ fn control_calls_work_from_another_shard() {
     handle.ask(here, move |_, net| net.abort(conn)).unwrap();
     let ended = move |recorder: &mut Recorder, _: &mut Net| recorder.ended(conn);
     eventually(|| handle.ask(shard(1), ended).unwrap() == Some(DisconnectReason::Local));
+    stop(shards);
+}
+
+#[test]
+fn wake_reaches_a_session_of_another_shard() {
+    let session = Waits::with(Stage::Handshaking, |state| {
+        state.next_stage = Some(Stage::Transparent);
+    });
+    let make = || {
+        let session = session.clone();
+        with_sessions(Recorder::default(), move |_| session.clone())
+    };
+    let (shards, addr) = listening(crowd_config(1000), in_turn(2), make);
+    let _peers = [connect(addr), connect(addr)];
+    let handle = shards.handle();
+    let find = |_: &mut Recorder, net: &mut Net| net.connecting().next().map(|c| c.id());
+    let conn = eventually_some(|| handle.ask(shard(1), find).unwrap());
+    handle
+        .ask(shard(0), move |_, net| net.wake_session(conn))
+        .unwrap();
+    let connected = move |recorder: &mut Recorder, _: &mut Net| recorder.connected();
+    eventually(|| handle.ask(shard(1), connected).unwrap() == [conn]);
     stop(shards);
 }
 
