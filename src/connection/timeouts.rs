@@ -148,7 +148,9 @@ impl ConnEntry {
         // A long message on a slow link takes longer than the idle timeout. The
         // rate limits its time instead.
         let idle = is_read && !self.has_output() && receive_rate.is_none();
-        let is_silent = is_read && !self.read_closed;
+        // Always armed in these states. The loop checks whether it holds input
+        // back before the connection ends.
+        let is_silent = is_open && !self.paused && !self.read_closed;
         let sending = self.extra.as_ref().and_then(|extra| extra.sending);
         let send_rate = sending.and_then(|(since, bytes)| {
             let rate = self.config.min_rate.send_bytes_per_second;
