@@ -25,7 +25,7 @@ use peerloop::group::Group;
 use peerloop::mio::{self, Interest};
 use peerloop::{
     Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handle, Handler, Net, Node,
-    Readiness, SendError, SourceId, TimerId,
+    Readiness, SendError, SourceId, TimerId, UdpId, UdpOptions,
 };
 
 /// The bound of each wait. Far more than needed, because the machine may be
@@ -46,6 +46,7 @@ const CHECKS: &[(&str, fn())] = &[
     ("half-close by the node", own_half_close),
     ("resets", resets),
     ("timers", timers),
+    ("datagrams", datagrams),
     ("a source of the program", source),
     ("a handle from other threads", handles),
     ("a group and its handles", group),
@@ -90,6 +91,7 @@ enum Event<'a> {
     Failed(ErrorKind),
     Ended(ConnId, DisconnectReason),
     Timer(u64),
+    Datagram(UdpId, SocketAddr, &'a [u8]),
     Ready,
 }
 
@@ -130,6 +132,10 @@ impl Handler for Program {
 
     fn on_timer(&mut self, net: &mut Net, _: TimerId, key: u64) {
         (self.0)(net, Event::Timer(key));
+    }
+
+    fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+        (self.0)(net, Event::Datagram(udp, from, datagram));
     }
 
     fn on_ready(&mut self, net: &mut Net, _: SourceId, _: Readiness) {
@@ -651,6 +657,42 @@ fn timers() {
         assert_eq!(key, millis);
         assert!(at >= begun + Duration::from_millis(millis), "too early");
     }
+    node.stop();
+}
+
+/// Each datagram wakes the loop. One that is too long, and one to a port where
+/// no program receives, disturb nothing.
+fn datagrams() {
+    let node = start(|net, event| {
+        if let Event::Datagram(udp, from, datagram) = event {
+            net.send_to(udp, datagram, from).expect("the ring has room");
+        }
+    });
+    let options = UdpOptions {
+        max_datagram_len: 100,
+        ..Default::default()
+    };
+    let udp = node.ask(move |net| net.bind_udp("127.0.0.1:0", options));
+    let udp = udp.expect("a port");
+    let addr = node.ask(move |net| net.udp_addr(udp)).expect("it is open");
+    let peer = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    peer.set_read_timeout(Some(BOUND)).expect("not zero");
+    let closed = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let closed = closed.local_addr().expect("an address");
+    let mut buffer = [0; 200];
+    for number in 0..50 {
+        let to_closed = node.ask(move |net| net.send_to(udp, b"lost", closed));
+        to_closed.expect("the ring has room");
+        peer.send_to(&[number; 101], addr).expect("room");
+        peer.send_to(&[number; 100], addr).expect("room");
+        let received = peer.recv_from(&mut buffer).expect("an answer");
+        assert_eq!((received, buffer[0]), ((100, addr), number));
+    }
+    let traffic = node.ask(move |net| net.udp_traffic(udp));
+    let traffic = traffic.expect("it is open");
+    assert_eq!((traffic.received, traffic.too_long), (50, 50));
+    node.ask(move |net| net.close_udp(udp));
+    UdpSocket::bind(addr).expect("the port is free");
     node.stop();
 }
 

@@ -2,6 +2,7 @@
 
 mod alive;
 mod clocks;
+mod datagram_flood;
 mod datagrams;
 mod floods;
 mod grace;
