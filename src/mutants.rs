@@ -97,6 +97,8 @@ mod switch {
         ResumeBeforeOpen,
         /// A new framing is not applied to received bytes.
         ForgetChange,
+        /// A new framing is applied after the batch in progress.
+        ChangeAfterBatch,
         /// A handshake place is not freed.
         KeepPlace,
         /// The handshake that has waited longest loses its place, whichever

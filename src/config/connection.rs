@@ -16,6 +16,8 @@ use crate::framing::Framing;
 /// [`ListenOptions::connection_mut`](crate::config::ListenOptions::connection_mut)
 /// and
 /// [`ConnectOptions::connection_mut`](crate::config::ConnectOptions::connection_mut).
+/// [`Connection::config`](crate::Connection::config) returns the present settings
+/// of a connection.
 ///
 /// ```
 /// use peerloop::Config;
@@ -50,6 +52,9 @@ pub struct ConnectionConfig {
     /// node is refused with
     /// [`SendError::TooLarge`](crate::SendError::TooLarge).
     ///
+    /// [`Net::set_max_message_len`](crate::Net::set_max_message_len) changes it
+    /// during a connection.
+    ///
     /// Default: 8 MiB, as in tokio-util. At most half of `isize::MAX`.
     pub max_message_len: usize,
     /// Policy for queued messages when the peer sends a malformed frame or a
@@ -57,7 +62,8 @@ pub struct ConnectionConfig {
     ///
     /// Default: [`OnFramingError::Abort`].
     pub on_framing_error: OnFramingError,
-    /// Timeouts of the connection.
+    /// Timeouts of the connection. [`Net::set_timeouts`](crate::Net::set_timeouts)
+    /// changes them during a connection.
     ///
     /// Default: `Timeouts::default()`.
     pub timeouts: Timeouts,

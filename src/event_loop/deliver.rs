@@ -43,6 +43,10 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn deliver_kept(&mut self, half: &mut InboundHalf) -> Option<usize> {
         if half.partial.is_undecoded() && self.wants_messages(half.id) {
             let result = deliver_partial(self.state, self.net, self.handler, half);
+            if let Ok(0) = result {
+                // The maximum or the framing has changed, and no byte arrived.
+                return Some(0);
+            }
             return self.note_delivery(half, result);
         }
         Some(0)

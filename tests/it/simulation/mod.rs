@@ -1,6 +1,7 @@
 //! The simulator, and what is tested in simulated worlds.
 
 mod alive;
+mod changes;
 mod clocks;
 mod datagram_flood;
 mod datagrams;

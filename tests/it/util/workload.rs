@@ -17,6 +17,7 @@ mod siege;
 mod siege_nodes;
 mod strangers;
 mod talk;
+mod upgrade;
 
 use peerloop::config::{
     CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, Ping, PrefixLimit,
@@ -36,6 +37,7 @@ pub use flush::flush;
 pub use siege::{SIEGES, besiege};
 use strangers::Strangers;
 use talk::{ANNOUNCEMENT, PORTS, Rules};
+pub use upgrade::upgrade;
 
 /// Settings that are reached often.
 fn config(random: &mut Random, rules: Rules) -> Config {
