@@ -228,6 +228,8 @@ mod handler;
 mod net;
 mod node;
 
+pub mod hello;
+
 pub mod guide;
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -11,7 +11,7 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, lookups, occupied, workload};
+use util::{crowd, hello_nodes, lookups, occupied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
@@ -36,6 +36,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(crowd)
             || is_found(occupied::run)
             || is_found(lookups::run)
+            || is_found(hello_nodes::run)
             || is_found(run)
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
@@ -102,4 +103,5 @@ mutants! {
     resume_before_open_is_found: ResumeBeforeOpen,
     forget_wake_is_found: ForgetWake,
     keep_session_timer_is_found: KeepSessionTimer,
+    order_by_own_number_is_found: OrderByOwnNumber,
 }

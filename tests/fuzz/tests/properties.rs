@@ -38,6 +38,11 @@ proptest! {
     }
 
     #[test]
+    fn hello_in_pieces_equals_hello_in_one(data in vec(any::<u8>(), 0..60)) {
+        fuzz_bodies::hello(&data);
+    }
+
+    #[test]
     fn commands_run_once_and_in_order(data in vec(any::<u8>(), 0..200)) {
         fuzz_bodies::commands(&data);
     }

@@ -38,6 +38,7 @@ const ORDER: &[&str] = &[
     "command_queue",
     "event_loop",
     "node",
+    "hello",
     "guide",
     "sim",
 ];

@@ -4,6 +4,7 @@ mod alive;
 mod clocks;
 mod floods;
 mod grace;
+mod hello;
 mod hosts;
 mod idle;
 mod kernel;

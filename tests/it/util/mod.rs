@@ -18,10 +18,12 @@ mod config;
 pub mod crowd;
 mod frame;
 pub mod framings;
-#[cfg(target_os = "linux")]
-pub mod netns;
+#[cfg(feature = "sim")]
+pub mod hello_nodes;
 #[cfg(feature = "sim")]
 pub mod lookups;
+#[cfg(target_os = "linux")]
+pub mod netns;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
