@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The id of a connection.
 ///
@@ -179,12 +180,127 @@ impl fmt::Debug for ListenerId {
     }
 }
 
+/// The id of a UDP socket, returned by [`Net::bind_udp`](crate::Net::bind_udp).
+///
+/// A node never gives out an id twice. The socket belongs to the
+/// [shard](crate::shards) that bound it. On other shards, and after
+/// [`Net::close_udp`](crate::Net::close_udp), the id is stale.
+///
+/// ```text
+///  63           32 31    24 23            0
+/// ┌───────────────┬────────┬───────────────┐
+/// │    serial     │ shard  │     slot      │
+/// └───────────────┴────────┴───────────────┘
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UdpId(NonZeroU64);
+
+impl UdpId {
+    /// Returns the id of the socket that the shard bound as the `serial`-th,
+    /// counted from one.
+    pub(crate) fn new(shard: ShardId, slot: u32, serial: NonZeroU32) -> Self {
+        debug_assert!(slot < SLOTS_MAX);
+        let place = u64::from(shard.0) << SLOT_BITS | u64::from(slot);
+        Self(NonZeroU64::from(serial).saturating_mul(HIGH_WORD) | place)
+    }
+
+    /// Returns the slot, an index into the table of the shard.
+    pub(crate) fn slot(self) -> usize {
+        (self.0.get() & u64::from(SLOTS_MAX - 1)) as usize
+    }
+
+    /// Returns the token under which the poller reports readiness. As in
+    /// [`ConnId::token`], the serial is truncated, and dropped on 32-bit
+    /// targets.
+    pub(crate) fn token(self) -> usize {
+        let serial = (self.0.get() >> 32 << 32) as usize & TOKEN_MASK;
+        serial | UDP_TOKENS | self.slot()
+    }
+
+    /// Returns the slot that a token belongs to, or `None` if it is the token
+    /// of another kind of socket.
+    pub(crate) fn slot_of_token(token: usize) -> Option<usize> {
+        let place = token & u32::MAX as usize;
+        let slots = UDP_TOKENS..UDP_TOKENS + SLOTS_MAX as usize;
+        slots.contains(&place).then(|| place - UDP_TOKENS)
+    }
+}
+
+impl fmt::Display for UdpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shard = ShardId((self.0.get() >> SLOT_BITS) as u8);
+        if shard != ShardId::FIRST {
+            write!(f, "{shard}/")?;
+        }
+        ((self.0.get() >> 32) - 1).fmt(f)
+    }
+}
+
+impl fmt::Debug for UdpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UdpId({self})")
+    }
+}
+
 /// The id of a timer, returned by [`Net::set_timer`](crate::Net::set_timer). A
 /// node never gives out an id twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct TimerId {
     pub(crate) slot: u32,
     pub(crate) serial: u64,
+}
+
+/// The id of a source of the program, returned by
+/// [`Net::register`](crate::Net::register).
+///
+/// No node of the process gives out an id twice. Therefore an id is unknown to
+/// other nodes, and to other [shards](crate::shards) of its node.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct SourceId {
+    slot: u32,
+    serial: u64,
+}
+
+/// The serial of the next source of any node.
+static NEXT_SOURCE: AtomicU64 = AtomicU64::new(0);
+
+impl SourceId {
+    /// Returns a new id for the source in this slot, or `None` if the slot is
+    /// beyond the range of tokens.
+    pub(crate) fn next(slot: usize) -> Option<Self> {
+        let slot = u32::try_from(slot).ok().filter(|slot| *slot < SLOTS_MAX)?;
+        let serial = NEXT_SOURCE.fetch_add(1, Ordering::Relaxed);
+        Some(Self { slot, serial })
+    }
+
+    /// Returns the slot, an index into the table of the loop.
+    pub(crate) fn slot(self) -> usize {
+        self.slot as usize
+    }
+
+    /// Returns the token under which the poller reports readiness. It contains
+    /// the lower bits of the serial; see [`ConnId::token`].
+    ///
+    /// ```text
+    ///  63      48 47          32 31  24 23            0
+    /// ┌──────────┬──────────────┬──────┬───────────────┐
+    /// │  member  │    serial    │  3   │     slot      │
+    /// └──────────┴──────────────┴──────┴───────────────┘
+    /// ```
+    pub(crate) fn token(self) -> usize {
+        // On 32-bit targets nothing is left of the serial.
+        let serial = (self.serial << 32) as usize & TOKEN_MASK;
+        serial | SOURCE_TOKENS | self.slot()
+    }
+
+    /// Returns the slot that a token belongs to, or `None` if it is not the
+    /// token of a source. It is stale unless it equals [`SourceId::token`] of
+    /// the source in that slot.
+    pub(crate) fn slot_of_token(token: usize) -> Option<usize> {
+        let place = token & u32::MAX as usize;
+        let slot = place.checked_sub(SOURCE_TOKENS)?;
+        (slot < SLOTS_MAX as usize).then_some(slot)
+    }
 }
 
 /// The direction in which a TCP connection was opened, as seen from this node.
@@ -213,6 +329,15 @@ const SLOT_BITS: u32 = 24;
 /// Maximum number of slots. All tokens of connections are below it, and the
 /// tokens of listeners and of the waker are not.
 pub(crate) const SLOTS_MAX: u32 = 1 << SLOT_BITS;
+
+/// The first poller token of UDP sockets. The tokens of listeners are below it.
+const UDP_TOKENS: usize = 2 << SLOT_BITS;
+
+/// The factor that moves a number into the upper half of an id.
+const HIGH_WORD: NonZeroU64 = NonZeroU64::new(1 << 32).unwrap();
+
+/// The first poller token of the sources of the program.
+const SOURCE_TOKENS: usize = 3 << SLOT_BITS;
 
 /// Returns the poller token of the `index`-th listener.
 pub(crate) fn listener_token(index: usize) -> usize {
@@ -249,6 +374,54 @@ mod tests {
             let slot = ConnId::slot_of_token(listener_token(index));
             assert_eq!(slot - SLOTS_MAX as usize, index);
         }
+    }
+
+    #[test]
+    fn udp_token_differs_from_others() {
+        for slot in [0, 1, SLOTS_MAX - 1] {
+            for serial in [NonZeroU32::MIN, NonZeroU32::MAX] {
+                let id = UdpId::new(ShardId(255), slot, serial);
+                assert_eq!(id.slot(), slot as usize);
+                assert_eq!(UdpId::slot_of_token(id.token()), Some(slot as usize));
+            }
+        }
+        let first = UdpId::new(ShardId(1), 7, NonZeroU32::MIN);
+        let second = UdpId::new(ShardId(1), 7, NonZeroU32::MIN.saturating_add(1));
+        #[cfg(target_pointer_width = "64")]
+        assert_ne!(first.token(), second.token());
+        assert_eq!(
+            (first.to_string(), second.to_string()),
+            ("1/0".into(), "1/1".into())
+        );
+        let others = [
+            ConnId::new(ShardId(0), 5, 1).token(),
+            listener_token(5),
+            WAKER_TOKEN,
+        ];
+        assert!(
+            others
+                .into_iter()
+                .all(|it| UdpId::slot_of_token(it).is_none())
+        );
+    }
+
+    #[test]
+    fn source_token_differs_from_others() {
+        for slot in [0, 1, SLOTS_MAX as usize - 1] {
+            let id = SourceId::next(slot).expect("in range");
+            assert_eq!(SourceId::slot_of_token(id.token()), Some(slot));
+            #[cfg(target_pointer_width = "64")]
+            assert_ne!(id.token(), SourceId::next(slot).expect("in range").token());
+            let others = [
+                ConnId::new(ShardId(0), 5, 1).token(),
+                listener_token(slot),
+                WAKER_TOKEN,
+            ];
+            for token in others {
+                assert_eq!(SourceId::slot_of_token(token), None);
+            }
+        }
+        assert_eq!(SourceId::next(SLOTS_MAX as usize), None);
     }
 
     #[test]

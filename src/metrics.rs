@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use crate::connection::Ending;
 use crate::error::{ConnectError, DisconnectReason, SendError, SessionError, TimeoutKind};
 use crate::id::Direction;
+use crate::traffic::UdpTraffic;
 
 /// Counters of a node since it was created, returned by
 /// [`Net::metrics`](crate::Net::metrics).
@@ -131,7 +132,9 @@ pub struct Metrics {
     /// Bytes that were accepted for sending and were lost with their
     /// connection.
     pub bytes_lost: u64,
-    /// Events for connections that had ended.
+    /// Datagrams of all UDP sockets, including closed ones.
+    pub udp: UdpTraffic,
+    /// Events for connections and sockets that had ended.
     pub stale_events: u64,
     /// System calls that woke the loop for a command from another thread.
     pub wakes_sent: u64,
@@ -178,7 +181,7 @@ impl AddAssign for Metrics {
             write_stall_timeouts, linger_timeouts,
             send_queue_overflows, panics, slow_turns, read_budget_hits,
             write_budget_hits, partial_writes, sends_refused, sends_tracked, drains,
-            bytes_lost, stale_events, wakes_sent, wakes_saved, commands, commands_lost,
+            bytes_lost, udp, stale_events, wakes_sent, wakes_saved, commands, commands_lost,
             queued_bytes, max_queued_bytes, received_bytes, max_received_bytes
         );
     }

@@ -91,6 +91,8 @@ mod switch {
         NoEdgeWithoutWouldBlock,
         /// A connection behind a proxy keeps the address of the proxy.
         KeepAddressOfProxy,
+        /// A PROXY header that the turn had no budget for is not read later.
+        ForgetHeader,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
         /// A new framing is not applied to received bytes.
@@ -100,6 +102,12 @@ mod switch {
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// An address that failed is not connected to again.
+        ForgetFailedAddress,
+        /// A UDP socket that used up its budget is not read in the next turn.
+        ForgetDatagrams,
+        /// `on_udp_drain` is not called when it is due.
+        ForgetUdpDrain,
         /// A session that is woken is not called.
         ForgetWake,
         /// The timer of a session that returns another duration is not moved.

@@ -11,10 +11,13 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, hello_nodes, lookups, occupied, workload};
+use util::{crowd, datagrams, hello_nodes, keeper, lookups, occupied, proxied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
+
+/// Number of seeds of `simulation::reconnect`, which are slow.
+const KEEPERS: u64 = 20;
 
 /// Returns the first seed that fails with this mutant, or without one.
 fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
@@ -28,6 +31,9 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
     let run = |seed| {
         workload::run(seed);
     };
+    let datagrams = |seed| {
+        datagrams::run(seed);
+    };
     let fails = |seed: &u64| {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
@@ -36,8 +42,11 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(crowd)
             || is_found(occupied::run)
             || is_found(lookups::run)
+            || is_found(datagrams)
+            || is_found(proxied::run)
             || is_found(hello_nodes::run)
             || is_found(run)
+            || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
     let found = (0..seeds).find(fails);
@@ -103,5 +112,10 @@ mutants! {
     resume_before_open_is_found: ResumeBeforeOpen,
     forget_wake_is_found: ForgetWake,
     keep_session_timer_is_found: KeepSessionTimer,
+    forget_failed_address_is_found: ForgetFailedAddress,
+    forget_datagrams_is_found: ForgetDatagrams,
+    forget_udp_drain_is_found: ForgetUdpDrain,
+    keep_address_of_proxy_is_found: KeepAddressOfProxy,
+    forget_header_is_found: ForgetHeader,
     order_by_own_number_is_found: OrderByOwnNumber,
 }

@@ -60,7 +60,8 @@ pub struct Limits {
     /// handshake place; see `max_inbound_handshakes`.
     ///
     /// Default: empty. Loopback addresses are counted too. If your clients
-    /// connect through a proxy on this host, add `127.0.0.0/8` and `::1/128`.
+    /// connect through a proxy on this host, add `127.0.0.0/8` and `::1/128`, or
+    /// use [`proxy_protocol`](crate::ListenOptions::proxy_protocol).
     pub exempt_networks: Vec<Network>,
     /// Maximum number of inbound connections whose handshake has not completed.
     /// A connection without a session has no handshake and takes no place.
@@ -125,6 +126,8 @@ pub struct Limits {
     /// [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown).
     /// [`ConnectOptions::delay`](crate::config::ConnectOptions::delay) replaces
     /// this limit for one attempt.
+    /// [`KeepConnected`](crate::reconnect::KeepConnected) replaces it by delays
+    /// that grow.
     ///
     /// At most `max_connections` addresses are remembered. The least recently
     /// used one is dropped first.

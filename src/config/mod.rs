@@ -22,6 +22,7 @@ mod setting;
 mod shards;
 mod sockets;
 mod timeouts;
+mod udp;
 
 pub use connection::{ConnectionConfig, OnFramingError, OnFull, SendQueueConfig};
 pub(crate) use limits::ADDRESS_V6_BITS;
@@ -36,5 +37,6 @@ pub(crate) use setting::ConnectionSetting;
 pub use shards::{Placement, ShardOptions};
 pub use sockets::{Keepalive, SocketConfig};
 pub use timeouts::{MinRate, Timeouts};
+pub use udp::{MulticastInterface, UdpOptions};
 
 pub use crate::error::ConfigError;

@@ -84,6 +84,8 @@ pub struct Timeouts {
     pub connect: Option<Duration>,
     /// Maximum time from an established TCP connection to the end of the
     /// session's handshake. It does not apply to connections without a session.
+    /// It is also the maximum time from the accept to the end of a [PROXY
+    /// header](crate::ListenOptions::proxy_protocol).
     ///
     /// Default: 5 s.
     pub handshake: Option<Duration>,

@@ -7,6 +7,7 @@ mod framing;
 mod hello;
 mod os;
 mod send;
+mod send_to;
 mod session;
 
 pub use config::ConfigError;
@@ -16,4 +17,5 @@ pub use framing::FramingError;
 pub use hello::HelloRefusal;
 pub use os::OsError;
 pub use send::SendError;
+pub use send_to::SendToError;
 pub use session::SessionError;

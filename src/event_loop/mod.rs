@@ -5,6 +5,7 @@ mod call;
 mod close;
 mod commands;
 mod connect;
+mod datagrams;
 mod deliver;
 mod inbound;
 #[cfg(feature = "sim")]
@@ -17,6 +18,7 @@ mod seal;
 mod session;
 mod session_calls;
 mod shutdown;
+mod sources;
 mod timeouts;
 mod visit;
 mod write;
@@ -33,7 +35,7 @@ use crate::buffers::ReadBuffer;
 use crate::command_queue::Inbox;
 use crate::connection::Lifecycle;
 use crate::handler::Handler;
-use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
+use crate::id::{ConnId, SLOTS_MAX, SourceId, UdpId, WAKER_TOKEN};
 use crate::net::{Net, TurnCounts};
 use crate::sys::Readiness;
 
@@ -105,6 +107,12 @@ impl LoopState {
         }
         let slot = ConnId::slot_of_token(ready.token);
         if slot >= SLOTS_MAX as usize {
+            if let Some(slot) = UdpId::slot_of_token(ready.token) {
+                return net.note_udp_event(slot, ready);
+            }
+            if let Some(slot) = SourceId::slot_of_token(ready.token) {
+                return net.note_source(slot, ready);
+            }
             let index = slot - SLOTS_MAX as usize;
             match net.listeners.get_mut(index) {
                 Some(listener) => listener.ready = true,
@@ -151,7 +159,9 @@ impl<H: Handler> EventLoop<'_, H> {
         if was_behind {
             self.run_timers();
         }
+        self.run_datagrams();
         self.run_connections();
+        self.run_sources();
         self.run_commands(inbox);
         if !was_behind {
             self.run_timers();
@@ -161,6 +171,7 @@ impl<H: Handler> EventLoop<'_, H> {
         self.flush_and_report();
         self.complete_shutdown();
         self.free_slots();
+        self.close_datagrams();
         let end = self.net.end_turn();
         self.count_slow_turn(end, self.net.metrics.commands - commands);
     }
@@ -197,6 +208,8 @@ impl<H: Handler> EventLoop<'_, H> {
             .work
             .dirty
             .append(&mut self.state.lists.over_write_budget);
+        let udp = &mut self.net.udp;
+        udp.dirty.append(&mut udp.over_budget);
         self.flush_urgent();
     }
 
@@ -239,12 +252,14 @@ impl<H: Handler> EventLoop<'_, H> {
             self.start_connects();
             self.flush();
             self.report_flushed();
+            self.flush_datagrams();
             self.report_ends();
             // Writes and ends may have made room in the loop's limit.
             self.grant_quota();
             if self.net.work.connects.is_empty()
                 && self.net.work.dirty.is_empty()
                 && self.net.work.ended.is_empty()
+                && self.net.udp.dirty.is_empty()
                 && self.state.lists.drained.is_empty()
             {
                 break;

@@ -4,6 +4,7 @@ use super::EventLoop;
 use super::accept::ACCEPTS_MIN;
 use crate::cross_shard::AcceptedSocket;
 use crate::handler::Handler;
+use crate::mutants::mutant;
 
 impl<H: Handler> EventLoop<'_, H> {
     /// Reads headers, and admits connections whose header is complete. Headers
@@ -26,6 +27,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 self.net.resume_listeners();
             }
         }
+        mutant!(ForgetHeader => self.net.work.headers.clear());
     }
 
     /// Begins to wait for the header of an accepted connection, or closes the

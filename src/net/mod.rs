@@ -11,6 +11,7 @@ mod clock;
 mod close;
 mod connect;
 mod connect_delay;
+mod datagram;
 mod establish;
 mod listen;
 mod ping;
@@ -21,7 +22,9 @@ mod send;
 mod send_quota;
 mod session_timer;
 mod settings;
+mod sources;
 mod timer;
+mod udp_table;
 mod view;
 mod visit;
 mod waiters;
@@ -57,7 +60,9 @@ use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
 use proxy_header::PendingHeaders;
 pub(crate) use send_quota::{PendingSend, SendQuota};
+use sources::Sources;
 pub(crate) use timer::Due;
+use udp_table::UdpTable;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
 
@@ -97,6 +102,9 @@ pub struct Net {
     pub(crate) listeners: Slab<ListenerEntry>,
     /// Accepted connections whose PROXY header is incomplete.
     pub(crate) headers: PendingHeaders,
+    pub(crate) udp: UdpTable,
+    /// The sources of the program.
+    pub(crate) sources: Sources,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -225,6 +233,8 @@ impl Net {
             open: [0; 2],
             listeners: Slab::new(),
             headers: PendingHeaders::default(),
+            udp: UdpTable::default(),
+            sources: Sources::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
@@ -253,6 +263,8 @@ impl Net {
     ///   [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown), and
     /// - all connections are closed as by [`Net::close`], with the reason
     ///   [`DisconnectReason::Shutdown`].
+    ///
+    /// UDP sockets are closed when no connection is left.
     ///
     /// Connections that remain after `grace` are ended with the same reason,
     /// and what is queued for them is dropped. The grace begins at the end of

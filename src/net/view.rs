@@ -265,6 +265,7 @@ impl Net {
         metrics.received_bytes = self.received_bytes;
         metrics.queued_bytes = self.pool.account.used();
         metrics.max_queued_bytes = self.pool.account.max_used();
+        metrics.udp = self.udp.traffic();
         metrics
     }
 

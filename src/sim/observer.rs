@@ -2,6 +2,7 @@
 //! it.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::ledger::Ledger;
@@ -10,9 +11,10 @@ use crate::addr::ConnInfo;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::{Admission, Handler, SendOutcome};
-use crate::id::{ConnId, TimerId};
+use crate::id::{ConnId, SourceId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 use crate::sys::sim::{Actor, SharedInternet, SocketId, Source, digest};
 
 pub(crate) struct Observer<H> {
@@ -192,6 +194,30 @@ impl<H: Handler> Handler for Observer<H> {
             self.ledger.violate(violation);
         }
         self.handler.on_conn_timer(net, conn, key);
+    }
+
+    fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+        self.note(net, "on_datagram", udp.slot() as u64, digest(datagram));
+        let socket = net.udp.get(udp).and_then(|entry| entry.socket.sim_id());
+        let delivered = socket.map(|id| {
+            let mut internet = self.internet.lock();
+            internet.delivered_datagram(id, from, datagram)
+        });
+        if let Some(Err(problem)) = delivered {
+            let len = datagram.len();
+            let violation = || format!("on_datagram for {udp:?}: {len} bytes, {problem}");
+            self.ledger.violate(violation);
+        }
+        self.handler.on_datagram(net, udp, from, datagram);
+    }
+
+    fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
+        self.note(net, "on_udp_drain", udp.slot() as u64, 0);
+        self.handler.on_udp_drain(net, udp);
+    }
+
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        self.handler.on_ready(net, source, readiness);
     }
 
     fn on_turn(&mut self, net: &mut Net) {

@@ -4,6 +4,7 @@ mod accept;
 mod addresses;
 mod close;
 mod connect;
+mod datagrams;
 mod drain;
 mod examples;
 mod framing;
@@ -17,8 +18,11 @@ mod memory;
 #[cfg(feature = "noise")]
 mod noise;
 mod panics;
+mod proxy;
 mod receive;
+mod reconnect;
 mod repository;
+mod requests;
 mod run;
 mod send;
 mod session;
@@ -26,6 +30,7 @@ mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
 mod simulation;
+mod sources;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;

@@ -2,6 +2,7 @@
 
 mod awake;
 mod bytes;
+mod datagrams;
 mod limits;
 mod tracked;
 
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use self::awake::{check_awake, check_headers, check_listeners};
 use self::bytes::{check_received, check_sent};
+use self::datagrams::check_datagrams;
 use self::limits::check_limits;
 use self::tracked::check_tracked;
 pub(super) use self::tracked::tracked;
@@ -103,6 +105,7 @@ pub(super) fn check(
             internet.forget_undelivered(inbound.socket);
         }
     }
+    check_datagrams(net, internet, is_busy)?;
     if is_busy {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use socket2::{SockRef, TcpKeepalive};
 use crate::config::Keepalive;
 
 /// Sets SO_KEEPALIVE, and the values that are not left to the system.
-/// `Keepalive::validate` has refused those that the system cannot set.
+/// `Keepalive::validate` has refused values that the system cannot set.
 pub(super) fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::Result<()> {
     if *keepalive == SYSTEM {
         // On Windows the other call would set times of zero.

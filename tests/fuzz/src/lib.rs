@@ -9,6 +9,7 @@ mod hello;
 mod input;
 #[path = "../../it/util/secured/noise.rs"]
 mod noise;
+mod proxy_header;
 mod reference;
 mod session;
 #[path = "../../it/util/secured/tls.rs"]
@@ -18,4 +19,5 @@ pub use commands::commands;
 pub use connection::connection;
 pub use framing::framing;
 pub use hello::hello;
+pub use proxy_header::proxy_header;
 pub use session::session;

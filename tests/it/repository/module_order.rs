@@ -38,6 +38,8 @@ const ORDER: &[&str] = &[
     "command_queue",
     "event_loop",
     "node",
+    "reconnect",
+    "requests",
     "hello",
     "guide",
     "sim",

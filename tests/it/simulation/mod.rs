@@ -2,6 +2,7 @@
 
 mod alive;
 mod clocks;
+mod datagrams;
 mod floods;
 mod grace;
 mod hello;
@@ -14,6 +15,8 @@ mod network;
 mod partitions;
 mod places;
 mod promises;
+mod reconnect;
+mod requests;
 mod scenarios;
 mod seeds;
 mod session_timers;

@@ -16,10 +16,14 @@ pub mod ciphers;
 mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
+#[cfg(feature = "sim")]
+pub mod datagrams;
 mod frame;
 pub mod framings;
 #[cfg(feature = "sim")]
 pub mod hello_nodes;
+#[cfg(feature = "sim")]
+pub mod keeper;
 #[cfg(feature = "sim")]
 pub mod lookups;
 #[cfg(target_os = "linux")]
@@ -27,6 +31,10 @@ pub mod netns;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
+pub mod program;
+#[cfg(feature = "sim")]
+pub mod proxied;
+pub mod proxy_header;
 mod random;
 pub mod raw;
 #[cfg(feature = "sim")]
