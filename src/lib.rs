@@ -230,6 +230,7 @@ mod handler;
 mod net;
 mod node;
 
+pub mod hello;
 pub mod reconnect;
 pub mod requests;
 

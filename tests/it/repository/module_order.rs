@@ -40,6 +40,7 @@ const ORDER: &[&str] = &[
     "node",
     "reconnect",
     "requests",
+    "hello",
     "guide",
     "sim",
 ];
