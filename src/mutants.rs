@@ -92,6 +92,10 @@ mod switch {
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// A token bucket gains no tokens.
+        NoTokens,
+        /// A connection does not continue when its tokens are there.
+        ForgetTokens,
     }
 
     thread_local! {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::check::{KIB, MIB, check, check_nonzero};
+use super::rates::RateLimits;
 use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
 use crate::framing::Framing;
@@ -59,6 +60,11 @@ pub struct ConnectionConfig {
     ///
     /// Default: `MinRate::default()`.
     pub min_rate: MinRate,
+    /// Maximum rates of receiving and sending.
+    /// [`Net::set_rate`](crate::Net::set_rate) changes them.
+    ///
+    /// Default: `RateLimits::default()`, which limits nothing.
+    pub rate: RateLimits,
     /// Watermarks and maximum of the send queue.
     ///
     /// Default: `SendQueueConfig::default()`.
@@ -104,6 +110,7 @@ impl Default for ConnectionConfig {
             max_message_len: 8 * MIB,
             timeouts: Timeouts::default(),
             min_rate: MinRate::default(),
+            rate: RateLimits::default(),
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
             require_session: false,
@@ -123,6 +130,7 @@ impl ConnectionConfig {
         }
         self.send_queue.validate()?;
         self.min_rate.validate()?;
+        self.rate.validate_connection()?;
         self.timeouts.validate()
     }
 

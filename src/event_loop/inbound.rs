@@ -31,8 +31,10 @@ pub(crate) struct InboundHalf {
     /// The last batch was interrupted. The next read is small, because the
     /// bytes that a batch leaves are copied.
     pub(super) reads_little: bool,
-    /// Bytes were received in this visit.
-    pub(super) has_received: bool,
+    /// Number of bytes that were received in this visit.
+    pub(super) received: usize,
+    /// This visit reads up to an allowance of the rate limits.
+    pub(super) is_limited: bool,
     /// Memory that was charged for received bytes, in bytes.
     pub(super) charged_bytes: usize,
     /// The handshake was overdue before and was left on its list once.
@@ -60,6 +62,11 @@ impl InboundHalf {
     pub(super) fn held_bytes(&self) -> usize {
         let channel = self.channel.as_ref();
         self.partial.capacity() + channel.map_or(0, |channel| channel.received_bytes())
+    }
+
+    /// Returns whether a read or a delivery may succeed.
+    pub(super) fn may_have_input(&self) -> bool {
+        self.readable || self.partial.is_undecoded()
     }
 
     /// Drops the received bytes that were not delivered.
@@ -152,7 +159,8 @@ impl<H> EventLoop<'_, H> {
             read_closed_seen: false,
             scheduled: false,
             reads_little: false,
-            has_received: false,
+            received: 0,
+            is_limited: false,
             charged_bytes: 0,
             was_overdue: false,
         })

@@ -10,6 +10,7 @@ mod inbound;
 #[cfg(feature = "sim")]
 mod inspect;
 mod lists;
+mod rates;
 mod read;
 mod read_close;
 mod seal;

@@ -153,7 +153,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.net.queue_session_output(conn, channel.unwritten());
         }
         if let Some(entry) = self.net.conns.get_mut(conn) {
-            entry.is_sealed = stage != Stage::Transparent;
+            entry.set_sealed(stage != Stage::Transparent);
             entry.set_identity(identity);
         }
         self.report_connect(half);

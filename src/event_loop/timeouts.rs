@@ -21,6 +21,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 Due::ConnTimer(conn, key) => self.fire_conn_timer(conn, key),
                 Due::Connection(conn) => self.check_timeouts(conn),
                 Due::Connect(conn) => self.net.start_delayed_connect(conn),
+                Due::Tokens(conn, flow) => self.net.end_token_wait(conn, flow),
                 Due::Listener(index) => self.resume_listener(index),
                 // `complete_shutdown` handles it at the end of the turn.
                 Due::Shutdown => {}

@@ -142,10 +142,10 @@ impl<H: Handler> EventLoop<'_, H> {
             return false;
         };
         half.scheduled = false;
-        half.has_received = false;
+        half.received = 0;
         self.net.begin_visit();
         self.run_connection(&mut half);
-        let has_received = half.has_received;
+        let has_received = half.received > 0;
         self.keep(half);
         has_received
     }

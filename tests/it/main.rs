@@ -16,6 +16,7 @@ mod memory;
 #[cfg(feature = "noise")]
 mod noise;
 mod panics;
+mod rates;
 mod receive;
 mod repository;
 mod run;

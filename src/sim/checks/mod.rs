@@ -218,9 +218,10 @@ fn check_slots(net: &Net, ledger: &Ledger) -> Result<(), String> {
 /// Checks that no timer is set for a connection that has ended.
 fn check_deadlines(net: &Net) -> Result<(), String> {
     let is_stale = |due: &&Due| match due {
-        Due::Connection(conn) | Due::ConnTimer(conn, _) | Due::Connect(conn) => {
-            !net.conns.get(*conn).is_some_and(ConnEntry::is_live)
-        }
+        Due::Connection(conn)
+        | Due::ConnTimer(conn, _)
+        | Due::Connect(conn)
+        | Due::Tokens(conn, _) => !net.conns.get(*conn).is_some_and(ConnEntry::is_live),
         Due::Timer(_) | Due::Interval(_) | Due::Listener(_) | Due::Shutdown | Due::CommandRetry => {
             false
         }

@@ -12,6 +12,7 @@ mod network;
 mod partitions;
 mod places;
 mod promises;
+mod rates;
 mod scenarios;
 mod seeds;
 mod slow_links;
