@@ -113,9 +113,9 @@ pub struct Timeouts {
     pub partial_message: Option<Duration>,
     /// Maximum time during which the kernel accepts no byte although there are
     /// bytes to write. Time during which this node does not write because of the
-    /// [rate](crate::config::RateLimits) does not count. The timeout also applies
-    /// while this node has paused the connection. If the peer may pause the connection for longer, set a longer
-    /// time on this node, or `None`.
+    /// [rate](crate::config::RateLimits) does not count. The timeout also
+    /// applies while this node has paused the connection. If the peer may pause
+    /// the connection for longer, set a longer time on this node, or `None`.
     ///
     /// Default: 60 s.
     pub write_stall: Option<Duration>,

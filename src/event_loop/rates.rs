@@ -117,8 +117,8 @@ fn output_of(entry: &ConnEntry, half: &InboundHalf) -> (usize, usize) {
     (unsealed, unsealed + unwritten)
 }
 
-/// Returns how many bytes a connection with a limit may write now, at most
-/// `budget`. Returns `None` if it waits for tokens.
+/// Returns the number of bytes that a connection with a limit may write now,
+/// within `budget`. Returns `None` if it waits for tokens.
 #[cold]
 #[inline(never)]
 pub(super) fn begin_write(
