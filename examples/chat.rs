@@ -15,7 +15,9 @@
 //! name, every further one is a line of the chat. Lines of the host are to be
 //! shown as they are. So `nc 127.0.0.1 4000` is a client, too.
 
-use peerloop::config::{ConnectionConfig, Limits, OnFull, SendQueueConfig, SocketConfig, Timeouts};
+use peerloop::config::{
+    ConnectionConfig, Keepalive, Limits, OnFull, SendQueueConfig, SocketConfig, Timeouts,
+};
 use peerloop::{
     Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handle, Handler, Net, Node,
     SendError, Turn,
@@ -67,7 +69,7 @@ fn config() -> Config {
             ..Default::default()
         },
         sockets: SocketConfig {
-            keepalive: Some(Duration::from_secs(60)),
+            keepalive: Some(Keepalive::default()),
             ..Default::default()
         },
         ..Config::default()

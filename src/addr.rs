@@ -15,9 +15,11 @@ pub struct ConnInfo {
     pub direction: Direction,
     /// The address of the peer. For an outbound connection, the address that
     /// this node connected to. For an inbound connection, the address from
-    /// which the peer connected.
+    /// which the peer connected, or the source address of the [PROXY
+    /// header](crate::ListenOptions::proxy_protocol).
     pub addr: SocketAddr,
-    /// The local address. `None` until the TCP connection is established.
+    /// The local address, or the destination address of the PROXY header.
+    /// `None` until the TCP connection is established.
     pub local_addr: Option<SocketAddr>,
     /// The listener that accepted the connection. `None` for outbound and for
     /// adopted connections.
@@ -96,6 +98,34 @@ pub(crate) struct CompactAddr {
     family: AddrFamily,
 }
 
+impl CompactAddr {
+    /// Length in bytes of [`CompactAddr::to_bytes`].
+    pub(crate) const BYTES: usize = 23;
+
+    /// Returns the fields one after the other, in native byte order.
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        bytes[..16].copy_from_slice(&self.ip);
+        bytes[16..18].copy_from_slice(&self.port.to_ne_bytes());
+        bytes[18..22].copy_from_slice(&self.scope);
+        bytes[22] = self.family as u8;
+        bytes
+    }
+
+    /// Reverts [`CompactAddr::to_bytes`].
+    pub(crate) fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        Self {
+            ip: std::array::from_fn(|at| bytes[at]),
+            port: u16::from_ne_bytes([bytes[16], bytes[17]]),
+            scope: std::array::from_fn(|at| bytes[18 + at]),
+            family: match bytes[22] {
+                0 => AddrFamily::V4,
+                _ => AddrFamily::V6,
+            },
+        }
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 enum AddrFamily {
     V4,
@@ -172,7 +202,9 @@ mod tests {
             "[fe80::1%7]:1",
         ] {
             let addr: SocketAddr = text.parse().unwrap();
-            assert_eq!(SocketAddr::from(CompactAddr::from(addr)), addr);
+            let compact = CompactAddr::from(addr);
+            assert_eq!(SocketAddr::from(compact), addr);
+            assert_eq!(CompactAddr::from_bytes(&compact.to_bytes()), compact);
         }
     }
 

@@ -4,12 +4,14 @@ mod boxed;
 mod outcome;
 
 use std::error::Error;
+use std::net::SocketAddr;
 
 use crate::addr::ConnInfo;
 use crate::error::{ConnectError, DisconnectReason};
-use crate::id::{ConnId, TimerId};
+use crate::id::{ConnId, SourceId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 
 pub use outcome::{Admission, SendOutcome};
 
@@ -259,7 +261,8 @@ pub trait Handler {
     /// - The handler may connect to the address again in this call. An attempt
     ///   that exceeds
     ///   [`connect_retry_rate`](crate::config::Limits::connect_retry_rate)
-    ///   begins later.
+    ///   begins later. [`reconnect`](crate::reconnect) has delays that grow with
+    ///   each failure, and keeps a number of connections out of a list.
     /// - After a failed handshake the last bytes of the session are sent first,
     ///   such as an alert of TLS. This delays the call by at most
     ///   [`linger`](crate::config::Timeouts::linger).
@@ -277,7 +280,8 @@ pub trait Handler {
     /// connection has ended. It is the last callback for the id.
     ///
     /// [`Net::connection`] still returns the connection during this call. Sends
-    /// are refused. The handler may connect to the address again in this call.
+    /// are refused. The handler may connect to the address again in this call;
+    /// [`KeepConnected`](crate::reconnect::KeepConnected) does so after a delay.
     ///
     /// # Examples
     ///
@@ -325,6 +329,33 @@ pub trait Handler {
     /// the connection.
     fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, key: u64) {
         let _ = (net, conn, key);
+    }
+
+    /// Called for each datagram that arrives on a UDP socket of
+    /// [`Net::bind_udp`].
+    ///
+    /// Datagrams may be lost, duplicated or out of order. `from` is canonical,
+    /// and can be forged. `datagram` may be empty, and is a part of the loop's
+    /// buffer.
+    fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+        let _ = (net, udp, from, datagram);
+    }
+
+    /// Called when the ring of a UDP socket is at most half full and has room
+    /// for the longest datagram that was refused with
+    /// [`SendToError::Full`](crate::SendToError::Full). Not called otherwise.
+    fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
+        let _ = (net, udp);
+    }
+
+    /// Called when a source is ready that was registered with
+    /// [`Net::register`], which has the contract and an example.
+    ///
+    /// Read or write until `WouldBlock`, because there is no other call before
+    /// that. Called at most once for each source and turn, after the messages
+    /// of the turn.
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        let _ = (net, source, readiness);
     }
 
     /// Called at the end of each turn, before queued messages are written.

@@ -1,7 +1,22 @@
 //! Ids of connections, shards and timers, and the direction of a connection.
 
+mod source;
+#[cfg(test)]
+mod tests;
+mod token;
+
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
+
+pub use source::SourceId;
+
+#[cfg(not(target_pointer_width = "64"))]
+use token::TOKEN_MASK;
+use token::{HIGH_WORD, SLOT_BITS, UDP_TOKENS};
+
+#[cfg(target_pointer_width = "64")]
+pub(crate) use token::{MEMBER_SHIFT, TOKEN_MASK};
+pub(crate) use token::{SLOTS_MAX, WAKER_TOKEN, listener_token};
 
 /// The id of a connection.
 ///
@@ -179,6 +194,68 @@ impl fmt::Debug for ListenerId {
     }
 }
 
+/// The id of a UDP socket, returned by [`Net::bind_udp`](crate::Net::bind_udp).
+///
+/// A node never gives out an id twice. The socket belongs to the
+/// [shard](crate::shards) that bound it. On other shards, and after
+/// [`Net::close_udp`](crate::Net::close_udp), the id is stale.
+///
+/// ```text
+///  63           32 31    24 23            0
+/// ┌───────────────┬────────┬───────────────┐
+/// │    serial     │ shard  │     slot      │
+/// └───────────────┴────────┴───────────────┘
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UdpId(NonZeroU64);
+
+impl UdpId {
+    /// Returns the id of the socket that the shard bound as the `serial`-th,
+    /// counted from one.
+    pub(crate) fn new(shard: ShardId, slot: u32, serial: NonZeroU32) -> Self {
+        debug_assert!(slot < SLOTS_MAX);
+        let place = u64::from(shard.0) << SLOT_BITS | u64::from(slot);
+        Self(NonZeroU64::from(serial).saturating_mul(HIGH_WORD) | place)
+    }
+
+    /// Returns the slot, an index into the table of the shard.
+    pub(crate) fn slot(self) -> usize {
+        (self.0.get() & u64::from(SLOTS_MAX - 1)) as usize
+    }
+
+    /// Returns the token under which the poller reports readiness. As in
+    /// [`ConnId::token`], the serial is truncated, and dropped on 32-bit
+    /// targets.
+    pub(crate) fn token(self) -> usize {
+        let serial = (self.0.get() >> 32 << 32) as usize & TOKEN_MASK;
+        serial | UDP_TOKENS | self.slot()
+    }
+
+    /// Returns the slot that a token belongs to, or `None` if it is the token
+    /// of another kind of socket.
+    pub(crate) fn slot_of_token(token: usize) -> Option<usize> {
+        let place = token & u32::MAX as usize;
+        let slots = UDP_TOKENS..UDP_TOKENS + SLOTS_MAX as usize;
+        slots.contains(&place).then(|| place - UDP_TOKENS)
+    }
+}
+
+impl fmt::Display for UdpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shard = ShardId((self.0.get() >> SLOT_BITS) as u8);
+        if shard != ShardId::FIRST {
+            write!(f, "{shard}/")?;
+        }
+        ((self.0.get() >> 32) - 1).fmt(f)
+    }
+}
+
+impl fmt::Debug for UdpId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UdpId({self})")
+    }
+}
+
 /// The id of a timer, returned by [`Net::set_timer`](crate::Net::set_timer). A
 /// node never gives out an id twice.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -194,65 +271,4 @@ pub enum Direction {
     Inbound,
     /// This node connected to the peer.
     Outbound,
-}
-
-/// The position of the lowest bit of a token that encodes the member of a
-/// group. Groups exist on 64-bit targets only.
-#[cfg(target_pointer_width = "64")]
-pub(crate) const MEMBER_SHIFT: u32 = 48;
-
-/// The bits of a token below [`MEMBER_SHIFT`].
-#[cfg(target_pointer_width = "64")]
-pub(crate) const TOKEN_MASK: usize = (1 << MEMBER_SHIFT) - 1;
-#[cfg(not(target_pointer_width = "64"))]
-const TOKEN_MASK: usize = usize::MAX;
-
-/// Number of bits of an id that encode the slot.
-const SLOT_BITS: u32 = 24;
-
-/// Maximum number of slots. All tokens of connections are below it, and the
-/// tokens of listeners and of the waker are not.
-pub(crate) const SLOTS_MAX: u32 = 1 << SLOT_BITS;
-
-/// Returns the poller token of the `index`-th listener.
-pub(crate) fn listener_token(index: usize) -> usize {
-    SLOTS_MAX as usize + index
-}
-
-/// The poller token of the waker.
-pub(crate) const WAKER_TOKEN: usize = u32::MAX as usize;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn id_parts_are_independent() {
-        for slot in [0, 1, 77, SLOTS_MAX - 1] {
-            for generation in [1, 2, u32::MAX] {
-                for (shard, name) in [(0, ""), (1, "1/"), (255, "255/")] {
-                    let shard = ShardId(shard);
-                    let id = ConnId::new(shard, slot, generation);
-                    assert_eq!((id.slot(), id.shard()), (slot as usize, shard));
-                    assert_eq!(ConnId::from_bits(id.to_bits()), Some(id));
-                    assert_eq!(ConnId::slot_of_token(id.token()), slot as usize);
-                    assert_ne!(id.token(), WAKER_TOKEN);
-                    assert_eq!(id.to_string(), format!("{name}{slot}.{generation}"));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn listener_token_differs_from_connection() {
-        for index in [0, 1, 1000] {
-            let slot = ConnId::slot_of_token(listener_token(index));
-            assert_eq!(slot - SLOTS_MAX as usize, index);
-        }
-    }
-
-    #[test]
-    fn optional_id_takes_eight_bytes() {
-        assert_eq!(size_of::<Option<ConnId>>(), 8);
-    }
 }

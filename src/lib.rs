@@ -31,7 +31,7 @@
 //!
 //! The [`guide`] has a page with programs for each subject: getting started,
 //! framing, backpressure, endings and timeouts, TLS and Noise, threads, other
-//! loops, the open internet, simulation, scaling.
+//! loops, the open internet, datagrams, simulation, scaling.
 //!
 //! # The parts
 //!
@@ -50,6 +50,8 @@
 //!   the loop.
 //! - [`shards`] runs one node on several threads. [`group`] runs several nodes
 //!   on one thread.
+//! - Two values for handlers: [`reconnect`] keeps a number of connections out of
+//!   a list of addresses, and [`requests`] matches answers with requests.
 //! - A [`Config`] holds every limit and timeout. Each has a default; see
 //!   [`config`].
 //!
@@ -198,6 +200,7 @@ mod addr;
 mod answer;
 pub mod error;
 mod id;
+mod proxy_header;
 mod time;
 pub mod topology;
 mod traffic;
@@ -228,23 +231,28 @@ mod handler;
 mod net;
 mod node;
 
+pub mod reconnect;
+pub mod requests;
+
 pub mod guide;
 #[cfg(feature = "sim")]
 pub mod sim;
 
 pub use addr::{ConnInfo, Listening, to_canonical};
 pub use bytes::Bytes;
-pub use config::{Config, ConnectOptions, ListenOptions};
+pub use config::{Config, ConnectOptions, ListenOptions, MulticastInterface, UdpOptions};
 pub use conn_map::{ConnMap, ConnMapEntry, ConnMapIter};
 pub use connection::ConnectionState;
-pub use error::{ConnectError, DisconnectReason, SendError};
+pub use error::{ConnectError, DisconnectReason, SendError, SendToError};
 pub use handler::{Admission, Handler, SendOutcome};
-pub use id::{ConnId, Direction, ListenerId, ShardId, TimerId};
+pub use id::{ConnId, Direction, ListenerId, ShardId, SourceId, TimerId, UdpId};
 pub use metrics::Metrics;
+pub use mio;
 pub use net::{Body, BroadcastOutcome, ConnectAddr, Connection, Connections, Net};
 pub use node::{Handle, Node, RunEnd, RunningNode, Turn};
 pub use session::Transport;
-pub use traffic::Traffic;
+pub use sys::Readiness;
+pub use traffic::{Traffic, UdpTraffic};
 
 #[cfg(target_pointer_width = "64")]
 pub mod group {

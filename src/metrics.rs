@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use crate::connection::Ending;
 use crate::error::{ConnectError, DisconnectReason, SendError, SessionError, TimeoutKind};
 use crate::id::Direction;
+use crate::traffic::UdpTraffic;
 
 /// Counters of a node since it was created, returned by
 /// [`Net::metrics`](crate::Net::metrics).
@@ -49,6 +50,12 @@ pub struct Metrics {
     /// or
     /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
     pub handshakes_evicted: u64,
+    /// Inbound connections refused because their address is not in
+    /// [`ListenOptions::proxy_protocol`](crate::ListenOptions::proxy_protocol).
+    pub refused_untrusted: u64,
+    /// Inbound connections from trusted proxies that ended without a complete,
+    /// valid PROXY header: malformed, closed or timed out.
+    pub proxy_header_errors: u64,
     /// Connections of this node with itself that were ended.
     pub self_connections: u64,
     /// Errors of `accept(2)`, except for connections that ended before they
@@ -84,6 +91,9 @@ pub struct Metrics {
     pub handshake_timeouts: u64,
     /// Connections ended by [`Timeouts::idle`](crate::config::Timeouts::idle).
     pub idle_timeouts: u64,
+    /// Connections ended by
+    /// [`Timeouts::receive_idle`](crate::config::Timeouts::receive_idle).
+    pub receive_idle_timeouts: u64,
     /// Connections ended by
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).
     pub partial_message_timeouts: u64,
@@ -131,12 +141,16 @@ pub struct Metrics {
     pub sends_refused: u64,
     /// Sends accepted by [`Net::send_tracked`](crate::Net::send_tracked).
     pub sends_tracked: u64,
+    /// Messages of [`Ping`](crate::config::Ping) that were queued.
+    pub pings_sent: u64,
     /// Calls of [`Handler::on_drain`](crate::Handler::on_drain).
     pub drains: u64,
     /// Bytes that were accepted for sending and were lost with their
     /// connection.
     pub bytes_lost: u64,
-    /// Events for connections that had ended.
+    /// Datagrams of all UDP sockets, including closed ones.
+    pub udp: UdpTraffic,
+    /// Events for connections and sockets that had ended.
     pub stale_events: u64,
     /// System calls that woke the loop for a command from another thread.
     pub wakes_sent: u64,
@@ -177,15 +191,15 @@ impl AddAssign for Metrics {
         add_each!(self, other;
             turns, accepted, refused_by_handler, refused_by_total, refused_by_address,
             refused_by_prefix, refused_by_handshakes, refused_by_accept_rate,
-            refused_by_handshake_rate, handshakes_evicted, self_connections, accept_errors, shed_connections, accept_backoffs,
+            refused_by_handshake_rate, handshakes_evicted, refused_untrusted, proxy_header_errors, self_connections, accept_errors, shed_connections, accept_backoffs,
             connects_started, connects_failed, handshakes_failed, disconnected, framing_errors,
             session_errors, resets, connect_timeouts, handshake_timeouts, idle_timeouts,
-            partial_message_timeouts, rate_timeouts, receive_rate_ends, receive_rate_waits,
+            receive_idle_timeouts, pings_sent, partial_message_timeouts, rate_timeouts, receive_rate_ends, receive_rate_waits,
             send_rate_waits, memory_limit_ends,
             write_stall_timeouts, linger_timeouts,
             send_queue_overflows, panics, slow_turns, read_budget_hits,
             write_budget_hits, partial_writes, sends_refused, sends_tracked, drains,
-            bytes_lost, stale_events, wakes_sent, wakes_saved, commands, commands_lost,
+            bytes_lost, udp, stale_events, wakes_sent, wakes_saved, commands, commands_lost,
             queued_bytes, max_queued_bytes, received_bytes, max_received_bytes
         );
     }
@@ -216,6 +230,7 @@ impl Metrics {
             DisconnectReason::Reset => self.resets += 1,
             DisconnectReason::SendQueueFull => self.send_queue_overflows += 1,
             DisconnectReason::Timeout(TimeoutKind::Idle) => self.idle_timeouts += 1,
+            DisconnectReason::Timeout(TimeoutKind::ReceiveIdle) => self.receive_idle_timeouts += 1,
             DisconnectReason::Timeout(TimeoutKind::PartialMessage) => {
                 self.partial_message_timeouts += 1
             }

@@ -28,6 +28,10 @@ mod switch {
         DropTailOfPartialWrite,
         /// Any byte restarts the idle timeout.
         RefreshIdleOnAnyByte,
+        /// A write restarts the time without a byte from the peer.
+        RestartReceiveIdleOnWrite,
+        /// A ping is sent although something was sent before.
+        PingWhileSending,
         /// A timeout that begins in a turn counts from the beginning of the
         /// turn.
         DeadlineFromTurnBeginning,
@@ -85,8 +89,16 @@ mod switch {
         /// A short read counts as a drained socket, although the selector gives
         /// no edge before `WouldBlock`.
         NoEdgeWithoutWouldBlock,
+        /// A connection behind a proxy keeps the address of the proxy.
+        KeepAddressOfProxy,
+        /// A PROXY header that the turn had no budget for is not read later.
+        ForgetHeader,
         /// A connection that is resumed before it is open stays paused.
         ResumeBeforeOpen,
+        /// A new framing is not applied to received bytes.
+        ForgetChange,
+        /// A new framing is applied after the batch in progress.
+        ChangeAfterBatch,
         /// A handshake place is not freed.
         KeepPlace,
         /// The handshake that has waited longest loses its place, whichever
@@ -96,6 +108,16 @@ mod switch {
         NoTokens,
         /// A connection does not continue when its tokens are there.
         ForgetTokens,
+        /// An address that failed is not connected to again.
+        ForgetFailedAddress,
+        /// A UDP socket that used up its budget is not read in the next turn.
+        ForgetDatagrams,
+        /// `on_udp_drain` is not called when it is due.
+        ForgetUdpDrain,
+        /// A session that is woken is not called.
+        ForgetWake,
+        /// The timer of a session that returns another duration is not moved.
+        KeepSessionTimer,
     }
 
     thread_local! {

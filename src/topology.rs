@@ -167,10 +167,18 @@ fn sample(random: &mut SplitMix64, below: usize, count: usize) -> Vec<usize> {
 
 /// The random number generator SplitMix64 (Steele, Lea and Flood, *Fast
 /// splittable pseudorandom number generators*, OOPSLA 2014).
-struct SplitMix64(u64);
+#[derive(Clone, Debug)]
+pub(crate) struct SplitMix64(pub(crate) u64);
 
 impl SplitMix64 {
-    fn next(&mut self) -> u64 {
+    /// Returns a number below `bound`, or zero if `bound` is zero.
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        // The high half of the product (Lemire, 2019), without its correction:
+        // the bias is less than one in 2^64 / bound.
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -11,10 +11,13 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, occupied, workload};
+use util::{crowd, datagrams, keeper, lookups, occupied, proxied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
+
+/// Number of seeds of `simulation::reconnect`, which are slow.
+const KEEPERS: u64 = 20;
 
 /// Returns the first seed that fails with this mutant, or without one.
 fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
@@ -28,13 +31,22 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
     let run = |seed| {
         workload::run(seed);
     };
+    let datagrams = |seed| {
+        datagrams::run(seed);
+    };
     let fails = |seed: &u64| {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
             || is_found(workload::flush)
+            || is_found(workload::upgrade)
+            || is_found(workload::alive)
             || is_found(crowd)
             || is_found(occupied::run)
+            || is_found(lookups::run)
+            || is_found(datagrams)
+            || is_found(proxied::run)
             || is_found(run)
+            || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
     };
     let found = (0..seeds).find(fails);
@@ -68,6 +80,8 @@ mutants! {
     charge_twice_is_found: ChargeTwice,
     drop_tail_of_partial_write_is_found: DropTailOfPartialWrite,
     refresh_idle_on_any_byte_is_found: RefreshIdleOnAnyByte,
+    restart_receive_idle_on_write_is_found: RestartReceiveIdleOnWrite,
+    ping_while_sending_is_found: PingWhileSending,
     forget_listener_is_found: ForgetListener,
     deadline_from_turn_beginning_is_found: DeadlineFromTurnBeginning,
     visit_without_end_is_found: VisitWithoutEnd,
@@ -92,10 +106,19 @@ mutants! {
     keep_connecting_is_found: KeepConnecting,
     keep_prefix_is_found: KeepPrefix,
     connect_without_limit_is_found: ConnectWithoutLimit,
+    forget_change_is_found: ForgetChange,
+    change_after_batch_is_found: ChangeAfterBatch,
     keep_place_is_found: KeepPlace,
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
     no_tokens_is_found: NoTokens,
     forget_tokens_is_found: ForgetTokens,
+    forget_wake_is_found: ForgetWake,
+    keep_session_timer_is_found: KeepSessionTimer,
+    forget_failed_address_is_found: ForgetFailedAddress,
+    forget_datagrams_is_found: ForgetDatagrams,
+    forget_udp_drain_is_found: ForgetUdpDrain,
+    keep_address_of_proxy_is_found: KeepAddressOfProxy,
+    forget_header_is_found: ForgetHeader,
 }

@@ -1,6 +1,7 @@
 //! Memory between the sockets and the framing, in both directions.
 
 mod block_pool;
+mod datagram_ring;
 mod partial_frame;
 mod read_buffer;
 mod send_account;
@@ -8,6 +9,7 @@ mod send_queue;
 mod shared_bodies;
 
 pub(crate) use block_pool::BlockPool;
+pub(crate) use datagram_ring::DatagramRing;
 pub(crate) use partial_frame::PartialFrame;
 #[cfg(test)]
 pub(crate) use partial_frame::copied;

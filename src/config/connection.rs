@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::check::{KIB, MIB, check, check_nonzero};
+use super::ping::Ping;
 use super::rates::RateLimits;
 use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
@@ -16,6 +17,8 @@ use crate::framing::Framing;
 /// [`ListenOptions::connection_mut`](crate::config::ListenOptions::connection_mut)
 /// and
 /// [`ConnectOptions::connection_mut`](crate::config::ConnectOptions::connection_mut).
+/// [`Connection::config`](crate::Connection::config) returns the present settings
+/// of a connection.
 ///
 /// ```
 /// use peerloop::Config;
@@ -50,9 +53,18 @@ pub struct ConnectionConfig {
     /// node is refused with
     /// [`SendError::TooLarge`](crate::SendError::TooLarge).
     ///
+    /// [`Net::set_max_message_len`](crate::Net::set_max_message_len) changes it
+    /// during a connection.
+    ///
     /// Default: 8 MiB, as in tokio-util. At most half of `isize::MAX`.
     pub max_message_len: usize,
-    /// Timeouts of the connection.
+    /// Policy for queued messages when the peer sends a malformed frame or a
+    /// message that is too long.
+    ///
+    /// Default: [`OnFramingError::Abort`].
+    pub on_framing_error: OnFramingError,
+    /// Timeouts of the connection. [`Net::set_timeouts`](crate::Net::set_timeouts)
+    /// changes them during a connection.
     ///
     /// Default: `Timeouts::default()`.
     pub timeouts: Timeouts,
@@ -65,6 +77,10 @@ pub struct ConnectionConfig {
     ///
     /// Default: `RateLimits::default()`, which limits nothing.
     pub rate: RateLimits,
+    /// A message that is sent when nothing was sent for some time.
+    ///
+    /// Default: `None`.
+    pub ping: Option<Ping>,
     /// Watermarks and maximum of the send queue.
     ///
     /// Default: `SendQueueConfig::default()`.
@@ -108,9 +124,11 @@ impl Default for ConnectionConfig {
         Self {
             framing: Framing::default(),
             max_message_len: 8 * MIB,
+            on_framing_error: OnFramingError::Abort,
             timeouts: Timeouts::default(),
             min_rate: MinRate::default(),
             rate: RateLimits::default(),
+            ping: None,
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
             require_session: false,
@@ -128,6 +146,9 @@ impl ConnectionConfig {
             check(len > 0, "framing", "must not be `Fixed(0)`")?;
             check(len <= max, "framing", "is longer than `max_message_len`")?;
         }
+        if let Some(ping) = &self.ping {
+            ping.validate(&self.framing, max)?;
+        }
         self.send_queue.validate()?;
         self.min_rate.validate()?;
         self.rate.validate_connection()?;
@@ -136,11 +157,41 @@ impl ConnectionConfig {
 
     /// Returns the interval at which an open connection is checked. A timeout
     /// that has just begun cannot pass earlier, so traffic need not move the
-    /// timer.
+    /// timer. `receive_idle` is not included: its time runs from the start, so
+    /// the timer is always early enough for it.
     pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
         let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
         all.into_iter().flatten().min()
     }
+}
+
+/// Policy for queued messages when the peer sends a malformed frame or a message
+/// longer than [`ConnectionConfig::max_message_len`].
+///
+/// The frames before it are delivered, and nothing after it is. With both
+/// policies, the reason is
+/// [`DisconnectReason::MalformedFrame`](crate::DisconnectReason::MalformedFrame)
+/// or
+/// [`DisconnectReason::MessageTooLarge`](crate::DisconnectReason::MessageTooLarge).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum OnFramingError {
+    /// Ends the connection at once. Queued messages are dropped, among them the
+    /// answers to the frames that were received together with the malformed
+    /// one. If there are any, the peer receives a reset.
+    Abort,
+    /// Closes the connection as [`Net::close`](crate::Net::close) does: sends
+    /// the queued messages and FIN, and then waits for the end of the peer's
+    /// stream.
+    ///
+    /// Use it for protocols in which an error must be answered, for example
+    /// HTTP. Such a peer keeps its place among the connections until it has
+    /// closed its side or made no progress for
+    /// [`Timeouts::linger`]. Its further input is read and discarded.
+    ///
+    /// [`Handler::on_disconnect`](crate::Handler::on_disconnect) is called when
+    /// the connection has ended. Its reason is that of the framing error, even
+    /// if queued messages could not be sent.
+    Close,
 }
 
 /// Watermarks and maximum of the send queue of one connection.

@@ -59,7 +59,8 @@ pub struct Limits {
     /// handshake place; see `max_inbound_handshakes`.
     ///
     /// Default: empty. Loopback addresses are counted too. If your clients
-    /// connect through a proxy on this host, add `127.0.0.0/8` and `::1/128`.
+    /// connect through a proxy on this host, add `127.0.0.0/8` and `::1/128`, or
+    /// use [`proxy_protocol`](crate::ListenOptions::proxy_protocol).
     pub exempt_networks: Vec<Network>,
     /// Maximum number of inbound connections whose handshake has not completed.
     /// A connection without a session has no handshake and takes no place.
@@ -91,6 +92,11 @@ pub struct Limits {
     /// the latter is `None`, subnets have the default lengths of
     /// [`PrefixLimit`].
     ///
+    /// A connection whose [PROXY header](crate::ListenOptions::proxy_protocol)
+    /// is incomplete takes a place too. Until the address of its client is
+    /// known, it counts as a separate address and subnet, so that clients
+    /// of one proxy do not exclude each other.
+    ///
     /// The shards of a node share the places. A place that another shard loses
     /// is free at once. The handshake that had it ends in the next turn of that
     /// shard. If it completes before that, its connection opens. Rules 2 and 3
@@ -119,6 +125,8 @@ pub struct Limits {
     /// [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown).
     /// [`ConnectOptions::delay`](crate::config::ConnectOptions::delay) replaces
     /// this limit for one attempt.
+    /// [`KeepConnected`](crate::reconnect::KeepConnected) replaces it by delays
+    /// that grow.
     ///
     /// At most `max_connections` addresses are remembered. The least recently
     /// used one is dropped first.

@@ -189,6 +189,12 @@ pub struct TurnBudget {
     ///
     /// Default: 1,024.
     pub commands: usize,
+    /// Maximum number of datagrams received from one UDP socket, and maximum
+    /// number of datagrams sent by one. The limits in bytes and the time for
+    /// one connection apply to a socket too.
+    ///
+    /// Default: 256.
+    pub datagrams: usize,
     /// Maximum time for delivering messages of one connection.
     ///
     /// The clock is read after 1, 2, 4, ... 64 messages and then after every 64.
@@ -206,7 +212,7 @@ pub struct TurnBudget {
     /// - A connection with a new event does not wait for all connections that
     ///   have work left from earlier turns.
     /// - In addition, handshakes and writes each get half of this time, and
-    ///   accepting gets a quarter.
+    ///   accepting, receiving datagrams and sending datagrams a quarter each.
     ///
     /// Default: 20 ms.
     pub max_turn_time: Duration,
@@ -220,6 +226,7 @@ impl Default for TurnBudget {
             accepts: 64,
             handshake_steps: 2,
             commands: 1024,
+            datagrams: 256,
             max_visit_time: Duration::from_millis(1),
             max_turn_time: Duration::from_millis(20),
         }
@@ -234,6 +241,7 @@ impl TurnBudget {
             ("budget.accepts", self.accepts == 0),
             ("budget.handshake_steps", self.handshake_steps == 0),
             ("budget.commands", self.commands == 0),
+            ("budget.datagrams", self.datagrams == 0),
             ("budget.max_visit_time", self.max_visit_time.is_zero()),
             ("budget.max_turn_time", self.max_turn_time.is_zero()),
         ])

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConnectionConfig;
+use super::TrustedProxies;
 use super::check::{check, check_nonzero};
 use crate::error::ConfigError;
 
@@ -51,6 +52,69 @@ pub struct ListenOptions {
     ///
     /// Default: no limits beyond the limits of the node.
     pub limits: ListenerLimits,
+    /// The proxies whose connections begin with a header of the PROXY protocol,
+    /// version 1 or 2 (`doc/proxy-protocol.txt` of haproxy). `None` expects no
+    /// header.
+    ///
+    /// The header contains the addresses of the connection that the proxy
+    /// relays. The loop reads it before
+    /// [`Handler::on_accept`](crate::Handler::on_accept). From then on, all
+    /// callbacks, limits and accessors use the source address of the header as
+    /// the address of the peer, and the destination address of the header as
+    /// the local address. The bytes after the header are those of the client.
+    /// With [`Shards`](crate::node::Shards), the shard that the connection is
+    /// assigned to reads the header.
+    ///
+    /// - **Other hosts.** A connection from an address outside of these
+    ///   networks is closed before anything is read. A client that reaches this
+    ///   port directly could otherwise avoid the limits of the proxy. For
+    ///   direct clients, open a second listener without this option.
+    /// - **No header.** A connection without a complete, valid header is
+    ///   closed. The protocol forbids to guess whether there is one.
+    /// - **The proxy itself.** A header without a TCP address, such as `LOCAL`
+    ///   of a health check, `UNKNOWN`, or one for a Unix socket, leaves the
+    ///   addresses of the socket in place. Such connections count for the
+    ///   limits of the proxy's address;
+    ///   [`Limits::exempt_networks`](crate::config::Limits::exempt_networks)
+    ///   exempts it. No other connection counts for the proxy's address.
+    /// - **Place.** While its header is incomplete, a connection has no id and
+    ///   takes a place of
+    ///   [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes).
+    /// - **Time.** The whole header must arrive within
+    ///   [`Timeouts::handshake`](crate::config::Timeouts::handshake) of this
+    ///   listener. The handshake of a session has that time again.
+    /// - **Length.** A header of version 1 has at most 107 bytes, and one of
+    ///   version 2 at most 65,551. At most 107 bytes of it are kept.
+    ///   Type-length-value entries of version 2 are skipped. A checksum in them
+    ///   is not verified.
+    ///
+    /// Connections that are closed for one of these reasons are counted in
+    /// [`Metrics::refused_untrusted`](crate::Metrics::refused_untrusted) and
+    /// [`Metrics::proxy_header_errors`](crate::Metrics::proxy_header_errors).
+    /// The guide [open_internet](crate::guide::open_internet) has the settings
+    /// of haproxy.
+    ///
+    /// ```
+    /// # use peerloop::{ConnId, Handler, Net};
+    /// # struct Server;
+    /// use peerloop::config::TrustedProxies;
+    ///
+    /// impl Handler for Server {
+    ///     fn on_start(&mut self, net: &mut Net) {
+    ///         let proxy = "127.0.0.1".parse().expect("an address");
+    ///         let mut options = net.listen_options();
+    ///         options.proxy_protocol = Some(TrustedProxies::new([proxy]));
+    ///         let listening = net.listen_with("127.0.0.1:0", options);
+    /// #       assert!(listening.is_ok());
+    ///     }
+    /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+    /// }
+    /// # let mut node = peerloop::Node::new(Default::default(), Server).unwrap();
+    /// # let _ = node.turn(Some(std::time::Duration::ZERO)).unwrap();
+    /// ```
+    ///
+    /// Default: `None`.
+    pub proxy_protocol: Option<TrustedProxies>,
 }
 
 impl ListenOptions {
@@ -61,7 +125,15 @@ impl ListenOptions {
             reuse_port: false,
             v6_only: false,
             limits: ListenerLimits::default(),
+            proxy_protocol: None,
         }
+    }
+
+    /// Checks the fields, except for the settings of connections.
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        self.limits.validate()?;
+        let proxies = self.proxy_protocol.as_ref();
+        proxies.map_or(Ok(()), TrustedProxies::validate)
     }
 
     /// Returns the settings of accepted connections.
@@ -140,7 +212,7 @@ pub struct ListenerLimits {
 
 impl ListenerLimits {
     /// Checks the fields against each other.
-    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+    fn validate(&self) -> Result<(), ConfigError> {
         check_nonzero([
             ("limits.max_connections", self.max_connections == Some(0)),
             ("limits.max_handshakes", self.max_handshakes == Some(0)),

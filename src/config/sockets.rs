@@ -1,13 +1,22 @@
 //! Socket options.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::check::{check, check_nonzero};
+use super::check::{UNSUPPORTED, check, check_nonzero};
 use crate::error::ConfigError;
 
-/// Range of TCP_KEEPIDLE in whole seconds (Linux, tcp(7); MAX_TCP_KEEPIDLE).
-const KEEPALIVE: std::ops::RangeInclusive<Duration> =
-    Duration::from_secs(1)..=Duration::from_secs(32_767);
+mod keepalive;
+
+pub use keepalive::Keepalive;
+
+/// Range of TCP_USER_TIMEOUT. Linux takes milliseconds as an `int` and refuses
+/// negative ones (net/ipv4/tcp.c). Zero is the default of the system.
+const USER_TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_millis(i32::MAX as u64);
+
+/// Whether the system has TCP_USER_TIMEOUT. `sys` sets it on the same systems.
+const HAS_USER_TIMEOUT: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// Options of the sockets of connections.
 ///
@@ -24,11 +33,35 @@ pub struct SocketConfig {
     /// Default: true, because the loop already combines the messages of a turn
     /// into one write.
     pub nodelay: bool,
-    /// Idle time of SO_KEEPALIVE, in whole seconds from 1 to 32,767. `None`
-    /// does not set the option.
+    /// Probes of the kernel on idle connections (SO_KEEPALIVE). `None` does not
+    /// set the option.
     ///
     /// Default: `None`.
-    pub keepalive: Option<Duration>,
+    pub keepalive: Option<Keepalive>,
+    /// Maximum time during which the peer does not acknowledge bytes that the
+    /// kernel has sent, or does not open its window (TCP_USER_TIMEOUT of
+    /// tcp(7), RFC 5482). In milliseconds, from 1 to 2^31 - 1. A fraction of a
+    /// millisecond is dropped.
+    ///
+    /// The connection ends with
+    /// [`DisconnectReason::Io`](crate::DisconnectReason::Io), of the kind
+    /// [`TimedOut`](std::io::ErrorKind::TimedOut), or with the error that the
+    /// network has reported, such as
+    /// [`HostUnreachable`](std::io::ErrorKind::HostUnreachable). While nothing
+    /// is sent, the time runs only for the probes of `keepalive`, whose
+    /// `retries` it replaces.
+    ///
+    /// The peer may be alive and read nothing. Its kernel closes the window
+    /// then, and Linux counts that as well. Set a longer time than the pauses
+    /// of the peer.
+    ///
+    /// Only Linux and Android have the option. On other systems
+    /// [`Config::validate`](crate::Config::validate) refuses it. It has no
+    /// effect in the simulator.
+    ///
+    /// Default: `None`. Linux then gives up after about 15 minutes
+    /// (tcp_retries2 of tcp(7)).
+    pub user_timeout: Option<Duration>,
     /// Value of SO_SNDBUF, in bytes. Not zero.
     ///
     /// Default: `None`, which leaves the size to the operating system.
@@ -44,6 +77,7 @@ impl Default for SocketConfig {
         Self {
             nodelay: true,
             keepalive: None,
+            user_timeout: None,
             send_buffer_bytes: None,
             receive_buffer_bytes: None,
         }
@@ -57,8 +91,15 @@ impl SocketConfig {
             ("sockets.send_buffer_bytes", send == Some(0)),
             ("sockets.receive_buffer_bytes", receive == Some(0)),
         ])?;
-        let in_range = self.keepalive.is_none_or(|time| KEEPALIVE.contains(&time));
-        let problem = "is not between 1 and 32,767 seconds";
-        check(in_range, "sockets.keepalive", problem)
+        if let Some(keepalive) = &self.keepalive {
+            keepalive.validate()?;
+        }
+        let Some(time) = self.user_timeout else {
+            return Ok(());
+        };
+        let field = "sockets.user_timeout";
+        check(HAS_USER_TIMEOUT, field, UNSUPPORTED)?;
+        let problem = "is not between 1 and 2^31 - 1 milliseconds";
+        check(USER_TIMEOUT.contains(&time), field, problem)
     }
 }

@@ -84,6 +84,8 @@ pub struct Timeouts {
     pub connect: Option<Duration>,
     /// Maximum time from an established TCP connection to the end of the
     /// session's handshake. It does not apply to connections without a session.
+    /// It is also the maximum time from the accept to the end of a [PROXY
+    /// header](crate::ListenOptions::proxy_protocol).
     ///
     /// Default: 5 s.
     pub handshake: Option<Duration>,
@@ -99,6 +101,29 @@ pub struct Timeouts {
     ///
     /// Default: 60 s.
     pub idle: Option<Duration>,
+    /// Maximum time without a byte from the peer on an open connection,
+    /// whatever this node sends. It finds a peer that is gone although this
+    /// node keeps sending, which restarts `idle`. Any byte restarts the time,
+    /// also one of an incomplete message or of a record of the session, because
+    /// it shows that the peer is alive. Use
+    /// [`MinRate::receive_bytes_per_second`] against peers that send slowly.
+    ///
+    /// The timeout does not run
+    /// - while this node has paused the connection. It starts again with
+    ///   [`Net::resume`](crate::Net::resume);
+    /// - while bytes of the peer wait in the socket because this node does not
+    ///   read them;
+    /// - after the peer has closed its sending side, if
+    ///   [`allow_half_open`](crate::config::ConnectionConfig::allow_half_open)
+    ///   is set.
+    ///
+    /// The peer must send something within this time. With
+    /// [`Ping`](crate::config::Ping) at the peer, it does. The guide
+    /// [`open_internet`](crate::guide::open_internet) has the recommended
+    /// settings.
+    ///
+    /// Default: `None`, because a peer may have nothing to send.
+    pub receive_idle: Option<Duration>,
     /// Maximum time without a further byte of an incomplete message, or of an
     /// incomplete record of the session. Time during which this node has paused
     /// the connection, or does not read it because of its
@@ -145,6 +170,7 @@ impl Default for Timeouts {
             connect: seconds(5),
             handshake: seconds(5),
             idle: seconds(60),
+            receive_idle: None,
             partial_message: seconds(30),
             write_stall: seconds(60),
             linger: seconds(5),
@@ -158,6 +184,7 @@ impl Timeouts {
             ("timeouts.connect", self.connect),
             ("timeouts.handshake", self.handshake),
             ("timeouts.idle", self.idle),
+            ("timeouts.receive_idle", self.receive_idle),
             ("timeouts.partial_message", self.partial_message),
             ("timeouts.write_stall", self.write_stall),
             ("timeouts.linger", self.linger),

@@ -36,7 +36,7 @@ pub(crate) use rates::{Allowance, RateState, TrafficFlow};
 pub(crate) use send_state::AfterFlush;
 use send_state::NO_DRAIN;
 use state::{ConnectionExtra, LifecycleTag};
-pub(crate) use state::{Ending, Lifecycle};
+pub(crate) use state::{Ending, Lifecycle, PendingChange};
 #[cfg(test)]
 pub(crate) use table::lookups;
 pub(crate) use table::{Entries, Table};
@@ -79,10 +79,10 @@ pub(crate) struct ConnEntry {
     /// empty. In `Closing`, the time at which closing began, or at which the
     /// socket last took a byte.
     activity: Timestamp,
-    /// Start of an incomplete message, time of its last byte, and its length so
-    /// far.
+    /// Time of the last received byte, or of a restart of the timeouts.
+    received_at: Timestamp,
+    /// Start of an incomplete message, and its length so far.
     partial_since: Option<Timestamp>,
-    partial_at: Timestamp,
     partial_len: usize,
     /// Time since when no queued byte was written.
     stalled_since: Option<Timestamp>,
@@ -123,6 +123,8 @@ pub(crate) struct ConnEntry {
     pub(crate) session_has_output: bool,
     /// The session has failed, so the queued messages are never written.
     pub(crate) sealing_failed: bool,
+    /// The connection is on the list of sessions to wake.
+    pub(crate) is_woken: bool,
 }
 
 /// State of a connection. See [`Connection::state`](crate::Connection::state).
@@ -175,8 +177,8 @@ impl ConnEntry {
             armed_at: None,
             drain_at: NO_DRAIN,
             activity: now,
+            received_at: now,
             partial_since: None,
-            partial_at: now,
             partial_len: 0,
             stalled_since: None,
             written: 0,
@@ -199,6 +201,7 @@ impl ConnEntry {
             reset: false,
             session_has_output: false,
             sealing_failed: false,
+            is_woken: false,
         }
     }
 
@@ -214,6 +217,12 @@ impl ConnEntry {
             local_addr: self.local_addr.map(Into::into),
             listener: self.listener,
         }
+    }
+
+    /// Replaces the settings of the connection.
+    pub(crate) fn set_config(&mut self, config: Arc<ConnectionConfig>) {
+        self.config = config;
+        self.update_fast_path_end();
     }
 
     /// Takes the socket out in order to close it. Returns whether to reset it.

@@ -1,10 +1,12 @@
 //! The lifecycle of a connection and how it ends.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{ConnEntry, RateState};
 use crate::addr::to_canonical;
 use crate::error::{ConnectError, DisconnectReason, TimeoutKind};
+use crate::framing::Codec;
 use crate::session::Identity;
 use crate::time::Timestamp;
 
@@ -17,6 +19,9 @@ pub(super) struct ConnectionExtra {
     /// arrived are delivered.
     write_failure: Option<DisconnectReason>,
     pub(super) identity: Option<Identity>,
+    /// Time of the last written byte, or of the opening. Present on an open
+    /// connection with a ping.
+    pub(super) sent_at: Option<Timestamp>,
     /// Time at which the queue was last empty, and the number of bytes written
     /// since. Present if a minimum rate is set.
     pub(super) sending: Option<(Timestamp, u64)>,
@@ -24,6 +29,17 @@ pub(super) struct ConnectionExtra {
     timers: Vec<(u64, u32)>,
     /// Present if a rate limits the connection.
     pub(super) rates: Option<Box<RateState>>,
+    /// Slot and duration of the timer of the session.
+    session_timer: Option<(u32, Duration)>,
+    pending_change: Option<PendingChange>,
+}
+
+/// A change of the inbound half that the loop has not applied yet.
+#[derive(Debug, Default)]
+pub(crate) struct PendingChange {
+    /// The decoder of a new framing. Without one only the settings that
+    /// decoding uses have changed.
+    pub(crate) decoder: Option<Codec>,
 }
 
 /// The part of a [`Lifecycle`] that each connection has.
@@ -77,6 +93,7 @@ impl Ending {
             Self::Failed(ConnectError::TimedOut | ConnectError::HandshakeTimedOut)
                 | Self::Disconnected(DisconnectReason::Timeout(
                     TimeoutKind::Idle
+                        | TimeoutKind::ReceiveIdle
                         | TimeoutKind::PartialMessage
                         | TimeoutKind::ReceiveRate
                         | TimeoutKind::Linger
@@ -99,6 +116,18 @@ impl ConnEntry {
         self.extra.get_or_insert_default()
     }
 
+    /// Adds a change of the inbound half to the one that is pending.
+    pub(crate) fn add_pending_change(&mut self, change: PendingChange) {
+        let pending = self.extra().pending_change.get_or_insert_default();
+        if change.decoder.is_some() {
+            pending.decoder = change.decoder;
+        }
+    }
+
+    pub(crate) fn take_pending_change(&mut self) -> Option<PendingChange> {
+        self.extra.as_mut()?.pending_change.take()
+    }
+
     /// Returns the slot of the timer with this key.
     pub(crate) fn timer(&self, key: u64) -> Option<u32> {
         let timers = &self.extra.as_ref()?.timers;
@@ -119,9 +148,26 @@ impl ConnEntry {
 
     /// Removes all timers and returns their slots.
     pub(crate) fn take_timers(&mut self) -> impl Iterator<Item = u32> + use<> {
+        let session_timer = self.take_session_timer();
         let timers = self.extra.as_mut().map(|extra| &mut extra.timers);
         let timers = timers.map(std::mem::take).unwrap_or_default();
-        timers.into_iter().map(|(_, slot)| slot)
+        let slots = timers.into_iter().map(|(_, slot)| slot);
+        slots.chain(session_timer)
+    }
+
+    /// Returns the slot and the duration of the timer of the session.
+    pub(crate) fn session_timer(&self) -> Option<(u32, Duration)> {
+        self.extra.as_ref()?.session_timer
+    }
+
+    pub(crate) fn set_session_timer(&mut self, timer: Option<(u32, Duration)>) {
+        self.extra().session_timer = timer;
+    }
+
+    /// Removes the timer of the session and returns its slot.
+    pub(crate) fn take_session_timer(&mut self) -> Option<u32> {
+        let timer = self.extra.as_mut()?.session_timer.take();
+        timer.map(|(slot, _)| slot)
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -177,6 +223,9 @@ impl ConnEntry {
         self.set_state(Lifecycle::Handshaking);
         self.local_addr = Some(to_canonical(local_addr).into());
         self.since = now;
+        if self.config.min_rate.send_bytes_per_second.is_some() {
+            self.extra();
+        }
     }
 
     pub(crate) fn set_identity(&mut self, identity: Option<Identity>) {
@@ -196,6 +245,9 @@ impl ConnEntry {
         self.set_state(Lifecycle::Open);
         self.since = now;
         self.activity = self.since;
+        if self.config.ping.is_some() {
+            self.extra().sent_at = Some(now);
+        }
     }
 
     /// Returns how the connection ends for `cause`. A connection that never was
@@ -229,12 +281,12 @@ impl ConnEntry {
     }
 
     /// Returns the reason to report when `error` breaks the connection. If the
-    /// connection was closing and everything was sent, the reason of the close
-    /// is kept.
+    /// connection was closing, the reason of the close is kept if everything was
+    /// sent, or if it is an error of the peer's framing.
     pub(crate) fn break_reason(&self, error: DisconnectReason) -> DisconnectReason {
         match self.lifecycle() {
             Lifecycle::Closing(Ending::Disconnected(reason))
-                if !self.has_output() && self.fin_sent =>
+                if reason.is_framing_error() || (!self.has_output() && self.fin_sent) =>
             {
                 reason
             }

@@ -2,7 +2,7 @@
 
 use slab::Slab;
 
-use crate::id::{ConnId, HasId, ShardId};
+use crate::id::{ConnId, HasId, SLOTS_MAX, ShardId};
 
 /// A table of values by connection id. A lookup with a stale id returns `None`:
 /// each slot counts its occupants, and a slot whose counter is at its maximum
@@ -38,26 +38,29 @@ impl<T: HasId> Table<T> {
     }
 
     pub(crate) fn insert(&mut self, make: impl FnOnce(ConnId) -> T) -> ConnId {
-        let entry = loop {
-            let entry = self.slots.vacant_entry();
-            match self.generations.get(entry.key()) {
-                // A slot without further generations stays occupied and empty.
-                Some(&u32::MAX) => entry.insert(None),
-                Some(_) => break entry,
-                None => {
-                    self.generations.push(0);
-                    break entry;
-                }
-            };
-        };
-        let slot = entry.key();
-        self.generations[slot] += 1;
-        let id = ConnId::new(self.shard, slot as u32, self.generations[slot]);
+        let (id, entry) = vacant(self.shard, &mut self.slots, &mut self.generations);
         let value = make(id);
         debug_assert_eq!(value.id(), id);
         entry.insert(Some(value));
         self.len += 1;
         id
+    }
+
+    /// Reserves a slot for a socket that is no connection yet. Lookups with the
+    /// id return `None`. Returns `None` if there are no more slots.
+    pub(crate) fn reserve(&mut self) -> Option<ConnId> {
+        if self.slots.len() >= SLOTS_MAX as usize {
+            return None;
+        }
+        let (id, entry) = vacant(self.shard, &mut self.slots, &mut self.generations);
+        entry.insert(None);
+        Some(id)
+    }
+
+    /// Frees a slot that [`Table::reserve`] has reserved.
+    pub(crate) fn release(&mut self, id: ConnId) {
+        debug_assert!(matches!(self.slots.get(id.slot()), Some(None)));
+        self.slots.try_remove(id.slot());
     }
 
     #[inline]
@@ -96,6 +99,25 @@ impl<T: HasId> Table<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ConnId, &T)> {
         self.entries().map(|value| (value.id(), value))
     }
+}
+
+/// Returns a vacant slot and the id of its next occupant.
+fn vacant<'a, T>(
+    shard: ShardId,
+    slots: &'a mut Slab<Option<T>>,
+    generations: &mut Vec<u32>,
+) -> (ConnId, slab::VacantEntry<'a, Option<T>>) {
+    // A slot without further generations stays occupied and empty.
+    while generations.get(slots.vacant_key()) == Some(&u32::MAX) {
+        slots.insert(None);
+    }
+    let entry = slots.vacant_entry();
+    let slot = entry.key();
+    if slot == generations.len() {
+        generations.push(0);
+    }
+    generations[slot] += 1;
+    (ConnId::new(shard, slot as u32, generations[slot]), entry)
 }
 
 /// Counts the lookups, for a test.

@@ -18,7 +18,7 @@ impl ConnEntry {
             self.partial_since = None;
         }
         self.partial_since = (partial_len > 0).then(|| self.partial_since.unwrap_or(now));
-        self.partial_at = now;
+        self.received_at = now;
         self.partial_len = partial_len;
     }
 
@@ -40,19 +40,64 @@ impl ConnEntry {
         if written > 0 && (is_closing || !self.has_output()) && !self.is_unopened() {
             self.activity = now;
         }
-        if self.config.min_rate.send_bytes_per_second.is_some() {
-            self.note_send_rate(written, now);
+        mutant!(RestartReceiveIdleOnWrite => self.received_at = now);
+        // A minimum rate and a ping have allocated it.
+        if self.extra.is_some() {
+            self.note_sending(written, now);
         }
     }
 
-    /// Counts the bytes written since the queue was last empty.
-    fn note_send_rate(&mut self, written: usize, now: Timestamp) {
+    /// Counts the bytes written since the queue was last empty, and notes the
+    /// time of the last one, if the settings need that.
+    #[inline(never)]
+    fn note_sending(&mut self, written: usize, now: Timestamp) {
         let has_output = self.has_output();
-        let sending = &mut self.extra().sending;
-        *sending = has_output.then(|| {
-            let (since, bytes) = sending.unwrap_or((now, 0));
-            (since, bytes + written as u64)
-        });
+        let is_rated = self.config.min_rate.send_bytes_per_second.is_some();
+        let extra = self.extra();
+        if is_rated {
+            extra.sending = has_output.then(|| {
+                let (since, bytes) = extra.sending.unwrap_or((now, 0));
+                (since, bytes + written as u64)
+            });
+        }
+        mutant!(PingWhileSending => return);
+        if written > 0 && extra.sent_at.is_some() {
+            extra.sent_at = Some(now);
+        }
+    }
+
+    /// Restarts `receive_idle`, because the bytes of the peer wait in the
+    /// socket until this node reads them.
+    pub(crate) fn note_held_back(&mut self, now: Timestamp) {
+        self.received_at = now;
+    }
+
+    /// Returns whether a ping is due. If it is due, the next one is due after a
+    /// further interval, whether or not this one is sent. That bounds the
+    /// checks while no ping can be sent.
+    pub(crate) fn take_ping(&mut self, now: Timestamp) -> bool {
+        let is_due = self.ping_at().is_some_and(|at| at <= now);
+        if is_due {
+            self.extra().sent_at = Some(now);
+        }
+        is_due
+    }
+
+    /// Returns when the next ping is due if nothing is sent until then.
+    fn ping_at(&self) -> Option<Timestamp> {
+        let sent_at = self.extra.as_ref()?.sent_at?;
+        let ping = self.config.ping.as_ref()?;
+        sent_at.checked_add(ping.after).filter(|_| self.can_send())
+    }
+
+    /// Returns the time of the next timeout or ping if nothing happens until
+    /// then.
+    ///
+    /// A ping is included while bytes are queued, although none is sent then.
+    /// Thus no write needs to arm the deadline for it.
+    pub(crate) fn next_check(&self) -> Option<Timestamp> {
+        let due = self.due().map(|(at, _)| at);
+        [due, self.ping_at()].into_iter().flatten().min()
     }
 
     /// Restarts the timeouts, because the connection has changed its state, or
@@ -62,7 +107,7 @@ impl ConnEntry {
             self.since = now;
         }
         self.activity = now;
-        self.partial_at = now;
+        self.received_at = now;
         self.partial_since = self.partial_since.and(Some(now));
     }
 
@@ -95,7 +140,8 @@ impl ConnEntry {
         }
         let is_open = self.tag == LifecycleTag::Open;
         // While this node waits for tokens, the peer is not to blame.
-        let is_read = is_open && !self.paused && !self.awaits_tokens(TrafficFlow::Receive);
+        let is_held = self.paused || self.awaits_tokens(TrafficFlow::Receive);
+        let is_read = is_open && !is_held;
         let is_written = !self.awaits_tokens(TrafficFlow::Send);
         let stalled = self
             .stalled_since
@@ -109,6 +155,9 @@ impl ConnEntry {
         // A long message on a slow link takes longer than the idle timeout. The
         // rate limits its time instead.
         let idle = is_read && !self.has_output() && receive_rate.is_none();
+        // Always armed in these states. The loop checks whether it holds input
+        // back before the connection ends.
+        let is_silent = is_open && !is_held && !self.read_closed;
         let sending = self.extra.as_ref().and_then(|extra| extra.sending);
         let send_rate = sending.filter(|_| is_written).and_then(|(since, bytes)| {
             let rate = self.config.min_rate.send_bytes_per_second;
@@ -120,7 +169,13 @@ impl ConnEntry {
                 TimeoutKind::Idle,
             ),
             (
-                partial.and_then(|_| after(self.partial_at, timeouts.partial_message)),
+                is_silent
+                    .then(|| after(self.received_at, timeouts.receive_idle))
+                    .flatten(),
+                TimeoutKind::ReceiveIdle,
+            ),
+            (
+                partial.and_then(|_| after(self.received_at, timeouts.partial_message)),
                 TimeoutKind::PartialMessage,
             ),
             (receive_rate, TimeoutKind::ReceiveRate),

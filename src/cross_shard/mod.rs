@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::addr::to_canonical_target;
 use crate::buffers::BodyKey;
-use crate::config::{ConnectionConfig, Placement, RateLimits};
+use crate::config::{ConnectionConfig, ConnectionSetting, Placement, RateLimits, TrustedProxies};
 use crate::error::{DisconnectReason, SendError};
 use crate::framing::Codec;
 use crate::id::{ConnId, Direction, ListenerId, ShardId};
@@ -55,7 +55,7 @@ impl ShardCommand {
 }
 
 /// A command for a connection of another shard.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub(crate) enum ConnCommand {
     Close,
     CloseWrite,
@@ -63,6 +63,8 @@ pub(crate) enum ConnCommand {
     Pause,
     Resume,
     Flush,
+    WakeSession,
+    Set(Box<ConnectionSetting>),
 }
 
 /// One message for several connections of one shard.
@@ -94,13 +96,19 @@ pub(crate) struct FramedBody {
 }
 
 /// An accepted connection that has no id yet.
+#[derive(Debug)]
 pub(crate) struct AcceptedSocket {
     pub(crate) stream: Stream,
     /// The socket options are set already.
     pub(crate) has_options: bool,
     pub(crate) addr: SocketAddr,
+    /// The local address, if it is not that of the socket.
+    pub(crate) local_addr: Option<SocketAddr>,
     pub(crate) listener: ListenerId,
     pub(crate) config: Arc<ConnectionConfig>,
+    /// The proxies that the listener trusts. `None` if no PROXY header is to be
+    /// read.
+    pub(crate) proxies: Option<TrustedProxies>,
 }
 
 /// A command that was refused.

@@ -13,7 +13,11 @@ use super::{FramingError, OsError, SessionError};
 ///   [`DisconnectReason::Truncated`], unless sending makes no progress for
 ///   [`Timeouts::linger`](crate::config::Timeouts::linger);
 /// - [`DisconnectReason::Shutdown`], unless sending makes no progress for that
-///   time or exceeds the grace of the shutdown.
+///   time or exceeds the grace of the shutdown;
+/// - [`DisconnectReason::MessageTooLarge`] and
+///   [`DisconnectReason::MalformedFrame`], if
+///   [`OnFramingError::Close`](crate::config::OnFramingError::Close) is set,
+///   and unless sending makes no progress for `linger`.
 ///
 /// For all other reasons they are dropped. In
 /// [`Handler::on_disconnect`](crate::Handler::on_disconnect),
@@ -143,6 +147,12 @@ impl DisconnectReason {
         }
     }
 
+    /// Returns whether the peer sent a malformed frame or a message that is too
+    /// long.
+    pub(crate) fn is_framing_error(self) -> bool {
+        matches!(self, Self::MessageTooLarge { .. } | Self::MalformedFrame(_))
+    }
+
     /// Returns the reason for an error that the operating system reported. On
     /// an established connection all of these kinds mean that the peer has
     /// reset it. Which of them is reported depends on the system call that
@@ -165,6 +175,9 @@ pub enum TimeoutKind {
     /// No message was completely received or written for
     /// [`Timeouts::idle`](crate::config::Timeouts::idle).
     Idle,
+    /// No byte arrived from the peer for
+    /// [`Timeouts::receive_idle`](crate::config::Timeouts::receive_idle).
+    ReceiveIdle,
     /// No byte of an incomplete message arrived for
     /// [`Timeouts::partial_message`](crate::config::Timeouts::partial_message).
     PartialMessage,
@@ -186,6 +199,7 @@ impl fmt::Display for TimeoutKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Idle => "idle",
+            Self::ReceiveIdle => "receive idle",
             Self::PartialMessage => "partial message",
             Self::ReceiveRate => "receive rate",
             Self::SendRate => "send rate",
@@ -217,6 +231,7 @@ mod tests {
             DisconnectReason::Reset,
             DisconnectReason::Session(SessionError::Truncated),
             DisconnectReason::Timeout(TimeoutKind::Idle),
+            DisconnectReason::Timeout(TimeoutKind::ReceiveIdle),
             DisconnectReason::Shutdown,
         ] {
             assert!(!reason.is_peers_fault(), "{reason}");

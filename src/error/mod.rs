@@ -6,6 +6,7 @@ mod disconnect;
 mod framing;
 mod os;
 mod send;
+mod send_to;
 mod session;
 
 pub use config::ConfigError;
@@ -14,4 +15,5 @@ pub use disconnect::{DisconnectReason, TimeoutKind};
 pub use framing::FramingError;
 pub use os::OsError;
 pub use send::SendError;
+pub use send_to::SendToError;
 pub use session::SessionError;

@@ -16,7 +16,7 @@ use crate::sys::{AcceptError, Listener, Stream};
 
 /// Minimum number of connections that each listener accepts in a turn, even if
 /// the handler takes longer than the time for accepting.
-const ACCEPTS_MIN: usize = 2;
+pub(super) const ACCEPTS_MIN: usize = 2;
 
 impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn run_listeners(&mut self) {
@@ -119,28 +119,36 @@ impl<H: Handler> EventLoop<'_, H> {
         self.admit(accepted);
     }
 
-    /// Gives an accepted connection an id, or closes it.
+    /// Gives an accepted connection an id, or closes it. If a PROXY header comes
+    /// first, that follows when the header is complete.
     fn admit(&mut self, accepted: AcceptedSocket) {
+        if let Some(proxies) = &accepted.proxies {
+            let is_trusted = proxies.contains(accepted.addr.ip());
+            return self.expect_header(accepted, is_trusted);
+        }
         if !self.try_admit(accepted) {
             self.net.reject_accepted();
         }
     }
 
     /// Sets an accepted connection up. Returns whether it got an id.
-    fn try_admit(&mut self, accepted: AcceptedSocket) -> bool {
+    pub(super) fn try_admit(&mut self, accepted: AcceptedSocket) -> bool {
         let AcceptedSocket {
             stream,
             has_options,
             addr,
+            local_addr,
             listener,
             config,
+            proxies: _,
         } = accepted;
         let set_up = if has_options {
             Ok(())
         } else {
             stream.set_options(&self.net.sockets)
         };
-        let local_addr = match set_up.and_then(|()| stream.local_addr()) {
+        let local_addr = || local_addr.map_or_else(|| stream.local_addr(), Ok);
+        let local_addr = match set_up.and_then(|()| local_addr()) {
             Ok(local_addr) => local_addr,
             Err(error) => {
                 self.count_accept_error(addr, &error);
@@ -255,7 +263,7 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Counts a connection that was accepted and failed before it got an id.
-    fn count_accept_error(&mut self, addr: SocketAddr, error: &io::Error) {
+    pub(super) fn count_accept_error(&mut self, addr: SocketAddr, error: &io::Error) {
         self.net.metrics.accept_errors += 1;
         log::debug!(target: "peerloop", "{}: {addr}: {error}", self.net.config.name);
     }

@@ -1,6 +1,7 @@
 //! Delivering messages, from plain and from decrypted bytes.
 
 use super::{EventLoop, InboundHalf, LoopState, call_handler};
+use crate::config::OnFramingError;
 use crate::connection::{Ending, Lifecycle};
 use crate::error::{DisconnectReason, FramingError};
 use crate::framing::{Flow, Outcome};
@@ -29,8 +30,6 @@ struct ReceivedBytes<'a> {
     bytes: &'a [u8],
     /// Number of bytes from which decoding can continue. Zero if unknown.
     need: usize,
-    /// Maximum length of a message.
-    max: usize,
 }
 
 impl<H: Handler> EventLoop<'_, H> {
@@ -44,6 +43,10 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn deliver_kept(&mut self, half: &mut InboundHalf) -> Option<usize> {
         if half.partial.is_undecoded() && self.wants_messages(half.id) {
             let result = deliver_partial(self.state, self.net, self.handler, half);
+            if let Ok(0) = result {
+                // The maximum or the framing has changed, and no byte arrived.
+                return Some(0);
+            }
             return self.note_delivery(half, result);
         }
         Some(0)
@@ -88,10 +91,20 @@ impl<H: Handler> EventLoop<'_, H> {
         }
     }
 
-    /// Ends a connection whose peer sent a malformed frame.
+    /// Ends a connection whose peer sent a malformed frame, or closes it after
+    /// its queue is written.
     fn end_malformed(&mut self, conn: ConnId, reason: DisconnectReason) {
         log::debug!(target: "peerloop", "{}: {conn}: {reason}", self.net.config.name);
-        self.net.end_connection(conn, Ending::Disconnected(reason));
+        // After a write failure nothing can be written.
+        let closes = self.net.conns.get(conn).is_some_and(|entry| {
+            let policy = entry.config.on_framing_error;
+            policy == OnFramingError::Close && entry.write_failure().is_none()
+        });
+        if closes {
+            self.net.start_closing(conn, reason);
+        } else {
+            self.net.end_connection(conn, Ending::Disconnected(reason));
+        }
     }
 }
 
@@ -125,7 +138,7 @@ fn feed<H: Handler>(
         half.partial.append(bytes);
         return Ok(0);
     }
-    let max = entry.config.max_message_len;
+    let mut max = entry.config.max_message_len;
     if half.partial.is_undecoded() {
         half.partial.append(bytes);
         return deliver_partial(state, net, handler, half);
@@ -142,9 +155,8 @@ fn feed<H: Handler>(
         let source = ReceivedBytes {
             bytes: partial.as_slice(),
             need: partial.need(),
-            max,
         };
-        let (consumed, outcome) = deliver(state, net, handler, half, source);
+        let (consumed, outcome) = deliver(state, net, handler, half, source, &mut max);
         match outcome {
             Delivered::Incomplete { need } if consumed == 0 => {
                 half.partial = partial;
@@ -175,9 +187,8 @@ fn feed<H: Handler>(
     let source = ReceivedBytes {
         bytes: rest,
         need: 0,
-        max,
     };
-    let (consumed, outcome) = deliver(state, net, handler, half, source);
+    let (consumed, outcome) = deliver(state, net, handler, half, source, &mut max);
     keep_rest(half, &rest[consumed..], outcome)?;
     Ok(total + consumed)
 }
@@ -190,14 +201,13 @@ fn deliver_partial<H: Handler>(
     half: &mut InboundHalf,
 ) -> Result<usize, FramingError> {
     let entry = net.conns.get(half.id);
-    let max = entry.map_or(0, |entry| entry.config.max_message_len);
+    let mut max = entry.map_or(0, |entry| entry.config.max_message_len);
     let mut partial = std::mem::take(&mut half.partial);
     let source = ReceivedBytes {
         bytes: partial.as_slice(),
         need: partial.need(),
-        max,
     };
-    let (consumed, outcome) = deliver(state, net, handler, half, source);
+    let (consumed, outcome) = deliver(state, net, handler, half, source, &mut max);
     match outcome {
         Delivered::Incomplete { need } => partial.consume(consumed, need),
         Delivered::Interrupted => {
@@ -229,19 +239,17 @@ fn keep_rest(half: &mut InboundHalf, rest: &[u8], outcome: Delivered) -> Result<
 
 /// Delivers the messages at the start of `source` until the handler or the time
 /// of the visit interrupts. Returns the number of bytes that were delivered.
+/// `max` is the maximum length of a message, which the handler may change.
 fn deliver<H: Handler>(
     state: &mut LoopState,
     net: &mut Net,
     handler: &mut H,
     half: &mut InboundHalf,
     source: ReceivedBytes<'_>,
+    max: &mut usize,
 ) -> (usize, Delivered) {
     let conn = half.id;
-    let ReceivedBytes {
-        bytes,
-        mut need,
-        max,
-    } = source;
+    let ReceivedBytes { bytes, mut need } = source;
     let mut consumed = 0;
     loop {
         net.begin_batch(conn);
@@ -249,7 +257,7 @@ fn deliver<H: Handler>(
         // One guarded call covers the whole batch, because a panic guard for
         // each message would cost more.
         let batch = call_handler(net, handler, "on_message", Some(conn), |handler, net| {
-            codec.decode(&bytes[consumed..], need, max, |message, end| {
+            codec.decode(&bytes[consumed..], need, *max, |message, end| {
                 net.work.batch.messages += 1;
                 net.work.batch.bytes = end;
                 handler.on_message(net, conn, message);
@@ -264,6 +272,7 @@ fn deliver<H: Handler>(
         net.end_batch();
         // The panic has ended the connection.
         let Some(batch) = batch else {
+            state.flush_urgent(net, Some(half));
             return (bytes.len(), Delivered::Discarded);
         };
         consumed += batch.consumed;
@@ -278,8 +287,9 @@ fn deliver<H: Handler>(
                 if entry.is_delivery_stopped || net.visit.is_over {
                     return (consumed, Delivered::Interrupted);
                 }
-                // The batch was interrupted only for a flush.
+                // The batch was interrupted only for a flush or a change.
                 need = 0;
+                *max = entry.config.max_message_len;
             }
             // The handler closed the connection.
             _ => return (bytes.len(), Delivered::Discarded),

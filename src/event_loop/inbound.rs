@@ -4,6 +4,7 @@ use std::io;
 
 use super::{EventLoop, LoopState};
 use crate::buffers::PartialFrame;
+use crate::connection::PendingChange;
 use crate::framing::Codec;
 use crate::id::ConnId;
 use crate::session::{SessionChannel, Stage};
@@ -31,7 +32,9 @@ pub(crate) struct InboundHalf {
     /// The last batch was interrupted. The next read is small, because the
     /// bytes that a batch leaves are copied.
     pub(super) reads_little: bool,
-    /// Number of bytes that were received in this visit.
+    /// Bytes were received in this visit.
+    pub(super) has_received: bool,
+    /// Number of bytes that were received in visits so far. Wraps around.
     pub(super) received: usize,
     /// This visit reads up to an allowance of the rate limits.
     pub(super) is_limited: bool,
@@ -47,6 +50,15 @@ impl InboundHalf {
         let channel = self.channel.as_ref();
         channel
             .is_some_and(|channel| channel.stage() == Stage::Handshaking && !channel.has_failed())
+    }
+
+    /// Applies a change. The bytes that were received and not delivered are
+    /// decoded again.
+    pub(super) fn apply(&mut self, change: PendingChange) {
+        if let Some(decoder) = change.decoder {
+            self.codec = decoder;
+        }
+        self.partial.set_need(0);
     }
 
     /// Returns the number of kept bytes of an incomplete message or record.
@@ -146,10 +158,13 @@ impl<H> EventLoop<'_, H> {
         codec: Codec,
     ) -> io::Result<InboundHalf> {
         self.net.registrar.add_stream(&mut stream, conn.token())?;
+        let mut change = None;
         if let Some(entry) = self.net.conns.get_mut(conn) {
             entry.stream = Some(stream);
+            // The framing may have changed before there was an inbound half.
+            change = entry.take_pending_change();
         }
-        Ok(InboundHalf {
+        let mut half = InboundHalf {
             id: conn,
             codec,
             partial: PartialFrame::default(),
@@ -159,10 +174,13 @@ impl<H> EventLoop<'_, H> {
             read_closed_seen: false,
             scheduled: false,
             reads_little: false,
+            has_received: false,
             received: 0,
             is_limited: false,
             charged_bytes: 0,
             was_overdue: false,
-        })
+        };
+        half.apply(change.unwrap_or_default());
+        Ok(half)
     }
 }

@@ -5,17 +5,21 @@ mod call;
 mod close;
 mod commands;
 mod connect;
+mod datagrams;
 mod deliver;
 mod inbound;
 #[cfg(feature = "sim")]
 mod inspect;
 mod lists;
+mod proxy_header;
 mod rates;
 mod read;
 mod read_close;
 mod seal;
 mod session;
+mod session_calls;
 mod shutdown;
+mod sources;
 mod timeouts;
 mod visit;
 mod write;
@@ -32,7 +36,7 @@ use crate::buffers::ReadBuffer;
 use crate::command_queue::Inbox;
 use crate::connection::Lifecycle;
 use crate::handler::Handler;
-use crate::id::{ConnId, SLOTS_MAX, WAKER_TOKEN};
+use crate::id::{ConnId, SLOTS_MAX, SourceId, UdpId, WAKER_TOKEN};
 use crate::net::{Net, TurnCounts};
 use crate::sys::Readiness;
 
@@ -104,6 +108,12 @@ impl LoopState {
         }
         let slot = ConnId::slot_of_token(ready.token);
         if slot >= SLOTS_MAX as usize {
+            if let Some(slot) = UdpId::slot_of_token(ready.token) {
+                return net.note_udp_event(slot, ready);
+            }
+            if let Some(slot) = SourceId::slot_of_token(ready.token) {
+                return net.note_source(slot, ready);
+            }
             let index = slot - SLOTS_MAX as usize;
             match net.listeners.get_mut(index) {
                 Some(listener) => listener.ready = true,
@@ -118,7 +128,7 @@ impl LoopState {
                 inbound.read_closed_seen |= ready.finished;
                 self.lists.schedule_event(inbound);
             }
-            _ => net.metrics.stale_events += 1,
+            _ => net.note_header_event(ready),
         }
     }
 }
@@ -141,6 +151,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.call("on_start", None, H::on_start);
         }
         self.resume_deferred_work();
+        self.run_headers();
         self.run_listeners();
         // Messages come before timers, because a message that arrived in time
         // may cancel a timeout of the program. While turns are full, timers
@@ -149,7 +160,9 @@ impl<H: Handler> EventLoop<'_, H> {
         if was_behind {
             self.run_timers();
         }
+        self.run_datagrams();
         self.run_connections();
+        self.run_sources();
         self.run_commands(inbox);
         if !was_behind {
             self.run_timers();
@@ -159,6 +172,7 @@ impl<H: Handler> EventLoop<'_, H> {
         self.flush_and_report();
         self.complete_shutdown();
         self.free_slots();
+        self.close_datagrams();
         let end = self.net.end_turn();
         self.count_slow_turn(end, self.net.metrics.commands - commands);
     }
@@ -195,6 +209,8 @@ impl<H: Handler> EventLoop<'_, H> {
             .work
             .dirty
             .append(&mut self.state.lists.over_write_budget);
+        let udp = &mut self.net.udp;
+        udp.dirty.append(&mut udp.over_budget);
         self.flush_urgent();
     }
 
@@ -237,12 +253,14 @@ impl<H: Handler> EventLoop<'_, H> {
             self.start_connects();
             self.flush();
             self.report_flushed();
+            self.flush_datagrams();
             self.report_ends();
             // Writes and ends may have made room in the loop's limit.
             self.grant_quota();
             if self.net.work.connects.is_empty()
                 && self.net.work.dirty.is_empty()
                 && self.net.work.ended.is_empty()
+                && self.net.udp.dirty.is_empty()
                 && self.state.lists.drained.is_empty()
             {
                 break;

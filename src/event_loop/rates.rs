@@ -57,13 +57,13 @@ impl<H: Handler> EventLoop<'_, H> {
         // Messages that wait for tokens are kept, so few bytes are read.
         half.reads_little |= allowance.max.messages < u64::MAX;
         if let Some(delivered) = self.deliver_kept(half) {
-            self.apply_session_end(half);
+            self.resume_session(half);
             let bytes = usize::try_from(allowance.max.bytes).unwrap_or(usize::MAX);
             self.read(half, budget.saturating_sub(delivered).min(bytes));
         }
         half.is_limited = false;
         Amount {
-            bytes: (half.received - received) as u64,
+            bytes: half.received.wrapping_sub(received) as u64,
             messages: self.net.visit.messages() - messages,
         }
     }

@@ -72,7 +72,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.state.lists.write(self.net, half);
         }
         if let Some(delivered) = self.deliver_kept(half) {
-            self.apply_session_end(half);
+            self.resume_session(half);
             let budget = self.net.config.budget.read_bytes;
             self.read(half, budget.saturating_sub(delivered));
         }
@@ -129,7 +129,8 @@ impl<H: Handler> EventLoop<'_, H> {
     fn apply_read(&mut self, half: &mut InboundHalf, result: ReadResult) -> ReadStep {
         match result {
             ReadResult::Bytes { count, in_partial } => {
-                half.received += count;
+                half.has_received = true;
+                half.received = half.received.wrapping_add(count);
                 if in_partial {
                     if self.deliver_kept(half).is_none() {
                         return ReadStep::Stop;

@@ -19,7 +19,11 @@ impl<H: Handler> EventLoop<'_, H> {
         let is_broken = entry.is_some_and(|entry| entry.write_failure().is_some());
         let asks_session = !is_broken && (self.is_handshaking(conn) || self.is_open(conn));
         let channel = half.channel.as_mut().filter(|_| asks_session);
-        let cut_off = channel.and_then(|channel| channel.wire_ended().err());
+        let cut_off = channel.and_then(|channel| {
+            let error = channel.wire_ended().err();
+            self.net.update_session_timer(conn, channel.timeout());
+            error
+        });
         // A failed session does not seal, so the queued messages are lost.
         if let (Some(_), Some(entry)) = (cut_off, self.net.conns.get_mut(conn)) {
             entry.sealing_failed = true;

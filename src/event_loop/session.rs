@@ -74,6 +74,10 @@ impl<H: Handler> EventLoop<'_, H> {
             self.net.note_handshake_step(half.id);
         }
         self.apply_session_step(half, &plaintext);
+        if plaintext.is_empty() && self.is_open(half.id) {
+            // An incomplete record counts as an incomplete message.
+            self.note_read(half, 0);
+        }
         self.buffer.put_plaintext(plaintext);
         // Decrypting may take long, even without a message. If it did, the next
         // read is small.
@@ -84,7 +88,7 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Applies a step of the session, in this order: the end of the handshake,
     /// messages, the peer's close notification, a failure.
-    fn apply_session_step(&mut self, half: &mut InboundHalf, plaintext: &[u8]) {
+    pub(super) fn apply_session_step(&mut self, half: &mut InboundHalf, plaintext: &[u8]) {
         let conn = half.id;
         let Some(channel) = &half.channel else {
             return;
@@ -102,13 +106,8 @@ impl<H: Handler> EventLoop<'_, H> {
         if is_complete && self.is_handshaking(conn) {
             self.complete_handshake(half, stage);
         }
-        if self.is_open(conn) {
-            if plaintext.is_empty() {
-                // An incomplete record counts as an incomplete message.
-                self.note_read(half, 0);
-            } else {
-                self.deliver_plaintext(half, plaintext);
-            }
+        if !plaintext.is_empty() && self.is_open(conn) {
+            self.deliver_plaintext(half, plaintext);
         }
         self.apply_session_end(half);
     }
@@ -121,6 +120,7 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(channel) = &half.channel else {
             return;
         };
+        self.net.update_session_timer(conn, channel.timeout());
         let Some(entry) = self.net.conns.get_mut(conn) else {
             return;
         };
@@ -151,6 +151,7 @@ impl<H: Handler> EventLoop<'_, H> {
         if let Some(channel) = removed {
             self.net.note_session_output(conn, 0, 0);
             self.net.queue_session_output(conn, channel.unwritten());
+            self.net.update_session_timer(conn, None);
         }
         if let Some(entry) = self.net.conns.get_mut(conn) {
             entry.set_sealed(stage != Stage::Transparent);
@@ -184,7 +185,7 @@ impl<H: Handler> EventLoop<'_, H> {
 /// Passes the first `count` bytes of the buffer to the session, after the bytes
 /// that the session did not take before. Returns whether the session took bytes
 /// or answered.
-fn unseal(
+pub(super) fn unseal(
     half: &mut InboundHalf,
     buffer: &mut ReadBuffer,
     count: usize,

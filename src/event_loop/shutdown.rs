@@ -20,6 +20,7 @@ impl<H: Handler> EventLoop<'_, H> {
         listeners
             .into_iter()
             .for_each(|index| self.net.remove_listener(index));
+        self.net.discard_headers();
         let conns: Vec<_> = self
             .net
             .conns

@@ -2,7 +2,7 @@
 
 use super::EventLoop;
 use crate::connection::{ConnEntry, Ending};
-use crate::error::ConnectError;
+use crate::error::{ConnectError, DisconnectReason, TimeoutKind};
 use crate::handler::Handler;
 use crate::id::{ConnId, TimerId};
 use crate::net::Due;
@@ -19,9 +19,11 @@ impl<H: Handler> EventLoop<'_, H> {
                     self.fire_timer(TimerId { slot, serial }, interval.key);
                 }
                 Due::ConnTimer(conn, key) => self.fire_conn_timer(conn, key),
+                Due::Session(conn) => self.note_session_timeout(conn),
                 Due::Connection(conn) => self.check_timeouts(conn),
                 Due::Connect(conn) => self.net.start_delayed_connect(conn),
                 Due::Tokens(conn, flow) => self.net.end_token_wait(conn, flow),
+                Due::Header(conn) => self.net.time_out_header(conn),
                 Due::Listener(index) => self.resume_listener(index),
                 // `complete_shutdown` handles it at the end of the turn.
                 Due::Shutdown => {}
@@ -72,12 +74,28 @@ impl<H: Handler> EventLoop<'_, H> {
                 if self.may_be_unread(conn, ending) {
                     // The connection is checked again after its next visit.
                     self.state.overdue_unread.push(conn);
+                } else if self.is_held_back(conn, ending) {
+                    if let Some(entry) = self.net.conns.get_mut(conn) {
+                        entry.note_held_back(now);
+                    }
+                    self.net.arm_deadline(conn);
                 } else {
                     self.net.end_connection(conn, ending);
                 }
             }
-            _ => self.net.arm_deadline(conn),
+            _ => {
+                self.net.send_ping_if_due(conn, now);
+                self.net.arm_deadline(conn);
+            }
         }
+    }
+
+    /// Returns whether a peer is not silent, because this node does not read
+    /// its bytes at present: the answers of the session are not written yet.
+    fn is_held_back(&mut self, conn: ConnId, ending: Ending) -> bool {
+        let reason = DisconnectReason::Timeout(TimeoutKind::ReceiveIdle);
+        let half = self.state.inbound(conn);
+        ending == Ending::Disconnected(reason) && half.is_some_and(|half| half.readable)
     }
 
     /// Returns whether the input of an overdue connection may be waiting in the

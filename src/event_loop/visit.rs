@@ -142,10 +142,10 @@ impl<H: Handler> EventLoop<'_, H> {
             return false;
         };
         half.scheduled = false;
-        half.received = 0;
+        half.has_received = false;
         self.net.begin_visit();
         self.run_connection(&mut half);
-        let has_received = half.received > 0;
+        let has_received = half.has_received;
         self.keep(half);
         has_received
     }
@@ -190,5 +190,6 @@ impl<H: Handler> EventLoop<'_, H> {
                 lists.schedule_event(half);
             }
         }
+        self.schedule_wakes();
     }
 }

@@ -15,7 +15,7 @@ use crate::handler::{Handler, SendOutcome};
 use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::mutants::mutant;
-use crate::net::{Net, PendingSend, RateContext};
+use crate::net::{Net, PendingSend, RateContext, UrgentWork};
 
 /// Number of connections that are written between two readings of the clock.
 const WRITES_PER_LOOK: usize = 8;
@@ -112,26 +112,34 @@ impl<H: Handler> EventLoop<'_, H> {
 }
 
 impl LoopState {
-    /// Writes the connections for which the handler requested a flush. A visit
-    /// passes the inbound half that it holds, because the half is not in its
-    /// slot.
+    /// Writes the connections for which the handler requested a flush, and
+    /// applies the changes of inbound halves. A visit passes the inbound half
+    /// that it holds, because the half is not in its slot.
     #[inline]
     pub(super) fn flush_urgent(&mut self, net: &mut Net, half: Option<&mut InboundHalf>) {
         if !net.work.urgent.is_empty() {
-            self.flush_each_urgent(net, half);
+            self.do_urgent(net, half);
         }
     }
 
-    fn flush_each_urgent(&mut self, net: &mut Net, half: Option<&mut InboundHalf>) {
+    fn do_urgent(&mut self, net: &mut Net, half: Option<&mut InboundHalf>) {
         #[allow(unused_mut, reason = "a mutant changes it")]
         let mut half = half;
         mutant!(LoseFlushInVisit => half = None);
         // The callback that requested the flush may have taken long.
         net.read_clock();
-        while let Some(conn) = net.work.urgent.pop() {
-            match &mut half {
-                Some(half) if half.id == conn => self.lists.write(net, half),
-                _ => self.write(net, conn),
+        while let Some(work) = net.work.urgent.pop() {
+            let Self { inbound, lists, .. } = &mut *self;
+            let half = match &mut half {
+                Some(half) if half.id == work.conn() => Some(&mut **half),
+                _ => half_of(inbound, work.conn()),
+            };
+            // Without an inbound half there is nothing to write, and a change
+            // waits until there is one.
+            let Some(half) = half else { continue };
+            match work {
+                UrgentWork::Flush(_) => lists.write(net, half),
+                UrgentWork::Change(_) => lists.apply_change(net, half),
             }
         }
     }
@@ -145,6 +153,20 @@ impl LoopState {
 }
 
 impl WorkLists {
+    /// Applies the pending change of a connection before its next message is
+    /// decoded. Kept bytes may contain a complete message now.
+    fn apply_change(&mut self, net: &mut Net, half: &mut InboundHalf) {
+        let entry = net.conns.get_mut(half.id);
+        let Some(change) = entry.and_then(ConnEntry::take_pending_change) else {
+            return;
+        };
+        mutant!(ForgetChange => return);
+        half.apply(change);
+        if half.partial.is_undecoded() {
+            self.schedule_event(half);
+        }
+    }
+
     /// Writes the queue of a connection, up to its budget, and applies the
     /// outcome.
     pub(super) fn write(&mut self, net: &mut Net, inbound: &mut InboundHalf) {
@@ -198,10 +220,11 @@ impl WorkLists {
         let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool);
         entry.note_write((entry.written - before) as usize, now);
         let is_armed_too_late = entry.is_armed_too_late(now);
+        collect_drain(entry, &mut self.drained);
         if let Some(channel) = &inbound.channel {
             entry.update_session_charge(channel.output_bytes(), &mut pool.account);
+            net.update_session_timer(conn, channel.timeout());
         }
-        collect_drain(entry, &mut self.drained);
         // Reads that waited for the session's answers continue now, even if
         // more bytes are still to be written.
         if deferred_reads && !inbound.defers_reads() && inbound.readable {

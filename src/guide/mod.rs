@@ -13,14 +13,18 @@
 //! | [threads, shards and groups](threads) | a node that other threads use, one on all cores, and many nodes on one thread |
 //! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop |
 //! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, and a ban list |
+//! | [datagrams] | a node that finds others in its network by multicast, and the bounds of a UDP socket |
 //! | [simulation](simulation/index.html) | a test of your protocol under partitions and crashes, and a failing seed replayed |
-//! | [recipes] | short programs for common tasks: typed messages, a blocking client, a restart, metrics, tests |
+//! | [recipes] | short programs for common tasks: typed messages, requests, reconnecting, a blocking client, a restart, metrics, tests |
 //! | [scaling] | the costs that grow from 10 to 10,000 connections, and the settings for them |
 //!
 //! TLS and Noise need the features `tls` and `noise`, the simulation needs `sim`.
 
 pub mod backpressure {
     #![doc = include_str!("backpressure.md")]
+}
+pub mod datagrams {
+    #![doc = include_str!("datagrams.md")]
 }
 pub mod embedding {
     #![doc = include_str!("embedding.md")]
@@ -40,6 +44,8 @@ pub mod open_internet {
 pub mod recipes {
     #![doc = include_str!("recipes/intro.md")]
     #![doc = include_str!("recipes/typed_messages.md")]
+    #![doc = include_str!("recipes/request_and_answer.md")]
+    #![doc = include_str!("recipes/reconnect.md")]
     #![doc = include_str!("recipes/blocking_client.md")]
     #![doc = include_str!("recipes/inherited_listener.md")]
     #![doc = include_str!("recipes/prometheus.md")]

@@ -1,13 +1,15 @@
 //! Boxed handlers.
 
 use std::error::Error;
+use std::net::SocketAddr;
 
 use super::{Admission, Handler, SendOutcome};
 use crate::addr::ConnInfo;
 use crate::error::{ConnectError, DisconnectReason};
-use crate::id::{ConnId, TimerId};
+use crate::id::{ConnId, SourceId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 
 /// Forwards every callback to the boxed handler.
 impl<H: Handler + ?Sized> Handler for Box<H> {
@@ -68,6 +70,18 @@ impl<H: Handler + ?Sized> Handler for Box<H> {
 
     fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, key: u64) {
         (**self).on_conn_timer(net, conn, key);
+    }
+
+    fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+        (**self).on_datagram(net, udp, from, datagram);
+    }
+
+    fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
+        (**self).on_udp_drain(net, udp);
+    }
+
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        (**self).on_ready(net, source, readiness);
     }
 
     fn on_turn(&mut self, net: &mut Net) {

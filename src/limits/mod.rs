@@ -10,7 +10,7 @@ mod retries;
 mod slots;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -205,6 +205,33 @@ impl LimitCounts {
             conn,
             origin,
             listener: info.listener,
+            now,
+        };
+        self.places.take(request, is_silent)
+    }
+
+    /// Takes a place for an inbound connection whose PROXY header is incomplete,
+    /// as [`LimitCounts::take_handshake_place`] does. The address of its client
+    /// is not known, so it counts as a separate address.
+    pub(crate) fn take_header_place(
+        &mut self,
+        conn: ConnId,
+        listener: ListenerId,
+        now: Instant,
+        is_silent: &dyn Fn(ConnId) -> bool,
+    ) -> Result<Option<ConnId>, NoPlace> {
+        // No peer has an address of the discard prefix (RFC 6666).
+        let discard = u128::from(0x0100_u16) << 112;
+        let own = Ipv6Addr::from_bits(discard | u128::from(conn.to_bits())).into();
+        let origin = Origin {
+            address: own,
+            prefix: own,
+            is_exempt: false,
+        };
+        let request = PlaceRequest {
+            conn,
+            origin,
+            listener: Some(listener),
             now,
         };
         self.places.take(request, is_silent)

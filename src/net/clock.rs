@@ -191,11 +191,15 @@ impl Net {
         let Some(entry) = self.conns.get_mut(conn) else {
             return;
         };
-        let due = if entry.is_live() { entry.due() } else { None };
+        let due = if entry.is_live() {
+            entry.next_check()
+        } else {
+            None
+        };
         // The deadline is never in the past. A past deadline would come before
         // all others that are due. A deadline that is set within a turn waits
         // for the next turn.
-        let at = due.map(|(at, _)| at.max(now));
+        let at = due.map(|at| at.max(now));
         let slot = match (entry.deadline(), at) {
             (Some(slot), Some(at)) => {
                 self.timers.set(slot, at.instant(epoch));

@@ -146,8 +146,9 @@ impl Net {
     /// this node, such as [`Net::abort`] or a timeout, is reported without
     /// waiting for [`Net::resume`].
     ///
-    /// During a pause the timeouts `idle` and `partial_message` and the minimum
-    /// receive rate of this node do not apply. Its `write_stall` does.
+    /// During a pause the timeouts `idle`, `receive_idle` and `partial_message`
+    /// and the minimum receive rate of this node do not apply. Its
+    /// `write_stall` does.
     ///
     /// The [`write_stall`](crate::config::Timeouts::write_stall) of the *peer*
     /// applies too: a peer that uses this library with its defaults ends the

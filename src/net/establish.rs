@@ -78,6 +78,8 @@ impl Net {
         let Some(info) = info.filter(|info| info.direction == Direction::Inbound) else {
             return true;
         };
+        let headers = &self.headers;
+        let is_silent = |conn| is_silent(conn) || headers.is_silent(conn);
         let mut limits = self.limits.lock();
         let is_limited = self.config.limits.handshakes_per_address.is_some();
         if is_limited && !limits.admits_handshake(info.addr, self.now) {
@@ -86,19 +88,24 @@ impl Net {
             self.fail_connection(conn, ConnectError::TooManyHandshakesFromAddress);
             return false;
         }
-        let taken = limits.take_handshake_place(conn, &info, self.now, is_silent);
+        let taken = limits.take_handshake_place(conn, &info, self.now, &is_silent);
         drop(limits);
         let Ok(victim) = taken else {
             self.metrics.refused_by_handshakes += 1;
             self.fail_connection(conn, ConnectError::TooManyConnecting);
             return false;
         };
+        self.evict_from_place(victim);
+        true
+    }
+
+    /// Ends the handshake that has lost its place, if any.
+    pub(super) fn evict_from_place(&mut self, victim: Option<ConnId>) {
         match victim {
             Some(victim) if victim.shard() == self.shard() => self.evict(victim),
             Some(victim) => self.evict_remote(victim),
             None => {}
         }
-        true
     }
 
     /// Makes another shard end a handshake that has lost its place.
@@ -120,6 +127,10 @@ impl Net {
     }
 
     fn evict(&mut self, conn: ConnId) {
+        if self.headers.contains(conn) {
+            self.metrics.handshakes_evicted += 1;
+            return self.discard_header(conn);
+        }
         let entry = self.conns.get(conn);
         if entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking) {
             self.metrics.handshakes_evicted += 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Due, Net};
 use crate::addr::Listening;
-use crate::config::{ConnectionConfig, ListenOptions, ListenerLimits};
+use crate::config::{ConnectionConfig, ListenOptions, TrustedProxies};
 use crate::cross_shard::AcceptedSocket;
 use crate::error::ConfigError;
 use crate::id::{ListenerId, listener_token};
@@ -19,6 +19,8 @@ pub(crate) struct ListenerEntry {
     pub(crate) socket: Listener,
     pub(crate) listening: Listening,
     pub(crate) config: Arc<ConnectionConfig>,
+    /// The proxies whose connections begin with a PROXY header.
+    proxies: Option<TrustedProxies>,
     /// There may be connections to accept. Set by an edge, and cleared only by
     /// `WouldBlock`.
     pub(crate) ready: bool,
@@ -123,7 +125,7 @@ impl Net {
         let config = self.check_listen(&options)?;
         let socket = self.registrar.adopt_listener(listener)?;
         let id = self.given_or_new_id(None)?;
-        self.add_listener(id, socket, &config, &options.limits)
+        self.add_listener(id, socket, &config, &options)
     }
 
     /// Listens with the given listener id, or with a new one.
@@ -138,7 +140,7 @@ impl Net {
         let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
         for addr in addr.to_socket_addrs()? {
             let bound = self.registrar.bind(addr, &options, &self.sockets);
-            match bound.and_then(|socket| self.add_listener(id, socket, &config, &options.limits)) {
+            match bound.and_then(|socket| self.add_listener(id, socket, &config, &options)) {
                 Ok(listening) => return Ok(listening),
                 Err(error) => failure = error,
             }
@@ -151,7 +153,7 @@ impl Net {
             return Err(io::Error::other("the node is shutting down"));
         }
         self.reserve.fill();
-        options.limits.validate()?;
+        options.validate()?;
         Ok(self.validated(options.shared_connection())?)
     }
 
@@ -165,14 +167,14 @@ impl Net {
         id: ListenerId,
         mut socket: Listener,
         config: &Arc<ConnectionConfig>,
-        limits: &ListenerLimits,
+        options: &ListenOptions,
     ) -> io::Result<Listening> {
         let addr = socket.local_addr()?;
         let listening = Listening { id, addr };
         let entry = self.listeners.vacant_entry();
         let token = listener_token(entry.key());
         self.registrar.add_listener(&mut socket, token)?;
-        if !self.limits.lock().add_listener(id, limits) {
+        if !self.limits.lock().add_listener(id, &options.limits) {
             // The socket is dropped and thereby closed, even if it cannot be
             // deregistered.
             let _ = self.registrar.remove_listener(&mut socket);
@@ -184,6 +186,7 @@ impl Net {
             socket,
             listening,
             config: Arc::clone(config),
+            proxies: options.proxy_protocol.clone(),
             ready: false,
             scheduled: false,
             pause: None,
@@ -242,8 +245,10 @@ impl Net {
             has_options: listener.socket.passes_options_on(),
             stream,
             addr,
+            local_addr: None,
             listener: listener.listening.id,
             config: Arc::clone(&listener.config),
+            proxies: listener.proxies.clone(),
         })
     }
 

@@ -11,19 +11,26 @@ mod clock;
 mod close;
 mod connect;
 mod connect_delay;
+mod datagram;
 mod establish;
 mod listen;
+mod ping;
+mod proxy_header;
 mod rates;
 mod receive_quota;
 mod remote;
 mod send;
 mod send_quota;
+mod session_timer;
+mod settings;
+mod sources;
 mod timer;
+mod udp_table;
 mod view;
 mod visit;
 mod waiters;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,9 +59,12 @@ pub(crate) use clock::TurnClock;
 pub(crate) use connect::{PendingConnect, PendingSocket};
 use connect_delay::DelayedConnect;
 pub(crate) use listen::ListenerEntry;
+use proxy_header::PendingHeaders;
 pub(crate) use rates::RateContext;
 pub(crate) use send_quota::{PendingSend, SendQuota};
+use sources::Sources;
 pub(crate) use timer::Due;
+use udp_table::UdpTable;
 use visit::{BatchInProgress, Visit};
 pub(crate) use waiters::{Connected, Waiters};
 
@@ -71,7 +81,7 @@ pub(crate) use waiters::{Connected, Waiters};
 /// others, such as [`Net::close`], are no-ops.
 ///
 /// In a node with [shards](crate::shards), a `Net` can also send to connections
-/// of other shards, close and pause them. [`Shards`](crate::shards::Shards)
+/// of other shards, close and pause them, and change their settings. [`Shards`](crate::shards::Shards)
 /// describes the differences.
 #[derive(Debug)]
 pub struct Net {
@@ -92,6 +102,11 @@ pub struct Net {
     /// The number of connections in `Lifecycle::Open`, by direction.
     open: [usize; 2],
     pub(crate) listeners: Slab<ListenerEntry>,
+    /// Accepted connections whose PROXY header is incomplete.
+    pub(crate) headers: PendingHeaders,
+    pub(crate) udp: UdpTable,
+    /// The sources of the program.
+    pub(crate) sources: Sources,
     pub(crate) timers: Timers<Due>,
     /// Connects that have not begun.
     delayed_connects: HashMap<ConnId, DelayedConnect>,
@@ -121,15 +136,37 @@ pub(crate) struct PendingWork {
     pub(crate) connects: Vec<PendingConnect>,
     /// Connections to flush: there are bytes or a FIN to send.
     pub(crate) dirty: Vec<ConnId>,
-    /// Connections to flush when the current callback returns.
-    pub(crate) urgent: Vec<ConnId>,
+    /// Work to do when the current callback returns, before the next message.
+    pub(crate) urgent: Vec<UrgentWork>,
     /// Connections to visit as if they were readable.
     pub(crate) visits: Vec<ConnId>,
+    /// Connections whose sessions are to be woken.
+    pub(crate) wakes: Vec<ConnId>,
     /// Listeners that may have connections to accept.
     pub(crate) listeners: Vec<usize>,
+    /// Connections whose PROXY header can be read.
+    pub(crate) headers: VecDeque<ConnId>,
     pub(crate) ended: Vec<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
+}
+
+/// Work that a callback has requested and that does not wait for the end of the
+/// turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum UrgentWork {
+    /// Write the queue of the connection.
+    Flush(ConnId),
+    /// Apply the pending change of the connection to its inbound half.
+    Change(ConnId),
+}
+
+impl UrgentWork {
+    pub(crate) fn conn(self) -> ConnId {
+        match self {
+            Self::Flush(conn) | Self::Change(conn) => conn,
+        }
+    }
 }
 
 impl PendingWork {
@@ -138,7 +175,9 @@ impl PendingWork {
             && self.dirty.is_empty()
             && self.urgent.is_empty()
             && self.visits.is_empty()
+            && self.wakes.is_empty()
             && self.listeners.is_empty()
+            && self.headers.is_empty()
             && self.ended.is_empty()
     }
 }
@@ -195,6 +234,9 @@ impl Net {
             connecting: 0,
             open: [0; 2],
             listeners: Slab::new(),
+            headers: PendingHeaders::default(),
+            udp: UdpTable::default(),
+            sources: Sources::default(),
             timers: Timers::new(now),
             delayed_connects: HashMap::new(),
             reserve: registrar.reserve(),
@@ -223,6 +265,8 @@ impl Net {
     ///   [`ConnectError::ShuttingDown`](crate::ConnectError::ShuttingDown), and
     /// - all connections are closed as by [`Net::close`], with the reason
     ///   [`DisconnectReason::Shutdown`].
+    ///
+    /// UDP sockets are closed when no connection is left.
     ///
     /// Connections that remain after `grace` are ended with the same reason,
     /// and what is queued for them is dropped. The grace begins at the end of

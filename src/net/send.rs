@@ -1,7 +1,7 @@
 //! Sending messages up to the send queue. The event loop writes the queues.
 
 use super::body::{Body, BodyKind};
-use super::{Net, PendingSend};
+use super::{Net, PendingSend, UrgentWork};
 use crate::buffers::{BlockPool, EMPTY_QUEUE, TRACKED_OVERHEAD};
 use crate::config::{OnFull, OnPanic};
 use crate::connection::{ConnEntry, Ending};
@@ -159,7 +159,7 @@ impl Net {
     pub fn flush(&mut self, conn: ConnId) {
         match self.conns.get(conn) {
             Some(entry) if entry.dirty => {
-                self.work.urgent.push(conn);
+                self.work.urgent.push(UrgentWork::Flush(conn));
                 self.interrupt();
             }
             Some(_) => {}
@@ -294,7 +294,7 @@ impl Net {
 
 /// Returns the description of a message for the loop's limit.
 #[inline(always)]
-fn pending_send(
+pub(super) fn pending_send(
     entry: &ConnEntry,
     body: &Body<'_>,
     frame: usize,

@@ -14,10 +14,14 @@ pub(crate) enum Due {
     Interval(Interval),
     /// A timer of a connection, with its key.
     ConnTimer(ConnId, u64),
+    /// A call of [`Session::on_timeout`](crate::session::Session::on_timeout).
+    Session(ConnId),
     /// The next check of the timeouts of a connection.
     Connection(ConnId),
     /// The beginning of a delayed connect.
     Connect(ConnId),
+    /// The end of the time for a PROXY header.
+    Header(ConnId),
     /// The end of the pause of a listener.
     Listener(usize),
     /// The tokens of a connection that a rate limits.

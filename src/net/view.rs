@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::Net;
 use crate::addr::{ConnInfo, to_canonical_target};
-use crate::config::Config;
+use crate::config::{Config, ConnectionConfig};
 use crate::connection::{ConnEntry, ConnectionState, Entries, Lifecycle};
 use crate::id::{ConnId, Direction, ListenerId};
 use crate::metrics::Metrics;
@@ -69,6 +69,12 @@ impl<'a> Connection<'a> {
     /// are lost.
     pub fn queued_bytes(&self) -> usize {
         self.entry.queued_bytes()
+    }
+
+    /// Returns the settings of the connection, as the listener or the connect
+    /// had them and calls such as [`Net::set_timeouts`] have changed them.
+    pub fn config(&self) -> &'a ConnectionConfig {
+        &self.entry.config
     }
 
     /// Returns the listener that accepted the connection. Returns `None` for
@@ -259,6 +265,7 @@ impl Net {
         metrics.received_bytes = self.received_bytes;
         metrics.queued_bytes = self.pool.account.used();
         metrics.max_queued_bytes = self.pool.account.max_used();
+        metrics.udp = self.udp.traffic();
         metrics
     }
 

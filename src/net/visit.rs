@@ -19,7 +19,7 @@ pub(crate) struct BatchInProgress {
     pub(crate) bytes: usize,
     /// The number of messages at which the batch asks whether to stop. Zero
     /// makes it ask at once, because its connection was paused or has ended, or
-    /// because a flush was requested.
+    /// because a flush or a change of settings was requested.
     pub(crate) ask_at: u64,
 }
 

@@ -117,18 +117,24 @@ impl<H> NodeInner<H> {
         self.parts.net.timers.next()
     }
 
-    /// Returns the number of sockets, including listeners. Connections without
-    /// a socket yet are counted too.
+    /// Returns the number of sockets, including listeners and the program's own
+    /// sources. Connections without a socket yet are counted too.
     #[inline]
     pub(crate) fn sockets(&self) -> usize {
-        self.parts.net.conns.len() + self.parts.net.listeners.len()
+        let net = &self.parts.net;
+        net.conns.len()
+            + net.listeners.len()
+            + net.headers.len()
+            + net.udp.len()
+            + net.sources.len()
     }
 
     /// Returns whether there is work at once.
     pub(crate) fn has_work(&self) -> bool {
         let Parts { state, net, inbox } = &self.parts;
         let shutdown_waits = net.stopping.is_some_and(|stopping| !stopping.begun);
-        shutdown_waits || state.has_work() || !net.work.is_empty() || inbox.has_work()
+        let net_waits = !net.work.is_empty() || net.udp.has_work() || net.sources.has_ready();
+        shutdown_waits || state.has_work() || net_waits || inbox.has_work()
     }
 
     /// Returns whether the shutdown is complete.

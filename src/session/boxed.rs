@@ -1,6 +1,7 @@
 //! A boxed session is a session.
 
 use std::io::IoSlice;
+use std::time::Duration;
 
 use super::{Identity, Output, Session, Stage};
 use crate::error::SessionError;
@@ -28,6 +29,18 @@ impl<S: Session + ?Sized> Session for Box<S> {
 
     fn wire_ended(&mut self) -> Result<(), SessionError> {
         (**self).wire_ended()
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        (**self).timeout()
+    }
+
+    fn on_timeout(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
+        (**self).on_timeout(out)
+    }
+
+    fn on_wake(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
+        (**self).on_wake(out)
     }
 
     fn identity(&self) -> Option<Identity> {

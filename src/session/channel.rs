@@ -10,6 +10,8 @@
 //! in the queue until `out` has been written, so that the number of queued
 //! bytes and the outcome of tracked sends are exact.
 
+use std::time::Duration;
+
 use crate::buffers::PartialFrame;
 use crate::buffers::{BlockPool, SLICES_MAX, SendQueue};
 use crate::config::OnPanic;
@@ -59,6 +61,12 @@ pub(crate) struct SessionChannel {
     sealed: usize,
     /// Number of bytes that the session holds for input.
     held_bytes: usize,
+    /// Value of [`Session::timeout`] after the latest call.
+    timeout: Option<Duration>,
+    /// [`Session::on_timeout`] is to be called.
+    is_timed_out: bool,
+    /// [`Session::on_wake`] is to be called.
+    is_woken: bool,
     /// The close notification of this end is in `out` or was written.
     close_notified: bool,
     /// The first error of the session. The session is not called after it.
@@ -77,6 +85,9 @@ impl SessionChannel {
             batch: 0,
             sealed: 0,
             held_bytes: 0,
+            timeout: None,
+            is_timed_out: false,
+            is_woken: false,
             close_notified: false,
             error: None,
         }
@@ -107,6 +118,55 @@ impl SessionChannel {
                 }
                 Some(_) => Ok(taken),
             }
+        });
+        self.held_bytes = held_bytes;
+        if self.close_notified {
+            // No byte may follow the close notification.
+            self.out.truncate(before);
+        }
+        result
+    }
+
+    /// Returns the time after which [`Session::on_timeout`] is to be called.
+    /// Returns `None` while such a call is due.
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+            .filter(|_| !self.has_failed() && !self.is_timed_out)
+    }
+
+    /// Records that [`Session::on_timeout`] is due.
+    pub(crate) fn note_timeout(&mut self) {
+        self.is_timed_out = true;
+    }
+
+    /// Records that [`Session::on_wake`] is due.
+    pub(crate) fn note_wake(&mut self) {
+        self.is_woken = true;
+    }
+
+    pub(crate) fn has_due_call(&self) -> bool {
+        self.is_timed_out | self.is_woken
+    }
+
+    /// Makes the calls that are due. Does nothing if the session has failed.
+    pub(crate) fn make_due_calls(&mut self, plaintext: &mut Vec<u8>) -> Result<(), SessionError> {
+        let is_timed_out = std::mem::take(&mut self.is_timed_out);
+        let is_woken = std::mem::take(&mut self.is_woken);
+        if self.has_failed() {
+            return Ok(());
+        }
+        let before = self.out.len();
+        let mut held_bytes = 0;
+        let result = self.ask(|session, wire| {
+            let mut out = Output::new(plaintext, wire);
+            if is_timed_out {
+                session.on_timeout(&mut out)?;
+            }
+            if is_woken && session.stage() != Stage::Transparent {
+                session.on_wake(&mut out)?;
+            }
+            held_bytes = session.held_bytes();
+            Ok(())
         });
         self.held_bytes = held_bytes;
         if self.close_notified {
@@ -248,7 +308,7 @@ impl SessionChannel {
         }
     }
 
-    /// Calls the session and stores its stage and its first error. No other
+    /// Calls the session and stores its stage, timeout and first error. No other
     /// function runs the code of the session.
     fn ask<T>(
         &mut self,
@@ -257,7 +317,7 @@ impl SessionChannel {
         let (session, out) = (&mut *self.session, &mut self.out);
         let ask = || {
             let result = call(session, out);
-            (result, session.stage())
+            (result, session.stage(), session.timeout())
         };
         let answer = match self.on_panic {
             OnPanic::Unwind => Some(ask()),
@@ -265,8 +325,8 @@ impl SessionChannel {
             OnPanic::Contain => contain(ask),
         };
         let result = match answer {
-            Some((result, stage)) => {
-                self.stage = stage;
+            Some((result, stage, timeout)) => {
+                (self.stage, self.timeout) = (stage, timeout);
                 result
             }
             None => Err(SessionError::Panicked),

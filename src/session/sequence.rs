@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::IoSlice;
+use std::time::Duration;
 
 use super::{Identity, Output, Session, Stage};
 use crate::error::SessionError;
@@ -120,6 +121,33 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
         } else {
             self.first.wire_ended()
         }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let first = self.first.timeout();
+        if !self.is_second {
+            return first;
+        }
+        let second = self.second.timeout();
+        // The loop does not restart its timer for the same duration, and the
+        // timer of the first session may still run.
+        second.map(|after| after.saturating_add(Duration::from_nanos((second == first).into())))
+    }
+
+    fn on_timeout(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
+        if self.is_second {
+            return self.second.on_timeout(out);
+        }
+        self.first.on_timeout(out)?;
+        self.advance(out.wire)
+    }
+
+    fn on_wake(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
+        if self.is_second {
+            return self.second.on_wake(out);
+        }
+        self.first.on_wake(out)?;
+        self.advance(out.wire)
     }
 
     fn identity(&self) -> Option<Identity> {

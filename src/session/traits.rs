@@ -1,6 +1,7 @@
 //! The trait of sessions and the types of its methods.
 
 use std::io::IoSlice;
+use std::time::Duration;
 
 use super::Identity;
 use crate::error::SessionError;
@@ -10,8 +11,10 @@ use crate::error::SessionError;
 ///
 /// A session turns the bytes of the wire into plaintext, and plaintext into the
 /// bytes of the wire. It performs no I/O, reads no clock and never blocks: the
-/// loop passes it the bytes that were read, and writes the bytes that it
-/// appends. [`Handler::transport`](crate::Handler::transport) returns the
+/// loop passes it the bytes that were read, writes the bytes that it appends,
+/// and calls it after [`Session::timeout`] and
+/// [`Net::wake_session`](crate::Net::wake_session).
+/// [`Handler::transport`](crate::Handler::transport) returns the
 /// session of a new connection, inbound or outbound. The session is dropped
 /// with its connection, or earlier, when it becomes [`Stage::Transparent`].
 ///
@@ -111,6 +114,73 @@ use crate::error::SessionError;
 /// ```
 ///
 /// The example `handshake` exchanges versions and node ids.
+///
+/// ## A handshake that waits
+///
+/// The peer sends an account number, which a database on another thread checks.
+/// The handler stores the result where the session finds it, and wakes the
+/// session.
+///
+/// ```
+/// use std::sync::{Arc, OnceLock};
+/// use std::time::Duration;
+///
+/// use peerloop::error::SessionError;
+/// use peerloop::session::{Output, Session, Stage};
+/// use peerloop::{ConnId, Handle, Handler};
+///
+/// /// Looks an account up on another thread.
+/// fn look_up<H: Handler + 'static>(
+///     handle: Handle<H>,
+///     conn: ConnId,
+///     account: u32,
+///     is_known: Arc<OnceLock<bool>>,
+/// ) {
+///     std::thread::spawn(move || {
+///         let _ = is_known.set(account < 1000); // The query of the database.
+///         let _ = handle.post(move |_, net| net.wake_session(conn));
+///     });
+/// }
+///
+/// struct Login {
+///     account: Option<u32>,
+///     look_up: Box<dyn Fn(u32) + Send>,
+///     is_known: Arc<OnceLock<bool>>,
+/// }
+///
+/// impl Session for Login {
+///     fn receive(&mut self, wire: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+///         let (None, Some(account)) = (self.account, wire.first_chunk()) else {
+///             return Ok(0); // What follows the number waits in the loop.
+///         };
+///         let account = *self.account.insert(u32::from_be_bytes(*account));
+///         (self.look_up)(account);
+///         Ok(4)
+///     }
+///
+///     fn on_wake(&mut self, _: &mut Output<'_>) -> Result<(), SessionError> {
+///         match self.is_known.get() {
+///             Some(false) => Err(SessionError::Refused("an unknown account")),
+///             Some(true) | None => Ok(()),
+///         }
+///     }
+///
+///     fn timeout(&self) -> Option<Duration> {
+///         self.account.map(|_| Duration::from_secs(3))
+///     }
+///
+///     fn on_timeout(&mut self, _: &mut Output<'_>) -> Result<(), SessionError> {
+///         Err(SessionError::Failed("the database does not answer"))
+///     }
+///
+///     fn stage(&self) -> Stage {
+///         match self.is_known.get() {
+///             Some(true) => Stage::Transparent,
+///             Some(false) | None => Stage::Handshaking,
+///         }
+///     }
+/// }
+/// ```
 ///
 /// ## A record layer
 ///
@@ -300,6 +370,68 @@ pub trait Session: Send {
         Ok(())
     }
 
+    /// Returns the time after which [`Session::on_timeout`] is called. Default:
+    /// `None`, never.
+    ///
+    /// Asked after each call of another method, except `stage` and
+    /// `held_bytes`:
+    ///
+    /// - A timer that runs continues while the same duration is returned, so
+    ///   that traffic does not postpone it.
+    /// - A different duration sets the timer anew. It counts from the end of
+    ///   the turn, as [`Net::set_timer`](crate::Net::set_timer) does.
+    /// - `None` cancels the timer.
+    /// - After [`Session::on_timeout`] the timer is set anew in any case.
+    ///
+    /// A session that forwards to one session and later to another must not
+    /// return the same duration for both, because the timer of the first would
+    /// then serve as that of the second. [`Sequence`](super::Sequence) adds a
+    /// nanosecond if they are equal.
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Called when the time of [`Session::timeout`] has passed, during the
+    /// handshake and on an open connection.
+    ///
+    /// Its output and the stage after it have the same effect as with
+    /// [`Session::receive`]: the handshake may complete, plaintext is
+    /// delivered, and bytes for the peer are written. By default does nothing.
+    /// Afterwards `receive` is called with the bytes that the session had not
+    /// taken, if there are any.
+    ///
+    /// - It is never called early. It may be late by two turns, because it is
+    ///   called in the visits to connections, within their budgets.
+    /// - It is called at most once per turn. A duration of zero therefore
+    ///   cannot keep a turn from ending. It keeps the loop from sleeping.
+    /// - While more than 64 KiB of answers are not written, a call that is due
+    ///   is postponed by the duration. A peer that does not read can therefore
+    ///   not make the answers grow.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SessionError`] ends the connection; see [`Session`].
+    fn on_timeout(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Called after [`Net::wake_session`](crate::Net::wake_session), during the
+    /// handshake and on an open connection. A handshake can thus wait for the
+    /// result of a lookup on another thread.
+    ///
+    /// It has the effects of [`Session::on_timeout`]. Several wakes may
+    /// result in one call, and a wake may come before the session waits for
+    /// one. By default does nothing.
+    ///
+    /// # Errors
+    ///
+    /// Any [`SessionError`] ends the connection; see [`Session`].
+    fn on_wake(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
+        let _ = out;
+        Ok(())
+    }
+
     /// Returns the data about the peer that the handshake provided. Default:
     /// `None`.
     fn identity(&self) -> Option<Identity> {
@@ -320,13 +452,15 @@ pub trait Session: Send {
     /// which it has taken and not delivered, such as a part of a message. They
     /// count as memory that the peer uses.
     ///
-    /// Default: 0. Called after each call of [`Session::receive`].
+    /// Default: 0. Called after each call of [`Session::receive`],
+    /// [`Session::on_timeout`] and [`Session::on_wake`].
     fn held_bytes(&self) -> usize {
         0
     }
 }
 
-/// The buffers to which [`Session::receive`] appends.
+/// The buffers to which [`Session::receive`], [`Session::on_timeout`] and
+/// [`Session::on_wake`] append.
 ///
 /// A session appends, and does not change the bytes that the buffers contain
 /// already.

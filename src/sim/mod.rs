@@ -80,6 +80,9 @@
 //!   [`ConnectOptions::bound_socket`](crate::config::ConnectOptions::bound_socket)
 //!   fails with `Unsupported`.
 //! - IPv4 on IPv6 sockets is not simulated.
+//! - Multicast and broadcast are not simulated:
+//!   [`Net::join_multicast`](crate::Net::join_multicast) fails with
+//!   `Unsupported`.
 //! - Host names are not resolved. Use addresses.
 
 mod any_node;

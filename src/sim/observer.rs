@@ -2,7 +2,7 @@
 //! it.
 
 use std::error::Error;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::ledger::Ledger;
@@ -11,26 +11,25 @@ use crate::addr::ConnInfo;
 use crate::connection::{ConnEntry, Lifecycle};
 use crate::error::{ConnectError, DisconnectReason};
 use crate::handler::{Admission, Handler, SendOutcome};
-use crate::id::{ConnId, TimerId};
+use crate::id::{ConnId, SourceId, TimerId, UdpId};
 use crate::net::Net;
 use crate::session::Transport;
+use crate::sys::Readiness;
 use crate::sys::sim::{Actor, SharedInternet, SocketId, Source, digest};
 
 pub(crate) struct Observer<H> {
     pub(super) handler: H,
     pub(super) ledger: Ledger,
     internet: SharedInternet,
-    host: IpAddr,
     poller: usize,
 }
 
 impl<H> Observer<H> {
-    pub(super) fn new(handler: H, internet: SharedInternet, host: IpAddr, poller: usize) -> Self {
+    pub(super) fn new(handler: H, internet: SharedInternet, poller: usize) -> Self {
         Self {
             handler,
             ledger: Ledger::default(),
             internet,
-            host,
             poller,
         }
     }
@@ -56,17 +55,15 @@ impl<H> Observer<H> {
         self.ledger.check_clock(net.now(), clock);
     }
 
-    /// Returns the socket of a connection.
-    fn socket(&self, net: &Net, conn: ConnId) -> Option<SocketId> {
-        let info = net.conns.get(conn)?.info();
-        let (local, remote) = (info.local_addr?, info.addr);
-        let internet = self.internet.lock();
-        internet.socket_between(self.host, local, remote)
+    /// Returns the socket of a connection. Its addresses do not identify it,
+    /// because a PROXY header may have changed them.
+    fn socket(net: &Net, conn: ConnId) -> Option<SocketId> {
+        net.stream(conn)?.sim_id()
     }
 
     /// Compares a message with the bytes that have arrived.
     fn compare(&mut self, net: &Net, conn: ConnId, message: &[u8]) {
-        let Some(socket) = self.socket(net, conn) else {
+        let Some(socket) = Self::socket(net, conn) else {
             return;
         };
         let result = self.internet.lock().delivered(socket, message);
@@ -100,7 +97,7 @@ impl<H: Handler> Handler for Observer<H> {
         let Some(entry) = net.conns.get(conn) else {
             return Ok(transport);
         };
-        let Some(socket) = self.socket(net, conn) else {
+        let Some(socket) = Self::socket(net, conn) else {
             return Ok(transport);
         };
         let source = match transport {
@@ -197,6 +194,30 @@ impl<H: Handler> Handler for Observer<H> {
             self.ledger.violate(violation);
         }
         self.handler.on_conn_timer(net, conn, key);
+    }
+
+    fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+        self.note(net, "on_datagram", udp.slot() as u64, digest(datagram));
+        let socket = net.udp.get(udp).and_then(|entry| entry.socket.sim_id());
+        let delivered = socket.map(|id| {
+            let mut internet = self.internet.lock();
+            internet.delivered_datagram(id, from, datagram)
+        });
+        if let Some(Err(problem)) = delivered {
+            let len = datagram.len();
+            let violation = || format!("on_datagram for {udp:?}: {len} bytes, {problem}");
+            self.ledger.violate(violation);
+        }
+        self.handler.on_datagram(net, udp, from, datagram);
+    }
+
+    fn on_udp_drain(&mut self, net: &mut Net, udp: UdpId) {
+        self.note(net, "on_udp_drain", udp.slot() as u64, 0);
+        self.handler.on_udp_drain(net, udp);
+    }
+
+    fn on_ready(&mut self, net: &mut Net, source: SourceId, readiness: Readiness) {
+        self.handler.on_ready(net, source, readiness);
     }
 
     fn on_turn(&mut self, net: &mut Net) {

@@ -3,6 +3,7 @@
 
 use std::io::IoSlice;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::time::Duration;
 
 use crate::error::SessionError;
 use crate::session::{Identity, Output, Session, Stage};
@@ -13,6 +14,8 @@ pub(super) struct SessionProbe {
     session: Box<dyn Session>,
     internet: SharedInternet,
     socket: SocketId,
+    /// The bytes that the session did not take in the last call of `receive`.
+    untaken: Vec<u8>,
 }
 
 impl SessionProbe {
@@ -25,6 +28,7 @@ impl SessionProbe {
             session,
             internet,
             socket,
+            untaken: Vec::new(),
         }
     }
 
@@ -39,6 +43,33 @@ impl SessionProbe {
         let written = wire.len().saturating_sub(before);
         self.internet.lock().sealed(self.socket, 0, written);
         result
+    }
+
+    /// Counts the bytes that a call appends to both buffers.
+    fn count_output<R>(
+        &mut self,
+        output: &mut Output<'_>,
+        call: impl FnOnce(&mut dyn Session, &mut Output<'_>) -> R,
+    ) -> R {
+        let (plaintext, wire) = (output.plaintext.len(), output.wire.len());
+        // Bytes that were appended before a panic are delivered as well.
+        let result = catch_unwind(AssertUnwindSafe(|| call(&mut *self.session, output)));
+        let written = output.wire.len().saturating_sub(wire);
+        let opened = output.plaintext.get(plaintext..).unwrap_or_default();
+        let mut internet = self.internet.lock();
+        internet.sealed(self.socket, 0, written);
+        internet.opened(self.socket, opened, false);
+        drop(internet);
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    }
+
+    /// Records that the untaken bytes are plaintext, if the session is
+    /// transparent.
+    fn note_transparent(&mut self) {
+        if self.session.stage() == Stage::Transparent {
+            let rest = std::mem::take(&mut self.untaken);
+            self.internet.lock().opened(self.socket, &rest, true);
+        }
     }
 }
 
@@ -56,23 +87,30 @@ impl Session for SessionProbe {
         bytes: &mut [u8],
         output: &mut Output<'_>,
     ) -> Result<usize, SessionError> {
-        let (plaintext, wire) = (output.plaintext.len(), output.wire.len());
-        // Bytes that were appended before a panic are delivered as well.
-        let result = catch_unwind(AssertUnwindSafe(|| self.session.receive(bytes, output)));
-        let written = output.wire.len().saturating_sub(wire);
-        let opened = output.plaintext.get(plaintext..).unwrap_or_default();
-        let mut internet = self.internet.lock();
-        internet.sealed(self.socket, 0, written);
-        internet.opened(self.socket, opened, false);
-        let result = result.unwrap_or_else(|panic| {
-            drop(internet);
-            resume_unwind(panic)
-        });
-        if let (Ok(taken), Stage::Transparent) = (result, self.session.stage()) {
+        let result = self.count_output(output, |session, output| session.receive(bytes, output));
+        if let Ok(taken) = result {
             let rest = bytes.get(taken..).unwrap_or_default();
-            self.internet.lock().opened(self.socket, rest, true);
+            self.untaken.clear();
+            self.untaken.extend_from_slice(rest);
+            self.note_transparent();
         }
         result
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.session.timeout()
+    }
+
+    fn on_timeout(&mut self, output: &mut Output<'_>) -> Result<(), SessionError> {
+        self.count_output(output, |session, output| session.on_timeout(output))?;
+        self.note_transparent();
+        Ok(())
+    }
+
+    fn on_wake(&mut self, output: &mut Output<'_>) -> Result<(), SessionError> {
+        self.count_output(output, |session, output| session.on_wake(output))?;
+        self.note_transparent();
+        Ok(())
     }
 
     fn stage(&self) -> Stage {

@@ -123,7 +123,7 @@ impl World {
         let poller = sim::SimPoller::new(&self.internet, ip, index);
         let number = poller.index();
         self.by_poller.push(index);
-        let observer = Observer::new(handler, self.internet.clone(), ip, number);
+        let observer = Observer::new(handler, self.internet.clone(), number);
         match Node::with_poller(config.clone(), observer, Poller::Sim(poller)) {
             Ok(node) => (number, Box::new(node)),
             Err(error) => panic!("the configuration of node {index}: {error}"),

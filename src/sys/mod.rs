@@ -10,33 +10,24 @@ mod dispatch;
 mod listener;
 mod os;
 mod poller;
+mod readiness;
 mod registrar;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
 mod stream;
+mod udp;
 mod wake_list;
 
 use dispatch::{dispatch, from_backends};
 pub(crate) use listener::{AcceptError, Listener, Reserve};
-pub(crate) use os::SocketOptions;
+pub(crate) use os::{Interest, SocketOptions, Source};
 pub(crate) use poller::Poller;
+pub use readiness::Readiness;
 pub(crate) use registrar::{Registrar, Wake};
 pub(crate) use stream::Stream;
+pub(crate) use udp::{Udp, UdpError};
 pub(crate) use wake_list::WakeList;
 
 /// Maximum number of events that are taken from the system in one call. The
 /// system keeps the others and reports them in the next call.
 const EVENTS_MAX: usize = 1024;
-
-/// An event of the poller for one token. Each flag is a hint and may be
-/// spurious.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Readiness {
-    pub(crate) token: usize,
-    pub(crate) readable: bool,
-    pub(crate) writable: bool,
-    /// The peer closed its sending side, or the connection is broken. No
-    /// further event follows, so the socket is read to its end even after a
-    /// short read.
-    pub(crate) finished: bool,
-}

@@ -6,8 +6,11 @@ use std::time::Instant;
 
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{Listener, Reserve, SocketOptions, Stream, WakeList, dispatch, from_backends, os};
-use crate::config::ListenOptions;
+use super::{
+    Interest, Listener, Reserve, SocketOptions, Source, Stream, Udp, WakeList, dispatch,
+    from_backends, os,
+};
+use crate::config::{ListenOptions, UdpOptions};
 
 /// Creates sockets and registers them with a poller, for reading and writing at
 /// once.
@@ -51,6 +54,14 @@ impl Registrar {
             Self::Os(_) => os::OsListener::bind(addr, options, sockets).map(Listener::Os),
             #[cfg(feature = "sim")]
             Self::Sim(registrar) => registrar.bind(addr, options, sockets).map(Listener::Sim),
+        }
+    }
+
+    pub(crate) fn bind_udp(&self, addr: SocketAddr, options: &UdpOptions) -> io::Result<Udp> {
+        match self {
+            Self::Os(_) => os::OsUdp::bind(addr, options).map(Udp::Os),
+            #[cfg(feature = "sim")]
+            Self::Sim(registrar) => registrar.bind_udp(addr, options).map(Udp::Sim),
         }
     }
 
@@ -113,6 +124,58 @@ impl Registrar {
     #[inline]
     pub(crate) fn remove_listener(&self, listener: &mut Listener) -> io::Result<()> {
         dispatch!(self, listener as Listener; (it, listener) => it.remove_listener(listener))
+    }
+
+    /// Registers a UDP socket for reading only, because Linux reports room
+    /// after each datagram that has left (`sock_def_write_space`).
+    pub(crate) fn add_udp(&self, udp: &mut Udp, token: usize) -> io::Result<()> {
+        dispatch!(self, udp as Udp; (it, udp) => it.add_udp(udp, token))
+    }
+
+    /// Changes whether the socket is reported when it has room.
+    pub(crate) fn watch_udp(&self, udp: &mut Udp, token: usize, for_room: bool) -> io::Result<()> {
+        dispatch!(self, udp as Udp; (it, udp) => it.watch_udp(udp, token, for_room))
+    }
+
+    pub(crate) fn remove_udp(&self, udp: &mut Udp) -> io::Result<()> {
+        dispatch!(self, udp as Udp; (it, udp) => it.remove_udp(udp))
+    }
+
+    /// Registers a source of the program.
+    pub(crate) fn add_source(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.add_source(source, token, interest),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
+    }
+
+    /// Changes the interest in a source of the program. If the source is ready,
+    /// it is reported again.
+    pub(crate) fn change_source(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.change_source(source, token, interest),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
+    }
+
+    pub(crate) fn remove_source(&self, source: &mut (impl Source + ?Sized)) -> io::Result<()> {
+        match self {
+            Self::Os(registrar) => registrar.remove_source(source),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
     }
 
     /// Returns a registrar of the same poll, for the member of a group with

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 #[cfg(feature = "sim")]
 use super::sim;
 use super::{SocketOptions, dispatch, from_backends, os};
+#[cfg(feature = "sim")]
+use crate::framing::Framing;
 use crate::mutants::mutant;
 
 /// A non-blocking TCP stream.
@@ -25,6 +27,16 @@ impl Stream {
         match self {
             Self::Os(_) => None,
             Self::Sim(stream) => Some(stream.id()),
+        }
+    }
+
+    /// Tells the delivery check of a simulated socket that the framing of the
+    /// connection changes.
+    #[cfg(feature = "sim")]
+    pub(crate) fn note_framing(&self, framing: &Framing) {
+        match self {
+            Self::Os(_) => {}
+            Self::Sim(stream) => stream.note_framing(framing),
         }
     }
 

@@ -2,8 +2,10 @@
 
 mod accept;
 mod addresses;
+mod changes;
 mod close;
 mod connect;
+mod datagrams;
 mod drain;
 mod examples;
 mod framing;
@@ -16,9 +18,12 @@ mod memory;
 #[cfg(feature = "noise")]
 mod noise;
 mod panics;
+mod proxy;
 mod rates;
 mod receive;
+mod reconnect;
 mod repository;
+mod requests;
 mod run;
 mod send;
 mod session;
@@ -26,6 +31,7 @@ mod shards;
 mod shutdown;
 #[cfg(feature = "sim")]
 mod simulation;
+mod sources;
 mod timeouts;
 #[cfg(feature = "sim")]
 mod timers;

@@ -51,6 +51,21 @@ pub(super) fn check_awake(
     ))
 }
 
+pub(super) fn check_headers(net: &Net, internet: &Internet) -> Result<(), String> {
+    for (conn, socket, is_scheduled) in net.headers.sockets() {
+        let Some(view) = internet.inspect(socket) else {
+            continue;
+        };
+        let has_news = view.readable > 0 || view.is_at_end || view.is_broken;
+        if has_news && !view.is_awaited && !is_scheduled {
+            return Err(format!(
+                "no event will wake the node for the PROXY header of {conn}; {view:?}"
+            ));
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn check_listeners(net: &Net, internet: &Internet) -> Result<(), String> {
     for (_, listener) in &net.listeners {
         let Some(id) = listener.socket.sim_id() else {

@@ -9,11 +9,12 @@ use crate::connection::{ConnEntry, Lifecycle};
 use crate::id::Direction;
 use crate::limits::LimitCounts;
 
-/// Compares the counts in `limits` with the connections of its node, and both
-/// with the limits.
+/// Compares the counts in `limits` with the connections of its node, of which
+/// `headers` have an incomplete PROXY header, and both with the limits.
 pub(super) fn check_limits<'a>(
     limits: &LimitCounts,
     conns: impl Iterator<Item = &'a ConnEntry>,
+    headers: usize,
 ) -> Result<(), String> {
     let (mut handshakes, mut outbound) = (0, 0);
     let (mut total, mut inbound) = (0, 0);
@@ -38,7 +39,7 @@ pub(super) fn check_limits<'a>(
     }
     let places = limits.places.by_conn.len();
     let counted = (limits.slots.taken, places, limits.outbound);
-    let found = (total, handshakes, outbound);
+    let found = (total, handshakes + headers, outbound);
     if counted != found {
         return Err(format!(
             "{counted:?} are counted in the limits, but there are {found:?}"

@@ -2,13 +2,15 @@
 
 mod awake;
 mod bytes;
+mod datagrams;
 mod limits;
 mod tracked;
 
 use std::time::Instant;
 
-use self::awake::{check_awake, check_listeners};
+use self::awake::{check_awake, check_headers, check_listeners};
 use self::bytes::{check_received, check_sent};
+use self::datagrams::check_datagrams;
 use self::limits::check_limits;
 use self::tracked::check_tracked;
 pub(super) use self::tracked::tracked;
@@ -103,9 +105,11 @@ pub(super) fn check(
             internet.forget_undelivered(inbound.socket);
         }
     }
+    check_datagrams(net, internet, is_busy)?;
     if is_busy {
         return Ok(());
     }
+    check_headers(net, internet)?;
     check_listeners(net, internet)
 }
 
@@ -170,7 +174,7 @@ fn check_callbacks(net: &Net, ledger: &Ledger) -> Result<(), String> {
 /// Checks limits, counters and queues against a recount.
 fn check_counts(net: &Net) -> Result<(), String> {
     let entries = net.conns.iter().map(|(_, entry)| entry);
-    check_limits(&net.limits.lock(), entries)?;
+    check_limits(&net.limits.lock(), entries, net.headers.len())?;
     let in_state = |state| {
         let conns = net.conns.iter();
         conns
@@ -220,8 +224,10 @@ fn check_deadlines(net: &Net) -> Result<(), String> {
     let is_stale = |due: &&Due| match due {
         Due::Connection(conn)
         | Due::ConnTimer(conn, _)
+        | Due::Session(conn)
         | Due::Connect(conn)
         | Due::Tokens(conn, _) => !net.conns.get(*conn).is_some_and(ConnEntry::is_live),
+        Due::Header(conn) => !net.headers.contains(*conn),
         Due::Timer(_) | Due::Interval(_) | Due::Listener(_) | Due::Shutdown | Due::CommandRetry => {
             false
         }

@@ -13,6 +13,7 @@
 //! | [`SHORT_READ_IS_EMPTY`] | yes | yes | no | no |
 //! | [`ACCEPTED_INHERITS`] | yes | no | no | on Linux and Android |
 //! | [`PEER_SHOWS_CONNECTED`] | yes | no | no | on Linux and Android |
+//! | [`HANGUP_DEREGISTERS`] | no | no | no | yes |
 //!
 //! mio uses poll(2) where it has no other selector, and on any Unix with
 //! `--cfg mio_unsupported_force_poll_poll`. poll(2) has no descriptor, so
@@ -55,11 +56,13 @@ pub(super) const SHORT_READ_IS_EMPTY: bool = cfg!(all(
     )
 ));
 
-/// Whether an accepted connection has the options `TCP_NODELAY` and
-/// `SO_KEEPALIVE` of its listener, which saves the calls that set them.
+/// Whether an accepted connection has the options `TCP_NODELAY`,
+/// `SO_KEEPALIVE` with its times, and `TCP_USER_TIMEOUT` of its listener, which
+/// saves the calls that set them.
 ///
 /// - Linux makes the new socket as a copy of the listener's (net/ipv4,
-///   `inet_csk_clone_lock`). A test in `listener` checks it.
+///   `inet_csk_clone_lock`). tcp(7) documents it for `TCP_USER_TIMEOUT`. A test
+///   in `listener` checks it.
 /// - On other systems they are set on each connection, because no source
 ///   documents that they are inherited.
 pub(super) const ACCEPTED_INHERITS: bool = cfg!(any(target_os = "linux", target_os = "android"));
@@ -73,3 +76,12 @@ pub(super) const ACCEPTED_INHERITS: bool = cfg!(any(target_os = "linux", target_
 ///   `TcpStream::connect`. On macOS getpeername(2) is `EINVAL` after a failed
 ///   attempt, which hides the cause.
 pub(super) const PEER_SHOWS_CONNECTED: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Whether an error or a hangup ends the registration of a source.
+///
+/// - poll(2) reports `POLLERR` and `POLLHUP` even for descriptors without
+///   interests. Therefore mio removes a descriptor that reported one of them
+///   (mio 1.2, `SelectorState::select`). From then on mio returns `NotFound` for
+///   the source.
+/// - The other selectors keep the registration.
+pub(super) const HANGUP_DEREGISTERS: bool = cfg!(unix) && !SHORT_READ_IS_EMPTY;

@@ -154,12 +154,12 @@ impl OsReserve {
 }
 
 #[cfg(all(unix, not(any(target_os = "solaris", target_os = "illumos"))))]
-fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+pub(super) fn set_reuse_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
 #[cfg(not(all(unix, not(any(target_os = "solaris", target_os = "illumos")))))]
-fn set_reuse_port(_: &Socket) -> io::Result<()> {
+pub(super) fn set_reuse_port(_: &Socket) -> io::Result<()> {
     Err(io::Error::new(
         io::ErrorKind::Unsupported,
         "SO_REUSEPORT is not available here",
@@ -172,7 +172,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::{Config, ConnectionConfig, SocketConfig};
+    use crate::config::{Config, ConnectionConfig, Keepalive, SocketConfig};
 
     #[cfg(target_os = "linux")]
     #[test]
@@ -210,7 +210,12 @@ mod tests {
     fn accepted_connections_have_the_options() {
         let config = Config {
             sockets: SocketConfig {
-                keepalive: Some(Duration::from_secs(77)),
+                keepalive: Some(Keepalive {
+                    idle: Some(Duration::from_secs(77)),
+                    ..Default::default()
+                }),
+                #[cfg(target_os = "linux")]
+                user_timeout: Some(Duration::from_millis(12_345)),
                 ..Default::default()
             },
             ..Config::default()
@@ -235,9 +240,14 @@ mod tests {
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]
-        assert_eq!(
-            socket.tcp_keepalive_time().unwrap(),
-            Duration::from_secs(77)
-        );
+        {
+            let time = socket.tcp_keepalive_time().unwrap();
+            assert_eq!(time, Duration::from_secs(77));
+            let interval = socket.tcp_keepalive_interval().unwrap();
+            assert_eq!(interval, Duration::from_secs(10));
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+            let time = socket.tcp_user_timeout().unwrap();
+            assert_eq!(time, Some(Duration::from_millis(12_345)));
+        }
     }
 }

@@ -4,9 +4,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use super::{OsListener, OsStream};
+use super::facts::HANGUP_DEREGISTERS;
+use super::{OsListener, OsStream, OsUdp};
 use crate::sys::{EVENTS_MAX, Readiness, WakeList};
 
 /// The poll of the operating system, and the clock.
@@ -103,6 +105,8 @@ impl OsPoller {
                 readable: event.is_readable() || failed,
                 writable: event.is_writable() || failed,
                 finished: event.is_read_closed() || failed,
+                write_closed: event.is_write_closed(),
+                error: failed,
             }
         })
     }
@@ -146,6 +150,67 @@ impl OsRegistrar {
 
     pub(crate) fn remove_listener(&self, listener: &mut OsListener) -> io::Result<()> {
         self.registry.deregister(&mut listener.socket)
+    }
+
+    pub(crate) fn add_udp(&self, udp: &mut OsUdp, token: usize) -> io::Result<()> {
+        let token = Token(self.member_tag | token);
+        self.registry
+            .register(&mut udp.0, token, Interest::READABLE)
+    }
+
+    /// Changes whether the socket is reported when it has room. What is ready
+    /// now is reported again.
+    pub(crate) fn watch_udp(
+        &self,
+        udp: &mut OsUdp,
+        token: usize,
+        for_room: bool,
+    ) -> io::Result<()> {
+        let token = Token(self.member_tag | token);
+        let interest = if for_room {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        self.registry.reregister(&mut udp.0, token, interest)
+    }
+
+    pub(crate) fn remove_udp(&self, udp: &mut OsUdp) -> io::Result<()> {
+        self.registry.deregister(&mut udp.0)
+    }
+
+    pub(crate) fn add_source(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let token = Token(self.member_tag | token);
+        self.registry.register(source, token, interest)
+    }
+
+    pub(crate) fn change_source(
+        &self,
+        source: &mut (impl Source + ?Sized),
+        token: usize,
+        interest: Interest,
+    ) -> io::Result<()> {
+        let mio_token = Token(self.member_tag | token);
+        match self.registry.reregister(source, mio_token, interest) {
+            Err(error) if HANGUP_DEREGISTERS && error.kind() == io::ErrorKind::NotFound => {
+                // The source itself has not noticed that.
+                let _ = self.registry.deregister(source);
+                self.add_source(source, token, interest)
+            }
+            result => result,
+        }
+    }
+
+    pub(crate) fn remove_source(&self, source: &mut (impl Source + ?Sized)) -> io::Result<()> {
+        match self.registry.deregister(source) {
+            Err(error) if HANGUP_DEREGISTERS && error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
     }
 
     #[inline]

@@ -5,16 +5,18 @@ use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
 
 use mio::net::TcpStream;
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::alive::{set_keepalive, set_user_timeout};
 use super::facts::{PEER_SHOWS_CONNECTED, SHORT_READ_IS_EMPTY};
-use crate::config::Config;
+use crate::config::{Config, Keepalive};
 
 /// The options that are set on the socket of each connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketOptions {
     nodelay: bool,
-    keepalive: Option<Duration>,
+    keepalive: Option<Keepalive>,
+    user_timeout: Option<Duration>,
     pub(in crate::sys) send_buffer: Option<usize>,
     pub(in crate::sys) receive_buffer: Option<usize>,
 }
@@ -24,6 +26,7 @@ impl SocketOptions {
         Self {
             nodelay: config.sockets.nodelay,
             keepalive: config.sockets.keepalive,
+            user_timeout: config.sockets.user_timeout,
             send_buffer: config.sockets.send_buffer_bytes,
             receive_buffer: config.sockets.receive_buffer_bytes,
         }
@@ -51,8 +54,11 @@ impl SocketOptions {
         if self.nodelay {
             socket.set_tcp_nodelay(true)?;
         }
-        if let Some(time) = self.keepalive {
-            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(time))?;
+        if let Some(keepalive) = &self.keepalive {
+            set_keepalive(&socket, keepalive)?;
+        }
+        if let Some(time) = self.user_timeout {
+            set_user_timeout(&socket, time)?;
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ impl Internet {
     /// Applies a crash to the sockets of a node, before the node is dropped.
     pub(crate) fn crash(&mut self, poller: PollerId, host: IpAddr, how: Crash) {
         self.counts.crashes += 1;
+        self.close_udp_of(poller);
         for id in self.sockets_where(|socket| socket.owner == Owner::Node(poller)) {
             match how {
                 Crash::Killed => {}

@@ -1,7 +1,7 @@
 //! The delivery checks of sockets. The handlers and sessions of a world report
 //! to them.
 
-use super::delivery_check::{DeliveryCheck, PassedBytes, Source};
+use super::delivery_check::{DeliveryCheck, PassedBytes, Reference, Source};
 use super::event::SocketId;
 use super::internet::Internet;
 use crate::framing::Framing;
@@ -10,12 +10,20 @@ impl Internet {
     /// Starts to check the messages that a socket delivers.
     pub(crate) fn follow(&mut self, id: SocketId, source: Source, framing: &Framing) {
         if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.delivery = Some(Box::new(DeliveryCheck::new(source, framing)));
+            let check = DeliveryCheck::new(source, framing, socket.read);
+            socket.delivery = Some(Box::new(check));
         }
     }
 
     fn delivery(&mut self, id: SocketId) -> Option<&mut DeliveryCheck> {
         self.sockets.get_mut(&id)?.delivery.as_deref_mut()
+    }
+
+    /// Reports a change of the framing, from the next message on.
+    pub(super) fn change_framing(&mut self, id: SocketId, reference: Reference) {
+        if let Some(delivery) = self.delivery(id) {
+            delivery.change_framing(reference);
+        }
     }
 
     /// Reports the plaintext that a session has appended. If `is_over`, it is

@@ -3,6 +3,8 @@
 //! This file imports no other file of the simulator, so that each of them can
 //! use these ids.
 
+use std::net::{IpAddr, SocketAddr};
+
 /// Id of a socket or listener. It is never reused.
 pub(crate) type SocketId = u64;
 
@@ -82,4 +84,28 @@ pub(super) enum Event {
     RetransmitTimeout {
         socket: SocketId,
     },
+    Udp(UdpEvent),
+}
+
+/// A future event of a UDP socket.
+#[derive(Debug)]
+pub(super) enum UdpEvent {
+    Datagram {
+        sender: SocketId,
+        /// The host of the sender, and the host that it sends to.
+        hosts: (IpAddr, IpAddr),
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// This many bytes of the send buffer are on the link.
+    Left { socket: SocketId, bytes: usize },
+    /// The answer that no program receives at an address (ICMP).
+    PortUnreachable { to: SocketId },
+    /// The datagrams that a fault has hidden become visible.
+    ShowReceived { socket: SocketId },
+    /// The room in the send buffer that a fault has hidden becomes visible.
+    ShowRoom { socket: SocketId },
+    /// Delayed readiness is reported.
+    ReportLate { socket: SocketId },
 }

@@ -1,4 +1,4 @@
-//! The faults of a simulated world, and their counters.
+//! The faults of a simulated world.
 
 use std::time::Duration;
 
@@ -95,6 +95,16 @@ pub struct Faults {
     /// Per host: its clock has a rate between 0.9 and 1.1. Drawn when the host
     /// is added.
     pub clock_drift: f64,
+    /// Per datagram sent: it is lost.
+    pub lost_datagram: f64,
+    /// Per datagram sent: it arrives twice.
+    pub duplicated_datagram: f64,
+    /// Per datagram that arrives: it comes up to 50 ms later, so that later ones
+    /// overtake it.
+    pub reordered_datagram: f64,
+    /// Per datagram that arrives where no program receives: the next call of
+    /// its sender fails (ICMP; WSAECONNRESET on Windows).
+    pub port_unreachable: f64,
 }
 
 impl Faults {
@@ -131,6 +141,10 @@ impl Faults {
             slow_callback_max: Duration::from_millis(2),
             poll_selector: 0.0,
             clock_drift: 0.0,
+            lost_datagram: 0.0,
+            duplicated_datagram: 0.0,
+            reordered_datagram: 0.0,
+            port_unreachable: 0.0,
         }
     }
 
@@ -167,6 +181,10 @@ impl Faults {
             slow_callback_max: Duration::from_millis(2),
             poll_selector: 0.4,
             clock_drift: 0.5,
+            lost_datagram: 0.1,
+            duplicated_datagram: 0.1,
+            reordered_datagram: 0.2,
+            port_unreachable: 0.5,
         }
     }
 
@@ -194,11 +212,30 @@ impl Faults {
                 }
             }
         }
+        // These are drawn last, because they do not concern connections.
+        if kind > 2 {
+            for (field, most) in faults.datagram_probabilities() {
+                if random.chance(0.4) {
+                    *field = most * random.unit();
+                }
+            }
+        }
         faults
     }
 
-    /// Returns the same faults, but none that ends or prevents connections,
-    /// so that all messages arrive.
+    /// Returns the probabilities that concern datagrams only; see
+    /// [`Faults::probabilities`].
+    fn datagram_probabilities(&mut self) -> [(&mut f64, f64); 4] {
+        [
+            (&mut self.lost_datagram, 0.7),
+            (&mut self.duplicated_datagram, 0.9),
+            (&mut self.reordered_datagram, 0.9),
+            (&mut self.port_unreachable, 1.0),
+        ]
+    }
+
+    /// Returns the same faults, but none that ends or prevents connections or
+    /// loses datagrams, so that all messages arrive.
     pub fn lossless(self) -> Self {
         Self {
             reset: 0.0,
@@ -208,6 +245,7 @@ impl Faults {
             no_descriptor: 0.0,
             failed_registration: 0.0,
             aborted_accept: 0.0,
+            lost_datagram: 0.0,
             ..self
         }
     }
@@ -248,96 +286,21 @@ impl Faults {
     }
 }
 
-/// Counts of the faults of a simulated world, and of some other events. A test
-/// asserts with them that the faults it is about have happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct FaultCounts {
-    /// Connections that were established.
-    pub established: u64,
-    /// Segments of data that arrived.
-    pub segments: u64,
-    /// Ends of stream that were reported together with data still to be read.
-    pub fin_with_data: u64,
-    /// Reports for sockets that were not ready.
-    pub spurious_readiness: u64,
-    /// Reports that came in two parts.
-    pub split_readiness: u64,
-    /// Reports that came later.
-    pub delayed_readiness: u64,
-    /// Waits that returned several reports in random order.
-    pub shuffled: u64,
-    /// Waits that returned fewer reports than there were.
-    pub small_batches: u64,
-    /// Reports with the key of a closed socket.
-    pub stale_readiness: u64,
-    /// Reads that returned less than was available.
-    pub short_reads: u64,
-    /// Writes that accepted less than there was room for.
-    pub short_writes: u64,
-    /// Calls that failed with `WouldBlock` without need.
-    pub would_blocks: u64,
-    /// Writes that found the kernel's buffer full.
-    pub full_buffers: u64,
-    /// Calls and waits that were interrupted.
-    pub interrupted: u64,
-    /// Segments whose latency was longer than that of the link.
-    pub latency_spikes: u64,
-    /// Connections reset by the network.
-    pub resets: u64,
-    /// Resets that discarded unread data.
-    pub resets_discarding: u64,
-    /// Segments of data that arrived at a closed socket and were answered with
-    /// a reset.
-    pub data_after_close: u64,
-    /// Sockets closed with unread data, and so reset.
-    pub closed_unread: u64,
-    /// Attempts to connect that were refused.
-    pub refused: u64,
-    /// Attempts to connect that found the backlog full.
-    pub full_backlogs: u64,
-    /// Attempts to connect without a route.
-    pub unreachable: u64,
-    /// Complete handshakes that found no place in the backlog, counted at each
-    /// attempt.
-    pub overbooked_backlogs: u64,
-    /// Attempts to connect whose first segment was lost.
-    pub lost_connects: u64,
-    /// Connections between two ends that connected to each other, or of one end
-    /// that connected to itself.
-    pub simultaneous_opens: u64,
-    /// Accepts and attempts to connect at which a process ran out of file
-    /// descriptors or memory.
-    pub no_descriptor: u64,
-    /// Sockets that could not be registered.
-    pub failed_registrations: u64,
-    /// Accepts of a connection that was aborted.
-    pub aborted_accepts: u64,
-    /// Wakes that came later.
-    pub delayed_wakes: u64,
-    /// Turns that came later.
-    pub late_turns: u64,
-    /// Callbacks that took time because of a fault.
-    pub slow_callbacks: u64,
-    /// Segments that did not arrive because of a partition or a machine that
-    /// was down.
-    pub held: u64,
-    /// Nodes that crashed.
-    pub crashes: u64,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_fault_is_strong_in_some_seed_of_ci() {
-        let mut strongest = [0.0_f64; 28];
+        let mut strongest = [0.0_f64; 32];
         let mut calm = 0;
         for seed in 0..300 {
             let mut faults = Faults::drawn(seed);
             calm += usize::from(faults == Faults::calm());
-            for (strongest, (drawn, most)) in strongest.iter_mut().zip(faults.probabilities()) {
+            let mut others = faults.clone();
+            let all = faults.probabilities().into_iter();
+            let all = all.chain(others.datagram_probabilities());
+            for (strongest, (drawn, most)) in strongest.iter_mut().zip(all) {
                 assert!((0.0..=most).contains(drawn));
                 *strongest = strongest.max(*drawn / most);
             }

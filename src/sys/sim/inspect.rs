@@ -37,16 +37,6 @@ impl Internet {
         })
     }
 
-    /// Returns the socket of a host with these two ends.
-    pub(crate) fn socket_between(
-        &self,
-        host: std::net::IpAddr,
-        local: std::net::SocketAddr,
-        remote: std::net::SocketAddr,
-    ) -> Option<SocketId> {
-        self.hosts.socket_between((host, local, remote))
-    }
-
     /// Returns the other end of a connection, and the number of bytes that are
     /// on the way to it or unread there. The number is `None` if one of the
     /// ends is broken, because then bytes may be lost, whether or not the node

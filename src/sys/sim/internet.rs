@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::clock::WHOLE;
 use super::event::{Event, PollerId, SocketId};
-use super::faults::{FaultCounts, Faults};
+use super::fault_counts::FaultCounts;
+use super::faults::Faults;
 use super::host_table::HostTable;
 use super::link::Link;
 use super::links::Links;
@@ -22,6 +23,7 @@ use super::schedule::{NETWORK, Schedule};
 use super::selector::Selector;
 use super::socket::SocketTable;
 use super::trace::{Actor, Trace, TraceEntry};
+use super::udp_socket::UdpSocketTable;
 
 /// Time that a turn takes, so that time advances however busy a node is.
 const TURN: Duration = Duration::from_micros(1);
@@ -42,6 +44,7 @@ pub(crate) struct Internet {
     pub(super) pollers: Vec<PollerState>,
     pub(super) sockets: SocketTable,
     pub(super) listeners: BTreeMap<SocketId, ListenQueue>,
+    pub(super) udp: UdpSocketTable,
     next_id: SocketId,
     /// Time at which the turn of the current node began, and the lead of its
     /// clock over the schedule.
@@ -62,6 +65,7 @@ impl Internet {
             pollers: Vec::new(),
             sockets: BTreeMap::new(),
             listeners: BTreeMap::new(),
+            udp: BTreeMap::new(),
             next_id: 1,
             turn_began: Duration::ZERO,
             ahead: Duration::ZERO,
@@ -328,6 +332,7 @@ impl Internet {
             Event::ConnectTimeout { socket } => self.connect_timeout(socket),
             Event::HandshakeTimeout { socket } => self.drop_handshake(socket),
             Event::Unreachable { to } => self.unreachable(to),
+            Event::Udp(event) => self.process_udp(event),
             segment => self.arrive(segment),
         }
     }

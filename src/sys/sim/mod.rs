@@ -9,20 +9,22 @@
 //! ```text
 //! event  random  link                              names, chance
 //! clock  faults  schedule  selector  trace  links  state that needs nothing else
-//! delivery_check  poller_state  socket
+//! delivery_check  poller_state  socket  udp_socket
 //! host_table  listen_queue
 //! internet                                         has all of it, and runs the events
-//! calls  connect  crash  delivery  inspect  listen
-//! partition  ready  segments  shortage  teardown  wires
+//! calls  connect  crash  datagrams  delivery  inspect  listen
+//! partition  ready  segments  shortage  teardown  udp_ready  wires
 //! ```
 
 mod calls;
 mod clock;
 mod connect;
 mod crash;
+mod datagrams;
 mod delivery;
 mod delivery_check;
 mod event;
+mod fault_counts;
 mod faults;
 mod host_table;
 mod inspect;
@@ -42,8 +44,12 @@ mod shortage;
 mod socket;
 mod teardown;
 mod trace;
+mod udp;
+mod udp_ready;
+mod udp_socket;
 mod wires;
 
+use crate::framing::Framing;
 use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -52,13 +58,16 @@ use std::time::{Duration, Instant};
 use super::{Readiness, SocketOptions};
 use crate::config::ListenOptions;
 
+use delivery_check::Reference;
 pub(crate) use delivery_check::{PassedBytes, Source};
 pub(crate) use event::{PollerId, SocketId};
 pub(crate) use inspect::SocketInspection;
 pub(crate) use internet::Internet;
 pub(crate) use trace::{Actor, digest};
+pub(crate) use udp::SimUdp;
 
-pub use faults::{FaultCounts, Faults};
+pub use fault_counts::FaultCounts;
+pub use faults::Faults;
 pub use link::Link;
 pub use random::Random;
 pub use selector::Selector;
@@ -252,6 +261,13 @@ pub(crate) struct SimStream {
 impl SimStream {
     pub(crate) fn id(&self) -> SocketId {
         self.id
+    }
+
+    /// Tells the delivery check that the framing changes. The framer is made
+    /// before the lock is taken, because it is code of the program.
+    pub(crate) fn note_framing(&self, framing: &Framing) {
+        let reference = Reference::new(framing);
+        self.internet.lock().change_framing(self.id, reference);
     }
 
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {

@@ -11,6 +11,7 @@ use super::event::SocketId;
 pub(super) enum ReadyKey {
     Socket(SocketId),
     Listener(SocketId),
+    Udp(SocketId),
     /// The token of a closed socket.
     Stale(usize),
     Waker,

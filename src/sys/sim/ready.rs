@@ -43,7 +43,7 @@ impl Internet {
         }
     }
 
-    fn report(&mut self, poller: PollerId, key: ReadyKey) {
+    pub(super) fn report(&mut self, poller: PollerId, key: ReadyKey) {
         if self.pollers[poller].report(key) {
             self.want_turn(poller, self.now());
         }
@@ -119,7 +119,8 @@ impl Internet {
             .sockets
             .get_mut(&id)
             .and_then(|socket| socket.registration.as_mut());
-        if let Some(registration) = registration {
+        // The report may be one of an earlier registration of the socket.
+        if let Some(registration) = registration.filter(|it| it.late > 0) {
             registration.late -= 1;
             registration.was_late = true;
             self.edge(id, true, true);
@@ -195,7 +196,7 @@ impl Internet {
         self.report_stale(registration.poller, registration.token);
     }
 
-    fn report_stale(&mut self, poller: PollerId, token: usize) {
+    pub(super) fn report_stale(&mut self, poller: PollerId, token: usize) {
         if self.random.chance(self.faults.stale_readiness) {
             self.report(poller, ReadyKey::Stale(token));
         }
@@ -246,6 +247,7 @@ impl Internet {
     fn take_one(&mut self, poller: PollerId, key: ReadyKey, reports: &mut Vec<Readiness>) {
         match key {
             ReadyKey::Socket(id) => self.take_socket(id, reports),
+            ReadyKey::Udp(id) => self.take_udp(id, reports),
             ReadyKey::Listener(id) => {
                 if let Some(listening) = self.listeners.get_mut(&id) {
                     listening.queued = false;
@@ -263,6 +265,7 @@ impl Internet {
                     readable: true,
                     writable: true,
                     finished: self.random.chance(0.5),
+                    ..Readiness::default()
                 });
             }
             ReadyKey::Waker => {
@@ -336,6 +339,10 @@ impl Internet {
     }
 
     fn add_spurious(&mut self, poller: PollerId, reports: &mut Vec<Readiness>) {
+        if let Some(token) = self.draw_udp_token(poller) {
+            self.counts.spurious_readiness += 1;
+            return reports.push(only_readable(token));
+        }
         // A few sockets after a random one are enough.
         let start = self.draw_id();
         let readable = self.random.chance(0.5);
@@ -358,7 +365,7 @@ impl Internet {
                 token,
                 readable,
                 writable: !readable,
-                finished: false,
+                ..Readiness::default()
             });
         }
     }
@@ -368,17 +375,18 @@ fn only_readable(token: usize) -> Readiness {
     Readiness {
         token,
         readable: true,
-        writable: false,
-        finished: false,
+        ..Readiness::default()
     }
 }
 
 /// Returns the report of a readiness. An error sets all flags, as in `os`.
-fn report(token: usize, mask: Mask) -> Readiness {
+pub(super) fn report(token: usize, mask: Mask) -> Readiness {
     Readiness {
         token,
         readable: mask.readable || mask.error,
         writable: mask.writable || mask.error,
         finished: mask.finished || mask.error,
+        error: mask.error,
+        ..Readiness::default()
     }
 }

@@ -42,7 +42,12 @@ impl Internet {
 
     /// Draws the time that this many bytes, sent at `now`, take from one host
     /// to another.
-    fn travel(&mut self, (here, there): (IpAddr, IpAddr), bytes: usize, now: Duration) -> Duration {
+    pub(super) fn travel(
+        &mut self,
+        (here, there): (IpAddr, IpAddr),
+        bytes: usize,
+        now: Duration,
+    ) -> Duration {
         let link = self.links.between(here, there);
         let mut delay = link.latency.max(Duration::from_micros(1));
         delay += self.links.occupy((here, there), bytes, now);

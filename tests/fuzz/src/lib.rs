@@ -8,6 +8,7 @@ mod framing;
 mod input;
 #[path = "../../it/util/secured/noise.rs"]
 mod noise;
+mod proxy_header;
 mod reference;
 mod session;
 #[path = "../../it/util/secured/tls.rs"]
@@ -16,4 +17,5 @@ mod tls;
 pub use commands::commands;
 pub use connection::connection;
 pub use framing::framing;
+pub use proxy_header::proxy_header;
 pub use session::session;

@@ -38,6 +38,20 @@ proptest! {
     }
 
     #[test]
+    fn proxy_header_of_any_bytes_equals_parser(data in vec(any::<u8>(), 0..400)) {
+        fuzz_bodies::proxy_header(&data);
+    }
+
+    /// Short pieces of a line and of a header with few bytes.
+    #[test]
+    fn proxy_header_of_likely_bytes_equals_parser(
+        head in vec(0_u8..7, 6),
+        data in vec(prop_oneof![proptest::sample::select(&b"0123456789. :\r\n"[..]), 0_u8..40], 0..200),
+    ) {
+        fuzz_bodies::proxy_header(&[head, data].concat());
+    }
+
+    #[test]
     fn commands_run_once_and_in_order(data in vec(any::<u8>(), 0..200)) {
         fuzz_bodies::commands(&data);
     }

@@ -1,11 +1,12 @@
 //! `ConnectOptions`, and the settings of sockets.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use crate::util::sockets::bound;
 use crate::util::{Event, Recorder, listening, node, raw, run_until};
+use peerloop::config::Keepalive;
 use peerloop::framing::Framing;
 use peerloop::{Config, ConnectError, Direction, DisconnectReason, SendError};
 
@@ -80,8 +81,13 @@ fn socket_has_the_settings_until_its_end() {
     use crate::util::config_with;
     use socket2::SockRef;
 
-    let keepalive = Duration::from_secs(77);
-    let config = config_with(|config| config.sockets.keepalive = Some(keepalive));
+    let config = config_with(|config| {
+        config.sockets.keepalive = Some(Keepalive {
+            idle: Some(Duration::from_secs(77)),
+            interval: Some(Duration::from_secs(7)),
+            retries: Some(5),
+        });
+    });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut node = node(config, Recorder::default());
     let mut options = node.net().connect_options();
@@ -94,11 +100,59 @@ fn socket_has_the_settings_until_its_end() {
     let socket = net.socket(conn).expect("it is open");
     let socket = SockRef::from(&socket);
     assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
-    assert_eq!(socket.tcp_keepalive_time().unwrap(), keepalive);
+    assert_eq!(
+        socket.tcp_keepalive_time().unwrap(),
+        Duration::from_secs(77)
+    );
     assert_eq!(socket.local_addr().unwrap().as_socket(), local_addr);
     node.net().abort(conn);
     raw::until_ended(&mut node, conn);
     assert!(node.net().socket(conn).is_none(), "the id is stale");
+}
+
+/// Checks the options of connected, accepted and adopted sockets.
+#[cfg(target_os = "linux")]
+#[test]
+fn sockets_have_keepalive_and_user_timeout() {
+    use crate::util::config_with;
+    use socket2::SockRef;
+
+    let keepalive = Keepalive {
+        idle: Some(Duration::from_secs(77)),
+        interval: Some(Duration::from_secs(7)),
+        retries: Some(5),
+    };
+    let user_timeout = Some(Duration::from_millis(12_345));
+    let config = config_with(|config| {
+        config.sockets.keepalive = Some(keepalive);
+        config.sockets.user_timeout = user_timeout;
+    });
+    let (mut listener, addr) = listening(config.clone(), Recorder::default());
+    let inherited = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other_addr = inherited.local_addr().unwrap();
+    let options = listener.net().listen_options();
+    listener.net().listen_on(inherited, options).unwrap();
+    let mut connector = node(config, Recorder::default());
+    connector.net().connect(other_addr).unwrap();
+    let stream = TcpStream::connect(addr).unwrap();
+    connector.net().adopt(stream, Direction::Outbound).unwrap();
+    run_until([&mut connector, &mut listener], |nodes| {
+        nodes.iter().all(|it| it.handler().connected().len() == 2)
+    });
+    for node in [&mut connector, &mut listener] {
+        for conn in node.handler().connected() {
+            let socket = node.net().socket(conn).expect("it is open");
+            let socket = SockRef::from(&socket);
+            let set = Keepalive {
+                idle: socket.tcp_keepalive_time().ok(),
+                interval: socket.tcp_keepalive_interval().ok(),
+                retries: socket.tcp_keepalive_retries().ok(),
+            };
+            assert!(socket.keepalive().unwrap());
+            assert_eq!(set, keepalive);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), user_timeout);
+        }
+    }
 }
 
 #[cfg(unix)]

@@ -15,6 +15,7 @@ const ORDER: &[&str] = &[
     "error",
     "id",
     "addr",
+    "proxy_header",
     "time",
     "traffic",
     "topology",
@@ -38,6 +39,8 @@ const ORDER: &[&str] = &[
     "command_queue",
     "event_loop",
     "node",
+    "reconnect",
+    "requests",
     "guide",
     "sim",
 ];

@@ -11,6 +11,7 @@ mod replies;
 mod sealed;
 mod sequence;
 mod transport;
+mod waits;
 
 use peerloop::error::SessionError;
 use peerloop::{Config, ConnId, Direction, DisconnectReason};

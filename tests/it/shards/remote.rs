@@ -1,6 +1,9 @@
 //! Calls for a connection of another shard.
 
+use peerloop::session::Stage;
+
 use super::*;
+use crate::util::waits::Waits;
 
 const SIZES: [usize; 4] = [0, 1, 1000, 100_000];
 
@@ -94,6 +97,62 @@ fn control_calls_work_from_another_shard() {
     handle.ask(here, move |_, net| net.abort(conn)).unwrap();
     let ended = move |recorder: &mut Recorder, _: &mut Net| recorder.ended(conn);
     eventually(|| handle.ask(shard(1), ended).unwrap() == Some(DisconnectReason::Local));
+    stop(shards);
+}
+
+#[test]
+fn wake_reaches_a_session_of_another_shard() {
+    let session = Waits::with(Stage::Handshaking, |state| {
+        state.next_stage = Some(Stage::Transparent);
+    });
+    let make = || {
+        let session = session.clone();
+        with_sessions(Recorder::default(), move |_| session.clone())
+    };
+    let (shards, addr) = listening(crowd_config(1000), in_turn(2), make);
+    let _peers = [connect(addr), connect(addr)];
+    let handle = shards.handle();
+    let find = |_: &mut Recorder, net: &mut Net| net.connecting().next().map(|c| c.id());
+    let conn = eventually_some(|| handle.ask(shard(1), find).unwrap());
+    handle
+        .ask(shard(0), move |_, net| net.wake_session(conn))
+        .unwrap();
+    let connected = move |recorder: &mut Recorder, _: &mut Net| recorder.connected();
+    eventually(|| handle.ask(shard(1), connected).unwrap() == [conn]);
+    stop(shards);
+}
+
+#[test]
+fn settings_change_from_another_shard() {
+    let (shards, addr) = listening(crowd_config(1000), in_turn(2), Recorder::default);
+    let handle = shards.handle();
+    let (mut peers, names) = one_each(&shards, addr);
+    let conn = names[1];
+    let here = shard(0);
+    let change = move |_: &mut Recorder, net: &mut Net| {
+        // The other shard refuses it, and goes on with the next command.
+        assert_eq!(net.set_framing(conn, Framing::Fixed(0)), Ok(()));
+        assert_eq!(net.set_framing(conn, Framing::Fixed(2)), Ok(()));
+        assert_eq!(net.set_max_message_len(conn, 1000), Ok(()));
+        let timeouts = Timeouts {
+            idle: Some(Duration::from_secs(1234)),
+            ..Timeouts::default()
+        };
+        assert_eq!(net.set_timeouts(conn, timeouts), Ok(()));
+        net.send(conn, b"ab")
+    };
+    handle.ask(here, change).unwrap().unwrap();
+    let mut answer = [0; 2];
+    peers[1].read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"ab");
+    peers[1].write_all(b"cdef").unwrap();
+    let received = move |recorder: &mut Recorder, net: &mut Net| {
+        let config = net.connection(conn).expect("it is open").config();
+        assert_eq!(config.max_message_len, 1000);
+        assert_eq!(config.timeouts.idle, Some(Duration::from_secs(1234)));
+        recorder.messages(conn) == [b"cd", b"ef"]
+    };
+    eventually(|| handle.ask(shard(1), received).unwrap());
     stop(shards);
 }
 

@@ -1,6 +1,10 @@
 //! The simulator, and what is tested in simulated worlds.
 
+mod alive;
+mod changes;
 mod clocks;
+mod datagram_flood;
+mod datagrams;
 mod floods;
 mod grace;
 mod hosts;
@@ -13,8 +17,11 @@ mod partitions;
 mod places;
 mod promises;
 mod rates;
+mod reconnect;
+mod requests;
 mod scenarios;
 mod seeds;
+mod session_timers;
 mod slow_links;
 mod slow_readers;
 mod wires;

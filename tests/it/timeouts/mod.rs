@@ -2,8 +2,12 @@
 
 mod connect;
 mod idle;
+#[cfg(target_os = "linux")]
+mod link_down;
 mod overdue;
 mod partial_message;
+mod ping;
+mod receive_idle;
 mod small_reads;
 mod write_stall;
 
@@ -27,6 +31,7 @@ const TIME: Duration = Duration::from_millis(300);
 const OFF: Timeouts = Timeouts {
     connect: None,
     idle: None,
+    receive_idle: None,
     partial_message: None,
     write_stall: None,
     linger: None,

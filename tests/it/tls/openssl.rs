@@ -5,7 +5,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use super::{client, server};
+use crate::util::program::{is_installed, skip};
 use crate::util::raw::until_ended;
 use crate::util::tls::{
     Authority, Credentials, EACH_VERSION, NAME, ONLY_12, ONLY_13, Versions, known_client_config,
@@ -41,7 +42,7 @@ struct Files {
 impl Files {
     /// Returns `None` if the test has to be skipped.
     fn new(test: &str) -> Option<Self> {
-        if !openssl_is_installed() {
+        if !is_installed("openssl", "version") {
             return skip("the program `openssl` is not installed");
         }
         // Another process may run the same test.
@@ -73,25 +74,6 @@ impl Drop for Files {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.dir);
     }
-}
-
-fn openssl_is_installed() -> bool {
-    let version = Command::new("openssl").arg("version").output();
-    !version.is_err_and(|error| error.kind() == ErrorKind::NotFound)
-}
-
-/// Reports that the running test is skipped.
-///
-/// # Panics
-///
-/// If the environment variable `CI` is set.
-fn skip<T>(reason: &str) -> Option<T> {
-    assert!(env::var_os("CI").is_none(), "{reason}");
-    let thread = thread::current();
-    let test = thread.name().expect("the name of the test");
-    // Without `eprintln!`, whose output is shown only when a test fails.
-    let _ = writeln!(io::stderr(), "skipped {test}: {reason}");
-    None
 }
 
 fn version(versions: Versions) -> &'static str {

@@ -16,11 +16,22 @@ pub mod ciphers;
 mod config;
 #[cfg(feature = "sim")]
 pub mod crowd;
+#[cfg(feature = "sim")]
+pub mod datagrams;
 mod frame;
 pub mod framings;
+pub mod keeper;
+#[cfg(feature = "sim")]
+pub mod lookups;
+#[cfg(target_os = "linux")]
+pub mod netns;
 #[cfg(feature = "sim")]
 pub mod occupied;
 pub mod outcome;
+pub mod program;
+#[cfg(feature = "sim")]
+pub mod proxied;
+pub mod proxy_header;
 mod random;
 pub mod raw;
 #[cfg(feature = "sim")]
@@ -37,6 +48,7 @@ pub mod steps;
 pub mod streams;
 #[cfg(feature = "tls")]
 pub mod tls;
+pub mod waits;
 #[cfg(feature = "sim")]
 pub mod workload;
 

@@ -112,6 +112,7 @@ pub fn untimed() -> Config {
         connect: None,
         handshake: None,
         idle: None,
+        receive_idle: None,
         partial_message: None,
         write_stall: None,
         linger: None,

@@ -10,16 +10,18 @@
     reason = "each test binary uses its own part of it"
 )]
 
+mod alive;
 mod chatter;
 mod flush;
 mod siege;
 mod siege_nodes;
 mod strangers;
 mod talk;
+mod upgrade;
 
 use peerloop::config::{
-    CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, PrefixLimit, Rate, RateLimits,
-    SendQueueConfig, Timeouts, TurnBudget,
+    CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, Ping, PrefixLimit, Rate,
+    RateLimits, SendQueueConfig, Timeouts, TurnBudget,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -29,11 +31,13 @@ use peerloop::error::TimeoutKind;
 use peerloop::sim::{Faults, Link, NodeId, Random, World};
 use peerloop::{Config, ConnId, Connection, DisconnectReason, Handler, Net};
 
+pub use alive::alive;
 use chatter::{Chatter, some_timeouts};
 pub use flush::flush;
 pub use siege::{SIEGES, besiege};
 use strangers::Strangers;
-use talk::{PORTS, Rules};
+use talk::{ANNOUNCEMENT, PORTS, Rules};
+pub use upgrade::upgrade;
 
 /// Settings that are reached often.
 fn config(random: &mut Random, rules: Rules) -> Config {
@@ -108,6 +112,14 @@ fn config(random: &mut Random, rules: Rules) -> Config {
         config.allow_self_connections = true;
     }
     config.connection.timeouts = some_timeouts(random);
+    // In a raw stream a ping could not be told from its neighbours.
+    let has_boundaries = !rules.kinds.iter().any(|kind| kind.is_raw());
+    if random.chance(0.3) && has_boundaries {
+        config.connection.ping = Some(Ping {
+            after: Duration::from_millis(random.between(700, 3_000)),
+            message: ANNOUNCEMENT[..].into(),
+        });
+    }
     if random.chance(0.3) {
         config.connection.rate = rates(random);
     }

@@ -25,6 +25,8 @@ fn opening(kind: &str, number: usize) -> &'static [u8] {
     match kind {
         "half-frames" if odd => &LARGEST_ANNOUNCED,
         "half-frames" => &LARGEST_ANNOUNCED[..1],
+        "half-headers" if odd => b"PROXY TCP4 203.0.113.9 ",
+        "half-headers" => b"\r\n\r\n\0\r\nQUIT\n\x21\x11",
         "silent" if odd => &LARGEST_ANNOUNCED[..1],
         "silent" | "crowd" | "many-addresses" | "unread" => &[],
         _ => panic!("no such kind: {kind}"),

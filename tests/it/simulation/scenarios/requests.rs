@@ -8,10 +8,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use peerloop::config::OnPanic;
+use peerloop::reconnect::{BackoffConfig, KeepConnected, KeepConnectedConfig};
+use peerloop::requests::Requests;
 use peerloop::sim::{NodeId, Random, World, for_each_seed};
 use peerloop::{
-    Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handler, Net, TimerId,
-    Transport,
+    Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, TimerId, Transport,
 };
 
 use super::storm::{Mortal, Storm};
@@ -26,7 +27,11 @@ const TIMEOUT: Duration = Duration::from_millis(800);
 const ATTEMPTS: u32 = 6;
 
 /// How long after a loss a server is connected to again.
-const RECONNECT: Duration = Duration::from_millis(300);
+const RECONNECT: BackoffConfig = BackoffConfig {
+    first: Duration::from_millis(300),
+    max: Duration::from_millis(600),
+    factor: 2,
+};
 
 /// Answers after a delay, not in order. A message has a ticket, which the
 /// answer repeats, and the question, eight bytes each.
@@ -120,88 +125,78 @@ enum Outcome {
 }
 
 /// An attempt at a request that has not come to anything yet.
-struct Pending {
+#[derive(Clone, Copy)]
+struct Attempt {
     request: u64,
-    attempt: u32,
-    server: Option<ConnId>,
-    timer: TimerId,
+    number: u32,
 }
 
 struct Client {
     secured: Secured,
     servers: Vec<SocketAddr>,
-    /// Which server a connection is with, connected or still being connected.
-    server_of: ConnMap<usize>,
+    keep: KeepConnected,
     connected: Vec<ConnId>,
-    next_ticket: u64,
-    /// By ticket. Each attempt has its own, so that an answer to an earlier
-    /// attempt is recognized.
-    pending: BTreeMap<u64, Pending>,
+    /// The id of a request is the ticket. Each attempt has its own, so that an
+    /// answer to an earlier attempt is recognized.
+    pending: Requests<Attempt>,
+    /// The attempts for which there was no server, by timer.
+    unasked: BTreeMap<u64, Attempt>,
     outcomes: BTreeMap<u64, Outcome>,
     late: u64,
     retries: u64,
 }
 
-/// Timer keys: tickets, and above them servers to connect to again.
-const CONNECT: u64 = 1 << 63;
-
 impl Client {
-    fn new(secured: Secured, servers: Vec<SocketAddr>) -> Self {
+    fn new(secured: Secured, seed: u64, servers: Vec<SocketAddr>) -> Self {
+        let config = KeepConnectedConfig {
+            connections: servers.len(),
+            backoff: RECONNECT,
+            ..Default::default()
+        };
         Self {
             secured,
             servers,
-            server_of: ConnMap::new(),
+            keep: KeepConnected::new(config, seed).expect("valid settings"),
             connected: Vec::new(),
-            next_ticket: 0,
-            pending: BTreeMap::new(),
+            pending: Requests::default(),
+            unasked: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             late: 0,
             retries: 0,
         }
     }
 
-    fn connect(&mut self, net: &mut Net, server: usize) {
-        match net.connect(self.servers[server]) {
-            Ok(conn) => {
-                self.server_of.insert(conn, server);
-            }
-            Err(_) => {
-                net.set_timer(RECONNECT, CONNECT + server as u64);
-            }
-        }
-    }
-
-    /// A connect failed or a connection ended.
-    fn lost(&mut self, net: &mut Net, conn: ConnId) {
-        let server = self.server_of.remove(conn).expect("each ends once");
-        net.set_timer(RECONNECT, CONNECT + server as u64);
-    }
-
     /// Asks the next server: a retry asks another one than the attempt before,
     /// if there is another. If no server can be asked, the attempt still takes
     /// its time.
-    fn ask(&mut self, net: &mut Net, request: u64, attempt: u32) {
-        let ticket = self.next_ticket;
-        self.next_ticket += 1;
-        let turn = request as usize + attempt as usize;
-        let server = self.connected.iter().cycle().nth(turn).copied();
-        let taken = |conn: &ConnId| net.send(*conn, &message(ticket, request)).is_ok();
-        let pending = Pending {
-            request,
-            attempt,
-            server: server.filter(taken),
-            timer: net.set_timer(TIMEOUT, ticket),
-        };
-        self.pending.insert(ticket, pending);
+    fn ask(&mut self, net: &mut Net, attempt: Attempt) {
+        let turn = attempt.request as usize + attempt.number as usize;
+        if let Some(server) = self.connected.iter().cycle().nth(turn) {
+            if let Ok(ticket) = self.pending.begin(net, *server, TIMEOUT, attempt) {
+                // If it is not sent, it is not answered in time.
+                let _ = net.send(*server, &message(ticket, attempt.request));
+                return;
+            }
+        }
+        let key = attempt.request * u64::from(ATTEMPTS) + u64::from(attempt.number);
+        self.unasked.insert(key, attempt);
+        net.set_timer(TIMEOUT, key);
     }
 
     /// An attempt came to nothing.
-    fn retry(&mut self, net: &mut Net, pending: &Pending) {
-        if pending.attempt + 1 == ATTEMPTS {
-            return self.settle(pending.request, Outcome::Failed);
+    fn retry(&mut self, net: &mut Net, attempt: Attempt) {
+        let number = attempt.number + 1;
+        if number == ATTEMPTS {
+            return self.settle(attempt.request, Outcome::Failed);
         }
         self.retries += 1;
-        self.ask(net, pending.request, pending.attempt + 1);
+        self.ask(net, Attempt { number, ..attempt });
+    }
+
+    fn retry_failed(&mut self, net: &mut Net) {
+        while let Some(failed) = self.pending.next_failed() {
+            self.retry(net, failed.context);
+        }
     }
 
     fn settle(&mut self, request: u64, outcome: Outcome) {
@@ -212,7 +207,9 @@ impl Client {
 
 impl Handler for Client {
     fn on_start(&mut self, net: &mut Net) {
-        (0..self.servers.len()).for_each(|server| self.connect(net, server));
+        for addr in &self.servers {
+            self.keep.add(net, *addr).expect("a valid address");
+        }
     }
 
     fn transport(
@@ -224,48 +221,48 @@ impl Handler for Client {
         Ok(self.secured.transport(info.direction, Manner::Agrees))
     }
 
-    fn on_connect(&mut self, _: &mut Net, conn: ConnId) {
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        let kept = self.keep.on_connect(net, conn);
+        kept.expect("all connections are kept");
         self.connected.push(conn);
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         let (ticket, answer) = parse(message).expect("our servers are honest");
-        let Some(pending) = self.pending.remove(&ticket) else {
-            assert!(ticket < self.next_ticket, "a ticket that was never given");
-            self.late += 1;
-            return;
-        };
-        assert_eq!(pending.server, Some(conn), "an answer from another server");
-        let key = net.cancel_timer(pending.timer);
-        assert_eq!(key, Some(ticket), "the timer had not fired");
-        self.settle(pending.request, Outcome::Answered(answer));
+        match self.pending.answer(net, conn, ticket) {
+            Some(attempt) => self.settle(attempt.request, Outcome::Answered(answer)),
+            None => self.late += 1,
+        }
     }
 
-    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: &ConnInfo, _: ConnectError) {
-        self.lost(net, conn);
+    fn on_connect_failed(
+        &mut self,
+        net: &mut Net,
+        conn: ConnId,
+        _: &ConnInfo,
+        error: ConnectError,
+    ) {
+        let kept = self.keep.on_connect_failed(net, conn, error);
+        kept.expect("all connections are kept");
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, _: DisconnectReason) {
+        let kept = self.keep.on_disconnect(net, conn);
+        kept.expect("all connections are kept");
         self.connected.retain(|it| *it != conn);
-        self.lost(net, conn);
-        // These will not be answered, so there is no need to wait for the
-        // timeout.
-        let all = std::mem::take(&mut self.pending);
-        let (orphans, others) = all.into_iter().partition(|(_, it)| it.server == Some(conn));
-        self.pending = others;
-        for pending in BTreeMap::into_values(orphans) {
-            net.cancel_timer(pending.timer).expect("it had not fired");
-            self.retry(net, &pending);
-        }
+        self.pending.on_disconnect(net, conn);
+        self.retry_failed(net);
     }
 
-    fn on_timer(&mut self, net: &mut Net, _: TimerId, key: u64) {
-        if key >= CONNECT {
-            return self.connect(net, (key - CONNECT) as usize);
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, key: u64) {
+        if self.keep.on_timer(net, timer) {
+            return;
         }
-        let pending = self.pending.remove(&key);
-        let pending = pending.expect("the timer of an answered request was cancelled");
-        self.retry(net, &pending);
+        if self.pending.on_timer(net, timer) {
+            return self.retry_failed(net);
+        }
+        let attempt = self.unasked.remove(&key);
+        self.retry(net, attempt.expect("each timer fires once"));
     }
 }
 
@@ -296,7 +293,7 @@ fn every_request_has_one_outcome(seed: u64, secured: Secured, tally: &mut Tally)
         })
         .collect();
     let addresses: Vec<SocketAddr> = servers.iter().map(|it| world.addr(*it)).collect();
-    let client = world.node(config(), Client::new(secured, addresses));
+    let client = world.node(config(), Client::new(secured, seed, addresses));
     let mut storm = Storm::new(&mut world, &servers);
     let mut made = 0;
     while made < REQUESTS {
@@ -305,7 +302,11 @@ fn every_request_has_one_outcome(seed: u64, secured: Secured, tally: &mut Tally)
             world.partition(client, servers[random.below(servers.len() as u64) as usize]);
         }
         for _ in 0..random.between(1, 10).min(REQUESTS - made) {
-            world.with(client, |it, net| it.ask(net, made, 0));
+            let attempt = Attempt {
+                request: made,
+                number: 0,
+            };
+            world.with(client, |it, net| it.ask(net, attempt));
             made += 1;
         }
         world.run_for(storm.pause());

@@ -116,6 +116,7 @@ fn patient() -> Config {
                 connect: None,
                 handshake: None,
                 idle: None,
+                receive_idle: None,
                 partial_message: None,
                 write_stall: None,
                 linger: None,

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use peerloop::config::{ConnectionConfig, OnFull, Timeouts};
 use peerloop::error::TransportError;
+use peerloop::framing::Framing;
 use peerloop::sim::{Random, spend};
 use peerloop::{
     Admission, Body, Bytes, ConnId, ConnInfo, ConnMap, ConnectError, ConnectionState, Direction,
@@ -245,11 +246,13 @@ fn sent_by(net: &Net, conn: ConnId) -> u64 {
 
 /// Timeouts that pass now and then.
 pub fn some_timeouts(random: &mut Random) -> Timeouts {
+    let is_alive = random.chance(0.3);
     let mut time = |most| Some(Duration::from_millis(random.between(200, most)));
     Timeouts {
         connect: time(5_000),
         handshake: time(5_000),
         idle: time(10_000),
+        receive_idle: time(10_000).filter(|_| is_alive),
         partial_message: time(10_000),
         write_stall: time(5_000),
         linger: time(5_000),

@@ -6,6 +6,7 @@
 mod crowds;
 mod fairness;
 mod malformed;
+mod proxies;
 mod slow_readers;
 mod starvation;
 mod turnover;
