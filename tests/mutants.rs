@@ -114,6 +114,8 @@ mutants! {
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
+    no_tokens_is_found: NoTokens,
+    forget_tokens_is_found: ForgetTokens,
     forget_wake_is_found: ForgetWake,
     keep_session_timer_is_found: KeepSessionTimer,
     forget_failed_address_is_found: ForgetFailedAddress,

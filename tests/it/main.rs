@@ -20,6 +20,7 @@ mod memory;
 mod noise;
 mod panics;
 mod proxy;
+mod rates;
 mod receive;
 mod reconnect;
 mod repository;

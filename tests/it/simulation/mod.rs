@@ -17,6 +17,7 @@ mod network;
 mod partitions;
 mod places;
 mod promises;
+mod rates;
 mod reconnect;
 mod requests;
 mod scenarios;
