@@ -104,6 +104,10 @@ mod switch {
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// A token bucket gains no tokens.
+        NoTokens,
+        /// A connection does not continue when its tokens are there.
+        ForgetTokens,
         /// An address that failed is not connected to again.
         ForgetFailedAddress,
         /// A UDP socket that used up its budget is not read in the next turn.
@@ -114,6 +118,8 @@ mod switch {
         ForgetWake,
         /// The timer of a session that returns another duration is not moved.
         KeepSessionTimer,
+        /// Each end orders the connections with a node by its own numbers.
+        OrderByOwnNumber,
     }
 
     thread_local! {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::check::{KIB, MIB, check, check_nonzero};
 use super::ping::Ping;
+use super::rates::RateLimits;
 use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
 use crate::framing::Framing;
@@ -71,6 +72,11 @@ pub struct ConnectionConfig {
     ///
     /// Default: `MinRate::default()`.
     pub min_rate: MinRate,
+    /// Maximum rates of receiving and sending.
+    /// [`Net::set_rate`](crate::Net::set_rate) changes them.
+    ///
+    /// Default: `RateLimits::default()`, which limits nothing.
+    pub rate: RateLimits,
     /// A message that is sent when nothing was sent for some time.
     ///
     /// Default: `None`.
@@ -121,6 +127,7 @@ impl Default for ConnectionConfig {
             on_framing_error: OnFramingError::Abort,
             timeouts: Timeouts::default(),
             min_rate: MinRate::default(),
+            rate: RateLimits::default(),
             ping: None,
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
@@ -144,6 +151,7 @@ impl ConnectionConfig {
         }
         self.send_queue.validate()?;
         self.min_rate.validate()?;
+        self.rate.validate_connection()?;
         self.timeouts.validate()
     }
 

@@ -78,6 +78,9 @@ use crate::sys::Poller;
 ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), apply to each
 ///   shard.
 /// - Timers belong to one shard.
+/// - A UDP socket belongs to the shard that bound it. On other shards its id is
+///   stale. Several shards can bind one port with
+///   [`reuse_port`](crate::UdpOptions::reuse_port).
 /// - The lists and counts of a [`Net`](crate::Net), [`find`](crate::Net::find),
 ///   [`traffic`](crate::Net::traffic) and [`metrics`](crate::Net::metrics)
 ///   cover one shard. [`ShardsHandle::traffic`] and [`ShardsHandle::metrics`]
