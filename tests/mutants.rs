@@ -11,10 +11,7 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, datagrams, occupied, workload};
-use util::{crowd, keeper, occupied, workload};
-use util::{crowd, lookups, occupied, workload};
-use util::{crowd, occupied, proxied, workload};
+use util::{crowd, datagrams, keeper, lookups, occupied, proxied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
