@@ -1,16 +1,18 @@
 //! Ids of connections, shards and timers, and the direction of a connection.
 
+mod source;
 #[cfg(test)]
 mod tests;
 mod token;
 
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use source::SourceId;
 
 #[cfg(not(target_pointer_width = "64"))]
 use token::TOKEN_MASK;
-use token::{HIGH_WORD, SLOT_BITS, SOURCE_TOKENS, UDP_TOKENS};
+use token::{HIGH_WORD, SLOT_BITS, UDP_TOKENS};
 
 #[cfg(target_pointer_width = "64")]
 pub(crate) use token::{MEMBER_SHIFT, TOKEN_MASK};
@@ -260,59 +262,6 @@ impl fmt::Debug for UdpId {
 pub struct TimerId {
     pub(crate) slot: u32,
     pub(crate) serial: u64,
-}
-
-/// The id of a source of the program, returned by
-/// [`Net::register`](crate::Net::register).
-///
-/// No node of the process gives out an id twice. Therefore an id is unknown to
-/// other nodes, and to other [shards](crate::shards) of its node.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SourceId {
-    slot: u32,
-    serial: u64,
-}
-
-/// The serial of the next source of any node.
-static NEXT_SOURCE: AtomicU64 = AtomicU64::new(0);
-
-impl SourceId {
-    /// Returns a new id for the source in this slot, or `None` if the slot is
-    /// beyond the range of tokens.
-    pub(crate) fn next(slot: usize) -> Option<Self> {
-        let slot = u32::try_from(slot).ok().filter(|slot| *slot < SLOTS_MAX)?;
-        let serial = NEXT_SOURCE.fetch_add(1, Ordering::Relaxed);
-        Some(Self { slot, serial })
-    }
-
-    /// Returns the slot, an index into the table of the loop.
-    pub(crate) fn slot(self) -> usize {
-        self.slot as usize
-    }
-
-    /// Returns the token under which the poller reports readiness. It contains
-    /// the lower bits of the serial; see [`ConnId::token`].
-    ///
-    /// ```text
-    ///  63      48 47          32 31  24 23            0
-    /// ┌──────────┬──────────────┬──────┬───────────────┐
-    /// │  member  │    serial    │  3   │     slot      │
-    /// └──────────┴──────────────┴──────┴───────────────┘
-    /// ```
-    pub(crate) fn token(self) -> usize {
-        // On 32-bit targets nothing is left of the serial.
-        let serial = (self.serial << 32) as usize & TOKEN_MASK;
-        serial | SOURCE_TOKENS | self.slot()
-    }
-
-    /// Returns the slot that a token belongs to, or `None` if it is not the
-    /// token of a source. It is stale unless it equals [`SourceId::token`] of
-    /// the source in that slot.
-    pub(crate) fn slot_of_token(token: usize) -> Option<usize> {
-        let place = token & u32::MAX as usize;
-        let slot = place.checked_sub(SOURCE_TOKENS)?;
-        (slot < SLOTS_MAX as usize).then_some(slot)
-    }
 }
 
 /// The direction in which a TCP connection was opened, as seen from this node.

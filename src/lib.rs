@@ -217,6 +217,7 @@ pub mod tls;
 
 mod conn_map;
 mod timers;
+mod token_bucket;
 
 mod connection;
 mod limits;
@@ -230,6 +231,7 @@ mod handler;
 mod net;
 mod node;
 
+pub mod hello;
 pub mod reconnect;
 pub mod requests;
 

@@ -11,7 +11,7 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
-use util::{crowd, datagrams, keeper, lookups, occupied, proxied, workload};
+use util::{crowd, datagrams, hello_nodes, keeper, lookups, occupied, proxied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;
@@ -38,12 +38,14 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
             || is_found(workload::flush)
+            || is_found(workload::upgrade)
             || is_found(workload::alive)
             || is_found(crowd)
             || is_found(occupied::run)
             || is_found(lookups::run)
             || is_found(datagrams)
             || is_found(proxied::run)
+            || is_found(hello_nodes::run)
             || is_found(run)
             || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
@@ -105,10 +107,14 @@ mutants! {
     keep_connecting_is_found: KeepConnecting,
     keep_prefix_is_found: KeepPrefix,
     connect_without_limit_is_found: ConnectWithoutLimit,
+    forget_change_is_found: ForgetChange,
+    change_after_batch_is_found: ChangeAfterBatch,
     keep_place_is_found: KeepPlace,
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
+    no_tokens_is_found: NoTokens,
+    forget_tokens_is_found: ForgetTokens,
     forget_wake_is_found: ForgetWake,
     keep_session_timer_is_found: KeepSessionTimer,
     forget_failed_address_is_found: ForgetFailedAddress,
@@ -116,4 +122,5 @@ mutants! {
     forget_udp_drain_is_found: ForgetUdpDrain,
     keep_address_of_proxy_is_found: KeepAddressOfProxy,
     forget_header_is_found: ForgetHeader,
+    order_by_own_number_is_found: OrderByOwnNumber,
 }

@@ -1,9 +1,8 @@
 //! The lifecycle of a connection and how it ends.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use super::ConnEntry;
+use super::{ConnEntry, RateState};
 use crate::addr::to_canonical;
 use crate::error::{ConnectError, DisconnectReason, TimeoutKind};
 use crate::framing::Codec;
@@ -27,8 +26,10 @@ pub(super) struct ConnectionExtra {
     pub(super) sending: Option<(Timestamp, u64)>,
     /// Keys and slots of the timers of the connection.
     timers: Vec<(u64, u32)>,
-    /// Slot and duration of the timer of the session.
-    session_timer: Option<(u32, Duration)>,
+    /// Present if a rate limits the connection.
+    pub(super) rates: Option<Box<RateState>>,
+    /// Slot of the timer of the session.
+    session_timer: Option<u32>,
     pending_change: Option<PendingChange>,
 }
 
@@ -146,26 +147,25 @@ impl ConnEntry {
 
     /// Removes all timers and returns their slots.
     pub(crate) fn take_timers(&mut self) -> impl Iterator<Item = u32> + use<> {
-        let session_timer = self.take_session_timer();
-        let timers = self.extra.as_mut().map(|extra| &mut extra.timers);
-        let timers = timers.map(std::mem::take).unwrap_or_default();
+        let extra = self.extra.as_mut();
+        let taken = extra.map(|extra| {
+            (
+                std::mem::take(&mut extra.timers),
+                extra.session_timer.take(),
+            )
+        });
+        let (timers, session_timer) = taken.unwrap_or_default();
         let slots = timers.into_iter().map(|(_, slot)| slot);
         slots.chain(session_timer)
     }
 
-    /// Returns the slot and the duration of the timer of the session.
-    pub(crate) fn session_timer(&self) -> Option<(u32, Duration)> {
+    /// Returns the slot of the timer of the session.
+    pub(crate) fn session_timer(&self) -> Option<u32> {
         self.extra.as_ref()?.session_timer
     }
 
-    pub(crate) fn set_session_timer(&mut self, timer: Option<(u32, Duration)>) {
-        self.extra().session_timer = timer;
-    }
-
-    /// Removes the timer of the session and returns its slot.
-    pub(crate) fn take_session_timer(&mut self) -> Option<u32> {
-        let timer = self.extra.as_mut()?.session_timer.take();
-        timer.map(|(slot, _)| slot)
+    pub(crate) fn set_session_timer(&mut self, slot: Option<u32>) {
+        self.extra().session_timer = slot;
     }
 
     pub(crate) fn is_live(&self) -> bool {
@@ -230,6 +230,12 @@ impl ConnEntry {
         if identity.is_some() {
             self.extra().identity = identity;
         }
+    }
+
+    /// Records whether the session seals the messages.
+    pub(crate) fn set_sealed(&mut self, is_sealed: bool) {
+        self.is_sealed = is_sealed;
+        self.accounts_sends |= is_sealed;
     }
 
     /// Records that the handshake is complete.

@@ -57,25 +57,6 @@ fn udp_token_differs_from_others() {
 }
 
 #[test]
-fn source_token_differs_from_others() {
-    for slot in [0, 1, SLOTS_MAX as usize - 1] {
-        let id = SourceId::next(slot).expect("in range");
-        assert_eq!(SourceId::slot_of_token(id.token()), Some(slot));
-        #[cfg(target_pointer_width = "64")]
-        assert_ne!(id.token(), SourceId::next(slot).expect("in range").token());
-        let others = [
-            ConnId::new(ShardId(0), 5, 1).token(),
-            listener_token(slot),
-            WAKER_TOKEN,
-        ];
-        for token in others {
-            assert_eq!(SourceId::slot_of_token(token), None);
-        }
-    }
-    assert_eq!(SourceId::next(SLOTS_MAX as usize), None);
-}
-
-#[test]
 fn optional_id_takes_eight_bytes() {
     assert_eq!(size_of::<Option<ConnId>>(), 8);
 }

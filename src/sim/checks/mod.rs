@@ -225,7 +225,8 @@ fn check_deadlines(net: &Net) -> Result<(), String> {
         Due::Connection(conn)
         | Due::ConnTimer(conn, _)
         | Due::Session(conn)
-        | Due::Connect(conn) => !net.conns.get(*conn).is_some_and(ConnEntry::is_live),
+        | Due::Connect(conn)
+        | Due::Tokens(conn, _) => !net.conns.get(*conn).is_some_and(ConnEntry::is_live),
         Due::Header(conn) => !net.headers.contains(*conn),
         Due::Timer(_) | Due::Interval(_) | Due::Listener(_) | Due::Shutdown | Due::CommandRetry => {
             false
