@@ -287,10 +287,12 @@ fn check_connection(
     if !is_busy && entry.can_send() && entry.is_owed_a_drain() {
         return Err(format!("{conn} is owed an on_drain"));
     }
-    // A timeout that became due during the turn is handled in the next turn.
+    // A timeout that became due during the turn is handled in the next turn, and
+    // so is one that has passed already because `set_timeouts` made it shorter.
     let began = Timestamp::new(net.now, net.epoch);
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
+        Some(_) if entry.is_armed_within(began, net.timestamp()) => Ok(()),
         Some((at, ending)) if at < began && !net.is_delayed(conn) => Err(format!(
             "{conn} is overdue by {:?}: {ending:?}",
             net.now - at.instant(net.epoch)
