@@ -231,6 +231,7 @@ mod handler;
 mod net;
 mod node;
 
+pub mod hello;
 pub mod reconnect;
 pub mod requests;
 

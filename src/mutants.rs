@@ -118,6 +118,8 @@ mod switch {
         ForgetWake,
         /// The timer of a session that returns another duration is not moved.
         KeepSessionTimer,
+        /// Each end orders the connections with a node by its own numbers.
+        OrderByOwnNumber,
     }
 
     thread_local! {

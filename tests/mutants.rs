@@ -11,6 +11,7 @@ use std::sync::Once;
 
 use peerloop::mutants::{Mutant, activate};
 
+use util::{crowd, datagrams, hello_nodes, keeper, lookups, occupied, proxied, workload};
 use util::{crowd, datagrams, keeper, lookups, occupied, proxied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
@@ -45,6 +46,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
             || is_found(lookups::run)
             || is_found(datagrams)
             || is_found(proxied::run)
+            || is_found(hello_nodes::run)
             || is_found(run)
             || (*seed < KEEPERS && is_found(keeper::run))
             || (*seed < workload::SIEGES && is_found(workload::besiege))
@@ -121,4 +123,5 @@ mutants! {
     forget_udp_drain_is_found: ForgetUdpDrain,
     keep_address_of_proxy_is_found: KeepAddressOfProxy,
     forget_header_is_found: ForgetHeader,
+    order_by_own_number_is_found: OrderByOwnNumber,
 }

@@ -107,7 +107,8 @@ pub struct Config {
     /// Default: false.
     pub allow_duplicates: bool,
     /// Whether the node may connect to itself. If false, both ends of such a
-    /// connection are ended.
+    /// connection are ended. They are found by their addresses.
+    /// [`hello`](crate::hello) finds them through relays and NATs as well.
     ///
     /// Default: false.
     pub allow_self_connections: bool,

@@ -1,7 +1,6 @@
 //! The lifecycle of a connection and how it ends.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use super::{ConnEntry, RateState};
 use crate::addr::to_canonical;
@@ -29,8 +28,8 @@ pub(super) struct ConnectionExtra {
     timers: Vec<(u64, u32)>,
     /// Present if a rate limits the connection.
     pub(super) rates: Option<Box<RateState>>,
-    /// Slot and duration of the timer of the session.
-    session_timer: Option<(u32, Duration)>,
+    /// Slot of the timer of the session.
+    session_timer: Option<u32>,
     pending_change: Option<PendingChange>,
 }
 
@@ -148,26 +147,25 @@ impl ConnEntry {
 
     /// Removes all timers and returns their slots.
     pub(crate) fn take_timers(&mut self) -> impl Iterator<Item = u32> + use<> {
-        let session_timer = self.take_session_timer();
-        let timers = self.extra.as_mut().map(|extra| &mut extra.timers);
-        let timers = timers.map(std::mem::take).unwrap_or_default();
+        let extra = self.extra.as_mut();
+        let taken = extra.map(|extra| {
+            (
+                std::mem::take(&mut extra.timers),
+                extra.session_timer.take(),
+            )
+        });
+        let (timers, session_timer) = taken.unwrap_or_default();
         let slots = timers.into_iter().map(|(_, slot)| slot);
         slots.chain(session_timer)
     }
 
-    /// Returns the slot and the duration of the timer of the session.
-    pub(crate) fn session_timer(&self) -> Option<(u32, Duration)> {
+    /// Returns the slot of the timer of the session.
+    pub(crate) fn session_timer(&self) -> Option<u32> {
         self.extra.as_ref()?.session_timer
     }
 
-    pub(crate) fn set_session_timer(&mut self, timer: Option<(u32, Duration)>) {
-        self.extra().session_timer = timer;
-    }
-
-    /// Removes the timer of the session and returns its slot.
-    pub(crate) fn take_session_timer(&mut self) -> Option<u32> {
-        let timer = self.extra.as_mut()?.session_timer.take();
-        timer.map(|(slot, _)| slot)
+    pub(crate) fn set_session_timer(&mut self, slot: Option<u32>) {
+        self.extra().session_timer = slot;
     }
 
     pub(crate) fn is_live(&self) -> bool {

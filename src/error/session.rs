@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use super::HelloRefusal;
+
 /// The reason why a session ended its connection. The texts are for humans and
 /// may change.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -16,6 +18,11 @@ pub enum SessionError {
     Refused(&'static str),
     /// The peer reported that it refused this side.
     RefusedByPeer(&'static str),
+    /// This side refused the hello of the peer; see [`hello`](crate::hello).
+    Hello(HelloRefusal),
+    /// The peer reported that it refused the hello of this side; see
+    /// [`hello`](crate::hello).
+    HelloRefusedByPeer(HelloRefusal),
     /// The stream ended without the close notification that the protocol
     /// requires, so data may be missing. Queued messages are dropped. The
     /// option `allow_missing_close_notify` of the modules `tls` and `noise`
@@ -31,12 +38,17 @@ pub enum SessionError {
 impl SessionError {
     /// Returns whether the peer is at fault. Use it for ban scores.
     ///
-    /// True for [`SessionError::Malformed`] and [`SessionError::Refused`].
-    /// False for [`SessionError::RefusedByPeer`] and for failures of this side.
-    /// False also for [`SessionError::Truncated`], because anyone on the
+    /// True for [`SessionError::Malformed`] and [`SessionError::Refused`], and
+    /// for [`SessionError::Hello`] if [`HelloRefusal::is_peers_fault`] is true
+    /// for its reason. False for refusals by the peer and for failures of this
+    /// side. False also for [`SessionError::Truncated`], because anyone on the
     /// network path can cause it.
     pub fn is_peers_fault(&self) -> bool {
-        matches!(self, Self::Malformed(_) | Self::Refused(_))
+        match self {
+            Self::Malformed(_) | Self::Refused(_) => true,
+            Self::Hello(refusal) => refusal.is_peers_fault(),
+            _ => false,
+        }
     }
 }
 
@@ -46,6 +58,10 @@ impl fmt::Display for SessionError {
             Self::Malformed(what) => write!(f, "malformed: {what}"),
             Self::Refused(why) => write!(f, "the peer was refused: {why}"),
             Self::RefusedByPeer(why) => write!(f, "refused by the peer: {why}"),
+            Self::Hello(refusal) => write!(f, "the hello of the peer was refused: {refusal}"),
+            Self::HelloRefusedByPeer(refusal) => {
+                write!(f, "the peer refused the hello: {refusal}")
+            }
             Self::Truncated => f.write_str("the stream ended without a close notification"),
             Self::Failed(what) => write!(f, "failed: {what}"),
             Self::Panicked => f.write_str("the session panicked"),

@@ -21,7 +21,9 @@ impl<H: Handler> EventLoop<'_, H> {
         let channel = half.channel.as_mut().filter(|_| asks_session);
         let cut_off = channel.and_then(|channel| {
             let error = channel.wire_ended().err();
-            self.net.update_session_timer(conn, channel.timeout());
+            if let Some(timeout) = channel.take_timer_change() {
+                self.net.set_session_timer(conn, timeout);
+            }
             error
         });
         // A failed session does not seal, so the queued messages are lost.

@@ -117,10 +117,12 @@ impl<H: Handler> EventLoop<'_, H> {
     /// delivered first.
     pub(super) fn apply_session_end(&mut self, half: &mut InboundHalf) {
         let conn = half.id;
-        let Some(channel) = &half.channel else {
+        let Some(channel) = &mut half.channel else {
             return;
         };
-        self.net.update_session_timer(conn, channel.timeout());
+        if let Some(timeout) = channel.take_timer_change() {
+            self.net.set_session_timer(conn, timeout);
+        }
         let Some(entry) = self.net.conns.get_mut(conn) else {
             return;
         };
@@ -151,7 +153,7 @@ impl<H: Handler> EventLoop<'_, H> {
         if let Some(channel) = removed {
             self.net.note_session_output(conn, 0, 0);
             self.net.queue_session_output(conn, channel.unwritten());
-            self.net.update_session_timer(conn, None);
+            self.net.set_session_timer(conn, None);
         }
         if let Some(entry) = self.net.conns.get_mut(conn) {
             entry.set_sealed(stage != Stage::Transparent);

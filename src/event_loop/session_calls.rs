@@ -5,7 +5,6 @@
 use super::inbound::half_of;
 use super::session::unseal;
 use super::{EventLoop, InboundHalf, LoopState};
-use crate::connection::ConnEntry;
 use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::session::Stage;
@@ -13,8 +12,9 @@ use crate::session::Stage;
 impl<H: Handler> EventLoop<'_, H> {
     /// Schedules a visit to a connection whose session has timed out.
     pub(super) fn note_session_timeout(&mut self, conn: ConnId) {
-        let timer = self.net.conns.get_mut(conn);
-        timer.and_then(ConnEntry::take_session_timer);
+        if let Some(entry) = self.net.conns.get_mut(conn) {
+            entry.set_session_timer(None);
+        }
         let LoopState { inbound, lists, .. } = &mut *self.state;
         let Some(half) = half_of(inbound, conn) else {
             return;
@@ -22,12 +22,10 @@ impl<H: Handler> EventLoop<'_, H> {
         let Some(channel) = &mut half.channel else {
             return;
         };
-        if channel.is_behind() {
-            // The peer does not read the answers, so no more are made.
-            self.net.update_session_timer(conn, channel.timeout());
-        } else {
-            channel.note_timeout();
+        if channel.note_timeout() {
             lists.schedule_event(half);
+        } else if let Some(timeout) = channel.take_timer_change() {
+            self.net.set_session_timer(conn, timeout);
         }
     }
 

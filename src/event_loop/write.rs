@@ -221,9 +221,11 @@ impl WorkLists {
         entry.note_write((entry.written - before) as usize, now);
         let is_armed_too_late = entry.is_armed_too_late(now);
         collect_drain(entry, &mut self.drained);
-        if let Some(channel) = &inbound.channel {
+        if let Some(channel) = &mut inbound.channel {
             entry.update_session_charge(channel.output_bytes(), &mut pool.account);
-            net.update_session_timer(conn, channel.timeout());
+            if let Some(timeout) = channel.take_timer_change() {
+                net.set_session_timer(conn, timeout);
+            }
         }
         // Reads that waited for the session's answers continue now, even if
         // more bytes are still to be written.

@@ -9,7 +9,7 @@
 //! | [messages and framing](messages) | the framing that your protocol needs, a limit on message length, and a `Framer` |
 //! | [backpressure] | a sender that stops and goes on with its receiver, in bounded memory |
 //! | [endings and timeouts](endings) | for each end of a connection: the queued bytes, the callbacks at both ends, the timeouts |
-//! | [TLS and Noise](sessions/index.html) | encrypted connections, and the identity of each peer |
+//! | [TLS and Noise](sessions/index.html) | encrypted connections, the identity of each peer, and one connection with each |
 //! | [threads, shards and groups](threads) | a node that other threads use, one on all cores, and many nodes on one thread |
 //! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop |
 //! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, and a ban list |

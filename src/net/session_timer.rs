@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Due, Net};
-use crate::connection::{ConnEntry, Lifecycle};
+use crate::connection::Lifecycle;
 use crate::cross_shard::ConnCommand;
 use crate::id::ConnId;
 use crate::mutants::mutant;
@@ -32,22 +32,15 @@ impl Net {
         }
     }
 
-    /// Sets, keeps or cancels the timer of a session, which has returned
-    /// `timeout` after its latest call.
-    #[inline]
-    pub(crate) fn update_session_timer(&mut self, conn: ConnId, timeout: Option<Duration>) {
-        let timer = self.conns.get(conn).and_then(ConnEntry::session_timer);
-        if timer.map(|(_, after)| after) != timeout {
-            self.set_session_timer(conn, timer.map(|(slot, _)| slot), timeout);
-        }
-    }
-
+    /// Sets the timer of a session anew, or cancels it.
     #[cold]
-    fn set_session_timer(&mut self, conn: ConnId, slot: Option<u32>, timeout: Option<Duration>) {
-        let lifecycle = self.conns.get(conn).map(ConnEntry::lifecycle);
-        let is_called = matches!(lifecycle, Some(Lifecycle::Handshaking | Lifecycle::Open));
+    pub(crate) fn set_session_timer(&mut self, conn: ConnId, timeout: Option<Duration>) {
+        let Some(entry) = self.conns.get(conn) else {
+            return;
+        };
+        let is_called = matches!(entry.lifecycle(), Lifecycle::Handshaking | Lifecycle::Open);
         let timeout = timeout.filter(|_| is_called);
-        let slot = match (slot, timeout) {
+        let slot = match (entry.session_timer(), timeout) {
             (Some(slot), Some(after)) => {
                 mutant!(KeepSessionTimer => return);
                 self.rearm_after(slot, after);
@@ -61,7 +54,7 @@ impl Net {
             (None, None) => return,
         };
         if let Some(entry) = self.conns.get_mut(conn) {
-            entry.set_session_timer(slot.zip(timeout));
+            entry.set_session_timer(slot);
         }
     }
 }

@@ -63,6 +63,8 @@ pub(crate) struct SessionChannel {
     held_bytes: usize,
     /// Value of [`Session::timeout`] after the latest call.
     timeout: Option<Duration>,
+    /// Duration with which the timer of the session was set.
+    timer: Option<Duration>,
     /// [`Session::on_timeout`] is to be called.
     is_timed_out: bool,
     /// [`Session::on_wake`] is to be called.
@@ -86,6 +88,7 @@ impl SessionChannel {
             sealed: 0,
             held_bytes: 0,
             timeout: None,
+            timer: None,
             is_timed_out: false,
             is_woken: false,
             close_notified: false,
@@ -127,16 +130,22 @@ impl SessionChannel {
         result
     }
 
-    /// Returns the time after which [`Session::on_timeout`] is to be called.
-    /// Returns `None` while such a call is due.
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout
-            .filter(|_| !self.has_failed() && !self.is_timed_out)
+    /// Returns the new duration of the timer of the session, or `None` for no
+    /// timer, if the session has asked for another one since the last call.
+    pub(crate) fn take_timer_change(&mut self) -> Option<Option<Duration>> {
+        // While a call is due there is no timer.
+        let is_timed = !self.has_failed() && !self.is_timed_out;
+        let timeout = self.timeout.filter(|_| is_timed);
+        (std::mem::replace(&mut self.timer, timeout) != timeout).then_some(timeout)
     }
 
-    /// Records that [`Session::on_timeout`] is due.
-    pub(crate) fn note_timeout(&mut self) {
-        self.is_timed_out = true;
+    /// Records that the timer has fired. Returns whether
+    /// [`Session::on_timeout`] is due. It is not while the peer does not read
+    /// the answers, so that no more are made.
+    pub(crate) fn note_timeout(&mut self) -> bool {
+        self.timer = None;
+        self.is_timed_out = !self.is_behind();
+        self.is_timed_out
     }
 
     /// Records that [`Session::on_wake`] is due.

@@ -1,12 +1,14 @@
 //! Data about the peer that a session provides.
 
+use super::PeerHello;
+
 /// Data about the peer that the handshake of a session provides, and the
 /// parameters that both ends agreed on.
 ///
 /// The session decides which fields are set and what each of them proves. The
 /// library cannot repeat the checks of a session or a certificate verifier, so
-/// no field is named as if it were verified. The modules `noise` and `tls`
-/// document what their sessions prove, and when.
+/// no field is named as if it were verified. The modules `noise`, `tls` and
+/// [`hello`](crate::hello) document what their sessions prove, and when.
 ///
 /// A session outside of this crate starts with [`Identity::default`], which is
 /// empty, and sets the fields that it has.
@@ -33,6 +35,9 @@ pub struct Identity {
     pub protocol: Option<Vec<u8>>,
     /// Payload that the peer sent in the handshake. Default: empty.
     pub payload: Vec<u8>,
+    /// Hello that the peer sent, with the node id that it claims; see
+    /// [`hello`](crate::hello). Default: `None`.
+    pub hello: Option<Box<PeerHello>>,
 }
 
 impl Identity {
@@ -46,6 +51,7 @@ impl Identity {
         let parts = parts.into_iter().flatten().chain(&self.certificates);
         let name = self.requested_server_name.as_ref();
         let name = name.map_or(0, String::capacity);
-        size_of::<Self>() + name + parts.map(Vec::capacity).sum::<usize>()
+        let hello = self.hello.as_ref().map_or(0, |hello| hello.held_bytes());
+        size_of::<Self>() + name + hello + parts.map(Vec::capacity).sum::<usize>()
     }
 }

@@ -185,6 +185,7 @@ fn merge(earlier: Option<Identity>, later: Option<Identity>) -> Option<Identity>
         } else {
             later.payload
         },
+        hello: later.hello.or(earlier.hello),
     })
 }
 

@@ -113,7 +113,8 @@ use crate::error::SessionError;
 /// }
 /// ```
 ///
-/// The example `handshake` exchanges versions and node ids.
+/// [`Hello`](crate::hello::Hello) is a ready-made handshake that exchanges
+/// versions and node ids.
 ///
 /// ## A handshake that waits
 ///

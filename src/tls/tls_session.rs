@@ -203,7 +203,7 @@ impl Session for Tls {
             certificates: certificates.iter().map(|der| der.to_vec()).collect(),
             requested_server_name,
             protocol: self.connection.alpn_protocol().map(<[u8]>::to_vec),
-            payload: Vec::new(),
+            ..Identity::default()
         };
         (identity != Identity::default()).then_some(identity)
     }

@@ -11,6 +11,7 @@ mod examples;
 mod framing;
 mod group;
 mod handle;
+mod hello;
 mod limits;
 mod listen;
 mod logging;

@@ -5,6 +5,7 @@
 mod commands;
 mod connection;
 mod framing;
+mod hello;
 mod input;
 #[path = "../../it/util/secured/noise.rs"]
 mod noise;
@@ -17,5 +18,6 @@ mod tls;
 pub use commands::commands;
 pub use connection::connection;
 pub use framing::framing;
+pub use hello::hello;
 pub use proxy_header::proxy_header;
 pub use session::session;

@@ -38,6 +38,11 @@ proptest! {
     }
 
     #[test]
+    fn hello_in_pieces_equals_hello_in_one(data in vec(any::<u8>(), 0..60)) {
+        fuzz_bodies::hello(&data);
+    }
+
+    #[test]
     fn proxy_header_of_any_bytes_equals_parser(data in vec(any::<u8>(), 0..400)) {
         fuzz_bodies::proxy_header(&data);
     }

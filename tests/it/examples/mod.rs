@@ -1,7 +1,6 @@
 //! Each example starts, prints what is expected and ends or is stopped.
 
 mod process;
-mod tie_break;
 
 use process::Process;
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use peerloop::config::RetryRate;
+use peerloop::config::Rate;
 use peerloop::reconnect::{
     AddressError, AddressState, BackoffConfig, KeepConnected, KeepConnectedConfig,
 };
@@ -67,7 +67,7 @@ fn lost_connections_are_made_again() {
 fn delays_replace_the_retry_rate() {
     // With the rate, 50 attempts would take 49 s.
     let config = config_with(|config| {
-        config.limits.connect_retry_rate = RetryRate {
+        config.limits.connect_retry_rate = Rate {
             per_second: 1,
             burst: 1,
         };

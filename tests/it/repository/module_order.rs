@@ -41,6 +41,7 @@ const ORDER: &[&str] = &[
     "node",
     "reconnect",
     "requests",
+    "hello",
     "guide",
     "sim",
 ];

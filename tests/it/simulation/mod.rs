@@ -7,6 +7,7 @@ mod datagram_flood;
 mod datagrams;
 mod floods;
 mod grace;
+mod hello;
 mod hosts;
 mod idle;
 mod kernel;

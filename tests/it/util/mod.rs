@@ -20,6 +20,9 @@ pub mod crowd;
 pub mod datagrams;
 mod frame;
 pub mod framings;
+#[cfg(feature = "sim")]
+pub mod hello_nodes;
+#[cfg(feature = "sim")]
 pub mod keeper;
 #[cfg(feature = "sim")]
 pub mod lookups;
