@@ -51,7 +51,7 @@ impl Rate {
 /// stricter one holds.
 ///
 /// The limits apply to open and closing connections, and not to handshakes.
-/// Bytes are those on the wire, with the framing and the overhead of a session.
+/// Bytes are counted on the wire, with the framing and the overhead of a session.
 /// Data that arrives while a connection closes is discarded and not limited.
 ///
 /// # Slowing down

@@ -45,7 +45,7 @@ fn sent_messages_keep_to_the_rate() {
         let conn = to.handler().connected()[0];
         let begun = Instant::now();
         for len in 0..60 {
-            from.net().send(there, &vec![7; len * 40]).expect("room");
+            from.net().send(there, vec![7; len * 40]).expect("room");
         }
         from.net().close(there);
         run_until([&mut from, &mut to], |[_, to]| {

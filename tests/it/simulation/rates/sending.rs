@@ -22,7 +22,7 @@ fn sender(
 fn send(world: &mut World, from: NodeId<Clocked>, conn: ConnId, messages: usize, len: usize) {
     world.with(from, |_, net| {
         for _ in 0..messages {
-            net.send(conn, &vec![7; len]).expect("the queue has room");
+            net.send(conn, vec![7; len]).expect("the queue has room");
         }
     });
 }

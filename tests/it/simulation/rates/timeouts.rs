@@ -106,7 +106,7 @@ fn peer_that_does_not_read_is_still_ended() {
     let _wire = join(&mut world, from);
     let conn = world.handler(from).connected[0];
     world
-        .with(from, |_, net| net.send(conn, &vec![7; 2_000_000]))
+        .with(from, |_, net| net.send(conn, vec![7; 2_000_000]))
         .expect("room");
     world.run_for(20 * SECOND);
     let stalled = DisconnectReason::Timeout(TimeoutKind::WriteStall);
