@@ -49,7 +49,8 @@ impl Net {
     /// Finds the other nodes of a local network: each node broadcasts the port
     /// of its listener once per second, and connects to the nodes that it
     /// finds. The guide [`datagrams`](crate::guide::datagrams) has a program
-    /// with multicast.
+    /// with multicast, and the recipe [hole
+    /// punching](crate::guide::recipes#hole-punching) one for peers behind NATs.
     ///
     /// ```
     /// use std::net::{Ipv4Addr, SocketAddr};
