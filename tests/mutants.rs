@@ -12,7 +12,6 @@ use std::sync::Once;
 use peerloop::mutants::{Mutant, activate};
 
 use util::{crowd, datagrams, hello_nodes, keeper, lookups, occupied, proxied, workload};
-use util::{crowd, datagrams, keeper, lookups, occupied, proxied, workload};
 
 /// Number of seeds, as many as CI runs of `simulation::workload`.
 const SEEDS: u64 = 300;

@@ -280,12 +280,6 @@ impl ConnEntry {
         self.deadline.checked_sub(1)
     }
 
-    /// Returns the time of the armed deadline.
-    #[cfg(feature = "sim")]
-    pub(crate) fn armed_at(&self) -> Option<Timestamp> {
-        self.armed_at
-    }
-
     pub(crate) fn set_deadline(&mut self, slot: Option<u32>, at: Option<Timestamp>) {
         self.deadline = slot.map_or(0, |slot| slot + 1);
         self.armed_at = at;

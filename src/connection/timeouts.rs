@@ -205,6 +205,12 @@ impl ConnEntry {
         since.checked_add(Duration::from_micros(micros).max(self.config.min_rate.after))
     }
 
+    /// Returns whether the deadline is armed for a time in this range.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_armed_within(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.armed_at.is_some_and(|at| (from..=to).contains(&at))
+    }
+
     /// Returns whether the armed deadline is later than a timeout that has
     /// begun may need.
     pub(crate) fn is_armed_too_late(&self, now: Timestamp) -> bool {

@@ -245,9 +245,11 @@ impl Net {
         if !entry.is_some_and(|entry| entry.is_unopened() || entry.lifecycle() == Lifecycle::Open) {
             return;
         }
+        let stream = self.stream(conn);
         let make = || {
-            #[cfg(feature = "sim")]
-            self.note_framing(conn, framing);
+            if let Some(stream) = stream {
+                stream.note_framing(framing);
+            }
             (Codec::new(framing), Codec::new(framing))
         };
         let made = match self.config.on_panic {
@@ -265,13 +267,6 @@ impl Net {
         self.replace_config(conn, config);
         let decoder = Some(decoder);
         self.request_change(conn, PendingChange { decoder });
-    }
-
-    #[cfg(feature = "sim")]
-    fn note_framing(&self, conn: ConnId, framing: &Framing) {
-        if let Some(stream) = self.stream(conn) {
-            stream.note_framing(framing);
-        }
     }
 
     /// Leaves a change of the inbound half to the loop, which applies it when

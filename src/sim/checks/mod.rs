@@ -287,14 +287,13 @@ fn check_connection(
     if !is_busy && entry.can_send() && entry.is_owed_a_drain() {
         return Err(format!("{conn} is owed an on_drain"));
     }
-    // A timeout that became due during the turn is handled in the next turn. So
-    // is a timeout that was shortened during the turn to a time before it.
+    // A timeout that became due during the turn is handled in the next turn, and
+    // so is one that has passed already because `set_timeouts` made it shorter.
     let began = Timestamp::new(net.now, net.epoch);
-    let in_turn = began..=net.timestamp();
-    let is_next = entry.armed_at().is_some_and(|at| in_turn.contains(&at));
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
-        Some((at, ending)) if at < began && !is_next && !net.is_delayed(conn) => Err(format!(
+        Some(_) if entry.is_armed_within(began, net.timestamp()) => Ok(()),
+        Some((at, ending)) if at < began && !net.is_delayed(conn) => Err(format!(
             "{conn} is overdue by {:?}: {ending:?}",
             net.now - at.instant(net.epoch)
         )),

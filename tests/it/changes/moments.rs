@@ -63,7 +63,7 @@ fn framing_can_change_while_connecting() {
 }
 
 #[test]
-fn framing_can_change_in_transport_and_on_connect() {
+fn framing_changes_in_transport_and_on_connect() {
     let in_transport = Recorder {
         sessions: Box::new(|net, conn| {
             set_letters(net, conn);

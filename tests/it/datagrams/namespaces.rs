@@ -38,17 +38,17 @@ fn at_both_ends(name: &str, test: &str, body: impl FnOnce(usize)) {
 }
 
 /// Sends its number to all until a datagram of the other end has arrived, and
-/// some more, so that the other end receives one. Returns the address of the
-/// other end.
+/// five more have left, so that the other end receives one. None leaves before
+/// the address of this end is known to be unique (RFC 4862, 5.4). Returns the
+/// address of the other end.
 fn find_the_other(mut node: Node<Peer>, udp: UdpId, end: usize, all: SocketAddr) -> SocketAddr {
     let (own, until) = ([end as u8], Instant::now() + PATIENCE);
-    let mut more = 5;
+    let mut enough = None;
     loop {
+        let sent = node.net().udp_traffic(udp).expect("it is open").sent;
         let received = &node.handler().received;
-        let other = received.iter().find(|(_, body)| *body != own);
-        if let Some((from, _)) = other {
-            more -= 1;
-            if more == 0 {
+        if let Some((from, _)) = received.iter().find(|(_, body)| *body != own) {
+            if sent >= *enough.get_or_insert(sent + 5) {
                 return *from;
             }
         }

@@ -85,7 +85,7 @@ fn panic_in_connect_releases_the_connect() {
 
 /// A callback of one connection changes the framing of another one.
 #[test]
-fn panic_in_set_framing_ends_that_connection_only() {
+fn panic_in_set_framing_ends_that_connection() {
     let (mut node, addr) = listening(Config::default(), Recorder::default());
     let (victim, mut lost) = join(&mut node, addr);
     let (conn, mut peer) = join(&mut node, addr);

@@ -85,7 +85,7 @@ fn repeated_calls_restart_nothing() {
 }
 
 #[test]
-fn idle_that_was_off_counts_from_the_last_message() {
+fn idle_set_late_counts_from_the_last_message() {
     let mut world = calm(3);
     let config = with_timeouts(|it| it.idle = None);
     let (node, _, wire) = node_and_peer(&mut world, config);
@@ -179,7 +179,7 @@ fn new_connect_timeout_counts_from_the_connect() {
 
 /// The peer sends garbage without end, and never closes.
 #[test]
-fn close_for_a_framing_error_is_bounded_by_linger() {
+fn close_for_framing_error_ends_after_linger() {
     let mut config = with_timeouts(|it| it.linger = Some(3 * SECOND));
     config.connection.on_framing_error = OnFramingError::Close;
     let mut world = calm(7);
