@@ -1,8 +1,22 @@
 //! Ids of connections, shards and timers, and the direction of a connection.
 
+mod source;
+#[cfg(test)]
+mod tests;
+mod token;
+
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
-use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use source::SourceId;
+
+#[cfg(not(target_pointer_width = "64"))]
+use token::TOKEN_MASK;
+use token::{HIGH_WORD, SLOT_BITS, UDP_TOKENS};
+
+#[cfg(target_pointer_width = "64")]
+pub(crate) use token::{MEMBER_SHIFT, TOKEN_MASK};
+pub(crate) use token::{SLOTS_MAX, WAKER_TOKEN, listener_token};
 
 /// The id of a connection.
 ///
@@ -250,59 +264,6 @@ pub struct TimerId {
     pub(crate) serial: u64,
 }
 
-/// The id of a source of the program, returned by
-/// [`Net::register`](crate::Net::register).
-///
-/// No node of the process gives out an id twice. Therefore an id is unknown to
-/// other nodes, and to other [shards](crate::shards) of its node.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct SourceId {
-    slot: u32,
-    serial: u64,
-}
-
-/// The serial of the next source of any node.
-static NEXT_SOURCE: AtomicU64 = AtomicU64::new(0);
-
-impl SourceId {
-    /// Returns a new id for the source in this slot, or `None` if the slot is
-    /// beyond the range of tokens.
-    pub(crate) fn next(slot: usize) -> Option<Self> {
-        let slot = u32::try_from(slot).ok().filter(|slot| *slot < SLOTS_MAX)?;
-        let serial = NEXT_SOURCE.fetch_add(1, Ordering::Relaxed);
-        Some(Self { slot, serial })
-    }
-
-    /// Returns the slot, an index into the table of the loop.
-    pub(crate) fn slot(self) -> usize {
-        self.slot as usize
-    }
-
-    /// Returns the token under which the poller reports readiness. It contains
-    /// the lower bits of the serial; see [`ConnId::token`].
-    ///
-    /// ```text
-    ///  63      48 47          32 31  24 23            0
-    /// ┌──────────┬──────────────┬──────┬───────────────┐
-    /// │  member  │    serial    │  3   │     slot      │
-    /// └──────────┴──────────────┴──────┴───────────────┘
-    /// ```
-    pub(crate) fn token(self) -> usize {
-        // On 32-bit targets nothing is left of the serial.
-        let serial = (self.serial << 32) as usize & TOKEN_MASK;
-        serial | SOURCE_TOKENS | self.slot()
-    }
-
-    /// Returns the slot that a token belongs to, or `None` if it is not the
-    /// token of a source. It is stale unless it equals [`SourceId::token`] of
-    /// the source in that slot.
-    pub(crate) fn slot_of_token(token: usize) -> Option<usize> {
-        let place = token & u32::MAX as usize;
-        let slot = place.checked_sub(SOURCE_TOKENS)?;
-        (slot < SLOTS_MAX as usize).then_some(slot)
-    }
-}
-
 /// The direction in which a TCP connection was opened, as seen from this node.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Direction {
@@ -310,122 +271,4 @@ pub enum Direction {
     Inbound,
     /// This node connected to the peer.
     Outbound,
-}
-
-/// The position of the lowest bit of a token that encodes the member of a
-/// group. Groups exist on 64-bit targets only.
-#[cfg(target_pointer_width = "64")]
-pub(crate) const MEMBER_SHIFT: u32 = 48;
-
-/// The bits of a token below [`MEMBER_SHIFT`].
-#[cfg(target_pointer_width = "64")]
-pub(crate) const TOKEN_MASK: usize = (1 << MEMBER_SHIFT) - 1;
-#[cfg(not(target_pointer_width = "64"))]
-const TOKEN_MASK: usize = usize::MAX;
-
-/// Number of bits of an id that encode the slot.
-const SLOT_BITS: u32 = 24;
-
-/// Maximum number of slots. All tokens of connections are below it, and the
-/// tokens of listeners and of the waker are not.
-pub(crate) const SLOTS_MAX: u32 = 1 << SLOT_BITS;
-
-/// The first poller token of UDP sockets. The tokens of listeners are below it.
-const UDP_TOKENS: usize = 2 << SLOT_BITS;
-
-/// The factor that moves a number into the upper half of an id.
-const HIGH_WORD: NonZeroU64 = NonZeroU64::new(1 << 32).unwrap();
-
-/// The first poller token of the sources of the program.
-const SOURCE_TOKENS: usize = 3 << SLOT_BITS;
-
-/// Returns the poller token of the `index`-th listener.
-pub(crate) fn listener_token(index: usize) -> usize {
-    SLOTS_MAX as usize + index
-}
-
-/// The poller token of the waker.
-pub(crate) const WAKER_TOKEN: usize = u32::MAX as usize;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn id_parts_are_independent() {
-        for slot in [0, 1, 77, SLOTS_MAX - 1] {
-            for generation in [1, 2, u32::MAX] {
-                for (shard, name) in [(0, ""), (1, "1/"), (255, "255/")] {
-                    let shard = ShardId(shard);
-                    let id = ConnId::new(shard, slot, generation);
-                    assert_eq!((id.slot(), id.shard()), (slot as usize, shard));
-                    assert_eq!(ConnId::from_bits(id.to_bits()), Some(id));
-                    assert_eq!(ConnId::slot_of_token(id.token()), slot as usize);
-                    assert_ne!(id.token(), WAKER_TOKEN);
-                    assert_eq!(id.to_string(), format!("{name}{slot}.{generation}"));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn listener_token_differs_from_connection() {
-        for index in [0, 1, 1000] {
-            let slot = ConnId::slot_of_token(listener_token(index));
-            assert_eq!(slot - SLOTS_MAX as usize, index);
-        }
-    }
-
-    #[test]
-    fn udp_token_differs_from_others() {
-        for slot in [0, 1, SLOTS_MAX - 1] {
-            for serial in [NonZeroU32::MIN, NonZeroU32::MAX] {
-                let id = UdpId::new(ShardId(255), slot, serial);
-                assert_eq!(id.slot(), slot as usize);
-                assert_eq!(UdpId::slot_of_token(id.token()), Some(slot as usize));
-            }
-        }
-        let first = UdpId::new(ShardId(1), 7, NonZeroU32::MIN);
-        let second = UdpId::new(ShardId(1), 7, NonZeroU32::MIN.saturating_add(1));
-        #[cfg(target_pointer_width = "64")]
-        assert_ne!(first.token(), second.token());
-        assert_eq!(
-            (first.to_string(), second.to_string()),
-            ("1/0".into(), "1/1".into())
-        );
-        let others = [
-            ConnId::new(ShardId(0), 5, 1).token(),
-            listener_token(5),
-            WAKER_TOKEN,
-        ];
-        assert!(
-            others
-                .into_iter()
-                .all(|it| UdpId::slot_of_token(it).is_none())
-        );
-    }
-
-    #[test]
-    fn source_token_differs_from_others() {
-        for slot in [0, 1, SLOTS_MAX as usize - 1] {
-            let id = SourceId::next(slot).expect("in range");
-            assert_eq!(SourceId::slot_of_token(id.token()), Some(slot));
-            #[cfg(target_pointer_width = "64")]
-            assert_ne!(id.token(), SourceId::next(slot).expect("in range").token());
-            let others = [
-                ConnId::new(ShardId(0), 5, 1).token(),
-                listener_token(slot),
-                WAKER_TOKEN,
-            ];
-            for token in others {
-                assert_eq!(SourceId::slot_of_token(token), None);
-            }
-        }
-        assert_eq!(SourceId::next(SLOTS_MAX as usize), None);
-    }
-
-    #[test]
-    fn optional_id_takes_eight_bytes() {
-        assert_eq!(size_of::<Option<ConnId>>(), 8);
-    }
 }

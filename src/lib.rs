@@ -217,6 +217,7 @@ pub mod tls;
 
 mod conn_map;
 mod timers;
+mod token_bucket;
 
 mod connection;
 mod limits;

@@ -39,6 +39,12 @@ pub struct Metrics {
     /// or
     /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes).
     pub refused_by_handshakes: u64,
+    /// Inbound connections refused at
+    /// [`Limits::accepts_per_address`](crate::config::Limits::accepts_per_address).
+    pub refused_by_accept_rate: u64,
+    /// Inbound connections with a session refused at
+    /// [`Limits::handshakes_per_address`](crate::config::Limits::handshakes_per_address).
+    pub refused_by_handshake_rate: u64,
     /// Inbound handshakes that were ended for another one at
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
     /// or
@@ -93,6 +99,16 @@ pub struct Metrics {
     pub partial_message_timeouts: u64,
     /// Connections ended by a rate of [`MinRate`](crate::config::MinRate).
     pub rate_timeouts: u64,
+    /// Connections ended because their peer sent more than
+    /// [`RateLimits`](crate::config::RateLimits) allow; see
+    /// [`OnExcess::Disconnect`](crate::config::OnExcess::Disconnect).
+    pub receive_rate_ends: u64,
+    /// Waits of connections that were not read, because
+    /// [`RateLimits`](crate::config::RateLimits) allow no more.
+    pub receive_rate_waits: u64,
+    /// Waits of connections that were not written, because
+    /// [`RateLimits`](crate::config::RateLimits) allow no more.
+    pub send_rate_waits: u64,
     /// Connections ended by
     /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes).
     pub memory_limit_ends: u64,
@@ -174,10 +190,12 @@ impl AddAssign for Metrics {
     fn add_assign(&mut self, other: Self) {
         add_each!(self, other;
             turns, accepted, refused_by_handler, refused_by_total, refused_by_address,
-            refused_by_prefix, refused_by_handshakes, handshakes_evicted, refused_untrusted, proxy_header_errors, self_connections, accept_errors, shed_connections, accept_backoffs,
+            refused_by_prefix, refused_by_handshakes, refused_by_accept_rate,
+            refused_by_handshake_rate, handshakes_evicted, refused_untrusted, proxy_header_errors, self_connections, accept_errors, shed_connections, accept_backoffs,
             connects_started, connects_failed, handshakes_failed, disconnected, framing_errors,
             session_errors, resets, connect_timeouts, handshake_timeouts, idle_timeouts,
-            receive_idle_timeouts, pings_sent, partial_message_timeouts, rate_timeouts, memory_limit_ends,
+            receive_idle_timeouts, pings_sent, partial_message_timeouts, rate_timeouts, receive_rate_ends, receive_rate_waits,
+            send_rate_waits, memory_limit_ends,
             write_stall_timeouts, linger_timeouts,
             send_queue_overflows, panics, slow_turns, read_budget_hits,
             write_budget_hits, partial_writes, sends_refused, sends_tracked, drains,
@@ -219,6 +237,7 @@ impl Metrics {
             DisconnectReason::Timeout(TimeoutKind::ReceiveRate | TimeoutKind::SendRate) => {
                 self.rate_timeouts += 1
             }
+            DisconnectReason::ReceiveRateExceeded => self.receive_rate_ends += 1,
             DisconnectReason::MemoryLimit => self.memory_limit_ends += 1,
             DisconnectReason::Timeout(TimeoutKind::WriteStall) => self.write_stall_timeouts += 1,
             DisconnectReason::Timeout(TimeoutKind::Linger) => self.linger_timeouts += 1,

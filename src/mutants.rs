@@ -97,11 +97,17 @@ mod switch {
         ResumeBeforeOpen,
         /// A new framing is not applied to received bytes.
         ForgetChange,
+        /// A new framing is applied after the batch in progress.
+        ChangeAfterBatch,
         /// A handshake place is not freed.
         KeepPlace,
         /// The handshake that has waited longest loses its place, whichever
         /// address it has.
         EvictOldestOnly,
+        /// A token bucket gains no tokens.
+        NoTokens,
+        /// A connection does not continue when its tokens are there.
+        ForgetTokens,
         /// An address that failed is not connected to again.
         ForgetFailedAddress,
         /// A UDP socket that used up its budget is not read in the next turn.

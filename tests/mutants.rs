@@ -38,6 +38,7 @@ fn found(mutant: Option<Mutant>, seeds: u64) -> Option<u64> {
         let is_found = |workload: fn(u64)| catch_unwind(|| workload(*seed)).is_err();
         is_found(workload::drip)
             || is_found(workload::flush)
+            || is_found(workload::upgrade)
             || is_found(workload::alive)
             || is_found(crowd)
             || is_found(occupied::run)
@@ -106,10 +107,14 @@ mutants! {
     keep_connecting_is_found: KeepConnecting,
     keep_prefix_is_found: KeepPrefix,
     connect_without_limit_is_found: ConnectWithoutLimit,
+    forget_change_is_found: ForgetChange,
+    change_after_batch_is_found: ChangeAfterBatch,
     keep_place_is_found: KeepPlace,
     evict_oldest_only_is_found: EvictOldestOnly,
     no_edge_without_would_block_is_found: NoEdgeWithoutWouldBlock,
     resume_before_open_is_found: ResumeBeforeOpen,
+    no_tokens_is_found: NoTokens,
+    forget_tokens_is_found: ForgetTokens,
     forget_wake_is_found: ForgetWake,
     keep_session_timer_is_found: KeepSessionTimer,
     forget_failed_address_is_found: ForgetFailedAddress,

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::check::{KIB, MIB, check, check_nonzero};
 use super::ping::Ping;
+use super::rates::RateLimits;
 use super::timeouts::{MinRate, Timeouts};
 use crate::error::ConfigError;
 use crate::framing::Framing;
@@ -16,6 +17,8 @@ use crate::framing::Framing;
 /// [`ListenOptions::connection_mut`](crate::config::ListenOptions::connection_mut)
 /// and
 /// [`ConnectOptions::connection_mut`](crate::config::ConnectOptions::connection_mut).
+/// [`Connection::config`](crate::Connection::config) returns the present settings
+/// of a connection.
 ///
 /// ```
 /// use peerloop::Config;
@@ -50,6 +53,9 @@ pub struct ConnectionConfig {
     /// node is refused with
     /// [`SendError::TooLarge`](crate::SendError::TooLarge).
     ///
+    /// [`Net::set_max_message_len`](crate::Net::set_max_message_len) changes it
+    /// during a connection.
+    ///
     /// Default: 8 MiB, as in tokio-util. At most half of `isize::MAX`.
     pub max_message_len: usize,
     /// Policy for queued messages when the peer sends a malformed frame or a
@@ -57,7 +63,8 @@ pub struct ConnectionConfig {
     ///
     /// Default: [`OnFramingError::Abort`].
     pub on_framing_error: OnFramingError,
-    /// Timeouts of the connection.
+    /// Timeouts of the connection. [`Net::set_timeouts`](crate::Net::set_timeouts)
+    /// changes them during a connection.
     ///
     /// Default: `Timeouts::default()`.
     pub timeouts: Timeouts,
@@ -65,6 +72,11 @@ pub struct ConnectionConfig {
     ///
     /// Default: `MinRate::default()`.
     pub min_rate: MinRate,
+    /// Maximum rates of receiving and sending.
+    /// [`Net::set_rate`](crate::Net::set_rate) changes them.
+    ///
+    /// Default: `RateLimits::default()`, which limits nothing.
+    pub rate: RateLimits,
     /// A message that is sent when nothing was sent for some time.
     ///
     /// Default: `None`.
@@ -115,6 +127,7 @@ impl Default for ConnectionConfig {
             on_framing_error: OnFramingError::Abort,
             timeouts: Timeouts::default(),
             min_rate: MinRate::default(),
+            rate: RateLimits::default(),
             ping: None,
             send_queue: SendQueueConfig::default(),
             allow_half_open: false,
@@ -138,6 +151,7 @@ impl ConnectionConfig {
         }
         self.send_queue.validate()?;
         self.min_rate.validate()?;
+        self.rate.validate_connection()?;
         self.timeouts.validate()
     }
 

@@ -1,8 +1,7 @@
 //! Limits of a node.
 
-use super::ConnectionConfig;
-use super::Network;
 use super::check::{MIB, check, check_nonzero};
+use super::{ConnectionConfig, Network, PrefixLimit, Rate, RateLimits};
 use crate::error::ConfigError;
 use crate::id::SLOTS_MAX;
 
@@ -95,7 +94,7 @@ pub struct Limits {
     ///
     /// A connection whose [PROXY header](crate::ListenOptions::proxy_protocol)
     /// is incomplete takes a place too. Until the address of its client is
-    /// known, it counts as an address and a subnet of its own, so that clients
+    /// known, it counts as a separate address and subnet, so that clients
     /// of one proxy do not exclude each other.
     ///
     /// The shards of a node share the places. A place that another shard loses
@@ -133,7 +132,41 @@ pub struct Limits {
     /// used one is dropped first.
     ///
     /// Default: 10 per second, with a burst of 20.
-    pub connect_retry_rate: RetryRate,
+    pub connect_retry_rate: Rate,
+    /// Limits on the traffic of all connections with one IP address, inbound
+    /// and outbound.
+    ///
+    /// Addresses are counted as for `max_connections_per_address`, and
+    /// `exempt_networks` are not limited. At most `max_connections` addresses
+    /// are remembered, for this limit and the two following ones together. The
+    /// least recently used one is dropped first, and gets full buckets when it
+    /// is used again. An address takes about half a kilobyte. The shards of a
+    /// node share the buckets, so a read or write of a limited connection takes
+    /// the lock of the limits.
+    ///
+    /// Default: `RateLimits::default()`, which limits nothing.
+    pub rate_per_address: RateLimits,
+    /// Maximum rate of accepted connections with one IP address. Beyond it, a
+    /// connection is closed at once, before
+    /// [`on_accept`](crate::Handler::on_accept) and before a slot is taken. It
+    /// is counted in
+    /// [`Metrics::refused_by_accept_rate`](crate::metrics::Metrics::refused_by_accept_rate).
+    ///
+    /// Addresses are counted as for `rate_per_address`.
+    ///
+    /// Default: `None`, which means no limit. Many clients may share an address.
+    pub accepts_per_address: Option<Rate>,
+    /// Maximum rate of inbound handshakes with one IP address. A handshake of a
+    /// session takes much more processor time than an accept. Beyond the rate,
+    /// a connection whose
+    /// [`transport`](crate::Handler::transport) is a session fails with
+    /// [`ConnectError::TooManyHandshakesFromAddress`](crate::ConnectError::TooManyHandshakesFromAddress)
+    /// before its session is called.
+    ///
+    /// Addresses are counted as for `rate_per_address`.
+    ///
+    /// Default: `None`, which means no limit. Many clients may share an address.
+    pub handshakes_per_address: Option<Rate>,
     /// Maximum memory of a loop for received data that is not delivered, in
     /// bytes. Counted are
     /// - incomplete messages and records;
@@ -224,7 +257,13 @@ impl Default for Limits {
             max_inbound_handshakes: 256,
             max_outbound_connecting: 256,
             loop_receive_bytes: 128 * MIB,
-            connect_retry_rate: RetryRate::default(),
+            connect_retry_rate: Rate {
+                per_second: 10,
+                burst: 20,
+            },
+            rate_per_address: RateLimits::default(),
+            accepts_per_address: None,
+            handshakes_per_address: None,
             loop_send_bytes: 256 * MIB,
         }
     }
@@ -264,86 +303,31 @@ impl Limits {
         let fits = self.slots_for_outbound() <= self.max_connections;
         let problem = "is more than `limits.max_connections`";
         check(fits, "limits.reserved_outbound", problem)?;
-        self.connect_retry_rate.validate()?;
+        self.validate_rates()?;
         self.max_connections_per_prefix
             .map_or(Ok(()), PrefixLimit::validate)
+    }
+
+    fn validate_rates(&self) -> Result<(), ConfigError> {
+        self.rate_per_address.validate([
+            "limits.rate_per_address.receive_bytes",
+            "limits.rate_per_address.receive_messages",
+            "limits.rate_per_address.send_bytes",
+            "limits.rate_per_address.send_messages",
+        ])?;
+        let rates = [
+            ("limits.connect_retry_rate", Some(self.connect_retry_rate)),
+            ("limits.accepts_per_address", self.accepts_per_address),
+            ("limits.handshakes_per_address", self.handshakes_per_address),
+        ];
+        let set = rates.into_iter();
+        set.filter_map(|(field, rate)| Some((field, rate?)))
+            .try_for_each(|(field, rate)| rate.validate(field))
     }
 
     /// Returns the number of slots that are reserved for outbound connections.
     pub(crate) fn slots_for_outbound(&self) -> usize {
         self.reserved_outbound.unwrap_or(self.max_connections / 8)
-    }
-}
-
-/// Maximum number of connections with one subnet; see
-/// [`Limits::max_connections_per_prefix`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PrefixLimit {
-    /// Maximum number of connections with one subnet. Not zero.
-    ///
-    /// Default: 512.
-    pub max: usize,
-    /// Length in bits of the prefix of an IPv4 subnet, from 0 to 32.
-    ///
-    /// Default: 24.
-    pub v4_bits: u8,
-    /// Length in bits of the prefix of an IPv6 subnet, from 0 to 128.
-    ///
-    /// Default: 48, because a site with several networks may get such a prefix
-    /// (RFC 6177). A prefix of 64 bits counts as one address already.
-    pub v6_bits: u8,
-}
-
-impl Default for PrefixLimit {
-    fn default() -> Self {
-        Self {
-            max: 512,
-            v4_bits: 24,
-            v6_bits: 48,
-        }
-    }
-}
-
-impl PrefixLimit {
-    fn validate(self) -> Result<(), ConfigError> {
-        let field = "limits.max_connections_per_prefix";
-        let zero = "must not be zero; `None` disables it";
-        check(self.max > 0, field, zero)?;
-        let fits = self.v4_bits <= 32 && self.v6_bits <= 128;
-        check(fits, field, "has more bits than an address")
-    }
-}
-
-/// A rate with a burst; see [`Limits::connect_retry_rate`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RetryRate {
-    /// Number of attempts per second. Not zero.
-    ///
-    /// Default: 10.
-    pub per_second: u32,
-    /// Number of attempts that may begin at once after a time without attempts.
-    /// Not zero.
-    ///
-    /// Default: 20.
-    pub burst: u32,
-}
-
-impl Default for RetryRate {
-    fn default() -> Self {
-        Self {
-            per_second: 10,
-            burst: 20,
-        }
-    }
-}
-
-impl RetryRate {
-    fn validate(self) -> Result<(), ConfigError> {
-        let (per_second, burst) = (self.per_second == 0, self.burst == 0);
-        check_nonzero([
-            ("limits.connect_retry_rate.per_second", per_second),
-            ("limits.connect_retry_rate.burst", burst),
-        ])
     }
 }
 
@@ -362,9 +346,17 @@ mod tests {
         let field = rejected(|limits| limits.reserved_outbound = Some(10_001));
         assert_eq!(field, "limits.reserved_outbound");
         let field = rejected(|limits| limits.connect_retry_rate.per_second = 0);
-        assert_eq!(field, "limits.connect_retry_rate.per_second");
+        assert_eq!(field, "limits.connect_retry_rate");
         let field = rejected(|limits| limits.connect_retry_rate.burst = 0);
-        assert_eq!(field, "limits.connect_retry_rate.burst");
+        assert_eq!(field, "limits.connect_retry_rate");
+        let zero = Rate {
+            per_second: 0,
+            burst: 1,
+        };
+        let field = rejected(|limits| limits.accepts_per_address = Some(zero));
+        assert_eq!(field, "limits.accepts_per_address");
+        let field = rejected(|limits| limits.rate_per_address.send_bytes = Some(zero));
+        assert_eq!(field, "limits.rate_per_address.send_bytes");
         let field = rejected(|limits| {
             limits.max_connections_per_prefix = Some(PrefixLimit {
                 v4_bits: 33,

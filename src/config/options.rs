@@ -61,7 +61,7 @@ pub struct ListenOptions {
     /// [`Handler::on_accept`](crate::Handler::on_accept). From then on, all
     /// callbacks, limits and accessors use the source address of the header as
     /// the address of the peer, and the destination address of the header as
-    /// the local address. The bytes after the header are those of the client.
+    /// the local address. The bytes after the header come from the client.
     /// With [`Shards`](crate::node::Shards), the shard that the connection is
     /// assigned to reads the header.
     ///

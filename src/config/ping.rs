@@ -41,7 +41,7 @@ use crate::framing::{Codec, Framing};
 /// ```
 ///
 /// - A ping counts as a sent message: in
-///   [`Traffic`](crate::metrics::Traffic), and as activity for `idle` of this
+///   [`Traffic`](crate::Traffic), and as activity for `idle` of this
 ///   node. Therefore `idle` does not end a connection whose pings the kernel
 ///   takes. Set `receive_idle` to find a peer that is gone.
 /// - No ping is sent while bytes are queued, while
@@ -63,9 +63,11 @@ pub struct Ping {
     pub after: Duration,
     /// The message. It is at most
     /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len)
-    /// long, and the framing must be able to represent it. With a custom
-    /// framing this is not checked, and a ping that its framer refuses is not
-    /// sent.
+    /// long, and the framing must be able to represent it.
+    /// [`Net::set_max_message_len`](crate::Net::set_max_message_len) and
+    /// [`Net::set_framing`](crate::Net::set_framing) check that too. With a
+    /// custom framing it is not checked, and a ping that its framer refuses is
+    /// not sent.
     ///
     /// Default: empty. With a length prefix or a delimiter, the peer receives
     /// an empty message.

@@ -93,7 +93,8 @@ pub struct Timeouts {
     /// again when a message is completely received, and when the kernel takes
     /// the last queued byte. So a peer that receives messages and sends none is
     /// not idle. The timeout does not run
-    /// - while this node has paused the connection;
+    /// - while this node has paused the connection, or does not read it because
+    ///   of its [rate](crate::config::RateLimits);
     /// - while bytes are queued;
     /// - while a received message or a record of the session is incomplete, if
     ///   [`MinRate::receive_bytes_per_second`] is set, which limits that time.
@@ -125,7 +126,8 @@ pub struct Timeouts {
     pub receive_idle: Option<Duration>,
     /// Maximum time without a further byte of an incomplete message, or of an
     /// incomplete record of the session. Time during which this node has paused
-    /// the connection does not count.
+    /// the connection, or does not read it because of its
+    /// [rate](crate::config::RateLimits), does not count.
     ///
     /// [`MinRate`] may end the connection earlier. By default this happens when
     /// a message is still incomplete after 10 s and less than 160 KiB of it has
@@ -135,9 +137,10 @@ pub struct Timeouts {
     /// Default: 30 s.
     pub partial_message: Option<Duration>,
     /// Maximum time during which the kernel accepts no byte although there are
-    /// bytes to write. It also applies while this node has paused the
-    /// connection. If the peer may pause the connection for longer, set a longer
-    /// time on this node, or `None`.
+    /// bytes to write. Time during which this node does not write because of the
+    /// [rate](crate::config::RateLimits) does not count. The timeout also
+    /// applies while this node has paused the connection. If the peer may pause
+    /// the connection for longer, set a longer time on this node, or `None`.
     ///
     /// Default: 60 s.
     pub write_stall: Option<Duration>,

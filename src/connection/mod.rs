@@ -12,6 +12,8 @@
 //! the queued messages are sent, then FIN, then the loop waits for the peer's
 //! end of stream.
 
+mod queued_frames;
+mod rates;
 mod send_state;
 mod state;
 mod table;
@@ -30,6 +32,7 @@ use crate::sys::Stream;
 use crate::time::Timestamp;
 use crate::traffic::Traffic;
 
+pub(crate) use rates::{Allowance, RateState, TrafficFlow};
 pub(crate) use send_state::AfterFlush;
 use send_state::NO_DRAIN;
 use state::{ConnectionExtra, LifecycleTag};
@@ -100,6 +103,15 @@ pub(crate) struct ConnEntry {
     /// The handshake of a session is complete, so messages are sealed.
     pub(crate) is_sealed: bool,
     pub(crate) paused: bool,
+    /// Messages are not delivered: the connection is paused, or its receiving
+    /// is limited and this is no visit with tokens.
+    pub(crate) is_delivery_stopped: bool,
+    pub(crate) is_receiving_limited: bool,
+    pub(crate) is_sending_limited: bool,
+    /// The messages that are sent are limited.
+    counts_messages: bool,
+    /// A queued message is accounted for: it is to be sealed or is limited.
+    pub(crate) accounts_sends: bool,
     /// `close_write` was called.
     write_closed: bool,
     pub(crate) fin_sent: bool,
@@ -178,6 +190,11 @@ impl ConnEntry {
             has_turn: false,
             is_sealed: false,
             paused: false,
+            is_delivery_stopped: false,
+            is_receiving_limited: false,
+            is_sending_limited: false,
+            counts_messages: false,
+            accounts_sends: false,
             write_closed: false,
             fin_sent: false,
             read_closed: false,

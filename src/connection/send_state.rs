@@ -166,10 +166,10 @@ impl ConnEntry {
 
     /// Updates the one number that the fast path compares with a body's length.
     /// It combines whether the connection is open for sending, whether it has
-    /// the default framing, and how long a body may be. Zero disables the fast
-    /// path.
+    /// the default framing, whether its messages are counted, and how long a
+    /// body may be. Zero disables the fast path.
     pub(super) fn update_fast_path_end(&mut self) {
-        let quick = self.can_send() && self.codec.is_default();
+        let quick = self.can_send() && self.codec.is_default() && !self.counts_messages;
         self.fast_path_end = if quick {
             u32::try_from(self.config.max_message_len).map_or(u32::MAX, |max| max.saturating_add(1))
         } else {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::ConnEntry;
+use super::{ConnEntry, RateState};
 use crate::addr::to_canonical;
 use crate::error::{ConnectError, DisconnectReason, TimeoutKind};
 use crate::framing::Codec;
@@ -26,6 +26,8 @@ pub(super) struct ConnectionExtra {
     pub(super) sending: Option<(Timestamp, u64)>,
     /// Keys and slots of the timers of the connection.
     timers: Vec<(u64, u32)>,
+    /// Present if a rate limits the connection.
+    pub(super) rates: Option<Box<RateState>>,
     /// Slot of the timer of the session.
     session_timer: Option<u32>,
     pending_change: Option<PendingChange>,
@@ -228,6 +230,12 @@ impl ConnEntry {
         if identity.is_some() {
             self.extra().identity = identity;
         }
+    }
+
+    /// Records whether the session seals the messages.
+    pub(crate) fn set_sealed(&mut self, is_sealed: bool) {
+        self.is_sealed = is_sealed;
+        self.accounts_sends |= is_sealed;
     }
 
     /// Records that the handshake is complete.

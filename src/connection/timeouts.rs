@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{ConnEntry, Ending, LifecycleTag};
+use super::{ConnEntry, Ending, LifecycleTag, TrafficFlow};
 use crate::error::{ConnectError, DisconnectReason, TimeoutKind};
 use crate::mutants::mutant;
 use crate::time::Timestamp;
@@ -119,7 +119,10 @@ impl ConnEntry {
         let at = self
             .stalled_since
             .and_then(|since| since.checked_add(stall?));
-        self.blocked && self.write_failure().is_none() && at.is_some_and(|at| at <= now)
+        self.blocked
+            && self.write_failure().is_none()
+            && !self.awaits_tokens(TrafficFlow::Send)
+            && at.is_some_and(|at| at <= now)
     }
 
     /// Returns the time at which the connection is overdue if nothing happens
@@ -136,9 +139,13 @@ impl ConnEntry {
             return Some((at, Ending::Failed(ConnectError::HandshakeTimedOut)));
         }
         let is_open = self.tag == LifecycleTag::Open;
-        let is_read = is_open && !self.paused;
+        // While this node waits for tokens, the peer is not to blame.
+        let is_held = self.paused || self.awaits_tokens(TrafficFlow::Receive);
+        let is_read = is_open && !is_held;
+        let is_written = !self.awaits_tokens(TrafficFlow::Send);
         let stalled = self
             .stalled_since
+            .filter(|_| is_written)
             .and_then(|since| after(since, timeouts.write_stall));
         let partial = self.partial_since.filter(|_| is_read);
         let receive_rate = partial.and_then(|since| {
@@ -148,9 +155,11 @@ impl ConnEntry {
         // A long message on a slow link takes longer than the idle timeout. The
         // rate limits its time instead.
         let idle = is_read && !self.has_output() && receive_rate.is_none();
-        let is_silent = is_read && !self.read_closed;
+        // Always armed in these states. The loop checks whether it holds input
+        // back before the connection ends.
+        let is_silent = is_open && !is_held && !self.read_closed;
         let sending = self.extra.as_ref().and_then(|extra| extra.sending);
-        let send_rate = sending.and_then(|(since, bytes)| {
+        let send_rate = sending.filter(|_| is_written).and_then(|(since, bytes)| {
             let rate = self.config.min_rate.send_bytes_per_second;
             self.rate_deadline(since, bytes, rate)
         });
@@ -173,7 +182,7 @@ impl ConnEntry {
             (send_rate, TimeoutKind::SendRate),
             (stalled, TimeoutKind::WriteStall),
             (
-                (!is_open)
+                (!is_open && is_written)
                     .then(|| after(self.activity, timeouts.linger))
                     .flatten(),
                 TimeoutKind::Linger,
@@ -194,6 +203,12 @@ impl ConnEntry {
         // the time that a byte takes at the rate.
         let micros = bytes.saturating_mul(1_000_000) / u64::from(rate?.max(1));
         since.checked_add(Duration::from_micros(micros).max(self.config.min_rate.after))
+    }
+
+    /// Returns whether the deadline is armed for a time in this range.
+    #[cfg(feature = "sim")]
+    pub(crate) fn is_armed_within(&self, from: Timestamp, to: Timestamp) -> bool {
+        self.armed_at.is_some_and(|at| (from..=to).contains(&at))
     }
 
     /// Returns whether the armed deadline is later than a timeout that has

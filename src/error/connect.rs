@@ -31,6 +31,9 @@ pub enum ConnectError {
     /// [`ListenerLimits::max_handshakes`](crate::config::ListenerLimits::max_handshakes)
     /// is reached, and no other handshake is ended for it.
     TooManyConnecting,
+    /// [`Limits::handshakes_per_address`](crate::config::Limits::handshakes_per_address)
+    /// is exceeded.
+    TooManyHandshakesFromAddress,
     /// The inbound handshake lost its place to another one, because
     /// [`Limits::max_inbound_handshakes`](crate::config::Limits::max_inbound_handshakes)
     /// or
@@ -114,6 +117,7 @@ impl fmt::Display for ConnectError {
             Self::TooManyFromAddress => "too many connections with this address",
             Self::TooManyFromPrefix => "too many connections with this network",
             Self::TooManyConnecting => "too many connections are connecting",
+            Self::TooManyHandshakesFromAddress => "too many handshakes with this address",
             Self::Evicted => "the handshake lost its place to another one",
             Self::AlreadyConnected => "already connected to this address",
             Self::AlreadyConnecting => "already connecting to this address",
@@ -146,6 +150,7 @@ impl From<ConnectError> for io::Error {
             | ConnectError::TooManyFromAddress
             | ConnectError::TooManyFromPrefix
             | ConnectError::TooManyConnecting
+            | ConnectError::TooManyHandshakesFromAddress
             | ConnectError::Evicted => io::ErrorKind::QuotaExceeded,
             ConnectError::AlreadyConnected | ConnectError::AlreadyConnecting => {
                 io::ErrorKind::AlreadyExists
@@ -188,6 +193,7 @@ impl From<DisconnectReason> for ConnectError {
             DisconnectReason::Shutdown => Self::ShuttingDown,
             DisconnectReason::MessageTooLarge { .. }
             | DisconnectReason::MalformedFrame(_)
+            | DisconnectReason::ReceiveRateExceeded
             | DisconnectReason::SendQueueFull => Self::Io(io::ErrorKind::InvalidData.into()),
         }
     }
@@ -235,6 +241,7 @@ mod tests {
         for error in [
             ConnectError::TooManyFromAddress,
             ConnectError::TooManyConnecting,
+            ConnectError::TooManyHandshakesFromAddress,
             ConnectError::Evicted,
             ConnectError::Transport(TransportError::Handler),
             ConnectError::Session(SessionError::RefusedByPeer("")),

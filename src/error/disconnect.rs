@@ -65,6 +65,10 @@ pub enum DisconnectReason {
     /// queue, and [`OnFull::Disconnect`](crate::config::OnFull::Disconnect) is
     /// set.
     SendQueueFull,
+    /// The peer sent more than
+    /// [`RateLimits`](crate::config::RateLimits) allow, and
+    /// [`OnExcess::Disconnect`](crate::config::OnExcess::Disconnect) is set.
+    ReceiveRateExceeded,
     /// The received data that the loop holds exceeded
     /// [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes). The
     /// address of this connection held the most memory, and of its connections
@@ -98,6 +102,7 @@ impl fmt::Display for DisconnectReason {
             Self::Session(error) => write!(f, "session: {error}"),
             Self::Timeout(kind) => write!(f, "{kind} timeout"),
             Self::SendQueueFull => f.write_str("the send queue is full"),
+            Self::ReceiveRateExceeded => f.write_str("the peer exceeded its rate"),
             Self::MemoryLimit => f.write_str("incomplete messages hold too much memory"),
             Self::HandlerPanicked => f.write_str("a callback panicked"),
             Self::SelfConnection => f.write_str("the node connected to itself"),
@@ -123,6 +128,8 @@ impl DisconnectReason {
     /// True for
     /// - [`DisconnectReason::MessageTooLarge`];
     /// - [`DisconnectReason::MalformedFrame`];
+    /// - [`DisconnectReason::ReceiveRateExceeded`], although with a rate per
+    ///   address the other connections of the address may have used the tokens;
     /// - [`TimeoutKind::PartialMessage`];
     /// - [`DisconnectReason::Session`], if [`SessionError::is_peers_fault`] is
     ///   true for its error.
@@ -133,6 +140,7 @@ impl DisconnectReason {
         match self {
             Self::MessageTooLarge { .. }
             | Self::MalformedFrame(_)
+            | Self::ReceiveRateExceeded
             | Self::Timeout(TimeoutKind::PartialMessage) => true,
             Self::Session(error) => error.is_peers_fault(),
             _ => false,
@@ -210,6 +218,7 @@ mod tests {
         for reason in [
             DisconnectReason::MessageTooLarge { len: 2, max: 1 },
             DisconnectReason::MalformedFrame(""),
+            DisconnectReason::ReceiveRateExceeded,
             DisconnectReason::Session(SessionError::Malformed("")),
             DisconnectReason::Timeout(TimeoutKind::PartialMessage),
         ] {

@@ -172,13 +172,26 @@ impl<H: Handler> EventLoop<'_, H> {
         true
     }
 
-    /// Asks the handler and checks the limits. Returns the codecs of the
+    /// Checks the rate of accepts, asks the handler and checks the limits. Returns the codecs of the
     /// connection if both admit it.
     fn check_admission(
         &mut self,
         info: &ConnInfo,
         config: &ConnectionConfig,
     ) -> Option<(Codec, Codec)> {
+        let is_limited = self.net.config.limits.accepts_per_address.is_some();
+        if is_limited
+            && !self
+                .net
+                .limits
+                .lock()
+                .admits_accept(info.addr, self.net.now)
+        {
+            let (name, addr) = (&self.net.config.name, info.addr);
+            log::debug!(target: "peerloop", "{name}: {addr} refused: too many accepts");
+            self.net.metrics.refused_by_accept_rate += 1;
+            return None;
+        }
         let admission = self.call("on_accept", None, |handler, net| {
             handler.on_accept(net, info)
         });

@@ -16,8 +16,8 @@ enum Delivered {
     Incomplete {
         need: usize,
     },
-    /// The connection was paused, or the time of the visit is used up. The rest
-    /// may contain complete frames.
+    /// The connection was paused, or the tokens or the time of the visit are
+    /// used up. The rest may contain complete frames.
     Interrupted,
     /// The connection is no longer open. The rest is discarded.
     Discarded,
@@ -43,6 +43,10 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn deliver_kept(&mut self, half: &mut InboundHalf) -> Option<usize> {
         if half.partial.is_undecoded() && self.wants_messages(half.id) {
             let result = deliver_partial(self.state, self.net, self.handler, half);
+            if let Ok(0) = result {
+                // The maximum or the framing has changed, and no byte arrived.
+                return Some(0);
+            }
             return self.note_delivery(half, result);
         }
         Some(0)
@@ -107,7 +111,7 @@ impl<H: Handler> EventLoop<'_, H> {
 fn wants_messages(net: &Net, conn: ConnId) -> bool {
     net.conns
         .get(conn)
-        .is_some_and(|entry| entry.lifecycle() == Lifecycle::Open && !entry.paused)
+        .is_some_and(|entry| entry.lifecycle() == Lifecycle::Open && !entry.is_delivery_stopped)
 }
 
 /// Delivers the messages in new bytes, and keeps the rest. Returns the number
@@ -130,7 +134,7 @@ fn feed<H: Handler>(
     let Some(entry) = entry.filter(|entry| entry.lifecycle() == Lifecycle::Open) else {
         return Ok(0);
     };
-    if entry.paused {
+    if entry.is_delivery_stopped {
         half.partial.append(bytes);
         return Ok(0);
     }
@@ -280,7 +284,7 @@ fn deliver<H: Handler>(
         state.flush_urgent(net, Some(half));
         match net.conns.get(conn) {
             Some(entry) if entry.lifecycle() == Lifecycle::Open => {
-                if entry.paused || net.visit.is_over {
+                if entry.is_delivery_stopped || net.visit.is_over {
                     return (consumed, Delivered::Interrupted);
                 }
                 // The batch was interrupted only for a flush or a change.

@@ -12,6 +12,7 @@ mod inbound;
 mod inspect;
 mod lists;
 mod proxy_header;
+mod rates;
 mod read;
 mod read_close;
 mod seal;

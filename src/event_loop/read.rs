@@ -80,7 +80,7 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Reads and delivers until the socket is empty, or the budget or the time
     /// of the visit is used up.
-    fn read(&mut self, half: &mut InboundHalf, mut budget: usize) {
+    pub(super) fn read(&mut self, half: &mut InboundHalf, mut budget: usize) {
         // If the session defers reads, the write that sends its answers
         // schedules the next visit.
         while half.readable || half.partial.is_undecoded() {
@@ -90,7 +90,12 @@ impl<H: Handler> EventLoop<'_, H> {
             let is_closing = matches!(entry.lifecycle(), Lifecycle::Closing(_));
             let is_broken = entry.write_failure().is_some();
             match entry.lifecycle() {
-                Lifecycle::Open if entry.paused => return self.check_end_while_paused(half),
+                Lifecycle::Open if entry.is_delivery_stopped => {
+                    if half.is_limited {
+                        return;
+                    }
+                    return self.read_stopped(half, budget);
+                }
                 Lifecycle::Handshaking | Lifecycle::Open | Lifecycle::Closing(_) => {}
                 Lifecycle::Connecting | Lifecycle::Ended(_) | Lifecycle::Released => return,
             }
@@ -105,6 +110,10 @@ impl<H: Handler> EventLoop<'_, H> {
                 half.discard_answers();
             }
             if budget == 0 || self.net.visit.is_over {
+                if half.is_limited {
+                    // `read_stopped` continues.
+                    return;
+                }
                 self.net.metrics.read_budget_hits += u64::from(budget == 0);
                 mutant!(ForgetCarriedOver => return);
                 return self.state.lists.carry_over(half);
@@ -121,6 +130,7 @@ impl<H: Handler> EventLoop<'_, H> {
         match result {
             ReadResult::Bytes { count, in_partial } => {
                 half.has_received = true;
+                half.received = half.received.wrapping_add(count);
                 if in_partial {
                     if self.deliver_kept(half).is_none() {
                         return ReadStep::Stop;

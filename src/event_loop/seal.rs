@@ -73,15 +73,22 @@ fn write_sealed_bytes(
 /// Lets the session seal the next batch or append its close notification.
 /// Returns whether there is anything to write.
 fn seal_next(
-    entry: &ConnEntry,
+    entry: &mut ConnEntry,
     channel: &mut SessionChannel,
     pool: &mut BlockPool,
 ) -> Result<bool, SessionError> {
     if channel.has_failed() || entry.is_unopened() {
         return Ok(false);
     }
+    let sealable = entry.sealable();
     match &entry.queue {
-        Some(queue) if !queue.is_empty() => channel.seal(queue, pool)?,
+        Some(queue) if !queue.is_empty() => {
+            if sealable == 0 {
+                return Ok(false);
+            }
+            channel.seal(queue, sealable, pool)?;
+            entry.note_sealed(channel.batch());
+        }
         _ if entry.is_last_flush() => channel.close_notify(),
         _ => {}
     }

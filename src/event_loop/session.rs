@@ -156,7 +156,7 @@ impl<H: Handler> EventLoop<'_, H> {
             self.net.set_session_timer(conn, None);
         }
         if let Some(entry) = self.net.conns.get_mut(conn) {
-            entry.is_sealed = stage != Stage::Transparent;
+            entry.set_sealed(stage != Stage::Transparent);
             entry.set_identity(identity);
         }
         self.report_connect(half);

@@ -22,6 +22,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 Due::Session(conn) => self.note_session_timeout(conn),
                 Due::Connection(conn) => self.check_timeouts(conn),
                 Due::Connect(conn) => self.net.start_delayed_connect(conn),
+                Due::Tokens(conn, flow) => self.net.end_token_wait(conn, flow),
                 Due::Header(conn) => self.net.time_out_header(conn),
                 Due::Listener(index) => self.resume_listener(index),
                 // `complete_shutdown` handles it at the end of the turn.

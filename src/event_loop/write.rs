@@ -4,6 +4,7 @@ use std::io::IoSlice;
 
 use super::inbound::half_of;
 use super::lists::WorkLists;
+use super::rates::{begin_write, end_write};
 use super::seal::write_sealed;
 use super::write_once::{Flushed, write_once};
 use super::{EventLoop, InboundHalf, LoopState};
@@ -14,7 +15,7 @@ use crate::handler::{Handler, SendOutcome};
 use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::mutants::mutant;
-use crate::net::{Net, PendingSend, UrgentWork};
+use crate::net::{Net, PendingSend, RateContext, UrgentWork};
 
 /// Number of connections that are written between two readings of the clock.
 const WRITES_PER_LOOK: usize = 8;
@@ -177,15 +178,39 @@ impl WorkLists {
         if entry.blocked || !entry.is_live() || entry.lifecycle() == Lifecycle::Connecting {
             return;
         }
-        let budget = entry.write_budget(net.config.budget.write_bytes, net.metrics.turns);
+        let mut budget = entry.write_budget(net.config.budget.write_bytes, net.metrics.turns);
+        let budget_of_turn = budget;
+        if entry.is_sending_limited {
+            let context = RateContext {
+                limits: &net.limits,
+                timers: &mut net.timers,
+                metrics: &mut net.metrics,
+                now: net.clock.latest(),
+            };
+            match begin_write(entry, inbound, budget, context) {
+                Some(allowed) => budget = allowed,
+                None => return,
+            }
+        }
         let before = entry.written;
         let deferred_reads = inbound.defers_reads();
         let (metrics, pool) = (&mut net.metrics, &mut net.pool);
-        let flushed = if inbound.channel.is_none() {
+        let mut flushed = if inbound.channel.is_none() {
             write_queue(entry, budget, metrics, pool)
         } else {
             write_sealed(entry, inbound, budget, metrics, pool)
         };
+        if entry.is_sending_limited {
+            let context = RateContext {
+                limits: &net.limits,
+                timers: &mut net.timers,
+                metrics,
+                now: net.clock.latest(),
+            };
+            let written = (entry.written - before) as usize;
+            flushed = end_write(entry, inbound, (written, budget_of_turn), flushed, context);
+        }
+        let metrics = &mut net.metrics;
         if let Some(queue) = &mut entry.queue {
             while let Some(token) = queue.pop_sent_token(pool) {
                 self.sent.push((conn, token));

@@ -56,7 +56,9 @@ pub trait Framer: Send {
     /// Decodes one frame at the start of `bytes`.
     ///
     /// - After [`Decoded::Incomplete`], the next call gets the same bytes
-    ///   followed by more.
+    ///   followed by more. After
+    ///   [`Net::set_max_message_len`](crate::Net::set_max_message_len) it may
+    ///   get the same bytes only.
     /// - After [`Decoded::Frame`], the next call gets the bytes after the
     ///   frame.
     ///

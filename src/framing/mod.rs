@@ -15,8 +15,9 @@ pub(crate) use header::FrameHeader;
 ///
 /// Set by
 /// [`ConnectionConfig::framing`](crate::config::ConnectionConfig::framing), for
-/// a node, a listener or one connect. Both ends of a connection must use the
-/// same framing. Empty messages are valid if the framing can represent them.
+/// a node, a listener or one connect. [`Net::set_framing`](crate::Net::set_framing)
+/// changes it during a connection. Both ends of a connection must use the same
+/// framing. Empty messages are valid if the framing can represent them.
 ///
 /// Default: `LengthDelimited(LengthPrefix::Four(ByteOrder::BigEndian))`.
 #[derive(Clone, Debug)]
@@ -46,14 +47,16 @@ pub enum Framing {
 impl Framing {
     /// Returns a framing whose frames a [`Framer`] decodes and encodes.
     ///
-    /// `make` is called twice for every connection. One framer decodes received
+    /// `make` is called twice for every connection, and twice for every
+    /// [`Net::set_framing`](crate::Net::set_framing). One framer decodes received
     /// bytes, and the other one encodes sent messages. A framer belongs to one
     /// connection and may keep state.
     ///
     /// A panic in `make` is handled like a panic of a callback; see
     /// [`OnPanic`](crate::config::OnPanic). If it is contained, the inbound
     /// connection is closed without a callback. In
-    /// [`Net::connect`](crate::Net::connect) it unwinds into the caller.
+    /// [`Net::connect`](crate::Net::connect) it unwinds into the caller. In
+    /// [`Net::set_framing`](crate::Net::set_framing) it ends that connection.
     ///
     /// See [`Framer`] for an example.
     pub fn custom<F: Framer + 'static>(make: impl Fn() -> F + Send + Sync + 'static) -> Self {

@@ -3,6 +3,8 @@
 //! Every connection is charged exactly once, when it gets its slot, and
 //! discharged exactly once, when it ends.
 
+mod address_rates;
+mod lru;
 mod places;
 mod retries;
 mod slots;
@@ -13,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use self::address_rates::AddressRates;
 use self::places::{HandshakePlaces, NoPlace, Origin, PlaceRequest};
 use self::retries::ConnectRetries;
 use self::slots::Slots;
@@ -23,7 +26,8 @@ use crate::id::{ConnId, ListenerId};
 use crate::mutants::mutant;
 
 /// The counts that all shards of a node share. The lock is held briefly when a
-/// connection starts or ends, and never for a message. In a node without shards
+/// connection starts or ends, and, if `Limits::rate_per_address` is set, when a
+/// connection is read or written. In a node without shards
 /// it is never contended.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedLimits(Arc<SharedCounts>);
@@ -69,6 +73,7 @@ pub(crate) struct LimitCounts {
     pub(crate) slots: Slots,
     pub(crate) places: HandshakePlaces,
     pub(crate) retries: ConnectRetries,
+    pub(crate) rates: AddressRates,
     /// Outbound connections whose handshake has not completed.
     pub(crate) outbound: usize,
     /// Connections by address. An IPv6 prefix of 64 bits counts as one address.
@@ -89,6 +94,7 @@ impl LimitCounts {
             slots: Slots::new(limits),
             places: HandshakePlaces::new(limits.max_inbound_handshakes),
             retries: ConnectRetries::new(limits),
+            rates: AddressRates::new(limits),
             outbound: 0,
             by_ip_address: HashMap::new(),
             by_prefix: HashMap::new(),
@@ -165,6 +171,20 @@ impl LimitCounts {
         self.outbound = self.outbound.saturating_sub(1);
     }
 
+    /// Charges an accepted connection against the rate of its address. Returns
+    /// false if it exceeds the rate.
+    pub(crate) fn admits_accept(&mut self, addr: SocketAddr, now: Instant) -> bool {
+        let (address, _) = self.counted(addr);
+        address.is_none_or(|address| self.rates.buckets(address, now).admits_accept(now))
+    }
+
+    /// Charges a handshake against the rate of its address. Returns false if it
+    /// exceeds the rate.
+    pub(crate) fn admits_handshake(&mut self, addr: SocketAddr, now: Instant) -> bool {
+        let (address, _) = self.counted(addr);
+        address.is_none_or(|address| self.rates.buckets(address, now).admits_handshake(now))
+    }
+
     /// Takes a handshake place. Returns the handshake that lost its place to
     /// it, if any. `is_silent` returns whether a handshake waits for its peer
     /// and not for this node.
@@ -192,7 +212,7 @@ impl LimitCounts {
 
     /// Takes a place for an inbound connection whose PROXY header is incomplete,
     /// as [`LimitCounts::take_handshake_place`] does. The address of its client
-    /// is not known, so it counts as an address of its own.
+    /// is not known, so it counts as a separate address.
     pub(crate) fn take_header_place(
         &mut self,
         conn: ConnId,

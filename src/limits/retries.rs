@@ -1,11 +1,11 @@
 //! The rate of connects to addresses that failed before.
 
-use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::lru::LruMap;
 use crate::addr::{CompactAddr, to_canonical_target};
-use crate::config::{Limits, RetryRate};
+use crate::config::{Limits, Rate};
 
 /// The addresses to which a connect has failed. Each has a token bucket.
 #[derive(Debug)]
@@ -14,79 +14,44 @@ pub(crate) struct ConnectRetries {
     interval: Duration,
     /// The time in which an empty bucket becomes full.
     refill: Duration,
-    max: usize,
-    by_address: HashMap<CompactAddr, FailedAddress>,
-    /// The addresses, ordered by the number of their last use.
-    by_use: BTreeMap<u64, CompactAddr>,
-    uses: u64,
-}
-
-#[derive(Debug)]
-struct FailedAddress {
-    /// The time at which the bucket is full again.
-    full_at: Instant,
-    last_use: u64,
+    /// By address, the time at which its bucket is full again.
+    full_at: LruMap<CompactAddr, Instant>,
 }
 
 impl ConnectRetries {
     pub(super) fn new(limits: &Limits) -> Self {
-        let RetryRate { per_second, burst } = limits.connect_retry_rate;
+        let Rate { per_second, burst } = limits.connect_retry_rate;
         let interval = Duration::from_secs(1) / per_second.max(1);
         Self {
             interval,
             refill: interval.saturating_mul(burst),
-            max: limits.max_connections,
-            by_address: HashMap::new(),
-            by_use: BTreeMap::new(),
-            uses: 0,
+            full_at: LruMap::new(limits.max_connections),
         }
     }
 
     /// Remembers a failed attempt. If there are too many addresses, the least
     /// recently used one is removed.
     pub(crate) fn note_failure(&mut self, addr: SocketAddr, now: Instant) {
-        let addr = key(addr);
-        let full_at = self.remove(addr).map_or(now, |known| known.full_at);
-        if self.by_address.len() >= self.max {
-            let oldest = self.by_use.first_key_value().map(|(_, oldest)| *oldest);
-            oldest.and_then(|oldest| self.remove(oldest));
-        }
-        self.insert(addr, full_at);
+        self.full_at.get_or_insert_with(key(addr), || now);
     }
 
     /// Removes an address, because an attempt has succeeded.
     pub(crate) fn note_success(&mut self, addr: SocketAddr) {
-        self.remove(key(addr));
+        self.full_at.remove(&key(addr));
     }
 
     /// Charges an attempt. Returns the time after which it may begin.
     pub(crate) fn charge(&mut self, addr: SocketAddr, now: Instant) -> Duration {
-        let addr = key(addr);
-        let Some(known) = self.remove(addr) else {
+        let Some(full_at) = self.full_at.get_mut(&key(addr)) else {
             return Duration::ZERO;
         };
-        let full_at = known.full_at.max(now);
-        let full_at = full_at.checked_add(self.interval).unwrap_or(full_at);
-        self.insert(addr, full_at);
+        let from = now.max(*full_at);
+        *full_at = from.checked_add(self.interval).unwrap_or(from);
         // The bucket has a token if it is full again within the time of all its
         // tokens.
         full_at
             .saturating_duration_since(now)
             .saturating_sub(self.refill)
-    }
-
-    fn insert(&mut self, addr: CompactAddr, full_at: Instant) {
-        self.uses += 1;
-        let last_use = self.uses;
-        self.by_use.insert(last_use, addr);
-        self.by_address
-            .insert(addr, FailedAddress { full_at, last_use });
-    }
-
-    fn remove(&mut self, addr: CompactAddr) -> Option<FailedAddress> {
-        let known = self.by_address.remove(&addr)?;
-        self.by_use.remove(&known.last_use);
-        Some(known)
     }
 }
 
@@ -130,7 +95,7 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(retries.charge(addr(1), now), Duration::ZERO);
         }
-        assert!(retries.by_use.is_empty() && retries.by_address.is_empty());
+        assert_eq!(retries.full_at.len(), 0);
     }
 
     #[test]
@@ -157,8 +122,8 @@ mod tests {
         retries.note_failure(addr(2), now);
         retries.charge(addr(1), now);
         retries.note_failure(addr(3), now);
-        assert_eq!((retries.by_address.len(), retries.by_use.len()), (2, 2));
-        assert!(!retries.by_address.contains_key(&key(addr(2))));
-        assert!(retries.by_address.contains_key(&key(addr(1))));
+        assert_eq!(retries.full_at.len(), 2);
+        assert!(retries.full_at.get_mut(&key(addr(2))).is_none());
+        assert!(retries.full_at.get_mut(&key(addr(1))).is_some());
     }
 }

@@ -54,6 +54,11 @@ impl TurnClock {
         self.in_turn
     }
 
+    /// Returns the latest reading.
+    pub(crate) fn latest(&self) -> Instant {
+        self.latest
+    }
+
     /// Records a reading, and returns it.
     pub(super) fn look(&mut self, now: Instant) -> Instant {
         self.is_stale = false;

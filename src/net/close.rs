@@ -146,8 +146,9 @@ impl Net {
     /// this node, such as [`Net::abort`] or a timeout, is reported without
     /// waiting for [`Net::resume`].
     ///
-    /// During a pause the timeouts `idle` and `partial_message` and the minimum
-    /// receive rate of this node do not apply. Its `write_stall` does.
+    /// During a pause the timeouts `idle`, `receive_idle` and `partial_message`
+    /// and the minimum receive rate of this node do not apply. Its
+    /// `write_stall` does.
     ///
     /// The [`write_stall`](crate::config::Timeouts::write_stall) of the *peer*
     /// applies too: a peer that uses this library with its defaults ends the
@@ -160,6 +161,7 @@ impl Net {
     pub fn pause(&mut self, conn: ConnId) {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.paused = true;
+            entry.is_delivery_stopped = true;
             self.interrupt_batch(conn);
         } else {
             self.forward_command(conn, ConnCommand::Pause);
@@ -174,7 +176,9 @@ impl Net {
             return self.forward_command(conn, ConnCommand::Resume);
         };
         mutant!(ResumeBeforeOpen => if entry.is_unopened() { return });
-        if !std::mem::take(&mut entry.paused) || entry.lifecycle() != Lifecycle::Open {
+        let was_paused = std::mem::take(&mut entry.paused);
+        entry.is_delivery_stopped = entry.is_receiving_limited;
+        if !was_paused || entry.lifecycle() != Lifecycle::Open {
             return;
         }
         self.restart_deadline(conn);
@@ -247,6 +251,7 @@ impl Net {
         drop(limits);
         self.cancel_delayed_connect(conn);
         self.cancel_conn_timers(conn);
+        self.cancel_token_waits(conn);
         self.interrupt_batch(conn);
         self.work.ended.push(conn);
         mutant!(KeepTimer => return);

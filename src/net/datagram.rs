@@ -46,11 +46,13 @@ impl Net {
     ///
     /// # Examples
     ///
-    /// Finds the other nodes of a network: each node sends its port to all,
-    /// once per second, and connects to those that it finds.
+    /// Finds the other nodes of a local network: each node broadcasts the port
+    /// of its listener once per second, and connects to the nodes that it
+    /// finds. The guide [`datagrams`](crate::guide::datagrams) has a program
+    /// with multicast.
     ///
     /// ```
-    /// use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+    /// use std::net::{Ipv4Addr, SocketAddr};
     /// use std::time::Duration;
     /// use peerloop::{ConnId, Handler, Net, TimerId, UdpId, UdpOptions};
     ///
@@ -84,7 +86,6 @@ impl Net {
     ///     }
     /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
     /// }
-    /// # let _ = IpAddr::V4(Ipv4Addr::LOCALHOST);
     /// ```
     pub fn bind_udp(&mut self, addr: impl ToSocketAddrs, options: UdpOptions) -> io::Result<UdpId> {
         if self.stopping.is_some() {
@@ -135,7 +136,8 @@ impl Net {
     /// mean that the datagram arrives. A datagram that the system refuses, for
     /// example because it is longer than the system allows or because there is
     /// no route, is counted in
-    /// [`UdpTraffic::send_errors`](crate::UdpTraffic::send_errors).
+    /// [`UdpTraffic::send_errors`](crate::UdpTraffic::send_errors). Datagrams
+    /// that are queued when the node is dropped are lost.
     ///
     /// Datagrams of up to 1,200 bytes pass nearly every network without
     /// fragmentation (RFC 9000, 14).

@@ -50,6 +50,7 @@ impl Net {
             self.limits.lock().retries.note_success(addr);
         }
         self.open[direction as usize] += 1;
+        self.begin_rates(conn);
         self.restart_deadline(conn);
     }
 
@@ -65,9 +66,9 @@ impl Net {
     }
 
     /// Takes a handshake place for an inbound connection that has a session. If
-    /// there is no place, ends the connection and returns false. Outbound
-    /// connections need no place. `is_silent` returns whether a handshake of
-    /// this shard waits for its peer.
+    /// there is no place, or the rate of the address is exceeded, ends the
+    /// connection and returns false. Outbound connections need no place.
+    /// `is_silent` returns whether a handshake of this shard waits for its peer.
     pub(crate) fn take_handshake_place(
         &mut self,
         conn: ConnId,
@@ -80,6 +81,13 @@ impl Net {
         let headers = &self.headers;
         let is_silent = |conn| is_silent(conn) || headers.is_silent(conn);
         let mut limits = self.limits.lock();
+        let is_limited = self.config.limits.handshakes_per_address.is_some();
+        if is_limited && !limits.admits_handshake(info.addr, self.now) {
+            drop(limits);
+            self.metrics.refused_by_handshake_rate += 1;
+            self.fail_connection(conn, ConnectError::TooManyHandshakesFromAddress);
+            return false;
+        }
         let taken = limits.take_handshake_place(conn, &info, self.now, &is_silent);
         drop(limits);
         let Ok(victim) = taken else {

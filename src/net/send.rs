@@ -207,9 +207,9 @@ impl Net {
         if queue.cost() >= entry.config.send_queue.high_bytes {
             entry.request_drain();
         }
-        let output = entry.session_growth(0);
-        if output > 0 {
-            entry.charge_session(output, &mut self.pool.account);
+        if entry.accounts_sends {
+            entry.charge_session(entry.session_growth(0), &mut self.pool.account);
+            entry.note_queued_frame(need);
         }
         if !entry.dirty && !entry.blocked {
             entry.dirty = true;

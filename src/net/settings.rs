@@ -13,6 +13,7 @@ use crate::cross_shard::ConnCommand;
 use crate::error::ConfigError;
 use crate::framing::{Codec, Framing};
 use crate::id::ConnId;
+use crate::mutants::mutant;
 use crate::panics::contain;
 
 impl Net {
@@ -39,7 +40,8 @@ impl Net {
     ///   [`Config::validate`](crate::Config::validate), if the value is zero,
     ///   is more than half of
     ///   [`loop_receive_bytes`](crate::config::Limits::loop_receive_bytes) or
-    ///   of `isize::MAX`, or is below the length of [`Framing::Fixed`].
+    ///   of `isize::MAX`, or is below the length of [`Framing::Fixed`] or of the
+    ///   connection's [`Ping`](crate::config::Ping).
     ///
     /// # Examples
     ///
@@ -148,7 +150,8 @@ impl Net {
     ///
     /// - A [`ConfigError`] with the name of the field if the length of
     ///   [`Framing::Fixed`] is zero or above the `max_message_len` of the
-    ///   connection.
+    ///   connection, or if the framing cannot represent the connection's
+    ///   [`Ping`](crate::config::Ping).
     ///
     /// # Examples
     ///
@@ -213,21 +216,27 @@ impl Net {
         }
         let config = Arc::new(setting.applied_to(&entry.config));
         let config = self.validated(&config)?;
-        if let ConnectionSetting::Framing(framing) = &setting {
-            self.replace_codecs(conn, framing, config);
-            return Ok(());
+        match &setting {
+            ConnectionSetting::Framing(framing) => self.replace_codecs(conn, framing, config),
+            ConnectionSetting::MaxMessageLen(_) => {
+                self.replace_config(conn, config);
+                self.request_change(conn, PendingChange::default());
+            }
+            ConnectionSetting::Timeouts(_) => {
+                self.replace_config(conn, config);
+                // The connect timeout of a delayed connect has not begun.
+                if !self.is_delayed(conn) {
+                    self.arm_deadline(conn);
+                }
+            }
         }
+        Ok(())
+    }
+
+    fn replace_config(&mut self, conn: ConnId, config: Arc<ConnectionConfig>) {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.set_config(config);
         }
-        match setting {
-            ConnectionSetting::MaxMessageLen(_) => {
-                self.request_change(conn, PendingChange::default());
-            }
-            ConnectionSetting::Timeouts(_) => self.move_deadline(conn),
-            ConnectionSetting::Framing(_) => {}
-        }
-        Ok(())
     }
 
     /// Changes the framing of a connection that is not closing.
@@ -236,9 +245,11 @@ impl Net {
         if !entry.is_some_and(|entry| entry.is_unopened() || entry.lifecycle() == Lifecycle::Open) {
             return;
         }
+        let stream = self.stream(conn);
         let make = || {
-            #[cfg(feature = "sim")]
-            self.note_framing(conn, framing);
+            if let Some(stream) = stream {
+                stream.note_framing(framing);
+            }
             (Codec::new(framing), Codec::new(framing))
         };
         let made = match self.config.on_panic {
@@ -252,25 +263,10 @@ impl Net {
         };
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.codec = encoder;
-            entry.set_config(config);
         }
+        self.replace_config(conn, config);
         let decoder = Some(decoder);
         self.request_change(conn, PendingChange { decoder });
-    }
-
-    #[cfg(feature = "sim")]
-    fn note_framing(&self, conn: ConnId, framing: &Framing) {
-        if let Some(stream) = self.stream(conn) {
-            stream.note_framing(framing);
-        }
-    }
-
-    /// Arms the deadline for changed timeouts, unless the connect timeout has
-    /// not begun.
-    fn move_deadline(&mut self, conn: ConnId) {
-        if !self.is_delayed(conn) {
-            self.arm_deadline(conn);
-        }
     }
 
     /// Leaves a change of the inbound half to the loop, which applies it when
@@ -279,6 +275,7 @@ impl Net {
         if let Some(entry) = self.conns.get_mut(conn) {
             entry.add_pending_change(change);
             self.work.urgent.push(UrgentWork::Change(conn));
+            mutant!(ChangeAfterBatch => return);
             self.interrupt();
         }
     }

@@ -107,8 +107,9 @@ impl Net {
     /// with another node. A source that is closed without it is not reported
     /// any more, with two exceptions:
     ///
-    /// - With epoll(7), a descriptor that has a duplicate, for example in a
-    ///   child process, is reported until the last duplicate is closed.
+    /// - With epoll(7), a descriptor that has a duplicate is reported until the
+    ///   last duplicate is closed. A child process has duplicates, at least
+    ///   until it executes its program.
     /// - With poll(2), mio's types remove themselves when they are dropped. Any
     ///   other descriptor stays registered. It is reported in each turn, and the
     ///   loop never sleeps, until the system gives the number to another file.

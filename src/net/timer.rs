@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Net;
+use crate::connection::TrafficFlow;
 use crate::id::{ConnId, TimerId};
 
 /// An entry of the timer heap.
@@ -23,6 +24,8 @@ pub(crate) enum Due {
     Header(ConnId),
     /// The end of the pause of a listener.
     Listener(usize),
+    /// The tokens of a connection that a rate limits.
+    Tokens(ConnId, TrafficFlow),
     Shutdown,
     /// The next attempt to pass commands that full queues refused.
     CommandRetry,

@@ -72,7 +72,9 @@ impl<'a> Connection<'a> {
     }
 
     /// Returns the settings of the connection, as the listener or the connect
-    /// had them and calls such as [`Net::set_timeouts`] have changed them.
+    /// had them and [`Net::set_framing`], [`Net::set_max_message_len`] and
+    /// [`Net::set_timeouts`] have changed them. A change by [`Net::set_rate`] is
+    /// not included.
     pub fn config(&self) -> &'a ConnectionConfig {
         &self.entry.config
     }

@@ -44,6 +44,9 @@ pub(crate) struct Visit {
     messages: u64,
     /// The number of messages at which the clock is read next.
     next_look: u64,
+    /// The number of messages at which the visit ends, because no token is
+    /// left for another one.
+    messages_max: u64,
     /// The number of messages at the latest reading.
     looked_at: u64,
     /// The time of the visit is used up.
@@ -58,10 +61,22 @@ impl Visit {
             began: now,
             messages: 0,
             next_look: 1,
+            messages_max: u64::MAX,
             looked_at: 0,
             is_over: false,
             is_behind: false,
         }
+    }
+
+    /// Returns the number of messages of the batches that have ended.
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// Limits the number of further messages.
+    pub(crate) fn limit_messages(&mut self, max: u64) {
+        self.messages_max = self.messages.saturating_add(max);
+        self.next_look = self.next_look.min(self.messages_max);
     }
 }
 
@@ -95,16 +110,29 @@ impl Net {
         let (batch, visit) = (&mut self.work.batch, &mut self.visit);
         let is_interrupted = batch.ask_at == 0;
         let delivered = visit.messages + batch.messages;
+        if delivered >= visit.messages_max {
+            return self.stop_at_rate();
+        }
         if delivered < visit.next_look {
             return is_interrupted;
         }
         visit.looked_at = delivered;
         visit.is_behind = false;
-        visit.next_look = delivered + delivered.clamp(1, LOOK_AFTER_MAX);
+        let next_look = delivered + delivered.clamp(1, LOOK_AFTER_MAX);
+        visit.next_look = next_look.min(visit.messages_max);
         batch.ask_at = visit.next_look - visit.messages;
         self.clock.is_stale = true;
         self.look_at_visit();
         is_interrupted || self.visit.is_over
+    }
+
+    /// Stops the delivery, because no token is left. Returns true.
+    fn stop_at_rate(&mut self) -> bool {
+        let conn = self.work.batch.conn;
+        if let Some(entry) = conn.and_then(|conn| self.conns.get_mut(conn)) {
+            entry.is_delivery_stopped = true;
+        }
+        true
     }
 
     /// Checks whether the time of the visit is used up.

@@ -233,7 +233,6 @@ impl SessionChannel {
 
     /// Returns the number of bytes at the front of the queue that are sealed in
     /// `out`.
-    #[cfg(feature = "sim")]
     pub(crate) fn batch(&self) -> usize {
         self.batch
     }
@@ -277,16 +276,17 @@ impl SessionChannel {
         }
     }
 
-    /// Seals a batch from the front of the queue.
+    /// Seals a batch from the front of the queue, at most `max` bytes.
     pub(crate) fn seal(
         &mut self,
         queue: &SendQueue,
+        max: usize,
         pool: &mut BlockPool,
     ) -> Result<(), SessionError> {
         debug_assert!(self.batch == 0 && self.unwritten().is_empty());
         self.take_memory(pool);
         let mut slices = [std::io::IoSlice::new(&[]); SLICES_MAX];
-        let (count, len) = queue.gather(&mut slices, BATCH_MAX);
+        let (count, len) = queue.gather(&mut slices, BATCH_MAX.min(max));
         self.out.reserve_exact(output_max(len));
         self.ask(|session, out| {
             session.seal(&slices[..count], out)?;

@@ -212,7 +212,9 @@ impl World {
         let violation = ends.values().find_map(|(index, from)| {
             let (to, in_between) = internet.other_end(from.socket)?;
             let (_, to) = ends.get(&to)?;
-            let what = compare(from, to, in_between)?;
+            let passed = internet.undelivered(to.socket);
+            let header = passed.map_or(0, |(_, passed)| passed.header);
+            let what = compare(from, to, header, in_between)?;
             Some((*index, what))
         });
         drop(internet);
@@ -254,14 +256,17 @@ impl World {
 }
 
 /// Compares the messages sent at one end with the messages received at the
-/// other end. `in_between` bytes are in the kernels; `None` if the connection is
-/// broken. Returns a description of the difference.
+/// other end. The first `header` bytes were a PROXY header, and `in_between`
+/// bytes are in the kernels; `None` if the connection is broken. Returns a
+/// description of the difference.
 fn compare(
     from: &CheckedConnection,
     to: &CheckedConnection,
+    header: u64,
     in_between: Option<usize>,
 ) -> Option<String> {
-    let (sent, received) = (from.traffic, to.traffic);
+    let (sent, mut received) = (from.traffic, to.traffic);
+    received.bytes_received += header;
     let is_framed_alike = match (&from.framing, &to.framing) {
         (Some(a), Some(b)) => a.frames_like(b),
         _ => false,

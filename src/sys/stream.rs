@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 #[cfg(feature = "sim")]
 use super::sim;
 use super::{SocketOptions, dispatch, from_backends, os};
-#[cfg(feature = "sim")]
 use crate::framing::Framing;
 use crate::mutants::mutant;
 
@@ -32,12 +31,8 @@ impl Stream {
 
     /// Tells the delivery check of a simulated socket that the framing of the
     /// connection changes.
-    #[cfg(feature = "sim")]
     pub(crate) fn note_framing(&self, framing: &Framing) {
-        match self {
-            Self::Os(_) => {}
-            Self::Sim(stream) => stream.note_framing(framing),
-        }
+        dispatch!(self, stream => stream.note_framing(framing))
     }
 
     /// Returns the local address if the stream is connected, and `None` if the

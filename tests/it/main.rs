@@ -2,6 +2,7 @@
 
 mod accept;
 mod addresses;
+mod changes;
 mod close;
 mod connect;
 mod datagrams;
@@ -19,6 +20,7 @@ mod memory;
 mod noise;
 mod panics;
 mod proxy;
+mod rates;
 mod receive;
 mod reconnect;
 mod repository;

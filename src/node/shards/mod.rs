@@ -78,6 +78,9 @@ use crate::sys::Poller;
 ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), apply to each
 ///   shard.
 /// - Timers belong to one shard.
+/// - A UDP socket belongs to the shard that bound it. On other shards its id is
+///   stale. Several shards can bind one port with
+///   [`reuse_port`](crate::UdpOptions::reuse_port).
 /// - The lists and counts of a [`Net`](crate::Net), [`find`](crate::Net::find),
 ///   [`traffic`](crate::Net::traffic) and [`metrics`](crate::Net::metrics)
 ///   cover one shard. [`ShardsHandle::traffic`] and [`ShardsHandle::metrics`]
@@ -97,8 +100,11 @@ use crate::sys::Poller;
 ///   No `on_drain` follows.
 /// - [`close`](crate::Net::close), [`abort`](crate::Net::abort),
 ///   [`close_write`](crate::Net::close_write), [`pause`](crate::Net::pause),
-///   [`resume`](crate::Net::resume), [`flush`](crate::Net::flush) and
-///   [`wake_session`](crate::Net::wake_session) take effect in one of the next
+///   [`resume`](crate::Net::resume), [`flush`](crate::Net::flush),
+///   [`wake_session`](crate::Net::wake_session),
+///   [`set_max_message_len`](crate::Net::set_max_message_len),
+///   [`set_timeouts`](crate::Net::set_timeouts) and
+///   [`set_framing`](crate::Net::set_framing) take effect in one of the next
 ///   turns of the other shard. Messages that arrived earlier may still be
 ///   delivered. If the command queue is full, up to
 ///   [`max_commands`](crate::config::CommandQueueConfig::max_commands) of these

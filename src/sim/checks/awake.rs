@@ -1,6 +1,6 @@
 //! Check that no node waits for an event that will not come.
 
-use crate::connection::{ConnEntry, Lifecycle};
+use crate::connection::{ConnEntry, Lifecycle, TrafficFlow};
 use crate::event_loop::InboundInspection;
 use crate::id::ConnId;
 use crate::net::Net;
@@ -19,9 +19,12 @@ pub(super) fn check_awake(
     }
     let state = entry.lifecycle();
     let is_closing = matches!(state, Lifecycle::Closing(_));
-    let is_read = is_closing || !(entry.paused || inbound.is_held);
+    let is_held = entry.paused || entry.awaits_tokens(TrafficFlow::Receive);
+    let is_read = is_closing || !(is_held || inbound.is_held);
     let can_write = view.has_room || view.is_broken;
-    let has_output = entry.has_output() && entry.write_failure().is_none();
+    // The write for which it waits finds that the connection is broken.
+    let waits_to_write = entry.awaits_tokens(TrafficFlow::Send);
+    let has_output = entry.has_output() && entry.write_failure().is_none() && !waits_to_write;
     let forgotten = match state {
         Lifecycle::Connecting if view.is_established || view.is_broken => {
             "the established connection"
@@ -29,13 +32,13 @@ pub(super) fn check_awake(
         Lifecycle::Handshaking | Lifecycle::Open | Lifecycle::Closing(_) => {
             if is_read && view.readable > 0 {
                 "bytes that have arrived"
-            } else if state == Lifecycle::Open && !entry.paused && inbound.is_unseen {
+            } else if state == Lifecycle::Open && !is_held && inbound.is_unseen {
                 "a message that was kept"
             } else if is_read && view.is_at_end && !entry.read_closed {
                 "the end of the stream"
             } else if has_output && can_write {
                 "queued bytes"
-            } else if is_read && view.is_broken {
+            } else if is_read && view.is_broken && !waits_to_write {
                 "the broken connection"
             } else {
                 return Ok(());

@@ -225,7 +225,8 @@ fn check_deadlines(net: &Net) -> Result<(), String> {
         Due::Connection(conn)
         | Due::ConnTimer(conn, _)
         | Due::Session(conn)
-        | Due::Connect(conn) => !net.conns.get(*conn).is_some_and(ConnEntry::is_live),
+        | Due::Connect(conn)
+        | Due::Tokens(conn, _) => !net.conns.get(*conn).is_some_and(ConnEntry::is_live),
         Due::Header(conn) => !net.headers.contains(*conn),
         Due::Timer(_) | Due::Interval(_) | Due::Listener(_) | Due::Shutdown | Due::CommandRetry => {
             false
@@ -286,10 +287,12 @@ fn check_connection(
     if !is_busy && entry.can_send() && entry.is_owed_a_drain() {
         return Err(format!("{conn} is owed an on_drain"));
     }
-    // A timeout that became due during the turn is handled in the next turn.
+    // A timeout that became due during the turn is handled in the next turn, and
+    // so is one that has passed already because `set_timeouts` made it shorter.
     let began = Timestamp::new(net.now, net.epoch);
     match entry.due() {
         Some((_, ending)) if is_busy && ending.is_for_silence() => Ok(()),
+        Some(_) if entry.is_armed_within(began, net.timestamp()) => Ok(()),
         Some((at, ending)) if at < began && !net.is_delayed(conn) => Err(format!(
             "{conn} is overdue by {:?}: {ending:?}",
             net.now - at.instant(net.epoch)

@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use super::alive::{set_keepalive, set_user_timeout};
 use super::facts::{PEER_SHOWS_CONNECTED, SHORT_READ_IS_EMPTY};
 use crate::config::{Config, Keepalive};
+use crate::framing::Framing;
 
 /// The options that are set on the socket of each connection.
 #[derive(Clone, Copy, Debug)]
@@ -176,6 +177,9 @@ impl OsStream {
     pub(crate) fn short_read_is_empty(&self) -> bool {
         SHORT_READ_IS_EMPTY
     }
+
+    /// Has no effect, because deliveries are checked in the simulator only.
+    pub(crate) fn note_framing(&self, _: &Framing) {}
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)

@@ -131,6 +131,7 @@ impl Internet {
         }
         let socket = self.socket(id)?;
         take(&mut socket.received, &mut buffer[..count]);
+        socket.read += count as u64;
         if let Some(delivery) = socket.delivery.as_mut().filter(|it| it.is_of_wire()) {
             delivery.append(&buffer[..count]);
         }

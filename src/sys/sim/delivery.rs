@@ -10,7 +10,8 @@ impl Internet {
     /// Starts to check the messages that a socket delivers.
     pub(crate) fn follow(&mut self, id: SocketId, source: Source, framing: &Framing) {
         if let Some(socket) = self.sockets.get_mut(&id) {
-            socket.delivery = Some(Box::new(DeliveryCheck::new(source, framing)));
+            let check = DeliveryCheck::new(source, framing, socket.read);
+            socket.delivery = Some(Box::new(check));
         }
     }
 

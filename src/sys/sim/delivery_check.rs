@@ -12,6 +12,7 @@ pub(super) struct DeliveryCheck {
     /// `start..` is not delivered yet.
     bytes: Vec<u8>,
     start: usize,
+    header: u64,
     delivered: u64,
     sealed: u64,
     wire: u64,
@@ -28,6 +29,9 @@ pub(crate) enum Source {
 /// and its framing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct PassedBytes {
+    /// Bytes that were read before there was a session or a framing: a PROXY
+    /// header.
+    pub(crate) header: u64,
     /// Bytes of the delivered messages, framing included.
     pub(crate) delivered: u64,
     /// Bytes that a session has sealed.
@@ -113,12 +117,14 @@ fn length(prefix: LengthPrefix, bytes: &[u8]) -> Option<(usize, u64)> {
 }
 
 impl DeliveryCheck {
-    pub(super) fn new(source: Source, framing: &Framing) -> Self {
+    /// `header` bytes were read before.
+    pub(super) fn new(source: Source, framing: &Framing, header: u64) -> Self {
         Self {
             source,
             reference: Reference::new(framing),
             bytes: Vec::new(),
             start: 0,
+            header,
             delivered: 0,
             sealed: 0,
             wire: 0,
@@ -173,6 +179,7 @@ impl DeliveryCheck {
 
     pub(super) fn passed(&self) -> PassedBytes {
         PassedBytes {
+            header: self.header,
             delivered: self.delivered,
             sealed: self.sealed,
             wire: self.wire,
@@ -190,7 +197,7 @@ mod tests {
     use super::*;
 
     fn check(framing: &Framing) -> DeliveryCheck {
-        DeliveryCheck::new(Source::Wire, framing)
+        DeliveryCheck::new(Source::Wire, framing, 0)
     }
 
     /// Returns framings, each with two messages on the wire.

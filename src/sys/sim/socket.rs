@@ -131,6 +131,8 @@ pub(super) struct Socket {
     /// The FIN of the other end has arrived.
     pub(super) peer_fin: bool,
 
+    /// Number of bytes that the program has read.
+    pub(super) read: u64,
     /// Number of bytes that the program has written.
     pub(super) written: u64,
     /// The check of delivered bytes, from the time at which messages can begin.
@@ -169,6 +171,7 @@ impl Socket {
             receive_capacity: 0,
             read_held: false,
             peer_fin: false,
+            read: 0,
             written: 0,
             delivery: None,
         }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::util::config_with;
-use peerloop::config::RetryRate;
+use peerloop::config::Rate;
 use peerloop::sim::{Faults, Link, NodeId, World};
 use peerloop::{Config, ConnId, ConnInfo, ConnectError, Handler, Net};
 
@@ -106,7 +106,7 @@ fn connect_in_on_connect_failed_is_no_busy_loop() {
 #[test]
 fn retry_rate_is_per_address_and_port() {
     let config = config_with(|config| {
-        config.limits.connect_retry_rate = RetryRate {
+        config.limits.connect_retry_rate = Rate {
             per_second: 1,
             burst: 1,
         };

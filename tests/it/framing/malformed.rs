@@ -14,11 +14,11 @@ use crate::util::streams::ends;
 use crate::util::{Recorder, TestNode, listening};
 
 /// Maximum length of a message here.
-const MAX: usize = 100;
+pub(super) const MAX: usize = 100;
 
 /// Returns malformed bytes, and the length that they are refused for; `None` if they
 /// are no frame of any length.
-fn malformed() -> Vec<(Framing, Vec<u8>, Option<u64>)> {
+pub(super) fn malformed() -> Vec<(Framing, Vec<u8>, Option<u64>)> {
     let mut malformed = Vec::new();
     for prefix in PREFIXES {
         let width = match prefix {

@@ -2,4 +2,5 @@
 
 mod lengths;
 mod malformed;
+mod on_error;
 mod splits;

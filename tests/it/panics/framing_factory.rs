@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::util::raw::{connect, feed, join, settle};
 use crate::util::{Event, Recorder, config_with, listening, node, run_until};
 use peerloop::Config;
+use peerloop::DisconnectReason;
 use peerloop::error::FramingError;
 use peerloop::framing::{Decoded, Framer, Framing};
 
@@ -80,4 +81,27 @@ fn panic_in_connect_releases_the_connect() {
     assert_eq!(node.net().connecting_count(), 0);
     let conn = node.net().connect(addr).expect("it is no duplicate");
     run_until([&mut node], |[node]| node.handler().connected() == [conn]);
+}
+
+/// A callback of one connection changes the framing of another one.
+#[test]
+fn panic_in_set_framing_ends_that_connection() {
+    let (mut node, addr) = listening(Config::default(), Recorder::default());
+    let (victim, mut lost) = join(&mut node, addr);
+    let (conn, mut peer) = join(&mut node, addr);
+    let is_broken = Arc::new(AtomicBool::new(true));
+    let framing = brittle(&is_broken);
+    node.handler_mut().reaction = Box::new(move |net, event| {
+        if let Event::Message(from, _) = event {
+            assert_eq!(net.set_framing(victim, framing.clone()), Ok(()));
+            assert_ne!(*from, victim);
+            assert_eq!(net.send(victim, b"x"), Err(peerloop::SendError::Closed));
+        }
+    });
+    feed(&mut node, &mut peer, b"\0\0\0\x01x\0\0\0\x01y");
+    let reason = node.handler().ended(victim);
+    assert_eq!(reason, Some(DisconnectReason::HandlerPanicked));
+    assert_eq!(lost.read(&mut [0]).ok(), Some(0));
+    assert_eq!(node.handler().messages(conn), [b"x", b"y"]);
+    assert_eq!(node.net().metrics().panics, 1);
 }

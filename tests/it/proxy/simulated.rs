@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::{addr, listen_at, service, trusting};
 use crate::util::proxied;
-use crate::util::proxy_header::binary;
+use crate::util::proxy_header::{binary, line};
 use crate::util::sessions::{Greeting, Manner};
 use crate::util::settings::SEEDS;
+use crate::util::{config_with, frame};
 use peerloop::config::Limits;
+use peerloop::framing::Framing;
 use peerloop::sim::{Faults, NodeId, Wire, World, for_each_seed};
 use peerloop::{Config, ConnId, ConnInfo, ConnectError, Handler, Net, Transport};
 
@@ -24,7 +26,7 @@ struct Server {
 
 impl Handler for Server {
     fn on_start(&mut self, net: &mut Net) {
-        listen_at(net, "0.0.0.0:7000", trusting("10.128.0.0/9"));
+        listen_at(net, "0.0.0.0:7000", trusting("10.0.0.0/8"));
     }
 
     fn transport(
@@ -113,6 +115,40 @@ fn header_is_evicted_after_a_silent_second() {
     assert_eq!(after(Some(first), 10), (1, 1));
     assert_eq!(after(Some(first), 10), (2, 1));
     assert_eq!(world.net(server).metrics().proxy_header_errors, 0);
+}
+
+/// A proxy for one client. Its framing has no boundaries.
+struct Proxy {
+    node: SocketAddr,
+}
+
+impl Handler for Proxy {
+    fn on_start(&mut self, net: &mut Net) {
+        net.connect(self.node).expect("within the limits");
+    }
+
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        let header = line(addr("203.0.113.9:1"), service());
+        net.send(conn, &header).expect("room");
+        net.send(conn, frame(b"hello")).expect("room");
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
+/// The world compares the bytes at both ends.
+#[test]
+fn simulated_node_can_be_the_proxy() {
+    let (mut world, server, at) = calm_world(256, Server::default());
+    let config = config_with(|config| config.connection.framing = Framing::Raw);
+    world.node(config, Proxy { node: at });
+    for _ in 0..10 {
+        world.run_for(10 * MS);
+    }
+    let client = world.net(server).find(addr("203.0.113.9:1"));
+    let client = client.expect("it is behind the proxy");
+    let connection = world.net(server).connection(client).expect("it is open");
+    assert_eq!(connection.traffic().messages_received, 1);
 }
 
 /// One client holds all places with slow handshakes. Another client of the same

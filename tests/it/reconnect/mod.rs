@@ -1,10 +1,10 @@
 //! `KeepConnected` on real sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use peerloop::config::RetryRate;
+use peerloop::config::Rate;
 use peerloop::reconnect::{
     AddressError, AddressState, BackoffConfig, KeepConnected, KeepConnectedConfig,
 };
@@ -12,6 +12,7 @@ use peerloop::shards::{ShardOptions, Shards, ShardsHandle};
 use peerloop::{Config, ConnId, ConnectError, Net, Node, RunEnd, RunningNode, ShardId};
 
 use crate::util::keeper::{Keeper, keeping};
+use crate::util::sockets::refusing;
 use crate::util::{Event, PATIENCE, Recorder, config_with, eventually, strict};
 
 const MS: Duration = Duration::from_millis(1);
@@ -34,12 +35,6 @@ fn until(node: &mut Node<Keeper>, condition: impl Fn(&Keeper) -> bool) {
     assert_eq!(end.expect("it runs"), RunEnd::Done);
 }
 
-/// An address that refuses connections.
-fn closed() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address")
-}
-
 #[test]
 fn lost_connections_are_made_again() {
     let aborts = |net: &mut Net, event: &Event| {
@@ -49,7 +44,8 @@ fn lost_connections_are_made_again() {
     };
     let servers: Vec<_> = (0..3).map(|_| server(Recorder::reacting(aborts))).collect();
     let mut addresses: Vec<SocketAddr> = servers.iter().map(|(_, addr)| *addr).collect();
-    addresses.push(closed());
+    let (_bound, refused) = refusing();
+    addresses.push(refused);
     let mut node = keeper(3, addresses);
     until(&mut node, |it| it.keep.connection_count() == 3);
     for round in 1..4 {
@@ -67,12 +63,13 @@ fn lost_connections_are_made_again() {
 fn delays_replace_the_retry_rate() {
     // With the rate, 50 attempts would take 49 s.
     let config = config_with(|config| {
-        config.limits.connect_retry_rate = RetryRate {
+        config.limits.connect_retry_rate = Rate {
             per_second: 1,
             burst: 1,
         };
     });
-    let keeper = Keeper::new(keeping(1, MS, 10 * MS), 7, vec![closed()]);
+    let (_bound, refused) = refusing();
+    let keeper = Keeper::new(keeping(1, MS, 10 * MS), 7, vec![refused]);
     let mut node = Node::new(config, keeper).expect("a node");
     let begun = Instant::now();
     until(&mut node, |it| it.attempts().len() > 50);

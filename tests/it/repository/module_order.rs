@@ -27,6 +27,7 @@ const ORDER: &[&str] = &[
     "noise",
     "timers",
     "conn_map",
+    "token_bucket",
     "sys",
     "connection",
     "limits",

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::util::{PATIENCE, config_with};
-use peerloop::config::RetryRate;
+use peerloop::config::{Rate, RateLimits};
 use peerloop::{
     Admission, Body, Bytes, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler, Net, Node,
     SendOutcome, TimerId, Turn,
@@ -53,7 +53,7 @@ const NODE_CALLS: [(&str, NodeCall); 4] = [
 
 type ConnCall = fn(&mut Net, ConnId);
 
-const CONN_CALLS: [(&str, ConnCall); 10] = [
+const CONN_CALLS: [(&str, ConnCall); 11] = [
     ("send", |net, conn| {
         let _ = net.send(conn, &[1; 100]);
     }),
@@ -79,6 +79,18 @@ const CONN_CALLS: [(&str, ConnCall); 10] = [
         net.cancel_conn_timer(conn, 3);
     }),
     ("flush", Net::flush),
+    ("set_rate", |net, conn| {
+        let rate = Some(Rate {
+            per_second: 1_000,
+            burst: 100,
+        });
+        let limits = RateLimits {
+            receive_messages: rate,
+            send_messages: rate,
+            ..RateLimits::default()
+        };
+        net.set_rate(conn, limits).expect("valid");
+    }),
     ("pause", Net::pause),
     ("resume", Net::resume),
 ];
@@ -219,7 +231,7 @@ fn two_nodes(shutdown_in: Option<&'static str>) -> [Node<EveryCall>; 2] {
     let config = config_with(|config| {
         config.limits.max_connections = 8;
         // Most attempts fail, and each failure would delay the next one.
-        config.limits.connect_retry_rate = RetryRate {
+        config.limits.connect_retry_rate = Rate {
             per_second: 1_000_000,
             burst: 1_000_000,
         };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::util::raw;
 use crate::util::session_peer::SessionPeer;
 use crate::util::sessions::{Kind, Xor, untimed, with_sessions};
-use crate::util::{Recorder, TestNode, listening, run_until};
+use crate::util::{Recorder, TestNode, listening, run_for, run_until};
 use peerloop::{ConnId, Direction, DisconnectReason};
 use socket2::SockRef;
 
@@ -101,6 +101,18 @@ fn reset_of_a_held_peer_is_seen_without_timeout() {
     raw::reset(peer.socket);
     let reason = raw::until_ended(&mut node, conn);
     assert_eq!(reason, DisconnectReason::Reset);
+}
+
+#[test]
+fn held_peer_is_not_silent() {
+    let mut flood = flood();
+    let time = Duration::from_millis(200);
+    let mut timeouts = untimed().connection.timeouts;
+    timeouts.receive_idle = Some(time);
+    let set = flood.node.net().set_timeouts(flood.conn, timeouts);
+    set.expect("no timeout is zero");
+    run_for(3 * time, [&mut flood.node]);
+    assert_eq!(flood.node.handler().ended(flood.conn), None);
 }
 
 #[test]

@@ -123,6 +123,40 @@ fn wake_reaches_a_session_of_another_shard() {
 }
 
 #[test]
+fn settings_change_from_another_shard() {
+    let (shards, addr) = listening(crowd_config(1000), in_turn(2), Recorder::default);
+    let handle = shards.handle();
+    let (mut peers, names) = one_each(&shards, addr);
+    let conn = names[1];
+    let here = shard(0);
+    let change = move |_: &mut Recorder, net: &mut Net| {
+        // The other shard refuses it, and goes on with the next command.
+        assert_eq!(net.set_framing(conn, Framing::Fixed(0)), Ok(()));
+        assert_eq!(net.set_framing(conn, Framing::Fixed(2)), Ok(()));
+        assert_eq!(net.set_max_message_len(conn, 1000), Ok(()));
+        let timeouts = Timeouts {
+            idle: Some(Duration::from_secs(1234)),
+            ..Timeouts::default()
+        };
+        assert_eq!(net.set_timeouts(conn, timeouts), Ok(()));
+        net.send(conn, b"ab")
+    };
+    handle.ask(here, change).unwrap().unwrap();
+    let mut answer = [0; 2];
+    peers[1].read_exact(&mut answer).unwrap();
+    assert_eq!(answer, *b"ab");
+    peers[1].write_all(b"cdef").unwrap();
+    let received = move |recorder: &mut Recorder, net: &mut Net| {
+        let config = net.connection(conn).expect("it is open").config();
+        assert_eq!(config.max_message_len, 1000);
+        assert_eq!(config.timeouts.idle, Some(Duration::from_secs(1234)));
+        recorder.messages(conn) == [b"cd", b"ef"]
+    };
+    eventually(|| handle.ask(shard(1), received).unwrap());
+    stop(shards);
+}
+
+#[test]
 fn state_is_known_to_its_own_shard_only() {
     let (shards, addr) = listening(crowd_config(1000), in_turn(2), Recorder::default);
     let handle = shards.handle();

@@ -1,7 +1,9 @@
 //! The simulator, and what is tested in simulated worlds.
 
 mod alive;
+mod changes;
 mod clocks;
+mod datagram_flood;
 mod datagrams;
 mod floods;
 mod grace;
@@ -15,6 +17,7 @@ mod network;
 mod partitions;
 mod places;
 mod promises;
+mod rates;
 mod reconnect;
 mod requests;
 mod scenarios;

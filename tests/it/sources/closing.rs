@@ -4,10 +4,20 @@
 use std::time::Duration;
 
 use super::{node, receive, register, run_for, run_until, udp};
+use crate::util::child::{alone, test_path};
 
-/// mio's types remove themselves. The descriptor is used again at once.
+/// mio's types remove themselves. The descriptor is used again at once. In this
+/// process no other test starts a child, which would have duplicates for a
+/// moment.
 #[test]
 fn dropped_source_is_forgotten() {
+    alone(
+        test_path!(dropped_source_is_forgotten),
+        drop_sources_without_deregister,
+    );
+}
+
+fn drop_sources_without_deregister() {
     let mut node = node(receive);
     for round in 0..10 {
         let (source, peer) = udp();
@@ -43,6 +53,15 @@ fn source_outlives_its_node() {
 #[cfg(mio_unsupported_force_poll_poll)]
 #[test]
 fn closed_descriptor_spins_with_poll() {
+    alone(
+        test_path!(closed_descriptor_spins_with_poll),
+        close_a_registered_descriptor,
+    );
+}
+
+/// In this process no other test takes the number of the descriptor.
+#[cfg(mio_unsupported_force_poll_poll)]
+fn close_a_registered_descriptor() {
     use peerloop::mio::{self, Interest};
     use std::os::fd::AsRawFd;
 

@@ -169,7 +169,7 @@ pub fn run(seed: u64) -> World {
             world.node(config, gossiper)
         })
         .collect();
-    for _ in 0..20 {
+    for _ in 0..10 {
         world.run_for(50 * MS);
         let (a, b) = (random.below(3) as usize, random.below(3) as usize);
         if random.chance(0.2) {
@@ -183,7 +183,7 @@ pub fn run(seed: u64) -> World {
     for node in &nodes {
         world.with(*node, |it, _| it.is_quiet = true);
     }
-    world.run_for(Duration::from_secs(2));
+    world.run_for(300 * MS);
     for node in &nodes {
         world.with(*node, |it, _| {
             let owed: Vec<_> = it.sockets.iter().filter(|(_, owed)| **owed).collect();

@@ -9,7 +9,7 @@ use std::thread;
 pub const ADDRS: [&str; 2] = ["10.77.0.1", "10.77.0.2"];
 
 /// The name of the link in both namespaces.
-const LINK: &str = "wire";
+pub const LINK: &str = "wire";
 
 /// Two namespaces, which are deleted when this is dropped.
 pub struct Namespaces {

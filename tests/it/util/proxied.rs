@@ -202,7 +202,13 @@ pub fn run(seed: u64) {
         }) += 1;
         let wire = wire.expect("an IPv4 address");
         clients.push(Client::new(wire, number, fate, &mut random));
-        for _ in 0..random.below(30) {
+        // Often several connect at once.
+        let steps = if random.chance(0.5) {
+            0
+        } else {
+            random.below(30)
+        };
+        for _ in 0..steps {
             clients.iter_mut().for_each(|client| client.act(&mut world));
             world.run_for(Duration::from_millis(random.between(1, 50)));
         }

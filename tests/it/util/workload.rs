@@ -17,10 +17,11 @@ mod siege;
 mod siege_nodes;
 mod strangers;
 mod talk;
+mod upgrade;
 
 use peerloop::config::{
-    CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, Ping, PrefixLimit,
-    SendQueueConfig, Timeouts, TurnBudget,
+    CommandQueueConfig, ConnectionConfig, Limits, OnFull, OnPanic, Ping, PrefixLimit, Rate,
+    RateLimits, SendQueueConfig, Timeouts, TurnBudget,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -36,6 +37,7 @@ pub use flush::flush;
 pub use siege::{SIEGES, besiege};
 use strangers::Strangers;
 use talk::{ANNOUNCEMENT, PORTS, Rules};
+pub use upgrade::upgrade;
 
 /// Settings that are reached often.
 fn config(random: &mut Random, rules: Rules) -> Config {
@@ -118,7 +120,32 @@ fn config(random: &mut Random, rules: Rules) -> Config {
             message: ANNOUNCEMENT[..].into(),
         });
     }
+    if random.chance(0.3) {
+        config.connection.rate = rates(random);
+    }
+    if random.chance(0.2) {
+        config.limits.rate_per_address = rates(random);
+    }
     config
+}
+
+/// Rates that slow down, but not by minutes.
+fn rates(random: &mut Random) -> RateLimits {
+    let mut rate = |low, high, burst| {
+        let is_set = random.chance(0.6);
+        let rate = Rate {
+            per_second: random.between(low, high) as u32,
+            burst: random.between(1, burst) as u32,
+        };
+        is_set.then_some(rate)
+    };
+    RateLimits {
+        receive_bytes: rate(20_000, 500_000, 50_000),
+        receive_messages: rate(300, 5_000, 50),
+        send_bytes: rate(20_000, 500_000, 50_000),
+        send_messages: rate(300, 5_000, 50),
+        ..RateLimits::default()
+    }
 }
 
 /// Faults of the network and the machines, and calls of other threads.

@@ -2,6 +2,7 @@
 //! plus the faults.
 
 mod calls;
+mod datagrams;
 mod ends;
 mod handshakes;
 mod poll_selector;

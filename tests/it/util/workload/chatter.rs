@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use peerloop::config::{ConnectionConfig, OnFull, Timeouts};
 use peerloop::error::TransportError;
+use peerloop::framing::Framing;
 use peerloop::sim::{Random, spend};
 use peerloop::{
     Admission, Body, Bytes, ConnId, ConnInfo, ConnMap, ConnectError, ConnectionState, Direction,

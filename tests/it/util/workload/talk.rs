@@ -84,7 +84,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn drawn(random: &mut Random) -> Self {
+    pub fn drawn(random: &mut Random) -> Self {
         use ByteOrder::{BigEndian, LittleEndian};
         match random.below(12) {
             0 | 1 => Self::Raw,

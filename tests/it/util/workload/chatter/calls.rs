@@ -62,6 +62,18 @@ impl Chatter {
         );
     }
 
+    /// Changes settings of a connection at any moment of it. Messages stay below
+    /// the maximum.
+    pub(super) fn change_settings(&mut self, net: &mut Net, conn: ConnId) {
+        if self.random.chance(0.5) {
+            let timeouts = some_timeouts(&mut self.random);
+            net.set_timeouts(conn, timeouts).expect("none is zero");
+        } else {
+            let max = self.random.between(39_000, 60_000) as usize;
+            net.set_max_message_len(conn, max).expect("it is valid");
+        }
+    }
+
     /// Pauses or resumes a connection that is not open yet, or does both.
     pub(super) fn toggle(&mut self, net: &mut Net, conn: ConnId) {
         if self.active && self.random.chance(0.3) {
@@ -90,6 +102,9 @@ impl Chatter {
         for conn in all {
             assert!(self.attempts.contains_key(&conn));
             self.toggle(net, conn);
+            if self.random.chance(0.1) {
+                self.change_settings(net, conn);
+            }
         }
     }
 
@@ -123,6 +138,9 @@ impl Chatter {
             net.resume(conn);
             net.close_write(conn);
             net.flush(conn);
+            assert_eq!(net.set_max_message_len(conn, 1), Ok(()));
+            assert_eq!(net.set_timeouts(conn, Timeouts::default()), Ok(()));
+            assert_eq!(net.set_framing(conn, Framing::Raw), Ok(()));
             let refused = net.send_and_close(conn, "stale");
             assert_eq!(refused, Err(SendError::Closed));
         }
@@ -173,7 +191,8 @@ impl Chatter {
         }
         let Some(conn) = self.pick() else { return };
         match what {
-            150..590 => {
+            150..160 => self.change_settings(net, conn),
+            160..590 => {
                 for _ in 0..=self.random.below(5) {
                     self.send(net, conn);
                 }

@@ -1,0 +1,157 @@
+//! Reading and writing of connections with rate limits.
+//!
+//! Between visits `is_delivery_stopped` is set for a connection whose receiving
+//! is limited. Therefore the paths without limits need no instruction for it: a
+//! visit finds the connection stopped, like a paused one, and asks for tokens.
+
+use super::write_once::Flushed;
+use super::{EventLoop, InboundHalf};
+use crate::connection::{Allowance, ConnEntry, Ending, Lifecycle};
+use crate::error::DisconnectReason;
+use crate::handler::Handler;
+use crate::net::RateContext;
+use crate::token_bucket::Amount;
+
+impl<H: Handler> EventLoop<'_, H> {
+    /// Reads a connection whose delivery is stopped: nothing while it is
+    /// paused, and otherwise as much as there are tokens for.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn read_stopped(&mut self, half: &mut InboundHalf, budget: usize) {
+        let conn = half.id;
+        if self.net.conns.get(conn).is_some_and(|entry| entry.paused) {
+            self.net.release_receive_tokens(conn);
+            self.note_unread(half);
+            return self.check_end_while_paused(half);
+        }
+        if self.net.visit.is_over {
+            return self.state.lists.carry_over(half);
+        }
+        let Some(allowance) = self.net.admit_receive(conn) else {
+            self.note_unread(half);
+            return self.check_end_while_paused(half);
+        };
+        let used = self.read_admitted(half, budget, &allowance);
+        self.net.charge_receive_rate(conn, used);
+        if used.exceeds(allowance.end_beyond) && self.is_open(conn) {
+            let reason = DisconnectReason::ReceiveRateExceeded;
+            return self.net.end_connection(conn, Ending::Disconnected(reason));
+        }
+        self.note_unread(half);
+        self.plan_next_visit(half);
+    }
+
+    /// Delivers and reads up to an allowance. Returns what was received.
+    fn read_admitted(
+        &mut self,
+        half: &mut InboundHalf,
+        budget: usize,
+        allowance: &Allowance,
+    ) -> Amount {
+        let (received, messages) = (half.received, self.net.visit.messages());
+        self.net.visit.limit_messages(allowance.max.messages);
+        if let Some(entry) = self.net.conns.get_mut(half.id) {
+            entry.is_delivery_stopped = false;
+        }
+        half.is_limited = true;
+        // Messages that wait for tokens are kept, so few bytes are read.
+        half.reads_little |= allowance.max.messages < u64::MAX;
+        if let Some(delivered) = self.deliver_kept(half) {
+            self.resume_session(half);
+            let bytes = usize::try_from(allowance.max.bytes).unwrap_or(usize::MAX);
+            self.read(half, budget.saturating_sub(delivered).min(bytes));
+        }
+        half.is_limited = false;
+        Amount {
+            bytes: half.received.wrapping_sub(received) as u64,
+            messages: self.net.visit.messages() - messages,
+        }
+    }
+
+    fn note_unread(&mut self, half: &InboundHalf) {
+        let is_unread = half.may_have_input();
+        let entry = self.net.conns.get_mut(half.id);
+        if let Some(rates) = entry.and_then(ConnEntry::rates) {
+            rates.note_unread(is_unread);
+        }
+    }
+
+    /// Schedules the next visit if there may be more input, or waits for
+    /// tokens.
+    fn plan_next_visit(&mut self, half: &mut InboundHalf) {
+        let conn = half.id;
+        if half.scheduled || !half.may_have_input() {
+            return;
+        }
+        let Some(entry) = self.net.conns.get(conn) else {
+            return;
+        };
+        match entry.lifecycle() {
+            Lifecycle::Open if entry.paused => self.check_end_while_paused(half),
+            // The write that sends the answers of the session schedules it.
+            Lifecycle::Open if half.defers_reads() && !half.partial.is_undecoded() => {}
+            Lifecycle::Open if entry.is_receiving_limited => {
+                if self.net.admit_receive(conn).is_some() {
+                    self.state.lists.carry_over(half);
+                } else {
+                    self.check_end_while_paused(half);
+                }
+            }
+            Lifecycle::Open | Lifecycle::Closing(_) => self.state.lists.carry_over(half),
+            _ => {}
+        }
+    }
+}
+
+/// Returns the number of queued bytes that are not sealed, and the number of
+/// all bytes to write.
+fn output_of(entry: &ConnEntry, half: &InboundHalf) -> (usize, usize) {
+    let channel = half.channel.as_ref();
+    let sealed = channel.map_or(0, |channel| channel.batch());
+    let unwritten = channel.map_or(0, |channel| channel.unwritten().len());
+    let unsealed = if entry.sealing_failed {
+        0
+    } else {
+        entry.queued_bytes() - sealed
+    };
+    (unsealed, unsealed + unwritten)
+}
+
+/// Returns the number of bytes that a connection with a limit may write now,
+/// within `budget`. Returns `None` if it waits for tokens.
+#[cold]
+#[inline(never)]
+pub(super) fn begin_write(
+    entry: &mut ConnEntry,
+    half: &InboundHalf,
+    budget: usize,
+    mut context: RateContext<'_>,
+) -> Option<usize> {
+    let output = output_of(entry, half);
+    let allowed = context.begin_write(entry, output)?;
+    Some(allowed.min(budget))
+}
+
+/// Charges a write of a connection with a limit. If tokens are missing for the
+/// rest, the connection waits for them, and the result is `Blocked`.
+#[cold]
+#[inline(never)]
+pub(super) fn end_write(
+    entry: &mut ConnEntry,
+    half: &InboundHalf,
+    (written, budget): (usize, usize),
+    flushed: Flushed,
+    mut context: RateContext<'_>,
+) -> Flushed {
+    let output = output_of(entry, half);
+    context.end_write(entry, output.0, written);
+    match flushed {
+        Flushed::All | Flushed::OverBudget if written < budget => {
+            match context.begin_write(entry, output) {
+                Some(_) => flushed,
+                None => Flushed::Blocked,
+            }
+        }
+        _ => flushed,
+    }
+}
