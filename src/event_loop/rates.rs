@@ -145,13 +145,14 @@ pub(super) fn end_write(
 ) -> Flushed {
     let output = output_of(entry, half);
     context.end_write(entry, output.0, written);
-    match flushed {
-        Flushed::All | Flushed::OverBudget if written < budget => {
-            match context.begin_write(entry, output) {
-                Some(_) => flushed,
-                None => Flushed::Blocked,
-            }
-        }
-        _ => flushed,
+    let asks = match flushed {
+        // Messages without a token may be left, which the session did not seal.
+        Flushed::All => true,
+        Flushed::OverBudget => written < budget,
+        _ => false,
+    };
+    if asks && context.begin_write(entry, output).is_none() {
+        return Flushed::Blocked;
     }
+    flushed
 }

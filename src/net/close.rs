@@ -201,6 +201,7 @@ impl Net {
         debug_assert!(matches!(before, Lifecycle::Handshaking | Lifecycle::Open));
         entry.set_closing(ending);
         self.uncount_state(conn, before, direction);
+        self.end_needless_waits(conn);
         // The address may be connected to again at once.
         self.limits.lock().remove_address(addr);
         self.restart_deadline(conn);

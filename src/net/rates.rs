@@ -161,6 +161,20 @@ impl Net {
         }
     }
 
+    /// Ends the waits that a connection that begins to close does not need: it
+    /// receives nothing, and after a failure of its session it sends nothing of
+    /// its queue.
+    pub(super) fn end_needless_waits(&mut self, conn: ConnId) {
+        self.release_receive_tokens(conn);
+        let entry = self.conns.get(conn);
+        let is_needless =
+            |entry: &ConnEntry| entry.sealing_failed && entry.awaits_tokens(TrafficFlow::Send);
+        if entry.is_some_and(is_needless) {
+            self.cancel_token_waits(conn);
+            self.continue_sending(conn);
+        }
+    }
+
     /// Ends the wait for tokens, because they are there.
     pub(crate) fn end_token_wait(&mut self, conn: ConnId, flow: TrafficFlow) {
         let entry = self.conns.get_mut(conn);

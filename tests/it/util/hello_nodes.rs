@@ -32,7 +32,7 @@ pub struct Target {
 
 pub struct Member {
     pub peers: Peers,
-    /// What a timer whose key is an index connects to.
+    /// Addresses to connect to, by the key of the timer.
     pub targets: Vec<Target>,
     pub ties: Vec<TieBreak>,
     pub ended: Vec<DisconnectReason>,

@@ -121,6 +121,33 @@ fn ended_connection_returns_its_place_in_line() {
 }
 
 #[test]
+fn closing_connections_hold_no_tokens() {
+    let mut world = calm();
+    let server = node(&mut world, per_address(received_messages(10, 1)));
+    let first = join(&mut world, server);
+    let wires: Vec<Wire> = (0..5)
+        .map(|_| join_beside(&mut world, server, first))
+        .collect();
+    for wire in &wires {
+        pour(&mut world, *wire, &frames(10));
+        world.run_for(MS);
+    }
+    // All wait. The peers do not close their ends.
+    let conns = world.handler(server).connected.clone();
+    world.with(server, |_, net| {
+        conns[1..].iter().for_each(|conn| net.close(*conn))
+    });
+    world.run_for(10 * MS);
+    let before = world.handler(server).received.len();
+    let steps = world.steps();
+    pour(&mut world, first, &frames(10));
+    world.run_for(2 * SECOND);
+    assert_eq!(world.handler(server).received.len() - before, 10);
+    let turns = world.steps() - steps;
+    assert!(turns <= 2 * 10 + 30, "{turns} turns");
+}
+
+#[test]
 fn exempt_network_has_no_rate() {
     let mut world = calm();
     let mut config = per_address(received_messages(1, 1));

@@ -176,3 +176,24 @@ fn new_rate_applies_to_queued_messages() {
     world.run_for(100 * MS);
     assert_eq!(world.handler(to).received.len(), 30);
 }
+
+#[test]
+fn last_message_may_use_up_the_write_budget() {
+    // The length of one frame, and of its record.
+    for (is_sealed, write_bytes) in [(false, 1024), (true, 1024 + 7)] {
+        let mut world = calm();
+        let handler = || Clocked {
+            is_sealed,
+            ..Clocked::default()
+        };
+        let mut config = limited(sent_messages(10, 1));
+        config.budget.write_bytes = write_bytes;
+        let to = world.node(strict(), handler());
+        let from = world.node(config, handler());
+        world.run_for(MS);
+        let (conn, _) = connect(&mut world, from, to);
+        send(&mut world, from, conn, 5, 1020);
+        world.run_for(2 * SECOND);
+        assert_rate(&world.handler(to).times(), 5, 10, 1);
+    }
+}

@@ -1,8 +1,10 @@
 //! No timeout blames a peer that is held back.
 
 use super::*;
+use peerloop::Direction;
 use peerloop::config::{MinRate, Timeouts};
 use peerloop::error::TimeoutKind;
+use peerloop::session::Session;
 
 /// Limits with timeouts that are shorter than the waits for tokens.
 fn impatient(limits: RateLimits) -> Config {
@@ -111,4 +113,37 @@ fn peer_that_does_not_read_is_still_ended() {
     world.run_for(20 * SECOND);
     let stalled = DisconnectReason::Timeout(TimeoutKind::WriteStall);
     assert_eq!(world.handler(from).reasons(), [stalled]);
+}
+
+#[test]
+fn failed_session_closes_without_its_tokens() {
+    let mut world = calm();
+    let sealed = Clocked {
+        is_sealed: true,
+        ..Clocked::default()
+    };
+    let server = world.node(limited(sent_messages(1, 1)), sealed);
+    world.run_for(MS);
+    let wire = join(&mut world, server);
+    let mut hello = Vec::new();
+    Xor::new(Direction::Outbound)
+        .start(&mut hello)
+        .expect("a hello");
+    pour(&mut world, wire, &hello);
+    world.run_for(10 * MS);
+    let conn = world.handler(server).connected[0];
+    world.with(server, |_, net| {
+        (0..5).for_each(|_| net.send(conn, b"x").expect("room"))
+    });
+    world.run_for(10 * MS);
+    pour(&mut world, wire, &[0, 9, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    world.run_for(10 * MS);
+    let _ = world.read_wire(wire, &mut Vec::new());
+    world.close_wire(wire);
+    world.run_for(100 * MS);
+    let reasons = world.handler(server).reasons();
+    assert!(
+        matches!(reasons[..], [DisconnectReason::Session(_)]),
+        "{reasons:?}"
+    );
 }
