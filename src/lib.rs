@@ -1,4 +1,4 @@
-//! Peer-to-peer TCP networking **without an async runtime**.
+//! Peer-to-peer networking **without an async runtime**: TCP, and UDP beside it.
 //!
 //! One thread runs one [mio](https://docs.rs/mio) poll loop. The loop owns
 //! every socket, splits incoming bytes into messages, queues outgoing messages,
@@ -55,7 +55,7 @@
 //!   [`hello`] knows the peers and keeps one connection with each.
 //! - UDP sockets ([`Net::bind_udp`]) and sources of your own ([`Net::register`])
 //!   use the same loop.
-//! - A [`Config`] holds every limit and timeout. Each has a default; see
+//! - A [`Config`] holds every limit, timeout and rate. Each has a default; see
 //!   [`config`].
 //!
 //! One call of [`Net::send`] sends one message, and one call of

@@ -37,55 +37,44 @@ impl Net {
     /// # Errors
     ///
     /// - The error of `socket`, `setsockopt` or `bind`, such as `AddrInUse`;
-    /// - `InvalidInput` if `addr` has no address or an option is invalid, with
-    ///   a [`ConfigError`](crate::error::ConfigError) inside, or the error of
-    ///   the resolver;
+    /// - `InvalidInput` if `addr` has no address, if an option is invalid, with
+    ///   a [`ConfigError`](crate::error::ConfigError) inside, or if
+    ///   `multicast_interface` does not suit the family of `addr`; see there;
+    /// - the error of the resolver;
     /// - `Other` after [`Net::shutdown`], or if the loop has given out 2^32 ids;
     /// - `Unsupported` for `reuse_port` on systems without SO_REUSEPORT.
     ///
     /// # Examples
     ///
-    /// Finds the other nodes of a local network: each node broadcasts the port
-    /// of its listener once per second, and connects to the nodes that it
-    /// finds. The guide [`datagrams`](crate::guide::datagrams) has a program
-    /// with multicast, and the recipe [hole
-    /// punching](crate::guide::recipes#hole-punching) one for peers behind NATs.
+    /// Sends each datagram back. The guide [`datagrams`](crate::guide::datagrams)
+    /// finds the nodes of a local network by multicast, and the recipe [hole
+    /// punching](crate::guide::recipes#hole-punching) opens a way between peers
+    /// behind NATs.
     ///
     /// ```
-    /// use std::net::{Ipv4Addr, SocketAddr};
-    /// use std::time::Duration;
-    /// use peerloop::{ConnId, Handler, Net, TimerId, UdpId, UdpOptions};
+    /// use std::net::SocketAddr;
+    /// use peerloop::{ConnId, Handler, Net, UdpId, UdpOptions};
     ///
-    /// struct Discovery {
-    ///     udp: Option<UdpId>,
-    ///     port: u16,
-    /// }
+    /// struct Echo;
     ///
-    /// impl Handler for Discovery {
+    /// impl Handler for Echo {
     ///     fn on_start(&mut self, net: &mut Net) {
-    ///         let options = UdpOptions { allow_broadcast: true, ..Default::default() };
-    ///         match net.bind_udp("0.0.0.0:7100", options) {
-    ///             Ok(udp) => self.udp = Some(udp),
-    ///             Err(error) => eprintln!("no discovery: {error}"),
-    ///         }
-    ///         net.set_interval(Duration::from_secs(1), 0);
-    ///     }
-    ///
-    ///     fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
-    ///         let everyone = SocketAddr::new(Ipv4Addr::BROADCAST.into(), 7100);
-    ///         if let Some(udp) = self.udp {
-    ///             let _ = net.send_to(udp, &self.port.to_be_bytes(), everyone);
+    ///         match net.bind_udp("127.0.0.1:0", UdpOptions::default()) {
+    ///             Ok(udp) => println!("bound to {:?}", net.udp_addr(udp)),
+    ///             Err(error) => eprintln!("no UDP: {error}"),
     ///         }
     ///     }
     ///
-    ///     fn on_datagram(&mut self, net: &mut Net, _: UdpId, from: SocketAddr, datagram: &[u8]) {
-    ///         // Anybody can send anything, with any source address.
-    ///         if let Ok(port) = datagram.try_into().map(u16::from_be_bytes) {
-    ///             let _ = net.connect((from.ip(), port));
-    ///         }
+    ///     fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+    ///         let _ = net.send_to(udp, datagram, from); // May be lost as well.
     ///     }
     /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
     /// }
+    /// # fn main() -> std::io::Result<()> {
+    /// #     let mut node = peerloop::Node::new(Default::default(), Echo)?;
+    /// #     let _ = node.turn(Some(std::time::Duration::ZERO))?;
+    /// #     Ok(())
+    /// # }
     /// ```
     pub fn bind_udp(&mut self, addr: impl ToSocketAddrs, options: UdpOptions) -> io::Result<UdpId> {
         if self.stopping.is_some() {
@@ -208,8 +197,8 @@ impl Net {
     /// # Errors
     ///
     /// - `NotConnected` if the id is stale;
-    /// - `InvalidInput` if `group` is not a multicast address, or the interface
-    ///   of an IPv6 group is not given by index;
+    /// - `InvalidInput` if `group` is not a multicast address, or if the
+    ///   interface of an IPv6 group is given by address;
     /// - the error of `setsockopt`, such as `AddrInUse` if the socket is a
     ///   member already, or that there is no such interface;
     /// - `Unsupported` in the simulator, and for an IPv4 group and an interface
