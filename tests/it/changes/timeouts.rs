@@ -85,4 +85,6 @@ fn stale_id_is_a_no_op() {
     let before = node.timeout();
     assert_eq!(node.net().set_timeouts(conn, idle(Some(TIME))), Ok(()));
     assert_eq!(node.timeout(), before);
+    let refused = node.net().set_timeouts(conn, idle(Some(Duration::ZERO)));
+    assert_eq!(field(refused), "timeouts.idle");
 }
