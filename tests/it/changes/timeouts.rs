@@ -56,7 +56,9 @@ fn handshake_timeout_can_change() {
         net.set_timeouts(conn, timeouts).expect("valid timeouts");
         silent(net, conn)
     });
-    let (mut node, addr) = listening(Config::default(), recorder);
+    let mut config = Config::default();
+    config.connection.timeouts.handshake = None;
+    let (mut node, addr) = listening(config, recorder);
     let begun = Instant::now();
     let _peer = crate::util::raw::connect(addr);
     let failed = |event: &Event| {
@@ -66,7 +68,7 @@ fn handshake_timeout_can_change() {
         )
     };
     run_until([&mut node], |[node]| node.handler().count(failed) == 1);
-    assert!((TIME..Duration::from_secs(5)).contains(&begun.elapsed()));
+    assert!(begun.elapsed() >= TIME);
 }
 
 #[test]
