@@ -2,6 +2,9 @@
 
 use std::collections::VecDeque;
 
+/// Number of runs whose memory is kept while nothing is queued.
+const RUNS_KEPT: usize = 64;
+
 /// The lengths of the queued messages of a connection whose messages are
 /// limited, oldest first. The beginning of the queue may be the rest of a
 /// message that has begun.
@@ -16,6 +19,8 @@ pub(super) struct QueuedFrames {
     runs: VecDeque<(u32, u32)>,
     /// The sum of the lengths.
     bytes: u64,
+    /// The number of messages, because a write must not look at all of them.
+    messages: u64,
 }
 
 impl QueuedFrames {
@@ -26,6 +31,7 @@ impl QueuedFrames {
         while len > 0 {
             let part = u32::try_from(len).unwrap_or(u32::MAX);
             len -= u64::from(part);
+            self.messages += 1;
             match self.runs.back_mut() {
                 Some((same, count)) if *same == part && *count < u32::MAX => *count += 1,
                 _ => self.runs.push_back((part, 1)),
@@ -37,14 +43,18 @@ impl QueuedFrames {
     /// is zero while a message that has begun can continue.
     pub(super) fn waiting(&self, queue: usize) -> u64 {
         if queue as u64 > self.bytes {
-            return 0;
+            0
+        } else {
+            self.messages
         }
-        self.runs.iter().map(|(_, count)| u64::from(*count)).sum()
     }
 
     /// Returns the number of bytes from the beginning of a queue of this length
     /// to the end of the first `messages` messages that have not begun.
     pub(super) fn bytes_of(&self, mut messages: u64, queue: usize) -> u64 {
+        if messages >= self.messages {
+            return queue as u64;
+        }
         let mut bytes = (queue as u64).saturating_sub(self.bytes);
         for (len, count) in &self.runs {
             let taken = messages.min((*count).into());
@@ -68,11 +78,15 @@ impl QueuedFrames {
             let beyond = self.bytes - queue as u64;
             let begun = beyond.div_ceil(u64::from(*len)).min((*count).into());
             self.bytes -= begun * u64::from(*len);
+            self.messages -= begun;
             messages += begun;
             *count -= begun as u32;
             if *count == 0 {
                 self.runs.pop_front();
             }
+        }
+        if self.runs.is_empty() && self.runs.capacity() > RUNS_KEPT {
+            self.runs.shrink_to(RUNS_KEPT);
         }
         messages
     }
@@ -101,5 +115,18 @@ mod tests {
         assert_eq!(frames.bytes_of(1, 10), 10);
         assert_eq!(frames.shrink_to(0), 1);
         assert_eq!((frames.waiting(0), frames.runs.len()), (0, 0));
+    }
+
+    #[test]
+    fn long_queue_leaves_no_memory_behind() {
+        let mut frames = QueuedFrames::default();
+        let lens = (0..10_000).map(|index| 1 + index % 2);
+        lens.clone().for_each(|len| frames.push(len));
+        assert_eq!(frames.runs.len(), 10_000);
+        let total = lens.sum();
+        assert_eq!(frames.bytes_of(u64::MAX, total), total as u64);
+        assert_eq!(frames.shrink_to(0), 10_000);
+        assert_eq!(frames.waiting(0), 0);
+        assert!(frames.runs.capacity() < 10 * RUNS_KEPT);
     }
 }
