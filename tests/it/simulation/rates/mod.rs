@@ -1,6 +1,7 @@
 //! Rate limits in virtual time, exactly.
 
 mod addresses;
+mod chaos;
 mod excess;
 mod receiving;
 mod sending;
