@@ -1,7 +1,6 @@
 //! Rate limits in virtual time, exactly.
 
 mod addresses;
-mod chaos;
 mod excess;
 mod receiving;
 mod sending;
