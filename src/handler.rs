@@ -97,7 +97,8 @@ pub trait Handler {
     ///
     /// The addresses are canonical, so a list of IPv4 addresses also matches
     /// IPv4 clients of a dual-stack listener; see
-    /// [`to_canonical`](crate::to_canonical).
+    /// [`to_canonical`](crate::to_canonical). Behind a proxy they come from
+    /// the [PROXY header](crate::ListenOptions::proxy_protocol).
     ///
     /// A refused connection is closed at once, without a message and without a
     /// further callback. The connect of the peer succeeds nevertheless, because
@@ -105,12 +106,13 @@ pub trait Handler {
     /// peer, admit the connection, and call [`Net::send_and_close`] in
     /// [`Handler::on_connect`].
     ///
-    /// The limits are checked after this call. A connection that is refused by
-    /// a limit on connections gets no further callback either, and is counted
-    /// in [`Metrics`](crate::Metrics). The limit on handshakes is checked after
-    /// [`Handler::transport`], and a refusal by it is reported by
-    /// [`Handler::on_connect_failed`]. Therefore count open connections in
-    /// `on_connect`, not here.
+    /// The limits are checked after this call, except
+    /// [`accepts_per_address`](crate::config::Limits::accepts_per_address). A
+    /// connection that is refused by a limit on connections gets no further
+    /// callback either, and is counted in [`Metrics`](crate::Metrics). The
+    /// limits on handshakes are checked after [`Handler::transport`], and a
+    /// refusal by them is reported by [`Handler::on_connect_failed`]. Therefore
+    /// count open connections in `on_connect`, not here.
     ///
     /// ```
     /// # use std::collections::HashSet;

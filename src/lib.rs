@@ -1,4 +1,4 @@
-//! Peer-to-peer TCP networking **without an async runtime**.
+//! Peer-to-peer networking **without an async runtime**: TCP, and UDP beside it.
 //!
 //! One thread runs one [mio](https://docs.rs/mio) poll loop. The loop owns
 //! every socket, splits incoming bytes into messages, queues outgoing messages,
@@ -31,7 +31,7 @@
 //!
 //! The [`guide`] has a page with programs for each subject: getting started,
 //! framing, backpressure, endings and timeouts, TLS and Noise, threads, other
-//! loops, the open internet, datagrams, simulation, scaling.
+//! loops, the open internet, datagrams, simulation, recipes, scaling.
 //!
 //! # The parts
 //!
@@ -50,9 +50,12 @@
 //!   the loop.
 //! - [`shards`] runs one node on several threads. [`group`] runs several nodes
 //!   on one thread.
-//! - Two values for handlers: [`reconnect`] keeps a number of connections out of
-//!   a list of addresses, and [`requests`] matches answers with requests.
-//! - A [`Config`] holds every limit and timeout. Each has a default; see
+//! - Three values for handlers: [`reconnect`] keeps a number of connections out
+//!   of a list of addresses, [`requests`] matches answers with requests, and
+//!   [`hello`] knows the peers and keeps one connection with each.
+//! - UDP sockets ([`Net::bind_udp`]) and sources of your own ([`Net::register`])
+//!   use the same loop.
+//! - A [`Config`] holds every limit, timeout and rate. Each has a default; see
 //!   [`config`].
 //!
 //! One call of [`Net::send`] sends one message, and one call of

@@ -16,8 +16,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Maximum length of a header of version 1, in bytes. What is kept of a header
-/// of version 2 is shorter: its type-length-value entries are skipped.
+/// Maximum length of a header of version 1, in bytes. The kept part of
+/// a header of version 2 is shorter: its type-length-value entries are skipped.
 pub(crate) const KEPT_MAX: usize = 107;
 
 /// Length of the shortest header, in bytes: `PROXY UNKNOWN\r\n`.
@@ -120,7 +120,7 @@ fn missing_in_line(kept: &[u8]) -> usize {
 
 /// Returns the ends in a line without its end.
 fn line_ends(line: &[u8]) -> Result<ProxyEnds, MalformedHeader> {
-    // What follows the word is not specified.
+    // The rest of the line is not specified.
     if line == b"PROXY UNKNOWN" || line.starts_with(b"PROXY UNKNOWN ") {
         return Ok(ProxyEnds::Own);
     }

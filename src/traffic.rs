@@ -39,7 +39,7 @@ impl AddAssign for Traffic {
 /// [`Net::udp_traffic`](crate::Net::udp_traffic), and in
 /// [`Metrics::udp`](crate::Metrics::udp).
 ///
-/// Bytes are those of the payloads.
+/// Bytes count without the headers of UDP and IP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct UdpTraffic {

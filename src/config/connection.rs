@@ -73,7 +73,8 @@ pub struct ConnectionConfig {
     /// Default: `MinRate::default()`.
     pub min_rate: MinRate,
     /// Maximum rates of receiving and sending.
-    /// [`Net::set_rate`](crate::Net::set_rate) changes them.
+    /// [`Net::set_rate`](crate::Net::set_rate) changes them. The recipe [a rate
+    /// limit](crate::guide::recipes#a-rate-limit) uses both.
     ///
     /// Default: `RateLimits::default()`, which limits nothing.
     pub rate: RateLimits,

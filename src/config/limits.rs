@@ -136,8 +136,9 @@ pub struct Limits {
     /// Limits on the traffic of all connections with one IP address, inbound
     /// and outbound.
     ///
-    /// Addresses are counted as for `max_connections_per_address`, and
-    /// `exempt_networks` are not limited. At most `max_connections` addresses
+    /// Addresses are counted as for `max_connections_per_address`: an IPv6 /64 is
+    /// one address, and loopback addresses are limited too. `exempt_networks`
+    /// are not limited. At most `max_connections` addresses
     /// are remembered, for this limit and the two following ones together. The
     /// least recently used one is dropped first, and gets full buckets when it
     /// is used again. An address takes about half a kilobyte. The shards of a

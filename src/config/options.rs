@@ -242,7 +242,8 @@ pub struct ConnectOptions {
     /// If the peer connects at the same time from the address that is connected
     /// to (TCP simultaneous open), both ends are outbound.
     /// [`Role`](crate::session::Role) describes how the handshake of a session
-    /// handles this.
+    /// handles this. The recipe [hole
+    /// punching](crate::guide::recipes#hole-punching) says which socket.
     ///
     /// Default: `None`, which means a new socket.
     pub bound_socket: Option<std::net::TcpStream>,

@@ -61,9 +61,9 @@ pub struct Ping {
     ///
     /// Default: 20 s.
     pub after: Duration,
-    /// The message. It is at most
-    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len)
-    /// long, and the framing must be able to represent it.
+    /// The message. Its length is limited by
+    /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len),
+    /// and the framing must be able to represent it.
     /// [`Net::set_max_message_len`](crate::Net::set_max_message_len) and
     /// [`Net::set_framing`](crate::Net::set_framing) check that too. With a
     /// custom framing it is not checked, and a ping that its framer refuses is

@@ -68,9 +68,9 @@ impl MinRate {
 
 /// Timeouts of a connection. `None` disables a timeout.
 ///
-/// A timeout sends no message before it ends the connection. To send one, set a
-/// timer that fires earlier; see
-/// [`Net::set_conn_timer`](crate::Net::set_conn_timer). The
+/// A timeout sends no message before it ends the connection. To send messages
+/// in time, so that neither end times out, set
+/// [`ping`](crate::config::ConnectionConfig::ping). The
 /// [guide on endings](crate::guide::endings) says what the peer sees.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {

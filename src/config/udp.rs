@@ -76,8 +76,10 @@ pub struct UdpOptions {
     ///
     /// Default: 1, which keeps it on the local link (RFC 1112, 6.1).
     pub multicast_hops: u8,
-    /// Interface on which multicast datagrams are sent (IP_MULTICAST_IF). For
-    /// IPv6 the scope id of the destination comes first.
+    /// Interface on which multicast datagrams are sent (IP_MULTICAST_IF,
+    /// IPV6_MULTICAST_IF). A socket on an IPv4 address needs an address or
+    /// `Any` here, and a socket on an IPv6 address an index or `Any`. The scope
+    /// id of an IPv6 destination takes precedence.
     ///
     /// Default: [`MulticastInterface::Any`].
     pub multicast_interface: MulticastInterface,
@@ -144,13 +146,16 @@ impl UdpOptions {
 /// `/sys/class/net/NAME/ifindex` contains the index of one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MulticastInterface {
-    /// The system chooses, usually the interface of the default route.
+    /// The system chooses, usually the interface of the default route. On a
+    /// host without a default route this is an error.
     #[default]
     Any,
     /// The interface with this index. It is the scope id of link-local
-    /// addresses.
+    /// addresses. For IPv4 it can join a group, and cannot be the interface of
+    /// [`UdpOptions::multicast_interface`].
     Index(u32),
-    /// The interface with this address. For IPv4 groups only.
+    /// The interface with this address. For IPv4 groups only. Tests on one host
+    /// can use `Ipv4Addr::LOCALHOST`.
     Addr(Ipv4Addr),
 }
 

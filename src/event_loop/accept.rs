@@ -172,8 +172,8 @@ impl<H: Handler> EventLoop<'_, H> {
         true
     }
 
-    /// Checks the rate of accepts, asks the handler and checks the limits. Returns the codecs of the
-    /// connection if both admit it.
+    /// Checks the rate of accepts, asks the handler and checks the limits.
+    /// Returns the codecs of the connection if all admit it.
     fn check_admission(
         &mut self,
         info: &ConnInfo,

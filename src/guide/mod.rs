@@ -6,16 +6,16 @@
 //! | guide | at its end you have |
 //! |---|---|
 //! | [getting started](getting_started) | two nodes that exchange messages, from an empty folder |
-//! | [messages and framing](messages) | the framing that your protocol needs, a limit on message length, and a `Framer` |
+//! | [messages and framing](messages) | the framing that your protocol needs, a limit on message length, a `Framer`, and a protocol upgrade |
 //! | [backpressure] | a sender that stops and goes on with its receiver, in bounded memory |
 //! | [endings and timeouts](endings) | for each end of a connection: the queued bytes, the callbacks at both ends, the timeouts |
 //! | [TLS and Noise](sessions/index.html) | encrypted connections, the identity of each peer, and one connection with each |
 //! | [threads, shards and groups](threads) | a node that other threads use, one on all cores, and many nodes on one thread |
-//! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop |
-//! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, and a ban list |
+//! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop, and a pipe or socket inside the loop of a node |
+//! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, rate limits, a ban list, dead peers, and nodes behind a proxy |
 //! | [datagrams] | a node that finds others in its network by multicast, and the bounds of a UDP socket |
 //! | [simulation](simulation/index.html) | a test of your protocol under partitions and crashes, and a failing seed replayed |
-//! | [recipes] | short programs for common tasks: typed messages, requests, reconnecting, a blocking client, a restart, metrics, tests |
+//! | [recipes] | short programs for common tasks: requests, reconnecting, a rate limit, discovery, hole punching, a blocking client, a restart, metrics, tests |
 //! | [scaling] | the costs that grow from 10 to 10,000 connections, and the settings for them |
 //!
 //! TLS and Noise need the features `tls` and `noise`, the simulation needs `sim`.
@@ -45,11 +45,15 @@ pub mod recipes {
     #![doc = include_str!("recipes/intro.md")]
     #![doc = include_str!("recipes/typed_messages.md")]
     #![doc = include_str!("recipes/request_and_answer.md")]
+    #![doc = include_str!("recipes/rate_limit.md")]
     #![doc = include_str!("recipes/reconnect.md")]
+    #![doc = include_str!("recipes/two_nodes.md")]
+    #![doc = include_str!("recipes/udp_beside_tcp.md")]
+    #![doc = include_str!("recipes/hole_punching.md")]
     #![doc = include_str!("recipes/blocking_client.md")]
+    #![doc = include_str!("recipes/game_loop.md")]
     #![doc = include_str!("recipes/inherited_listener.md")]
     #![doc = include_str!("recipes/prometheus.md")]
-    #![doc = include_str!("recipes/game_loop.md")]
     #![doc = include_str!("recipes/testing.md")]
 }
 pub mod scaling {

@@ -86,8 +86,8 @@
 //! not protected. Put the network and the minimum version into the prologue of
 //! Noise, so that the handshake fails if the two ends differ. The other order is
 //! not possible: the first session of a `Sequence` must end with its handshake,
-//! and a cipher does not. What is secret, or must not be changed, belongs into
-//! the payload of Noise or into the first message.
+//! and a cipher does not. Put secret data, and data that must not be changed,
+//! into the payload of Noise or into the first message.
 //!
 //! # Wire format
 //!

@@ -57,6 +57,10 @@ const ANOTHER_IS_KEPT: &str = "another connection with this node is kept";
 ///
 /// Everyone who sends the id of a node in a hello can take its place: see
 /// [What a hello proves](super#what-a-hello-proves).
+///
+/// The recipe [two nodes that connect to each
+/// other](crate::guide::recipes#two-nodes-that-connect-to-each-other) is a
+/// program with it.
 #[derive(Clone)]
 pub struct Peers {
     hello: Arc<Hello>,

@@ -213,7 +213,7 @@ mod tests {
         }
     }
 
-    /// Adds connections with the node 2 to those of the node 1.
+    /// Adds connections between the nodes 1 and 2, from the end of node 1.
     fn kept(hellos: &[(u64, ConnectionOrder)]) -> Option<usize> {
         let mut connections = KeptConnections::default();
         let conn = |slot| ConnId::new(ShardId::FIRST, slot, 1);

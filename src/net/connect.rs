@@ -15,6 +15,9 @@ use crate::sys::Stream;
 /// An address to connect to: a [`SocketAddr`], a pair such as
 /// `(Ipv4Addr::LOCALHOST, 80)`, or a numeric `&str` such as `"127.0.0.1:80"`.
 ///
+/// A link-local IPv6 address has a scope id, which a pair does not have. Use a
+/// [`SocketAddr`], for example the source of a datagram with another port.
+///
 /// This trait is sealed. The loop does not resolve host names, because that
 /// would block it. [`Handle::connect_wait`](crate::Handle::connect_wait)
 /// resolves them on the caller's thread.

@@ -1,15 +1,14 @@
-//! UDP sockets.
+//! The calls of a handler on UDP sockets.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6, ToSocketAddrs};
 
 use super::Net;
-use super::udp_table::{SendBudget, SendEnd, UdpEntry};
+use super::udp_table::{SendBudget, UdpEntry};
 use crate::addr::to_canonical_target;
 use crate::config::{MulticastInterface, UdpOptions};
 use crate::error::SendToError;
 use crate::id::{ShardId, UdpId};
-use crate::sys::Readiness;
 use crate::traffic::UdpTraffic;
 
 /// Maximum length of a datagram over IPv4: the total length of a packet has 16
@@ -38,54 +37,44 @@ impl Net {
     /// # Errors
     ///
     /// - The error of `socket`, `setsockopt` or `bind`, such as `AddrInUse`;
-    /// - `InvalidInput` if `addr` has no address or an option is invalid, with
-    ///   a [`ConfigError`](crate::error::ConfigError) inside, or the error of
-    ///   the resolver;
+    /// - `InvalidInput` if `addr` has no address, if an option is invalid, with
+    ///   a [`ConfigError`](crate::error::ConfigError) inside, or if
+    ///   `multicast_interface` does not suit the family of `addr`; see there;
+    /// - the error of the resolver;
     /// - `Other` after [`Net::shutdown`], or if the loop has given out 2^32 ids;
     /// - `Unsupported` for `reuse_port` on systems without SO_REUSEPORT.
     ///
     /// # Examples
     ///
-    /// Finds the other nodes of a local network: each node broadcasts the port
-    /// of its listener once per second, and connects to the nodes that it
-    /// finds. The guide [`datagrams`](crate::guide::datagrams) has a program
-    /// with multicast.
+    /// Sends each datagram back. The guide [`datagrams`](crate::guide::datagrams)
+    /// finds the nodes of a local network by multicast, and the recipe [hole
+    /// punching](crate::guide::recipes#hole-punching) opens a way between peers
+    /// behind NATs.
     ///
     /// ```
-    /// use std::net::{Ipv4Addr, SocketAddr};
-    /// use std::time::Duration;
-    /// use peerloop::{ConnId, Handler, Net, TimerId, UdpId, UdpOptions};
+    /// use std::net::SocketAddr;
+    /// use peerloop::{ConnId, Handler, Net, UdpId, UdpOptions};
     ///
-    /// struct Discovery {
-    ///     udp: Option<UdpId>,
-    ///     port: u16,
-    /// }
+    /// struct Echo;
     ///
-    /// impl Handler for Discovery {
+    /// impl Handler for Echo {
     ///     fn on_start(&mut self, net: &mut Net) {
-    ///         let options = UdpOptions { allow_broadcast: true, ..Default::default() };
-    ///         match net.bind_udp("0.0.0.0:7100", options) {
-    ///             Ok(udp) => self.udp = Some(udp),
-    ///             Err(error) => eprintln!("no discovery: {error}"),
-    ///         }
-    ///         net.set_interval(Duration::from_secs(1), 0);
-    ///     }
-    ///
-    ///     fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
-    ///         let everyone = SocketAddr::new(Ipv4Addr::BROADCAST.into(), 7100);
-    ///         if let Some(udp) = self.udp {
-    ///             let _ = net.send_to(udp, &self.port.to_be_bytes(), everyone);
+    ///         match net.bind_udp("127.0.0.1:0", UdpOptions::default()) {
+    ///             Ok(udp) => println!("bound to {:?}", net.udp_addr(udp)),
+    ///             Err(error) => eprintln!("no UDP: {error}"),
     ///         }
     ///     }
     ///
-    ///     fn on_datagram(&mut self, net: &mut Net, _: UdpId, from: SocketAddr, datagram: &[u8]) {
-    ///         // Anybody can send anything, with any source address.
-    ///         if let Ok(port) = datagram.try_into().map(u16::from_be_bytes) {
-    ///             let _ = net.connect((from.ip(), port));
-    ///         }
+    ///     fn on_datagram(&mut self, net: &mut Net, udp: UdpId, from: SocketAddr, datagram: &[u8]) {
+    ///         let _ = net.send_to(udp, datagram, from); // May be lost as well.
     ///     }
     /// #   fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
     /// }
+    /// # fn main() -> std::io::Result<()> {
+    /// #     let mut node = peerloop::Node::new(Default::default(), Echo)?;
+    /// #     let _ = node.turn(Some(std::time::Duration::ZERO))?;
+    /// #     Ok(())
+    /// # }
     /// ```
     pub fn bind_udp(&mut self, addr: impl ToSocketAddrs, options: UdpOptions) -> io::Result<UdpId> {
         if self.stopping.is_some() {
@@ -162,7 +151,8 @@ impl Net {
         let entry = self.udp.get_mut(udp).ok_or(SendToError::Closed)?;
         let addr = to_canonical_target(addr);
         let longest = if addr.is_ipv4() { V4_MAX } else { V6_MAX };
-        let addr = address_for(entry, addr).ok_or(SendToError::InvalidAddress)?;
+        let addr = address_for(entry.addr, entry.v6_only, addr);
+        let addr = addr.ok_or(SendToError::InvalidAddress)?;
         if datagram.len() > longest.min(entry.ring.longest()) {
             return Err(SendToError::TooLarge);
         }
@@ -207,8 +197,8 @@ impl Net {
     /// # Errors
     ///
     /// - `NotConnected` if the id is stale;
-    /// - `InvalidInput` if `group` is not a multicast address, or the interface
-    ///   of an IPv6 group is not given by index;
+    /// - `InvalidInput` if `group` is not a multicast address, or if the
+    ///   interface of an IPv6 group is given by address;
     /// - the error of `setsockopt`, such as `AddrInUse` if the socket is a
     ///   member already, or that there is no such interface;
     /// - `Unsupported` in the simulator, and for an IPv4 group and an interface
@@ -274,95 +264,17 @@ impl Net {
             log::debug!(target: "peerloop", "{}: deregistering a UDP socket: {error}", self.config.name);
         }
     }
-
-    /// Closes all UDP sockets.
-    pub(crate) fn close_all_udp(&mut self) {
-        let all: Vec<UdpId> = self.udp.ids().collect();
-        all.into_iter().for_each(|udp| self.close_udp(udp));
-    }
-
-    /// Records an event of a UDP socket.
-    pub(crate) fn note_udp_event(&mut self, slot: usize, ready: Readiness) {
-        let Some(entry) = self.udp.of_token(slot, ready.token) else {
-            self.metrics.stale_events += 1;
-            return;
-        };
-        let udp = entry.id;
-        if ready.readable || ready.finished {
-            entry.is_readable = true;
-            self.udp.schedule_receive(udp);
-        }
-        if ready.writable {
-            self.stop_waiting_for_room(udp);
-        }
-    }
-
-    fn stop_waiting_for_room(&mut self, udp: UdpId) {
-        let Some(entry) = self.udp.get_mut(udp) else {
-            return;
-        };
-        if std::mem::take(&mut entry.is_blocked) {
-            // If it fails, there are more events than needed.
-            let _ = self
-                .registrar
-                .watch_udp(&mut entry.socket, udp.token(), false);
-            self.udp.schedule_send(udp);
-        }
-    }
-
-    /// Sends the queued datagrams of a socket, within what its budget of this
-    /// turn has left.
-    pub(crate) fn send_datagrams(&mut self, udp: UdpId) {
-        let (turn, budget) = (self.metrics.turns, self.config.budget);
-        let Some(entry) = self.udp.get_mut(udp) else {
-            return;
-        };
-        entry.is_dirty = false;
-        if std::mem::replace(&mut entry.budget_turn, turn) != turn {
-            entry.budget = SendBudget {
-                datagrams: budget.datagrams,
-                bytes: budget.write_bytes,
-            };
-        }
-        let mut left = entry.budget;
-        let mut end = entry.send_queued(&mut left);
-        entry.budget = left;
-        if end == SendEnd::WouldBlock {
-            let watched = self
-                .registrar
-                .watch_udp(&mut entry.socket, udp.token(), true);
-            entry.is_blocked = watched.is_ok();
-            if watched.is_err() {
-                // No event comes, so the next turn tries again.
-                end = SendEnd::OverBudget;
-            }
-        }
-        let is_drained = entry.take_drain();
-        if end == SendEnd::OverBudget {
-            self.defer_datagrams(udp);
-        }
-        if is_drained {
-            self.udp.drained.push(udp);
-        }
-    }
-
-    /// Leaves the queued datagrams of a socket for the next turn.
-    pub(crate) fn defer_datagrams(&mut self, udp: UdpId) {
-        if let Some(entry) = self.udp.get_mut(udp) {
-            entry.is_dirty = true;
-            self.udp.over_budget.push(udp);
-        }
-    }
 }
 
-/// Returns an address in the form that a socket uses, or `None` if the socket
-/// cannot send to it. An IPv6 socket sends to IPv4 addresses in the mapped form
-/// (RFC 4291, 2.5.5.2).
-fn address_for(entry: &UdpEntry, addr: SocketAddr) -> Option<SocketAddr> {
-    let addr = match (entry.addr, addr) {
+/// Returns an address in the form that a socket with this local address uses,
+/// or `None` if the socket cannot send to it. An IPv6 socket sends to IPv4
+/// addresses in the mapped form (RFC 4291, 2.5.5.2). Linux takes the other form
+/// as well, and other systems do not.
+fn address_for(own: SocketAddr, v6_only: bool, addr: SocketAddr) -> Option<SocketAddr> {
+    let addr = match (own, addr) {
         (SocketAddr::V4(_), SocketAddr::V6(_)) => return None,
         (SocketAddr::V6(own), SocketAddr::V4(to)) => {
-            let is_dual = own.ip().is_unspecified() && !entry.v6_only;
+            let is_dual = own.ip().is_unspecified() && !v6_only;
             if !is_dual && own.ip().to_ipv4_mapped().is_none() {
                 return None;
             }
@@ -371,4 +283,26 @@ fn address_for(entry: &UdpEntry, addr: SocketAddr) -> Option<SocketAddr> {
         _ => addr,
     };
     (addr.port() != 0).then_some(addr)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_have_the_family_of_the_socket() {
+        let parse = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let form = |own, v6_only, to| {
+            let addr = address_for(parse(own), v6_only, parse(to));
+            addr.map(|addr| addr.to_string())
+        };
+        let mapped = Some("[::ffff:10.0.0.1]:7".to_owned());
+        assert_eq!(form("[::]:1", false, "10.0.0.1:7"), mapped);
+        assert_eq!(form("[::ffff:10.0.0.2]:1", false, "10.0.0.1:7"), mapped);
+        assert_eq!(form("[::]:1", true, "10.0.0.1:7"), None);
+        assert_eq!(form("[::1]:1", false, "10.0.0.1:7"), None);
+        assert_eq!(form("0.0.0.0:1", false, "[::1]:7"), None);
+        let scoped = "[fe80::1%3]:7";
+        assert_eq!(form("[::]:1", true, scoped).as_deref(), Some(scoped));
+    }
 }

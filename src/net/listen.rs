@@ -93,7 +93,9 @@ impl Net {
     ///
     /// The socket is made non-blocking. The options `backlog`, `reuse_port` and
     /// `v6_only` are ignored. If another process has the socket too, closing
-    /// the listener does not free its port.
+    /// the listener does not free its port. The recipe [graceful
+    /// restart](crate::guide::recipes#graceful-restart) passes a socket to a
+    /// new process.
     ///
     /// ```
     /// # use peerloop::{Config, ConnId, Handler, Net, Node};

@@ -12,6 +12,7 @@ mod close;
 mod connect;
 mod connect_delay;
 mod datagram;
+mod datagram_work;
 mod establish;
 mod listen;
 mod ping;

@@ -149,7 +149,7 @@ pub(crate) struct UdpEntry {
     errors: u32,
 }
 
-/// What a socket may still send in a turn.
+/// Remaining budget of a socket for sending in this turn.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendBudget {
     pub(crate) datagrams: usize,

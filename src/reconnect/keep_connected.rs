@@ -61,6 +61,10 @@ use crate::topology::SplitMix64;
 ///
 /// A `KeepConnected` belongs to one node, because it stores ids of the node's
 /// connections and timers.
+///
+/// The recipe [reconnect with
+/// backoff](crate::guide::recipes#reconnect-with-backoff) removes addresses that
+/// fail repeatedly.
 pub struct KeepConnected {
     config: KeepConnectedConfig,
     list: AddressList,

@@ -54,6 +54,10 @@ impl Default for RequestLimits {
 ///
 /// A `Requests` belongs to one node, because it stores ids of the node's
 /// connections and timers.
+///
+/// The recipe [request and
+/// answer](crate::guide::recipes#request-and-answer) asks another server when a
+/// request fails.
 #[derive(Debug)]
 pub struct Requests<C> {
     limits: RequestLimits,

@@ -152,7 +152,7 @@ use crate::error::SessionError;
 /// impl Session for Login {
 ///     fn receive(&mut self, wire: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
 ///         let (None, Some(account)) = (self.account, wire.first_chunk()) else {
-///             return Ok(0); // What follows the number waits in the loop.
+///             return Ok(0); // The bytes after the number wait in the loop.
 ///         };
 ///         let account = *self.account.insert(u32::from_be_bytes(*account));
 ///         (self.look_up)(account);

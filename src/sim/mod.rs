@@ -82,7 +82,8 @@
 //! - IPv4 on IPv6 sockets is not simulated.
 //! - Multicast and broadcast are not simulated:
 //!   [`Net::join_multicast`](crate::Net::join_multicast) fails with
-//!   `Unsupported`.
+//!   `Unsupported`, as does [`Net::register`](crate::Net::register) for sources
+//!   of the program.
 //! - Host names are not resolved. Use addresses.
 
 mod any_node;

@@ -103,7 +103,8 @@ use crate::sys::Poller;
 ///   [`resume`](crate::Net::resume), [`flush`](crate::Net::flush),
 ///   [`wake_session`](crate::Net::wake_session),
 ///   [`set_max_message_len`](crate::Net::set_max_message_len),
-///   [`set_timeouts`](crate::Net::set_timeouts) and
+///   [`set_timeouts`](crate::Net::set_timeouts),
+///   [`set_rate`](crate::Net::set_rate) and
 ///   [`set_framing`](crate::Net::set_framing) take effect in one of the next
 ///   turns of the other shard. Messages that arrived earlier may still be
 ///   delivered. If the command queue is full, up to

@@ -158,8 +158,8 @@ impl OsRegistrar {
             .register(&mut udp.0, token, Interest::READABLE)
     }
 
-    /// Changes whether the socket is reported when it has room. What is ready
-    /// now is reported again.
+    /// Changes whether the socket is reported when it has room. Present
+    /// readiness is reported again.
     pub(crate) fn watch_udp(
         &self,
         udp: &mut OsUdp,

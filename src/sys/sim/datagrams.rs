@@ -285,7 +285,7 @@ impl Internet {
         }
     }
 
-    /// Closes a socket. What it has received is lost; what it has sent arrives.
+    /// Closes a socket. Received datagrams are lost. Sent datagrams arrive.
     pub(super) fn close_udp(&mut self, id: SocketId) {
         self.unregister_udp(id);
         self.udp.remove(&id);

@@ -49,7 +49,7 @@ impl Internet {
         Ok(())
     }
 
-    /// Changes whether room is reported. What is ready is an edge.
+    /// Changes whether room is reported. Present readiness is an edge.
     pub(super) fn watch_udp(&mut self, id: SocketId, for_room: bool) {
         let socket = self.udp.get_mut(&id);
         if let Some(registration) = socket.and_then(|it| it.registration.as_mut()) {

@@ -8,7 +8,7 @@ use crate::input::Input;
 
 const HEADER_LEN: usize = 65;
 
-/// What the session has done.
+/// Effects of the session.
 #[derive(PartialEq, Debug)]
 struct Done {
     taken: usize,

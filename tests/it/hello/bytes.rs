@@ -26,7 +26,7 @@ fn hello_and_answer_are_as_documented() {
     raw::feed(&mut node, &mut peer, &[last]);
     assert_eq!(read_len(&mut node, &mut peer, 1).0, [0]);
     assert_eq!(node.handler().connected(), []);
-    // What follows the answer belongs to the messages.
+    // The bytes after the answer belong to the messages.
     let rest = [vec![0], frame(b"message")].concat();
     peer.write_all(&rest).expect("room");
     run_until([&mut node], |[node]| node.handler().events.len() == 3);

@@ -78,7 +78,7 @@ impl RawHello {
     }
 }
 
-/// A recorder whose sessions are those of a hello.
+/// A recorder whose connections begin with a hello.
 fn greeter(hello: Hello) -> Recorder {
     with_sessions(Recorder::default(), move |_| hello.session())
 }

@@ -8,7 +8,7 @@ use crate::util::proxy_header::{binary, line, local};
 use crate::util::{PATIENCE, Recorder, config_with, run_until, strict};
 use peerloop::{Admission, Config, ConnId, ConnInfo, Handler, Net, Node, RunEnd};
 
-/// Refuses one address, and keeps those that it was asked for.
+/// Refuses one address, and records the addresses of `on_accept`.
 struct Guarded {
     banned: IpAddr,
     asked: Vec<SocketAddr>,

@@ -30,7 +30,7 @@ fn peer_is_stopped_by_flow_control() {
     peer.set_nonblocking(true).expect("a socket");
     let message = frame(&[7; 60_000]);
     let mut written = 0;
-    // The kernels hold some megabytes at most.
+    // The buffers of the kernels hold a few megabytes.
     while written < 256 << 20 {
         match peer.write(&message) {
             Ok(count) => written += count,

@@ -228,7 +228,7 @@ fn silence_counts_after_close_write() {
 fn ping_follows_the_last_byte_sent() {
     let mut pair = Pair::new(config(only_pings), Node::default());
     assert_eq!(pair.read_at(AFTER), PING);
-    // What the peer sends does not matter.
+    // Bytes from the peer do not matter.
     pair.arrive_at(AFTER + SECOND, b"\0\0\0\0");
     assert_eq!(pair.read_at(2 * AFTER), PING);
     let sent = 2 * AFTER + SECOND;

@@ -7,11 +7,13 @@ use crate::util::lookups;
 use crate::util::waits::{Call, Waiting, Waits};
 use peerloop::Transport;
 use peerloop::error::SessionError;
-use peerloop::session::Stage;
+use peerloop::session::{Sequence, Stage};
 
 /// A node whose connections all have one session. It notes how each ended, and when.
 struct Server {
     session: Waits,
+    /// The session that follows.
+    next: Option<Waits>,
     ended: Vec<(Instant, Result<DisconnectReason, ConnectError>)>,
 }
 
@@ -26,7 +28,11 @@ impl Handler for Server {
         _: ConnId,
         _: &ConnInfo,
     ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
-        Ok(self.session.clone().into())
+        let first = self.session.clone();
+        Ok(match &self.next {
+            Some(next) => Sequence::new(first, next.clone()).into(),
+            None => first.into(),
+        })
     }
 
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
@@ -49,8 +55,12 @@ fn world_of(
 ) -> (World, NodeId<Server>, Wire, Instant) {
     let session = Waits::with(stage, change);
     let mut world = calm(1);
-    let ended = Vec::new();
-    let server = world.node(config, Server { session, ended });
+    let handler = Server {
+        session,
+        next: None,
+        ended: Vec::new(),
+    };
+    let server = world.node(config, handler);
     let addr = world.addr(server);
     let wire = world.wire(addr).expect("a wire");
     let since = |world: &World| {
@@ -71,8 +81,9 @@ fn count(world: &World, server: NodeId<Server>, call: Call) -> usize {
 
 #[test]
 fn dripping_peer_does_not_postpone_a_timeout() {
+    let config = with_timeouts(|timeouts| timeouts.handshake = None);
     let error = SessionError::Refused("too slow");
-    let (mut world, server, wire, _) = world_of(strict(), Stage::Handshaking, |state| {
+    let (mut world, server, wire, _) = world_of(config, Stage::Handshaking, |state| {
         state.timeout = Some(5 * SECOND);
         state.error = Some(error);
     });
@@ -154,6 +165,38 @@ fn timeout_of_zero_leaves_time_to_others() {
     assert!(world.is_wire_connected(other));
     let calls = count(&world, server, Call::Timeout) as u64;
     assert!(calls > 0 && calls <= world.steps() - before, "{calls}");
+}
+
+#[test]
+fn sequence_restarts_an_equal_timeout() {
+    // The first session is woken after three of its five seconds. The second one has
+    // five seconds as well.
+    let second = Waits::with(Stage::Handshaking, |state| {
+        state.timeout = Some(5 * SECOND);
+    });
+    let first = Waits::with(Stage::Handshaking, |state| {
+        state.timeout = Some(5 * SECOND);
+        state.next_stage = Some(Stage::Transparent);
+    });
+    let mut world = calm(1);
+    let handler = Server {
+        session: first,
+        next: Some(second.clone()),
+        ended: Vec::new(),
+    };
+    let config = with_timeouts(|timeouts| timeouts.handshake = None);
+    let server = world.node(config, handler);
+    let addr = world.addr(server);
+    let _wire = world.wire(addr).expect("a wire");
+    world.run_for(3 * SECOND);
+    world.with(server, |_, net| {
+        let conn = net.connecting().next().expect("a handshake").id();
+        net.wake_session(conn);
+    });
+    world.run_for(5 * SECOND);
+    assert_eq!(second.count(Call::Timeout), 0);
+    world.run_for(2 * MS);
+    assert_eq!(second.count(Call::Timeout), 1);
 }
 
 #[test]

@@ -22,7 +22,6 @@ mod frame;
 pub mod framings;
 #[cfg(feature = "sim")]
 pub mod hello_nodes;
-#[cfg(feature = "sim")]
 pub mod keeper;
 #[cfg(feature = "sim")]
 pub mod lookups;
