@@ -79,9 +79,9 @@ impl RateState {
         }
     }
 
-    /// Changes the limits of the connection. What the visit in progress has
-    /// received is charged by the earlier limits, so those for receiving change
-    /// with the charge.
+    /// Changes the limits of the connection. A visit in progress is charged by
+    /// the earlier limits. Therefore the limits on receiving change when it has
+    /// been charged.
     pub(crate) fn set_limits(&mut self, limits: RateLimits, now: Instant) {
         self.limits = limits;
         let send = &mut self.send.meter;
