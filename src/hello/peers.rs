@@ -105,7 +105,8 @@ impl Peers {
 
     /// Adds a connection, and ends it or the one that was kept with the same
     /// node. Call it once per connection, in
-    /// [`Handler::on_connect`](crate::Handler::on_connect).
+    /// [`Handler::on_connect`](crate::Handler::on_connect). A further call for the
+    /// connection that is kept returns [`TieBreak::First`] and changes nothing.
     ///
     /// The other connection may belong to another [shard](crate::shards). It is
     /// then aborted in one of the next turns of that shard.

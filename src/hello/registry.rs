@@ -91,6 +91,7 @@ impl KeptConnections {
         };
         let choice = match self.by_node.get(&hello.node_id) {
             None => Choice::First,
+            Some(old) if old.conn == conn => Choice::First,
             Some(old) if !is_open(old.conn) || new.is_above(old) => {
                 Choice::Newer { over: old.conn }
             }

@@ -128,10 +128,13 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
         if !self.is_second {
             return first;
         }
-        let second = self.second.timeout();
         // The loop does not restart its timer for the same duration, and the
-        // timer of the first session may still run.
-        second.map(|after| after.saturating_add(Duration::from_nanos((second == first).into())))
+        // timer of the first session may still run. Either session may be a
+        // sequence that does the same.
+        let nanosecond = Duration::from_nanos(1);
+        let second = self.second.timeout()?.saturating_add(nanosecond);
+        let is_same = first == Some(second);
+        Some(second.saturating_add(nanosecond * u32::from(is_same)))
     }
 
     fn on_timeout(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
@@ -252,5 +255,44 @@ mod tests {
         let later = identity(None, Some(2), b"later");
         let merged = merge(Some(earlier), Some(later));
         assert_eq!(merged, Some(identity(Some(1), Some(2), b"later")));
+    }
+
+    struct Timed(Duration, Stage);
+
+    impl Session for Timed {
+        fn receive(&mut self, wire: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+            self.1 = Stage::Transparent;
+            Ok(wire.len().min(1))
+        }
+
+        fn stage(&self) -> Stage {
+            self.1
+        }
+
+        fn timeout(&self) -> Option<Duration> {
+            Some(self.0)
+        }
+    }
+
+    #[test]
+    fn timeouts_of_all_sessions_differ() {
+        let timed = || Timed(Duration::from_secs(5), Stage::Handshaking);
+        let right = Sequence::new(timed(), Sequence::new(timed(), timed()));
+        let left = Sequence::new(Sequence::new(timed(), timed()), timed());
+        let sessions: [Box<dyn Session>; 2] = [Box::new(right), Box::new(left)];
+        for mut session in sessions {
+            let (mut plaintext, mut wire) = (Vec::new(), Vec::new());
+            let mut timeouts = vec![session.timeout()];
+            for byte in 0..2 {
+                let mut out = Output::new(&mut plaintext, &mut wire);
+                let taken = session.receive(&mut [byte], &mut out);
+                assert_eq!(taken, Ok(1));
+                timeouts.push(session.timeout());
+            }
+            assert!(
+                timeouts.windows(2).all(|two| two[0] != two[1]),
+                "{timeouts:?}"
+            );
+        }
     }
 }

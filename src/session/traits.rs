@@ -386,8 +386,8 @@ pub trait Session: Send {
     ///
     /// A session that forwards to one session and later to another must not
     /// return the same duration for both, because the timer of the first would
-    /// then serve as that of the second. [`Sequence`](super::Sequence) adds a
-    /// nanosecond if they are equal.
+    /// then serve as that of the second. [`Sequence`](super::Sequence) adds one
+    /// or two nanoseconds to the later one.
     fn timeout(&self) -> Option<Duration> {
         None
     }
