@@ -14,7 +14,7 @@ impl Net {
     ///
     /// Use it when something that the session waits for is available, for
     /// instance the result of a lookup on another thread.
-    /// [`Session`](crate::session::Session#a-handshake-that-waits) has an
+    /// [`session`](crate::session#a-handshake-that-waits) has an
     /// example. The call comes later if the budget of handshakes is used up.
     ///
     /// Several wakes before the call result in one call. This is a no-op for a
