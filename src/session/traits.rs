@@ -254,6 +254,10 @@ pub trait Session: Send {
     /// result in one call, and a wake may come before the session waits for
     /// one. By default does nothing.
     ///
+    /// The handshake timeout of the connection runs during the wait. If all
+    /// [places](crate::config::Limits::max_inbound_handshakes) are taken, the
+    /// handshake can lose its place like one that waits for its peer.
+    ///
     /// # Errors
     ///
     /// Any [`SessionError`] ends the connection; see [`Session`].
