@@ -8,9 +8,9 @@ use crate::error::ConfigError;
 /// The bucket is full at first. It holds `burst` tokens and gains `per_second`
 /// tokens per second. Each byte, message or attempt takes one token; the fields
 /// of this type say which. Therefore at most `burst + per_second * t` of them
-/// pass in the first `t` seconds. In a later time of `t` seconds it is at most
-/// `per_second / 50` more, or one more if that is more, because a bucket that is
-/// waited for can hold the tokens of a further 20 ms.
+/// pass in the first `t` seconds. In `t` seconds that begin later,
+/// `per_second / 50` more can pass, and at least one more, because a bucket that
+/// is waited for can hold the tokens of a further 20 ms.
 ///
 /// ```
 /// use peerloop::config::Rate;

@@ -73,7 +73,7 @@ pub enum TieBreak {
     /// It is the only connection with this node.
     First,
     /// The connection stays. The one in the variant was kept until now. It was
-    /// aborted, unless it was closing.
+    /// aborted, unless it belongs to this shard and was closing.
     Won(ConnId),
     /// The connection was aborted. The one in the variant stays.
     Lost(ConnId),
