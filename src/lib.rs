@@ -244,10 +244,13 @@ pub mod sim;
 
 pub use addr::{ConnInfo, Listening, to_canonical};
 pub use bytes::Bytes;
-pub use config::{Config, ConnectOptions, ListenOptions, MulticastInterface, UdpOptions};
+pub use config::{
+    Config, ConnectOptions, ListenOptions, MulticastInterface, RateLimits, Timeouts, UdpOptions,
+};
 pub use conn_map::{ConnMap, ConnMapEntry, ConnMapIter};
 pub use connection::ConnectionState;
-pub use error::{ConnectError, DisconnectReason, SendError, SendToError};
+pub use error::{ConfigError, ConnectError, DisconnectReason, SendError, SendToError};
+pub use framing::Framing;
 pub use handler::{Admission, Handler, SendOutcome};
 pub use id::{ConnId, Direction, ListenerId, ShardId, SourceId, TimerId, UdpId};
 pub use metrics::Metrics;

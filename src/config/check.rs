@@ -5,9 +5,6 @@ use crate::error::ConfigError;
 pub(super) const KIB: usize = 1024;
 pub(super) const MIB: usize = 1024 * KIB;
 
-/// The problem of an option that this system does not have.
-pub(super) const UNSUPPORTED: &str = "is not supported on this system";
-
 /// Returns an error with the name of the field unless `holds` is true.
 pub(super) fn check(
     holds: bool,

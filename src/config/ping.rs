@@ -59,7 +59,8 @@ pub struct Ping {
     /// `receive_idle` of the peer or less, so that one lost segment does not
     /// end the connection.
     ///
-    /// Default: 20 s.
+    /// Default: 20 s, a third of the default of
+    /// [`idle`](crate::config::Timeouts::idle).
     pub after: Duration,
     /// The message. Its length is limited by
     /// [`max_message_len`](crate::config::ConnectionConfig::max_message_len),

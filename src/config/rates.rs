@@ -71,6 +71,10 @@ impl Rate {
 ///   second, unless the burst is smaller.
 /// - Connections that wait for tokens of one address continue in the order in
 ///   which they began to wait.
+/// - Messages that arrived before the end of a connection are delivered at the
+///   rate too, and then the end is reported. Until then the connection keeps its
+///   places, although the peer is gone. To end it earlier, call
+///   [`Net::abort`](crate::Net::abort).
 /// - While this node holds the peer back, no timeout of this node runs that
 ///   ends a connection for what the peer does not send or read: `idle`,
 ///   `partial_message`, `write_stall`, `linger` and

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::check::{UNSUPPORTED, check, check_nonzero};
-use crate::error::ConfigError;
+use super::check::{check, check_nonzero};
+use crate::error::{ConfigError, UNSUPPORTED};
 
 mod keepalive;
 

@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 use crate::addr::to_canonical_target;
 use crate::buffers::BodyKey;
-use crate::config::{ConnectionConfig, ConnectionSetting, Placement, RateLimits, TrustedProxies};
+use crate::config::{ConnectionConfig, ConnectionSetting, Placement, TrustedProxies};
 use crate::error::{DisconnectReason, SendError};
 use crate::framing::Codec;
 use crate::id::{ConnId, Direction, ListenerId, ShardId};
@@ -31,7 +31,6 @@ pub(crate) enum ShardCommand {
     Send(ConnId, Bytes),
     Broadcast(Box<RemoteBroadcast>),
     ConnCommand(ConnId, ConnCommand),
-    SetRate(ConnId, Box<RateLimits>),
     Adopt(Box<AcceptedSocket>),
     CloseListener(ListenerId),
     /// Ends an outbound connection whose other end this node accepted. The
@@ -46,7 +45,6 @@ impl ShardCommand {
             Self::Send(_, body) => body.len(),
             Self::Broadcast(broadcast) => broadcast.cost(),
             Self::ConnCommand(..)
-            | Self::SetRate(..)
             | Self::Adopt(_)
             | Self::CloseListener(_)
             | Self::EndSelfConnection(..) => 0,

@@ -4,6 +4,9 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+/// The problem of an option that this system does not have.
+pub(crate) const UNSUPPORTED: &str = "is not supported on this system";
+
 /// An invalid setting. It is found before anything is started or changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
@@ -27,8 +30,30 @@ impl fmt::Display for ConfigError {
 
 impl Error for ConfigError {}
 
+/// The kind is `Unsupported` for an option that this system does not have, and
+/// `InvalidInput` otherwise.
 impl From<ConfigError> for io::Error {
     fn from(error: ConfigError) -> Self {
-        Self::new(io::ErrorKind::InvalidInput, error)
+        let kind = if error.problem == UNSUPPORTED {
+            io::ErrorKind::Unsupported
+        } else {
+            io::ErrorKind::InvalidInput
+        };
+        Self::new(kind, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_kind_tells_unsupported_from_invalid() {
+        let kind = |problem| {
+            let field = "sockets.user_timeout";
+            io::Error::from(ConfigError { field, problem }).kind()
+        };
+        assert_eq!(kind(UNSUPPORTED), io::ErrorKind::Unsupported);
+        assert_eq!(kind("must not be zero"), io::ErrorKind::InvalidInput);
     }
 }

@@ -11,6 +11,7 @@ mod send_to;
 mod session;
 
 pub use config::ConfigError;
+pub(crate) use config::UNSUPPORTED;
 pub use connect::{ConnectError, TransportError};
 pub use disconnect::{DisconnectReason, TimeoutKind};
 pub use framing::FramingError;

@@ -54,7 +54,6 @@ impl<H: Handler> EventLoop<'_, H> {
                 self.net.metrics.commands_lost += lost as u64;
             }
             ShardCommand::ConnCommand(conn, command) => self.net.apply_command(conn, command),
-            ShardCommand::SetRate(conn, limits) => self.net.apply_rate(conn, *limits),
             ShardCommand::Adopt(accepted) => self.receive_accepted(*accepted),
             ShardCommand::CloseListener(listener) => self.net.close_own_listener(listener),
             ShardCommand::EndSelfConnection(conn, stream) => {

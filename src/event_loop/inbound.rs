@@ -34,10 +34,6 @@ pub(crate) struct InboundHalf {
     pub(super) reads_little: bool,
     /// Bytes were received in this visit.
     pub(super) has_received: bool,
-    /// Number of bytes that were received in visits so far. Wraps around.
-    pub(super) received: usize,
-    /// This visit reads up to an allowance of the rate limits.
-    pub(super) is_limited: bool,
     /// Memory that was charged for received bytes, in bytes.
     pub(super) charged_bytes: usize,
     /// The handshake was overdue before and was left on its list once.
@@ -175,8 +171,6 @@ impl<H> EventLoop<'_, H> {
             scheduled: false,
             reads_little: false,
             has_received: false,
-            received: 0,
-            is_limited: false,
             charged_bytes: 0,
             was_overdue: false,
         };

@@ -48,7 +48,7 @@ impl<H: Handler> EventLoop<'_, H> {
         budget: usize,
         allowance: &Allowance,
     ) -> Amount {
-        let (received, messages) = (half.received, self.net.visit.messages());
+        let before = self.net.visit.received();
         self.net.visit.limit_messages(allowance.max.messages);
         if let Some(entry) = self.net.conns.get_mut(half.id) {
             entry.is_delivery_stopped = false;
@@ -56,7 +56,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 rates.begin_receiving();
             }
         }
-        half.is_limited = true;
+        self.net.visit.is_limited = true;
         // Messages that wait for tokens are kept, so few bytes are read.
         half.reads_little |= allowance.max.messages < u64::MAX;
         if let Some(delivered) = self.deliver_kept(half) {
@@ -64,10 +64,11 @@ impl<H: Handler> EventLoop<'_, H> {
             let bytes = usize::try_from(allowance.max.bytes).unwrap_or(usize::MAX);
             self.read(half, budget.saturating_sub(delivered).min(bytes));
         }
-        half.is_limited = false;
+        self.net.visit.is_limited = false;
+        let received = self.net.visit.received();
         Amount {
-            bytes: half.received.wrapping_sub(received) as u64,
-            messages: self.net.visit.messages() - messages,
+            bytes: received.bytes - before.bytes,
+            messages: received.messages - before.messages,
         }
     }
 

@@ -91,7 +91,7 @@ impl<H: Handler> EventLoop<'_, H> {
             let is_broken = entry.write_failure().is_some();
             match entry.lifecycle() {
                 Lifecycle::Open if entry.is_delivery_stopped => {
-                    if half.is_limited {
+                    if self.net.visit.is_limited {
                         return;
                     }
                     return self.read_stopped(half, budget);
@@ -110,7 +110,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 half.discard_answers();
             }
             if budget == 0 || self.net.visit.is_over {
-                if half.is_limited {
+                if self.net.visit.is_limited {
                     // `read_stopped` continues.
                     return;
                 }
@@ -130,7 +130,7 @@ impl<H: Handler> EventLoop<'_, H> {
         match result {
             ReadResult::Bytes { count, in_partial } => {
                 half.has_received = true;
-                half.received = half.received.wrapping_add(count);
+                self.net.visit.received_bytes += count as u64;
                 if in_partial {
                     if self.deliver_kept(half).is_none() {
                         return ReadStep::Stop;

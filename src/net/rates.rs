@@ -5,9 +5,8 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use super::{Due, Net};
-use crate::config::RateLimits;
+use crate::config::{ConnectionSetting, RateLimits};
 use crate::connection::{Allowance, ConnEntry, Lifecycle, RateState, TrafficFlow};
-use crate::cross_shard::ShardCommand;
 use crate::error::ConfigError;
 use crate::id::ConnId;
 use crate::limits::SharedLimits;
@@ -23,10 +22,11 @@ impl Net {
     /// connection is. A limit that the connection had before keeps its tokens,
     /// up to the new burst. A new limit begins with a full bucket.
     /// [`Limits::rate_per_address`](crate::config::Limits::rate_per_address)
-    /// applies as before. This is a no-op for a stale id.
+    /// applies as before.
     ///
-    /// For a connection of another [shard](crate::shards), the limits are
-    /// passed to that shard.
+    /// For a connection that has ended and for a stale id this is a no-op. A
+    /// connection of another [shard](crate::shards) is changed when that shard
+    /// runs the command.
     ///
     /// ```
     /// use peerloop::config::{Rate, RateLimits};
@@ -50,22 +50,18 @@ impl Net {
     ///
     /// # Errors
     ///
-    /// - [`ConfigError`] with the name of the field if a rate or a burst is
-    ///   zero. The limits are not changed.
+    /// After an error nothing has changed.
+    ///
+    /// - A [`ConfigError`] with the name of the field if a rate or a burst is
+    ///   zero.
     pub fn set_rate(&mut self, conn: ConnId, limits: RateLimits) -> Result<(), ConfigError> {
-        limits.validate_connection()?;
-        if self.is_remote(conn) {
-            self.send_command(conn, ShardCommand::SetRate(conn, Box::new(limits)));
-        } else {
-            self.apply_rate(conn, limits);
-        }
-        Ok(())
+        self.set(conn, ConnectionSetting::Rate(limits))
     }
 
     /// Changes the limits of a connection of this shard.
-    pub(crate) fn apply_rate(&mut self, conn: ConnId, limits: RateLimits) {
+    pub(super) fn apply_rate(&mut self, conn: ConnId, limits: RateLimits) {
         let (now, address) = (self.clock.latest(), self.limited_address(conn));
-        let Some(entry) = self.conns.get(conn).filter(|entry| entry.is_live()) else {
+        let Some(entry) = self.conns.get(conn) else {
             return;
         };
         let waited =

@@ -128,7 +128,7 @@ impl Net {
     /// Passes a command to the shard of a connection. If the queue of that
     /// shard is full, the command and all later commands for the shard wait
     /// here.
-    pub(super) fn send_command(&mut self, conn: ConnId, command: ShardCommand) {
+    fn send_command(&mut self, conn: ConnId, command: ShardCommand) {
         self.send_command_to(conn.shard(), command);
     }
 
@@ -208,7 +208,7 @@ impl Net {
         self.router.as_ref()?.find_connect(from, to)
     }
 
-    pub(super) fn is_remote(&self, conn: ConnId) -> bool {
+    fn is_remote(&self, conn: ConnId) -> bool {
         conn.shard() != self.shard()
     }
 }

@@ -81,8 +81,7 @@ impl Net {
     ///
     /// For a connection that has ended and for a stale id this is a no-op. A
     /// connection of another [shard](crate::shards) is changed when that shard
-    /// runs the command. Invalid values are then logged at debug level and
-    /// ignored.
+    /// runs the command.
     ///
     /// # Errors
     ///
@@ -207,6 +206,7 @@ impl Net {
         conn: ConnId,
         setting: ConnectionSetting,
     ) -> Result<(), ConfigError> {
+        setting.validate()?;
         let Some(entry) = self.conns.get(conn) else {
             self.forward_command(conn, ConnCommand::Set(Box::new(setting)));
             return Ok(());
@@ -228,6 +228,10 @@ impl Net {
                 if !self.is_delayed(conn) {
                     self.arm_deadline(conn);
                 }
+            }
+            ConnectionSetting::Rate(limits) => {
+                self.replace_config(conn, config);
+                self.apply_rate(conn, *limits);
             }
         }
         Ok(())

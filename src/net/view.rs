@@ -72,9 +72,8 @@ impl<'a> Connection<'a> {
     }
 
     /// Returns the settings of the connection, as the listener or the connect
-    /// had them and [`Net::set_framing`], [`Net::set_max_message_len`] and
-    /// [`Net::set_timeouts`] have changed them. A change by [`Net::set_rate`] is
-    /// not included.
+    /// had them and [`Net::set_framing`], [`Net::set_max_message_len`],
+    /// [`Net::set_rate`] and [`Net::set_timeouts`] have changed them.
     pub fn config(&self) -> &'a ConnectionConfig {
         &self.entry.config
     }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::Net;
 use crate::id::ConnId;
 use crate::mutants::mutant;
+use crate::token_bucket::Amount;
 use crate::traffic::Traffic;
 
 /// Maximum number of messages between two readings of the clock.
@@ -47,6 +48,10 @@ pub(crate) struct Visit {
     /// The number of messages at which the visit ends, because no token is
     /// left for another one.
     messages_max: u64,
+    /// The number of bytes that were read from the socket.
+    pub(crate) received_bytes: u64,
+    /// The visit reads up to an allowance of the rate limits.
+    pub(crate) is_limited: bool,
     /// The number of messages at the latest reading.
     looked_at: u64,
     /// The time of the visit is used up.
@@ -62,15 +67,21 @@ impl Visit {
             messages: 0,
             next_look: 1,
             messages_max: u64::MAX,
+            received_bytes: 0,
+            is_limited: false,
             looked_at: 0,
             is_over: false,
             is_behind: false,
         }
     }
 
-    /// Returns the number of messages of the batches that have ended.
-    pub(crate) fn messages(&self) -> u64 {
-        self.messages
+    /// Returns the number of bytes that were read, and the number of messages
+    /// of the batches that have ended.
+    pub(crate) fn received(&self) -> Amount {
+        Amount {
+            bytes: self.received_bytes,
+            messages: self.messages,
+        }
     }
 
     /// Limits the number of further messages.

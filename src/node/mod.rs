@@ -126,7 +126,8 @@ impl<H: Handler> Node<H> {
     /// # Errors
     ///
     /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
-    ///   inside if a setting is invalid;
+    ///   inside if a setting is invalid, or `Unsupported` if this
+    ///   system lacks an option;
     /// - the error of the operating system if the three file descriptors of a
     ///   poll loop cannot be created.
     pub fn new(config: Config, handler: H) -> io::Result<Self> {

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use crate::config::check::{UNSUPPORTED, check};
-use crate::error::ConfigError;
+use crate::config::check::check;
+use crate::error::{ConfigError, UNSUPPORTED};
 
 /// Range of TCP_KEEPIDLE and TCP_KEEPINTVL (Linux, include/net/tcp.h).
 const TIME: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(32_767);

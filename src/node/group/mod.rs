@@ -150,7 +150,8 @@ impl Group {
     /// # Errors
     ///
     /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
-    ///   inside if a setting is invalid;
+    ///   inside if a setting is invalid, or `Unsupported` if this
+    ///   system lacks an option;
     /// - `QuotaExceeded` if there are 65,535 members.
     pub fn add<H: Handler + Send + 'static>(
         &mut self,

@@ -159,7 +159,8 @@ impl<H: Handler + Send + 'static> Shards<H> {
     /// # Errors
     ///
     /// - `InvalidInput` with a [`ConfigError`](crate::error::ConfigError)
-    ///   inside if a setting is invalid;
+    ///   inside if a setting is invalid, or `Unsupported` if this
+    ///   system lacks an option;
     /// - the error of the operating system if a thread, a poller or a waker
     ///   cannot be created. Each shard takes three file descriptors.
     pub fn start(

@@ -94,6 +94,7 @@ impl OsUdp {
             | ErrorKind::NetworkUnreachable
             | ErrorKind::NetworkDown
             | ErrorKind::PermissionDenied => UdpError::OneDatagram,
+            _ if is_expired(error) => UdpError::OneDatagram,
             _ => UdpError::Other,
         }
     }
@@ -104,6 +105,13 @@ impl OsUdp {
 fn is_truncated(error: &io::Error) -> bool {
     const WSAEMSGSIZE: i32 = 10_040;
     cfg!(windows) && error.raw_os_error() == Some(WSAEMSGSIZE)
+}
+
+/// Returns whether a datagram that was sent has passed too many links, which
+/// Winsock reports (WSAENETRESET of `recvfrom`). Any router can cause it.
+fn is_expired(error: &io::Error) -> bool {
+    const WSAENETRESET: i32 = 10_052;
+    cfg!(windows) && error.raw_os_error() == Some(WSAENETRESET)
 }
 
 fn set_hops(socket: &Socket, addr: SocketAddr, options: &UdpOptions) -> io::Result<()> {

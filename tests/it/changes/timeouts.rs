@@ -56,7 +56,9 @@ fn handshake_timeout_can_change() {
         net.set_timeouts(conn, timeouts).expect("valid timeouts");
         silent(net, conn)
     });
-    let (mut node, addr) = listening(Config::default(), recorder);
+    let mut config = Config::default();
+    config.connection.timeouts.handshake = None;
+    let (mut node, addr) = listening(config, recorder);
     let begun = Instant::now();
     let _peer = crate::util::raw::connect(addr);
     let failed = |event: &Event| {
@@ -66,7 +68,7 @@ fn handshake_timeout_can_change() {
         )
     };
     run_until([&mut node], |[node]| node.handler().count(failed) == 1);
-    assert!((TIME..Duration::from_secs(5)).contains(&begun.elapsed()));
+    assert!(begun.elapsed() >= TIME);
 }
 
 #[test]
@@ -85,4 +87,6 @@ fn stale_id_is_a_no_op() {
     let before = node.timeout();
     assert_eq!(node.net().set_timeouts(conn, idle(Some(TIME))), Ok(()));
     assert_eq!(node.timeout(), before);
+    let refused = node.net().set_timeouts(conn, idle(Some(Duration::ZERO)));
+    assert_eq!(field(refused), "timeouts.idle");
 }

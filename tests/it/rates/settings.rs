@@ -50,6 +50,8 @@ fn invalid_rate_changes_nothing() {
     };
     let error = node.net().set_rate(conn, invalid).unwrap_err();
     assert_eq!(error.field, "rate.send_bytes");
+    let current = node.net().connection(conn).map(|it| it.config().rate);
+    assert_eq!(current, Some(limits));
     peer.write_all(&frame(b"x").repeat(4)).expect("room");
     let begun = Instant::now();
     deliver(&mut node, conn, 4);
@@ -58,6 +60,8 @@ fn invalid_rate_changes_nothing() {
     until_ended(&mut node, conn);
     let is_ok = node.net().set_rate(conn, limits).is_ok();
     assert!(is_ok, "a stale id is a no-op");
+    let error = node.net().set_rate(conn, invalid).unwrap_err();
+    assert_eq!(error.field, "rate.send_bytes");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Calls for a connection of another shard.
 
+use peerloop::config::{OnExcess, Rate, RateLimits};
 use peerloop::session::Stage;
 
 use super::*;
@@ -124,6 +125,16 @@ fn wake_reaches_a_session_of_another_shard() {
 
 #[test]
 fn settings_change_from_another_shard() {
+    const LIMITS: RateLimits = RateLimits {
+        receive_messages: Some(Rate {
+            per_second: 1000,
+            burst: 1000,
+        }),
+        receive_bytes: None,
+        send_bytes: None,
+        send_messages: None,
+        on_excess: OnExcess::SlowDown,
+    };
     let (shards, addr) = listening(crowd_config(1000), in_turn(2), Recorder::default);
     let handle = shards.handle();
     let (mut peers, names) = one_each(&shards, addr);
@@ -139,6 +150,7 @@ fn settings_change_from_another_shard() {
             ..Timeouts::default()
         };
         assert_eq!(net.set_timeouts(conn, timeouts), Ok(()));
+        assert_eq!(net.set_rate(conn, LIMITS), Ok(()));
         net.send(conn, b"ab")
     };
     handle.ask(here, change).unwrap().unwrap();
@@ -150,6 +162,7 @@ fn settings_change_from_another_shard() {
         let config = net.connection(conn).expect("it is open").config();
         assert_eq!(config.max_message_len, 1000);
         assert_eq!(config.timeouts.idle, Some(Duration::from_secs(1234)));
+        assert_eq!(config.rate, LIMITS);
         recorder.messages(conn) == [b"cd", b"ef"]
     };
     eventually(|| handle.ask(shard(1), received).unwrap());

@@ -7,6 +7,7 @@ mod crowds;
 mod fairness;
 mod malformed;
 mod proxies;
+mod rates;
 mod slow_readers;
 mod starvation;
 mod turnover;
