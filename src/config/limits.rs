@@ -50,9 +50,9 @@ pub struct Limits {
     /// Default: `None`, which means no limit.
     pub max_connections_per_prefix: Option<PrefixLimit>,
     /// Networks whose connections are not counted for
-    /// `max_connections_per_address` and `max_connections_per_prefix`. Examples
-    /// are the addresses of a proxy or a load balancer that has limits for its
-    /// clients.
+    /// `max_connections_per_address` and `max_connections_per_prefix`, and not
+    /// limited by the three rates per address. Examples are the addresses of a
+    /// proxy or a load balancer that has limits for its clients.
     ///
     /// Each new connection is compared with every network of the list, so the
     /// list should be short. A connection from these networks still needs a

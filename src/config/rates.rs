@@ -8,9 +8,9 @@ use crate::error::ConfigError;
 /// The bucket is full at first. It holds `burst` tokens and gains `per_second`
 /// tokens per second. Each byte, message or attempt takes one token; the fields
 /// of this type say which. Therefore at most `burst + per_second * t` of them
-/// pass in the first `t` seconds. In a later time of `t` seconds, `per_second / 50`
-/// more may pass, or one more if that is more, because a bucket for which a
-/// connection waits can hold the tokens of a further 20 ms.
+/// pass in the first `t` seconds. In `t` seconds that begin later,
+/// `per_second / 50` more can pass, and at least one more, because a bucket that
+/// is waited for can hold the tokens of a further 20 ms.
 ///
 /// ```
 /// use peerloop::config::Rate;
@@ -77,7 +77,7 @@ impl Rate {
 ///   [`Net::abort`](crate::Net::abort).
 /// - While this node holds the peer back, no timeout of this node runs that
 ///   ends a connection for what the peer does not send or read: `idle`,
-///   `partial_message`, `write_stall`, `linger` and
+///   `receive_idle`, `partial_message`, `write_stall`, `linger` and
 ///   [`MinRate`](crate::config::MinRate). They begin again afterwards. The
 ///   `write_stall` of the peer applies, as for [`Net::pause`](crate::Net::pause).
 ///

@@ -109,8 +109,9 @@ pub struct Timeouts {
     /// [`MinRate::receive_bytes_per_second`] against peers that send slowly.
     ///
     /// The timeout does not run
-    /// - while this node has paused the connection. It starts again with
-    ///   [`Net::resume`](crate::Net::resume);
+    /// - while this node has paused the connection, or does not read it because
+    ///   of its [rate](crate::config::RateLimits). It starts again when the node
+    ///   reads again;
     /// - while bytes of the peer wait in the socket because this node does not
     ///   read them;
     /// - after the peer has closed its sending side, if

@@ -21,6 +21,10 @@ pub(crate) struct RateState {
     send: DirectionState,
     /// Input was left unread by the last visit.
     is_unread: bool,
+    /// A visit is receiving, and its messages and bytes are not charged yet.
+    is_receiving: bool,
+    /// The time at which the limits changed within that visit.
+    changed_at: Option<Instant>,
     frames: QueuedFrames,
     /// The number of queued bytes that the session may seal in this write.
     sealable: usize,
@@ -68,17 +72,36 @@ impl RateState {
             limits,
             address,
             is_unread: false,
+            is_receiving: false,
+            changed_at: None,
             frames: QueuedFrames::default(),
             sealable: 0,
         }
     }
 
-    /// Changes the limits of the connection.
+    /// Changes the limits of the connection. A visit in progress is charged by
+    /// the earlier limits. Therefore the limits on receiving change when it has
+    /// been charged.
     pub(crate) fn set_limits(&mut self, limits: RateLimits, now: Instant) {
-        let (receive, send) = (&mut self.receive.meter, &mut self.send.meter);
-        receive.set_rates(limits.receive_bytes, limits.receive_messages, now);
-        send.set_rates(limits.send_bytes, limits.send_messages, now);
         self.limits = limits;
+        let send = &mut self.send.meter;
+        send.set_rates(limits.send_bytes, limits.send_messages, now);
+        if self.is_receiving {
+            self.changed_at = Some(now);
+        } else {
+            self.set_receive_limits(now);
+        }
+    }
+
+    fn set_receive_limits(&mut self, now: Instant) {
+        let limits = &self.limits;
+        let receive = &mut self.receive.meter;
+        receive.set_rates(limits.receive_bytes, limits.receive_messages, now);
+    }
+
+    /// Begins a visit that receives. [`RateState::charge`] ends it.
+    pub(crate) fn begin_receiving(&mut self) {
+        self.is_receiving = true;
     }
 
     /// Returns the address whose buckets the connection shares.
@@ -207,6 +230,12 @@ impl RateState {
         self.flow(flow).meter.take(used);
         if let Some(shared) = shared {
             shared.take(used);
+        }
+        if flow == TrafficFlow::Receive {
+            self.is_receiving = false;
+            if let Some(now) = self.changed_at.take() {
+                self.set_receive_limits(now);
+            }
         }
     }
 

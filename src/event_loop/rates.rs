@@ -52,6 +52,9 @@ impl<H: Handler> EventLoop<'_, H> {
         self.net.visit.limit_messages(allowance.max.messages);
         if let Some(entry) = self.net.conns.get_mut(half.id) {
             entry.is_delivery_stopped = false;
+            if let Some(rates) = entry.rates() {
+                rates.begin_receiving();
+            }
         }
         self.net.visit.is_limited = true;
         // Messages that wait for tokens are kept, so few bytes are read.

@@ -73,7 +73,7 @@ pub enum TieBreak {
     /// It is the only connection with this node.
     First,
     /// The connection stays. The one in the variant was kept until now. It was
-    /// aborted, unless it was closing.
+    /// aborted, unless it belongs to this shard and was closing.
     Won(ConnId),
     /// The connection was aborted. The one in the variant stays.
     Lost(ConnId),
@@ -105,7 +105,8 @@ impl Peers {
 
     /// Adds a connection, and ends it or the one that was kept with the same
     /// node. Call it once per connection, in
-    /// [`Handler::on_connect`](crate::Handler::on_connect).
+    /// [`Handler::on_connect`](crate::Handler::on_connect). A further call for the
+    /// connection that is kept returns [`TieBreak::First`] and changes nothing.
     ///
     /// The other connection may belong to another [shard](crate::shards). It is
     /// then aborted in one of the next turns of that shard.

@@ -91,6 +91,7 @@ impl KeptConnections {
         };
         let choice = match self.by_node.get(&hello.node_id) {
             None => Choice::First,
+            Some(old) if old.conn == conn => return Choice::First,
             Some(old) if !is_open(old.conn) || new.is_above(old) => {
                 Choice::Newer { over: old.conn }
             }
@@ -223,6 +224,21 @@ mod tests {
         }
         let kept = connections.find(&[2; 32]);
         conns.iter().position(|conn| Some(*conn) == kept)
+    }
+
+    #[test]
+    fn connection_that_is_added_twice_stays() {
+        let mut connections = KeptConnections::default();
+        let (conn, hello) = (
+            ConnId::new(ShardId::FIRST, 3, 1),
+            hello(2, 7, ConnectionOrder::default()),
+        );
+        for _ in 0..2 {
+            let choice = connections.add(&[1; 32], &hello, conn, |_| true);
+            assert_eq!(choice, Choice::First);
+        }
+        assert_eq!(connections.remove(conn), Some([2; 32]));
+        assert_eq!(connections.remove(conn), None);
     }
 
     #[test]

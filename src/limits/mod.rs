@@ -27,8 +27,8 @@ use crate::mutants::mutant;
 
 /// The counts that all shards of a node share. The lock is held briefly when a
 /// connection starts or ends, and, if `Limits::rate_per_address` is set, when a
-/// connection is read or written. In a node without shards
-/// it is never contended.
+/// connection is read or written. In a node without shards it is never
+/// contended.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedLimits(Arc<SharedCounts>);
 

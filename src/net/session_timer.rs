@@ -13,9 +13,9 @@ impl Net {
     /// session of a connection, in this turn or the next one.
     ///
     /// Use it when something that the session waits for is available, for
-    /// instance the result of a lookup on another thread.
-    /// [`Session`](crate::session::Session#a-handshake-that-waits) has an
-    /// example. The call comes later if the budget of handshakes is used up.
+    /// instance the result of a lookup on another thread. The module
+    /// [`session`](crate::session#a-handshake-that-waits) has an example. The
+    /// call comes later if the budget of handshakes is used up.
     ///
     /// Several wakes before the call result in one call. This is a no-op for a
     /// connection without a session, or whose session has become

@@ -52,6 +52,20 @@ use crate::topology::SplitMix64;
 /// - All others, including [`ConnectError::SelfConnection`] and
 ///   [`ConnectError::Cancelled`]: This is a failure of the address.
 ///
+/// # Together with `Peers`
+///
+/// [`Peers`](crate::hello::Peers) aborts all but one of the connections with the
+/// same node. If it aborts one that this `KeepConnected` has made, that counts
+/// as the end of any other connection, and as a failure of the address if the
+/// connection has lasted for less than `reset_after`. The address is connected
+/// to again after growing delays, and the new connection is aborted again while
+/// the other one works. Therefore the node is connected again soon after the
+/// other one has ended, at the cost of one connection per
+/// [`BackoffConfig::max`](super::BackoffConfig::max). To save them, call
+/// [`remove`](Self::remove) when `Peers::connected` returns
+/// [`TieBreak::Lost`](crate::hello::TieBreak::Lost), and [`add`](Self::add) when
+/// `Peers::disconnected` returns the node.
+///
 /// # Shards
 ///
 /// With [`Shards`](crate::shards::Shards), each handler has its own

@@ -42,6 +42,7 @@ impl Error for RequestFailure {}
 
 /// The error of [`Requests::begin`](super::Requests::begin).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
 pub struct BeginError<C> {
     /// The reason why the request was refused.
     pub reason: RequestRefusal,

@@ -48,6 +48,9 @@ pub struct Sequence<A, B> {
     second: B,
     /// The first session is transparent, and the second session has started.
     is_second: bool,
+    /// The timer of the first session, as the loop knew it before the latest
+    /// call of that session.
+    first_timeout: Option<Duration>,
 }
 
 impl<A: Session, B: Session> Sequence<A, B> {
@@ -58,7 +61,21 @@ impl<A: Session, B: Session> Sequence<A, B> {
             first,
             second,
             is_second: false,
+            first_timeout: None,
         }
+    }
+
+    /// Calls the first session, and starts the second one if the first one is
+    /// transparent then.
+    fn call_first<R>(
+        &mut self,
+        out: &mut Output<'_>,
+        call: impl FnOnce(&mut A, &mut Output<'_>) -> Result<R, SessionError>,
+    ) -> Result<R, SessionError> {
+        self.first_timeout = self.first.timeout();
+        let result = call(&mut self.first, out)?;
+        self.advance(out.wire)?;
+        Ok(result)
     }
 
     /// Starts the second session if the first one is transparent.
@@ -85,8 +102,7 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
         let mut taken = 0;
         if !self.is_second {
-            taken = self.first.receive(wire, out)?;
-            self.advance(out.wire)?;
+            taken = self.call_first(out, |first, out| first.receive(wire, out))?;
         }
         // The caller checks `taken`, so a count that is too large only must not
         // panic here.
@@ -124,30 +140,30 @@ impl<A: Session, B: Session> Session for Sequence<A, B> {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let first = self.first.timeout();
         if !self.is_second {
-            return first;
+            return self.first.timeout();
         }
-        let second = self.second.timeout();
         // The loop does not restart its timer for the same duration, and the
-        // timer of the first session may still run.
-        second.map(|after| after.saturating_add(Duration::from_nanos((second == first).into())))
+        // timer of the first session may still run. Either session may be a
+        // sequence that does the same.
+        let nanosecond = Duration::from_nanos(1);
+        let second = self.second.timeout()?.saturating_add(nanosecond);
+        let is_same = self.first_timeout == Some(second);
+        Some(second.saturating_add(nanosecond * u32::from(is_same)))
     }
 
     fn on_timeout(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
         if self.is_second {
             return self.second.on_timeout(out);
         }
-        self.first.on_timeout(out)?;
-        self.advance(out.wire)
+        self.call_first(out, |first, out| first.on_timeout(out))
     }
 
     fn on_wake(&mut self, out: &mut Output<'_>) -> Result<(), SessionError> {
         if self.is_second {
             return self.second.on_wake(out);
         }
-        self.first.on_wake(out)?;
-        self.advance(out.wire)
+        self.call_first(out, |first, out| first.on_wake(out))
     }
 
     fn identity(&self) -> Option<Identity> {
@@ -238,6 +254,40 @@ mod tests {
         assert_eq!(both.held_bytes(), 12);
     }
 
+    /// A session that takes one byte and has a timer until then.
+    struct Timed(Option<Duration>);
+
+    impl Session for Timed {
+        fn receive(&mut self, _: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+            self.0 = None;
+            Ok(1)
+        }
+
+        fn stage(&self) -> Stage {
+            match self.0 {
+                Some(_) => Stage::Handshaking,
+                None => Stage::Transparent,
+            }
+        }
+
+        fn timeout(&self) -> Option<Duration> {
+            self.0
+        }
+    }
+
+    /// The loop continues a timer while the duration is the same.
+    #[test]
+    fn second_session_has_a_timer_of_its_own() {
+        let second = Duration::from_secs(1);
+        let mut session = Sequence::new(Timed(Some(second)), Timed(Some(second)));
+        let before = session.timeout();
+        let (mut plaintext, mut wire) = (Vec::new(), Vec::new());
+        let mut out = Output::new(&mut plaintext, &mut wire);
+        assert_eq!(session.receive(&mut [1], &mut out), Ok(1));
+        assert_eq!(before, Some(second));
+        assert_eq!(session.timeout(), Some(second + Duration::from_nanos(1)));
+    }
+
     #[test]
     fn merged_identity_has_the_later_fields() {
         let identity = |key: Option<u8>, certificate: Option<u8>, payload: &[u8]| Identity {
@@ -252,5 +302,27 @@ mod tests {
         let later = identity(None, Some(2), b"later");
         let merged = merge(Some(earlier), Some(later));
         assert_eq!(merged, Some(identity(Some(1), Some(2), b"later")));
+    }
+
+    #[test]
+    fn timeouts_of_all_sessions_differ() {
+        let timed = || Timed(Some(Duration::from_secs(5)));
+        let right = Sequence::new(timed(), Sequence::new(timed(), timed()));
+        let left = Sequence::new(Sequence::new(timed(), timed()), timed());
+        let sessions: [Box<dyn Session>; 2] = [Box::new(right), Box::new(left)];
+        for mut session in sessions {
+            let (mut plaintext, mut wire) = (Vec::new(), Vec::new());
+            let mut timeouts = vec![session.timeout()];
+            for byte in 0..2 {
+                let mut out = Output::new(&mut plaintext, &mut wire);
+                let taken = session.receive(&mut [byte], &mut out);
+                assert_eq!(taken, Ok(1));
+                timeouts.push(session.timeout());
+            }
+            assert!(
+                timeouts.windows(2).all(|two| two[0] != two[1]),
+                "{timeouts:?}"
+            );
+        }
     }
 }

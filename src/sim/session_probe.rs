@@ -135,4 +135,12 @@ impl Session for SessionProbe {
     fn identity(&self) -> Option<Identity> {
         self.session.identity()
     }
+
+    fn take_identity(&mut self) -> Option<Identity> {
+        self.session.take_identity()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.session.held_bytes()
+    }
 }

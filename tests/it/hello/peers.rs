@@ -134,3 +134,13 @@ fn connection_without_hello_is_left_alone() {
     assert_eq!(peers.disconnected(conn), None);
     assert_eq!(node.net().connection_count(), 1);
 }
+
+#[test]
+fn further_call_keeps_the_connection() {
+    let (mut node, addr, peers) = new_member(1);
+    let mut peer = raw::connect(addr);
+    let conn = accepted(&mut node, &mut peer, &RawHello::new(2));
+    assert_eq!(peers.connected(node.net(), conn), TieBreak::First);
+    assert!(is_settled(&mut node));
+    assert_eq!(peers.find(&[2; 32]), Some(conn));
+}

@@ -211,8 +211,10 @@ fn shards_keep_connections_each() {
             .filter(|it| it.last_error == Some(refused))
             .count()
     };
-    let refused = handle.ask_all(already).expect("they run");
-    assert_eq!(refused.iter().sum::<usize>(), 1);
+    // The other shard may try later.
+    let refused = || -> usize { handle.ask_all(already).expect("they run").iter().sum() };
+    eventually(|| refused() == 1);
+    assert_eq!(total(), 2);
     shards.shutdown(Duration::ZERO);
     shards.join().expect("they stop");
 }

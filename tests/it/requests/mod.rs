@@ -172,12 +172,10 @@ fn request_without_connection_is_refused() {
     let unknown = ConnId::from_bits(77 << 32 | 5).expect("a generation");
     let refused = |node: &mut Node<Asks>, conn| {
         let begun = node.with(|it, net| it.requests.begin(net, conn, MS, 7));
-        begun.expect_err("it is not open")
+        let error = begun.expect_err("it is not open");
+        (error.reason, error.context)
     };
-    let not_connected = BeginError {
-        reason: RequestRefusal::NotConnected,
-        context: 7,
-    };
+    let not_connected = (RequestRefusal::NotConnected, 7);
     assert_eq!(refused(&mut node, unknown), not_connected);
     node.net().close(conns[0]);
     assert_eq!(refused(&mut node, conns[0]), not_connected);

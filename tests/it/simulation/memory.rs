@@ -1,11 +1,14 @@
 //! Connections that are ended because incomplete messages hold too much memory.
 
+use std::error::Error;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use peerloop::error::SessionError;
 use peerloop::framing::Framing;
+use peerloop::session::{Output, Session, Stage};
 use peerloop::sim::{Faults, World};
-use peerloop::{Config, ConnId, DisconnectReason, Handler, Net};
+use peerloop::{Config, ConnId, ConnInfo, DisconnectReason, Handler, Net, Transport};
 
 const MIB: usize = 1 << 20;
 
@@ -110,4 +113,54 @@ fn prefix_that_holds_most_is_ended() {
     let ended = ended(|index| Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, index));
     let honest: IpAddr = "fd00:9::1".parse().expect("an address");
     assert!(!ended.is_empty() && !ended.contains(&honest), "{ended:?}");
+}
+
+/// A session that keeps all bytes.
+#[derive(Default)]
+struct Keeps(Vec<u8>);
+
+impl Session for Keeps {
+    fn receive(&mut self, wire: &mut [u8], _: &mut Output<'_>) -> Result<usize, SessionError> {
+        self.0.extend_from_slice(wire);
+        Ok(wire.len())
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::Handshaking
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+struct KeepsAll;
+
+impl Handler for KeepsAll {
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        _: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(Keeps::default().into())
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
+#[test]
+fn bytes_that_a_session_holds_are_charged() {
+    let mut world = World::new(1);
+    world.faults(Faults::calm());
+    let server = world.node(Config::default(), KeepsAll);
+    let listening = world.with(server, |_, net| net.listen("0.0.0.0:7000"));
+    listening.expect("the port is free");
+    let addr = world.addr(server);
+    let wire = world.wire(addr).expect("a free port");
+    world.run_for(Duration::from_secs(1));
+    let written = world.write_wire(wire, &[7; 1000]);
+    assert_eq!(written.expect("it is connected"), 1000);
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.net(server).metrics().received_bytes, 1000);
 }

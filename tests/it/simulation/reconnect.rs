@@ -1,7 +1,11 @@
 //! `KeepConnected` in worlds whose nodes fail, with exact times.
 
+use std::error::Error;
+
+use peerloop::Transport;
 use peerloop::config::Limits;
-use peerloop::reconnect::{AddressState, KeepConnectedConfig, KeptAddress};
+use peerloop::hello::{Hello, Peers};
+use peerloop::reconnect::{AddressState, KeepConnected, KeepConnectedConfig, KeptAddress};
 
 use super::*;
 use crate::util::config_with;
@@ -285,6 +289,91 @@ fn nodes_with_one_list_connect_to_different_ones() {
         counts.iter().all(|count| (2..=20).contains(count)),
         "{counts:?}"
     );
+}
+
+/// Keeps the other node connected, and one of several connections with it.
+struct Friend {
+    keep: KeepConnected,
+    peers: Peers,
+    ended: usize,
+}
+
+impl Friend {
+    fn new(id: u8, seed: u64) -> Self {
+        let keep = KeepConnected::new(KeepConnectedConfig::default(), seed ^ u64::from(id));
+        Self {
+            keep: keep.expect("valid settings"),
+            peers: Peers::new(Hello::new(*b"test", [id; 32], seed)),
+            ended: 0,
+        }
+    }
+}
+
+impl Handler for Friend {
+    fn on_start(&mut self, net: &mut Net) {
+        listen(net);
+    }
+
+    fn transport(
+        &mut self,
+        _: &mut Net,
+        _: ConnId,
+        _: &ConnInfo,
+    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+        Ok(self.peers.session().into())
+    }
+
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        self.keep.on_connect(net, conn);
+        self.peers.connected(net, conn);
+    }
+
+    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: &ConnInfo, why: ConnectError) {
+        self.keep.on_connect_failed(net, conn, why);
+    }
+
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, _: DisconnectReason) {
+        self.keep.on_disconnect(net, conn);
+        self.peers.disconnected(conn);
+        self.ended += 1;
+    }
+
+    fn on_timer(&mut self, net: &mut Net, timer: TimerId, _: u64) {
+        assert!(self.keep.on_timer(net, timer));
+    }
+
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
+/// Each of the two nodes has the other one in its list.
+#[test]
+fn duplicates_of_kept_connections_are_rare() {
+    for_each_seed(10, |seed| {
+        let mut world = calm(seed);
+        let nodes = [1, 2].map(|id| world.node(without_idle(), Friend::new(id, seed)));
+        world.run_for(MS);
+        let addrs = nodes.map(|node| world.addr(node));
+        for (node, addr) in nodes.into_iter().zip([addrs[1], addrs[0]]) {
+            let added = world.with(node, |it, net| it.keep.add(net, addr));
+            added.expect("there is room");
+        }
+        world.run_for(10 * MINUTE);
+        let peers = |world: &World| nodes.map(|node| world.handler(node).peers.list());
+        let ended = |world: &World| nodes.map(|node| world.handler(node).ended);
+        let (kept, before) = (peers(&world), ended(&world));
+        assert!(kept.iter().all(|peers| peers.len() == 1));
+        world.run_for(HOUR);
+        assert_eq!(peers(&world), kept);
+        // The longest delay is between one and two minutes.
+        for (count, before) in ended(&world).into_iter().zip(before) {
+            assert!(count - before <= 60, "{} duplicates", count - before);
+        }
+        let conn = kept[0][0].1;
+        world.with(nodes[0], |_, net| net.abort(conn));
+        world.run_for(2 * MINUTE + SECOND);
+        let again = peers(&world);
+        assert!(again.iter().all(|peers| peers.len() == 1) && again[0] != kept[0]);
+    });
 }
 
 #[test]

@@ -307,3 +307,38 @@ fn sealed_bytes_are_counted_on_the_wire() {
     // 21,000 bytes with the framing, and the overhead of the session.
     assert!((2 * SECOND..2100 * MS).contains(&took), "{took:?}");
 }
+
+/// Limits the connection with its 500th message.
+#[derive(Default)]
+struct Lowering {
+    received: usize,
+}
+
+impl Handler for Lowering {
+    fn on_start(&mut self, net: &mut Net) {
+        net.listen(("0.0.0.0", 7000)).expect("the port is free");
+    }
+
+    fn on_message(&mut self, net: &mut Net, conn: ConnId, _: &[u8]) {
+        self.received += 1;
+        if self.received == 500 {
+            net.set_rate(conn, received_messages(10, 5)).expect("valid");
+        }
+    }
+}
+
+#[test]
+fn new_limit_does_not_count_earlier_messages() {
+    let mut world = calm();
+    let mut config = strict();
+    config.limits.rate_per_address = received_messages(100_000, 100_000);
+    let server = world.node(config, Lowering::default());
+    world.run_for(MS);
+    let addr = world.addr(server);
+    let wire = world.wire(addr).expect("a wire");
+    world.run_for(10 * MS);
+    pour(&mut world, wire, &frames(1000));
+    world.run_for(2 * SECOND);
+    let received = world.handler(server).received;
+    assert!((515..=526).contains(&received), "{received} messages");
+}
