@@ -74,6 +74,27 @@ fn wait_does_not_end_the_idle_timeout() {
 }
 
 #[test]
+fn peer_is_not_silent_while_it_is_held_back() {
+    let mut world = calm();
+    let config = config_with(|config| {
+        *config = limited(received_messages(1, 1));
+        config.connection.timeouts.idle = None;
+        config.connection.timeouts.receive_idle = Some(300 * MS);
+    });
+    let server = node(&mut world, config);
+    let wire = join(&mut world, server);
+    pour(&mut world, wire, &frames(5));
+    world.run_for(10 * SECOND);
+    let handler = world.handler(server);
+    let silent = DisconnectReason::Timeout(TimeoutKind::ReceiveIdle);
+    assert_eq!(
+        (handler.received.len(), handler.reasons()),
+        (5, vec![silent])
+    );
+    assert_eq!(handler.ended[0].0 - handler.received[4].0, 300 * MS);
+}
+
+#[test]
 fn sending_waits_are_not_counted() {
     for closes in [false, true] {
         let mut world = calm();
