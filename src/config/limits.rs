@@ -141,7 +141,7 @@ pub struct Limits {
     /// are not limited. At most `max_connections` addresses
     /// are remembered, for this limit and the two following ones together. The
     /// least recently used one is dropped first, and gets full buckets when it
-    /// is used again. An address takes up to a kilobyte. The shards of a
+    /// is used again. An address takes up to 1 KiB. The shards of a
     /// node share the buckets, so a read or write of a limited connection takes
     /// the lock of the limits.
     ///
