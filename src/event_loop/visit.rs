@@ -33,7 +33,10 @@ impl<H: Handler> EventLoop<'_, H> {
         let budget = self.net.config.budget;
         // The last visit may take longer than its time, so time is reserved for
         // it.
-        let last = (2 * budget.max_visit_time).min(budget.max_turn_time / 2);
+        let last = budget
+            .max_visit_time
+            .saturating_mul(2)
+            .min(budget.max_turn_time / 2);
         let time = budget.max_turn_time - last;
         let lists = &self.state.lists;
         // Connections that are added meanwhile wait for the next turn.

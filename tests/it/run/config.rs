@@ -3,7 +3,8 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use crate::util::{Recorder, config_with, node};
+use crate::util::{Event, Recorder, config_with, node, pair, run_until};
+use peerloop::config::{MinRate, OnExcess, Ping, Rate, RateLimits, Timeouts, TurnBudget};
 use peerloop::error::ConfigError;
 use peerloop::{Config, Node};
 
@@ -50,4 +51,65 @@ fn net_returns_the_config_and_the_name() {
         name.parse::<u64>().expect("a number")
     });
     assert_ne!(names[0], names[1]);
+}
+
+#[test]
+fn largest_values_do_not_overflow() {
+    let longest = Some(Duration::MAX);
+    let most = Some(Rate {
+        per_second: u32::MAX,
+        burst: u32::MAX,
+    });
+    let rate = RateLimits {
+        receive_bytes: most,
+        receive_messages: most,
+        send_bytes: most,
+        send_messages: most,
+        on_excess: OnExcess::Disconnect,
+    };
+    let config = config_with(|config| {
+        config.accept_backoff = Duration::MAX;
+        config.slow_turn = longest;
+        config.budget = TurnBudget {
+            read_bytes: usize::MAX,
+            write_bytes: usize::MAX,
+            accepts: usize::MAX,
+            handshake_steps: usize::MAX,
+            commands: usize::MAX,
+            datagrams: usize::MAX,
+            max_visit_time: Duration::MAX,
+            max_turn_time: Duration::MAX,
+        };
+        config.connection.timeouts = Timeouts {
+            connect: longest,
+            handshake: longest,
+            idle: longest,
+            receive_idle: longest,
+            partial_message: longest,
+            write_stall: longest,
+            linger: longest,
+        };
+        config.connection.min_rate = MinRate {
+            receive_bytes_per_second: Some(u32::MAX),
+            send_bytes_per_second: Some(u32::MAX),
+            after: Duration::MAX,
+        };
+        config.connection.ping = Some(Ping {
+            after: Duration::MAX,
+            ..Default::default()
+        });
+        config.connection.rate = rate;
+        config.limits.rate_per_address = rate;
+        config.limits.accepts_per_address = most;
+        config.limits.handshakes_per_address = most;
+    });
+    let (mut a, conn, mut b, _) = pair(config, Recorder::default(), Recorder::echo());
+    a.net().send(conn, "x").expect("there is room");
+    run_until([&mut a, &mut b], |[a, _]| {
+        let events = &a.handler().events;
+        events.contains(&Event::Message(conn, b"x".to_vec()))
+    });
+    a.net().set_timer(Duration::MAX, 1);
+    a.net().close(conn);
+    run_until([&mut a, &mut b], |[a, _]| a.net().connection_count() == 0);
 }
