@@ -229,6 +229,8 @@ fn exposition(net: &Net) -> String {
     text.gauge("queued_bytes", "Bytes queued now.", metrics.queued_bytes);
     let most = metrics.max_queued_bytes;
     text.gauge("max_queued_bytes", "Most bytes ever queued.", most);
+    let held = metrics.received_bytes;
+    text.gauge("received_bytes", "Bytes held of incomplete messages.", held);
     counters!(text, net.traffic(), {
         messages_sent: "Messages accepted for sending.",
         bytes_sent: "Bytes accepted for sending, framing included.",
@@ -242,6 +244,10 @@ fn exposition(net: &Net) -> String {
         refused_by_address: "Connections refused at the limit of their address.",
         refused_by_prefix: "Connections refused at the limit of their network.",
         refused_by_handshakes: "Connections refused at the limit of handshakes.",
+        refused_by_accept_rate: "Connections refused at the rate of accepts.",
+        refused_by_handshake_rate: "Connections refused at the rate of handshakes.",
+        refused_untrusted: "Connections refused because no trusted proxy opened them.",
+        proxy_header_errors: "Connections ended by their PROXY header.",
         handshakes_evicted: "Connections that lost their handshake place to another one.",
         self_connections: "Connections of the node with itself.",
         accept_errors: "Failures to accept.",
@@ -260,9 +266,16 @@ fn exposition(net: &Net) -> String {
         connect_timeouts: "Outbound connects without an answer in time.",
         handshake_timeouts: "Handshakes that did not complete in time.",
         idle_timeouts: "Connections ended because there was no message.",
+        receive_idle_timeouts: "Connections ended because the peer sent nothing.",
         partial_message_timeouts: "Connections ended in the middle of a slow message.",
         write_stall_timeouts: "Connections ended because the peer read nothing.",
         linger_timeouts: "Connections ended by the linger timeout with something left to write.",
+        rate_timeouts: "Connections ended below a minimum rate.",
+        receive_rate_ends: "Connections ended above a maximum rate.",
+        receive_rate_waits: "Reads that waited for a maximum rate.",
+        send_rate_waits: "Writes that waited for a maximum rate.",
+        memory_limit_ends: "Connections ended at the limit on received bytes.",
+        pings_sent: "Pings sent.",
         bytes_lost: "Bytes accepted for sending and lost.",
         sends_refused: "Sends refused because a queue was full.",
         drains: "Queues that had room again.",
@@ -277,6 +290,12 @@ fn exposition(net: &Net) -> String {
         commands_lost: "Messages from other threads that their connection did not take.",
         wakes_sent: "Wakes by other threads.",
         wakes_saved: "Wakes that were not needed.",
+    });
+    counters!(text, metrics.udp, {
+        datagrams_sent: "Datagrams sent.",
+        datagrams_received: "Datagrams delivered to the handler.",
+        too_long: "Datagrams dropped because they were too long.",
+        send_errors: "Datagrams that the system refused.",
     });
     text.0
 }

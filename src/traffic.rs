@@ -44,12 +44,12 @@ impl AddAssign for Traffic {
 #[non_exhaustive]
 pub struct UdpTraffic {
     /// Number of datagrams that the system took for sending.
-    pub sent: u64,
+    pub datagrams_sent: u64,
     /// Number of bytes of these datagrams.
     pub bytes_sent: u64,
     /// Number of datagrams delivered to
     /// [`Handler::on_datagram`](crate::Handler::on_datagram).
-    pub received: u64,
+    pub datagrams_received: u64,
     /// Number of bytes of these datagrams.
     pub bytes_received: u64,
     /// Received datagrams that were dropped, because they are longer than
@@ -68,9 +68,9 @@ pub struct UdpTraffic {
 
 impl AddAssign for UdpTraffic {
     fn add_assign(&mut self, other: Self) {
-        self.sent += other.sent;
+        self.datagrams_sent += other.datagrams_sent;
         self.bytes_sent += other.bytes_sent;
-        self.received += other.received;
+        self.datagrams_received += other.datagrams_received;
         self.bytes_received += other.bytes_received;
         self.too_long += other.too_long;
         self.sends_refused += other.sends_refused;

@@ -690,7 +690,7 @@ fn datagrams() {
     }
     let traffic = node.ask(move |net| net.udp_traffic(udp));
     let traffic = traffic.expect("it is open");
-    assert_eq!((traffic.received, traffic.too_long), (50, 50));
+    assert_eq!((traffic.datagrams_received, traffic.too_long), (50, 50));
     node.ask(move |net| net.close_udp(udp));
     UdpSocket::bind(addr).expect("the port is free");
     node.stop();

@@ -8,11 +8,11 @@
 //! | [getting started](getting_started) | two nodes that exchange messages, from an empty folder |
 //! | [messages and framing](messages) | the framing that your protocol needs, a limit on message length, a `Framer`, and a protocol upgrade |
 //! | [backpressure] | a sender that stops and goes on with its receiver, in bounded memory |
-//! | [endings and timeouts](endings) | for each end of a connection: the queued bytes, the callbacks at both ends, the timeouts |
+//! | [endings and timeouts](endings) | for each end of a connection: the queued bytes, the callbacks at both ends, the timeouts, and how dead peers are found |
 //! | [TLS and Noise](sessions/index.html) | encrypted connections, the identity of each peer, and one connection with each |
 //! | [threads, shards and groups](threads) | a node that other threads use, one on all cores, and many nodes on one thread |
 //! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop, and a pipe or socket inside the loop of a node |
-//! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, rate limits, a ban list, dead peers, and nodes behind a proxy |
+//! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, rate limits, a ban list, and nodes behind a proxy |
 //! | [datagrams] | a node that finds others in its network by multicast, and the bounds of a UDP socket |
 //! | [simulation](simulation/index.html) | a test of your protocol under partitions and crashes, and a failing seed replayed |
 //! | [recipes] | short programs for common tasks: requests, reconnecting, a rate limit, discovery, hole punching, a blocking client, a restart, metrics, tests |

@@ -42,6 +42,11 @@ const ANOTHER_IS_KEPT: &str = "another connection with this node is kept";
 ///   the two ends.
 /// - If the peer was restarted, which its nonce tells, the newer one stays.
 ///
+/// A connection that this node closes counts until it has ended. Until then the
+/// peer may end a new one as a duplicate. To connect again at once, call
+/// [`Peers::disconnected`] after [`Net::close`]. The new connection then
+/// replaces the closing one, and the rest of its messages may be lost.
+///
 /// Of several connections that work, the two ends never abort all. Each
 /// connection is compared with the one that is kept when its
 /// [`Peers::connected`] is called, so that the result does not depend on the

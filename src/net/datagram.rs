@@ -196,7 +196,7 @@ impl Net {
     ///
     /// # Errors
     ///
-    /// - `NotConnected` if the id is stale;
+    /// - `NotFound` if the id is stale;
     /// - `InvalidInput` if `group` is not a multicast address, or if the
     ///   interface of an IPv6 group is given by address;
     /// - the error of `setsockopt`, such as `AddrInUse` if the socket is a
@@ -238,7 +238,7 @@ impl Net {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
         let entry = self.udp.get(udp);
-        entry.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, SendToError::Closed))
+        entry.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, SendToError::Closed))
     }
 
     /// Closes a UDP socket. Queued datagrams are sent first, as far as the

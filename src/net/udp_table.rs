@@ -195,7 +195,7 @@ impl UdpEntry {
         let error = match self.socket.recv_from(room) {
             Ok((len, from)) if len <= self.max_datagram_len => {
                 self.errors = 0;
-                self.traffic.received += 1;
+                self.traffic.datagrams_received += 1;
                 self.traffic.bytes_received += len as u64;
                 return Some((len, to_canonical(from)));
             }
@@ -233,7 +233,7 @@ impl UdpEntry {
             match self.socket.send_to(datagram, addr) {
                 Ok(_) => {
                     budget.bytes = budget.bytes.saturating_sub(len);
-                    self.traffic.sent += 1;
+                    self.traffic.datagrams_sent += 1;
                     self.traffic.bytes_sent += len as u64;
                 }
                 Err(error) => match Udp::classify(&error) {

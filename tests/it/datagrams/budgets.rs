@@ -57,7 +57,7 @@ fn turn_sends_no_more_than_its_budget() {
         }
         let mut sent = || {
             let state = turn(&mut node, Some(Duration::ZERO));
-            (state, node.net().udp_traffic(udp).unwrap().sent)
+            (state, node.net().udp_traffic(udp).unwrap().datagrams_sent)
         };
         assert_eq!(sent(), (Turn::MoreWork, 4));
         assert_eq!(sent(), (Turn::MoreWork, 8));
@@ -75,7 +75,8 @@ fn sockets_share_a_turn() {
     let other = node.net().udp_addr(second).unwrap();
     flood(addr, 100);
     flood(other, 2);
-    let received = |node: &mut Node<Peer>, udp| node.net().udp_traffic(udp).unwrap().received;
+    let received =
+        |node: &mut Node<Peer>, udp| node.net().udp_traffic(udp).unwrap().datagrams_received;
     let mut turns = 0;
     while received(&mut node, second) < 2 {
         let _ = turn(&mut node, Some(Duration::from_millis(1)));
@@ -100,7 +101,7 @@ fn too_long_datagram_is_dropped_and_counted() {
     let lengths: Vec<usize> = node.handler().bodies().iter().map(|it| it.len()).collect();
     assert_eq!(lengths, [100, 99]);
     let traffic = node.net().udp_traffic(udp).unwrap();
-    assert_eq!((traffic.received, traffic.too_long), (2, 2));
+    assert_eq!((traffic.datagrams_received, traffic.too_long), (2, 2));
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn closed_port_does_not_disturb_the_socket() {
     assert_eq!(turn(&mut node, Some(Duration::ZERO)), Turn::Waiting);
     assert!(node.net().metrics().turns < before + 100_000);
     let traffic = node.net().udp_traffic(udp).unwrap();
-    assert_eq!(traffic.sent + traffic.send_errors, 3);
+    assert_eq!(traffic.datagrams_sent + traffic.send_errors, 3);
 }
 
 #[cfg(target_os = "linux")]
@@ -39,7 +39,7 @@ fn refused_datagram_is_counted_and_others_leave() {
     let _ = turn(&mut node, Some(Duration::ZERO));
     assert_eq!(receive(&peer).0, b"b");
     let traffic = node.net().udp_traffic(udp).unwrap();
-    assert_eq!((traffic.sent, traffic.send_errors), (1, 1));
+    assert_eq!((traffic.datagrams_sent, traffic.send_errors), (1, 1));
 }
 
 #[test]
@@ -75,5 +75,5 @@ fn panic_in_on_datagram_loses_that_datagram_only() {
     }
     until_received(&mut node, 3);
     assert_eq!(node.net().metrics().panics, 1);
-    assert_eq!(node.net().udp_traffic(udp).unwrap().received, 3);
+    assert_eq!(node.net().udp_traffic(udp).unwrap().datagrams_received, 3);
 }

@@ -21,8 +21,11 @@ fn datagrams_arrive_whole_with_their_source() {
     for (node, metrics) in [(&mut a, true), (&mut b, false)] {
         let udp = if metrics { Some(from) } else { None };
         let traffic = node.net().metrics().udp;
-        assert_eq!((traffic.sent, traffic.bytes_sent), (4, bytes));
-        assert_eq!((traffic.received, traffic.bytes_received), (4, bytes));
+        assert_eq!((traffic.datagrams_sent, traffic.bytes_sent), (4, bytes));
+        assert_eq!(
+            (traffic.datagrams_received, traffic.bytes_received),
+            (4, bytes)
+        );
         let of_socket = udp.map(|udp| node.net().udp_traffic(udp));
         assert!(of_socket.is_none_or(|it| it == Some(traffic)));
     }
@@ -36,7 +39,7 @@ fn datagrams_of_a_turn_leave_in_order() {
     for body in 0..100_u8 {
         node.net().send_to(udp, &[body], to).unwrap();
     }
-    assert_eq!(node.net().udp_traffic(udp).unwrap().sent, 0);
+    assert_eq!(node.net().udp_traffic(udp).unwrap().datagrams_sent, 0);
     let _ = node.turn(Some(Duration::ZERO)).unwrap();
     let received: Vec<u8> = (0..100).map(|_| receive(&peer).0[0]).collect();
     assert_eq!(received, (0..100).collect::<Vec<u8>>());
@@ -60,7 +63,7 @@ fn socket_for_both_families_reports_ipv4() {
         let from = node.handler().received[before].0;
         assert_eq!(from, peer.local_addr().unwrap());
         run_until([&mut node], |[node]| {
-            node.net().udp_traffic(udp).unwrap().sent > before as u64
+            node.net().udp_traffic(udp).unwrap().datagrams_sent > before as u64
         });
         assert_eq!(receive(&peer), (b"x".to_vec(), SocketAddr::new(ip, port)));
     }

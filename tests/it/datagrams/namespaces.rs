@@ -45,7 +45,11 @@ fn find_the_other(mut node: Node<Peer>, udp: UdpId, end: usize, all: SocketAddr)
     let (own, until) = ([end as u8], Instant::now() + PATIENCE);
     let mut enough = None;
     loop {
-        let sent = node.net().udp_traffic(udp).expect("it is open").sent;
+        let sent = node
+            .net()
+            .udp_traffic(udp)
+            .expect("it is open")
+            .datagrams_sent;
         let received = &node.handler().received;
         if let Some((from, _)) = received.iter().find(|(_, body)| *body != own) {
             if sent >= *enough.get_or_insert(sent + 5) {

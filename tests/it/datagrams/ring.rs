@@ -25,7 +25,7 @@ fn full_ring_refuses_and_owes_one_drain() {
     let _ = turn(&mut node, Some(Duration::ZERO));
     assert_eq!(node.handler().drains, [udp]);
     let traffic = node.net().udp_traffic(udp).unwrap();
-    assert_eq!((traffic.sent, traffic.sends_refused), (8, 2));
+    assert_eq!((traffic.datagrams_sent, traffic.sends_refused), (8, 2));
     // Without a refused datagram there is no further call.
     node.net().send_to(udp, &[7; 100], to).unwrap();
     let _ = turn(&mut node, Some(Duration::ZERO));
