@@ -185,6 +185,10 @@ impl Chatter {
 
     /// One thing of all that a handler may do.
     pub fn act(&mut self, net: &mut Net) {
+        // A command of another thread can be run late.
+        if !self.active {
+            return;
+        }
         let what = self.random.below(1000);
         if what < 150 {
             return self.connect(net);
