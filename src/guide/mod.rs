@@ -13,9 +13,9 @@
 //! | [threads, shards and groups](threads) | a node that other threads use, one on all cores, and many nodes on one thread |
 //! | [embedding in another loop](embedding) | a node inside a game loop, a poll loop or calloop, and a pipe or socket inside the loop of a node |
 //! | [running on the open internet](open_internet) | the settings of a home node, a server and a test network, rate limits, a ban list, and nodes behind a proxy |
-//! | [datagrams] | a node that finds others in its network by multicast, and the bounds of a UDP socket |
+//! | [datagrams] | a node that finds others by multicast, and the bounds of a UDP socket |
 //! | [simulation](simulation/index.html) | a test of your protocol under partitions and crashes, and a failing seed replayed |
-//! | [recipes] | short programs for common tasks: requests, reconnecting, a rate limit, discovery, hole punching, a blocking client, a restart, metrics, tests |
+//! | [recipes] | short programs: requests, reconnecting, a rate limit, hole punching and more |
 //! | [scaling] | the costs that grow from 10 to 10,000 connections, and the settings for them |
 //!
 //! TLS and Noise need the features `tls` and `noise`, the simulation needs `sim`.
