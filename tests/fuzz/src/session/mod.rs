@@ -14,7 +14,7 @@ mod wire;
 
 use std::time::Duration;
 
-use peerloop::config::{ConnectionConfig, OnPanic, Timeouts, TurnBudget};
+use peerloop::config::{ConnectionConfig, MinRate, OnPanic, Timeouts, TurnBudget};
 use peerloop::sim::{Faults, NodeId, Wire, World};
 use peerloop::{Config, ConnId, Direction, Net};
 
@@ -99,6 +99,11 @@ fn connect(kind: Kind, side: Direction, half_open: bool, input: &mut Input<'_>) 
                 idle: None,
                 partial_message: None,
                 ..Timeouts::default()
+            },
+            // An attacker may withhold the rest of a record for long.
+            min_rate: MinRate {
+                receive_bytes_per_second: None,
+                ..MinRate::default()
             },
             ..Default::default()
         },
