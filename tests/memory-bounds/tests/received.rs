@@ -91,7 +91,11 @@ fn incomplete_messages_keep_to_the_limit() {
         assert!(Instant::now() < end, "they are not ended");
         let _ = node.turn(Some(Duration::from_millis(5))).expect("a turn");
     }
-    for _ in 0..20 {
+    // The kernel still has some of what they sent.
+    let limit = node.net().config().limits.loop_receive_bytes;
+    let most_complete = limit / LEN + 1;
+    while node.handler().ended_for_memory < ANNOUNCERS - most_complete {
+        assert!(Instant::now() < end, "the others are not ended");
         let _ = node.turn(Some(Duration::from_millis(5))).expect("a turn");
     }
     stop.store(true, Ordering::Relaxed);
@@ -110,10 +114,8 @@ fn incomplete_messages_keep_to_the_limit() {
         metrics.max_received_bytes / KIB,
         node.handler().ended_for_memory
     );
-    let limit = node.net().config().limits.loop_receive_bytes;
     // A partial message may have doubled with the last read.
     assert!(metrics.max_received_bytes <= limit + LEN);
-    assert!(node.handler().ended_for_memory >= ANNOUNCERS - limit / LEN - 1);
     assert_eq!(
         metrics.memory_limit_ends as usize,
         node.handler().ended_for_memory
