@@ -4,8 +4,10 @@
 //! is limited. Therefore the paths without limits need no instruction for it: a
 //! visit finds the connection stopped, like a paused one, and asks for tokens.
 
+use super::write::write_output;
 use super::write_once::Flushed;
 use super::{EventLoop, InboundHalf};
+use crate::buffers::BlockPool;
 use crate::connection::{Allowance, ConnEntry, Ending, Lifecycle};
 use crate::error::DisconnectReason;
 use crate::handler::Handler;
@@ -121,32 +123,23 @@ fn output_of(entry: &ConnEntry, half: &InboundHalf) -> (usize, usize) {
     (unsealed, unsealed + unwritten)
 }
 
-/// Returns the number of bytes that a connection with a limit may write now,
-/// within `budget`. Returns `None` if it waits for tokens.
+/// Writes a connection with a limit, up to its tokens and within `budget`.
+/// Returns `None` if it waits for tokens. If tokens are missing for the rest,
+/// the connection waits for them, and the result is `Blocked`.
 #[cold]
 #[inline(never)]
-pub(super) fn begin_write(
+pub(super) fn write_limited(
     entry: &mut ConnEntry,
-    half: &InboundHalf,
+    half: &mut InboundHalf,
     budget: usize,
+    pool: &mut BlockPool,
     mut context: RateContext<'_>,
-) -> Option<usize> {
+) -> Option<Flushed> {
     let output = output_of(entry, half);
     let allowed = context.begin_write(entry, output)?;
-    Some(allowed.min(budget))
-}
-
-/// Charges a write of a connection with a limit. If tokens are missing for the
-/// rest, the connection waits for them, and the result is `Blocked`.
-#[cold]
-#[inline(never)]
-pub(super) fn end_write(
-    entry: &mut ConnEntry,
-    half: &InboundHalf,
-    (written, budget): (usize, usize),
-    flushed: Flushed,
-    mut context: RateContext<'_>,
-) -> Flushed {
+    let before = entry.written;
+    let flushed = write_output(entry, half, allowed.min(budget), context.metrics, pool);
+    let written = (entry.written - before) as usize;
     let output = output_of(entry, half);
     context.end_write(entry, output.0, written);
     let asks = match flushed {
@@ -156,7 +149,7 @@ pub(super) fn end_write(
         _ => false,
     };
     if asks && context.begin_write(entry, output).is_none() {
-        return Flushed::Blocked;
+        return Some(Flushed::Blocked);
     }
-    flushed
+    Some(flushed)
 }

@@ -4,7 +4,7 @@ use std::io::IoSlice;
 
 use super::inbound::half_of;
 use super::lists::WorkLists;
-use super::rates::{begin_write, end_write};
+use super::rates::write_limited;
 use super::seal::write_sealed;
 use super::write_once::{Flushed, write_once};
 use super::{EventLoop, InboundHalf, LoopState};
@@ -178,38 +178,24 @@ impl WorkLists {
         if entry.blocked || !entry.is_live() || entry.lifecycle() == Lifecycle::Connecting {
             return;
         }
-        let mut budget = entry.write_budget(net.config.budget.write_bytes, net.metrics.turns);
-        let budget_of_turn = budget;
-        if entry.is_sending_limited {
-            let context = RateContext {
-                limits: &net.limits,
-                timers: &mut net.timers,
-                metrics: &mut net.metrics,
-                now: net.clock.latest(),
-            };
-            match begin_write(entry, inbound, budget, context) {
-                Some(allowed) => budget = allowed,
-                None => return,
-            }
-        }
+        let budget = entry.write_budget(net.config.budget.write_bytes, net.metrics.turns);
         let before = entry.written;
         let deferred_reads = inbound.defers_reads();
         let (metrics, pool) = (&mut net.metrics, &mut net.pool);
-        let mut flushed = if inbound.channel.is_none() {
-            write_queue(entry, budget, metrics, pool)
-        } else {
-            write_sealed(entry, inbound, budget, metrics, pool)
-        };
-        if entry.is_sending_limited {
+        let flushed = if entry.is_sending_limited {
             let context = RateContext {
                 limits: &net.limits,
                 timers: &mut net.timers,
                 metrics,
                 now: net.clock.latest(),
             };
-            let written = (entry.written - before) as usize;
-            flushed = end_write(entry, inbound, (written, budget_of_turn), flushed, context);
-        }
+            match write_limited(entry, inbound, budget, pool, context) {
+                Some(flushed) => flushed,
+                None => return,
+            }
+        } else {
+            write_output(entry, inbound, budget, metrics, pool)
+        };
         let metrics = &mut net.metrics;
         if let Some(queue) = &mut entry.queue {
             while let Some(token) = queue.pop_sent_token(pool) {
@@ -333,6 +319,22 @@ fn apply_flushed(
         }
     }
     None
+}
+
+/// Writes the output of a connection, up to a budget.
+#[inline]
+pub(super) fn write_output(
+    entry: &mut ConnEntry,
+    half: &mut InboundHalf,
+    budget: usize,
+    metrics: &mut Metrics,
+    pool: &mut BlockPool,
+) -> Flushed {
+    if half.channel.is_none() {
+        write_queue(entry, budget, metrics, pool)
+    } else {
+        write_sealed(entry, half, budget, metrics, pool)
+    }
 }
 
 /// Writes until the queue is empty, the socket is full, or the budget is used
