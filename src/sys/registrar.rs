@@ -65,29 +65,34 @@ impl Registrar {
         }
     }
 
+    /// Returns the registrar of the operating system.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a simulated node.
+    fn os(&self) -> io::Result<&os::OsRegistrar> {
+        match self {
+            Self::Os(registrar) => Ok(registrar),
+            #[cfg(feature = "sim")]
+            Self::Sim(_) => Err(unsupported()),
+        }
+    }
+
     /// Adopts a connected stream. Returns it and the address of its other end.
     pub(crate) fn adopt(
         &self,
         stream: std::net::TcpStream,
         sockets: &SocketOptions,
     ) -> io::Result<(Stream, SocketAddr)> {
-        match self {
-            Self::Os(_) => {
-                let (stream, addr) = os::OsStream::adopt(stream, sockets)?;
-                Ok((Stream::Os(stream), addr))
-            }
-            #[cfg(feature = "sim")]
-            Self::Sim(_) => Err(unsupported()),
-        }
+        self.os()?;
+        let (stream, addr) = os::OsStream::adopt(stream, sockets)?;
+        Ok((Stream::Os(stream), addr))
     }
 
     /// Adopts a listening socket.
     pub(crate) fn adopt_listener(&self, listener: std::net::TcpListener) -> io::Result<Listener> {
-        match self {
-            Self::Os(_) => os::OsListener::adopt(listener).map(Listener::Os),
-            #[cfg(feature = "sim")]
-            Self::Sim(_) => Err(unsupported()),
-        }
+        self.os()?;
+        os::OsListener::adopt(listener).map(Listener::Os)
     }
 
     /// Returns an empty reserve.
@@ -148,11 +153,7 @@ impl Registrar {
         token: usize,
         interest: Interest,
     ) -> io::Result<()> {
-        match self {
-            Self::Os(registrar) => registrar.add_source(source, token, interest),
-            #[cfg(feature = "sim")]
-            Self::Sim(_) => Err(unsupported()),
-        }
+        self.os()?.add_source(source, token, interest)
     }
 
     /// Changes the interest in a source of the program. If the source is ready,
@@ -163,19 +164,11 @@ impl Registrar {
         token: usize,
         interest: Interest,
     ) -> io::Result<()> {
-        match self {
-            Self::Os(registrar) => registrar.change_source(source, token, interest),
-            #[cfg(feature = "sim")]
-            Self::Sim(_) => Err(unsupported()),
-        }
+        self.os()?.change_source(source, token, interest)
     }
 
     pub(crate) fn remove_source(&self, source: &mut (impl Source + ?Sized)) -> io::Result<()> {
-        match self {
-            Self::Os(registrar) => registrar.remove_source(source),
-            #[cfg(feature = "sim")]
-            Self::Sim(_) => Err(unsupported()),
-        }
+        self.os()?.remove_source(source)
     }
 
     /// Returns a registrar of the same poll, for the member of a group with

@@ -18,7 +18,30 @@ pub(super) fn set_keepalive(socket: &SockRef<'_>, keepalive: &Keepalive) -> io::
     if let Some(idle) = keepalive.idle {
         options = options.with_time(idle);
     }
-    socket.set_tcp_keepalive(&with_interval(options, keepalive))
+    // The systems of `HAS_INTERVAL` in `config`.
+    #[cfg(any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "tvos",
+        target_os = "visionos",
+        target_os = "watchos",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "illumos",
+        target_os = "windows",
+    ))]
+    {
+        if let Some(interval) = keepalive.interval {
+            options = options.with_interval(interval);
+        }
+        if let Some(retries) = keepalive.retries {
+            options = options.with_retries(retries);
+        }
+    }
+    socket.set_tcp_keepalive(&options)
 }
 
 /// The values of the system.
@@ -27,48 +50,6 @@ const SYSTEM: Keepalive = Keepalive {
     interval: None,
     retries: None,
 };
-
-#[cfg(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "macos",
-    target_os = "ios",
-    target_os = "tvos",
-    target_os = "visionos",
-    target_os = "watchos",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "illumos",
-    target_os = "windows",
-))]
-fn with_interval(mut options: TcpKeepalive, keepalive: &Keepalive) -> TcpKeepalive {
-    if let Some(interval) = keepalive.interval {
-        options = options.with_interval(interval);
-    }
-    match keepalive.retries {
-        Some(retries) => options.with_retries(retries),
-        None => options,
-    }
-}
-
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "android",
-    target_os = "macos",
-    target_os = "ios",
-    target_os = "tvos",
-    target_os = "visionos",
-    target_os = "watchos",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "illumos",
-    target_os = "windows",
-)))]
-fn with_interval(options: TcpKeepalive, _: &Keepalive) -> TcpKeepalive {
-    options
-}
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn set_user_timeout(socket: &SockRef<'_>, time: Duration) -> io::Result<()> {
