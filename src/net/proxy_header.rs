@@ -6,6 +6,7 @@
 //! reports the bytes after the header.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 
 use super::{Due, Net};
@@ -113,6 +114,15 @@ impl PendingHeader {
 enum HeaderError {
     Problem(&'static str),
     Io(io::Error),
+}
+
+impl fmt::Display for HeaderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Problem(problem) => f.write_str(problem),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
 }
 
 impl Net {
@@ -224,14 +234,7 @@ impl Net {
         self.metrics.proxy_header_errors += 1;
         if let Some(header) = self.headers.get(conn) {
             let (name, addr) = (&self.config.name, header.socket.addr);
-            match error {
-                HeaderError::Problem(problem) => {
-                    log::debug!(target: "peerloop", "{name}: PROXY header of {addr}: {problem}");
-                }
-                HeaderError::Io(error) => {
-                    log::debug!(target: "peerloop", "{name}: PROXY header of {addr}: {error}");
-                }
-            }
+            log::debug!(target: "peerloop", "{name}: PROXY header of {addr}: {error}");
         }
         self.discard_header(conn);
     }
