@@ -309,11 +309,9 @@ impl ConnEntry {
         rates.is_some_and(|rates| rates.is_waiting(flow))
     }
 
-    /// Sets the state of the rate limits, or removes it.
-    pub(crate) fn set_rates(&mut self, rates: Option<RateState>) {
-        if rates.is_some() || self.extra.is_some() {
-            self.extra().rates = rates.map(Box::new);
-        }
+    /// Sets the state of the rate limits.
+    pub(crate) fn set_rates(&mut self, rates: RateState) {
+        self.extra().rates = Some(Box::new(rates));
         self.update_rate_flags();
     }
 

@@ -72,7 +72,7 @@ impl Net {
         };
         match entry.rates() {
             Some(rates) => rates.set_limits(limits, now),
-            None => entry.set_rates(Some(RateState::new(limits, address, now))),
+            None => entry.set_rates(RateState::new(limits, address, now)),
         }
         entry.update_rate_flags();
         // A batch in progress asks for tokens again.
@@ -95,7 +95,7 @@ impl Net {
         if entry.rates().is_some() {
             entry.update_rate_flags();
         } else if address.is_some() || limits.limits_anything() {
-            entry.set_rates(Some(RateState::new(limits, address, now)));
+            entry.set_rates(RateState::new(limits, address, now));
         }
     }
 
