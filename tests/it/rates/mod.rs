@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use crate::util::ciphers::ciphers;
 use crate::util::raw::{accepted, connect, join, until_ended, wire};
 use crate::util::{
-    Event, Recorder, TestNode, config_with, eventually, frame, listening, node, pair, run_until,
-    turn,
+    Event, Recorder, TestNode, config_with, eventually, frame, largest_rates, listening, node,
+    pair, run_until, turn,
 };
 use peerloop::config::{OnExcess, Rate, RateLimits};
 use peerloop::{Config, ConnId, DisconnectReason, Net, Node};

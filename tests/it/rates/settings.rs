@@ -66,14 +66,7 @@ fn invalid_rate_changes_nothing() {
 
 #[test]
 fn extreme_rates_are_no_limit() {
-    let most = rate(u32::MAX, u32::MAX);
-    let limits = RateLimits {
-        receive_bytes: most,
-        receive_messages: most,
-        send_bytes: most,
-        send_messages: most,
-        on_excess: OnExcess::Disconnect,
-    };
+    let limits = largest_rates();
     let config = config_with(|config| {
         config.connection.rate = limits;
         config.limits.rate_per_address = limits;

@@ -3,8 +3,10 @@
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use crate::util::{Event, Recorder, config_with, node, pair, run_until};
-use peerloop::config::{MinRate, OnExcess, Ping, Rate, RateLimits, Timeouts, TurnBudget};
+use crate::util::{
+    Event, LARGEST_RATE, Recorder, config_with, largest_rates, node, pair, run_until,
+};
+use peerloop::config::{MinRate, Ping, Timeouts, TurnBudget};
 use peerloop::error::ConfigError;
 use peerloop::{Config, Node};
 
@@ -56,17 +58,6 @@ fn net_returns_the_config_and_the_name() {
 #[test]
 fn largest_values_do_not_overflow() {
     let longest = Some(Duration::MAX);
-    let most = Some(Rate {
-        per_second: u32::MAX,
-        burst: u32::MAX,
-    });
-    let rate = RateLimits {
-        receive_bytes: most,
-        receive_messages: most,
-        send_bytes: most,
-        send_messages: most,
-        on_excess: OnExcess::Disconnect,
-    };
     let config = config_with(|config| {
         config.accept_backoff = Duration::MAX;
         config.slow_turn = longest;
@@ -98,10 +89,10 @@ fn largest_values_do_not_overflow() {
             after: Duration::MAX,
             ..Default::default()
         });
-        config.connection.rate = rate;
-        config.limits.rate_per_address = rate;
-        config.limits.accepts_per_address = most;
-        config.limits.handshakes_per_address = most;
+        config.connection.rate = largest_rates();
+        config.limits.rate_per_address = largest_rates();
+        config.limits.accepts_per_address = Some(LARGEST_RATE);
+        config.limits.handshakes_per_address = Some(LARGEST_RATE);
     });
     let (mut a, conn, mut b, _) = pair(config, Recorder::default(), Recorder::echo());
     a.net().send(conn, "x").expect("there is room");

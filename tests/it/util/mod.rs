@@ -65,7 +65,7 @@ use std::time::{Duration, Instant};
 
 use peerloop::session::Session;
 
-pub use config::{config_with, strict};
+pub use config::{LARGEST_RATE, config_with, largest_rates, strict};
 pub use frame::frame;
 pub use random::Random;
 
