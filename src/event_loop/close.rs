@@ -11,7 +11,10 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Makes the last callback of each connection that has ended, and releases
     /// its resources.
     pub(super) fn report_ends(&mut self) {
-        for conn in std::mem::take(&mut self.net.work.ended) {
+        for _ in 0..self.net.work.ended.len() {
+            let Some(conn) = self.net.work.ended.pop_front() else {
+                break;
+            };
             self.report_tracked_sends(conn);
             self.report_end(conn);
             if !self.net.waiters.is_empty() {
@@ -23,11 +26,9 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Reports the outcome of the tracked sends of a connection that has ended.
     fn report_tracked_sends(&mut self, conn: ConnId) {
-        let sent = std::mem::take(&mut self.state.lists.sent);
-        let (handed_over, others) = sent.into_iter().partition(|(sender, _)| *sender == conn);
-        self.state.lists.sent = others;
-        let handed_over: Vec<(ConnId, u64)> = handed_over;
-        for (conn, token) in handed_over {
+        // Usually nothing is left here, because the sends were reported before
+        // the ends.
+        while let Some(token) = self.state.lists.take_sent(conn) {
             self.report_send(conn, token, SendOutcome::HandedOver);
         }
         while let Some(token) = self.net.pop_lost_token(conn) {

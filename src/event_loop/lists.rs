@@ -29,8 +29,9 @@ pub(super) struct WorkLists {
     /// next turn.
     pub(super) over_write_budget: Vec<ConnId>,
     /// Tracked sends that were written. `on_sent` is still to be called.
-    pub(super) sent: Vec<(ConnId, u64)>,
-    pub(super) drained: Vec<ConnId>,
+    pub(super) sent: VecDeque<(ConnId, u64)>,
+    /// Connections that are owed an `on_drain`.
+    pub(super) drained: VecDeque<ConnId>,
 }
 
 impl WorkLists {
@@ -43,6 +44,13 @@ impl WorkLists {
             || !self.over_write_budget.is_empty()
             || !self.sent.is_empty()
             || !self.drained.is_empty()
+    }
+
+    /// Removes and returns the token of the first tracked send of a connection
+    /// that was written and not reported.
+    pub(super) fn take_sent(&mut self, conn: ConnId) -> Option<u64> {
+        let index = self.sent.iter().position(|(sender, _)| *sender == conn)?;
+        self.sent.remove(index).map(|(_, token)| token)
     }
 
     /// Adds a connection with a new event to its list. It does not wait behind
