@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::{Command, CommandSender, NO_SHUTDOWN, QueueState};
+use super::{ASLEEP, Command, CommandSender, NO_SHUTDOWN, QueueState};
 use crate::config::Config;
 use crate::cross_shard::{ShardCommand, ShardSignal};
 use crate::id::ConnId;
@@ -78,7 +78,7 @@ impl<H> Inbox<H> {
             allow_duplicates: config.allow_duplicates,
             loops,
             closed: AtomicBool::new(false),
-            woken: AtomicBool::new(false),
+            woken: AtomicU8::new(ASLEEP),
             signals: AtomicU8::new(0),
             bytes: AtomicUsize::new(0),
             bytes_max: config.commands.max_bytes,
@@ -99,15 +99,16 @@ impl<H> Inbox<H> {
         self.sender.clone()
     }
 
-    /// Returns whether there are commands that exceeded the budget of the last
-    /// turn, or the loop was woken since the last call of [`Inbox::rearm`].
+    /// Returns whether another thread has queued a command or sent a signal
+    /// since the last call of [`Inbox::rearm`].
     ///
     /// The event of the waker is not sufficient. With poll(2), mio clears it
     /// when the loop registers or deregisters a socket, or when a call returns
     /// `WouldBlock` (mio 1.2, `SelectorState::modify_fds`), and the next poll
     /// would sleep.
-    pub(crate) fn has_work(&self) -> bool {
-        !self.sender.leftovers.is_empty() || self.sender.shared.woken.load(Ordering::SeqCst)
+    #[inline]
+    pub(crate) fn is_woken(&self) -> bool {
+        self.sender.shared.woken.load(Ordering::SeqCst) != ASLEEP
     }
 
     /// Returns the number of commands in the queue.
@@ -118,7 +119,7 @@ impl<H> Inbox<H> {
     /// Lets the next command wake the loop again. It is called before the queue
     /// and the signals are read, so that no command is missed.
     pub(crate) fn rearm(&self) {
-        self.sender.shared.woken.swap(false, Ordering::SeqCst);
+        self.sender.shared.woken.swap(ASLEEP, Ordering::SeqCst);
     }
 
     /// Removes and returns the commands in the queue, up to a budget.
