@@ -252,7 +252,10 @@ impl<H: Handler> EventLoop<'_, H> {
     /// there is more work, at most [`ROUNDS_MAX`] times.
     fn flush_and_report(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            self.net.read_clock();
+            let work = &self.net.work;
+            if !work.dirty.is_empty() || !work.connects.is_empty() {
+                self.net.read_clock();
+            }
             self.start_connects();
             self.flush();
             self.report_flushed();
