@@ -77,6 +77,12 @@ impl InboundHalf {
         self.readable || self.partial.is_undecoded()
     }
 
+    /// Returns whether a visit without an event may read, deliver or release
+    /// something. A session may hold anything.
+    pub(super) fn has_kept_input(&self) -> bool {
+        self.readable || !self.partial.is_empty() || self.channel.is_some()
+    }
+
     /// Drops the received bytes that were not delivered.
     pub(super) fn discard_received(&mut self) {
         self.partial = PartialFrame::default();

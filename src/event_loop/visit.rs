@@ -191,7 +191,8 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn schedule_requested_visits(&mut self) {
         while let Some(conn) = self.net.work.visits.pop() {
             let super::LoopState { inbound, lists, .. } = &mut *self.state;
-            if let Some(half) = half_of(inbound, conn) {
+            // Otherwise there is nothing to do until the next event.
+            if let Some(half) = half_of(inbound, conn).filter(|half| half.has_kept_input()) {
                 lists.schedule_event(half);
             }
         }
