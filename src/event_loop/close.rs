@@ -25,18 +25,28 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Reports the outcome of the tracked sends of a connection that has ended.
+    /// Those of other connections that were written are reported as well, so
+    /// that no end searches the list.
     fn report_tracked_sends(&mut self, conn: ConnId) {
-        // Usually nothing is left here, because the sends were reported before
-        // the ends.
-        while let Some(token) = self.state.lists.take_sent(conn) {
-            self.report_send(conn, token, SendOutcome::HandedOver);
-        }
+        self.report_sends();
         while let Some(token) = self.net.pop_lost_token(conn) {
             self.report_send(conn, token, SendOutcome::Lost);
         }
     }
 
-    pub(super) fn report_send(&mut self, conn: ConnId, token: u64, outcome: SendOutcome) {
+    /// Reports the tracked sends that were written.
+    pub(super) fn report_sends(&mut self) {
+        for _ in 0..self.state.lists.sent.len() {
+            let Some((conn, token)) = self.state.lists.sent.pop_front() else {
+                break;
+            };
+            let outcome = SendOutcome::HandedOver;
+            self.report_send(conn, token, outcome);
+            mutant!(AnswerTwice => self.report_send(conn, token, outcome));
+        }
+    }
+
+    fn report_send(&mut self, conn: ConnId, token: u64, outcome: SendOutcome) {
         self.call("on_sent", Some(conn), |handler, net| {
             handler.on_sent(net, conn, token, outcome)
         });

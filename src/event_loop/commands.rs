@@ -9,16 +9,14 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Runs the commands that wait, up to a budget. Most turns have none, and
     /// read only whether another thread has woken the loop.
     #[inline]
-    pub(super) fn run_commands(&mut self, inbox: &Inbox<H>) {
-        if self.state.has_commands_left || inbox.is_woken() {
+    pub(super) fn run_commands(&mut self, inbox: &mut Inbox<H>) {
+        if inbox.has_work() || self.state.pending_shutdown.is_some() {
             self.run_waiting_commands(inbox);
         }
     }
 
     #[inline(never)]
-    fn run_waiting_commands(&mut self, inbox: &Inbox<H>) {
-        // After a panic of a posted call the next turn runs the others.
-        self.state.has_commands_left = true;
+    fn run_waiting_commands(&mut self, inbox: &mut Inbox<H>) {
         inbox.rearm();
         self.state
             .add_pending_shutdown(inbox.shutdown_asked(), inbox.len());
@@ -50,7 +48,6 @@ impl<H: Handler> EventLoop<'_, H> {
                 self.net.shutdown(grace);
             }
         }
-        self.state.has_commands_left = inbox.len() > 0;
     }
 
     fn run_shard_command(&mut self, command: ShardCommand) {

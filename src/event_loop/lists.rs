@@ -46,13 +46,6 @@ impl WorkLists {
             || !self.drained.is_empty()
     }
 
-    /// Removes and returns the token of the first tracked send of a connection
-    /// that was written and not reported.
-    pub(super) fn take_sent(&mut self, conn: ConnId) -> Option<u64> {
-        let index = self.sent.iter().position(|(sender, _)| *sender == conn)?;
-        self.sent.remove(index).map(|(_, token)| token)
-    }
-
     /// Adds a connection with a new event to its list. It does not wait behind
     /// the carried-over connections.
     pub(super) fn schedule_event(&mut self, half: &mut InboundHalf) {

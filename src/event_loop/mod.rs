@@ -59,8 +59,6 @@ pub(crate) struct LoopState {
     /// that run before it.
     pending_shutdown: Option<Duration>,
     commands_before_shutdown: usize,
-    /// Commands wait that exceeded the budget of the last turn.
-    has_commands_left: bool,
     /// Memory of a list that was processed, for reuse.
     scratch: Vec<ConnId>,
     pub(crate) started: bool,
@@ -77,7 +75,6 @@ impl LoopState {
             slots_to_free: Vec::new(),
             pending_shutdown: None,
             commands_before_shutdown: 0,
-            has_commands_left: false,
             scratch: Vec::new(),
             started: false,
             is_behind: false,
@@ -86,7 +83,7 @@ impl LoopState {
 
     /// Returns whether there is work that needs no event and no deadline.
     pub(crate) fn has_work(&self) -> bool {
-        !self.started || self.has_commands_left || self.lists.has_work()
+        !self.started || self.pending_shutdown.is_some() || self.lists.has_work()
     }
 
     /// Adds a shutdown that runs after the commands that wait now. With several
@@ -146,7 +143,7 @@ pub(crate) struct EventLoop<'a, H> {
 
 impl<H: Handler> EventLoop<'_, H> {
     /// Runs a turn, after the poller has waited.
-    pub(crate) fn turn(&mut self, inbox: &Inbox<H>) {
+    pub(crate) fn turn(&mut self, inbox: &mut Inbox<H>) {
         self.net.metrics.turns += 1;
         self.net.turn_counts = TurnCounts::default();
         let commands = self.net.metrics.commands;

@@ -1,6 +1,8 @@
 //! The types that own or reach a node.
 
 #[cfg(test)]
+mod accept_tests;
+#[cfg(test)]
 mod clock_tests;
 #[cfg(test)]
 mod copy_tests;
