@@ -89,11 +89,11 @@ fn budget_and_panic_leave_commands_in_order() {
     assert_eq!(slots(inbox.take(2).take(1)), [1]);
     push(&inbox, 6);
     inbox.rearm();
-    assert!(inbox.has_work());
+    assert!(inbox.has_rest());
     assert_eq!(inbox.len(), 5);
     assert_eq!(slots(inbox.take(2)), [2, 3]);
-    assert!(inbox.has_work());
+    assert!(inbox.has_rest());
     assert_eq!(slots(inbox.take(3)), [4, 5, 6]);
-    assert!(!inbox.has_work());
+    assert!(!inbox.has_rest());
     assert_eq!(inbox.sender().shared.lock().bytes, 0);
 }

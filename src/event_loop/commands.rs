@@ -6,10 +6,23 @@ use crate::cross_shard::{ShardCommand, ShardSignal};
 use crate::handler::Handler;
 
 impl<H: Handler> EventLoop<'_, H> {
+    /// Runs the commands that wait, up to a budget. Most turns have none, and
+    /// read only whether another thread has woken the loop.
+    #[inline]
     pub(super) fn run_commands(&mut self, inbox: &mut Inbox<H>) {
+        if self.state.has_commands_left || inbox.is_woken() {
+            self.run_waiting_commands(inbox);
+        }
+    }
+
+    #[inline(never)]
+    fn run_waiting_commands(&mut self, inbox: &mut Inbox<H>) {
+        // After a panic of a posted call the next turn runs the others.
+        self.state.has_commands_left = true;
         inbox.rearm();
-        self.state
-            .add_pending_shutdown(inbox.shutdown_asked(), inbox.len());
+        if let Some(grace) = inbox.shutdown_asked() {
+            self.state.add_pending_shutdown(grace, inbox.len());
+        }
         if inbox.take_signal(ShardSignal::Eviction) {
             self.net.end_evicted();
         }
@@ -38,6 +51,7 @@ impl<H: Handler> EventLoop<'_, H> {
                 self.net.shutdown(grace);
             }
         }
+        self.state.has_commands_left = inbox.has_rest();
     }
 
     fn run_shard_command(&mut self, command: ShardCommand) {

@@ -59,6 +59,8 @@ pub(crate) struct LoopState {
     /// that run before it.
     pending_shutdown: Option<Duration>,
     commands_before_shutdown: usize,
+    /// Commands wait that exceeded the budget of the last turn.
+    has_commands_left: bool,
     /// Memory of a list that was processed, for reuse.
     scratch: Vec<ConnId>,
     pub(crate) started: bool,
@@ -75,6 +77,7 @@ impl LoopState {
             slots_to_free: Vec::new(),
             pending_shutdown: None,
             commands_before_shutdown: 0,
+            has_commands_left: false,
             scratch: Vec::new(),
             started: false,
             is_behind: false,
@@ -83,14 +86,13 @@ impl LoopState {
 
     /// Returns whether there is work that needs no event and no deadline.
     pub(crate) fn has_work(&self) -> bool {
-        !self.started || self.lists.has_work()
+        !self.started || self.has_commands_left || self.lists.has_work()
     }
 
     /// Adds a shutdown that runs after the commands that wait now. With several
     /// shutdowns, the first one determines the number of commands, and the
     /// shortest grace period applies.
-    fn add_pending_shutdown(&mut self, asked: Option<Duration>, waiting: usize) {
-        let Some(grace) = asked else { return };
+    fn add_pending_shutdown(&mut self, grace: Duration, waiting: usize) {
         if self.pending_shutdown.is_none() {
             self.commands_before_shutdown = waiting;
         }

@@ -134,7 +134,7 @@ impl<H> NodeInner<H> {
         let Parts { state, net, inbox } = &self.parts;
         let shutdown_waits = net.stopping.is_some_and(|stopping| !stopping.begun);
         let net_waits = !net.work.is_empty() || net.udp.has_work() || net.sources.has_ready();
-        shutdown_waits || state.has_work() || net_waits || inbox.has_work()
+        shutdown_waits || state.has_work() || net_waits || inbox.is_woken()
     }
 
     /// Returns whether the shutdown is complete.
