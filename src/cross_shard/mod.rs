@@ -113,8 +113,7 @@ pub(crate) struct AcceptedSocket {
 /// A command that was refused.
 pub(crate) struct RefusedCommand<C> {
     pub(crate) error: SendError,
-    /// `None` if the command was lost because the shard has stopped.
-    pub(crate) command: Option<C>,
+    pub(crate) command: C,
 }
 
 /// A fact that is signalled to a shard by a flag. Unlike a command it cannot be
@@ -213,7 +212,7 @@ impl ShardSet {
             // No shard of this node has this id.
             None => Err(RefusedCommand {
                 error: SendError::Closed,
-                command: None,
+                command,
             }),
         }
     }

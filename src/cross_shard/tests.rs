@@ -17,7 +17,7 @@ impl Mailbox for Arc<TestMailbox> {
         else {
             return Err(RefusedCommand {
                 error: SendError::Full,
-                command: Some(command),
+                command,
             });
         };
         self.room.store(left, Ordering::Relaxed);

@@ -34,8 +34,8 @@ pub(crate) struct InboundHalf {
     pub(super) reads_little: bool,
     /// Bytes were received in this visit.
     pub(super) has_received: bool,
-    /// Memory that was charged for received bytes, in bytes.
-    pub(super) charged_bytes: usize,
+    /// Memory is charged for received bytes.
+    pub(super) is_charged: bool,
     /// The handshake was overdue before and was left on its list once.
     pub(super) was_overdue: bool,
 }
@@ -177,10 +177,20 @@ impl<H> EventLoop<'_, H> {
             scheduled: false,
             reads_little: false,
             has_received: false,
-            charged_bytes: 0,
+            is_charged: false,
             was_overdue: false,
         };
         half.apply(change.unwrap_or_default());
         Ok(half)
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::InboundHalf;
+
+    #[test]
+    fn each_connection_has_80_bytes_of_it() {
+        assert_eq!(size_of::<Option<InboundHalf>>(), 80);
     }
 }
