@@ -46,6 +46,11 @@ mod switch {
         ForgetListener,
         /// A full socket is not written again when it has room.
         LoseWritableEdge,
+        /// The first time that an accepted socket is full, its room is not made
+        /// an event.
+        ForgetRoom,
+        /// Any event of a connecting socket counts as its success.
+        TrustEachEvent,
         /// `on_drain` is not called when it is due.
         ForgetDrain,
         /// The timer of a connection that has ended is not removed.

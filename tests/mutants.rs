@@ -89,6 +89,8 @@ mutants! {
     event_behind_carried_over_is_found: EventBehindCarriedOver,
     lose_flush_in_visit_is_found: LoseFlushInVisit,
     lose_writable_edge_is_found: LoseWritableEdge,
+    forget_room_is_found: ForgetRoom,
+    trust_each_event_is_found: TrustEachEvent,
     forget_drain_is_found: ForgetDrain,
     keep_timer_is_found: KeepTimer,
     drop_after_handshake_is_found: DropAfterHandshake,

@@ -9,7 +9,8 @@ use std::thread::{self, JoinHandle};
 use super::messages::Goal;
 use super::{Job, PATIENCE};
 
-const BLOCK: usize = 256 * 1024;
+/// Length of a block.
+pub const BLOCK: usize = 256 * 1024;
 const PAGE: usize = 4096;
 
 /// A buffer that begins in the middle of a page.
@@ -18,19 +19,19 @@ const PAGE: usize = 4096;
 /// 31 bytes after the source, modulo the page size. The kernel copies with it,
 /// and its buffers begin at a page boundary. Large allocations of glibc begin
 /// 16 bytes after one.
-struct Block {
+pub struct Block {
     room: Vec<u8>,
     start: usize,
 }
 
 impl Block {
-    fn new() -> Self {
+    pub fn aligned() -> Self {
         let room = vec![0; BLOCK + 2 * PAGE];
         let start = room.as_ptr().align_offset(PAGE) + PAGE / 2;
         Self { room, start }
     }
 
-    fn bytes(&mut self) -> &mut [u8] {
+    pub fn bytes(&mut self) -> &mut [u8] {
         &mut self.room[self.start..][..BLOCK]
     }
 }
@@ -59,7 +60,7 @@ impl<W: Write> FrameWriter<W> {
     pub fn new(stream: W) -> Self {
         Self {
             stream,
-            block: Block::new(),
+            block: Block::aligned(),
             filled: 0,
         }
     }
@@ -94,7 +95,7 @@ impl<R: Read> FrameReader<R> {
     pub fn new(stream: R) -> Self {
         Self {
             stream,
-            block: Block::new(),
+            block: Block::aligned(),
             filled: 0,
         }
     }

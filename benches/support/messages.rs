@@ -47,11 +47,18 @@ impl Messages {
         if expected.len() <= COMPARED_WHOLE || number < 2 * KINDS {
             return expected == message;
         }
-        let len = expected.len();
-        message.len() == len
-            && message[..16] == expected[..16]
-            && message[len - 16..] == expected[len - 16..]
+        same_ends(expected, message)
     }
+}
+
+/// Returns whether two slices have the same length, and the same bytes at both
+/// ends.
+#[inline]
+pub fn same_ends(expected: &[u8], bytes: &[u8]) -> bool {
+    let (len, end) = (expected.len(), expected.len().min(16));
+    bytes.len() == len
+        && bytes[..end] == expected[..end]
+        && bytes[len - end..] == expected[len - end..]
 }
 
 /// The receiving end of a transfer: the messages that must arrive on each
@@ -96,6 +103,12 @@ impl Goal {
             let len = message.len();
             self.fail(format!("message {received} of {len} bytes is wrong"));
         }
+        self.count(received)
+    }
+
+    /// Counts a message that was checked, as [`Goal::take`] does.
+    #[inline]
+    pub fn count(&self, received: u64) -> u64 {
         if received + 1 < self.each.load(Ordering::Relaxed) {
             return received + 1;
         }

@@ -35,7 +35,11 @@ pub struct Running<H> {
 
 impl<H: Handler + Send + 'static> Running<H> {
     pub fn new(handler: H) -> io::Result<Self> {
-        let mut node = Node::new(config(), handler)?;
+        Self::with(config(), handler)
+    }
+
+    pub fn with(config: Config, handler: H) -> io::Result<Self> {
+        let mut node = Node::new(config, handler)?;
         let addr = node.net().listen("127.0.0.1:0")?.addr;
         let node = node.spawn()?;
         Ok(Self {

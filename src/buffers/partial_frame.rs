@@ -14,8 +14,9 @@ use crate::mutants::mutant;
 /// depend on the length that a frame header announces.
 #[derive(Debug, Default)]
 pub(crate) struct PartialFrame {
-    /// Initialised memory, because sockets are read into it.
-    bytes: Vec<u8>,
+    /// Initialised memory, because sockets are read into it. A `Vec` would be
+    /// larger by a capacity, and every connection has this struct.
+    bytes: Box<[u8]>,
     start: usize,
     filled: usize,
     /// Number of kept bytes from which decoding can continue. Zero if unknown.
@@ -54,7 +55,7 @@ impl PartialFrame {
 
     /// Returns the size of the memory that is held, in bytes.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.capacity()
+        self.bytes.len()
     }
 
     pub(crate) fn as_slice(&self) -> &[u8] {
@@ -82,7 +83,7 @@ impl PartialFrame {
         self.need = need;
         (self.start, self.filled) = (0, 0);
         if self.bytes.len() > 2 * bytes.len() {
-            self.bytes = Vec::new();
+            self.bytes = Box::default();
         }
         self.append(bytes);
     }
@@ -100,7 +101,7 @@ impl PartialFrame {
     fn prepend(&mut self, bytes: &[u8]) {
         let all = [bytes, self.as_slice()].concat();
         (self.start, self.filled) = (0, all.len());
-        self.bytes = all;
+        self.bytes = all.into_boxed_slice();
     }
 
     /// Returns room for at most `max` bytes, to read the rest of an incomplete
@@ -134,8 +135,10 @@ impl PartialFrame {
             (size + size / 2).min(2 * end)
         };
         let size = end.max(doubled);
-        self.bytes.reserve_exact(size - self.bytes.len());
-        self.bytes.resize(size, 0);
+        let mut bytes = std::mem::take(&mut self.bytes).into_vec();
+        bytes.reserve_exact(size - bytes.len());
+        bytes.resize(size, 0);
+        self.bytes = bytes.into_boxed_slice();
     }
 
     /// Drops the first `count` bytes, which were delivered. The others are not
@@ -160,7 +163,7 @@ impl PartialFrame {
         let len = self.len();
         count_copied(len);
         if self.bytes.len() > 2 * len {
-            self.bytes = self.as_slice().to_vec();
+            self.bytes = self.as_slice().into();
         } else {
             self.bytes.copy_within(self.start..self.filled, 0);
         }

@@ -1,11 +1,12 @@
 //! The end of the command queue that belongs to the loop.
 
 use std::cell::RefCell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use super::{Command, CommandSender, NO_SHUTDOWN, QueueState};
+use super::{Command, CommandSender, NO_SHUTDOWN, Queue, QueueState};
 use crate::config::Config;
 use crate::cross_shard::{ShardCommand, ShardSignal};
 use crate::id::ConnId;
@@ -59,7 +60,12 @@ pub(crate) fn enter(loops: u64, scope: Scope) -> Running {
 
 /// The end of the command queue that belongs to the loop.
 pub(crate) struct Inbox<H> {
-    sender: CommandSender<H>,
+    shared: Arc<QueueState<H>>,
+    /// Commands that the loop has taken to run them in this turn. A panic may
+    /// leave some for the next turn.
+    taken: VecDeque<Command<H>>,
+    /// A budget left commands in the queue.
+    has_rest: bool,
 }
 
 impl<H> Drop for Inbox<H> {
@@ -71,8 +77,16 @@ impl<H> Drop for Inbox<H> {
 impl<H> Inbox<H> {
     /// Creates the queue of a loop with this number.
     pub(crate) fn new(loops: u64, wake: Wake, config: &Config) -> Self {
-        let (commands, leftovers) = crossbeam_channel::bounded(config.commands.max_commands);
+        let queue = Queue {
+            commands: VecDeque::new(),
+            commands_max: config.commands.max_commands,
+            bytes: 0,
+            bytes_max: config.commands.max_bytes,
+            waiting: 0,
+        };
         let shared = Arc::new(QueueState {
+            queue: Mutex::new(queue),
+            room: Condvar::new(),
             wake,
             connection: Arc::new(config.connection.clone()),
             allow_duplicates: config.allow_duplicates,
@@ -80,23 +94,20 @@ impl<H> Inbox<H> {
             closed: AtomicBool::new(false),
             woken: AtomicBool::new(false),
             signals: AtomicU8::new(0),
-            bytes: AtomicUsize::new(0),
-            bytes_max: config.commands.max_bytes,
             wakes_sent: AtomicU64::new(0),
             wakes_saved: AtomicU64::new(0),
             shutdown: AtomicU64::new(NO_SHUTDOWN),
         });
         Self {
-            sender: CommandSender {
-                commands,
-                leftovers,
-                shared,
-            },
+            shared,
+            taken: VecDeque::new(),
+            has_rest: false,
         }
     }
 
     pub(crate) fn sender(&self) -> CommandSender<H> {
-        self.sender.clone()
+        let shared = Arc::clone(&self.shared);
+        CommandSender { shared }
     }
 
     /// Returns whether there are commands that exceeded the budget of the last
@@ -107,52 +118,61 @@ impl<H> Inbox<H> {
     /// `WouldBlock` (mio 1.2, `SelectorState::modify_fds`), and the next poll
     /// would sleep.
     pub(crate) fn has_work(&self) -> bool {
-        !self.sender.leftovers.is_empty() || self.sender.shared.woken.load(Ordering::SeqCst)
+        self.has_rest || !self.taken.is_empty() || self.shared.woken.load(Ordering::SeqCst)
     }
 
     /// Returns the number of commands in the queue.
     pub(crate) fn len(&self) -> usize {
-        self.sender.leftovers.len()
+        self.taken.len() + self.shared.lock().commands.len()
     }
 
     /// Lets the next command wake the loop again. It is called before the queue
     /// and the signals are read, so that no command is missed.
     pub(crate) fn rearm(&self) {
-        self.sender.shared.woken.swap(false, Ordering::SeqCst);
+        self.shared.woken.swap(false, Ordering::SeqCst);
     }
 
-    /// Removes and returns the commands in the queue, up to a budget.
-    pub(crate) fn take(&self, budget: usize) -> impl Iterator<Item = Command<H>> + '_ {
-        let shared = &self.sender.shared;
-        self.sender
-            .leftovers
-            .try_iter()
-            .take(budget)
-            .inspect(|command| shared.release_bytes(command.cost()))
+    /// Removes and returns the commands in the queue, up to a budget. The queue
+    /// is locked once for all of them.
+    pub(crate) fn take(&mut self, budget: usize) -> impl Iterator<Item = Command<H>> + '_ {
+        let mut queue = self.shared.lock();
+        let queue = &mut *queue;
+        if self.taken.is_empty() && queue.commands.len() <= budget {
+            // The common case moves no command while other threads wait.
+            std::mem::swap(&mut self.taken, &mut queue.commands);
+            queue.bytes = 0;
+        } else {
+            let room = budget.saturating_sub(self.taken.len());
+            let count = room.min(queue.commands.len());
+            for command in queue.commands.drain(..count) {
+                queue.bytes -= command.cost();
+                self.taken.push_back(command);
+            }
+        }
+        self.has_rest = !queue.commands.is_empty();
+        if queue.waiting > 0 {
+            self.shared.room.notify_all();
+        }
+        std::iter::from_fn(|| self.taken.pop_front())
     }
 
     /// Removes a signal. Returns whether it was set.
     pub(crate) fn take_signal(&self, signal: ShardSignal) -> bool {
         let bit = signal as u8;
-        let all = &self.sender.shared.signals;
+        let all = &self.shared.signals;
         all.load(Ordering::SeqCst) & bit != 0 && all.fetch_and(!bit, Ordering::SeqCst) & bit != 0
     }
 
     /// Copies the numbers of wakes into the metrics.
     pub(crate) fn report_wakes(&self, metrics: &mut Metrics) {
-        metrics.wakes_sent = self.sender.shared.wakes_sent.load(Ordering::Relaxed);
-        metrics.wakes_saved = self.sender.shared.wakes_saved.load(Ordering::Relaxed);
+        metrics.wakes_sent = self.shared.wakes_sent.load(Ordering::Relaxed);
+        metrics.wakes_saved = self.shared.wakes_saved.load(Ordering::Relaxed);
     }
 
     /// Removes and returns the grace of a shutdown that was requested since the
     /// last call.
     pub(crate) fn shutdown_asked(&self) -> Option<Duration> {
-        match self
-            .sender
-            .shared
-            .shutdown
-            .swap(NO_SHUTDOWN, Ordering::SeqCst)
-        {
+        match self.shared.shutdown.swap(NO_SHUTDOWN, Ordering::SeqCst) {
             NO_SHUTDOWN => None,
             millis => Some(Duration::from_millis(millis)),
         }
@@ -160,15 +180,15 @@ impl<H> Inbox<H> {
 
     /// Refuses commands from now on and clears the queue, so that no thread
     /// waits for an answer that never comes.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&mut self) {
         self.close_with(|_| ());
     }
 
     /// Closes the queue as [`Inbox::close`] does, and calls `lost` for each
     /// connection that a message in the queue was for.
-    pub(crate) fn close_with(&self, mut lost: impl FnMut(ConnId)) {
-        self.sender.shared.closed.store(true, Ordering::SeqCst);
-        for command in self.sender.leftovers.try_iter() {
+    pub(crate) fn close_with(&mut self, mut lost: impl FnMut(ConnId)) {
+        self.has_rest = false;
+        for command in self.taken.drain(..).chain(self.shared.close()) {
             match command {
                 Command::ShardCommand(ShardCommand::Send(conn, _)) => lost(conn),
                 Command::ShardCommand(ShardCommand::Broadcast(broadcast)) => {
@@ -182,7 +202,7 @@ impl<H> Inbox<H> {
 
     /// Records that this thread runs this loop, until the guard is dropped.
     pub(crate) fn enter(&self, scope: Scope) -> Running {
-        enter(self.sender.shared.loops, scope)
+        enter(self.shared.loops, scope)
     }
 }
 

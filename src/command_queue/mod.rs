@@ -2,23 +2,24 @@
 //!
 //! Handles and the other shards have a [`CommandSender`], and the loop has an
 //! [`Inbox`]. The queue is bounded in commands and in bytes. A full queue is an
-//! error and never a wait, except in [`CommandSender::push_until`].
+//! error and never a wait, except in [`CommandSender::push_until`]. Its memory
+//! grows with the commands in it, so a node that gets none has none.
 
 mod inbox;
+#[cfg(test)]
+mod tests;
 
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-
-use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError};
 
 pub(crate) use self::inbox::{Inbox, Scope, enter, must_not_wait_for, number};
 use crate::config::{ConnectOptions, ConnectionConfig, ListenOptions};
 use crate::cross_shard::{Mailbox, RefusedCommand, ShardCommand, ShardSignal};
 use crate::error::SendError;
 use crate::net::Net;
-use crate::panics::drop_contained;
 use crate::sys::Wake;
 
 /// A command from another thread to a loop.
@@ -40,9 +41,37 @@ impl<H> Command<H> {
 /// A function that the loop calls.
 pub(crate) type Call<H> = Box<dyn FnOnce(&mut H, &mut Net) + Send>;
 
-/// The state that handles and the loop share in addition to the queue.
-#[derive(Debug)]
-struct QueueState {
+/// The commands that the loop has not taken.
+struct Queue<H> {
+    commands: VecDeque<Command<H>>,
+    commands_max: usize,
+    /// Number of bytes of messages in the queue.
+    bytes: usize,
+    bytes_max: usize,
+    /// Number of threads that wait for room.
+    waiting: usize,
+}
+
+impl<H> Queue<H> {
+    /// Returns whether there is room for a command with this cost. A queue
+    /// without bytes accepts any number of them.
+    fn has_room(&self, cost: usize) -> bool {
+        self.commands.len() < self.commands_max
+            && (cost == 0 || self.bytes == 0 || cost <= self.bytes_max.saturating_sub(self.bytes))
+    }
+
+    fn push(&mut self, command: Command<H>, cost: usize) {
+        self.bytes += cost;
+        self.commands.push_back(command);
+    }
+}
+
+/// The state that handles and the loop share.
+struct QueueState<H> {
+    queue: Mutex<Queue<H>>,
+    /// Notified when commands are taken while threads wait for room, and when
+    /// the queue is closed.
+    room: Condvar,
     wake: Wake,
     /// The settings for the options that handles create.
     connection: Arc<ConnectionConfig>,
@@ -50,16 +79,13 @@ struct QueueState {
     /// The number of the loops that wait for each other. The shards of a node
     /// have the same number, and so do the members of a group.
     loops: u64,
-    /// The node has stopped or was dropped. The commands in the queue are not
-    /// run.
+    /// The node has stopped or was dropped. It is set while the queue is
+    /// locked, which stays empty from then on.
     closed: AtomicBool,
     /// The loop is being woken. Further commands need no system call.
     woken: AtomicBool,
     /// The signals since they were last taken. Each [`ShardSignal`] is one bit.
     signals: AtomicU8,
-    /// Number of bytes of messages in the queue.
-    bytes: AtomicUsize,
-    bytes_max: usize,
     wakes_sent: AtomicU64,
     wakes_saved: AtomicU64,
     /// The shortest grace of the requested shutdowns in milliseconds, or
@@ -70,9 +96,51 @@ struct QueueState {
 
 const NO_SHUTDOWN: u64 = u64::MAX;
 
-impl QueueState {
+impl<H> QueueState<H> {
+    /// Locks the queue. No command is run or dropped while it is locked,
+    /// because both call code of the program.
+    fn lock(&self) -> MutexGuard<'_, Queue<H>> {
+        // Nothing panics between the steps of a change.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// Refuses commands from now on, and returns those in the queue.
+    fn close(&self) -> VecDeque<Command<H>> {
+        let mut queue = self.lock();
+        self.closed.store(true, Ordering::SeqCst);
+        if queue.waiting > 0 {
+            self.room.notify_all();
+        }
+        std::mem::take(&mut queue.commands)
+    }
+
+    /// Unlocks the queue and waits until a command was taken, or for this long.
+    fn wait_for_room<'a>(
+        &self,
+        mut queue: MutexGuard<'a, Queue<H>>,
+        at_most: Option<Duration>,
+    ) -> MutexGuard<'a, Queue<H>> {
+        queue.waiting += 1;
+        let mut queue = match at_most {
+            Some(at_most) => {
+                let waited = self.room.wait_timeout(queue, at_most);
+                waited.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => {
+                let waited = self.room.wait(queue);
+                waited.unwrap_or_else(PoisonError::into_inner)
+            }
+        };
+        queue.waiting -= 1;
+        queue
+    }
+
     fn wake(&self) {
-        if self.closed.load(Ordering::SeqCst) {
+        if self.is_closed() {
             // No loop would reset `woken`.
             return;
         }
@@ -87,47 +155,24 @@ impl QueueState {
             log::warn!(target: "peerloop", "waking a loop: {error}");
         }
     }
-
-    /// Counts the bytes of a message, unless the queue would hold too many. A
-    /// queue without bytes accepts any number.
-    fn reserve(&self, bytes: usize) -> Result<(), SendError> {
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if bytes > 0 && before > 0 && before.saturating_add(bytes) > self.bytes_max {
-            self.release_bytes(bytes);
-            return Err(SendError::Full);
-        }
-        Ok(())
-    }
-
-    fn release_bytes(&self, bytes: usize) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-    }
 }
 
 /// The sending end of a command queue. A clone does not keep the loop alive.
 pub(crate) struct CommandSender<H> {
-    commands: Sender<Command<H>>,
-    /// The receiving end. A bounded crossbeam channel keeps its content when
-    /// its receiver is dropped, and with it the questions of waiting threads. A
-    /// sender that is too late clears the queue with this receiver.
-    leftovers: Receiver<Command<H>>,
-    shared: Arc<QueueState>,
+    shared: Arc<QueueState<H>>,
 }
 
 impl<H> Clone for CommandSender<H> {
     fn clone(&self) -> Self {
-        Self {
-            commands: self.commands.clone(),
-            leftovers: self.leftovers.clone(),
-            shared: Arc::clone(&self.shared),
-        }
+        let shared = Arc::clone(&self.shared);
+        Self { shared }
     }
 }
 
 impl<H> fmt::Debug for CommandSender<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CommandSender")
-            .field("waiting", &self.commands.len())
+            .field("waiting", &self.shared.lock().commands.len())
             .finish_non_exhaustive()
     }
 }
@@ -161,29 +206,37 @@ impl<H> CommandSender<H> {
 
     /// Returns whether the loop has stopped or was dropped.
     pub(crate) fn is_closed(&self) -> bool {
-        self.shared.closed.load(Ordering::SeqCst)
+        self.shared.is_closed()
     }
 
-    /// Queues a command and wakes the loop.
-    pub(crate) fn push(&self, command: Command<H>) -> Result<(), RefusedCommand<Command<H>>> {
-        let refused = |error, command| RefusedCommand { error, command };
-        // The bytes of commands that were in the queue of a stopped node are
-        // still counted, so the queue could seem to be full.
-        if self.shared.closed.load(Ordering::SeqCst) {
-            return Err(refused(SendError::Closed, Some(command)));
-        }
-        let cost = command.cost();
-        if let Err(error) = self.shared.reserve(cost) {
-            return Err(refused(error, Some(command)));
-        }
-        self.commands.try_send(command).map_err(|error| {
-            self.shared.release_bytes(cost);
-            match error {
-                TrySendError::Full(command) => refused(SendError::Full, Some(command)),
-                TrySendError::Disconnected(command) => refused(SendError::Closed, Some(command)),
-            }
-        })?;
-        self.pushed().map_err(|error| refused(error, None))
+    /// Queues a call and wakes the loop.
+    pub(crate) fn post(&self, call: Call<H>) -> Result<(), SendError> {
+        self.push(call, 0, Command::Call)
+            .map_err(|refused| refused.error)
+    }
+
+    /// Queues a command that is made of `content`, and wakes the loop.
+    fn push<C>(
+        &self,
+        content: C,
+        cost: usize,
+        command: impl FnOnce(C) -> Command<H>,
+    ) -> Result<(), RefusedCommand<C>> {
+        let mut queue = self.shared.lock();
+        let error = if self.shared.is_closed() {
+            SendError::Closed
+        } else if !queue.has_room(cost) {
+            SendError::Full
+        } else {
+            queue.push(command(content), cost);
+            drop(queue);
+            self.shared.wake();
+            return Ok(());
+        };
+        Err(RefusedCommand {
+            error,
+            command: content,
+        })
     }
 
     /// Queues a call, and waits for room until `deadline`, or without limit if
@@ -194,30 +247,22 @@ impl<H> CommandSender<H> {
         call: Call<H>,
         deadline: Option<Instant>,
     ) -> Result<(), SendError> {
-        if self.shared.closed.load(Ordering::SeqCst) {
-            return Err(SendError::Closed);
+        let mut queue = self.shared.lock();
+        loop {
+            if self.shared.is_closed() {
+                return Err(SendError::Closed);
+            }
+            if queue.has_room(0) {
+                break;
+            }
+            let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(SendError::Full);
+            }
+            queue = self.shared.wait_for_room(queue, left);
         }
-        let command = Command::Call(call);
-        let sent = match deadline {
-            Some(deadline) => self.commands.send_deadline(command, deadline),
-            None => (self.commands.send(command))
-                .map_err(|error| SendTimeoutError::Disconnected(error.into_inner())),
-        };
-        sent.map_err(|error| match error {
-            SendTimeoutError::Timeout(_) => SendError::Full,
-            SendTimeoutError::Disconnected(_) => SendError::Closed,
-        })?;
-        self.pushed()
-    }
-
-    /// Wakes the loop for a command that is in the queue.
-    fn pushed(&self) -> Result<(), SendError> {
-        if self.shared.closed.load(Ordering::SeqCst) {
-            // The node has stopped meanwhile, and may have cleared the queue
-            // before the command was in it.
-            self.leftovers.try_iter().for_each(drop_contained);
-            return Err(SendError::Closed);
-        }
+        queue.push(Command::Call(call), 0);
+        drop(queue);
         self.shared.wake();
         Ok(())
     }
@@ -225,14 +270,8 @@ impl<H> CommandSender<H> {
 
 impl<H> Mailbox for CommandSender<H> {
     fn pass(&self, command: ShardCommand) -> Result<(), RefusedCommand<ShardCommand>> {
-        self.push(Command::ShardCommand(command))
-            .map_err(|refused| RefusedCommand {
-                error: refused.error,
-                command: match refused.command {
-                    Some(Command::ShardCommand(command)) => Some(command),
-                    Some(Command::Call(_)) | None => None,
-                },
-            })
+        let cost = command.cost();
+        self.push(command, cost, Command::ShardCommand)
     }
 
     fn signal(&self, signal: ShardSignal) {

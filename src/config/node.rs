@@ -8,8 +8,7 @@ use crate::error::ConfigError;
 
 const GIB: usize = 1024 * MIB;
 
-/// Maximum of [`CommandQueueConfig::max_commands`]. The queue is allocated when
-/// the node is created.
+/// Maximum of [`CommandQueueConfig::max_commands`].
 const COMMANDS_MAX: usize = 1 << 24;
 
 /// Settings of a node.
@@ -250,7 +249,9 @@ impl TurnBudget {
     }
 }
 
-/// Size of the queue of commands from other threads.
+/// Size of the queue of commands from other threads. Commands that are being
+/// run have left the queue; a turn takes up to [`TurnBudget::commands`] of them.
+/// The memory of the queue grows with the commands in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CommandQueueConfig {
     /// Maximum number of commands in the queue, from 1 to 2^24. A further

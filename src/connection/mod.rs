@@ -125,6 +125,8 @@ pub(crate) struct ConnEntry {
     pub(crate) sealing_failed: bool,
     /// The connection is on the list of sessions to wake.
     pub(crate) is_woken: bool,
+    /// The handshake has taken a place, which another one may have taken over.
+    pub(crate) has_place: bool,
 }
 
 /// State of a connection. See [`Connection::state`](crate::Connection::state).
@@ -202,6 +204,7 @@ impl ConnEntry {
             session_has_output: false,
             sealing_failed: false,
             is_woken: false,
+            has_place: false,
         }
     }
 

@@ -34,8 +34,7 @@ impl ShardRouter {
             };
             arriving.fetch_sub(1, Ordering::Relaxed);
             load.fetch_sub(1, Ordering::Relaxed);
-            // The shard has stopped, so the whole node is stopping.
-            command = refused.command?;
+            command = refused.command;
         }
         match command {
             ShardCommand::Adopt(accepted) => Some(*accepted),

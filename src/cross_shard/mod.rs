@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -100,7 +100,8 @@ pub(crate) struct AcceptedSocket {
     /// The socket options are set already.
     pub(crate) has_options: bool,
     pub(crate) addr: SocketAddr,
-    /// The local address, if it is not that of the socket.
+    /// The local address, if it is known: that of the listener, or the one in
+    /// the PROXY header.
     pub(crate) local_addr: Option<SocketAddr>,
     pub(crate) listener: ListenerId,
     pub(crate) config: Arc<ConnectionConfig>,
@@ -112,8 +113,7 @@ pub(crate) struct AcceptedSocket {
 /// A command that was refused.
 pub(crate) struct RefusedCommand<C> {
     pub(crate) error: SendError,
-    /// `None` if the command was lost because the shard has stopped.
-    pub(crate) command: Option<C>,
+    pub(crate) command: C,
 }
 
 /// A fact that is signalled to a shard by a flag. Unlike a command it cannot be
@@ -154,8 +154,17 @@ pub(crate) struct ShardSet {
     has_paused_listener: Vec<AtomicBool>,
     /// Number of file descriptors that were closed.
     freed_descriptors: AtomicUsize,
-    /// Addresses of outbound connections: the peer's, then the local one.
-    connects: Mutex<HashMap<ConnId, (SocketAddr, SocketAddr)>>,
+    connects: Mutex<HashMap<ConnId, OutboundEnds>>,
+    /// Notified when the local address of a connect is known.
+    connected: Condvar,
+}
+
+/// Addresses of an outbound connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct OutboundEnds {
+    peer: SocketAddr,
+    /// `None` until connect(2) has returned.
+    local: Option<SocketAddr>,
 }
 
 impl ShardSet {
@@ -173,6 +182,7 @@ impl ShardSet {
             limits,
             placement,
             connects: Mutex::new(HashMap::new()),
+            connected: Condvar::new(),
         }
     }
 
@@ -202,7 +212,7 @@ impl ShardSet {
             // No shard of this node has this id.
             None => Err(RefusedCommand {
                 error: SendError::Closed,
-                command: None,
+                command,
             }),
         }
     }
@@ -211,7 +221,7 @@ impl ShardSet {
         &self.loads[shard.index()]
     }
 
-    fn connects(&self) -> MutexGuard<'_, HashMap<ConnId, (SocketAddr, SocketAddr)>> {
+    fn connects(&self) -> MutexGuard<'_, HashMap<ConnId, OutboundEnds>> {
         // A panic cannot leave the map inconsistent.
         self.connects.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -294,34 +304,56 @@ impl ShardRouter {
         }
     }
 
-    /// Connects. The addresses are recorded before another shard can accept the
-    /// other end and look them up.
+    /// Connects. The address is recorded before another shard can accept the
+    /// other end and look it up. No lock is held meanwhile.
     pub(crate) fn connect(
         &self,
         conn: ConnId,
         addr: SocketAddr,
         open: impl FnOnce() -> io::Result<Stream>,
     ) -> io::Result<Stream> {
+        let mut ends = OutboundEnds {
+            peer: to_canonical_target(addr),
+            local: None,
+        };
+        self.shards.connects().insert(conn, ends);
+        let opened = open();
+        let local = opened.as_ref().ok().map(Stream::local_addr);
+        ends.local = local.and_then(Result::ok).map(to_canonical_target);
         let mut connects = self.shards.connects();
-        let stream = open()?;
-        if let Ok(local_addr) = stream.local_addr() {
-            connects.insert(
-                conn,
-                (to_canonical_target(addr), to_canonical_target(local_addr)),
-            );
+        if ends.local.is_some() {
+            connects.insert(conn, ends);
+        } else {
+            connects.remove(&conn);
         }
-        Ok(stream)
+        drop(connects);
+        self.shards.connected.notify_all();
+        opened
     }
 
     /// Returns the outbound connection of another shard between these
-    /// addresses.
+    /// addresses. Waits for the connect(2) of another shard to the address
+    /// `to`, if one is in progress. It does not block.
     pub(crate) fn find_connect(&self, from: SocketAddr, to: SocketAddr) -> Option<ConnId> {
-        let ends = (to_canonical_target(to), to_canonical_target(from));
-        let connects = self.shards.connects();
-        let mut others = connects.iter().filter(|(conn, _)| conn.shard() != self.own);
-        others
-            .find(|(_, connect)| **connect == ends)
-            .map(|(conn, _)| *conn)
+        let (from, to) = (to_canonical_target(from), to_canonical_target(to));
+        let mut connects = self.shards.connects();
+        loop {
+            let mut is_undecided = false;
+            for (conn, ends) in connects.iter() {
+                if conn.shard() == self.own || ends.peer != to {
+                    continue;
+                }
+                if ends.local == Some(from) {
+                    return Some(*conn);
+                }
+                is_undecided |= ends.local.is_none();
+            }
+            if !is_undecided {
+                return None;
+            }
+            let waited = self.shards.connected.wait(connects);
+            connects = waited.unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     /// Records the number of freed descriptors before an accept.

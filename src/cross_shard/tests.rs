@@ -17,7 +17,7 @@ impl Mailbox for Arc<TestMailbox> {
         else {
             return Err(RefusedCommand {
                 error: SendError::Full,
-                command: Some(command),
+                command,
             });
         };
         self.room.store(left, Ordering::Relaxed);
@@ -116,4 +116,59 @@ fn a_rejected_socket_frees_its_descriptor() {
         first.note_listener_paused(),
         "a descriptor was freed since the accept"
     );
+}
+
+/// A stream that is connecting, and its local address.
+fn connecting(to: SocketAddr) -> Stream {
+    let poller = crate::sys::Poller::new(None).unwrap();
+    let sockets = crate::sys::SocketOptions::new(&Config::default());
+    let registrar = poller.registrar();
+    registrar.connect(to, None, None, &sockets).unwrap()
+}
+
+#[test]
+fn connect_of_a_shard_holds_no_lock() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let other: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let (first, shards, _) = three();
+    let second = ShardRouter::new(shard(1), shards);
+    let stream = first.connect(conn(0, 1), addr, || {
+        // Neither the connect of a shard nor the search for another address
+        // waits for this one.
+        second.connect(conn(1, 1), other, || Ok(connecting(addr)))?;
+        assert_eq!(second.find_connect(addr, other), None);
+        Ok(connecting(addr))
+    });
+    assert!(stream.is_ok());
+}
+
+#[test]
+fn search_waits_for_a_connect_to_its_address() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (first, shards, _) = three();
+    for is_refused in [false, true] {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let second = ShardRouter::new(shard(1), Arc::clone(&shards));
+        let found = std::thread::scope(|scope| {
+            let search = scope.spawn(move || {
+                let from = receiver.recv().unwrap();
+                second.find_connect(from, addr)
+            });
+            let stream = first.connect(conn(0, 1), addr, || {
+                let stream = connecting(addr);
+                sender.send(stream.local_addr()?).unwrap();
+                // Most likely the search has begun then.
+                std::thread::sleep(Duration::from_millis(20));
+                if is_refused {
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
+                Ok(stream)
+            });
+            assert_eq!(stream.is_err(), is_refused);
+            search.join().unwrap()
+        });
+        assert_eq!(found, (!is_refused).then_some(conn(0, 1)));
+    }
 }

@@ -45,8 +45,8 @@ impl ShardRouter {
                 continue;
             };
             // Commands for a stopped shard are dropped.
-            if let (SendError::Full, Some(command)) = (refused.error, refused.command) {
-                waiting.push_front(command);
+            if refused.error == SendError::Full {
+                waiting.push_front(refused.command);
                 return false;
             }
         }

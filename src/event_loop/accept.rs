@@ -8,9 +8,10 @@ use super::EventLoop;
 use crate::addr::{ConnInfo, to_canonical, to_canonical_target};
 use crate::config::ConnectionConfig;
 use crate::cross_shard::AcceptedSocket;
-use crate::framing::Codec;
+use crate::framing::{Codec, Framing};
 use crate::handler::{Admission, Handler};
 use crate::id::{ConnId, Direction};
+use crate::limits::AcceptCheck;
 use crate::mutants::mutant;
 use crate::sys::{AcceptError, Listener, Stream};
 
@@ -155,16 +156,27 @@ impl<H: Handler> EventLoop<'_, H> {
                 return false;
             }
         };
-        if let Some(conn) = self.find_own_connect(addr, local_addr) {
-            self.net.end_own_connect(conn, stream);
-            return false;
-        }
         let info = ConnInfo {
             direction: Direction::Inbound,
             addr: to_canonical(addr),
             local_addr: Some(to_canonical(local_addr)),
             listener: Some(listener),
         };
+        let mut check = self.check_accept(info.addr, local_addr);
+        if check == AcceptCheck::MaybeOwn {
+            if let Some(conn) = self.find_own_connect(addr, local_addr) {
+                self.net.end_own_connect(conn, stream);
+                return false;
+            }
+            let mut limits = self.net.limits.lock();
+            check = limits.check_accept(info.addr, None, self.net.now);
+        }
+        if check == AcceptCheck::TooManyAccepts {
+            let (name, addr) = (&self.net.config.name, info.addr);
+            log::debug!(target: "peerloop", "{name}: {addr} refused: too many accepts");
+            self.net.metrics.refused_by_accept_rate += 1;
+            return false;
+        }
         let Some(codecs) = self.check_admission(&info, &config) else {
             return false;
         };
@@ -172,26 +184,25 @@ impl<H: Handler> EventLoop<'_, H> {
         true
     }
 
-    /// Checks the rate of accepts, asks the handler and checks the limits.
-    /// Returns the codecs of the connection if all admit it.
+    /// Checks the rate of an accepted connection's address, and whether the
+    /// connection may be one of this node with itself.
+    fn check_accept(&self, addr: SocketAddr, local_addr: SocketAddr) -> AcceptCheck {
+        let config = &self.net.config;
+        let searched = (!config.allow_self_connections).then_some(local_addr);
+        if searched.is_none() && config.limits.accepts_per_address.is_none() {
+            return AcceptCheck::Admitted;
+        }
+        let mut limits = self.net.limits.lock();
+        limits.check_accept(addr, searched, self.net.now)
+    }
+
+    /// Asks the handler and checks the limits. Returns the codecs of the
+    /// connection if both admit it.
     fn check_admission(
         &mut self,
         info: &ConnInfo,
         config: &ConnectionConfig,
     ) -> Option<(Codec, Codec)> {
-        let is_limited = self.net.config.limits.accepts_per_address.is_some();
-        if is_limited
-            && !self
-                .net
-                .limits
-                .lock()
-                .admits_accept(info.addr, self.net.now)
-        {
-            let (name, addr) = (&self.net.config.name, info.addr);
-            log::debug!(target: "peerloop", "{name}: {addr} refused: too many accepts");
-            self.net.metrics.refused_by_accept_rate += 1;
-            return None;
-        }
         let admission = self.call("on_accept", None, |handler, net| {
             handler.on_accept(net, info)
         });
@@ -199,11 +210,13 @@ impl<H: Handler> EventLoop<'_, H> {
             self.net.metrics.refused_by_handler += 1;
             return None;
         }
+        let codecs = || (Codec::new(&config.framing), Codec::new(&config.framing));
         // A custom framer may panic in its constructor, so it is called before
         // anything is charged.
-        let codecs = self.call("a framer's constructor", None, |_, _| {
-            (Codec::new(&config.framing), Codec::new(&config.framing))
-        })?;
+        let codecs = match config.framing {
+            Framing::Custom(_) => self.call("a framer's constructor", None, |_, _| codecs())?,
+            _ => codecs(),
+        };
         let charged = self.net.limits.lock().charge(info);
         if let Err(limit) = charged {
             let (name, addr) = (&self.net.config.name, info.addr);
@@ -241,12 +254,6 @@ impl<H: Handler> EventLoop<'_, H> {
     /// accepted, if any. The addresses of both ends identify it on each
     /// interface.
     fn find_own_connect(&self, addr: SocketAddr, local_addr: SocketAddr) -> Option<ConnId> {
-        // A node that connects to itself connects to the local address of the
-        // accepted socket, so most connections need no search.
-        if self.net.config.allow_self_connections || !self.net.limits.lock().has_address(local_addr)
-        {
-            return None;
-        }
         let same = |a, b| to_canonical_target(a) == to_canonical_target(b);
         let mut connects = self.net.conns.iter().filter(|(_, entry)| {
             let is_outbound = entry.direction() == Direction::Outbound;

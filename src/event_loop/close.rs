@@ -22,20 +22,25 @@ impl<H: Handler> EventLoop<'_, H> {
     }
 
     /// Reports the outcome of the tracked sends of a connection that has ended.
+    /// Those of other connections that were written are reported as well, so
+    /// that no end searches the list.
     fn report_tracked_sends(&mut self, conn: ConnId) {
-        let sent = std::mem::take(&mut self.state.lists.sent);
-        let (handed_over, others) = sent.into_iter().partition(|(sender, _)| *sender == conn);
-        self.state.lists.sent = others;
-        let handed_over: Vec<(ConnId, u64)> = handed_over;
-        for (conn, token) in handed_over {
-            self.report_send(conn, token, SendOutcome::HandedOver);
-        }
+        self.report_sends();
         while let Some(token) = self.net.pop_lost_token(conn) {
             self.report_send(conn, token, SendOutcome::Lost);
         }
     }
 
-    pub(super) fn report_send(&mut self, conn: ConnId, token: u64, outcome: SendOutcome) {
+    /// Reports the tracked sends that were written.
+    pub(super) fn report_sends(&mut self) {
+        for (conn, token) in std::mem::take(&mut self.state.lists.sent) {
+            let outcome = SendOutcome::HandedOver;
+            self.report_send(conn, token, outcome);
+            mutant!(AnswerTwice => self.report_send(conn, token, outcome));
+        }
+    }
+
+    fn report_send(&mut self, conn: ConnId, token: u64, outcome: SendOutcome) {
         self.call("on_sent", Some(conn), |handler, net| {
             handler.on_sent(net, conn, token, outcome)
         });

@@ -6,7 +6,7 @@ use crate::cross_shard::{ShardCommand, ShardSignal};
 use crate::handler::Handler;
 
 impl<H: Handler> EventLoop<'_, H> {
-    pub(super) fn run_commands(&mut self, inbox: &Inbox<H>) {
+    pub(super) fn run_commands(&mut self, inbox: &mut Inbox<H>) {
         inbox.rearm();
         self.state
             .add_pending_shutdown(inbox.shutdown_asked(), inbox.len());

@@ -11,6 +11,15 @@ use crate::id::ConnId;
 use crate::net::{PendingConnect, PendingSocket};
 use crate::sys::Stream;
 
+/// The event of a connecting socket.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum ConnectEvent {
+    /// There is room for writing, and neither an error nor the end of the
+    /// stream.
+    OnlyRoom,
+    Other,
+}
+
 impl<H: Handler> EventLoop<'_, H> {
     /// Starts the requested connects.
     pub(super) fn start_connects(&mut self) {
@@ -73,12 +82,18 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Handles an event of a connecting socket: it is connected, has failed, or
     /// is still connecting.
-    pub(super) fn complete_connect(&mut self, half: &mut InboundHalf) {
+    pub(super) fn complete_connect(&mut self, half: &mut InboundHalf, event: ConnectEvent) {
         let conn = half.id;
         let Some(stream) = self.net.stream(conn) else {
             return;
         };
-        let outcome = stream.connected().and_then(|local_addr| {
+        let is_shown = event == ConnectEvent::OnlyRoom && stream.writable_means_connected();
+        let connected = if is_shown {
+            stream.local_addr().map(Some)
+        } else {
+            stream.connected()
+        };
+        let outcome = connected.and_then(|local_addr| {
             let set_up = |addr| stream.set_options(&self.net.sockets).map(|()| addr);
             local_addr.map(set_up).transpose()
         });

@@ -34,8 +34,8 @@ pub(crate) struct InboundHalf {
     pub(super) reads_little: bool,
     /// Bytes were received in this visit.
     pub(super) has_received: bool,
-    /// Memory that was charged for received bytes, in bytes.
-    pub(super) charged_bytes: usize,
+    /// Memory is charged for received bytes.
+    pub(super) is_charged: bool,
     /// The handshake was overdue before and was left on its list once.
     pub(super) was_overdue: bool,
 }
@@ -75,6 +75,12 @@ impl InboundHalf {
     /// Returns whether a read or a delivery may succeed.
     pub(super) fn may_have_input(&self) -> bool {
         self.readable || self.partial.is_undecoded()
+    }
+
+    /// Returns whether a visit without an event may read, deliver or release
+    /// something. A session may hold anything.
+    pub(super) fn has_kept_input(&self) -> bool {
+        self.readable || !self.partial.is_empty() || self.channel.is_some()
     }
 
     /// Drops the received bytes that were not delivered.
@@ -171,10 +177,20 @@ impl<H> EventLoop<'_, H> {
             scheduled: false,
             reads_little: false,
             has_received: false,
-            charged_bytes: 0,
+            is_charged: false,
             was_overdue: false,
         };
         half.apply(change.unwrap_or_default());
         Ok(half)
+    }
+}
+
+#[cfg(all(test, target_pointer_width = "64"))]
+mod tests {
+    use super::InboundHalf;
+
+    #[test]
+    fn each_connection_has_80_bytes_of_it() {
+        assert_eq!(size_of::<Option<InboundHalf>>(), 80);
     }
 }

@@ -143,7 +143,7 @@ pub(crate) struct EventLoop<'a, H> {
 
 impl<H: Handler> EventLoop<'_, H> {
     /// Runs a turn, after the poller has waited.
-    pub(crate) fn turn(&mut self, inbox: &Inbox<H>) {
+    pub(crate) fn turn(&mut self, inbox: &mut Inbox<H>) {
         self.net.metrics.turns += 1;
         self.net.turn_counts = TurnCounts::default();
         let commands = self.net.metrics.commands;

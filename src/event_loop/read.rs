@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::connect::ConnectEvent;
 use super::{EventLoop, InboundHalf};
 use crate::buffers::{PartialFrame, ReadBuffer};
 use crate::connection::{ConnEntry, Lifecycle};
@@ -55,7 +56,13 @@ impl<H: Handler> EventLoop<'_, H> {
         let has_room = may_write && std::mem::take(&mut entry.blocked);
         match entry.lifecycle() {
             Lifecycle::Connecting => {
-                self.complete_connect(half);
+                // An error counts as the end of the stream.
+                let event = if may_write && !half.read_closed_seen {
+                    ConnectEvent::OnlyRoom
+                } else {
+                    ConnectEvent::Other
+                };
+                self.complete_connect(half, event);
                 if self.is_handshaking(conn) {
                     // Bytes that arrived with the connection are read in the
                     // next turn, which has a budget for them.

@@ -156,9 +156,11 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Puts an inbound half back, and charges the memory that it holds.
     pub(super) fn keep(&mut self, mut half: InboundHalf) {
         let (conn, held) = (half.id, half.held_bytes());
-        let is_charged = std::mem::replace(&mut half.charged_bytes, held) == held;
-        let is_exceeded = !is_charged && self.net.charge_received(conn, held);
-        if !is_charged
+        // Most connections hold nothing, before a visit and after it.
+        let was_charged = std::mem::replace(&mut half.is_charged, held > 0);
+        let may_change = was_charged || held > 0;
+        let is_exceeded = may_change && self.net.charge_received(conn, held);
+        if may_change
             && !self
                 .net
                 .conns
@@ -189,7 +191,8 @@ impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn schedule_requested_visits(&mut self) {
         while let Some(conn) = self.net.work.visits.pop() {
             let super::LoopState { inbound, lists, .. } = &mut *self.state;
-            if let Some(half) = half_of(inbound, conn) {
+            // Otherwise there is nothing to do until the next event.
+            if let Some(half) = half_of(inbound, conn).filter(|half| half.has_kept_input()) {
                 lists.schedule_event(half);
             }
         }

@@ -6,16 +6,17 @@ use super::inbound::half_of;
 use super::lists::WorkLists;
 use super::rates::write_limited;
 use super::seal::write_sealed;
-use super::write_once::{Flushed, write_once};
+use super::write_once::{Flushed, watch_room, write_once};
 use super::{EventLoop, InboundHalf, LoopState};
 use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX};
 use crate::connection::{AfterFlush, ConnEntry, Ending, Lifecycle};
 use crate::error::{DisconnectReason, SessionError};
-use crate::handler::{Handler, SendOutcome};
+use crate::handler::Handler;
 use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::mutants::mutant;
 use crate::net::{Net, PendingSend, RateContext, UrgentWork};
+use crate::sys::Registrar;
 
 /// Number of connections that are written between two readings of the clock.
 const WRITES_PER_LOOK: usize = 8;
@@ -89,11 +90,7 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Calls `on_sent` and `on_drain` after writes.
     pub(super) fn report_flushed(&mut self) {
         mutant!(AnswerInDisorder => self.state.lists.sent.reverse());
-        for (conn, token) in std::mem::take(&mut self.state.lists.sent) {
-            let outcome = SendOutcome::HandedOver;
-            self.report_send(conn, token, outcome);
-            mutant!(AnswerTwice => self.report_send(conn, token, outcome));
-        }
+        self.report_sends();
         for conn in std::mem::take(&mut self.state.lists.drained) {
             if !self.net.waiters.is_empty() {
                 self.net.retry_waiting_sends(conn);
@@ -203,7 +200,8 @@ impl WorkLists {
             }
         }
         let over_budget = &mut self.over_write_budget;
-        let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool);
+        let registrar = &net.registrar;
+        let seal_error = apply_flushed(entry, flushed, over_budget, metrics, pool, registrar);
         entry.note_write((entry.written - before) as usize, now);
         let is_armed_too_late = entry.is_armed_too_late(now);
         collect_drain(entry, &mut self.drained);
@@ -290,6 +288,7 @@ fn apply_flushed(
     over_budget: &mut Vec<ConnId>,
     metrics: &mut Metrics,
     pool: &mut BlockPool,
+    registrar: &Registrar,
 ) -> Option<SessionError> {
     match flushed {
         Flushed::All => {
@@ -303,6 +302,7 @@ fn apply_flushed(
             if let Some(queue) = &mut entry.queue {
                 queue.shrink(pool);
             }
+            watch_room(entry, registrar);
         }
         Flushed::OverBudget => {
             metrics.write_budget_hits += 1;

@@ -2,9 +2,10 @@
 
 use std::io::{self, IoSlice};
 
+use crate::connection::{ConnEntry, TrafficFlow};
 use crate::error::{DisconnectReason, SessionError};
 use crate::metrics::Metrics;
-use crate::sys::Stream;
+use crate::sys::{Registrar, Stream};
 
 /// Outcome of the flush of one connection.
 pub(super) enum Flushed {
@@ -40,5 +41,21 @@ pub(super) fn write_once(
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Flushed::Blocked),
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
         Err(error) => Err(Flushed::Failed(DisconnectReason::from_io(&error))),
+    }
+}
+
+/// Makes the room of a full socket an event. A connection that waits for tokens
+/// is written when it has them.
+pub(super) fn watch_room(entry: &mut ConnEntry, registrar: &Registrar) {
+    if entry.awaits_tokens(TrafficFlow::Send) {
+        return;
+    }
+    let token = entry.id().token();
+    let watched = entry
+        .stream
+        .as_mut()
+        .map(|stream| registrar.watch_room(stream, token));
+    if let Some(Err(error)) = watched {
+        entry.note_write_failure(DisconnectReason::from_io(&error));
     }
 }

@@ -35,6 +35,10 @@ impl AddressRates {
         }
     }
 
+    pub(super) fn limits_accepts(&self) -> bool {
+        self.accepts.is_some()
+    }
+
     /// Returns the buckets of an address. They are full if the address is not
     /// known.
     pub(crate) fn buckets(&mut self, address: IpAddr, now: Instant) -> &mut AddressBuckets {

@@ -58,9 +58,21 @@ impl SharedLimits {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, LimitCounts> {
+        #[cfg(test)]
+        locks::add();
         // A panic cannot leave the counts inconsistent.
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The result of [`LimitCounts::check_accept`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AcceptCheck {
+    Admitted,
+    /// The other end may be a connect of this node.
+    MaybeOwn,
+    /// The rate of the address is exceeded.
+    TooManyAccepts,
 }
 
 /// The counts of a node.
@@ -171,9 +183,32 @@ impl LimitCounts {
         self.outbound = self.outbound.saturating_sub(1);
     }
 
+    /// Checks an accepted connection before the handler is asked, and charges it
+    /// against the rate of its address. `local_addr` is `None` if it is not to be
+    /// searched.
+    pub(crate) fn check_accept(
+        &mut self,
+        addr: SocketAddr,
+        local_addr: Option<SocketAddr>,
+        now: Instant,
+    ) -> AcceptCheck {
+        // A node that connects to itself connects to the local address of the
+        // accepted socket, so most connections need no search.
+        if local_addr.is_some_and(|local_addr| self.has_address(local_addr)) {
+            AcceptCheck::MaybeOwn
+        } else if self.admits_accept(addr, now) {
+            AcceptCheck::Admitted
+        } else {
+            AcceptCheck::TooManyAccepts
+        }
+    }
+
     /// Charges an accepted connection against the rate of its address. Returns
     /// false if it exceeds the rate.
     pub(crate) fn admits_accept(&mut self, addr: SocketAddr, now: Instant) -> bool {
+        if !self.rates.limits_accepts() {
+            return true;
+        }
         let (address, _) = self.counted(addr);
         address.is_none_or(|address| self.rates.buckets(address, now).admits_accept(now))
     }
@@ -300,6 +335,24 @@ fn prefix(ip: IpAddr, limit: &PrefixLimit) -> IpAddr {
     match ip {
         IpAddr::V4(_) => masked(ip, limit.v4_bits),
         IpAddr::V6(_) => masked(ip, limit.v6_bits),
+    }
+}
+
+/// Counts how often this thread takes the lock, for a test.
+#[cfg(test)]
+pub(crate) mod locks {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add() {
+        COUNT.set(COUNT.get() + 1);
+    }
+
+    pub(crate) fn take() -> usize {
+        COUNT.replace(0)
     }
 }
 

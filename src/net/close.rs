@@ -317,7 +317,7 @@ impl Net {
     /// follows.
     pub(crate) fn close_socket(&mut self, conn: ConnId) {
         let entry = self.conns.get_mut(conn);
-        let Some((mut stream, reset)) = entry.and_then(ConnEntry::take_stream) else {
+        let Some((stream, reset)) = entry.and_then(ConnEntry::take_stream) else {
             return;
         };
         if reset {
@@ -325,7 +325,7 @@ impl Net {
             // need it.
             let _ = stream.reset_on_close();
         }
-        if let Err(error) = self.registrar.remove_stream(&mut stream) {
+        if let Err(error) = self.registrar.close_stream(stream) {
             let name = &self.config.name;
             log::debug!(target: "peerloop", "{name}: {conn}: deregistering: {error}");
         }

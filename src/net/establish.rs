@@ -55,13 +55,15 @@ impl Net {
     }
 
     /// Updates the counts for a connection that has left the states before
-    /// `Open`.
+    /// `Open`. An inbound connection without a session has no handshake place.
     pub(super) fn remove_connecting(&mut self, conn: ConnId, direction: Direction) {
         self.connecting -= 1;
-        let mut limits = self.limits.lock();
+        let entry = self.conns.get_mut(conn);
+        let has_place = entry.is_some_and(|entry| std::mem::take(&mut entry.has_place));
         match direction {
-            Direction::Outbound => limits.remove_outbound_connecting(),
-            Direction::Inbound => limits.places.give_back(conn),
+            Direction::Outbound => self.limits.lock().remove_outbound_connecting(),
+            Direction::Inbound if has_place => self.limits.lock().places.give_back(conn),
+            Direction::Inbound => {}
         }
     }
 
@@ -95,6 +97,9 @@ impl Net {
             self.fail_connection(conn, ConnectError::TooManyConnecting);
             return false;
         };
+        if let Some(entry) = self.conns.get_mut(conn) {
+            entry.has_place = true;
+        }
         self.evict_from_place(victim);
         true
     }

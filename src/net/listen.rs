@@ -247,7 +247,7 @@ impl Net {
             has_options: listener.socket.passes_options_on(),
             stream,
             addr,
-            local_addr: None,
+            local_addr: listener.socket.accepts_on(),
             listener: listener.listening.id,
             config: Arc::clone(&listener.config),
             proxies: listener.proxies.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::answer::{Answer, question};
-use crate::command_queue::{Command, CommandSender, must_not_wait_for};
+use crate::command_queue::{CommandSender, must_not_wait_for};
 use crate::config::{ConnectOptions, ListenOptions};
 use crate::cross_shard::{Mailbox, ShardCommand};
 use crate::error::{ConnectError, SendError};
@@ -138,9 +138,7 @@ impl<H> Handle<H> {
     /// - `WouldBlock` if the command queue is full;
     /// - `BrokenPipe` if the node has stopped or was dropped.
     pub fn post(&self, call: impl FnOnce(&mut H, &mut Net) + Send + 'static) -> io::Result<()> {
-        self.commands
-            .push(Command::Call(Box::new(call)))
-            .map_err(|refused| refusal(refused.error))
+        self.commands.post(Box::new(call)).map_err(refusal)
     }
 
     /// Makes the loop call a function with the handler and the net, and waits

@@ -1,6 +1,8 @@
 //! The types that own or reach a node.
 
 #[cfg(test)]
+mod accept_tests;
+#[cfg(test)]
 mod copy_tests;
 #[cfg(target_pointer_width = "64")]
 mod group;

@@ -46,6 +46,13 @@ impl Listener {
         dispatch!(self, listener => listener.local_addr())
     }
 
+    /// Returns the local address of every accepted connection, if it is known
+    /// without a call.
+    #[inline]
+    pub(crate) fn accepts_on(&self) -> Option<SocketAddr> {
+        dispatch!(self, listener => listener.accepts_on())
+    }
+
     /// Returns whether the options of an accepted connection are set already.
     #[inline]
     pub(crate) fn passes_options_on(&self) -> bool {

@@ -11,6 +11,7 @@ use super::{
     from_backends, os,
 };
 use crate::config::{ListenOptions, UdpOptions};
+use crate::mutants::mutant;
 
 /// Creates sockets and registers them with a poller, for reading and writing at
 /// once.
@@ -111,14 +112,37 @@ impl Registrar {
         dispatch!(self, registrar => registrar.now())
     }
 
+    /// Registers a stream for reading. A connecting stream is registered for
+    /// writing as well, because that reports the outcome. Other streams are so
+    /// when they are full; see [`Registrar::watch_room`]. Most connections never
+    /// are, and each edge of writability would be a turn without work: the one
+    /// of the registration, and on Linux the one of the acknowledgement of FIN.
     #[inline]
     pub(crate) fn add_stream(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
         dispatch!(self, stream as Stream; (it, stream) => it.add_stream(stream, token))
     }
 
+    /// Makes the room of a full stream an event, from now on. Room that there
+    /// is already is reported at once.
+    pub(crate) fn watch_room(&self, stream: &mut Stream, token: usize) -> io::Result<()> {
+        mutant!(ForgetRoom => return Ok(()));
+        dispatch!(self, stream as Stream; (it, stream) => it.watch_room(stream, token))
+    }
+
+    /// Ends the registration of a stream that stays open.
     #[inline]
     pub(crate) fn remove_stream(&self, stream: &mut Stream) -> io::Result<()> {
         dispatch!(self, stream as Stream; (it, stream) => it.remove_stream(stream))
+    }
+
+    /// Closes a stream and ends its registration.
+    ///
+    /// # Errors
+    ///
+    /// The error with which the registration could not be ended. The stream is
+    /// closed nevertheless.
+    pub(crate) fn close_stream(&self, stream: Stream) -> io::Result<()> {
+        dispatch!(self, stream as Stream; (it, stream) => it.close_stream(stream))
     }
 
     #[inline]

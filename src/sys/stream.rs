@@ -35,6 +35,14 @@ impl Stream {
         dispatch!(self, stream => stream.note_framing(framing))
     }
 
+    /// Returns whether an event that reports room for writing, and neither an
+    /// error nor the end of the stream, means that the connect has succeeded.
+    #[inline]
+    pub(crate) fn writable_means_connected(&self) -> bool {
+        mutant!(TrustEachEvent => return true);
+        dispatch!(self, stream => stream.writable_means_connected())
+    }
+
     /// Returns the local address if the stream is connected, and `None` if the
     /// connect is still in progress.
     ///

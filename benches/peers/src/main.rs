@@ -5,6 +5,7 @@
 //! cargo run --release                             # all rows, in some minutes
 //! cargo run --release -- --quick                  # in a minute, not reliable
 //! cargo run --release -- --only "stream of 16 B"
+//! cargo run --release -- --rounds 5 --update      # writes README, RESULTS and chart
 //! ```
 //!
 //! Contestants are measured in turn, round by round, and every message is
@@ -13,25 +14,31 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use peers::footprint;
 use peers::machine::machine_and_date;
 use peers::measure::{Effort, Measured, measure};
+use peers::pages;
 use peers::plot::svg;
 use peers::rows::rows;
-use peers::table::table;
+use peers::table::{cpu_table, table, wrapped};
 
-const USAGE: &str = "usage: peers [--quick] [--rounds NUMBER] [--only ROW]... [--plot FILE]
+const USAGE: &str = "usage: peers [--quick] [--rounds NUMBER] [--only ROW]... [--update]
+       peers --footprint
 
-Prints a table in Markdown. ROW is the beginning of a row's name. --plot draws
-the times into an SVG file.";
+Prints tables in Markdown: times, and processor time. ROW is the beginning of a
+row's name. --update measures all rows and the footprint, and writes the tables
+into README.md and benches/RESULTS.md, and the chart into benches/charts.
+--footprint builds an echo server on each library, and prints the number of
+crates, the time and the size.";
 
 struct Arguments {
     effort: Effort,
     only: Vec<String>,
-    plot: Option<PathBuf>,
+    update: bool,
+    footprint: bool,
 }
 
 /// Returns `None` if help is requested.
@@ -44,7 +51,8 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
             time: Duration::from_millis(300),
         },
         only: Vec::new(),
-        plot: None,
+        update: false,
+        footprint: false,
     };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
@@ -57,7 +65,8 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
             }
             Long("rounds") => arguments.effort.rounds = parser.value()?.parse()?,
             Long("only") => arguments.only.push(parser.value()?.string()?),
-            Long("plot") => arguments.plot = Some(parser.value()?.into()),
+            Long("update") => arguments.update = true,
+            Long("footprint") => arguments.footprint = true,
             Short('h') | Long("help") => return Ok(None),
             _ => return Err(argument.unexpected()),
         }
@@ -66,6 +75,13 @@ fn parse() -> Result<Option<Arguments>, lexopt::Error> {
 }
 
 fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+    if arguments.footprint {
+        println!("{}\n\n{}", machine_and_date(), footprint::table()?);
+        return Ok(());
+    }
+    if arguments.update && !arguments.only.is_empty() {
+        return Err("--update writes whole tables, without --only".into());
+    }
     let mut rows = rows();
     for name in &arguments.only {
         if !rows.iter().any(|row| row.name.starts_with(name)) {
@@ -82,14 +98,38 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     }
     let rounds = arguments.effort.rounds;
     let occasion = format!("{}, medians of {rounds} rounds", machine_and_date());
-    println!("{occasion}\n\n{}", table(&measured));
-    if let Some(path) = &arguments.plot {
-        fs::write(path, svg(&measured, &occasion))?;
+    let (times, cpu) = (table(&measured), cpu_table(&measured));
+    println!("{occasion}\n\n{times}\nProcessor time:\n\n{cpu}");
+    if !failures.is_empty() {
+        return Err(format!("failed:\n{}", failures.join("\n")).into());
     }
-    if failures.is_empty() {
-        return Ok(());
+    if arguments.update {
+        update(&measured, &occasion, rounds)?;
     }
-    Err(format!("failed:\n{}", failures.join("\n")).into())
+    Ok(())
+}
+
+/// Writes the figures into the pages of the repository.
+fn update(measured: &[Measured], occasion: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
+    let short = table(measured.iter().filter(|row| row.is_in_readme));
+    let (times, cpu, weight) = (table(measured), cpu_table(measured), footprint::table()?);
+    let by =
+        |command: &str| wrapped(&format!("{occasion}:"), "") + "\n```sh\n" + command + "\n```\n";
+    let command = format!("cd benches/peers && cargo run --release -- --rounds {rounds} --update");
+    let head = by(&command);
+    let chart = pages::path("benches/charts/peers.svg");
+    fs::write(chart, svg(measured, occasion))?;
+    pages::write("README.md", "comparison", &format!("{short}\n{head}"))?;
+    pages::write("README.md", "footprint", &weight)?;
+    let both =
+        format!("{head}\n{times}\nProcessor time of all threads, the kernel's included:\n\n{cpu}");
+    pages::write("benches/RESULTS.md", "comparison", &both)?;
+    pages::write(
+        "benches/RESULTS.md",
+        "footprint",
+        &format!("{head}\n{weight}"),
+    )?;
+    Ok(())
 }
 
 fn main() -> ExitCode {

@@ -5,9 +5,35 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::{Duration, Instant};
 
+use cpu_time::ProcessTime;
+
 use crate::on::Contestant;
 use crate::rows::{Row, Unit};
 use crate::support::Job;
+
+/// The cost of one item of a row.
+#[derive(Clone, Copy)]
+pub struct Cost {
+    /// Nanoseconds or bytes, as the unit of the row says.
+    pub figure: f64,
+    /// Processor time of all threads, the kernel's included, in nanoseconds.
+    pub cpu: f64,
+}
+
+impl Cost {
+    pub const FAILED: Self = Self::without_cpu(f64::NAN);
+
+    /// A cost whose processor time was not measured.
+    pub const fn without_cpu(figure: f64) -> Self {
+        Self {
+            figure,
+            cpu: f64::NAN,
+        }
+    }
+}
+
+/// One part of a [`Cost`].
+pub type Part = fn(&Cost) -> f64;
 
 /// Number of rounds, and the approximate time of one measurement.
 #[derive(Clone, Copy, Debug)]
@@ -20,51 +46,56 @@ pub struct Effort {
 pub struct Measured {
     pub name: &'static str,
     pub unit: Unit,
-    /// A figure for each round, NaN if it failed.
-    pub rounds: BTreeMap<Contestant, Vec<f64>>,
+    pub is_in_readme: bool,
+    /// What one contestant does not do in this row.
+    pub notes: Vec<(Contestant, &'static str)>,
+    /// A cost for each round, [`Cost::FAILED`] if it failed.
+    pub rounds: BTreeMap<Contestant, Vec<Cost>>,
 }
 
 impl Measured {
     /// Returns the median of one contestant.
-    pub fn median(&self, contestant: Contestant) -> Option<f64> {
-        median(self.rounds.get(&contestant)?.iter().copied())
+    pub fn median(&self, contestant: Contestant, part: Part) -> Option<f64> {
+        median(self.rounds.get(&contestant)?.iter().map(part))
     }
 
-    /// Returns one contestant's figure as a multiple of peerloop's: the median
-    /// of the ratios in each round.
-    pub fn ratio(&self, contestant: Contestant) -> Option<f64> {
+    /// Returns one contestant's cost as a multiple of peerloop's: the median of
+    /// the ratios in each round.
+    pub fn ratio(&self, contestant: Contestant, part: Part) -> Option<f64> {
         let theirs = self.rounds.get(&contestant)?;
         let own = self.rounds.get(&Contestant::Peerloop)?;
-        median(theirs.iter().zip(own).map(|(theirs, own)| theirs / own))
+        let ratios = theirs.iter().zip(own);
+        median(ratios.map(|(theirs, own)| part(theirs) / part(own)))
     }
 }
 
 /// Measures a row. Failures are appended to the list.
 pub fn measure(row: &Row, effort: Effort, failures: &mut Vec<String>) -> Measured {
-    let mut rounds: BTreeMap<Contestant, Vec<f64>> = BTreeMap::new();
+    let mut rounds: BTreeMap<Contestant, Vec<Cost>> = BTreeMap::new();
     let count = row.contestants.len();
     for round in 0..effort.rounds {
         for turn in 0..count {
             // The first contestant of one round is the last of the next.
             let (contestant, sample) = &row.contestants[(round + turn) % count];
-            let figure = sample(effort.time).unwrap_or_else(|error| {
+            let cost = sample(effort.time).unwrap_or_else(|error| {
                 failures.push(format!("{}: {}: {error}", row.name, contestant.name()));
-                f64::NAN
+                Cost::FAILED
             });
-            rounds.entry(*contestant).or_default().push(figure);
+            rounds.entry(*contestant).or_default().push(cost);
         }
     }
     Measured {
         name: row.name,
         unit: row.unit,
+        is_in_readme: row.is_in_readme,
+        notes: row.notes.clone(),
         rounds,
     }
 }
 
-/// Returns the nanoseconds that one unit of the job's amount takes. Warms up
-/// first, and finds the amount that takes about this time. It is between
-/// `least` and `most`.
-pub fn nanos(job: &mut dyn Job, least: u64, most: u64, time: Duration) -> io::Result<f64> {
+/// Returns the cost of one unit of the job's amount. Warms up first, and finds
+/// the amount that takes about this time. It is between `least` and `most`.
+pub fn cost(job: &mut dyn Job, least: u64, most: u64, time: Duration) -> io::Result<Cost> {
     let (mut amount, begun) = (least, Instant::now());
     loop {
         let run = Instant::now();
@@ -77,9 +108,14 @@ pub fn nanos(job: &mut dyn Job, least: u64, most: u64, time: Duration) -> io::Re
         }
         amount = (amount * 4).min(most);
     }
-    let run = Instant::now();
+    let (run, cpu) = (Instant::now(), ProcessTime::now());
     job.run(amount)?;
-    Ok(run.elapsed().as_nanos() as f64 / amount as f64)
+    let (took, cpu) = (run.elapsed(), cpu.elapsed());
+    let each = |time: Duration| time.as_nanos() as f64 / amount as f64;
+    Ok(Cost {
+        figure: each(took),
+        cpu: each(cpu),
+    })
 }
 
 /// Returns the median of those values that are numbers.
@@ -108,16 +144,21 @@ mod tests {
 
     #[test]
     fn ratio_compares_figures_of_the_same_round() {
+        let costs = |figures: [f64; 3]| figures.map(Cost::without_cpu).to_vec();
         let rounds = [
-            (Contestant::Peerloop, vec![1.0, f64::NAN, 3.0]),
-            (Contestant::Tokio, vec![2.0, 20.0, 6.0]),
+            (Contestant::Peerloop, costs([1.0, f64::NAN, 3.0])),
+            (Contestant::Tokio, costs([2.0, 20.0, 6.0])),
         ];
         let measured = Measured {
             name: "a row",
             unit: Unit::Time,
+            is_in_readme: true,
+            notes: Vec::new(),
             rounds: rounds.into(),
         };
-        assert_eq!(measured.ratio(Contestant::Tokio), Some(2.0));
-        assert_eq!(measured.ratio(Contestant::Limit), None);
+        let figure: Part = |cost| cost.figure;
+        assert_eq!(measured.ratio(Contestant::Tokio, figure), Some(2.0));
+        assert_eq!(measured.ratio(Contestant::Tokio, |cost| cost.cpu), None);
+        assert_eq!(measured.ratio(Contestant::Limit, figure), None);
     }
 }

@@ -23,7 +23,7 @@ const LONGEST: f64 = 300.0;
 pub fn svg(measured: &[Measured], below: &str) -> String {
     let rows: Vec<&Measured> = measured
         .iter()
-        .filter(|row| row.unit == Unit::Time)
+        .filter(|row| row.unit == Unit::Time && row.is_in_readme)
         .collect();
     let bottom = TOP + GROUP * rows.len() as f64;
     let mut svg = format!(
@@ -76,7 +76,7 @@ pub fn svg(measured: &[Measured], below: &str) -> String {
 fn group(svg: &mut String, row: &Measured, top: f64) {
     text(svg, 16.0, top + 2.0 * BAR + 5.0, row.name);
     for (number, contestant) in Contestant::ALL.into_iter().enumerate().skip(1) {
-        if let Some(ratio) = row.ratio(contestant) {
+        if let Some(ratio) = row.ratio(contestant, |cost| cost.figure) {
             let (from, to) = (place(ratio.min(1.0)), place(ratio.max(1.0)));
             bar(
                 svg,

@@ -5,12 +5,14 @@ use std::io;
 use std::time::Duration;
 
 use crate::heap;
-use crate::measure::nanos;
+use crate::measure::{Cost, cost};
+use crate::notes;
 use crate::on::{Contestant, blocking, message_io, pea2pea, peerloop, tokio};
+use crate::raw;
 use crate::support::{self, Job};
 
-/// Measures one contestant for about this time. Returns the figure.
-type Sample = Box<dyn Fn(Duration) -> io::Result<f64>>;
+/// Measures one contestant for about this time.
+type Sample = Box<dyn Fn(Duration) -> io::Result<Cost>>;
 
 type NewJob = io::Result<Box<dyn Job>>;
 
@@ -25,7 +27,10 @@ pub enum Unit {
 pub struct Row {
     pub name: &'static str,
     pub unit: Unit,
+    pub is_in_readme: bool,
     pub contestants: Vec<(Contestant, Sample)>,
+    /// What one contestant does not do in this row.
+    pub notes: Vec<(Contestant, &'static str)>,
     /// Number of items in one unit of a job's amount.
     items: usize,
     /// Bounds of the amount.
@@ -38,7 +43,9 @@ impl Row {
         Self {
             name,
             unit: Unit::Time,
+            is_in_readme: true,
             contestants: Vec::new(),
+            notes: Vec::new(),
             items: 1,
             least,
             most: u64::MAX,
@@ -55,8 +62,19 @@ impl Row {
 
     fn with(mut self, contestant: Contestant, job: impl Fn() -> NewJob + 'static) -> Self {
         let (items, least, most) = (self.items as f64, self.least, self.most);
-        let sample = move |time| Ok(nanos(&mut *job()?, least, most, time)? / items);
+        let sample = move |time| {
+            let unit = cost(&mut *job()?, least, most, time)?;
+            Ok(Cost {
+                figure: unit.figure / items,
+                cpu: unit.cpu / items,
+            })
+        };
         self.contestants.push((contestant, Box::new(sample)));
+        self
+    }
+
+    fn note(mut self, contestant: Contestant, text: &'static str) -> Self {
+        self.notes.push((contestant, text));
         self
     }
 }
@@ -75,6 +93,7 @@ pub fn rows() -> Vec<Row> {
         line(),
         cycle(),
         memory(),
+        raw(),
     ]
 }
 
@@ -89,9 +108,9 @@ fn stream(name: &'static str, size: usize) -> Row {
         .with(Contestant::MessageIo, move || message_io::stream(size, 1))
         .with(Contestant::Tokio, move || tokio::stream::stream(size, 1))
         .with(Contestant::Limit, move || support::blocking::stream(size))
+        .note(Contestant::Pea2pea, notes::REPEATED_SENDS)
 }
 
-/// Without a limit, because a blocking thread serves one connection.
 fn fan_in() -> Row {
     const SENDERS: usize = 100;
     const SIZE: usize = 32 * 1024;
@@ -105,9 +124,10 @@ fn fan_in() -> Row {
         })
         .with(Contestant::MessageIo, || message_io::stream(SIZE, SENDERS))
         .with(Contestant::Tokio, || tokio::stream::stream(SIZE, SENDERS))
+        .note(Contestant::Pea2pea, notes::REPEATED_SENDS)
+        .note(Contestant::Limit, notes::ONE_CONNECTION)
 }
 
-/// Without message-io, because each of its nodes starts threads.
 fn round_trip(name: &'static str, outstanding: u64) -> Row {
     const SIZE: usize = 64;
     Row::new(name, 64)
@@ -123,6 +143,7 @@ fn round_trip(name: &'static str, outstanding: u64) -> Row {
         .with(Contestant::Limit, move || {
             blocking::trips(SIZE, outstanding)
         })
+        .note(Contestant::MessageIo, notes::NODE_THREADS)
 }
 
 fn broadcast() -> Row {
@@ -142,6 +163,8 @@ fn broadcast() -> Row {
         .with(Contestant::Tokio, || {
             tokio::stream::broadcast(SIZE, CONNECTIONS)
         })
+        .note(Contestant::Pea2pea, notes::MANY_NODES)
+        .note(Contestant::Limit, notes::ONE_CONNECTION)
 }
 
 fn line() -> Row {
@@ -152,6 +175,7 @@ fn line() -> Row {
         .with(Contestant::Pea2pea, || pea2pea::line::line(NODES))
         .with(Contestant::Tokio, || tokio::line::line(NODES))
         .with(Contestant::Limit, || blocking::line(NODES))
+        .note(Contestant::MessageIo, notes::NODE_THREADS)
 }
 
 fn cycle() -> Row {
@@ -164,17 +188,34 @@ fn cycle() -> Row {
         .with(Contestant::MessageIo, message_io::cycles)
         .with(Contestant::Tokio, tokio::cycles::cycles)
         .with(Contestant::Limit, blocking::cycles)
+        .note(Contestant::MessageIo, notes::NO_CLOSE_NOTIFICATION)
 }
 
-/// Without a limit, because a thread's stack is not on the heap.
 fn memory() -> Row {
-    let mut row = Row::new("memory of an idle connection", 1);
+    let mut row =
+        Row::new("memory of an idle connection", 1).note(Contestant::Limit, notes::STACKS);
     row.unit = Unit::Bytes;
     for contestant in Contestant::ALL {
         if contestant != Contestant::Limit {
-            let sample = move |_| heap::bytes(contestant);
+            let sample = move |_| heap::bytes(contestant).map(Cost::without_cpu);
             row.contestants.push((contestant, Box::new(sample)));
         }
     }
+    row
+}
+
+/// Without the other contestants, which are libraries for messages.
+fn raw() -> Row {
+    let mut row = Row::new("raw bytes, a block of 256 KiB", 8)
+        .with(Contestant::Peerloop, raw::nodes)
+        .with(Contestant::Limit, raw::threads);
+    for contestant in [
+        Contestant::Pea2pea,
+        Contestant::MessageIo,
+        Contestant::Tokio,
+    ] {
+        row = row.note(contestant, notes::FRAMED);
+    }
+    row.is_in_readme = false;
     row
 }

@@ -98,6 +98,10 @@ pub(super) fn check(
                 check_received(conn, entry, &inbound, undelivered, passed)?;
             }
         }
+        let is_ready = view.is_established || view.is_broken;
+        if !is_ready && !matches!(entry.lifecycle(), Lifecycle::Connecting) {
+            return Err(format!("{conn} counts as connected: {view:?}"));
+        }
         if !is_busy {
             check_awake(conn, entry, &inbound, &view)?;
         }

@@ -12,12 +12,33 @@
 //! |---|---|---|---|---|
 //! | [`SHORT_READ_IS_EMPTY`] | yes | yes | no | no |
 //! | [`ACCEPTED_INHERITS`] | yes | no | no | on Linux and Android |
+//! | [`ACCEPTED_HAS_ADDRESS`] | yes | no | no | on Linux and Android |
 //! | [`PEER_SHOWS_CONNECTED`] | yes | no | no | on Linux and Android |
+//! | [`WRITABLE_MEANS_CONNECTED`] | yes | no | no | no |
+//! | [`CLOSE_DEREGISTERS`] | yes | yes | no | no |
 //! | [`HANGUP_DEREGISTERS`] | no | no | no | yes |
 //!
 //! mio uses poll(2) where it has no other selector, and on any Unix with
 //! `--cfg mio_unsupported_force_poll_poll`. poll(2) has no descriptor, so
 //! `Node::as_fd` and `Group::as_fd` do not exist with that setting.
+
+/// Whether mio uses epoll(7) or kqueue(2).
+const HAS_EPOLL_OR_KQUEUE: bool = cfg!(all(
+    not(mio_unsupported_force_poll_poll),
+    any(
+        target_os = "linux",
+        target_os = "android",
+        target_os = "macos",
+        target_os = "ios",
+        target_os = "tvos",
+        target_os = "visionos",
+        target_os = "watchos",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd",
+    )
+));
 
 /// Whether a read that did not fill its buffer has emptied the socket, so that
 /// later data is a new event, although no call has returned `WouldBlock`.
@@ -39,22 +60,7 @@
 /// Known exception: Linux ends a read at an urgent byte (tcp(7), `MSG_OOB`).
 /// The messages of that peer after the byte wait for its next segment, for the
 /// end of its stream or for a timeout. Other connections are not affected.
-pub(super) const SHORT_READ_IS_EMPTY: bool = cfg!(all(
-    not(mio_unsupported_force_poll_poll),
-    any(
-        target_os = "linux",
-        target_os = "android",
-        target_os = "macos",
-        target_os = "ios",
-        target_os = "tvos",
-        target_os = "visionos",
-        target_os = "watchos",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd",
-    )
-));
+pub(super) const SHORT_READ_IS_EMPTY: bool = HAS_EPOLL_OR_KQUEUE;
 
 /// Whether an accepted connection has the options `TCP_NODELAY`,
 /// `SO_KEEPALIVE` with its times, and `TCP_USER_TIMEOUT` of its listener, which
@@ -67,6 +73,19 @@ pub(super) const SHORT_READ_IS_EMPTY: bool = cfg!(all(
 ///   documents that they are inherited.
 pub(super) const ACCEPTED_INHERITS: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
+/// Whether a connection that a listener of one address has accepted has that
+/// address as its local one, which saves the call that returns it. It is used
+/// only for a listener that the library opened.
+///
+/// - Linux: the lookup of a listener compares its address with the destination
+///   of the segment (net/ipv4, `compute_score` of inet_hashtables.c). Only
+///   `IP_TRANSPARENT` (ip(7)), which the library never sets, and programs of
+///   the administrator (`BPF_PROG_TYPE_SK_LOOKUP`) deliver segments to other
+///   addresses.
+/// - ipfw(8) of FreeBSD and pf.conf(5) of the BSDs forward connections to a
+///   local listener. getsockname(2) then returns the original destination.
+pub(super) const ACCEPTED_HAS_ADDRESS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// Whether a socket has the address of its peer only while its connection is
 /// established, so that a successful connect need not check for an error.
 ///
@@ -77,6 +96,36 @@ pub(super) const ACCEPTED_INHERITS: bool = cfg!(any(target_os = "linux", target_
 ///   attempt, which hides the cause.
 pub(super) const PEER_SHOWS_CONNECTED: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
+/// Whether an event of a connecting socket that reports room for writing, and
+/// neither an error nor the end of the stream, means that the connection is
+/// established. It is used only for a socket that the library opened and that
+/// was registered after connect(2).
+///
+/// - Linux: a socket in the state syn-sent is reported neither readable nor
+///   writable, and a failed attempt is reported as `EPOLLERR` and `EPOLLHUP`
+///   (net/ipv4, `tcp_poll`). A socket on which connect(2) was not called is
+///   reported writable (epoll(7) reports it as `EPOLLOUT` and `EPOLLHUP`), and
+///   so is one of the program with `TCP_FASTOPEN_CONNECT`.
+/// - On other systems the socket is asked, as documented at mio's
+///   `TcpStream::connect`.
+pub(super) const WRITABLE_MEANS_CONNECTED: bool = cfg!(all(
+    not(mio_unsupported_force_poll_poll),
+    any(target_os = "linux", target_os = "android")
+));
+
+/// Whether closing the only descriptor of a socket ends its registration, which
+/// saves the call that ends it.
+///
+/// - epoll(7), "Questions and answers": closing a descriptor removes it from all
+///   interest lists if no other descriptor refers to the same open file
+///   description. A socket that the program has passed to the library may have
+///   others, so its registration is removed. If the program duplicates the
+///   descriptor of another socket or forks, later events have the token of a
+///   connection that has ended. They are counted as stale and ignored.
+/// - kqueue(2): closing a descriptor removes the events that refer to it.
+/// - With poll(2) and on Windows mio keeps a list of the registered sockets.
+pub(super) const CLOSE_DEREGISTERS: bool = HAS_EPOLL_OR_KQUEUE;
+
 /// Whether an error or a hangup ends the registration of a source.
 ///
 /// - poll(2) reports `POLLERR` and `POLLHUP` even for descriptors without
@@ -84,4 +133,4 @@ pub(super) const PEER_SHOWS_CONNECTED: bool = cfg!(any(target_os = "linux", targ
 ///   (mio 1.2, `SelectorState::select`). From then on mio returns `NotFound` for
 ///   the source.
 /// - The other selectors keep the registration.
-pub(super) const HANGUP_DEREGISTERS: bool = cfg!(unix) && !SHORT_READ_IS_EMPTY;
+pub(super) const HANGUP_DEREGISTERS: bool = cfg!(unix) && !HAS_EPOLL_OR_KQUEUE;

@@ -1,13 +1,14 @@
 //! TCP listeners of the operating system.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::facts::ACCEPTED_INHERITS;
+use super::facts::{ACCEPTED_HAS_ADDRESS, ACCEPTED_INHERITS};
 use super::{OsStream, SocketOptions};
+use crate::addr::to_canonical;
 use crate::config::ListenOptions;
 use crate::sys::AcceptError;
 
@@ -17,6 +18,8 @@ pub(crate) struct OsListener {
     pub(super) socket: TcpListener,
     /// Whether accepted connections inherit the options.
     passes_options_on: bool,
+    /// The local address of every accepted connection, if it is known.
+    accepts_on: Option<SocketAddr>,
 }
 
 impl OsListener {
@@ -42,19 +45,24 @@ impl OsListener {
         socket.bind(&addr.into())?;
         socket.listen(i32::try_from(options.backlog).unwrap_or(i32::MAX))?;
         socket.set_nonblocking(true)?;
+        let socket = TcpListener::from_std(socket.into());
+        let accepts_on = socket.local_addr().ok().filter(is_one_address);
         Ok(Self {
-            socket: TcpListener::from_std(socket.into()),
+            socket,
             passes_options_on: ACCEPTED_INHERITS,
+            accepts_on: accepts_on.filter(|_| ACCEPTED_HAS_ADDRESS),
         })
     }
 
     /// Adopts a listening socket. Connections may wait in it already, and they
-    /// have inherited other options.
+    /// have inherited other options. With IP_TRANSPARENT (ip(7)) it accepts
+    /// connections to other addresses than its own.
     pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
             socket: TcpListener::from_std(listener),
             passes_options_on: false,
+            accepts_on: None,
         })
     }
 
@@ -67,10 +75,16 @@ impl OsListener {
         self.socket.local_addr()
     }
 
+    /// Returns the local address of every accepted connection, if it is known
+    /// without a call.
+    pub(crate) fn accepts_on(&self) -> Option<SocketAddr> {
+        self.accepts_on
+    }
+
     pub(crate) fn accept(&self) -> io::Result<(OsStream, SocketAddr)> {
         self.socket
             .accept()
-            .map(|(stream, addr)| (OsStream(stream), addr))
+            .map(|(stream, addr)| (OsStream::accepted(stream), addr))
     }
 
     /// Returns the cause of an error of [`OsListener::accept`].
@@ -90,6 +104,17 @@ impl OsListener {
             _ if is_network_error(error) => AcceptError::OneConnection,
             _ => AcceptError::Other,
         }
+    }
+}
+
+/// Returns whether a listener that is bound to this address accepts
+/// connections to this address only. A link-local IPv6 address counts as
+/// several, because each interface may have it.
+fn is_one_address(bound: &SocketAddr) -> bool {
+    // `::ffff:0.0.0.0` stands for all IPv4 addresses.
+    match to_canonical(*bound).ip() {
+        IpAddr::V4(ip) => !ip.is_unspecified(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_unicast_link_local(),
     }
 }
 
@@ -236,7 +261,7 @@ mod tests {
         if !listener.passes_options_on() {
             stream.set_options(&sockets).unwrap();
         }
-        let socket = SockRef::from(&stream.0);
+        let socket = SockRef::from(&stream.socket);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());
         #[cfg(target_os = "linux")]
@@ -249,5 +274,25 @@ mod tests {
             let time = socket.tcp_user_timeout().unwrap();
             assert_eq!(time, Some(Duration::from_millis(12_345)));
         }
+    }
+
+    #[test]
+    fn one_address_is_known_before_the_accept() {
+        let cases = [
+            ("127.0.0.1:1", true),
+            ("0.0.0.0:1", false),
+            ("[::1]:1", true),
+            ("[::]:1", false),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("[::ffff:0.0.0.0]:1", false),
+            ("[fe80::1%2]:1", false),
+            ("[fd00::1]:1", true),
+        ];
+        for (addr, is_one) in cases {
+            assert_eq!(is_one_address(&addr.parse().unwrap()), is_one, "{addr}");
+        }
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        // It may have IP_TRANSPARENT.
+        assert_eq!(OsListener::adopt(socket).unwrap().accepts_on(), None);
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
-use super::facts::HANGUP_DEREGISTERS;
+use super::facts::{CLOSE_DEREGISTERS, HANGUP_DEREGISTERS};
 use super::{OsListener, OsStream, OsUdp};
 use crate::sys::{EVENTS_MAX, Readiness, WakeList};
 
@@ -133,13 +133,36 @@ pub(crate) struct OsRegistrar {
 
 impl OsRegistrar {
     pub(crate) fn add_stream(&self, stream: &mut OsStream, token: usize) -> io::Result<()> {
+        let interest = if stream.watches_room {
+            Interest::READABLE | Interest::WRITABLE
+        } else {
+            Interest::READABLE
+        };
+        let token = Token(self.member_tag | token);
+        self.registry.register(&mut stream.socket, token, interest)
+    }
+
+    pub(crate) fn watch_room(&self, stream: &mut OsStream, token: usize) -> io::Result<()> {
+        if stream.watches_room {
+            return Ok(());
+        }
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(self.member_tag | token);
-        self.registry.register(&mut stream.0, token, interest)
+        self.registry
+            .reregister(&mut stream.socket, token, interest)?;
+        stream.watches_room = true;
+        Ok(())
     }
 
     pub(crate) fn remove_stream(&self, stream: &mut OsStream) -> io::Result<()> {
-        self.registry.deregister(&mut stream.0)
+        self.registry.deregister(&mut stream.socket)
+    }
+
+    pub(crate) fn close_stream(&self, mut stream: OsStream) -> io::Result<()> {
+        if CLOSE_DEREGISTERS && stream.is_own {
+            return Ok(());
+        }
+        self.remove_stream(&mut stream)
     }
 
     pub(crate) fn add_listener(&self, listener: &mut OsListener, token: usize) -> io::Result<()> {

@@ -8,7 +8,7 @@ use mio::net::TcpStream;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::alive::{set_keepalive, set_user_timeout};
-use super::facts::{PEER_SHOWS_CONNECTED, SHORT_READ_IS_EMPTY};
+use super::facts::{PEER_SHOWS_CONNECTED, SHORT_READ_IS_EMPTY, WRITABLE_MEANS_CONNECTED};
 use crate::config::{Config, Keepalive};
 use crate::framing::Framing;
 
@@ -67,9 +67,25 @@ impl SocketOptions {
 
 /// A non-blocking TCP connection.
 #[derive(Debug)]
-pub(crate) struct OsStream(pub(super) TcpStream);
+pub(crate) struct OsStream {
+    pub(super) socket: TcpStream,
+    /// The library has opened the socket. Thus no other descriptor refers to
+    /// it, unless the program duplicates this one, and its options are known.
+    pub(super) is_own: bool,
+    /// Room for writing is reported.
+    pub(super) watches_room: bool,
+}
 
 impl OsStream {
+    /// Wraps a socket that accept(2) has returned.
+    pub(super) fn accepted(socket: TcpStream) -> Self {
+        Self {
+            socket,
+            is_own: true,
+            watches_room: false,
+        }
+    }
+
     /// Starts connecting. The outcome is reported as writability; see
     /// [`OsStream::connected`].
     pub(crate) fn connect(
@@ -78,6 +94,7 @@ impl OsStream {
         source: Option<SocketAddr>,
         options: &SocketOptions,
     ) -> io::Result<Self> {
+        let is_own = socket.is_none();
         let socket = match socket {
             Some(socket) => {
                 let socket = Socket::from(socket);
@@ -95,7 +112,11 @@ impl OsStream {
         };
         match socket.connect(&addr.into()) {
             Err(error) if !is_in_progress(&error) => Err(error),
-            _ => Ok(Self(TcpStream::from_std(socket.into()))),
+            _ => Ok(Self {
+                socket: TcpStream::from_std(socket.into()),
+                is_own,
+                watches_room: true,
+            }),
         }
     }
 
@@ -107,7 +128,18 @@ impl OsStream {
         let addr = stream.peer_addr()?;
         stream.set_nonblocking(true)?;
         options.set_others(SockRef::from(&stream))?;
-        Ok((Self(TcpStream::from_std(stream)), addr))
+        let stream = Self {
+            socket: TcpStream::from_std(stream),
+            is_own: false,
+            watches_room: false,
+        };
+        Ok((stream, addr))
+    }
+
+    /// Returns whether an event that only reports room for writing means that
+    /// the connection is established.
+    pub(crate) fn writable_means_connected(&self) -> bool {
+        WRITABLE_MEANS_CONNECTED && self.is_own
     }
 
     /// Returns the local address if the connection is established, and `None`
@@ -116,8 +148,8 @@ impl OsStream {
         if !PEER_SHOWS_CONNECTED {
             self.check_error()?;
         }
-        let Err(error) = self.0.peer_addr() else {
-            return self.0.local_addr().map(Some);
+        let Err(error) = self.socket.peer_addr() else {
+            return self.socket.local_addr().map(Some);
         };
         if PEER_SHOWS_CONNECTED {
             self.check_error()?;
@@ -131,31 +163,31 @@ impl OsStream {
     /// Returns the pending error, for instance that of a failed attempt to
     /// connect.
     fn check_error(&self) -> io::Result<()> {
-        self.0.take_error()?.map_or(Ok(()), Err)
+        self.socket.take_error()?.map_or(Ok(()), Err)
     }
 
     #[cfg(unix)]
     pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        std::os::fd::AsFd::as_fd(&self.0)
+        std::os::fd::AsFd::as_fd(&self.socket)
     }
 
     #[cfg(windows)]
     pub(crate) fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
-        std::os::windows::io::AsSocket::as_socket(&self.0)
+        std::os::windows::io::AsSocket::as_socket(&self.socket)
     }
 
     /// Sets the options of an established connection.
     pub(crate) fn set_options(&self, options: &SocketOptions) -> io::Result<()> {
-        options.set_others(SockRef::from(&self.0))
+        options.set_others(SockRef::from(&self.socket))
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.socket.local_addr()
     }
 
     /// Takes the error that broke the connection.
     pub(crate) fn take_error(&self) -> Option<io::Error> {
-        self.0.take_error().unwrap_or_else(Some)
+        self.socket.take_error().unwrap_or_else(Some)
     }
 
     /// Returns whether the peer closed its sending side and no byte is left to
@@ -165,7 +197,7 @@ impl OsStream {
     ///
     /// The error that broke the connection, if no byte is left to read.
     pub(crate) fn is_at_end(&self) -> io::Result<bool> {
-        match self.0.peek(&mut [0]) {
+        match self.socket.peek(&mut [0]) {
             Ok(count) => Ok(count == 0),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(error) => Err(error),
@@ -182,13 +214,13 @@ impl OsStream {
     pub(crate) fn note_framing(&self, _: &Framing) {}
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        self.socket.read(buffer)
     }
 
     pub(crate) fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match slices {
             // std passes MSG_NOSIGNAL, or has set SO_NOSIGPIPE.
-            [slice] => self.0.write(slice),
+            [slice] => self.socket.write(slice),
             slices => self.write_gathered(slices),
         }
     }
@@ -199,25 +231,26 @@ impl OsStream {
     #[cfg(all(unix, not(target_vendor = "apple")))]
     fn write_gathered(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         // mio needs the result: after `WouldBlock` it adds the interest again.
-        self.0
-            .try_io(|| SockRef::from(&self.0).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL))
+        self.socket.try_io(|| {
+            SockRef::from(&self.socket).send_vectored_with_flags(slices, libc::MSG_NOSIGNAL)
+        })
     }
 
     /// Writes by writev(2). Windows has no SIGPIPE, and on Apple's systems no
     /// socket of the library raises it (`SocketOptions::set_others`).
     #[cfg(not(all(unix, not(target_vendor = "apple"))))]
     fn write_gathered(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.write_vectored(slices)
+        self.socket.write_vectored(slices)
     }
 
     /// Sends FIN.
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        self.0.shutdown(Shutdown::Write)
+        self.socket.shutdown(Shutdown::Write)
     }
 
     /// Makes the next close a reset.
     pub(crate) fn reset_on_close(&self) -> io::Result<()> {
-        SockRef::from(&self.0).set_linger(Some(Duration::ZERO))
+        SockRef::from(&self.socket).set_linger(Some(Duration::ZERO))
     }
 }
 

@@ -80,9 +80,10 @@ impl Internet {
         ErrorKind::WouldBlock.into()
     }
 
-    /// Returns whether a read that did not fill its buffer has emptied the
-    /// socket.
-    pub(super) fn short_read_is_empty(&self, id: SocketId) -> bool {
+    /// Returns whether the socket is registered with epoll, so that a read that
+    /// did not fill its buffer has emptied it, and room for writing means that
+    /// it is connected.
+    pub(super) fn is_on_epoll(&self, id: SocketId) -> bool {
         let socket = self.sockets.get(&id);
         let registration = socket.and_then(|socket| socket.registration);
         registration.is_none_or(|it| it.interest.is_none())

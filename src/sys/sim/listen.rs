@@ -7,6 +7,7 @@ use super::event::{Event, PollerId, SocketId};
 use super::host_table::check_local;
 use super::internet::Internet;
 use super::listen_queue::{ListenQueue, ListenSettings};
+use super::selector::Selector;
 use super::socket::Owner;
 use super::trace::Actor;
 
@@ -42,6 +43,15 @@ impl Internet {
         listening
             .map(|listening| listening.addr)
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Returns the local address of every accepted connection, if a program
+    /// knows it without a call: that of a listener of one address, with epoll.
+    pub(super) fn accepts_on(&self, id: SocketId) -> Option<SocketAddr> {
+        let listening = self.listeners.get(&id)?;
+        let is_known = self.hosts.selector(listening.host) == Selector::Epoll;
+        let is_one = !listening.addr.ip().is_unspecified();
+        (is_known && is_one).then_some(listening.addr)
     }
 
     pub(super) fn listeners_of(&self, poller: PollerId) -> Vec<SocketId> {

@@ -13,7 +13,7 @@
 //! host_table  listen_queue
 //! internet                                         has all of it, and runs the events
 //! calls  connect  crash  datagrams  delivery  inspect  listen
-//! partition  ready  segments  shortage  teardown  udp_ready  wires
+//! partition  ready  segments  shortage  spurious  teardown  udp_ready  wires
 //! ```
 
 mod calls;
@@ -33,6 +33,7 @@ mod link;
 mod links;
 mod listen;
 mod listen_queue;
+mod listener;
 mod partition;
 mod poller_state;
 mod random;
@@ -42,6 +43,7 @@ mod segments;
 mod selector;
 mod shortage;
 mod socket;
+mod spurious;
 mod teardown;
 mod trace;
 mod udp;
@@ -63,6 +65,7 @@ pub(crate) use delivery_check::{PassedBytes, Source};
 pub(crate) use event::{PollerId, SocketId};
 pub(crate) use inspect::SocketInspection;
 pub(crate) use internet::Internet;
+pub(crate) use listener::{SimListener, SimReserve};
 pub(crate) use trace::{Actor, digest};
 pub(crate) use udp::SimUdp;
 
@@ -214,6 +217,18 @@ impl SimRegistrar {
         internet.register(stream.id, self.poller, token)
     }
 
+    pub(crate) fn watch_room(&self, stream: &SimStream, _token: usize) -> io::Result<()> {
+        self.internet.lock().watch_room(stream.id);
+        Ok(())
+    }
+
+    /// Closing ends the registration, because a simulated socket has one
+    /// descriptor.
+    pub(crate) fn close_stream(&self, stream: SimStream) -> io::Result<()> {
+        drop(stream);
+        Ok(())
+    }
+
     pub(crate) fn remove_stream(&self, stream: &SimStream) -> io::Result<()> {
         self.internet.lock().unregister(stream.id);
         Ok(())
@@ -270,6 +285,12 @@ impl SimStream {
         self.internet.lock().change_framing(self.id, reference);
     }
 
+    /// Returns whether an event that only reports room for writing means that
+    /// the connection is established.
+    pub(crate) fn writable_means_connected(&self) -> bool {
+        self.internet.lock().is_on_epoll(self.id)
+    }
+
     pub(crate) fn connected(&self) -> io::Result<Option<SocketAddr>> {
         self.internet.lock().connected(self.id)
     }
@@ -294,7 +315,7 @@ impl SimStream {
     /// Returns whether a read that did not fill its buffer has emptied the
     /// socket.
     pub(crate) fn short_read_is_empty(&self) -> bool {
-        self.internet.lock().short_read_is_empty(self.id)
+        self.internet.lock().is_on_epoll(self.id)
     }
 
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -317,67 +338,6 @@ impl SimStream {
 impl Drop for SimStream {
     fn drop(&mut self) {
         self.internet.lock().close(self.id, false);
-    }
-}
-
-#[derive(Debug)]
-pub(crate) struct SimListener {
-    registrar: SimRegistrar,
-    id: SocketId,
-}
-
-impl SimListener {
-    pub(crate) fn id(&self) -> SocketId {
-        self.id
-    }
-
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.registrar.internet.lock().listener_addr(self.id)
-    }
-
-    pub(crate) fn passes_options_on(&self) -> bool {
-        true
-    }
-
-    pub(crate) fn accept(&self) -> io::Result<(SimStream, SocketAddr)> {
-        let poller = self.registrar.poller;
-        let mut internet = self.registrar.internet.lock();
-        let (id, addr) = internet.accept(self.id, poller)?;
-        Ok((self.registrar.stream(id), addr))
-    }
-
-    /// Accepts and closes a waiting connection, even if the process is short of
-    /// a resource.
-    fn close_waiting(&self) -> bool {
-        let owner = Owner::Node(self.registrar.poller);
-        let mut internet = self.registrar.internet.lock();
-        let taken = internet.take_waiting(self.id, owner);
-        match taken {
-            Some((id, _)) => internet.close(id, false),
-            None => internet.rearm_listener(self.id),
-        }
-        taken.is_some()
-    }
-}
-
-impl Drop for SimListener {
-    fn drop(&mut self) {
-        self.registrar
-            .internet
-            .lock()
-            .close_listener(self.id, false);
-    }
-}
-
-/// A reserved descriptor, which is always available.
-#[derive(Debug)]
-pub(crate) struct SimReserve;
-
-impl SimReserve {
-    pub(crate) fn fill(&self) {}
-
-    pub(crate) fn close_waiting(&self, listener: &SimListener, max: usize) -> usize {
-        (0..max).take_while(|_| listener.close_waiting()).count()
     }
 }
 

@@ -8,7 +8,7 @@ use super::event::{Event, PollerId, SocketId};
 use super::internet::Internet;
 use super::poller_state::{PollerState, ReadyKey};
 use super::selector::{Interest, Mask, Selector};
-use super::socket::{Registration, Socket};
+use super::socket::Registration;
 use super::trace::Actor;
 use crate::sys::Readiness;
 
@@ -61,6 +61,10 @@ impl Internet {
         };
         let is_polled = socket.registration.is_some_and(|it| it.interest.is_some());
         if is_polled && socket.poll_reported().is_empty() {
+            return;
+        }
+        let watches_room = socket.registration.is_some_and(|it| it.watches_room);
+        if !readable && !watches_room {
             return;
         }
         let Some(registration) = &mut socket.registration else {
@@ -163,13 +167,32 @@ impl Internet {
             queued: false,
             late: 0,
             was_late: false,
+            watches_room: !socket.accepted,
             interest,
         });
         // Existing readiness is an edge for a new registration.
-        if !socket.poll().is_empty() {
+        if !socket.poll_reported().is_empty() {
             self.edge(id, true, true);
         }
         Ok(())
+    }
+
+    /// Reports room for writing from now on. Present readiness is reported
+    /// again.
+    pub(super) fn watch_room(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
+        let Some(registration) = socket.registration.as_mut() else {
+            return;
+        };
+        if std::mem::replace(&mut registration.watches_room, true) {
+            return;
+        }
+        registration.interest = registration.interest.map(|_| Interest::ALL);
+        if !socket.poll_reported().is_empty() {
+            self.edge(id, true, true);
+        }
     }
 
     pub(super) fn register_listener(&mut self, id: SocketId, poller: PollerId, token: usize) {
@@ -337,41 +360,9 @@ impl Internet {
             }
         }
     }
-
-    fn add_spurious(&mut self, poller: PollerId, reports: &mut Vec<Readiness>) {
-        if let Some(token) = self.draw_udp_token(poller) {
-            self.counts.spurious_readiness += 1;
-            return reports.push(only_readable(token));
-        }
-        // A few sockets after a random one are enough.
-        let start = self.draw_id();
-        let readable = self.random.chance(0.5);
-        let of_poller = |(_, socket): (&SocketId, &Socket)| {
-            let registration = socket.registration?;
-            (registration.poller == poller).then_some(registration.token)
-        };
-        let socket = self.sockets.range(start..).take(64).find_map(of_poller);
-        if socket.is_none() || self.random.chance(0.1) {
-            let listener = self.listeners_of(poller).first().copied();
-            let registration = listener.and_then(|id| self.listeners[&id].registration);
-            if let Some((_, token)) = registration {
-                self.counts.spurious_readiness += 1;
-                return reports.push(only_readable(token));
-            }
-        }
-        if let Some(token) = socket {
-            self.counts.spurious_readiness += 1;
-            reports.push(Readiness {
-                token,
-                readable,
-                writable: !readable,
-                ..Readiness::default()
-            });
-        }
-    }
 }
 
-fn only_readable(token: usize) -> Readiness {
+pub(super) fn only_readable(token: usize) -> Readiness {
     Readiness {
         token,
         readable: true,

@@ -59,6 +59,8 @@ pub(super) struct Registration {
     pub(super) late: u32,
     /// The report on the list was delayed before, and is not delayed again.
     pub(super) was_late: bool,
+    /// Room for writing is reported.
+    pub(super) watches_room: bool,
     /// The directions to report, with
     /// [`Selector::Poll`](super::Selector::Poll).
     pub(super) interest: Option<Interest>,
@@ -231,8 +233,12 @@ impl Socket {
 
     /// Returns the readiness that the selector of the socket reports.
     pub(super) fn poll_reported(&mut self) -> Mask {
-        let mask = self.poll();
-        let interest = self.registration.and_then(|it| it.interest);
+        let mut mask = self.poll();
+        let Some(registration) = self.registration else {
+            return mask;
+        };
+        mask.writable &= registration.watches_room;
+        let interest = registration.interest;
         interest.map_or(mask, |interest| interest.of(mask))
     }
 

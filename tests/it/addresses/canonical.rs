@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::util::{PATIENCE, raw};
-use peerloop::{Admission, Config, ConnId, ConnInfo, Handler, Net, Node, Transport};
+use peerloop::{Admission, Config, ConnId, ConnInfo, Handler, Net, Node, RunEnd, Transport};
 
 /// Keeps the `ConnInfo` that each callback had, and refuses banned addresses.
 #[derive(Default)]
@@ -72,4 +72,26 @@ fn callbacks_and_views_agree() {
     assert_eq!(node.handler().accepted, [info]);
     assert_eq!(node.net().connection(conn).unwrap().info(), info);
     assert_eq!(node.net().find(info.addr), Some(conn));
+}
+
+/// The local address of a listener of one address is not asked for. `0.0.0.0`
+/// in IPv6 form is not one address.
+#[test]
+fn local_address_is_the_one_connected_to() {
+    let any = ["0.0.0.0:0", "[::]:0", "[::ffff:0.0.0.0]:0"];
+    let one = ["127.0.0.1:0", "[::ffff:127.0.0.1]:0"];
+    for bound in any.into_iter().chain(one) {
+        let mut node = Node::new(Config::default(), Infos::default()).unwrap();
+        let port = node.net().listen(bound).unwrap().addr.port();
+        let ip = if any.contains(&bound) {
+            [127, 0, 0, 5]
+        } else {
+            [127, 0, 0, 1]
+        };
+        let peer = raw::connect(SocketAddr::from((ip, port)));
+        let run = node.run_until(PATIENCE, |it, _| !it.transports.is_empty());
+        assert_eq!(run.unwrap(), RunEnd::Done);
+        let (_, info) = node.handler().transports[0];
+        assert_eq!(info.local_addr, Some(peer.peer_addr().unwrap()), "{bound}");
+    }
 }

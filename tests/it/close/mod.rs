@@ -9,3 +9,4 @@ mod linger;
 mod paused;
 mod release;
 mod stale_ids;
+mod turns;

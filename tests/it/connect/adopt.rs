@@ -2,9 +2,10 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
 
 use crate::util::{PATIENCE, Recorder, config_with, frame, node, raw, run_until};
-use peerloop::{Admission, Config, ConnectError, Direction, DisconnectReason};
+use peerloop::{Admission, Config, ConnectError, Direction, DisconnectReason, Turn};
 use socket2::{Domain, Socket, Type};
 
 /// Two ends of a connection.
@@ -45,6 +46,56 @@ fn stream_is_served_and_charged() {
         theirs.read_exact(&mut reply).unwrap();
         assert_eq!(reply[..], frame(b"bye"));
     }
+}
+
+/// The program keeps a descriptor of the stream, so that closing the other one
+/// does not end the registration (epoll(7)).
+#[test]
+fn duplicate_of_an_ended_stream_wakes_nothing() {
+    let mut node = node(Config::default(), Recorder::default());
+    let (ours, mut theirs) = pair();
+    let mut kept = ours.try_clone().unwrap();
+    let conn = node.net().adopt(ours, Direction::Inbound).unwrap();
+    run_until([&mut node], |[node]| {
+        node.handler().connected().contains(&conn)
+    });
+    node.net().abort(conn);
+    assert_eq!(raw::until_ended(&mut node, conn), DisconnectReason::Local);
+    // The connection lives on, because a descriptor is left.
+    theirs.write_all(b"x").unwrap();
+    kept.set_nonblocking(false).unwrap();
+    kept.read_exact(&mut [0]).unwrap();
+    let _ = node.turn(Some(Duration::ZERO)).unwrap();
+    assert_eq!(node.net().metrics().stale_events, 0);
+}
+
+/// The events of a duplicate that the program made of a socket of the library
+/// belong to no connection.
+#[cfg(unix)]
+#[test]
+fn duplicate_of_a_library_socket_is_ignored() {
+    let (mut node, conn, mut peer) = raw::wire(Config::default(), Recorder::default());
+    let addr = peer.peer_addr().unwrap();
+    let socket = node.net().socket(conn).unwrap();
+    let kept = TcpStream::from(socket.try_clone_to_owned().unwrap());
+    node.net().abort(conn);
+    assert_eq!(raw::until_ended(&mut node, conn), DisconnectReason::Local);
+    // The next connection has the same slot.
+    let (next, mut other) = raw::join(&mut node, addr);
+    peer.write_all(b"x").unwrap();
+    raw::feed(&mut node, &mut other, &frame(b"hello"));
+    assert_eq!(node.handler().messages(next), [b"hello"]);
+    assert_eq!(node.handler().ended(next), None);
+    let stale = node.net().metrics().stale_events;
+    for _ in 0..3 {
+        assert_eq!(node.turn(Some(Duration::ZERO)).unwrap(), Turn::Waiting);
+    }
+    assert_eq!(
+        node.net().metrics().stale_events,
+        stale,
+        "no endless events"
+    );
+    drop(kept);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod attempts;
 mod callbacks;
 mod duplicates;
 mod errors;
+mod instant_reset;
 mod options;
 #[cfg(feature = "sim")]
 mod retries;

@@ -3,8 +3,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, OnceLock};
 
 use message_io::network::{Endpoint, NetEvent, SendStatus, Transport};
 use message_io::node::{self, NodeEvent, NodeHandler, NodeTask};
@@ -154,52 +155,66 @@ pub fn broadcast(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
 struct Cycles {
     cycler: Running,
     addr: SocketAddr,
-    connected: Receiver<bool>,
-    ended: Receiver<()>,
+    left: Arc<AtomicU64>,
+    over: Receiver<bool>,
     _server: Running,
 }
 
 impl Job for Cycles {
     fn run(&mut self, amount: u64) -> io::Result<()> {
-        for _ in 0..amount {
-            let network = self.cycler.handler.network();
-            let (endpoint, _) = network.connect(Transport::FramedTcp, self.addr)?;
-            if !matches!(self.connected.recv_timeout(PATIENCE), Ok(true)) {
-                return Err(failed("cannot connect"));
-            }
-            network.remove(endpoint.resource_id());
-            let ended = self.ended.recv_timeout(PATIENCE);
-            ended.map_err(|_| failed("no disconnect in time"))?;
+        self.left.store(amount, Ordering::SeqCst);
+        let network = self.cycler.handler.network();
+        network.connect(Transport::FramedTcp, self.addr)?;
+        match self.over.recv_timeout(PATIENCE) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(failed("cannot connect")),
+            Err(_) => Err(failed("not all disconnects in time")),
         }
-        Ok(())
     }
 }
 
 /// Makes `amount` connections, one after the other. Each is removed by the end
-/// that connected, and the other end is notified.
+/// that connected. The other end is notified, and begins the next one.
 pub fn cycles() -> io::Result<Box<dyn Job>> {
-    let (end, ended) = channel();
-    let (connect, connected) = channel();
+    let (end, over) = channel();
+    let left = Arc::new(AtomicU64::new(0));
+    let failure = end.clone();
+    let cycler = Running::new(|handler| {
+        move |event: NetEvent<'_>| match event {
+            NetEvent::Connected(endpoint, true) => {
+                handler.network().remove(endpoint.resource_id());
+            }
+            NetEvent::Connected(_, false) => {
+                let _ = failure.send(false);
+            }
+            _ => {}
+        }
+    });
+    let (connecting, to_end, known) = (
+        cycler.handler.clone(),
+        Arc::clone(&left),
+        Arc::new(OnceLock::new()),
+    );
+    let own = Arc::clone(&known);
     let server = Running::new(|_| {
         move |event: NetEvent<'_>| {
-            if let NetEvent::Disconnected(_) = event {
-                let _ = end.send(());
+            let (NetEvent::Disconnected(_), Some(addr)) = (event, own.get()) else {
+                return;
+            };
+            let is_last = to_end.fetch_sub(1, Ordering::SeqCst) == 1;
+            let network = connecting.network();
+            if is_last || network.connect(Transport::FramedTcp, *addr).is_err() {
+                let _ = end.send(is_last);
             }
         }
     });
-    let addr = server.listen()?;
-    let cycler = Running::new(|_| {
-        move |event: NetEvent<'_>| {
-            if let NetEvent::Connected(_, is_connected) = event {
-                let _ = connect.send(is_connected);
-            }
-        }
-    });
+    let addr: SocketAddr = server.listen()?;
+    known.get_or_init(|| addr);
     Ok(Box::new(Cycles {
         cycler,
         addr,
-        connected,
-        ended,
+        left,
+        over,
         _server: server,
     }))
 }

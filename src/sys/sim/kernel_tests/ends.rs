@@ -9,7 +9,7 @@ fn a_fin_is_reported_with_data_or_after_it() {
     assert_eq!(lab.write(a, b"x").ok(), Some(1));
     lab.internet.shutdown_write(a).expect("it is established");
     lab.pass(SHORT);
-    assert_eq!(bits(&lab.reports(lab.b)), [(true, true, true)]);
+    assert_eq!(bits(&lab.reports(lab.b)), [(true, false, true)]);
     assert_eq!(lab.internet.counts.fin_with_data, 1);
     assert_eq!(lab.read(b).ok(), Some(b"x".to_vec()));
     assert_eq!(lab.read(b).ok(), Some(vec![]));
@@ -18,11 +18,11 @@ fn a_fin_is_reported_with_data_or_after_it() {
     let (a, b) = lab.pair();
     assert_eq!(lab.write(a, b"x").ok(), Some(1));
     lab.pass(SHORT);
-    assert_eq!(bits(&lab.reports(lab.b)), [(true, true, false)]);
+    assert_eq!(bits(&lab.reports(lab.b)), [(true, false, false)]);
     assert_eq!(lab.read(b).ok(), Some(b"x".to_vec()));
     lab.internet.shutdown_write(a).expect("it is established");
     lab.pass(SHORT);
-    assert_eq!(bits(&lab.reports(lab.b)), [(true, true, true)]);
+    assert_eq!(bits(&lab.reports(lab.b)), [(true, false, true)]);
     // The other direction stays open.
     assert_eq!(lab.write(b, b"y").ok(), Some(1));
     lab.pass(SHORT);
