@@ -119,7 +119,8 @@ pub struct Net {
     pub(crate) received_bytes: usize,
     /// The traffic of all connections that have ended.
     ended_traffic: Traffic,
-    /// Memory for encoding frames of custom framers, for reuse.
+    /// Memory for encoding frames of custom framers and for joining the parts of
+    /// a broadcast, for reuse.
     scratch: Vec<u8>,
     pub(crate) work: PendingWork,
     pub(crate) turn_counts: TurnCounts,

@@ -131,6 +131,7 @@ mod handshake;
 mod key;
 mod noise_session;
 mod pattern;
+mod resolver;
 mod transport;
 
 use std::num::NonZeroU64;
