@@ -88,6 +88,7 @@ impl BlockPool {
         }
     }
 
+    #[inline]
     pub(crate) fn take_queue(&mut self) -> Box<SendQueue> {
         self.lent_queues += 1;
         self.queues.pop().unwrap_or_default()

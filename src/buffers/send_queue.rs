@@ -245,13 +245,25 @@ impl SendQueue {
         self.append(end.as_slice(), 1, pool);
     }
 
-    /// Appends a complete frame that other queues hold too.
-    pub(crate) fn push_shared(&mut self, frame: Bytes, key: BodyKey, pool: &mut BlockPool) {
+    /// Appends a frame whose body other queues hold too.
+    pub(crate) fn push_shared(
+        &mut self,
+        header: &FrameHeader,
+        body: Bytes,
+        end: Option<u8>,
+        key: BodyKey,
+        pool: &mut BlockPool,
+    ) {
         self.chain_tail(pool);
-        self.len += frame.len();
-        self.shared += frame.len();
+        self.len += header.len() + body.len();
+        if header.len() > 0 {
+            let (block, len) = (header.block(), header.len());
+            self.push_chunk(Chunk::FrameHeader { block, len }, pool);
+        }
+        self.shared += body.len();
         pool.add_reader(key);
-        self.push_chunk(Chunk::SharedBody(frame, key), pool);
+        self.push_chunk(Chunk::SharedBody(body, key), pool);
+        self.append(end.as_slice(), 1, pool);
     }
 
     /// Tracks the frame that was pushed last until its last byte is written.

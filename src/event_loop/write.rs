@@ -1,5 +1,6 @@
 //! Writing queues to sockets.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use super::inbound::half_of;
@@ -26,6 +27,9 @@ impl<H: Handler> EventLoop<'_, H> {
     /// connections have is used up, the rest waits for the next turn, unless
     /// the node is shutting down.
     pub(super) fn flush(&mut self) {
+        if self.net.work.dirty.is_empty() {
+            return self.net.pool.end_flush();
+        }
         let scratch = std::mem::take(&mut self.state.scratch);
         let mut dirty = std::mem::replace(&mut self.net.work.dirty, scratch);
         let (began, most) = (
@@ -81,7 +85,7 @@ impl<H: Handler> EventLoop<'_, H> {
             |conns, conn| {
                 if let Some(entry) = conns.get_mut(conn) {
                     entry.end_wait_for_quota();
-                    drained.push(conn);
+                    drained.push_back(conn);
                 }
             },
         );
@@ -89,9 +93,12 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Calls `on_sent` and `on_drain` after writes.
     pub(super) fn report_flushed(&mut self) {
-        mutant!(AnswerInDisorder => self.state.lists.sent.reverse());
+        mutant!(AnswerInDisorder => self.state.lists.sent.make_contiguous().reverse());
         self.report_sends();
-        for conn in std::mem::take(&mut self.state.lists.drained) {
+        for _ in 0..self.state.lists.drained.len() {
+            let Some(conn) = self.state.lists.drained.pop_front() else {
+                break;
+            };
             if !self.net.waiters.is_empty() {
                 self.net.retry_waiting_sends(conn);
             }
@@ -196,7 +203,7 @@ impl WorkLists {
         let metrics = &mut net.metrics;
         if let Some(queue) = &mut entry.queue {
             while let Some(token) = queue.pop_sent_token(pool) {
-                self.sent.push((conn, token));
+                self.sent.push_back((conn, token));
             }
         }
         let over_budget = &mut self.over_write_budget;
@@ -385,8 +392,8 @@ fn refused_send(entry: &ConnEntry, pool: &BlockPool) -> Option<PendingSend> {
 }
 
 /// Collects the drain of a connection if one is owed and the queue is low.
-fn collect_drain(entry: &mut ConnEntry, drained: &mut Vec<ConnId>) {
+fn collect_drain(entry: &mut ConnEntry, drained: &mut VecDeque<ConnId>) {
     if entry.take_drain() {
-        drained.push(entry.id());
+        drained.push_back(entry.id());
     }
 }

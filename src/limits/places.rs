@@ -302,7 +302,7 @@ impl PlaceSet {
         if places.by_step.is_empty() {
             self.by_address.remove(&address);
         }
-        super::decrement(&mut self.by_prefix, &prefix);
+        super::decrement(&mut self.by_prefix, prefix);
         self.taken -= 1;
     }
 }

@@ -1,6 +1,6 @@
 //! The slots of all connections, some of which are reserved.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::addr::ConnInfo;
 use crate::config::{Limits, ListenerLimits};
@@ -21,7 +21,7 @@ pub(crate) struct Slots {
     pub(crate) max: usize,
     pub(crate) taken: usize,
     pub(crate) outbound: Share,
-    pub(crate) listeners: HashMap<ListenerId, ListenerShare>,
+    pub(crate) listeners: BTreeMap<ListenerId, ListenerShare>,
     /// The number of reserved slots that are free.
     free_reserved: usize,
 }
@@ -65,7 +65,7 @@ impl Slots {
             taken: 0,
             free_reserved: outbound.free_reserved(),
             outbound,
-            listeners: HashMap::new(),
+            listeners: BTreeMap::new(),
         }
     }
 

@@ -70,7 +70,7 @@ fn shared_body_is_charged_until_last_reader() {
     let key = pool.insert_body(body.len());
     let mut queues: Vec<_> = (0..300).map(|_| pool.take_queue()).collect();
     for queue in &mut queues {
-        queue.push_shared(body.clone(), key, &mut pool);
+        queue.push_shared(&FrameHeader::EMPTY, body.clone(), None, key, &mut pool);
         assert!(queue.memory() >= body.len() && queue.charge() < 200);
     }
     let beside = queues[0].charge();

@@ -136,6 +136,7 @@ impl SimPoller {
         &mut self,
         _timeout: Option<Duration>,
         _deadline: Option<Instant>,
+        _now: Option<Instant>,
     ) -> io::Result<()> {
         let poller = self.index();
         let mut internet = self.registrar.internet.lock();
