@@ -18,8 +18,9 @@ impl<H: Handler> EventLoop<'_, H> {
     #[inline(never)]
     fn run_waiting_commands(&mut self, inbox: &mut Inbox<H>) {
         inbox.rearm();
-        self.state
-            .add_pending_shutdown(inbox.shutdown_asked(), inbox.len());
+        if let Some(grace) = inbox.shutdown_asked() {
+            self.state.add_pending_shutdown(grace, inbox.len());
+        }
         if inbox.take_signal(ShardSignal::Eviction) {
             self.net.end_evicted();
         }

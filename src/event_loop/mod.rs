@@ -89,8 +89,7 @@ impl LoopState {
     /// Adds a shutdown that runs after the commands that wait now. With several
     /// shutdowns, the first one determines the number of commands, and the
     /// shortest grace period applies.
-    fn add_pending_shutdown(&mut self, asked: Option<Duration>, waiting: usize) {
-        let Some(grace) = asked else { return };
+    fn add_pending_shutdown(&mut self, grace: Duration, waiting: usize) {
         if self.pending_shutdown.is_none() {
             self.commands_before_shutdown = waiting;
         }
