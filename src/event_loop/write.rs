@@ -186,7 +186,12 @@ impl WorkLists {
         let before = entry.written;
         let deferred_reads = inbound.defers_reads();
         let (metrics, pool) = (&mut net.metrics, &mut net.pool);
-        let flushed = if entry.is_sending_limited {
+        let flushed = if before > 0 && entry.queued_bytes() > budget {
+            // The next turn writes it with one call. The rest of the budget
+            // would be a call for a few bytes, and so would the rest of the
+            // queue.
+            Flushed::OverBudget
+        } else if entry.is_sending_limited {
             let context = RateContext {
                 limits: &net.limits,
                 timers: &mut net.timers,
