@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use peerloop::{Node, RunEnd};
-use sealed::blocking::{accept, connect};
+use sealed::blocking::{Sealed, accept, connect};
 use sealed::nodes::Secured;
 use sealed::security::Security;
 use support::messages::Goal;
@@ -66,7 +66,8 @@ fn streams(criterion: &mut Criterion) {
 }
 
 /// One connection after another, each until both ends have completed the
-/// handshake.
+/// handshake: then the end that accepted resets the connection, and the other
+/// end waits for that.
 fn handshakes(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("handshake");
     group
@@ -79,30 +80,35 @@ fn handshakes(criterion: &mut Criterion) {
             let theirs = security.clone();
             // It ends with the first connection that sends nothing.
             let accepting =
-                thread::spawn(move || while accept(&theirs, &listener).map(drop).is_ok() {});
-            bencher.iter(|| connect(&security, addr).expect("a connection").reset());
+                thread::spawn(
+                    move || {
+                        while accept(&theirs, &listener).map(Sealed::reset).is_ok() {}
+                    },
+                );
+            bencher.iter(|| {
+                let sealed = connect(&security, addr).expect("a connection");
+                sealed.wait_for_end();
+            });
             drop(TcpStream::connect(addr));
             accepting.join().expect("no panic");
         });
         group.bench_function(BenchmarkId::new(name, "peerloop"), |bencher| {
             let goal = Arc::new(Goal::new(0, 0));
             let handler = || Secured::new(Sink::new(&goal), &security);
-            let server = Running::new(handler()).expect("a server");
+            let server = Running::new(handler().resetting()).expect("a server");
             let mut client = Node::new(config(), handler()).expect("a client");
-            bencher.iter(|| connect_and_abort(&mut client, server.addr).expect("a connection"));
+            bencher.iter(|| connect_and_wait(&mut client, server.addr).expect("a connection"));
         });
     }
     group.finish();
 }
 
-fn connect_and_abort(client: &mut Node<Secured<Sink>>, addr: SocketAddr) -> io::Result<()> {
-    let conn = client.net().connect(addr)?;
-    if client.run_until(PATIENCE, |handler, _| handler.connected == 1)? != RunEnd::Done {
-        return Err(failed("the connection was not established in time"));
-    }
-    client.net().abort(conn);
-    while client.handler().connected > 0 {
-        let _ = client.turn(Some(Duration::ZERO))?;
+/// Connects and waits for the reset.
+fn connect_and_wait(client: &mut Node<Secured<Sink>>, addr: SocketAddr) -> io::Result<()> {
+    let ended = client.handler().ended;
+    client.net().connect(addr)?;
+    if client.run_until(PATIENCE, |handler, _| handler.ended > ended)? != RunEnd::Done {
+        return Err(failed("the connection did not end in time"));
     }
     Ok(())
 }

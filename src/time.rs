@@ -26,6 +26,19 @@ impl Timestamp {
         self.0.checked_add(nanos).map(Self)
     }
 
+    /// Returns the time since an earlier one, or zero.
+    pub(crate) fn saturating_since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.get().saturating_sub(earlier.0.get()))
+    }
+
+    /// Rounds down to a multiple of the largest power of two nanoseconds that
+    /// is at most `step`.
+    pub(crate) fn round_down(self, step: Duration) -> Self {
+        let step = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX);
+        let power = step.checked_ilog2().unwrap_or(0);
+        NonZeroU64::new(self.0.get() >> power << power).map_or(self, Self)
+    }
+
     #[inline]
     pub(crate) fn instant(self, epoch: Instant) -> Instant {
         epoch + Duration::from_nanos(self.0.get() - 1)

@@ -35,6 +35,11 @@ impl Sealed {
     pub fn reset(self) {
         let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
     }
+
+    /// Waits until the peer has closed or reset the connection.
+    pub fn wait_for_end(mut self) {
+        let _ = self.socket.read(&mut [0]);
+    }
 }
 
 impl Read for Sealed {

@@ -15,8 +15,10 @@ use crate::support::nodes::{Running, Sink, Source};
 pub struct Secured<H> {
     inner: H,
     security: Security,
-    /// Number of established connections.
-    pub connected: usize,
+    /// Established connections are reset at once.
+    is_resetting: bool,
+    /// Number of connections that were established and have ended.
+    pub ended: usize,
 }
 
 impl<H> Secured<H> {
@@ -24,8 +26,14 @@ impl<H> Secured<H> {
         Self {
             inner,
             security: security.clone(),
-            connected: 0,
+            is_resetting: false,
+            ended: 0,
         }
+    }
+
+    pub fn resetting(mut self) -> Self {
+        self.is_resetting = true;
+        self
     }
 }
 
@@ -40,8 +48,10 @@ impl<H: Handler> Handler for Secured<H> {
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        self.connected += 1;
         self.inner.on_connect(net, conn);
+        if self.is_resetting {
+            net.abort(conn);
+        }
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -53,7 +63,7 @@ impl<H: Handler> Handler for Secured<H> {
     }
 
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
-        self.connected -= 1;
+        self.ended += 1;
         self.inner.on_disconnect(net, conn, reason);
     }
 }

@@ -127,6 +127,18 @@ impl Source {
         }
     }
 
+    /// Queues this many messages for all connections, with a send for each.
+    pub fn send_to_each(&self, net: &mut Net, amount: u64) {
+        for number in 0..amount {
+            let message = self.goal.messages().get(number);
+            for conn in self.sent.keys() {
+                if let Err(error) = net.send(conn, message) {
+                    return self.goal.fail(format!("a send: {error}"));
+                }
+            }
+        }
+    }
+
     /// Queues this many messages for all connections at once.
     pub fn broadcast(&self, net: &mut Net, amount: u64) {
         for number in 0..amount {
@@ -194,13 +206,17 @@ pub fn stream(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
     Ok(Box::new(Stream(Transfer::new(size, connections)?)))
 }
 
-struct Broadcast(Transfer);
+/// A way to send messages to all connections.
+type SendToAll = fn(&Source, &mut Net, u64);
+
+struct Broadcast(Transfer, SendToAll);
 
 impl Job for Broadcast {
     fn run(&mut self, amount: u64) -> io::Result<()> {
+        let send = self.1;
         for batch in batches(amount) {
             self.0.goal.set(batch);
-            let begin = move |source: &mut Source, net: &mut Net| source.broadcast(net, batch);
+            let begin = move |source: &mut Source, net: &mut Net| send(source, net, batch);
             self.0.source.handle.post(begin)?;
             self.0.goal.wait()?;
         }
@@ -210,7 +226,14 @@ impl Job for Broadcast {
 
 /// Broadcasts `amount` messages to all connections between two nodes.
 pub fn broadcast(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
-    Ok(Box::new(Broadcast(Transfer::new(size, connections)?)))
+    let transfer = Transfer::new(size, connections)?;
+    Ok(Box::new(Broadcast(transfer, Source::broadcast)))
+}
+
+/// Sends `amount` messages to all connections between two nodes one by one.
+pub fn sends(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
+    let transfer = Transfer::new(size, connections)?;
+    Ok(Box::new(Broadcast(transfer, Source::send_to_each)))
 }
 
 /// Divides an amount into batches that fit the queues of every library. A batch

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use super::{Command, CommandSender, NO_SHUTDOWN, Queue, QueueState};
+use super::{ASLEEP, Command, CommandSender, NO_SHUTDOWN, Queue, QueueState};
 use crate::config::Config;
 use crate::cross_shard::{ShardCommand, ShardSignal};
 use crate::id::ConnId;
@@ -92,7 +92,7 @@ impl<H> Inbox<H> {
             allow_duplicates: config.allow_duplicates,
             loops,
             closed: AtomicBool::new(false),
-            woken: AtomicBool::new(false),
+            woken: AtomicU8::new(ASLEEP),
             signals: AtomicU8::new(0),
             wakes_sent: AtomicU64::new(0),
             wakes_saved: AtomicU64::new(0),
@@ -110,15 +110,18 @@ impl<H> Inbox<H> {
         CommandSender { shared }
     }
 
-    /// Returns whether there are commands that exceeded the budget of the last
-    /// turn, or the loop was woken since the last call of [`Inbox::rearm`].
+    /// Returns whether there is work for the loop: commands that the last turn
+    /// left, or a command or a signal since the last call of [`Inbox::rearm`].
+    /// It does not look at the queue.
     ///
     /// The event of the waker is not sufficient. With poll(2), mio clears it
     /// when the loop registers or deregisters a socket, or when a call returns
     /// `WouldBlock` (mio 1.2, `SelectorState::modify_fds`), and the next poll
     /// would sleep.
+    #[inline]
     pub(crate) fn has_work(&self) -> bool {
-        self.has_rest || !self.taken.is_empty() || self.shared.woken.load(Ordering::SeqCst)
+        let is_woken = self.shared.woken.load(Ordering::SeqCst) != ASLEEP;
+        is_woken || self.has_rest || !self.taken.is_empty()
     }
 
     /// Returns the number of commands in the queue.
@@ -129,7 +132,7 @@ impl<H> Inbox<H> {
     /// Lets the next command wake the loop again. It is called before the queue
     /// and the signals are read, so that no command is missed.
     pub(crate) fn rearm(&self) {
-        self.shared.woken.swap(false, Ordering::SeqCst);
+        self.shared.woken.swap(ASLEEP, Ordering::SeqCst);
     }
 
     /// Removes and returns the commands in the queue, up to a budget. The queue

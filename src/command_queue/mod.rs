@@ -82,8 +82,9 @@ struct QueueState<H> {
     /// The node has stopped or was dropped. It is set while the queue is
     /// locked, which stays empty from then on.
     closed: AtomicBool,
-    /// The loop is being woken. Further commands need no system call.
-    woken: AtomicBool,
+    /// [`AWAKE`] if the loop is being woken, so that further commands need no
+    /// system call.
+    woken: AtomicU8,
     /// The signals since they were last taken. Each [`ShardSignal`] is one bit.
     signals: AtomicU8,
     wakes_sent: AtomicU64,
@@ -95,6 +96,15 @@ struct QueueState<H> {
 }
 
 const NO_SHUTDOWN: u64 = u64::MAX;
+
+/// Values of [`QueueState::woken`]. Each command and signal changes it, after it
+/// is in its place. While it is `ASLEEP`, the loop has nothing to do for other
+/// threads.
+const ASLEEP: u8 = 0;
+const AWAKE: u8 = 1;
+/// Waking has failed. The next command tries again, and so does the loop if it
+/// wakes for another reason.
+const NOT_WOKEN: u8 = 2;
 
 impl<H> QueueState<H> {
     /// Locks the queue. No command is run or dropped while it is locked,
@@ -144,14 +154,13 @@ impl<H> QueueState<H> {
             // No loop would reset `woken`.
             return;
         }
-        if self.woken.swap(true, Ordering::SeqCst) {
+        if self.woken.swap(AWAKE, Ordering::SeqCst) == AWAKE {
             self.wakes_saved.fetch_add(1, Ordering::Relaxed);
             return;
         }
         self.wakes_sent.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = self.wake.wake() {
-            // The next command tries again.
-            self.woken.store(false, Ordering::SeqCst);
+            self.woken.store(NOT_WOKEN, Ordering::SeqCst);
             log::warn!(target: "peerloop", "waking a loop: {error}");
         }
     }

@@ -156,12 +156,27 @@ impl ConnectionConfig {
         self.timeouts.validate()
     }
 
-    /// Returns the interval at which an open connection is checked. A timeout
-    /// that has just begun cannot pass earlier, so traffic need not move the
-    /// timer. `receive_idle` is not included: its time runs from the start, so
-    /// the timer is always early enough for it.
-    pub(crate) fn shortest_timeout(&self) -> Option<Duration> {
-        let all = [self.timeouts.shortest(), self.min_rate.judged_after()];
+    /// Returns the minimum time from the first byte of an incomplete message,
+    /// or from a later byte of it, to one of its timeouts.
+    pub(crate) fn partial_timeout_min(&self) -> Option<Duration> {
+        let MinRate {
+            receive_bytes_per_second: rate,
+            after,
+            ..
+        } = self.min_rate;
+        let all = [self.timeouts.partial_message, rate.and(Some(after))];
+        all.into_iter().flatten().min()
+    }
+
+    /// Returns the minimum time from a write that leaves bytes in the queue to
+    /// one of the timeouts of writing.
+    pub(crate) fn write_timeout_min(&self) -> Option<Duration> {
+        let MinRate {
+            send_bytes_per_second: rate,
+            after,
+            ..
+        } = self.min_rate;
+        let all = [self.timeouts.write_stall, rate.and(Some(after))];
         all.into_iter().flatten().min()
     }
 }
@@ -216,8 +231,9 @@ pub struct SendQueueConfig {
     /// [`Handler::on_drain`](crate::Handler::on_drain) is called once. Not
     /// zero.
     ///
-    /// Default: 256 KiB, which equals
-    /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes).
+    /// Default: 256 KiB. The default of
+    /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes) is
+    /// larger by one message of 32 KiB, with which a queue exceeds `high_bytes`.
     pub high_bytes: usize,
     /// Maximum number of queued bytes. A send that would exceed it is refused
     /// with [`SendError::Full`](crate::SendError::Full).

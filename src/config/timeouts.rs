@@ -54,16 +54,6 @@ impl MinRate {
         check(send != Some(0), "min_rate.send_bytes_per_second", zero)?;
         check(!self.after.is_zero(), "min_rate.after", "must not be zero")
     }
-
-    fn is_set(&self) -> bool {
-        self.receive_bytes_per_second.is_some() || self.send_bytes_per_second.is_some()
-    }
-
-    /// Returns the time after which the rates are checked, if there is a
-    /// minimum.
-    pub(super) fn judged_after(&self) -> Option<Duration> {
-        self.is_set().then_some(self.after)
-    }
 }
 
 /// Timeouts of a connection. `None` disables a timeout.
@@ -194,12 +184,5 @@ impl Timeouts {
             let problem = "must not be zero; `None` disables it";
             check(timeout != Some(Duration::ZERO), field, problem)
         })
-    }
-
-    pub(super) fn shortest(&self) -> Option<Duration> {
-        [self.idle, self.partial_message, self.write_stall]
-            .into_iter()
-            .flatten()
-            .min()
     }
 }

@@ -81,6 +81,23 @@ impl<T: HasId> Table<T> {
         }
     }
 
+    /// Returns the first value in the slots from `slot` on that is wanted, and
+    /// moves `slot` behind it.
+    pub(crate) fn next_mut(
+        &mut self,
+        slot: &mut usize,
+        is_wanted: impl Fn(&T) -> bool,
+    ) -> Option<&mut T> {
+        // Each slot that was ever occupied has a generation.
+        let mut rest = *slot..self.generations.len();
+        let found = rest.find(|slot| {
+            let value = self.slots.get(*slot).and_then(Option::as_ref);
+            value.is_some_and(&is_wanted)
+        })?;
+        *slot = rest.start;
+        self.slots.get_mut(found)?.as_mut()
+    }
+
     pub(crate) fn remove(&mut self, id: ConnId) -> Option<T> {
         self.get(id)?;
         self.len -= 1;

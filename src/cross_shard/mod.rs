@@ -5,6 +5,7 @@
 //! held while a command is passed.
 
 mod assign;
+mod shared_message;
 mod waiting;
 
 use std::collections::{HashMap, VecDeque};
@@ -18,13 +19,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::addr::to_canonical_target;
-use crate::buffers::BodyKey;
 use crate::config::{ConnectionConfig, ConnectionSetting, Placement, TrustedProxies};
 use crate::error::{DisconnectReason, SendError};
-use crate::framing::Codec;
 use crate::id::{ConnId, Direction, ListenerId, ShardId};
 use crate::limits::SharedLimits;
 use crate::sys::Stream;
+
+pub(crate) use shared_message::{Form, SharedMessage};
 
 /// A command from one shard, or from another thread, to a shard.
 pub(crate) enum ShardCommand {
@@ -68,29 +69,14 @@ pub(crate) enum ConnCommand {
 /// One message for several connections of one shard.
 pub(crate) struct RemoteBroadcast {
     pub(crate) conns: Vec<ConnId>,
-    pub(crate) body: Bytes,
-    /// The message in the default framing of the node, because most connections
-    /// use that framing.
-    pub(crate) framed: Option<FramedBody>,
+    pub(crate) message: SharedMessage,
 }
 
 impl RemoteBroadcast {
     fn cost(&self) -> usize {
-        let message = match &self.framed {
-            // The frame shares its memory with the body.
-            Some(framed) => framed.frame.len(),
-            None => self.body.len(),
-        };
-        message.saturating_add(size_of_val(self.conns.as_slice()))
+        let conns = size_of_val(self.conns.as_slice());
+        self.message.len().saturating_add(conns)
     }
-}
-
-/// A message in the encoding of a framing without state.
-pub(crate) struct FramedBody {
-    pub(crate) codec: Codec,
-    pub(crate) frame: Bytes,
-    /// Its charge. `None` before a queue of this loop holds it.
-    pub(crate) key: Option<BodyKey>,
 }
 
 /// An accepted connection that has no id yet.

@@ -21,12 +21,17 @@ pub(super) const ACCEPTS_MIN: usize = 2;
 
 impl<H: Handler> EventLoop<'_, H> {
     pub(super) fn run_listeners(&mut self) {
-        let listeners = std::mem::take(&mut self.net.work.listeners);
-        for index in listeners {
+        for _ in 0..self.net.work.listeners.len() {
+            let Some(index) = self.net.work.listeners.front().copied() else {
+                return;
+            };
             if let Some(listener) = self.net.listeners.get_mut(index) {
                 listener.scheduled = false;
                 self.accept_from(index);
             }
+            // After a panic of the handler the listener is still on the list,
+            // because no edge follows for the connections that wait.
+            self.net.work.listeners.pop_front();
         }
     }
 

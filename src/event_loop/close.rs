@@ -11,7 +11,10 @@ impl<H: Handler> EventLoop<'_, H> {
     /// Makes the last callback of each connection that has ended, and releases
     /// its resources.
     pub(super) fn report_ends(&mut self) {
-        for conn in std::mem::take(&mut self.net.work.ended) {
+        for _ in 0..self.net.work.ended.len() {
+            let Some(conn) = self.net.work.ended.pop_front() else {
+                break;
+            };
             self.report_tracked_sends(conn);
             self.report_end(conn);
             if !self.net.waiters.is_empty() {
@@ -33,7 +36,10 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Reports the tracked sends that were written.
     pub(super) fn report_sends(&mut self) {
-        for (conn, token) in std::mem::take(&mut self.state.lists.sent) {
+        for _ in 0..self.state.lists.sent.len() {
+            let Some((conn, token)) = self.state.lists.sent.pop_front() else {
+                break;
+            };
             let outcome = SendOutcome::HandedOver;
             self.report_send(conn, token, outcome);
             mutant!(AnswerTwice => self.report_send(conn, token, outcome));

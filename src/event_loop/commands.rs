@@ -6,7 +6,17 @@ use crate::cross_shard::{ShardCommand, ShardSignal};
 use crate::handler::Handler;
 
 impl<H: Handler> EventLoop<'_, H> {
+    /// Runs the commands that wait, up to a budget. Most turns have none, and
+    /// read only whether another thread has woken the loop.
+    #[inline]
     pub(super) fn run_commands(&mut self, inbox: &mut Inbox<H>) {
+        if inbox.has_work() || self.state.pending_shutdown.is_some() {
+            self.run_waiting_commands(inbox);
+        }
+    }
+
+    #[inline(never)]
+    fn run_waiting_commands(&mut self, inbox: &mut Inbox<H>) {
         inbox.rearm();
         self.state
             .add_pending_shutdown(inbox.shutdown_asked(), inbox.len());

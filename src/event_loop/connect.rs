@@ -23,8 +23,10 @@ pub(super) enum ConnectEvent {
 impl<H: Handler> EventLoop<'_, H> {
     /// Starts the requested connects.
     pub(super) fn start_connects(&mut self) {
-        let connects = std::mem::take(&mut self.net.work.connects);
-        for pending in connects {
+        for _ in 0..self.net.work.connects.len() {
+            let Some(pending) = self.net.work.connects.pop_front() else {
+                return;
+            };
             // The handler may have closed the connection since.
             if !self
                 .net

@@ -35,7 +35,7 @@ impl LoopState {
 
     /// Returns the tracked sends that were written and not reported, in their
     /// order.
-    pub(crate) fn answers_owed(&self) -> &[(ConnId, u64)] {
-        &self.lists.sent
+    pub(crate) fn answers_owed(&self) -> impl Iterator<Item = (ConnId, u64)> + '_ {
+        self.lists.sent.iter().copied()
     }
 }

@@ -29,8 +29,9 @@ pub(super) struct WorkLists {
     /// next turn.
     pub(super) over_write_budget: Vec<ConnId>,
     /// Tracked sends that were written. `on_sent` is still to be called.
-    pub(super) sent: Vec<(ConnId, u64)>,
-    pub(super) drained: Vec<ConnId>,
+    pub(super) sent: VecDeque<(ConnId, u64)>,
+    /// Connections that are owed an `on_drain`.
+    pub(super) drained: VecDeque<ConnId>,
 }
 
 impl WorkLists {

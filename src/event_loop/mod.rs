@@ -83,7 +83,7 @@ impl LoopState {
 
     /// Returns whether there is work that needs no event and no deadline.
     pub(crate) fn has_work(&self) -> bool {
-        !self.started || self.lists.has_work()
+        !self.started || self.pending_shutdown.is_some() || self.lists.has_work()
     }
 
     /// Adds a shutdown that runs after the commands that wait now. With several
@@ -249,7 +249,10 @@ impl<H: Handler> EventLoop<'_, H> {
     /// there is more work, at most [`ROUNDS_MAX`] times.
     fn flush_and_report(&mut self) {
         for _ in 0..ROUNDS_MAX {
-            self.net.read_clock();
+            let work = &self.net.work;
+            if !work.dirty.is_empty() || !work.connects.is_empty() {
+                self.net.read_clock();
+            }
             self.start_connects();
             self.flush();
             self.report_flushed();

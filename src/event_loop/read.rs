@@ -66,7 +66,10 @@ impl<H: Handler> EventLoop<'_, H> {
                 if self.is_handshaking(conn) {
                     // Bytes that arrived with the connection are read in the
                     // next turn, which has a budget for them.
-                    return self.state.lists.carry_over(half);
+                    if half.readable {
+                        self.state.lists.carry_over(half);
+                    }
+                    return;
                 }
             }
             // The kept bytes are no longer delivered.

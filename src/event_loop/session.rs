@@ -66,11 +66,13 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Passes the bytes of a read through the session.
     pub(super) fn receive_sealed(&mut self, half: &mut InboundHalf, count: usize) {
-        if !self.is_handshaking(half.id) && !self.is_open(half.id) {
+        let lifecycle = self.net.conns.get(half.id).map(ConnEntry::lifecycle);
+        let is_handshaking = lifecycle == Some(Lifecycle::Handshaking);
+        if !is_handshaking && lifecycle != Some(Lifecycle::Open) {
             return;
         }
         let mut plaintext = self.buffer.take_plaintext();
-        if unseal(half, self.buffer, count, &mut plaintext) {
+        if unseal(half, self.buffer, count, &mut plaintext) && is_handshaking {
             self.net.note_handshake_step(half.id);
         }
         self.apply_session_step(half, &plaintext);

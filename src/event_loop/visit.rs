@@ -18,7 +18,7 @@ use crate::id::{ConnId, Direction};
 use crate::sys::Stream;
 
 /// Maximum number of visits without a reading of the clock.
-const VISITS_MAX: u32 = 64;
+const UNTIMED_VISITS_MAX: u32 = 64;
 
 /// Of this many visits one is to a carried-over connection, if both lists have
 /// one. The share bounds the wait of a carried-over connection while many
@@ -42,7 +42,7 @@ impl<H: Handler> EventLoop<'_, H> {
         // Connections that are added meanwhile wait for the next turn.
         let (mut new, mut carried) = (lists.new_events.len(), lists.carried_over.len());
         let began = self.net.read_clock();
-        let mut elapsed = Duration::ZERO;
+        let (mut elapsed, mut untimed_visits) = (Duration::ZERO, 0);
         while new + carried > 0 && elapsed <= time {
             let visits = self.state.lists.visits;
             let is_new = new > 0 && (carried == 0 || visits % NEW_EVENTS_PER_OTHER != 0);
@@ -51,7 +51,9 @@ impl<H: Handler> EventLoop<'_, H> {
             self.visit_next(is_new);
             self.state.lists.visits = visits.wrapping_add(1);
             // A visit without a callback does not mark the clock as stale.
-            self.net.clock.is_stale |= visits % VISITS_MAX == 0;
+            let is_timed = self.net.clock.latest() != began + elapsed;
+            untimed_visits = if is_timed { 0 } else { untimed_visits + 1 };
+            self.net.clock.is_stale |= untimed_visits == UNTIMED_VISITS_MAX;
             elapsed = self.net.read_clock().saturating_duration_since(began);
         }
         self.state.is_behind = elapsed > time / 4;
@@ -119,8 +121,7 @@ impl<H: Handler> EventLoop<'_, H> {
     fn has_handshake_time(&mut self, steps: usize, began: Instant) -> bool {
         let budget = &self.net.config.budget;
         let (steps_min, share) = (budget.handshake_steps, budget.max_turn_time / 2);
-        // A step calls no callback, and may take long.
-        self.net.clock.is_stale |= steps > 0;
+        // The clock was read after the last step, because a step may take long.
         steps < steps_min || self.net.read_clock().saturating_duration_since(began) < share
     }
 

@@ -1,14 +1,15 @@
 //! Writing queues to sockets.
 
+use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use super::inbound::half_of;
 use super::lists::WorkLists;
 use super::rates::write_limited;
 use super::seal::write_sealed;
-use super::write_once::{Flushed, watch_room, write_once};
+use super::write_once::{Flushed, Write, watch_room, write_once};
 use super::{EventLoop, InboundHalf, LoopState};
-use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX};
+use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX, SendQueue};
 use crate::connection::{AfterFlush, ConnEntry, Ending, Lifecycle};
 use crate::error::{DisconnectReason, SessionError};
 use crate::handler::Handler;
@@ -16,7 +17,7 @@ use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::mutants::mutant;
 use crate::net::{Net, PendingSend, RateContext, UrgentWork};
-use crate::sys::Registrar;
+use crate::sys::{Registrar, Stream};
 
 /// Number of connections that are written between two readings of the clock.
 const WRITES_PER_LOOK: usize = 8;
@@ -26,6 +27,9 @@ impl<H: Handler> EventLoop<'_, H> {
     /// connections have is used up, the rest waits for the next turn, unless
     /// the node is shutting down.
     pub(super) fn flush(&mut self) {
+        if self.net.work.dirty.is_empty() {
+            return self.net.pool.end_flush();
+        }
         let scratch = std::mem::take(&mut self.state.scratch);
         let mut dirty = std::mem::replace(&mut self.net.work.dirty, scratch);
         let (began, most) = (
@@ -81,7 +85,7 @@ impl<H: Handler> EventLoop<'_, H> {
             |conns, conn| {
                 if let Some(entry) = conns.get_mut(conn) {
                     entry.end_wait_for_quota();
-                    drained.push(conn);
+                    drained.push_back(conn);
                 }
             },
         );
@@ -89,9 +93,12 @@ impl<H: Handler> EventLoop<'_, H> {
 
     /// Calls `on_sent` and `on_drain` after writes.
     pub(super) fn report_flushed(&mut self) {
-        mutant!(AnswerInDisorder => self.state.lists.sent.reverse());
+        mutant!(AnswerInDisorder => self.state.lists.sent.make_contiguous().reverse());
         self.report_sends();
-        for conn in std::mem::take(&mut self.state.lists.drained) {
+        for _ in 0..self.state.lists.drained.len() {
+            let Some(conn) = self.state.lists.drained.pop_front() else {
+                break;
+            };
             if !self.net.waiters.is_empty() {
                 self.net.retry_waiting_sends(conn);
             }
@@ -179,7 +186,12 @@ impl WorkLists {
         let before = entry.written;
         let deferred_reads = inbound.defers_reads();
         let (metrics, pool) = (&mut net.metrics, &mut net.pool);
-        let flushed = if entry.is_sending_limited {
+        let flushed = if before > 0 && entry.queued_bytes() > budget {
+            // The next turn writes it with one call. The rest of the budget
+            // would be a call for a few bytes, and so would the rest of the
+            // queue.
+            Flushed::OverBudget
+        } else if entry.is_sending_limited {
             let context = RateContext {
                 limits: &net.limits,
                 timers: &mut net.timers,
@@ -196,7 +208,7 @@ impl WorkLists {
         let metrics = &mut net.metrics;
         if let Some(queue) = &mut entry.queue {
             while let Some(token) = queue.pop_sent_token(pool) {
-                self.sent.push((conn, token));
+                self.sent.push_back((conn, token));
             }
         }
         let over_budget = &mut self.over_write_budget;
@@ -352,19 +364,37 @@ fn write_queue(
         if budget == 0 {
             return Flushed::OverBudget;
         }
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let (count, offered) = queue.gather(&mut slices, budget);
-        let written = match write_once(stream, &slices[..count], offered, metrics) {
-            Ok(0) => continue,
-            Ok(written) => written,
+        let write = match queue.front_slice(budget) {
+            Some(bytes) => write_once(stream, &[IoSlice::new(bytes)], bytes.len(), metrics),
+            None => write_gathered(queue, stream, budget, metrics),
+        };
+        let write = match write {
+            Ok(write) => write,
             Err(stopped) => return stopped,
         };
-        entry.written += written as u32;
-        budget -= written;
-        queue.advance(written, pool);
-        mutant!(DropTailOfPartialWrite => queue.advance(offered - written, pool));
+        entry.written += write.written as u32;
+        budget -= write.written;
+        queue.advance(write.written, pool);
+        mutant!(DropTailOfPartialWrite => queue.advance(queue.len().min(budget), pool));
+        if write.is_socket_full {
+            return Flushed::Blocked;
+        }
     }
     Flushed::All
+}
+
+/// Makes one write call for the slices of a queue with a chain. The array is
+/// 1 KiB, which a write of one slice does not fill.
+#[inline(never)]
+fn write_gathered(
+    queue: &SendQueue,
+    stream: &mut Stream,
+    budget: usize,
+    metrics: &mut Metrics,
+) -> Result<Write, Flushed> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let (count, offered) = queue.gather(&mut slices, budget);
+    write_once(stream, &slices[..count], offered, metrics)
 }
 
 /// Returns the largest form of the message that was refused because of the
@@ -385,8 +415,8 @@ fn refused_send(entry: &ConnEntry, pool: &BlockPool) -> Option<PendingSend> {
 }
 
 /// Collects the drain of a connection if one is owed and the queue is low.
-fn collect_drain(entry: &mut ConnEntry, drained: &mut Vec<ConnId>) {
+fn collect_drain(entry: &mut ConnEntry, drained: &mut VecDeque<ConnId>) {
     if entry.take_drain() {
-        drained.push(entry.id());
+        drained.push_back(entry.id());
     }
 }

@@ -116,11 +116,17 @@ impl Codec {
         }
         match self {
             // The default comes first, outside of the jump table of the others.
-            Self::Length(Self::DEFAULT) if len <= u32::MAX as usize => Ok(
-                FrameHeader::little_endian(u64::from((len as u32).to_be()), 0, 4),
-            ),
+            Self::Length(Self::DEFAULT) if len <= u32::MAX as usize => {
+                Ok(Self::default_header(len as u32))
+            }
             _ => self.other_header(len),
         }
+    }
+
+    /// Returns the header of the default framing.
+    #[inline]
+    pub(crate) fn default_header(len: u32) -> FrameHeader {
+        FrameHeader::little_endian(u64::from(len.to_be()), 0, 4)
     }
 
     #[inline(never)]

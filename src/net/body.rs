@@ -1,11 +1,11 @@
 //! Bodies of messages.
 
-use std::borrow::Cow;
 use std::io::IoSlice;
 
 use bytes::Bytes;
 
-use crate::buffers::{BlockPool, BodyKey, CHAIN_MIN, Growth, SendQueue};
+use crate::buffers::{BlockPool, CHAIN_MIN, Growth, SendQueue};
+use crate::cross_shard::{Form, SharedMessage};
 use crate::error::SendError;
 use crate::framing::{Codec, FrameHeader};
 use crate::mutants::mutant;
@@ -29,9 +29,8 @@ pub(super) enum BodyKind<'a> {
     Slice(&'a [u8]),
     Parts(&'a [IoSlice<'a>]),
     Shared(Bytes),
-    /// A complete frame of a broadcast, the length of its body, and its charge
-    /// once a queue contains it.
-    FramedBody(&'a Bytes, usize, &'a mut Option<BodyKey>),
+    /// The message of a broadcast.
+    Broadcast(&'a mut SharedMessage, Form),
     /// A complete frame that a custom framer encoded.
     Encoded(&'a [u8]),
 }
@@ -90,7 +89,8 @@ impl Body<'_> {
             BodyKind::Slice(bytes) => bytes.len(),
             BodyKind::Parts(parts) => parts.iter().map(|part| part.len()).sum(),
             BodyKind::Shared(bytes) => bytes.len(),
-            BodyKind::FramedBody(_, len, _) => *len,
+            BodyKind::Broadcast(message, Form::Body) => message.body_len(),
+            BodyKind::Broadcast(message, Form::Frame) => message.len(),
             BodyKind::Encoded(frame) => frame.len(),
         }
     }
@@ -108,7 +108,8 @@ impl Body<'_> {
             BodyKind::Slice(bytes) => codec.check_body(bytes)?,
             BodyKind::Shared(bytes) => codec.check_body(bytes)?,
             BodyKind::Parts(parts) => parts.iter().try_for_each(|part| codec.check_body(part))?,
-            BodyKind::FramedBody(..) | BodyKind::Encoded(_) => {}
+            BodyKind::Broadcast(_, Form::Frame) | BodyKind::Encoded(_) => {}
+            BodyKind::Broadcast(message, Form::Body) => codec.check_body(message.body())?,
         }
         Ok(header)
     }
@@ -121,9 +122,10 @@ impl Body<'_> {
             BodyKind::Shared(bytes) if bytes.len() >= CHAIN_MIN => {
                 Growth::charged(queue.growth_of_chain() + bytes.len())
             }
-            BodyKind::FramedBody(bytes, _, key) if bytes.len() >= CHAIN_MIN => {
-                let growth = queue.growth_of_chain() + bytes.len();
-                let charged_before = if key.is_some() { bytes.len() } else { 0 };
+            BodyKind::Broadcast(message, _) => {
+                let bytes = message.len();
+                let growth = queue.growth_of_chain() + bytes;
+                let charged_before = if message.key.is_some() { bytes } else { 0 };
                 Growth {
                     memory: growth,
                     charge: growth - charged_before,
@@ -148,25 +150,35 @@ impl Body<'_> {
                 queue.push(header, &bytes, end, pool)
             }
             BodyKind::Shared(bytes) => queue.push_body(header, bytes, end, pool),
-            BodyKind::FramedBody(frame, ..) if frame.len() < CHAIN_MIN => {
-                queue.push(&FrameHeader::EMPTY, frame, None, pool);
-            }
-            BodyKind::FramedBody(frame, _, key) => {
-                mutant!(ChargeEachReader => *key = None);
-                let key = *key.get_or_insert_with(|| pool.insert_body(frame.len()));
-                queue.push_shared(frame.clone(), key, pool);
+            BodyKind::Broadcast(message, form) => {
+                mutant!(ChargeEachReader => message.key = None);
+                let key = message.charge(pool);
+                queue.push_shared(header, message.bytes(form), end, key, pool);
             }
             BodyKind::Encoded(frame) => queue.push(&FrameHeader::EMPTY, frame, None, pool),
         }
     }
 
-    /// Returns the body in one piece, for a custom framer.
-    pub(super) fn to_bytes(&self) -> Cow<'_, [u8]> {
+    /// Returns the body in one piece. Parts are copied to `joined`.
+    pub(super) fn join<'a>(&'a self, joined: &'a mut Vec<u8>) -> &'a [u8] {
         match &self.0 {
-            BodyKind::Slice(bytes) | BodyKind::Encoded(bytes) => Cow::Borrowed(bytes),
-            BodyKind::Shared(bytes) => Cow::Borrowed(bytes),
-            BodyKind::FramedBody(bytes, ..) => Cow::Borrowed(bytes),
-            BodyKind::Parts(parts) => parts.iter().flat_map(|part| part.iter().copied()).collect(),
+            BodyKind::Slice(bytes) | BodyKind::Encoded(bytes) => bytes,
+            BodyKind::Shared(bytes) => bytes,
+            BodyKind::Broadcast(message, _) => message.body(),
+            BodyKind::Parts(_) => {
+                joined.clear();
+                joined.reserve(self.len());
+                self.append_to(joined);
+                joined
+            }
+        }
+    }
+
+    /// Appends the body to `bytes`.
+    pub(super) fn append_to(&self, bytes: &mut Vec<u8>) {
+        match &self.0 {
+            BodyKind::Parts(parts) => parts.iter().for_each(|part| bytes.extend_from_slice(part)),
+            _ => bytes.extend_from_slice(self.join(&mut Vec::new())),
         }
     }
 }

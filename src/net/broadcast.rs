@@ -1,12 +1,14 @@
 //! Sending one message to several connections.
 
+mod send;
+mod targets;
+
 use super::Net;
-use super::body::{Body, BodyKind};
-use crate::buffers::CHAIN_MIN;
-use crate::cross_shard::FramedBody;
+use super::body::Body;
 use crate::error::SendError;
-use crate::framing::{Codec, FrameHeader};
 use crate::id::ConnId;
+pub(super) use send::Sent;
+use targets::{AllExcept, Ids};
 
 /// The outcome of a broadcast; see [`Net::broadcast`]. The four numbers add up
 /// to the number of connections.
@@ -42,9 +44,8 @@ impl Net {
     /// Queues one message on several connections, as [`Net::send`] does for
     /// one.
     ///
-    /// If connections that follow each other in `conns` have the same framing,
-    /// the message is framed once for them. The queues share one copy of a
-    /// message of 16 KiB or more, or the body itself if it is owned:
+    /// It costs at most as much as a send on each of them. The queues share one
+    /// copy of a message of 16 KiB or more, or the body itself if it is owned:
     ///
     /// - It is counted once for
     ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), until the
@@ -77,27 +78,13 @@ impl Net {
     ///     }
     /// }
     /// ```
+    #[inline]
     pub fn broadcast<'a>(
         &mut self,
         conns: impl IntoIterator<Item = ConnId>,
         body: impl Into<Body<'a>>,
     ) -> BroadcastOutcome {
-        let body = body.into();
-        let body = body.to_bytes();
-        let mut outcome = BroadcastOutcome::default();
-        let mut framed = None;
-        let (own, mut remote) = (self.shard(), Vec::new());
-        for conn in conns {
-            if conn.shard() == own {
-                self.send_framed(conn, &body, &mut framed, &mut outcome);
-            } else {
-                remote.push(conn);
-            }
-        }
-        if !remote.is_empty() {
-            self.broadcast_remote(remote, &body, framed, &mut outcome);
-        }
-        outcome
+        self.broadcast_to(body.into(), Ids(conns.into_iter()))
     }
 
     /// Queues one message on all established connections of this loop except
@@ -118,62 +105,12 @@ impl Net {
     ///     }
     /// }
     /// ```
+    #[inline]
     pub fn broadcast_all<'a>(
         &mut self,
         body: impl Into<Body<'a>>,
         except: Option<ConnId>,
     ) -> BroadcastOutcome {
-        let ids = self.connections().map(|connection| connection.id());
-        let ids: Vec<ConnId> = ids.filter(|conn| Some(*conn) != except).collect();
-        self.broadcast(ids, body)
-    }
-
-    /// Sends to one of several connections. Reuses the last frame if its
-    /// framing is the same.
-    pub(super) fn send_framed(
-        &mut self,
-        conn: ConnId,
-        body: &[u8],
-        framed: &mut Option<FramedBody>,
-        outcome: &mut BroadcastOutcome,
-    ) {
-        // Writing a new header costs less than comparing the framings.
-        if body.len() < CHAIN_MIN && self.try_send_fast(conn, body).is_some() {
-            outcome.queued += 1;
-            return;
-        }
-        let entry = self.conns.get(conn);
-        let fits =
-            |framed: &FramedBody| entry.is_some_and(|entry| framed.codec.frames_like(&entry.codec));
-        if !framed.as_ref().is_some_and(fits) {
-            *framed = entry.and_then(|entry| FramedBody::new(&entry.codec, body));
-        }
-        let body = match framed {
-            Some(FramedBody { frame, key, .. }) => {
-                Body(BodyKind::FramedBody(frame, body.len(), key))
-            }
-            None => Body(BodyKind::Slice(body)),
-        };
-        let result = self.enqueue(conn, body, None);
-        outcome.count(result, 1);
-    }
-}
-
-impl FramedBody {
-    /// Encodes the complete frame of a body. Returns `None` if each connection
-    /// needs its own frame, or if the framing cannot represent the body.
-    pub(super) fn new(codec: &Codec, body: &[u8]) -> Option<Self> {
-        let codec = codec.stateless()?;
-        let header = codec.header(body.len(), usize::MAX).ok()?;
-        codec.check_body(body).ok()?;
-        let mut block = [0; FrameHeader::BLOCK];
-        let end = codec.tail();
-        let parts = [header.as_slice(&mut block), body, end.as_slice()];
-        let frame = parts.concat().into();
-        Some(Self {
-            codec,
-            frame,
-            key: None,
-        })
+        self.broadcast_to(body.into(), AllExcept::new(except))
     }
 }

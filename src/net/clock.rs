@@ -8,6 +8,20 @@
 //!              connections change their state
 //! ```
 //!
+//! The clock is read after the poll, and at the end of the turn if a callback
+//! was called since the last reading, which `on_turn` is. It is read before a
+//! flush that writes something, and not again after it, unless a callback was
+//! called. In between it is read
+//!
+//! - in a visit after 1, 2, 4, ... 64 messages and then after every 64, and at
+//!   the end of a visit with messages since (`net/visit.rs`);
+//! - after each read and step of a session;
+//! - where a budget of time is checked, if a callback was called since.
+//!
+//! [`Node::run`](crate::Node::run) measures the wait from the last reading.
+//! [`Node::run_until`](crate::Node::run_until) reads the clock before and after
+//! the condition. `node/clock_tests.rs` counts the readings.
+//!
 //! Timeouts that begin in a turn count from its end, because a callback may
 //! take long. If they counted from the beginning, one could pass before its
 //! event is polled.
@@ -192,7 +206,7 @@ impl Net {
             return;
         };
         let due = if entry.is_live() {
-            entry.next_check()
+            entry.next_check(now)
         } else {
             None
         };

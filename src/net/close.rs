@@ -254,7 +254,7 @@ impl Net {
         self.cancel_conn_timers(conn);
         self.cancel_token_waits(conn);
         self.interrupt_batch(conn);
-        self.work.ended.push(conn);
+        self.work.ended.push_back(conn);
         mutant!(KeepTimer => return);
         self.arm_deadline(conn);
     }

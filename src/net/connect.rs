@@ -253,7 +253,7 @@ impl Net {
             listener: None,
         };
         let (conn, decoder) = self.insert_pending(&info, &options)?;
-        self.work.connects.push(PendingConnect {
+        self.work.connects.push_back(PendingConnect {
             conn,
             socket: PendingSocket::Adopt(stream),
             decoder,

@@ -26,7 +26,7 @@ impl Net {
             (None, None) => Duration::ZERO,
         };
         if delay.is_zero() {
-            return self.work.connects.push(pending);
+            return self.work.connects.push_back(pending);
         }
         let (timer, _) = self.arm_after(delay, |_| Due::Connect(conn));
         self.delayed_connects
@@ -37,7 +37,7 @@ impl Net {
     /// Schedules a connect whose delay has passed.
     pub(crate) fn start_delayed_connect(&mut self, conn: ConnId) {
         if let Some(delayed) = self.delayed_connects.remove(&conn) {
-            self.work.connects.push(delayed.pending);
+            self.work.connects.push_back(delayed.pending);
         }
     }
 

@@ -145,10 +145,7 @@ impl Net {
 
     /// Records that the handshake of a connection has received something.
     pub(crate) fn note_handshake_step(&mut self, conn: ConnId) {
-        let entry = self.conns.get(conn);
-        if entry.is_some_and(|entry| entry.lifecycle() == Lifecycle::Handshaking) {
-            self.limits.lock().places.note_step(conn, self.now);
-        }
+        self.limits.lock().places.note_step(conn, self.now);
     }
 
     /// Returns whether an outbound socket is connected to itself, unless that

@@ -258,7 +258,7 @@ impl Net {
     pub(crate) fn schedule_listener(&mut self, index: usize) {
         if let Some(listener) = self.listeners.get_mut(index) {
             if !std::mem::replace(&mut listener.scheduled, true) {
-                self.work.listeners.push(index);
+                self.work.listeners.push_back(index);
             }
         }
     }
@@ -289,7 +289,7 @@ impl Net {
             if let Some(slot) = listener.pause.take() {
                 self.timers.remove(slot);
                 if !std::mem::replace(&mut listener.scheduled, true) {
-                    self.work.listeners.push(index);
+                    self.work.listeners.push_back(index);
                 }
             }
         }

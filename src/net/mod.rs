@@ -119,7 +119,8 @@ pub struct Net {
     pub(crate) received_bytes: usize,
     /// The traffic of all connections that have ended.
     ended_traffic: Traffic,
-    /// Memory for encoding frames of custom framers, for reuse.
+    /// Memory for encoding frames of custom framers and for joining the parts of
+    /// a broadcast, for reuse.
     scratch: Vec<u8>,
     pub(crate) work: PendingWork,
     pub(crate) turn_counts: TurnCounts,
@@ -132,9 +133,13 @@ pub struct Net {
 
 /// Work that calls of the handler leave for the loop. Each list is processed in
 /// the same turn, or the next turn starts at once.
+///
+/// Lists that are processed with callbacks are queues. An entry is taken out
+/// when its callbacks are made, so that a panic loses no other entry, and the
+/// list keeps its memory.
 #[derive(Debug, Default)]
 pub(crate) struct PendingWork {
-    pub(crate) connects: Vec<PendingConnect>,
+    pub(crate) connects: VecDeque<PendingConnect>,
     /// Connections to flush: there are bytes or a FIN to send.
     pub(crate) dirty: Vec<ConnId>,
     /// Work to do when the current callback returns, before the next message.
@@ -144,10 +149,10 @@ pub(crate) struct PendingWork {
     /// Connections whose sessions are to be woken.
     pub(crate) wakes: Vec<ConnId>,
     /// Listeners that may have connections to accept.
-    pub(crate) listeners: Vec<usize>,
+    pub(crate) listeners: VecDeque<usize>,
     /// Connections whose PROXY header can be read.
     pub(crate) headers: VecDeque<ConnId>,
-    pub(crate) ended: Vec<ConnId>,
+    pub(crate) ended: VecDeque<ConnId>,
     /// The batch of messages that is being delivered.
     pub(crate) batch: BatchInProgress,
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::body::{Body, BodyKind};
-use super::{BroadcastOutcome, Due, Net};
-use crate::cross_shard::{ConnCommand, FramedBody, RemoteBroadcast, ShardCommand};
+use super::broadcast::Sent;
+use super::{Due, Net};
+use crate::cross_shard::{ConnCommand, RemoteBroadcast, ShardCommand, SharedMessage};
 use crate::error::SendError;
-use crate::framing::Codec;
 use crate::id::{ConnId, ListenerId, ShardId};
 use crate::sys::Stream;
 
@@ -55,29 +55,16 @@ impl Net {
             .inspect_err(|error| self.metrics.count_refused_sends(*error, 1))
     }
 
-    /// Passes one message to the shards of several connections. It is framed
-    /// with the default framing of the node, unless it is already framed.
+    /// Passes one message to the shards of several connections.
     #[cold]
-    pub(super) fn broadcast_remote(
-        &mut self,
-        mut conns: Vec<ConnId>,
-        body: &[u8],
-        framed: Option<FramedBody>,
-        outcome: &mut BroadcastOutcome,
-    ) {
-        let framed =
-            framed.or_else(|| FramedBody::new(&Codec::new(&self.connection_config.framing), body));
-        let shared = match &framed {
-            Some(framed) => framed.body(body.len()),
-            None => Bytes::copy_from_slice(body),
-        };
+    pub(super) fn broadcast_remote(&mut self, message: &SharedMessage, sent: &mut Sent) {
+        let mut conns = std::mem::take(&mut sent.remote);
         // The sort is stable, so the order within a shard is kept.
         conns.sort_by_key(|conn| conn.shard());
         for conns in conns.chunk_by(|a, b| a.shard() == b.shard()) {
             let broadcast = RemoteBroadcast {
                 conns: conns.to_vec(),
-                body: shared.clone(),
-                framed: framed.as_ref().and_then(FramedBody::share),
+                message: message.share(),
             };
             let command = ShardCommand::Broadcast(Box::new(broadcast));
             let passed = match &mut self.router {
@@ -87,23 +74,8 @@ impl Net {
             if let Err(error) = passed {
                 self.metrics.count_refused_sends(error, conns.len());
             }
-            outcome.count(passed, conns.len());
+            sent.outcome.count(passed, conns.len());
         }
-    }
-
-    /// Sends a broadcast of another shard to connections of this shard. Returns
-    /// the number of connections on which it was not queued.
-    pub(crate) fn send_broadcast(&mut self, broadcast: RemoteBroadcast) -> usize {
-        let RemoteBroadcast {
-            conns,
-            body,
-            mut framed,
-        } = broadcast;
-        let mut outcome = BroadcastOutcome::default();
-        for conn in &conns {
-            self.send_framed(*conn, &body, &mut framed, &mut outcome);
-        }
-        conns.len() - outcome.queued
     }
 
     /// Passes a command to the shard of the connection.
@@ -208,7 +180,7 @@ impl Net {
         self.router.as_ref()?.find_connect(from, to)
     }
 
-    fn is_remote(&self, conn: ConnId) -> bool {
+    pub(super) fn is_remote(&self, conn: ConnId) -> bool {
         conn.shard() != self.shard()
     }
 }
@@ -217,25 +189,11 @@ impl Body<'_> {
     fn into_bytes(self) -> Bytes {
         match self.0 {
             BodyKind::Shared(bytes) => bytes,
-            _ => self.to_bytes().into_owned().into(),
+            _ => {
+                let mut bytes = Vec::with_capacity(self.len());
+                self.append_to(&mut bytes);
+                bytes.into()
+            }
         }
-    }
-}
-
-impl FramedBody {
-    /// Returns the body inside the frame.
-    fn body(&self, len: usize) -> Bytes {
-        let end = self.frame.len() - self.codec.tail().as_slice().len();
-        self.frame.slice(end - len..end)
-    }
-
-    /// Returns the frame for use by another thread.
-    fn share(&self) -> Option<Self> {
-        Some(Self {
-            codec: self.codec.stateless()?,
-            frame: self.frame.clone(),
-            // Each loop charges the body separately.
-            key: None,
-        })
     }
 }

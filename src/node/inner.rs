@@ -117,6 +117,11 @@ impl<H> NodeInner<H> {
         self.parts.net.timers.next()
     }
 
+    /// Returns the latest reading of the clock.
+    pub(crate) fn clock(&self) -> Instant {
+        self.parts.net.clock.latest()
+    }
+
     /// Returns the number of sockets, including listeners and the program's own
     /// sources. Connections without a socket yet are counted too.
     #[inline]

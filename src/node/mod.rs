@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod accept_tests;
 #[cfg(test)]
+mod clock_tests;
+#[cfg(test)]
 mod copy_tests;
 #[cfg(target_pointer_width = "64")]
 mod group;

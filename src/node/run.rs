@@ -2,7 +2,7 @@
 
 use std::io;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Node;
 use super::turn::{RunEnd, STOPPED_PAUSE, Turn, stopped, time_left};
@@ -22,8 +22,11 @@ impl<H: Handler> Node<H> {
     /// - The error of the operating system if waiting for events fails. Errors
     ///   of a connection or a listener are not returned here.
     pub fn run(&mut self) -> io::Result<()> {
+        let mut now = None;
         while !self.stop_reported {
-            let _ = self.turn(None)?;
+            let _ = self.turn_at(None, now)?;
+            // No code of the program runs until the next wait.
+            now = Some(self.inner.clock());
         }
         Ok(())
     }
@@ -52,7 +55,7 @@ impl<H: Handler> Node<H> {
         mut condition: impl FnMut(&mut H, &mut Net) -> bool,
     ) -> io::Result<RunEnd> {
         let end = self.poller.now().checked_add(bound);
-        let mut left = time_left(end, self.poller.now()).or(Some(Duration::ZERO));
+        let mut is_first = true;
         loop {
             if self.with(&mut condition) {
                 return Ok(RunEnd::Done);
@@ -60,11 +63,15 @@ impl<H: Handler> Node<H> {
             if self.stop_reported {
                 return Ok(RunEnd::Stopped);
             }
-            let Some(timeout) = left else {
-                return Ok(RunEnd::TimedOut);
+            // The condition may have taken long.
+            let now = self.poller.now();
+            let timeout = match time_left(end, now) {
+                Some(left) => left,
+                None if is_first => Duration::ZERO,
+                None => return Ok(RunEnd::TimedOut),
             };
-            let _ = self.turn(Some(timeout))?;
-            left = time_left(end, self.poller.now());
+            let _ = self.turn_at(Some(timeout), Some(now))?;
+            is_first = false;
         }
     }
 
@@ -127,12 +134,18 @@ impl<H: Handler> Node<H> {
     ///   core;
     /// - the errors of [`Node::run`].
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Turn> {
+        self.turn_at(timeout, None)
+    }
+
+    /// Runs one turn. `now` is a reading of the clock since which nothing took
+    /// long.
+    fn turn_at(&mut self, timeout: Option<Duration>, now: Option<Instant>) -> io::Result<Turn> {
         if self.stop_reported {
             thread::sleep(timeout.unwrap_or(STOPPED_PAUSE).min(STOPPED_PAUSE));
             return Err(stopped());
         }
         if !self.inner.has_stopped() {
-            self.take_turn(timeout)?;
+            self.take_turn(timeout, now)?;
         }
         Ok(if self.inner.has_stopped() {
             self.stop_reported = true;
@@ -144,15 +157,16 @@ impl<H: Handler> Node<H> {
         })
     }
 
-    fn take_turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+    fn take_turn(&mut self, timeout: Option<Duration>, now: Option<Instant>) -> io::Result<()> {
         let timeout = if self.has_work() {
             Some(Duration::ZERO)
         } else {
             timeout
         };
         let (deadline, sockets) = (self.inner.next_deadline(), self.inner.sockets());
-        self.poller
-            .wait(timeout, deadline, sockets, |ready| self.inner.note(ready))?;
+        self.poller.wait(timeout, deadline, now, sockets, |ready| {
+            self.inner.note(ready)
+        })?;
         self.inner.turn(&mut self.buffer, self.poller.now());
         Ok(())
     }

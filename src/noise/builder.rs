@@ -10,6 +10,7 @@ use super::handshake::Handshake;
 use super::key::StaticKey;
 use super::noise_session::NoiseSession;
 use super::pattern::{Cipher, Hash, KEY_LEN, Pattern, Static};
+use super::resolver::Resolver;
 use super::{MAX_PAYLOAD_DEFAULT, PAYLOAD_MAX, Rekey};
 use crate::session::Role;
 
@@ -195,7 +196,10 @@ impl<'a> Noise<'a> {
         self.check()
             .map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
         let params: NoiseParams = self.protocol_name().parse().map_err(refused)?;
-        let mut builder = Builder::new(params)
+        let resolver = Box::new(Resolver {
+            local_key: self.local_key.cloned(),
+        });
+        let mut builder = Builder::with_resolver(params, resolver)
             .prologue(self.prologue)
             .map_err(refused)?;
         if self.pattern.static_key(self.role) != Static::None {

@@ -127,10 +127,12 @@
 //! [`SessionError::Truncated`](crate::error::SessionError::Truncated).
 
 mod builder;
+mod copy_distance;
 mod handshake;
 mod key;
 mod noise_session;
 mod pattern;
+mod resolver;
 mod transport;
 
 use std::num::NonZeroU64;

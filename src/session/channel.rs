@@ -20,10 +20,10 @@ use crate::mutants::mutant;
 use crate::panics::{Contained, contain};
 use crate::session::{Identity, Output, Session, Stage};
 
-/// Maximum plaintext of a batch, in bytes: four full TLS records, or one Noise
-/// message. A blocked connection holds one sealed batch and the answers of the
+/// Maximum plaintext of a batch, in bytes: one full Noise message, or four TLS
+/// records. A blocked connection holds one sealed batch and the answers of the
 /// session beside its queue.
-const BATCH_MAX: usize = 64 * 1024;
+const BATCH_MAX: usize = 65_519;
 
 /// Returns the memory that the output takes while `plaintext` bytes are sealed:
 /// one batch and the bytes that sealing adds. TLS 1.3 adds 22 bytes per record

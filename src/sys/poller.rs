@@ -28,7 +28,8 @@ impl Poller {
 
     /// Waits until a socket is ready, or until `timeout` has passed or
     /// `deadline` has come, and passes each event to `on_ready`. An interrupted
-    /// wait returns no events.
+    /// wait returns no events. `now` is a reading of the clock since which
+    /// nothing took long; without one the clock is read.
     ///
     /// The system returns at most [`EVENTS_MAX`] events in one call. It is
     /// called again while there may be more, so that no timeout is handled
@@ -39,16 +40,17 @@ impl Poller {
         &mut self,
         timeout: Option<Duration>,
         deadline: Option<Instant>,
+        now: Option<Instant>,
         sockets: usize,
         mut on_ready: impl FnMut(Readiness),
     ) -> io::Result<()> {
-        self.wait_once(timeout, deadline)?;
+        self.wait_once(timeout, deadline, now)?;
         self.for_each_ready(&mut on_ready);
         for _ in 0..sockets / EVENTS_MAX {
             if !self.is_full() {
                 break;
             }
-            self.wait_once(Some(Duration::ZERO), None)?;
+            self.wait_once(Some(Duration::ZERO), None, None)?;
             self.for_each_ready(&mut on_ready);
         }
         Ok(())
@@ -68,8 +70,9 @@ impl Poller {
         &mut self,
         timeout: Option<Duration>,
         deadline: Option<Instant>,
+        now: Option<Instant>,
     ) -> io::Result<()> {
-        dispatch!(self, poller => poller.wait(timeout, deadline))
+        dispatch!(self, poller => poller.wait(timeout, deadline, now))
     }
 
     /// Passes the events of the last wait to `on_ready`.

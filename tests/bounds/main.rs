@@ -10,6 +10,7 @@
 //! machine is shared.
 
 mod flood;
+mod idle;
 mod memory;
 mod places;
 mod slow;

@@ -4,12 +4,14 @@
 //! ```sh
 //! cargo run --release -p instructions              # compares
 //! cargo run --release -p instructions -- --record  # writes recorded.txt
+//! cargo run --release -p instructions -- --broadcast  # beside single sends
 //! ```
 //!
 //! Each work is run under valgrind twice, with N and with 2 N messages. The
 //! difference is the cost of N messages, without start and end. Both ends run
 //! in one thread, so that the count hardly depends on the machine.
 
+mod broadcast;
 mod count;
 mod recorded;
 mod work;
@@ -37,14 +39,18 @@ const CASES: [(Work, usize, f64); 6] = [
 enum Task {
     Compare,
     Record,
+    Broadcast,
     /// The arguments of the program that valgrind runs.
     Run(Work, usize, u64),
+    RunBroadcast(usize),
 }
 
 fn main() -> ExitCode {
     let done = parse().and_then(|task| match task {
         Task::Compare => compare(),
         Task::Record => record(),
+        Task::Broadcast => broadcast::compare(),
+        Task::RunBroadcast(connections) => broadcast::run(connections).map(|()| true),
         Task::Run(work, size, messages) => work.run(size, messages).map(|()| true),
     });
     match done {
@@ -62,6 +68,8 @@ fn parse() -> Result<Task, Box<dyn Error>> {
     match parser.next()? {
         None => Ok(Task::Compare),
         Some(Long("record")) => Ok(Task::Record),
+        Some(Long("broadcast")) => Ok(Task::Broadcast),
+        Some(Long("run-broadcast")) => Ok(Task::RunBroadcast(parser.value()?.parse()?)),
         Some(Long("run")) => Ok(Task::Run(
             parser.value()?.parse()?,
             parser.value()?.parse()?,

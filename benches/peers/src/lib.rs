@@ -3,6 +3,7 @@
 
 pub mod baton;
 pub mod footprint;
+pub mod goals;
 pub mod heap;
 pub mod machine;
 pub mod measure;

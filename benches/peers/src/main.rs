@@ -13,17 +13,16 @@
 //! Work that a contestant cannot do is shown as "-".
 
 use std::error::Error;
-use std::fs;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use peers::footprint;
+use peers::goals::goals;
 use peers::machine::machine_and_date;
 use peers::measure::{Effort, Measured, measure};
 use peers::pages;
-use peers::plot::svg;
 use peers::rows::rows;
-use peers::table::{cpu_table, table, wrapped};
+use peers::table::{cpu_table, table};
 
 const USAGE: &str = "usage: peers [--quick] [--rounds NUMBER] [--only ROW]... [--update]
        peers --footprint
@@ -100,35 +99,13 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let occasion = format!("{}, medians of {rounds} rounds", machine_and_date());
     let (times, cpu) = (table(&measured), cpu_table(&measured));
     println!("{occasion}\n\n{times}\nProcessor time:\n\n{cpu}");
+    println!("Goals:\n\n{}", goals(&measured));
     if !failures.is_empty() {
         return Err(format!("failed:\n{}", failures.join("\n")).into());
     }
     if arguments.update {
-        update(&measured, &occasion, rounds)?;
+        pages::update(&measured, &occasion, rounds)?;
     }
-    Ok(())
-}
-
-/// Writes the figures into the pages of the repository.
-fn update(measured: &[Measured], occasion: &str, rounds: usize) -> Result<(), Box<dyn Error>> {
-    let short = table(measured.iter().filter(|row| row.is_in_readme));
-    let (times, cpu, weight) = (table(measured), cpu_table(measured), footprint::table()?);
-    let by =
-        |command: &str| wrapped(&format!("{occasion}:"), "") + "\n```sh\n" + command + "\n```\n";
-    let command = format!("cd benches/peers && cargo run --release -- --rounds {rounds} --update");
-    let head = by(&command);
-    let chart = pages::path("benches/charts/peers.svg");
-    fs::write(chart, svg(measured, occasion))?;
-    pages::write("README.md", "comparison", &format!("{short}\n{head}"))?;
-    pages::write("README.md", "footprint", &weight)?;
-    let both =
-        format!("{head}\n{times}\nProcessor time of all threads, the kernel's included:\n\n{cpu}");
-    pages::write("benches/RESULTS.md", "comparison", &both)?;
-    pages::write(
-        "benches/RESULTS.md",
-        "footprint",
-        &format!("{head}\n{weight}"),
-    )?;
     Ok(())
 }
 

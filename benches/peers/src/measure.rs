@@ -62,10 +62,15 @@ impl Measured {
     /// Returns one contestant's cost as a multiple of peerloop's: the median of
     /// the ratios in each round.
     pub fn ratio(&self, contestant: Contestant, part: Part) -> Option<f64> {
-        let theirs = self.rounds.get(&contestant)?;
-        let own = self.rounds.get(&Contestant::Peerloop)?;
-        let ratios = theirs.iter().zip(own);
-        median(ratios.map(|(theirs, own)| part(theirs) / part(own)))
+        median(self.ratios(contestant, part))
+    }
+
+    /// Returns the ratios of the rounds in which both were measured.
+    pub fn ratios(&self, contestant: Contestant, part: Part) -> Vec<f64> {
+        let costs = |contestant| self.rounds.get(&contestant).into_iter().flatten();
+        let ratios = costs(contestant).zip(costs(Contestant::Peerloop));
+        let ratios = ratios.map(|(theirs, own)| part(theirs) / part(own));
+        ratios.filter(|ratio| ratio.is_finite()).collect()
     }
 }
 

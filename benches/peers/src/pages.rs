@@ -10,15 +10,46 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use crate::footprint;
+use crate::goals::goals;
+use crate::measure::Measured;
+use crate::plot::svg;
 use crate::support::failed;
+use crate::table::{cpu_table, table, wrapped};
+
+/// Writes the figures into the README and `RESULTS.md`, and draws the chart. Then
+/// measures the footprint and writes it.
+pub fn update(measured: &[Measured], occasion: &str, rounds: usize) -> io::Result<()> {
+    let head = wrapped(&format!("{occasion}:"), "")
+        + "\n```sh\ncd benches/peers && cargo run --release -- --rounds "
+        + &format!("{rounds} --update\n```\n");
+    let short = table(measured.iter().filter(|row| row.is_in_readme));
+    let all = format!(
+        "{head}\n{}\nProcessor time of all threads, the kernel's included:\n\n{}\n\
+         Ratios that the library aims at, and their range in the rounds:\n\n{}",
+        table(measured),
+        cpu_table(measured),
+        goals(measured)
+    );
+    fs::write(path("benches/charts/peers.svg"), svg(measured, occasion))?;
+    write("README.md", "comparison", &format!("{short}\n{head}"))?;
+    write("benches/RESULTS.md", "comparison", &all)?;
+    let weight = footprint::table()?;
+    write("README.md", "footprint", &weight)?;
+    write(
+        "benches/RESULTS.md",
+        "footprint",
+        &format!("{head}\n{weight}"),
+    )
+}
 
 /// Returns the path of a file of the repository.
-pub fn path(of: &str) -> PathBuf {
+fn path(of: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../..")).join(of)
 }
 
 /// Replaces what a page of the repository has between the marks of this name.
-pub fn write(page: &str, name: &str, content: &str) -> io::Result<()> {
+fn write(page: &str, name: &str, content: &str) -> io::Result<()> {
     let file = path(page);
     let replaced = replaced(&fs::read_to_string(&file)?, name, content);
     let replaced = replaced.ok_or_else(|| failed(format!("{page} has no marks for {name}")))?;

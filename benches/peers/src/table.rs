@@ -121,7 +121,7 @@ pub fn bytes(bytes: f64) -> String {
 
 /// Formats a number with this many significant digits, and at least those
 /// before the point.
-fn digits(value: f64, digits: i32) -> String {
+pub fn digits(value: f64, digits: i32) -> String {
     let before = value.abs().log10().floor() as i32 + 1;
     let after = (digits - before.max(0)).max(0) as usize;
     format!("{value:.after$}")

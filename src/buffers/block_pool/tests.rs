@@ -22,17 +22,17 @@ fn unused_blocks_after_two_windows_are_freed() {
     let mut pool = BlockPool::default();
     let queues = fill(&mut pool, 40);
     put_all(&mut pool, queues);
-    assert_eq!((pool.block_bytes, pool.queues.len()), (40 * BLOCK, 40));
+    assert_eq!((pool.spare_bytes(), pool.queues.len()), (40 * BLOCK, 40));
     // Steady traffic of one connection.
     for _ in 0..2 * WINDOW {
         let queues = fill(&mut pool, 1);
         put_all(&mut pool, queues);
         pool.end_flush();
     }
-    assert_eq!((pool.block_bytes, pool.queues.len()), (BLOCK, 1));
+    assert_eq!((pool.spare_bytes(), pool.queues.len()), (BLOCK, 1));
     // No traffic.
     (0..2 * WINDOW).for_each(|_| pool.end_flush());
-    assert_eq!((pool.block_bytes, pool.queues.len()), (0, 0));
+    assert_eq!((pool.spare_bytes(), pool.queues.len()), (0, 0));
 }
 
 #[test]
@@ -42,9 +42,9 @@ fn repeated_burst_within_window_reuses_blocks() {
     put_all(&mut pool, queues);
     for _ in 0..5 {
         (0..WINDOW).for_each(|_| pool.end_flush());
-        assert_eq!(pool.block_bytes, 40 * BLOCK);
+        assert_eq!(pool.spare_bytes(), 40 * BLOCK);
         let queues = fill(&mut pool, 40);
-        assert_eq!(pool.block_bytes, 0);
+        assert_eq!(pool.spare_bytes(), 0);
         put_all(&mut pool, queues);
     }
 }
@@ -70,7 +70,7 @@ fn shared_body_is_charged_until_last_reader() {
     let key = pool.insert_body(body.len());
     let mut queues: Vec<_> = (0..300).map(|_| pool.take_queue()).collect();
     for queue in &mut queues {
-        queue.push_shared(body.clone(), key, &mut pool);
+        queue.push_shared(&FrameHeader::EMPTY, body.clone(), None, key, &mut pool);
         assert!(queue.memory() >= body.len() && queue.charge() < 200);
     }
     let beside = queues[0].charge();

@@ -185,7 +185,7 @@ impl Group {
             sockets,
             ..
         } = self;
-        poller.wait(timeout, deadline, *sockets, |event| {
+        poller.wait(timeout, deadline, None, *sockets, |event| {
             let (member_tag, token) = (event.token >> MEMBER_SHIFT, event.token & TOKEN_MASK);
             // Tag 0 belongs to the waker. The wake list contains the members
             // that were woken.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::answer::Answer;
 use crate::config::ConnectOptions;
-use crate::cross_shard::{RemoteBroadcast, ShardCommand, ShardSet};
+use crate::cross_shard::{RemoteBroadcast, ShardCommand, ShardSet, SharedMessage};
 use crate::error::{ConnectError, SendError};
 use crate::id::{ConnId, ShardId};
 use crate::metrics::Metrics;
@@ -112,8 +112,7 @@ impl<H> ShardsHandle<H> {
     }
 
     /// Sends one message on several connections, without waiting. Each shard
-    /// that has some of the connections gets one command. It frames the message
-    /// once for all connections with the same framing.
+    /// that has some of the connections gets one command.
     ///
     /// [`BroadcastOutcome::queued`] counts the connections whose shard will try
     /// to queue the message. The other fields count connections whose shard has
@@ -124,7 +123,7 @@ impl<H> ShardsHandle<H> {
         conns: impl IntoIterator<Item = ConnId>,
         body: impl Into<Bytes>,
     ) -> BroadcastOutcome {
-        let body = body.into();
+        let message = SharedMessage::of_body(body.into());
         let mut outcome = BroadcastOutcome::default();
         let mut conns: Vec<ConnId> = conns.into_iter().collect();
         // The sort is stable, so the order of the connections of one shard is
@@ -133,8 +132,7 @@ impl<H> ShardsHandle<H> {
         for conns in conns.chunk_by(|a, b| a.shard() == b.shard()) {
             let broadcast = RemoteBroadcast {
                 conns: conns.to_vec(),
-                body: body.clone(),
-                framed: None,
+                message: message.share(),
             };
             let command = ShardCommand::Broadcast(Box::new(broadcast));
             let passed = self.shards.pass(conns[0].shard(), command);

@@ -9,7 +9,7 @@ use crate::sim::ledger::{Ledger, Tokens};
 /// messages come first.
 pub(in crate::sim) fn tracked(state: &LoopState, net: &Net) -> Tokens {
     let mut owed = Tokens::new();
-    for &(conn, token) in state.answers_owed() {
+    for (conn, token) in state.answers_owed() {
         owed.entry(conn).or_default().push(token);
     }
     for (conn, entry) in net.conns.iter() {

@@ -40,17 +40,20 @@ impl OsPoller {
     }
 
     /// Waits until a socket is ready, or until `timeout` has passed or
-    /// `deadline` has come. An interrupted wait returns no events.
+    /// `deadline` has come. An interrupted wait returns no events. `now` is a
+    /// recent reading of the clock, if there is one.
     pub(crate) fn wait(
         &mut self,
         timeout: Option<Duration>,
         deadline: Option<Instant>,
+        now: Option<Instant>,
     ) -> io::Result<()> {
         // mio rounds up to milliseconds, so the wait never ends before a
         // deadline.
         let until = match deadline {
             Some(deadline) if timeout != Some(Duration::ZERO) => {
-                Some(deadline.saturating_duration_since(self.now()))
+                let now = now.unwrap_or_else(|| self.now());
+                Some(deadline.saturating_duration_since(now))
             }
             _ => None,
         };
@@ -112,13 +115,38 @@ impl OsPoller {
     }
 
     pub(crate) fn now(&self) -> Instant {
-        Instant::now()
+        read_clock()
     }
 
     // poll(2) has no descriptor.
     #[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
     pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(self.poll.registry())
+    }
+}
+
+#[inline]
+fn read_clock() -> Instant {
+    #[cfg(test)]
+    clock_reads::add();
+    Instant::now()
+}
+
+/// Counts the readings of the clock, for a test.
+#[cfg(test)]
+pub(crate) mod clock_reads {
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    pub(super) fn add() {
+        COUNT.set(COUNT.get() + 1);
+    }
+
+    pub(crate) fn take() -> usize {
+        COUNT.replace(0)
     }
 }
 
@@ -238,7 +266,7 @@ impl OsRegistrar {
 
     #[inline]
     pub(crate) fn now(&self) -> Instant {
-        Instant::now()
+        read_clock()
     }
 
     pub(crate) fn waker(&self, token: usize) -> io::Result<OsWake> {

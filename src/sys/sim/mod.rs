@@ -136,6 +136,7 @@ impl SimPoller {
         &mut self,
         _timeout: Option<Duration>,
         _deadline: Option<Instant>,
+        _now: Option<Instant>,
     ) -> io::Result<()> {
         let poller = self.index();
         let mut internet = self.registrar.internet.lock();
@@ -315,6 +316,11 @@ impl SimStream {
     /// Returns whether a read that did not fill its buffer has emptied the
     /// socket.
     pub(crate) fn short_read_is_empty(&self) -> bool {
+        self.internet.lock().is_on_epoll(self.id)
+    }
+
+    /// Returns whether a write that was not taken whole has filled the socket.
+    pub(crate) fn short_write_is_full(&self) -> bool {
         self.internet.lock().is_on_epoll(self.id)
     }
 

@@ -49,6 +49,25 @@ fn slices_share_a_message() {
 }
 
 #[test]
+fn slices_at_each_place_of_a_page_are_sealed() {
+    let (mut end, mut peer) = with_snow(&Deal::xx(), Role::Initiator);
+    let bytes = body(16 * 1024);
+    // A slice that begins in an unfavourable place of its page, and parts of an
+    // unfavourable length, are copied to another place first.
+    for start in (0..4096).step_by(16) {
+        let whole = &bytes[start..][..4096 + start / 4];
+        let (first, second) = whole.split_at(start);
+        for slices in [&[whole][..], &[first, second]] {
+            let slices: Vec<IoSlice<'_>> = slices.iter().map(|part| IoSlice::new(part)).collect();
+            end.session.seal(&slices, &mut end.wire).expect("a message");
+            peer.plaintext.clear();
+            peer.open(&end.take_wire());
+            assert!(peer.plaintext == whole, "from {start}");
+        }
+    }
+}
+
+#[test]
 fn peer_may_split_plaintext_anywhere() {
     let (mut end, mut peer) = with_snow(&Deal::xx(), Role::Responder);
     for (len, piece) in [
