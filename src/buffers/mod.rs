@@ -1,7 +1,6 @@
 //! Memory between the sockets and the framing, in both directions.
 
 mod block_pool;
-mod copy_distance;
 mod datagram_ring;
 mod partial_frame;
 mod read_buffer;
@@ -10,7 +9,6 @@ mod send_queue;
 mod shared_bodies;
 
 pub(crate) use block_pool::BlockPool;
-pub(crate) use copy_distance::{COPY_GAP, PAGE, is_slow_copy};
 pub(crate) use datagram_ring::DatagramRing;
 pub(crate) use partial_frame::PartialFrame;
 #[cfg(test)]

@@ -127,6 +127,7 @@
 //! [`SessionError::Truncated`](crate::error::SessionError::Truncated).
 
 mod builder;
+mod copy_distance;
 mod handshake;
 mod key;
 mod noise_session;

@@ -5,8 +5,8 @@ use std::io::IoSlice;
 use snow::TransportState;
 
 use super::Rekey;
+use super::copy_distance::{COPY_GAP, PAGE, is_slow_copy};
 use super::pattern::TAG_LEN;
-use crate::buffers::{COPY_GAP, PAGE, is_slow_copy};
 use crate::error::SessionError;
 
 /// Size of the length before each Noise message on the wire, in bytes.

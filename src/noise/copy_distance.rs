@@ -1,24 +1,23 @@
 //! The distance between the source and the destination of a copy.
 
 /// The size of a page. Shorter copies are not slow.
-pub(crate) const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
-/// Maximum length of what a session writes before the bytes of a message, in
-/// bytes.
+/// Bound of the length of a header before the copied bytes, in bytes.
 const HEADER_MAX: usize = 8;
 
 /// Number of bytes by which one of the addresses is to be moved if the copy is
 /// slow.
-pub(crate) const COPY_GAP: usize = 64;
+pub(super) const COPY_GAP: usize = 64;
 
 /// Returns whether a copy of many bytes between these addresses, or from the
 /// first one to a few bytes after the second one, is slow.
 ///
 /// On AMD Zen 3 and Zen 4 `rep movsb` is several times slower if the
 /// destination begins 1 to 31 bytes after the source, modulo 4,096.
-pub(crate) fn is_slow_copy(from: usize, to: usize) -> bool {
+pub(super) fn is_slow_copy(from: usize, to: usize) -> bool {
     let distance = to.wrapping_sub(from) % PAGE;
-    distance < 32 || distance > PAGE - HEADER_MAX
+    !(32..=PAGE - HEADER_MAX).contains(&distance)
 }
 
 #[cfg(test)]
