@@ -91,6 +91,12 @@ fn compare() -> Result<bool, Box<dyn Error>> {
         ceilings::COPIES,
         copied,
     );
+    let handshake = tools::instructions("noise", 50)? / tools::instructions("snow", 50)?;
+    row(
+        "instructions of a Noise handshake, compared with snow's",
+        ceilings::HANDSHAKE,
+        handshake,
+    );
     let minutes = Duration::from_secs(600);
     let default = peerloop::Config::default().connection.timeouts.idle;
     for (name, idle) in [
@@ -142,7 +148,7 @@ fn measure(what: &str, units: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the numbers that [`measure`] prints in a process of its own.
+/// Returns the numbers that [`measure`] prints in a separate process.
 fn measured(what: &str, units: u64) -> Result<[f64; 2], Box<dyn Error>> {
     let mut child = Command::new(std::env::current_exe()?);
     let output = child
