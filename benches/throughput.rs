@@ -19,7 +19,7 @@ use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main,
 };
 use peerloop::{ConnId, Handler, Net, Node, TimerId};
-use support::nodes::{Echo, Pinger, Running, broadcast, config, stream};
+use support::nodes::{Echo, Pinger, Running, broadcast, config, sends, stream};
 use support::{Job, PATIENCE, blocking};
 
 const KIB_32: usize = 32 * 1024;
@@ -112,7 +112,8 @@ fn run_until<H: Handler>(node: &mut Node<H>, condition: impl Fn(&H) -> bool) {
     assert_eq!(end.expect("turns"), peerloop::RunEnd::Done);
 }
 
-/// One message to 100 connections: copied (256 bytes) and shared (32 KiB).
+/// One message to 100 connections: copied (256 bytes) and shared (32 KiB). The
+/// same with a send for each connection.
 fn broadcasts(criterion: &mut Criterion) {
     const CONNECTIONS: usize = 100;
     let mut group = group(criterion, "broadcast");
@@ -120,6 +121,8 @@ fn broadcasts(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(messages * CONNECTIONS as u64));
         let id = BenchmarkId::new("100_connections", size);
         measure(&mut group, id, messages, || broadcast(size, CONNECTIONS));
+        let id = BenchmarkId::new("100_sends", size);
+        measure(&mut group, id, messages, || sends(size, CONNECTIONS));
     }
     group.finish();
 }

@@ -13,6 +13,8 @@ mod switch {
         /// A read that does not fill the buffer ends the reading, although the
         /// event also reported the end of the stream.
         StopOnShortRead,
+        /// A write that was not taken whole waits for room on every selector.
+        NoRoomEdgeWithoutWouldBlock,
         /// A slot is free again in the turn in which its connection ended.
         FreeWithinTurn,
         /// A connection that used up its read budget is not read in the next

@@ -74,6 +74,7 @@ macro_rules! mutants {
 
 mutants! {
     stop_on_short_read_is_found: StopOnShortRead,
+    room_edge_before_would_block_is_found: NoRoomEdgeWithoutWouldBlock,
     free_within_turn_is_found: FreeWithinTurn,
     forget_carried_over_is_found: ForgetCarriedOver,
     deliver_after_close_is_found: DeliverAfterClose,

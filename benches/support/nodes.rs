@@ -100,17 +100,32 @@ impl Handler for Sink {
     }
 }
 
+/// How a message is passed to `Net::send`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// As a slice, which is copied.
+    Borrowed,
+    /// As `Bytes`, which are not copied from 16 KiB on.
+    Owned,
+}
+
 /// Sends the same messages on each of its connections.
 pub struct Source {
     goal: Arc<Goal>,
+    bodies: Bodies,
     each: u64,
     sent: ConnMap<u64>,
 }
 
 impl Source {
     pub fn new(goal: &Arc<Goal>) -> Self {
+        Self::of(goal, Bodies::Borrowed)
+    }
+
+    pub fn of(goal: &Arc<Goal>, bodies: Bodies) -> Self {
         Self {
             goal: Arc::clone(goal),
+            bodies,
             each: 0,
             sent: ConnMap::new(),
         }
@@ -124,6 +139,18 @@ impl Source {
         for conn in conns {
             self.sent[conn] = 0;
             self.on_drain(net, conn);
+        }
+    }
+
+    /// Queues this many messages for all connections, with a send for each.
+    pub fn send_to_each(&self, net: &mut Net, amount: u64) {
+        for number in 0..amount {
+            let message = self.goal.messages().get(number);
+            for conn in self.sent.keys() {
+                if let Err(error) = net.send(conn, message) {
+                    return self.goal.fail(format!("a send: {error}"));
+                }
+            }
         }
     }
 
@@ -147,7 +174,12 @@ impl Handler for Source {
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
         let sent = &mut self.sent[conn];
         while *sent < self.each && net.is_writable(conn) {
-            if let Err(error) = net.send(conn, self.goal.messages().get(*sent)) {
+            let message = self.goal.messages().get(*sent);
+            let sending = match self.bodies {
+                Bodies::Borrowed => net.send(conn, message),
+                Bodies::Owned => net.send(conn, message.clone()),
+            };
+            if let Err(error) = sending {
                 return self.goal.fail(format!("a send: {error}"));
             }
             *sent += 1;
@@ -165,10 +197,10 @@ struct Transfer {
 }
 
 impl Transfer {
-    fn new(size: usize, connections: usize) -> io::Result<Self> {
+    fn new(size: usize, connections: usize, bodies: Bodies) -> io::Result<Self> {
         let goal = Arc::new(Goal::new(size, connections));
         let sink = Running::new(Sink::new(&goal))?;
-        let source = Running::new(Source::new(&goal))?;
+        let source = Running::new(Source::of(&goal, bodies))?;
         source.connect_to(&sink, connections)?;
         Ok(Self {
             source,
@@ -189,18 +221,27 @@ impl Job for Stream {
     }
 }
 
-/// Sends `amount` messages on each connection between two nodes.
+/// Sends `amount` borrowed messages on each connection between two nodes.
 pub fn stream(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
-    Ok(Box::new(Stream(Transfer::new(size, connections)?)))
+    stream_of(size, connections, Bodies::Borrowed)
 }
 
-struct Broadcast(Transfer);
+/// Sends `amount` messages on each connection between two nodes.
+pub fn stream_of(size: usize, connections: usize, bodies: Bodies) -> io::Result<Box<dyn Job>> {
+    Ok(Box::new(Stream(Transfer::new(size, connections, bodies)?)))
+}
+
+/// A way to send messages to all connections.
+type SendToAll = fn(&Source, &mut Net, u64);
+
+struct Broadcast(Transfer, SendToAll);
 
 impl Job for Broadcast {
     fn run(&mut self, amount: u64) -> io::Result<()> {
+        let send = self.1;
         for batch in batches(amount) {
             self.0.goal.set(batch);
-            let begin = move |source: &mut Source, net: &mut Net| source.broadcast(net, batch);
+            let begin = move |source: &mut Source, net: &mut Net| send(source, net, batch);
             self.0.source.handle.post(begin)?;
             self.0.goal.wait()?;
         }
@@ -210,7 +251,14 @@ impl Job for Broadcast {
 
 /// Broadcasts `amount` messages to all connections between two nodes.
 pub fn broadcast(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
-    Ok(Box::new(Broadcast(Transfer::new(size, connections)?)))
+    let transfer = Transfer::new(size, connections, Bodies::Borrowed)?;
+    Ok(Box::new(Broadcast(transfer, Source::broadcast)))
+}
+
+/// Sends `amount` messages to all connections between two nodes one by one.
+pub fn sends(size: usize, connections: usize) -> io::Result<Box<dyn Job>> {
+    let transfer = Transfer::new(size, connections, Bodies::Borrowed)?;
+    Ok(Box::new(Broadcast(transfer, Source::send_to_each)))
 }
 
 /// Divides an amount into batches that fit the queues of every library. A batch

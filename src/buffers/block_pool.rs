@@ -1,8 +1,6 @@
 //! Reuse of the memory of send queues.
 
-use std::ops::Range;
-
-use super::send_queue::{BLOCK, BLOCK_MIN, Chunk, block_len_for};
+use super::send_queue::{BLOCK, BLOCK_MIN, BlockSize, Chunk};
 use super::{BodyKey, SendAccount, SendQueue, SharedBodies};
 
 /// Unused queues and blocks, kept so that steady traffic does not allocate, and
@@ -13,8 +11,10 @@ use super::{BodyKey, SendAccount, SendQueue, SharedBodies};
     reason = "the box is what is kept: a connection holds it by one pointer"
 )]
 pub(crate) struct BlockPool {
-    pub(super) blocks: Vec<Vec<u8>>,
-    pub(super) block_bytes: usize,
+    /// Unused blocks of [`BLOCK`] bytes.
+    full: Vec<Vec<u8>>,
+    /// Unused blocks of [`BLOCK_MIN`] bytes.
+    small: Vec<Vec<u8>>,
     /// Total size of the blocks that queues hold, in bytes.
     pub(super) lent_bytes: usize,
     pub(super) queues: Vec<Box<SendQueue>>,
@@ -26,9 +26,9 @@ pub(crate) struct BlockPool {
     sealed: Vec<u8>,
     pub(crate) account: SendAccount,
     pub(crate) bodies: SharedBodies,
-    /// A queue may take a larger block than it needs while the account holds
-    /// less than this.
-    pub(super) ample_below: usize,
+    /// Memory is not short while the account holds at most this, a full block
+    /// included.
+    ample: usize,
 }
 
 /// Maximum of the memory that queues held, in the current window of flushes and
@@ -71,9 +71,11 @@ pub(super) const WINDOW: u32 = 128;
 /// their blocks all the time (the row "fan-in" of `benches/peers`).
 pub(super) const SPARE_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Blocked queues keep memory that they do not need while all queues together
-/// hold at most this many bytes.
-pub(super) const LENT_BYTES_MIN: usize = 4 * 1024 * 1024;
+/// The part of the loop's limit up to which memory is not short, as a divisor.
+/// Up to there, a queue takes a full block for more than a few messages, and a
+/// blocked one keeps it. By default it is 64 MiB: more than 200 connections
+/// that stream at a time.
+const AMPLE_PART: usize = 4;
 
 /// Maximum number of unused queues. It is the number of connections that may
 /// answer in one turn of a busy loop. Each takes some 150 bytes.
@@ -83,7 +85,7 @@ impl BlockPool {
     /// Makes the pool of a loop whose account may hold `limit` bytes.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            ample_below: (limit / 2).saturating_sub(16 * BLOCK),
+            ample: limit / AMPLE_PART,
             ..Self::default()
         }
     }
@@ -127,18 +129,27 @@ impl BlockPool {
             last_queues: peak.queues,
             ..Peak::default()
         };
-        let most = self.spare_bytes_max();
-        while self.block_bytes > most {
-            let Some(block) = self.blocks.pop() else {
-                break;
-            };
-            self.block_bytes -= block.len();
-        }
+        self.trim();
         let most = self.peak.queues().saturating_sub(self.lent_queues);
         self.queues.truncate(most);
         if self.peak.bytes() == 0 {
             self.sealed = Vec::new();
         }
+    }
+
+    /// Frees unused blocks beyond the maximum.
+    fn trim(&mut self) {
+        let most = self.spare_bytes_max();
+        while self.spare_bytes() > most {
+            // Small blocks cost less to allocate and to initialise.
+            let block = self.small.pop().or_else(|| self.full.pop());
+            drop(block);
+        }
+    }
+
+    /// Returns the total size of unused blocks, in bytes.
+    pub(super) fn spare_bytes(&self) -> usize {
+        self.full.len() * BLOCK + self.small.len() * BLOCK_MIN
     }
 
     /// Returns the maximum total size of unused blocks, in bytes.
@@ -166,72 +177,59 @@ impl BlockPool {
         }
     }
 
-    /// Returns whether blocked queues should return memory that they do not
-    /// need.
-    pub(super) fn should_shrink(&self) -> bool {
-        self.lent_bytes > LENT_BYTES_MIN
-    }
-
-    /// Returns whether a queue may take a larger block than it needs.
+    /// Returns whether a queue may take and keep memory that it does not need.
     #[inline]
     pub(super) fn is_ample(&self) -> bool {
-        self.account.used() < self.ample_below
+        self.account.used() + BLOCK <= self.ample
     }
 
-    /// Returns the length of the block that [`BlockPool::take_block`] returns
-    /// for `wanted` bytes.
-    #[inline]
-    pub(super) fn next_block_len(&self, wanted: usize) -> usize {
-        let len = block_len_for(wanted);
-        match self.blocks.last() {
-            Some(block) if block.len() <= len || self.is_ample() => block.len(),
-            _ => 0,
-        }
+    /// Returns whether a full block can be taken without an allocation.
+    pub(super) fn has_full_block(&self) -> bool {
+        !self.full.is_empty()
     }
 
-    /// Returns a block for `wanted` bytes. The block may be shorter or empty;
-    /// then the caller grows it.
-    pub(super) fn take_block(&mut self, wanted: usize) -> Vec<u8> {
-        if self.next_block_len(wanted) == 0 {
-            return Vec::new();
-        }
-        let block = self.blocks.pop().unwrap_or_default();
-        self.block_bytes -= block.len();
-        self.note_lent(block.len());
+    /// Returns a block for `rest` bytes, of which the caller copies as many as
+    /// fit. A new one is not initialised.
+    pub(super) fn take_block(&mut self, size: BlockSize, rest: usize) -> Vec<u8> {
+        let is_full = rest >= BLOCK || (size == BlockSize::Full && self.is_ample());
+        let (spare, capacity) = if is_full {
+            (&mut self.full, BLOCK)
+        } else {
+            (&mut self.small, BLOCK_MIN)
+        };
+        let block = match spare.pop() {
+            Some(block) => block,
+            None => {
+                self.trim();
+                Vec::with_capacity(capacity)
+            }
+        };
+        self.lent_bytes += block.capacity();
+        self.account.charge(block.capacity());
         block
     }
 
-    /// Charges `bytes` by which the blocks of queues grew.
-    pub(super) fn note_lent(&mut self, bytes: usize) {
-        self.lent_bytes += bytes;
-        self.account.charge(bytes);
-    }
-
-    /// Returns a new block that contains exactly `bytes`.
-    pub(super) fn copy_out(&mut self, bytes: &[u8]) -> Vec<u8> {
-        self.note_lent(bytes.len());
-        bytes.to_vec()
-    }
-
-    /// Replaces a block by a new one that contains exactly the bytes in `kept`.
-    pub(super) fn trim_block(&mut self, block: &mut Vec<u8>, kept: Range<usize>) {
-        let kept = block[kept].to_vec();
-        // The old block is returned first, so that the account is not charged
-        // for both.
-        self.put_block(std::mem::replace(block, kept));
-        self.note_lent(block.len());
-    }
-
     pub(super) fn put_block(&mut self, block: Vec<u8>) {
-        debug_assert!(self.lent_bytes >= block.len());
+        self.discharge_block(&block);
+        self.keep_block(block);
+    }
+
+    pub(super) fn discharge_block(&mut self, block: &Vec<u8>) {
+        debug_assert!(self.lent_bytes >= block.capacity());
         self.peak.note(self.lent_bytes, self.lent_queues);
-        self.lent_bytes = self.lent_bytes.saturating_sub(block.len());
-        self.account.discharge(block.len());
-        let fits = self.block_bytes + block.len() <= self.spare_bytes_max();
-        if fits && (BLOCK_MIN..=BLOCK).contains(&block.len()) {
-            self.block_bytes += block.len();
-            self.blocks.push(block);
+        self.lent_bytes = self.lent_bytes.saturating_sub(block.capacity());
+        self.account.discharge(block.capacity());
+    }
+
+    /// Keeps an unused block for reuse, or frees it.
+    pub(super) fn keep_block(&mut self, block: Vec<u8>) {
+        match block.capacity() {
+            BLOCK => self.full.push(block),
+            BLOCK_MIN => self.small.push(block),
+            // A queue without a tail.
+            _ => return,
         }
+        self.trim();
     }
 }
 

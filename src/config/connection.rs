@@ -231,8 +231,9 @@ pub struct SendQueueConfig {
     /// [`Handler::on_drain`](crate::Handler::on_drain) is called once. Not
     /// zero.
     ///
-    /// Default: 256 KiB, which equals
-    /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes).
+    /// Default: 256 KiB. The default of
+    /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes) is
+    /// larger by one message of 32 KiB, with which a queue exceeds `high_bytes`.
     pub high_bytes: usize,
     /// Maximum number of queued bytes. A send that would exceed it is refused
     /// with [`SendError::Full`](crate::SendError::Full).

@@ -62,8 +62,10 @@ pub struct Config {
     /// Size in bytes of the buffer into which all sockets of the loop are read,
     /// from 4 KiB to 1 GiB.
     ///
-    /// Default: 256 KiB, because a larger buffer needs fewer reads, and this
-    /// one fits into the second-level cache of current processors.
+    /// Default: 288 KiB, like
+    /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes), so
+    /// that one read takes what the peer wrote at once. A larger buffer would
+    /// not fit into the second-level cache of current processors.
     pub read_buffer_bytes: usize,
     /// Time for which a listener pauses after file-descriptor or memory
     /// exhaustion. Not zero.
@@ -122,7 +124,7 @@ impl Default for Config {
             budget: TurnBudget::default(),
             commands: CommandQueueConfig::default(),
             sockets: SocketConfig::default(),
-            read_buffer_bytes: 256 * KIB,
+            read_buffer_bytes: 288 * KIB,
             accept_backoff: Duration::from_millis(100),
             busy_poll: None,
             slow_turn: Some(Duration::from_millis(100)),
@@ -168,11 +170,15 @@ impl Config {
 pub struct TurnBudget {
     /// Maximum number of bytes read from one connection.
     ///
-    /// Default: 256 KiB.
+    /// Default: 288 KiB, like
+    /// [`Config::read_buffer_bytes`](crate::Config::read_buffer_bytes).
     pub read_bytes: usize,
     /// Maximum number of bytes written to one connection.
     ///
-    /// Default: 256 KiB.
+    /// Default: 288 KiB. This is the default of
+    /// [`high_bytes`](crate::config::SendQueueConfig::high_bytes) and one more
+    /// message of up to 32 KiB, so that a queue that a handler has filled is
+    /// written at once.
     pub write_bytes: usize,
     /// Maximum number of connections accepted per listener.
     ///
@@ -222,8 +228,8 @@ pub struct TurnBudget {
 impl Default for TurnBudget {
     fn default() -> Self {
         Self {
-            read_bytes: 256 * KIB,
-            write_bytes: 256 * KIB,
+            read_bytes: 288 * KIB,
+            write_bytes: 288 * KIB,
             accepts: 64,
             handshake_steps: 2,
             commands: 1024,

@@ -147,10 +147,8 @@ impl ConnEntry {
         if self.turn != turn as u32 {
             (self.turn, self.written) = (turn as u32, 0);
         }
-        // `written` is a `u32`.
-        budget
-            .min(u32::MAX as usize)
-            .saturating_sub(self.written as usize)
+        // `written` is a `u32`, and a write call takes no more than 2 GiB.
+        budget.min(1 << 30).saturating_sub(self.written as usize)
     }
 
     #[inline]

@@ -78,9 +78,9 @@ impl InboundHalf {
     }
 
     /// Returns whether a visit without an event may read, deliver or release
-    /// something. A session may hold anything.
+    /// something.
     pub(super) fn has_kept_input(&self) -> bool {
-        self.readable || !self.partial.is_empty() || self.channel.is_some()
+        self.readable || !self.partial.is_empty()
     }
 
     /// Drops the received bytes that were not delivered.

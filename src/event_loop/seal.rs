@@ -59,10 +59,13 @@ fn write_sealed_bytes(
         let offered = bytes.len().min(*budget);
         let slices = [IoSlice::new(&bytes[..offered])];
         match write_once(stream, &slices, offered, metrics) {
-            Ok(written) => {
-                entry.written += written as u32;
-                *budget -= written;
-                channel.advance(written);
+            Ok(write) => {
+                entry.written += write.written as u32;
+                *budget -= write.written;
+                channel.advance(write.written);
+                if write.is_socket_full {
+                    return Flushed::Blocked;
+                }
             }
             Err(stopped) => return stopped,
         }

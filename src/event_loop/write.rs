@@ -7,9 +7,9 @@ use super::inbound::half_of;
 use super::lists::WorkLists;
 use super::rates::write_limited;
 use super::seal::write_sealed;
-use super::write_once::{Flushed, watch_room, write_once};
+use super::write_once::{Flushed, Write, watch_room, write_once};
 use super::{EventLoop, InboundHalf, LoopState};
-use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX};
+use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX, SendQueue};
 use crate::connection::{AfterFlush, ConnEntry, Ending, Lifecycle};
 use crate::error::{DisconnectReason, SessionError};
 use crate::handler::Handler;
@@ -17,7 +17,7 @@ use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::mutants::mutant;
 use crate::net::{Net, PendingSend, RateContext, UrgentWork};
-use crate::sys::Registrar;
+use crate::sys::{Registrar, Stream};
 
 /// Number of connections that are written between two readings of the clock.
 const WRITES_PER_LOOK: usize = 8;
@@ -186,7 +186,12 @@ impl WorkLists {
         let before = entry.written;
         let deferred_reads = inbound.defers_reads();
         let (metrics, pool) = (&mut net.metrics, &mut net.pool);
-        let flushed = if entry.is_sending_limited {
+        let flushed = if before > 0 && entry.queued_bytes() > budget {
+            // The next turn writes it with one call. The rest of the budget
+            // would be a call for a few bytes, and so would the rest of the
+            // queue.
+            Flushed::OverBudget
+        } else if entry.is_sending_limited {
             let context = RateContext {
                 limits: &net.limits,
                 timers: &mut net.timers,
@@ -359,19 +364,37 @@ fn write_queue(
         if budget == 0 {
             return Flushed::OverBudget;
         }
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let (count, offered) = queue.gather(&mut slices, budget);
-        let written = match write_once(stream, &slices[..count], offered, metrics) {
-            Ok(0) => continue,
-            Ok(written) => written,
+        let write = match queue.front_slice(budget) {
+            Some(bytes) => write_once(stream, &[IoSlice::new(bytes)], bytes.len(), metrics),
+            None => write_gathered(queue, stream, budget, metrics),
+        };
+        let write = match write {
+            Ok(write) => write,
             Err(stopped) => return stopped,
         };
-        entry.written += written as u32;
-        budget -= written;
-        queue.advance(written, pool);
-        mutant!(DropTailOfPartialWrite => queue.advance(offered - written, pool));
+        entry.written += write.written as u32;
+        budget -= write.written;
+        queue.advance(write.written, pool);
+        mutant!(DropTailOfPartialWrite => queue.advance(queue.len().min(budget), pool));
+        if write.is_socket_full {
+            return Flushed::Blocked;
+        }
     }
     Flushed::All
+}
+
+/// Makes one write call for the slices of a queue with a chain. The array is
+/// 1 KiB, which a write of one slice does not fill.
+#[inline(never)]
+fn write_gathered(
+    queue: &SendQueue,
+    stream: &mut Stream,
+    budget: usize,
+    metrics: &mut Metrics,
+) -> Result<Write, Flushed> {
+    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+    let (count, offered) = queue.gather(&mut slices, budget);
+    write_once(stream, &slices[..count], offered, metrics)
 }
 
 /// Returns the largest form of the message that was refused because of the

@@ -20,26 +20,45 @@ pub(super) enum Flushed {
     SealFailed(SessionError),
 }
 
-/// Makes one write call for `offered` bytes. Returns the number of written
-/// bytes, which is zero if the call was interrupted.
+/// One write call that the socket did not refuse.
+pub(super) struct Write {
+    /// Zero if the call was interrupted.
+    pub(super) written: usize,
+    /// The call shows that the socket is full, so that the next one would
+    /// return `WouldBlock`.
+    pub(super) is_socket_full: bool,
+}
+
+/// Makes one write call for `offered` bytes.
 #[inline(always)]
 pub(super) fn write_once(
     stream: &mut Stream,
     slices: &[IoSlice<'_>],
     offered: usize,
     metrics: &mut Metrics,
-) -> Result<usize, Flushed> {
+) -> Result<Write, Flushed> {
+    let mut write = Write {
+        written: 0,
+        is_socket_full: false,
+    };
     match stream.write(slices) {
         Ok(0) => {
             let error = io::ErrorKind::WriteZero.into();
             Err(Flushed::Failed(DisconnectReason::Io(error)))
         }
         Ok(written) => {
-            metrics.partial_writes += u64::from(written < offered);
-            Ok(written)
+            write.written = written;
+            if written < offered {
+                metrics.partial_writes += 1;
+                // Where a short write shows that the socket is full, it saves
+                // the write that would return `WouldBlock`. On other platforms
+                // only that write re-arms the event.
+                write.is_socket_full = stream.short_write_is_full();
+            }
+            Ok(write)
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Flushed::Blocked),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(write),
         Err(error) => Err(Flushed::Failed(DisconnectReason::from_io(&error))),
     }
 }

@@ -19,7 +19,8 @@
 //! - where a budget of time is checked, if a callback was called since.
 //!
 //! [`Node::run`](crate::Node::run) measures the wait from the last reading.
-//! `node/clock_tests.rs` counts the readings.
+//! [`Node::run_until`](crate::Node::run_until) reads the clock before and after
+//! the condition. `node/clock_tests.rs` counts the readings.
 //!
 //! Timeouts that begin in a turn count from its end, because a callback may
 //! take long. If they counted from the beginning, one could pass before its

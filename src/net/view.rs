@@ -139,7 +139,8 @@ impl Net {
     /// Returns `None` before there is a socket, for a stale id, for a
     /// connection of another [shard](crate::shards), and in the simulator.
     ///
-    /// Reading from it or writing to it breaks the connection.
+    /// Reading from it or writing to it breaks the connection. A duplicate of
+    /// the descriptor keeps the TCP connection open after its end here.
     ///
     /// ```
     /// # #[cfg(target_os = "linux")] mod linux {

@@ -114,6 +114,19 @@ impl Stream {
         }
     }
 
+    /// Returns whether a write that was not taken whole has filled the socket,
+    /// so that room is a new event. If not, the next event follows only after a
+    /// write that returned `WouldBlock`.
+    #[inline]
+    pub(crate) fn short_write_is_full(&self) -> bool {
+        mutant!(NoRoomEdgeWithoutWouldBlock => return true);
+        match self {
+            Self::Os(stream) => stream.short_write_is_full(),
+            #[cfg(feature = "sim")]
+            Self::Sim(stream) => stream.short_write_is_full(),
+        }
+    }
+
     #[inline]
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         dispatch!(self, stream => stream.read(buffer))

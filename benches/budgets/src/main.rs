@@ -148,7 +148,7 @@ fn measure(what: &str, units: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns the numbers that [`measure`] prints in a separate process.
+/// Returns the numbers that [`measure`] prints in a process that runs nothing else.
 fn measured(what: &str, units: u64) -> Result<[f64; 2], Box<dyn Error>> {
     let mut child = Command::new(std::env::current_exe()?);
     let output = child

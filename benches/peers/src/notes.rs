@@ -22,6 +22,8 @@ pub const MANY_NODES: &str =
 
 pub const FRAMED: &str = "The contestant is a library for messages; its framing is left on.";
 
+pub const SAME: &str = "The same as in the fan-in above.";
+
 /// Returns what a contestant does not do in any row.
 pub fn general(contestant: Contestant) -> Option<&'static str> {
     Some(match contestant {

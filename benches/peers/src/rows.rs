@@ -9,6 +9,7 @@ use crate::measure::{Cost, cost};
 use crate::notes;
 use crate::on::{Contestant, blocking, message_io, pea2pea, peerloop, tokio};
 use crate::raw;
+use crate::support::nodes::{Bodies, stream_of};
 use crate::support::{self, Job};
 
 /// Measures one contestant for about this time.
@@ -93,6 +94,7 @@ pub fn rows() -> Vec<Row> {
         line(),
         cycle(),
         memory(),
+        borrowed_fan_in(),
         raw(),
     ]
 }
@@ -100,7 +102,7 @@ pub fn rows() -> Vec<Row> {
 fn stream(name: &'static str, size: usize) -> Row {
     Row::new(name, 64)
         .with(Contestant::Peerloop, move || {
-            support::nodes::stream(size, 1)
+            stream_of(size, 1, advised(size))
         })
         .with(Contestant::Pea2pea, move || {
             pea2pea::stream::stream(size, 1)
@@ -111,19 +113,33 @@ fn stream(name: &'static str, size: usize) -> Row {
         .note(Contestant::Pea2pea, notes::REPEATED_SENDS)
 }
 
+/// As the documentation of `Net::send` advises.
+fn advised(size: usize) -> Bodies {
+    if size < 16 * 1024 {
+        Bodies::Borrowed
+    } else {
+        Bodies::Owned
+    }
+}
+
+const SENDERS: usize = 100;
+const FAN_IN_SIZE: usize = 32 * 1024;
+
 fn fan_in() -> Row {
-    const SENDERS: usize = 100;
-    const SIZE: usize = 32 * 1024;
     Row::new("fan-in of 100 senders of 32 KiB", 4)
         .items(SENDERS)
         .with(Contestant::Peerloop, || {
-            support::nodes::stream(SIZE, SENDERS)
+            stream_of(FAN_IN_SIZE, SENDERS, advised(FAN_IN_SIZE))
         })
         .with(Contestant::Pea2pea, || {
-            pea2pea::stream::stream(SIZE, SENDERS)
+            pea2pea::stream::stream(FAN_IN_SIZE, SENDERS)
         })
-        .with(Contestant::MessageIo, || message_io::stream(SIZE, SENDERS))
-        .with(Contestant::Tokio, || tokio::stream::stream(SIZE, SENDERS))
+        .with(Contestant::MessageIo, || {
+            message_io::stream(FAN_IN_SIZE, SENDERS)
+        })
+        .with(Contestant::Tokio, || {
+            tokio::stream::stream(FAN_IN_SIZE, SENDERS)
+        })
         .note(Contestant::Pea2pea, notes::REPEATED_SENDS)
         .note(Contestant::Limit, notes::ONE_CONNECTION)
 }
@@ -201,6 +217,23 @@ fn memory() -> Row {
             row.contestants.push((contestant, Box::new(sample)));
         }
     }
+    row
+}
+
+/// The fan-in with messages that peerloop copies, as tokio's codec does.
+fn borrowed_fan_in() -> Row {
+    let mut row = Row::new("the fan-in with borrowed messages", 4)
+        .items(SENDERS)
+        .with(Contestant::Peerloop, || {
+            stream_of(FAN_IN_SIZE, SENDERS, Bodies::Borrowed)
+        })
+        .with(Contestant::Tokio, || {
+            tokio::stream::stream(FAN_IN_SIZE, SENDERS)
+        })
+        .note(Contestant::Pea2pea, notes::SAME)
+        .note(Contestant::MessageIo, notes::SAME)
+        .note(Contestant::Limit, notes::ONE_CONNECTION);
+    row.is_in_readme = false;
     row
 }
 

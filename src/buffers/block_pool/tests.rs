@@ -22,17 +22,17 @@ fn unused_blocks_after_two_windows_are_freed() {
     let mut pool = BlockPool::default();
     let queues = fill(&mut pool, 40);
     put_all(&mut pool, queues);
-    assert_eq!((pool.block_bytes, pool.queues.len()), (40 * BLOCK, 40));
+    assert_eq!((pool.spare_bytes(), pool.queues.len()), (40 * BLOCK, 40));
     // Steady traffic of one connection.
     for _ in 0..2 * WINDOW {
         let queues = fill(&mut pool, 1);
         put_all(&mut pool, queues);
         pool.end_flush();
     }
-    assert_eq!((pool.block_bytes, pool.queues.len()), (BLOCK, 1));
+    assert_eq!((pool.spare_bytes(), pool.queues.len()), (BLOCK, 1));
     // No traffic.
     (0..2 * WINDOW).for_each(|_| pool.end_flush());
-    assert_eq!((pool.block_bytes, pool.queues.len()), (0, 0));
+    assert_eq!((pool.spare_bytes(), pool.queues.len()), (0, 0));
 }
 
 #[test]
@@ -42,9 +42,9 @@ fn repeated_burst_within_window_reuses_blocks() {
     put_all(&mut pool, queues);
     for _ in 0..5 {
         (0..WINDOW).for_each(|_| pool.end_flush());
-        assert_eq!(pool.block_bytes, 40 * BLOCK);
+        assert_eq!(pool.spare_bytes(), 40 * BLOCK);
         let queues = fill(&mut pool, 40);
-        assert_eq!(pool.block_bytes, 0);
+        assert_eq!(pool.spare_bytes(), 0);
         put_all(&mut pool, queues);
     }
 }

@@ -1,22 +1,21 @@
-//! The memory that a message will take, computed before it is queued.
+//! The blocks that a message will take, and their memory, computed before it is
+//! queued.
 
-use super::{BLOCK, BLOCK_MIN, CHAIN_MIN, CHUNK_OVERHEAD, SendQueue, TRACKED_OVERHEAD};
+use super::{BLOCK, BLOCK_MIN, CHAIN_MIN, CHUNK_OVERHEAD, Chunk, SendQueue, TRACKED_OVERHEAD};
 use crate::buffers::BlockPool;
 
-/// Returns the length of a block for `bytes`: larger than them by at most a
-/// sixteenth or [`BLOCK_MIN`], and at most [`BLOCK`].
-#[inline]
-pub(in crate::buffers) fn block_len_for(bytes: usize) -> usize {
-    let step = (bytes.next_power_of_two() / 16).max(BLOCK_MIN);
-    bytes.next_multiple_of(step).clamp(BLOCK_MIN, BLOCK)
-}
+/// Maximum number of bytes that a queue copies into small blocks while memory
+/// is not short. Beyond it the connection has much traffic, or a message to
+/// many connections is long.
+const COPIED_SMALL_MAX: usize = 4 * BLOCK_MIN;
 
-/// Returns the minimum length to which a block with `filled` bytes grows: twice
-/// that, so that each byte is copied about once while a queue grows, or 64 KiB
-/// more.
-#[inline]
-pub(super) fn grown(filled: usize) -> usize {
-    (filled + filled.min(64 * 1024)).min(BLOCK)
+/// Size of the blocks for a message.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::buffers) enum BlockSize {
+    /// [`BLOCK_MIN`]. A message that fills a full block gets one.
+    Small,
+    /// [`BLOCK`], or [`BLOCK_MIN`] as soon as memory is short.
+    Full,
 }
 
 /// Growth of a queue by one message: the memory that it takes, and the part of
@@ -43,40 +42,65 @@ impl Growth {
     }
 }
 
+/// Returns the memory of small blocks with this content.
+fn small_blocks(bytes: usize) -> usize {
+    bytes.div_ceil(BLOCK_MIN) * (BLOCK_MIN + CHUNK_OVERHEAD)
+}
+
 impl SendQueue {
+    /// Returns the size of the blocks for a frame of this length, of which at
+    /// least a part is to be copied beyond the tail.
+    pub(super) fn block_size_for(&self, frame: usize, pool: &BlockPool) -> BlockSize {
+        let is_full = match self.tail.capacity() {
+            BLOCK => true,
+            // A connection with a chain is most likely blocked.
+            0 => self.chain.is_empty() && pool.has_full_block(),
+            _ => self.ends_with_small_blocks(),
+        };
+        if is_full || frame > COPIED_SMALL_MAX {
+            BlockSize::Full
+        } else {
+            BlockSize::Small
+        }
+    }
+
+    /// Returns whether the tail is the last of as many small blocks as a queue
+    /// takes while memory is not short.
+    fn ends_with_small_blocks(&self) -> bool {
+        let before = COPIED_SMALL_MAX / BLOCK_MIN - 1;
+        let mut last = self.chain.iter().rev().take(before);
+        self.chain.len() >= before && last.all(|chunk| matches!(chunk, Chunk::Block { .. }))
+    }
+
     /// Returns the maximum growth of the queue when a frame of this length is
     /// copied into it.
     #[inline]
     pub(crate) fn growth_of_copy(&self, frame: usize, pool: &BlockPool) -> usize {
-        if frame <= self.tail.len() - self.filled {
+        if frame <= self.room() {
             return 0;
         }
         self.growth_of_blocks(frame, pool)
     }
 
     fn growth_of_blocks(&self, frame: usize, pool: &BlockPool) -> usize {
-        let total = self.filled - self.movable() + frame;
-        if total <= BLOCK {
-            let block = if self.tail.is_empty() {
-                pool.next_block_len(total)
-            } else {
-                grown(self.tail.len())
-            };
-            return block.max(block_len_for(total)) - self.tail.len();
-        }
-        let full = (total - 1) / BLOCK;
-        let last = if pool.is_ample() {
-            BLOCK
-        } else {
-            block_len_for(total - full * BLOCK)
+        let rest = frame.saturating_sub(self.room() + self.movable());
+        let last = small_blocks(rest % BLOCK);
+        let last = match self.block_size_for(frame, pool) {
+            // Memory may become short in between.
+            BlockSize::Full if pool.is_ample() => last.max(BLOCK + CHUNK_OVERHEAD),
+            _ => last,
         };
-        full * (BLOCK + CHUNK_OVERHEAD) + last - self.tail.len()
+        rest / BLOCK * (BLOCK + CHUNK_OVERHEAD) + last
     }
 
     /// Returns the maximum growth of the queue when a body is chained to it,
     /// beside the body itself.
     pub(crate) fn growth_of_chain(&self) -> usize {
-        let copied = self.filled.min(self.tail.len() / 4);
+        let copied = if self.copies_tail() {
+            small_blocks(self.filled)
+        } else {
+            0
+        };
         copied + 3 * CHUNK_OVERHEAD + BLOCK_MIN
     }
 

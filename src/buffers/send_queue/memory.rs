@@ -1,109 +1,163 @@
 //! The blocks and the chain of a queue: taking memory, returning it, and
 //! charging it.
 
-use super::growth::{block_len_for, grown};
+use super::growth::BlockSize;
 use super::{BLOCK, BLOCK_MIN, CHUNK_OVERHEAD, Chunk, SendQueue};
 use crate::buffers::BlockPool;
 
 impl SendQueue {
-    /// Returns memory that a blocked connection does not need. Afterwards the
-    /// queue holds at most twice the queued bytes.
+    /// Returns the memory of full blocks that are mostly empty: their content
+    /// is copied to small ones. Afterwards the queue holds little more than
+    /// twice the queued bytes.
     ///
-    /// Does nothing while the queues of the loop hold little, because then the
-    /// copy costs more than the memory is worth.
+    /// Does nothing until memory is short, because the copy costs more than the
+    /// memory is worth.
     pub(crate) fn shrink(&mut self, pool: &mut BlockPool) {
-        if !pool.should_shrink() {
+        if pool.is_ample() {
             return;
         }
-        if let Some(Chunk::Block { bytes, filled }) = self.chain.front_mut() {
-            if self.written > *filled / 2 {
-                let before = bytes.len();
-                pool.trim_block(bytes, self.written..*filled);
-                self.chained = self.chained - before + bytes.len();
-                *filled = bytes.len();
-                self.written = 0;
+        if let Some(Chunk::Block { bytes, filled }) = self.chain.front() {
+            if is_wasted(bytes, filled - self.written) {
+                self.shrink_front(pool);
             }
         }
-        // Without a chain, the written bytes are at the front of the tail.
-        let done = if self.chain.is_empty() {
-            self.written
-        } else {
-            0
-        };
-        if self.tail.len() > BLOCK_MIN && self.filled - done < self.tail.len() / 2 {
-            pool.trim_block(&mut self.tail, done..self.filled);
-            self.filled -= done;
-            self.written -= done;
+        if is_wasted(&self.tail, self.filled - self.written_of_tail()) {
+            let block = std::mem::take(&mut self.tail);
+            pool.discharge_block(&block);
+            self.copy_to_chain(&block, pool);
+            pool.keep_block(block);
         }
     }
 
-    /// Makes room in the tail: moves its content to the front, grows it, or
-    /// moves a full tail to the chain and starts another.
-    pub(super) fn make_room(&mut self, wanted: usize, pool: &mut BlockPool) {
+    /// Replaces the first block of the chain by small ones.
+    fn shrink_front(&mut self, pool: &mut BlockPool) {
+        let Some(Chunk::Block { bytes, filled }) = self.chain.pop_front() else {
+            return;
+        };
+        // The block is returned first, so that the account is not charged for
+        // both.
+        self.chained -= bytes.capacity();
+        self.discharge_entry(pool);
+        pool.discharge_block(&bytes);
+        for piece in bytes[self.written..filled].chunks(BLOCK_MIN).rev() {
+            let chunk = self.copied_chunk(piece, pool);
+            self.chain.push_front(chunk);
+        }
+        self.written = 0;
+        pool.keep_block(bytes);
+    }
+
+    /// Copies the content of the tail, which is in `block`, to small blocks of
+    /// the chain.
+    fn copy_to_chain(&mut self, block: &[u8], pool: &mut BlockPool) {
+        let done = self.written_of_tail();
+        self.written -= done;
+        let filled = std::mem::take(&mut self.filled);
+        for piece in block[done..filled].chunks(BLOCK_MIN) {
+            let chunk = self.copied_chunk(piece, pool);
+            self.chain.push_back(chunk);
+        }
+    }
+
+    /// Returns the number of written bytes at the front of the tail.
+    fn written_of_tail(&self) -> usize {
+        if self.chain.is_empty() {
+            self.written
+        } else {
+            0
+        }
+    }
+
+    /// Returns an entry of the chain with a copy of at most [`BLOCK_MIN`]
+    /// bytes, and charges it.
+    fn copied_chunk(&mut self, bytes: &[u8], pool: &mut BlockPool) -> Chunk {
+        let mut block = pool.take_block(BlockSize::Small, bytes.len());
+        block.clear();
+        block.extend_from_slice(bytes);
+        self.chained += block.capacity();
+        self.charge_entry(pool);
+        Chunk::Block {
+            bytes: block,
+            filled: bytes.len(),
+        }
+    }
+
+    /// Moves the rest of the content to the front of the tail if `wanted` bytes
+    /// do not fit and the rest is short.
+    pub(super) fn move_rest(&mut self, wanted: usize) {
         let movable = self.movable();
-        if movable > 0 {
+        if movable > 0 && wanted > self.room() {
             self.tail.copy_within(movable..self.filled, 0);
             self.filled -= movable;
             self.written = 0;
         }
-        // A connection with a chain is most likely blocked. A few more bytes
-        // should not take a whole block there.
-        let mut is_steady = self.chain.is_empty();
-        if self.filled == BLOCK {
-            self.chain_tail(pool);
-            is_steady = true;
-        }
-        if self.tail.is_empty() && is_steady {
-            self.tail = pool.take_block(wanted);
-        }
-        if self.tail.len() - self.filled < wanted && self.tail.len() < BLOCK {
-            let size = grown(self.filled).max(block_len_for(self.filled + wanted));
-            pool.note_lent(size - self.tail.len());
-            self.tail.reserve_exact(size - self.tail.len());
-            self.tail.resize(size, 0);
-        }
     }
 
     /// Returns the number of written bytes at the front of the tail if moving
-    /// the rest over them is worth the copy, else zero. It is worth it if the
-    /// rest is no longer than they are.
+    /// the rest over them costs little, else zero.
     pub(super) fn movable(&self) -> usize {
-        if self.chain.is_empty() && 2 * self.written >= self.filled {
-            self.written
+        let written = self.written_of_tail();
+        if self.filled - written <= written.min(BLOCK_MIN) {
+            written
         } else {
             0
         }
     }
 
-    /// Moves the tail to the end of the chain. A tail that is nearly empty is
-    /// copied instead, so that a few bytes between two chained bodies do not
-    /// hold a whole block.
-    pub(super) fn chain_tail(&mut self, pool: &mut BlockPool) {
-        if self.filled == 0 {
-            return;
+    /// Moves a tail without room to the chain, and starts another for `rest`
+    /// bytes.
+    pub(super) fn start_block(&mut self, size: BlockSize, rest: usize, pool: &mut BlockPool) {
+        if self.filled > 0 {
+            self.move_tail(pool);
         }
+        self.tail = pool.take_block(size, rest);
+    }
+
+    /// Moves the content of the tail to the end of the chain.
+    pub(super) fn chain_tail(&mut self, pool: &mut BlockPool) {
+        if self.copies_tail() {
+            let block = std::mem::take(&mut self.tail);
+            self.copy_to_chain(&block, pool);
+            self.tail = block;
+        } else if self.filled > 0 {
+            self.move_tail(pool);
+        }
+    }
+
+    fn move_tail(&mut self, pool: &mut BlockPool) {
+        let bytes = std::mem::take(&mut self.tail);
         let filled = std::mem::take(&mut self.filled);
-        let bytes = if filled > self.tail.len() / 4 {
-            std::mem::take(&mut self.tail)
-        } else {
-            pool.copy_out(&self.tail[..filled])
-        };
-        self.chained += bytes.len();
+        self.chained += bytes.capacity();
         self.push_chunk(Chunk::Block { bytes, filled }, pool);
     }
 
+    /// Returns whether the content of the tail is copied to small blocks before
+    /// a body is chained, so that a few bytes between two bodies do not hold a
+    /// full block.
+    pub(super) fn copies_tail(&self) -> bool {
+        self.tail.capacity() == BLOCK && self.filled <= BLOCK / 8
+    }
+
     pub(super) fn push_chunk(&mut self, chunk: Chunk, pool: &mut BlockPool) {
+        self.charge_entry(pool);
+        self.chain.push_back(chunk);
+    }
+
+    fn charge_entry(&mut self, pool: &mut BlockPool) {
         self.overhead += CHUNK_OVERHEAD;
         pool.account.charge(CHUNK_OVERHEAD);
-        self.chain.push_back(chunk);
+    }
+
+    fn discharge_entry(&mut self, pool: &mut BlockPool) {
+        self.overhead -= CHUNK_OVERHEAD;
+        pool.account.discharge(CHUNK_OVERHEAD);
     }
 
     /// Returns the memory of an entry that was removed from the chain.
     pub(super) fn put_chunk(&mut self, chunk: Chunk, pool: &mut BlockPool) {
-        self.overhead -= CHUNK_OVERHEAD;
-        pool.account.discharge(CHUNK_OVERHEAD);
+        self.discharge_entry(pool);
         match &chunk {
-            Chunk::Block { bytes, .. } => self.chained -= bytes.len(),
+            Chunk::Block { bytes, .. } => self.chained -= bytes.capacity(),
             Chunk::FrameHeader { .. } => {}
             Chunk::Body(bytes) => self.chained -= bytes.len(),
             Chunk::SharedBody(bytes, _) => self.shared -= bytes.len(),
@@ -125,4 +179,10 @@ impl SendQueue {
         self.tracked.shrink_to(8);
         (self.filled, self.written, self.len, self.position) = (0, 0, 0, 0);
     }
+}
+
+/// Returns whether a block with `queued` bytes is a full one of which less than
+/// half is used.
+fn is_wasted(block: &Vec<u8>, queued: usize) -> bool {
+    block.capacity() == BLOCK && queued < BLOCK / 2
 }

@@ -1,18 +1,16 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::buffers::block_pool::{LENT_BYTES_MIN, SPARE_BYTES_MAX, SPARE_QUEUES_MAX};
+use crate::buffers::block_pool::{SPARE_BYTES_MAX, SPARE_QUEUES_MAX};
 use crate::framing::{ByteOrder, LengthPrefix};
 
 fn header(len: usize) -> FrameHeader {
     LengthPrefix::Four(ByteOrder::BigEndian).header(len)
 }
 
-/// Returns the pool of a loop with many blocked connections.
-fn busy_pool() -> BlockPool {
-    let mut pool = BlockPool::default();
-    pool.lent_bytes = LENT_BYTES_MIN + BLOCK;
-    pool
+/// Returns the pool of a loop whose memory is never short.
+fn ample_pool() -> BlockPool {
+    BlockPool::new(usize::MAX)
 }
 
 /// Returns all queued bytes, written in steps of at most `step` bytes.
@@ -67,7 +65,7 @@ fn push() -> impl Strategy<Value = Push> {
         0usize..100,
         0usize..20_000,
         60_000usize..70_000,
-        130_000usize..140_000
+        200_000usize..700_000
     ];
     prop_oneof![
         len.clone().prop_map(Push::Copied),
@@ -88,15 +86,16 @@ proptest! {
         pushes in prop::collection::vec(push(), 1..40),
         step in prop_oneof![Just(1usize), 1usize..5_000, Just(usize::MAX)],
         advance_every in 1usize..5,
-        ample in 0usize..2,
+        limit in prop_oneof![Just(0), Just(usize::MAX), 4 * BLOCK..40 * BLOCK],
     ) {
         let step = if step == 1 && pushes.len() > 4 { 997 } else { step };
-        let mut pool = BlockPool::new([0, usize::MAX][ample]);
-        if pushes.len() % 2 == 0 {
-            pool.lent_bytes = LENT_BYTES_MIN + BLOCK;
-        }
-        let lent_before = pool.lent_bytes;
+        let mut pool = BlockPool::new(limit);
         let mut queue = SendQueue::default();
+        if pushes.len() % 3 == 0 {
+            // A full block is unused.
+            queue.push(&FrameHeader::EMPTY, &[0; BLOCK], None, &mut pool);
+            queue.clear(&mut pool);
+        }
         let mut expected = Vec::new();
         let mut ends = Vec::new();
         let mut wire = Vec::new();
@@ -163,20 +162,103 @@ proptest! {
         while queue.pop_sent_token(&mut pool).is_some() {}
         prop_assert_eq!(queue.cost(), 0);
         pool.put_queue(Box::new(queue));
-        prop_assert_eq!(pool.lent_bytes, lent_before, "every block was returned");
+        prop_assert_eq!(pool.lent_bytes, 0, "every block was returned");
         prop_assert_eq!(pool.account.used(), 0, "everything was discharged");
     }
 }
 
-#[test]
-fn a_shrink_without_pressure_copies_nothing() {
-    let mut pool = BlockPool::default();
+/// Returns a queue of one full block with `len` bytes left to write, and these.
+fn mostly_written(len: usize, pool: &mut BlockPool) -> (SendQueue, Vec<u8>) {
     let mut queue = SendQueue::default();
-    queue.push(&FrameHeader::EMPTY, &[1; BLOCK], None, &mut pool);
-    queue.advance(BLOCK - 10, &mut pool);
+    let body: Vec<u8> = (0..BLOCK).map(|at| at as u8).collect();
+    queue.push(&FrameHeader::EMPTY, &body, None, pool);
+    queue.advance(BLOCK - len, pool);
+    (queue, body[BLOCK - len..].to_vec())
+}
+
+#[test]
+fn shrink_copies_nothing_until_memory_is_short() {
+    let mut pool = ample_pool();
+    let (mut queue, rest) = mostly_written(10, &mut pool);
     let block = queue.tail.as_ptr();
     queue.shrink(&mut pool);
-    assert_eq!((queue.tail.as_ptr(), queue.tail.len()), (block, BLOCK));
+    assert_eq!((queue.tail.as_ptr(), queue.memory()), (block, BLOCK));
+    assert_eq!(drain(&mut queue, usize::MAX, &mut pool), rest);
+}
+
+#[test]
+fn blocked_queue_returns_mostly_empty_blocks() {
+    for in_chain in [false, true] {
+        let mut pool = BlockPool::default();
+        let (mut queue, mut rest) = mostly_written(BLOCK_MIN + 10, &mut pool);
+        if in_chain {
+            queue.push(&FrameHeader::EMPTY, b"more", None, &mut pool);
+            rest.extend(b"more");
+            assert!(matches!(queue.chain.front(), Some(Chunk::Block { .. })));
+        }
+        let most = pool.account.max_used();
+        queue.shrink(&mut pool);
+        // The block is returned before the small ones are taken.
+        assert_eq!(pool.account.max_used(), most);
+        assert!(queue.memory() < 4 * BLOCK_MIN, "{}", queue.memory());
+        assert_eq!(pool.account.used(), queue.memory());
+        assert_eq!(drain(&mut queue, 1000, &mut pool), rest);
+    }
+}
+
+#[test]
+fn queue_up_to_high_bytes_is_one_slice() {
+    const KIB: usize = 1024;
+    let high_bytes = 256 * KIB;
+    for size in [16, 256, 4 * KIB, 32 * KIB, 64 * KIB, 128 * KIB] {
+        let mut pool = ample_pool();
+        // A full block is unused, as it is while messages are sent steadily.
+        let (queue, _) = mostly_written(1, &mut pool);
+        pool.put_queue(Box::new(queue));
+        let mut queue = pool.take_queue();
+        while queue.cost() < high_bytes {
+            queue.push(&header(size), &vec![0; size], None, &mut pool);
+        }
+        let slice = queue.front_slice(usize::MAX).map(<[u8]>::len);
+        assert_eq!(slice, Some(queue.len()), "messages of {size}");
+    }
+}
+
+#[test]
+fn block_is_touched_only_where_it_is_used() {
+    let mut pool = ample_pool();
+    let mut queue = SendQueue::default();
+    // Too much for small blocks.
+    let body = vec![1; 5 * BLOCK_MIN];
+    queue.push(&FrameHeader::EMPTY, &body, None, &mut pool);
+    assert_eq!(queue.tail.capacity(), BLOCK);
+    assert_eq!(
+        queue.tail.len(),
+        body.len() + BLOCK_MIN,
+        "the initialised part"
+    );
+}
+
+#[test]
+fn few_bytes_take_small_blocks() {
+    for mut pool in [BlockPool::default(), ample_pool()] {
+        let mut queue = SendQueue::default();
+        for count in 1..=4 * BLOCK_MIN / 1000 {
+            queue.push(&FrameHeader::EMPTY, &[0; 1000], None, &mut pool);
+            assert!(queue.memory() < count * 1000 + BLOCK_MIN + 8 * CHUNK_OVERHEAD);
+        }
+    }
+}
+
+#[test]
+fn long_queue_is_in_small_blocks_when_short() {
+    let mut pool = BlockPool::default();
+    let mut queue = SendQueue::default();
+    for _ in 0..100 {
+        queue.push(&FrameHeader::EMPTY, &[0; 30_000], None, &mut pool);
+    }
+    let most = queue.len() + queue.len() / 40 + BLOCK_MIN;
+    assert!(queue.memory() < most, "{}", queue.memory());
 }
 
 #[test]
@@ -237,25 +319,11 @@ fn small_frames_between_bodies_hold_no_block() {
 }
 
 #[test]
-fn a_blocked_queue_returns_a_nearly_empty_tail() {
-    let mut pool = busy_pool();
-    let mut queue = SendQueue::default();
-    let body: Vec<u8> = (0..BLOCK).map(|at| at as u8).collect();
-    queue.push(&FrameHeader::EMPTY, &body, None, &mut pool);
-    queue.advance(BLOCK - 10, &mut pool);
-    queue.shrink(&mut pool);
-    assert!(queue.tail.len() <= BLOCK_MIN, "{}", queue.tail.len());
-    assert_eq!(queue.len(), 10);
-    let rest = drain(&mut queue, usize::MAX, &mut pool);
-    assert_eq!(rest, body[BLOCK - 10..]);
-}
-
-#[test]
 fn a_few_bytes_after_a_chain_take_no_block() {
-    let mut pool = busy_pool();
-    pool.note_lent(BLOCK);
-    pool.put_block(vec![0; BLOCK]);
-    assert_eq!(pool.block_bytes, BLOCK);
+    let mut pool = ample_pool();
+    let (queue, _) = mostly_written(1, &mut pool);
+    pool.put_queue(Box::new(queue));
+    assert!(pool.has_full_block());
     let mut queue = SendQueue::default();
     queue.push_body(
         &FrameHeader::EMPTY,
@@ -263,10 +331,8 @@ fn a_few_bytes_after_a_chain_take_no_block() {
         None,
         &mut pool,
     );
-    queue.advance(10, &mut pool);
-    queue.shrink(&mut pool);
     queue.push(&FrameHeader::EMPTY, b"a few bytes", None, &mut pool);
-    assert!(queue.tail.len() <= BLOCK_MIN, "{}", queue.tail.len());
+    assert_eq!(queue.tail.capacity(), BLOCK_MIN);
 }
 
 #[test]
@@ -281,12 +347,8 @@ fn unused_memory_is_bounded() {
         .collect();
     queues.into_iter().for_each(|queue| pool.put_queue(queue));
     assert_eq!(pool.queues.len(), SPARE_QUEUES_MAX);
-    assert!(pool.block_bytes <= SPARE_BYTES_MAX);
+    assert!(pool.spare_bytes() <= SPARE_BYTES_MAX);
     assert_eq!(pool.lent_bytes, 0);
-    assert_eq!(
-        pool.block_bytes,
-        pool.blocks.iter().map(Vec::len).sum::<usize>()
-    );
 }
 
 #[test]
@@ -302,12 +364,12 @@ fn the_pool_holds_no_more_than_the_queues_did() {
     let mut pool = BlockPool::default();
     for _ in 0..3 {
         let queues = fill(&mut pool, 40);
-        assert_eq!((pool.lent_bytes, pool.block_bytes), (40 * BLOCK, 0));
+        assert_eq!((pool.lent_bytes, pool.spare_bytes()), (40 * BLOCK, 0));
         queues.into_iter().for_each(|queue| pool.put_queue(queue));
         // All blocks are kept and reused.
-        assert_eq!((pool.lent_bytes, pool.block_bytes), (0, 40 * BLOCK));
+        assert_eq!((pool.lent_bytes, pool.spare_bytes()), (0, 40 * BLOCK));
     }
     let queues = fill(&mut pool, 300);
     queues.into_iter().for_each(|queue| pool.put_queue(queue));
-    assert_eq!(pool.block_bytes, SPARE_BYTES_MAX);
+    assert_eq!(pool.spare_bytes(), SPARE_BYTES_MAX / BLOCK * BLOCK);
 }

@@ -1,7 +1,7 @@
 //! The sends of a broadcast.
 //!
-//! Instructions and cache misses for each connection are compared with those of
-//! single sends (`cargo run --release -p instructions -- --broadcast`).
+//! `cargo run --release -p instructions -- --broadcast` compares instructions
+//! and cache misses for each connection with single sends.
 
 use std::mem::take;
 

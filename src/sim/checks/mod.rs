@@ -26,8 +26,8 @@ use crate::traffic::Traffic;
 use super::ledger::Ledger;
 
 /// Maximum overhead of the one frame by which a queue may exceed its limit, in
-/// bytes: entries of the chain, and tracking. An entry per block of 256 KiB
-/// comes in addition.
+/// bytes: entries of the chain, and tracking. An entry per small block comes in
+/// addition, which is at most a 32nd of the frame.
 const OVERHEAD_MAX: usize = 1024;
 
 /// A connection, for comparison with its other end.
@@ -280,7 +280,7 @@ fn check_connection(
     let config = &entry.config;
     // An empty queue accepts any frame of a valid length.
     let cap = config.send_queue.max_bytes.max(config.max_message_len);
-    let most = cap + frame_max(entry) + config.max_message_len / 1024 + OVERHEAD_MAX;
+    let most = cap + frame_max(entry) + config.max_message_len / 32 + OVERHEAD_MAX;
     if entry.queue_cost() > most {
         let cost = entry.queue_cost();
         return Err(format!("{conn} has queued {cost} bytes, more than {most}"));

@@ -11,6 +11,7 @@
 //! | fact | epoll(7) | kqueue(2) | AFD and IOCP | poll(2) |
 //! |---|---|---|---|---|
 //! | [`SHORT_READ_IS_EMPTY`] | yes | yes | no | no |
+//! | [`SHORT_WRITE_IS_FULL`] | yes | yes | no | no |
 //! | [`ACCEPTED_INHERITS`] | yes | no | no | on Linux and Android |
 //! | [`ACCEPTED_HAS_ADDRESS`] | yes | no | no | on Linux and Android |
 //! | [`PEER_SHOWS_CONNECTED`] | yes | no | no | on Linux and Android |
@@ -61,6 +62,27 @@ const HAS_EPOLL_OR_KQUEUE: bool = cfg!(all(
 /// The messages of that peer after the byte wait for its next segment, for the
 /// end of its stream or for a timeout. Other connections are not affected.
 pub(super) const SHORT_READ_IS_EMPTY: bool = HAS_EPOLL_OR_KQUEUE;
+
+/// Whether a write of at most 1 GiB that was not taken whole has filled the
+/// socket, so that room is a new event, although no call has returned
+/// `WouldBlock`.
+///
+/// - epoll(7), "Questions and answers": on a stream, a short write shows as
+///   well as `EAGAIN` that the socket is full.
+/// - Linux: send(2) and sendmsg(2) of TCP return a short count on the way on
+///   which they return `EAGAIN` if nothing was taken (net/ipv4,
+///   `tcp_sendmsg_locked`, label `wait_for_space`, and `sk_stream_wait_memory`).
+///   It sets `SOCK_NOSPACE`, and the acknowledgement that makes room reports the
+///   socket (`tcp_check_space`). MPTCP and kTLS wait in the same function.
+/// - kqueue(2): with `EV_CLEAR` the state is reset when the event is retrieved,
+///   so later room activates the filter again.
+/// - tokio relies on both facts in the same way (`PollEvented::poll_write`).
+/// - With poll(2) and on Windows mio emulates edges, as at
+///   [`SHORT_READ_IS_EMPTY`].
+///
+/// A longer write is not taken whole either: Linux takes at most 2 GiB
+/// (write(2)).
+pub(super) const SHORT_WRITE_IS_FULL: bool = HAS_EPOLL_OR_KQUEUE;
 
 /// Whether an accepted connection has the options `TCP_NODELAY`,
 /// `SO_KEEPALIVE` with its times, and `TCP_USER_TIMEOUT` of its listener, which

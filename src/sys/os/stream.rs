@@ -8,7 +8,9 @@ use mio::net::TcpStream;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::alive::{set_keepalive, set_user_timeout};
-use super::facts::{PEER_SHOWS_CONNECTED, SHORT_READ_IS_EMPTY, WRITABLE_MEANS_CONNECTED};
+use super::facts::{
+    PEER_SHOWS_CONNECTED, SHORT_READ_IS_EMPTY, SHORT_WRITE_IS_FULL, WRITABLE_MEANS_CONNECTED,
+};
 use crate::config::{Config, Keepalive};
 use crate::framing::Framing;
 
@@ -208,6 +210,11 @@ impl OsStream {
     /// socket.
     pub(crate) fn short_read_is_empty(&self) -> bool {
         SHORT_READ_IS_EMPTY
+    }
+
+    /// Returns whether a write that was not taken whole has filled the socket.
+    pub(crate) fn short_write_is_full(&self) -> bool {
+        SHORT_WRITE_IS_FULL
     }
 
     /// Has no effect, because deliveries are checked in the simulator only.

@@ -81,8 +81,8 @@ impl Internet {
     }
 
     /// Returns whether the socket is registered with epoll, so that a read that
-    /// did not fill its buffer has emptied it, and room for writing means that
-    /// it is connected.
+    /// did not fill its buffer has emptied it, a write that was not taken whole
+    /// has filled it, and room for writing means that it is connected.
     pub(super) fn is_on_epoll(&self, id: SocketId) -> bool {
         let socket = self.sockets.get(&id);
         let registration = socket.and_then(|socket| socket.registration);
@@ -222,7 +222,8 @@ impl Internet {
             return Ok(count);
         }
         self.counts.short_writes += 1;
-        if self.random.chance(0.5) {
+        // epoll reports room after every short write.
+        if self.random.chance(0.5) || self.is_on_epoll(id) {
             self.hide_room(id);
         }
         Ok(self.part_of(count))

@@ -319,6 +319,11 @@ impl SimStream {
         self.internet.lock().is_on_epoll(self.id)
     }
 
+    /// Returns whether a write that was not taken whole has filled the socket.
+    pub(crate) fn short_write_is_full(&self) -> bool {
+        self.internet.lock().is_on_epoll(self.id)
+    }
+
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.internet.lock().read(self.id, buffer)
     }

@@ -37,7 +37,7 @@ fn full_queue_refuses_and_loses_nothing() {
     }
     let metrics = node.net().metrics();
     // In blocks: the first is partly written, and the last is partly filled.
-    assert!(metrics.max_queued_bytes <= (2 * 256 + 1) * KIB);
+    assert!(metrics.max_queued_bytes <= (2 * 288 + 1) * KIB);
     assert!(metrics.sends_refused >= 60, "{metrics:?}");
     assert_eq!(metrics.drains, 3);
     let sent = (next, next * (LEN + 4));

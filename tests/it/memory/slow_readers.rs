@@ -46,6 +46,8 @@ fn measure() {
         config.sockets.send_buffer_bytes = Some(8 * KIB);
         config.connection.send_queue.high_bytes = 256 * KIB;
         config.connection.send_queue.max_bytes = MIB;
+        // Memory is short with a quarter of it.
+        config.limits.loop_send_bytes = 8 * MIB;
     });
     let (mut node, addr) = listening(config, Recorder::default());
     let join = |_| {

@@ -1,6 +1,6 @@
 //! `broadcast` and `broadcast_all`.
 
-use std::io::Read;
+use std::io::{IoSlice, Read};
 use std::net::TcpStream;
 use std::thread::{JoinHandle, spawn};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::util::streams::{fill, narrow_config};
 use crate::util::{Recorder, frame, listening, raw, run_until};
 use peerloop::framing::{Framing, LengthPrefix};
-use peerloop::{BroadcastOutcome, Config, ConnId};
+use peerloop::{Body, BroadcastOutcome, Config, ConnId};
 
 /// The counts: queued, full, closed, unsendable.
 fn counts(outcome: BroadcastOutcome) -> [usize; 4] {
@@ -66,6 +66,41 @@ fn outcomes_are_counted_in_every_framing() {
     run_until([&mut node], |_| readers.iter().all(JoinHandle::is_finished));
     for (reader, expected) in readers.into_iter().zip(expected) {
         assert!(reader.join().unwrap() == expected);
+    }
+}
+
+#[test]
+fn long_body_is_shared_by_several_framings() {
+    const LEN: usize = 20_000;
+    let (mut node, plain) = listening(Config::default(), Recorder::default());
+    let mut options = node.net().listen_options();
+    options.connection_mut().framing = Framing::Delimited(b'\n');
+    let lines = node.net().listen_with("127.0.0.1:0", options).unwrap().addr;
+    let peers = [plain, lines, plain].map(|it| raw::join(&mut node, it));
+    let conns = peers.each_ref().map(|(conn, _)| *conn);
+    let bytes = [b'x'; LEN];
+    let parts = [IoSlice::new(&bytes[..7]), IoSlice::new(&bytes[7..])];
+    let bodies = [
+        Body::from(&bytes),
+        Body::parts(&parts),
+        bytes.to_vec().into(),
+    ];
+    for (before, body) in bodies.into_iter().enumerate() {
+        let outcome = node.net().broadcast(conns, body);
+        assert_eq!(counts(outcome), [3, 0, 0, 0]);
+        let charged = node.net().metrics().queued_bytes;
+        assert!(charged < (before + 1) * (LEN + LEN / 2), "{charged}");
+    }
+    let plain = frame(&bytes).repeat(3);
+    let lines = [bytes.as_slice(), b"\n"].concat().repeat(3);
+    let expected = [&plain, &lines, &plain];
+    let readers = peers.map(|(conn, peer)| {
+        node.net().close_write(conn);
+        read_to_end(peer)
+    });
+    run_until([&mut node], |_| readers.iter().all(JoinHandle::is_finished));
+    for (reader, expected) in readers.into_iter().zip(expected) {
+        assert!(reader.join().unwrap() == *expected);
     }
 }
 

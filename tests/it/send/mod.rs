@@ -7,4 +7,5 @@ mod counters;
 mod flush;
 mod flush_in_on_turn;
 mod overflow;
+mod short_writes;
 mod tracked;

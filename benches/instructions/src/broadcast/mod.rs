@@ -20,7 +20,7 @@ const CACHES: [&str; 3] = ["--I1=32768,8,64", "--D1=32768,8,64", "--LL=1048576,1
 
 /// Instructions that a broadcast may take beside those for its connections, for
 /// the list of targets and the outcome. They decide only with one connection.
-const INSTRUCTIONS_OF_CALL: f64 = 120.0;
+const INSTRUCTIONS_OF_CALL: f64 = 160.0;
 
 /// Misses that a call may have beside those for its connections.
 const MISSES_OF_CALL: f64 = 100.0;

@@ -46,6 +46,27 @@ fn only_epoll_has_its_facts() {
 }
 
 #[test]
+fn room_after_short_write_is_an_event_with_epoll() {
+    for seed in 0..20 {
+        let mut lab = Lab::new(seed);
+        let (a, _) = lab.pair();
+        assert!(lab.internet.is_on_epoll(a));
+        lab.internet.watch_room(a);
+        let _ = lab.reports(lab.a);
+        lab.internet.faults.short_write = 1.0;
+        assert!(lab.write(a, &[1; 1000]).is_ok_and(|count| count < 1000));
+        lab.pass(SHORT);
+        assert_eq!(bits(&lab.reports(lab.a)), [(false, true, false)]);
+    }
+    let (mut lab, a, _) = polled();
+    assert!(!lab.internet.is_on_epoll(a));
+    lab.internet.faults.short_write = 1.0;
+    assert!(lab.write(a, &[1; 1000]).is_ok_and(|count| count < 1000));
+    lab.pass(SHORT);
+    assert!(lab.reports(lab.a).is_empty(), "no call has blocked");
+}
+
+#[test]
 fn an_end_is_an_event_besides_that_of_the_data() {
     let (mut lab, a, _) = polled();
     send(&mut lab, a, b"abc");

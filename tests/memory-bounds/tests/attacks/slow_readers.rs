@@ -2,9 +2,10 @@ use super::*;
 
 const READERS: u64 = 100;
 const QUEUE: usize = 64 * KIB;
-/// The memory of a queue beside its bytes, because it is made of blocks of
-/// 64 KiB: the sent part of the first one, and the free part of the last.
-const SLACK: usize = 128 * KIB;
+/// The memory of a queue beside its bytes, because memory is not short: it is
+/// one full block of 288 KiB, and the rest of a block of which the first part
+/// was sent.
+const SLACK: usize = (288 + 64) * KIB;
 
 /// Answers a message to all connections, as a chat does, with some KiB beside it.
 fn broadcast(net: &mut peerloop::Net, _: peerloop::ConnId, message: &[u8]) {
