@@ -60,3 +60,11 @@ pub(crate) const MEMBER_CALLS: Ceiling = exactly(1.0);
 /// Memory of a node of a simulated world of 10,000 nodes, in KiB: the world fits
 /// into 1 GiB.
 pub(crate) const WORLD_NODE_KIB: Ceiling = exactly(104.0);
+
+/// Instructions of both ends of a Noise handshake, compared with those of snow
+/// alone, which derives the public key of the static key for each handshake. It
+/// buys the rate at which a node accepts peers.
+pub(crate) const HANDSHAKE: Ceiling = Ceiling {
+    count: 0.88,
+    slack: 0.01,
+};

@@ -91,6 +91,12 @@ fn compare() -> Result<bool, Box<dyn Error>> {
         ceilings::COPIES,
         copied,
     );
+    let handshake = tools::instructions("noise", 50)? / tools::instructions("snow", 50)?;
+    row(
+        "instructions of a Noise handshake, compared with snow's",
+        ceilings::HANDSHAKE,
+        handshake,
+    );
     let minutes = Duration::from_secs(600);
     let default = peerloop::Config::default().connection.timeouts.idle;
     for (name, idle) in [

@@ -33,6 +33,20 @@ pub(crate) fn clock_reads(work: &str, units: u64) -> Count {
     })
 }
 
+/// Returns the instructions in user space of one unit of a work.
+pub(crate) fn instructions(work: &str, units: u64) -> Count {
+    difference(units, |units| {
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+        let printed = run(valgrind, work, units)?;
+        let line = printed
+            .lines()
+            .find_map(|line| line.split_once("Collected :"));
+        let count = line.and_then(|(_, count)| count.trim().parse().ok());
+        count.ok_or_else(|| format!("callgrind printed no count:\n{printed}").into())
+    })
+}
+
 /// Returns the bytes that one unit of a work copies in user space, as far as
 /// memcpy(3) and its like do it.
 pub(crate) fn copied_bytes(work: &str, units: u64) -> Count {
