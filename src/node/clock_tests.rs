@@ -43,6 +43,8 @@ enum Work {
     Messages(usize),
     /// Each message is answered.
     Echo,
+    /// A part of a message on each connection.
+    Part,
     HandshakeStep,
 }
 
@@ -65,7 +67,7 @@ impl Program {
             Work::Timer => self.timers == turns,
             Work::Messages(count) => self.messages == turns * count * self.peers.len(),
             Work::Echo => self.messages == turns * self.peers.len(),
-            Work::HandshakeStep => true,
+            Work::Part | Work::HandshakeStep => true,
         }
     }
 
@@ -77,6 +79,8 @@ impl Program {
             }
             Work::Messages(count) => [0; 4].repeat(count),
             Work::Echo => vec![0; 4],
+            // The first one is the header of a message of 4 KiB.
+            Work::Part => vec![0, 0, 16, 0],
             Work::HandshakeStep => vec![0],
         };
         for peer in &mut self.peers {
@@ -192,6 +196,16 @@ fn visit_reads_the_clock_after_1_2_4_messages() {
     assert_eq!(reads(Work::Messages(1), 100), 2 + 100);
     assert_eq!(reads(Work::Echo, 1), 2 + 1);
     assert_eq!(reads(Work::Echo, 5), 2 + 5);
+}
+
+/// Visits without a callback are timed together, so that many of them do not
+/// exceed the time of the turn.
+#[test]
+fn clock_is_read_after_64_untimed_visits() {
+    for (connections, in_visits) in [(63, 0), (64, 1), (127, 1), (200, 3)] {
+        let count = reads(Work::Part, connections);
+        assert_eq!(count, 2 + in_visits, "{connections} connections");
+    }
 }
 
 #[test]

@@ -4,8 +4,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
+use crate::util::sockets::saturated;
 use crate::util::{PATIENCE, Recorder, config_with, frame, node, raw, run_until};
-use peerloop::{Admission, Config, ConnectError, Direction, DisconnectReason, Turn};
+use peerloop::{
+    Admission, Config, ConnectError, ConnectionState, Direction, DisconnectReason, Turn,
+};
 use socket2::{Domain, Socket, Type};
 
 /// Two ends of a connection.
@@ -96,6 +99,30 @@ fn duplicate_of_a_library_socket_is_ignored() {
         "no endless events"
     );
     drop(kept);
+}
+
+/// On 32-bit targets their token would be that of the connect in the same slot.
+#[cfg(unix)]
+#[test]
+fn duplicate_of_a_library_socket_connects_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut node = node(Config::default(), Recorder::default());
+    let conn = node.net().connect(listener.local_addr().unwrap()).unwrap();
+    run_until([&mut node], |[node]| {
+        node.handler().connected().contains(&conn)
+    });
+    let mut peer = listener.accept().unwrap().0;
+    let socket = node.net().socket(conn).unwrap();
+    let _kept = socket.try_clone_to_owned().unwrap();
+    node.net().abort(conn);
+    assert_eq!(raw::until_ended(&mut node, conn), DisconnectReason::Local);
+    let silent = saturated();
+    let next = node.net().connect(silent.addr).unwrap();
+    raw::settle(&mut node);
+    peer.write_all(b"x").unwrap();
+    let _ = node.turn(Some(Duration::from_millis(100))).unwrap();
+    let state = node.net().connection(next).map(|it| it.state());
+    assert_eq!(state, Some(ConnectionState::Connecting));
 }
 
 #[test]
