@@ -224,10 +224,30 @@ impl SendQueue {
     ) {
         let bodies: usize = parts.iter().map(|part| part.len()).sum();
         let mut rest = header.len() + bodies + end.as_slice().len();
-        self.move_rest(rest);
-        let size = self.block_size_for(rest, pool);
+        let mut size = BlockSize::Small;
+        if rest > self.room() {
+            self.move_rest();
+            size = self.block_size_for(rest, pool);
+            if self.room() == 0 {
+                self.start_block(size, rest, pool);
+            }
+        }
         let mut block = [0; FrameHeader::BLOCK];
-        self.append(header.as_slice(&mut block), rest, size, pool);
+        let header = header.as_slice(&mut block);
+        // Most frames fit into initialised memory. This saves 146 of 649
+        // instructions for two parts on a filled queue, and 48 of 582 for 16 B
+        // on an empty one.
+        if let Some(mut room) = self.tail.get_mut(self.filled..self.filled + rest) {
+            let bodies = parts.iter().map(|part| &part[..]);
+            for piece in [header].into_iter().chain(bodies).chain([end.as_slice()]) {
+                let (place, later) = room.split_at_mut(piece.len());
+                place.copy_from_slice(piece);
+                room = later;
+            }
+            (self.filled, self.len) = (self.filled + rest, self.len + rest);
+            return;
+        }
+        self.append(header, rest, size, pool);
         rest -= header.len();
         for part in parts {
             self.append(part, rest, size, pool);

@@ -82,11 +82,10 @@ impl SendQueue {
         }
     }
 
-    /// Moves the rest of the content to the front of the tail if `wanted` bytes
-    /// do not fit and the rest is short.
-    pub(super) fn move_rest(&mut self, wanted: usize) {
+    /// Moves the rest of the content to the front of the tail if it is short.
+    pub(super) fn move_rest(&mut self) {
         let movable = self.movable();
-        if movable > 0 && wanted > self.room() {
+        if movable > 0 {
             self.tail.copy_within(movable..self.filled, 0);
             self.filled -= movable;
             self.written = 0;
