@@ -64,8 +64,9 @@ pub struct Config {
     ///
     /// Default: 288 KiB, like
     /// [`TurnBudget::write_bytes`](crate::config::TurnBudget::write_bytes), so
-    /// that one read takes what the peer wrote at once. A larger buffer would
-    /// not fit into the second-level cache of current processors.
+    /// that one read takes what the peer wrote at once. It fits into the
+    /// second-level cache of current processors, and one of several times that
+    /// size may not.
     pub read_buffer_bytes: usize,
     /// Time for which a listener pauses after file-descriptor or memory
     /// exhaustion. Not zero.

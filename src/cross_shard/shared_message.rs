@@ -113,10 +113,9 @@ impl SharedMessage {
 
     #[inline]
     pub(crate) fn bytes(&self, form: Form) -> Bytes {
-        if form == Form::Frame || self.codec.is_none() {
-            self.bytes.clone()
-        } else {
-            self.bytes.slice(self.body.clone())
+        match form {
+            Form::Frame => self.bytes.clone(),
+            Form::Body => self.bytes.slice(self.body.clone()),
         }
     }
 }

@@ -24,6 +24,7 @@ mod timeouts;
 mod visit;
 mod write;
 mod write_once;
+mod write_output;
 
 use std::time::{Duration, Instant};
 

@@ -4,8 +4,8 @@
 //! is limited. Therefore the paths without limits need no instruction for it: a
 //! visit finds the connection stopped, like a paused one, and asks for tokens.
 
-use super::write::write_output;
 use super::write_once::Flushed;
+use super::write_output::write_output;
 use super::{EventLoop, InboundHalf};
 use crate::buffers::BlockPool;
 use crate::connection::{Allowance, ConnEntry, Ending, Lifecycle};

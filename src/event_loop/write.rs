@@ -1,15 +1,14 @@
 //! Writing queues to sockets.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 
 use super::inbound::half_of;
 use super::lists::WorkLists;
 use super::rates::write_limited;
-use super::seal::write_sealed;
-use super::write_once::{Flushed, Write, watch_room, write_once};
+use super::write_once::{Flushed, watch_room};
+use super::write_output::write_output;
 use super::{EventLoop, InboundHalf, LoopState};
-use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth, SLICES_MAX, SendQueue};
+use crate::buffers::{BlockPool, EMPTY_QUEUE, Growth};
 use crate::connection::{AfterFlush, ConnEntry, Ending, Lifecycle};
 use crate::error::{DisconnectReason, SessionError};
 use crate::handler::Handler;
@@ -17,7 +16,7 @@ use crate::id::ConnId;
 use crate::metrics::Metrics;
 use crate::mutants::mutant;
 use crate::net::{Net, PendingSend, RateContext, UrgentWork};
-use crate::sys::{Registrar, Stream};
+use crate::sys::Registrar;
 
 /// Number of connections that are written between two readings of the clock.
 const WRITES_PER_LOOK: usize = 8;
@@ -331,70 +330,6 @@ fn apply_flushed(
         }
     }
     None
-}
-
-/// Writes the output of a connection, up to a budget.
-#[inline]
-pub(super) fn write_output(
-    entry: &mut ConnEntry,
-    half: &mut InboundHalf,
-    budget: usize,
-    metrics: &mut Metrics,
-    pool: &mut BlockPool,
-) -> Flushed {
-    if half.channel.is_none() {
-        write_queue(entry, budget, metrics, pool)
-    } else {
-        write_sealed(entry, half, budget, metrics, pool)
-    }
-}
-
-/// Writes until the queue is empty, the socket is full, or the budget is used
-/// up.
-fn write_queue(
-    entry: &mut ConnEntry,
-    mut budget: usize,
-    metrics: &mut Metrics,
-    pool: &mut BlockPool,
-) -> Flushed {
-    let (Some(queue), Some(stream)) = (&mut entry.queue, &mut entry.stream) else {
-        return Flushed::All;
-    };
-    while !queue.is_empty() {
-        if budget == 0 {
-            return Flushed::OverBudget;
-        }
-        let write = match queue.front_slice(budget) {
-            Some(bytes) => write_once(stream, &[IoSlice::new(bytes)], bytes.len(), metrics),
-            None => write_gathered(queue, stream, budget, metrics),
-        };
-        let write = match write {
-            Ok(write) => write,
-            Err(stopped) => return stopped,
-        };
-        entry.written += write.written as u32;
-        budget -= write.written;
-        queue.advance(write.written, pool);
-        mutant!(DropTailOfPartialWrite => queue.advance(queue.len().min(budget), pool));
-        if write.is_socket_full {
-            return Flushed::Blocked;
-        }
-    }
-    Flushed::All
-}
-
-/// Makes one write call for the slices of a queue with a chain. The array is
-/// 1 KiB, which a write of one slice does not fill.
-#[inline(never)]
-fn write_gathered(
-    queue: &SendQueue,
-    stream: &mut Stream,
-    budget: usize,
-    metrics: &mut Metrics,
-) -> Result<Write, Flushed> {
-    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-    let (count, offered) = queue.gather(&mut slices, budget);
-    write_once(stream, &slices[..count], offered, metrics)
 }
 
 /// Returns the largest form of the message that was refused because of the

@@ -44,8 +44,10 @@ impl Net {
     /// Queues one message on several connections, as [`Net::send`] does for
     /// one.
     ///
-    /// It costs at most as much as a send on each of them. The queues share one
-    /// copy of a message of 16 KiB or more, or the body itself if it is owned:
+    /// On ten or more connections it costs at most as much as a send on each of
+    /// them. On fewer it may cost a few hundred instructions more. The queues
+    /// share one copy of a message of 16 KiB or more, or the body itself if it
+    /// is owned:
     ///
     /// - It is counted once for
     ///   [`loop_send_bytes`](crate::config::Limits::loop_send_bytes), until the

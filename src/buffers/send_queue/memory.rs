@@ -6,9 +6,9 @@ use super::{BLOCK, BLOCK_MIN, CHUNK_OVERHEAD, Chunk, SendQueue};
 use crate::buffers::BlockPool;
 
 impl SendQueue {
-    /// Returns the memory of full blocks that are mostly empty: their content
-    /// is copied to small ones. Afterwards the queue holds little more than
-    /// twice the queued bytes.
+    /// Returns the first block and the tail if they are full blocks that are
+    /// mostly empty: their content is copied to small ones. Other blocks of
+    /// the chain have no written bytes.
     ///
     /// Does nothing until memory is short, because the copy costs more than the
     /// memory is worth.
@@ -82,11 +82,10 @@ impl SendQueue {
         }
     }
 
-    /// Moves the rest of the content to the front of the tail if `wanted` bytes
-    /// do not fit and the rest is short.
-    pub(super) fn move_rest(&mut self, wanted: usize) {
+    /// Moves the rest of the content to the front of the tail if it is short.
+    pub(super) fn move_rest(&mut self) {
         let movable = self.movable();
-        if movable > 0 && wanted > self.room() {
+        if movable > 0 {
             self.tail.copy_within(movable..self.filled, 0);
             self.filled -= movable;
             self.written = 0;

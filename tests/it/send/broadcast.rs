@@ -104,6 +104,24 @@ fn long_body_is_shared_by_several_framings() {
     }
 }
 
+/// The first connection decides in which form a long body is copied.
+#[test]
+fn long_body_that_is_no_line_reaches_the_others() {
+    let (mut node, plain) = listening(Config::default(), Recorder::default());
+    let mut options = node.net().listen_options();
+    options.connection_mut().framing = Framing::Delimited(b'\n');
+    let lines = node.net().listen_with("127.0.0.1:0", options).unwrap().addr;
+    let (line_conn, _line_peer) = raw::join(&mut node, lines);
+    let (conn, peer) = raw::join(&mut node, plain);
+    let body = [[b'x'; 20_000].as_slice(), b"\n", &[b'y'; 100]].concat();
+    let outcome = node.net().broadcast([line_conn, conn], &body);
+    assert_eq!(counts(outcome), [1, 0, 0, 1]);
+    node.net().close_write(conn);
+    let reader = read_to_end(peer);
+    run_until([&mut node], |_| reader.is_finished());
+    assert!(reader.join().unwrap() == frame(&body));
+}
+
 #[test]
 fn broadcast_all_skips_one_and_all_that_close() {
     let (mut node, addr) = listening(Config::default(), Recorder::default());

@@ -5,7 +5,8 @@ use std::io::Read;
 use std::net::TcpStream;
 use std::thread;
 
-use peerloop::{ConnId, ConnMap, Handler, Net, Node};
+use peerloop::config::SendQueueConfig;
+use peerloop::{Config, ConnId, ConnMap, Handler, Net, Node, SendError};
 
 use crate::util::raw::connect_narrow;
 use crate::util::{PATIENCE, config_with};
@@ -30,8 +31,10 @@ impl Handler for Source {
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
         let left = &mut self.left[conn];
         while *left > 0 && net.is_writable(conn) {
-            net.send(conn, vec![*left as u8; self.len]).expect("room");
-            *left -= 1;
+            match net.send(conn, vec![*left as u8; self.len]) {
+                Ok(()) => *left -= 1,
+                Err(error) => return assert_eq!(error, SendError::Full),
+            }
         }
         if *left == 0 {
             net.close(conn);
@@ -61,12 +64,13 @@ fn read_all(mut peer: TcpStream, seed: usize) -> usize {
     }
 }
 
-fn short_writes_stall_nothing(len: usize, messages: usize) {
+fn short_writes_stall_nothing(len: usize, messages: usize, change: impl FnOnce(&mut Config)) {
     let config = config_with(|config| {
         config.sockets.send_buffer_bytes = Some(16 * KIB);
         // A connection that misses an event stays as it is.
         config.connection.timeouts.write_stall = None;
         config.connection.timeouts.linger = Some(PATIENCE);
+        change(config);
     });
     let source = Source {
         len,
@@ -91,11 +95,27 @@ fn short_writes_stall_nothing(len: usize, messages: usize) {
 
 #[test]
 fn short_writes_of_one_slice_stall_nothing() {
-    short_writes_stall_nothing(1000, 8000);
+    short_writes_stall_nothing(1000, 8000, |_| {});
 }
 
 /// Bodies of 20 KiB are referenced, and each has two slices.
 #[test]
 fn short_writes_of_many_slices_stall_nothing() {
-    short_writes_stall_nothing(20 * KIB, 400);
+    short_writes_stall_nothing(20 * KIB, 400, |_| {});
+}
+
+/// Memory is always short, so that the first queue has more small blocks than a
+/// write has slices.
+#[test]
+fn short_writes_of_small_blocks_stall_nothing() {
+    short_writes_stall_nothing(1000, 8000, |config| {
+        config.limits.loop_send_bytes = 1024 * KIB;
+        config.connection.send_queue = SendQueueConfig {
+            low_bytes: 300 * KIB,
+            high_bytes: 600 * KIB,
+            max_bytes: 1024 * KIB,
+            ..SendQueueConfig::default()
+        };
+        config.budget.write_bytes = 600 * KIB;
+    });
 }
