@@ -140,12 +140,13 @@ pub(super) const WRITABLE_MEANS_CONNECTED: bool = cfg!(all(
 ///
 /// - epoll(7), "Questions and answers": closing a descriptor removes it from all
 ///   interest lists if no other descriptor refers to the same open file
-///   description. A socket that the program has passed to the library may have
-///   others, so its registration is removed. If the program duplicates the
-///   descriptor of another socket or forks, later events have the token of a
-///   connection that has ended. They are counted as stale and ignored.
-///   On 32-bit targets, where a token has no generation, the next connection in
-///   the slot would get them, so the registration is removed.
+///   description. A socket that the program has passed to the library, or has
+///   asked for with `Net::socket`, may have others, so its registration is
+///   removed. While a forked process that has not called execve(2) has another
+///   one, events have the token of a connection that has ended. They are counted
+///   as stale and ignored. On 32-bit targets, where a token has no generation,
+///   the next connection in the slot would get them, so the registration is
+///   removed.
 /// - kqueue(2): closing a descriptor removes the events that refer to it.
 /// - With poll(2) and on Windows mio keeps a list of the registered sockets.
 pub(super) const CLOSE_DEREGISTERS: bool = HAS_EPOLL_OR_KQUEUE && cfg!(target_pointer_width = "64");

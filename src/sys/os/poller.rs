@@ -187,7 +187,7 @@ impl OsRegistrar {
     }
 
     pub(crate) fn close_stream(&self, mut stream: OsStream) -> io::Result<()> {
-        if CLOSE_DEREGISTERS && stream.is_own {
+        if CLOSE_DEREGISTERS && stream.is_own.get() {
             return Ok(());
         }
         self.remove_stream(&mut stream)
