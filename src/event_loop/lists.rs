@@ -25,9 +25,11 @@ pub(super) struct WorkLists {
     /// Handshakes whose peer has closed its sending side. They are visited
     /// last.
     pub(super) departing: VecDeque<ConnId>,
-    /// Connections that used up their write budget. They are flushed in the
-    /// next turn.
+    /// Connections that used up their write budget, or for which the turn had
+    /// no time. They are flushed in the next turn.
     pub(super) over_write_budget: Vec<ConnId>,
+    /// Number of dirty connections that the last turn left. They come first.
+    pub(super) left_dirty: usize,
     /// Tracked sends that were written. `on_sent` is still to be called.
     pub(super) sent: VecDeque<(ConnId, u64)>,
     /// Connections that are owed an `on_drain`.

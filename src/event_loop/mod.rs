@@ -7,6 +7,7 @@ mod commands;
 mod connect;
 mod datagrams;
 mod deliver;
+mod flush;
 mod inbound;
 #[cfg(feature = "sim")]
 mod inspect;
@@ -206,10 +207,7 @@ impl<H: Handler> EventLoop<'_, H> {
         // Connects come before the timers, because the connect timeout starts
         // here and not with the request.
         self.start_connects();
-        self.net
-            .work
-            .dirty
-            .append(&mut self.state.lists.over_write_budget);
+        self.resume_writes();
         let udp = &mut self.net.udp;
         udp.dirty.append(&mut udp.over_budget);
         self.flush_urgent();

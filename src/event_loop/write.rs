@@ -18,46 +18,7 @@ use crate::mutants::mutant;
 use crate::net::{Net, PendingSend, RateContext, UrgentWork};
 use crate::sys::Registrar;
 
-/// Number of connections that are written between two readings of the clock.
-const WRITES_PER_LOOK: usize = 8;
-
 impl<H: Handler> EventLoop<'_, H> {
-    /// Writes each dirty connection once. When half of the time that
-    /// connections have is used up, the rest waits for the next turn, unless
-    /// the node is shutting down.
-    pub(super) fn flush(&mut self) {
-        if self.net.work.dirty.is_empty() {
-            return self.net.pool.end_flush();
-        }
-        let scratch = std::mem::take(&mut self.state.scratch);
-        let mut dirty = std::mem::replace(&mut self.net.work.dirty, scratch);
-        let (began, most) = (
-            self.net.read_clock(),
-            self.net.config.budget.max_turn_time / 2,
-        );
-        let mut written = 0;
-        while let Some(conn) = dirty.get(written).copied() {
-            written += 1;
-            if let Some(entry) = self.net.conns.get_mut(conn) {
-                entry.dirty = false;
-                self.state.write(self.net, conn);
-            }
-            if written % WRITES_PER_LOOK == 0 {
-                self.net.clock.is_stale = true;
-                let elapsed = self.net.read_clock().saturating_duration_since(began);
-                if elapsed >= most && self.net.stopping.is_none() {
-                    break;
-                }
-            }
-        }
-        // The rest is still dirty, and is written first in the next turn.
-        let late = dirty.drain(written..);
-        self.state.lists.over_write_budget.extend(late);
-        dirty.clear();
-        self.state.scratch = dirty;
-        self.net.pool.end_flush();
-    }
-
     pub(super) fn flush_urgent(&mut self) {
         self.state.flush_urgent(self.net, None);
     }
