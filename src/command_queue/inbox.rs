@@ -28,6 +28,9 @@ pub(crate) enum Scope {
     BetweenTurns,
 }
 
+/// Number of commands whose memory is kept.
+const KEPT_COMMANDS: usize = 64;
+
 /// The next number for loops.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(0);
 
@@ -136,11 +139,15 @@ impl<H> Inbox<H> {
     }
 
     /// Removes and returns the commands in the queue, up to a budget. The queue
-    /// is locked once for all of them.
+    /// is locked once for all of them. The memory of a burst is freed by the
+    /// following calls that find much fewer commands.
     pub(crate) fn take(&mut self, budget: usize) -> impl Iterator<Item = Command<H>> + '_ {
         let mut queue = self.shared.lock();
         let queue = &mut *queue;
         if self.taken.is_empty() && queue.commands.len() <= budget {
+            if self.taken.capacity() / 4 > queue.commands.len().max(KEPT_COMMANDS) {
+                self.taken = VecDeque::new();
+            }
             // The common case moves no command while other threads wait.
             std::mem::swap(&mut self.taken, &mut queue.commands);
             queue.bytes = 0;

@@ -60,6 +60,21 @@ fn unused_queue_has_no_memory() {
 }
 
 #[test]
+fn memory_of_a_burst_is_freed() {
+    let mut inbox = queue(4096);
+    let mut run = |count| {
+        (0..count).for_each(|slot| push(&inbox, slot));
+        assert_eq!(inbox.take(1024).count(), count as usize);
+        inbox.sender().shared.lock().commands.capacity()
+    };
+    run(1000);
+    assert!(run(1000) >= 1000, "two lists are used in turns");
+    run(1);
+    run(1);
+    assert!(run(1).max(run(1)) < 64);
+}
+
+#[test]
 fn room_of_a_taken_command_ends_a_wait() {
     let mut inbox = queue(1);
     assert_eq!(inbox.sender().post(Box::new(|_, _| ())), Ok(()));

@@ -53,7 +53,10 @@ impl<H: Handler> EventLoop<'_, H> {
             // A visit without a callback does not mark the clock as stale.
             let is_timed = self.net.clock.latest() != began + elapsed;
             untimed_visits = if is_timed { 0 } else { untimed_visits + 1 };
-            self.net.clock.is_stale |= untimed_visits == UNTIMED_VISITS_MAX;
+            if untimed_visits == UNTIMED_VISITS_MAX {
+                untimed_visits = 0;
+                self.net.clock.is_stale = true;
+            }
             elapsed = self.net.read_clock().saturating_duration_since(began);
         }
         self.state.is_behind = elapsed > time / 4;

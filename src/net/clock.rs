@@ -16,7 +16,8 @@
 //! - in a visit after 1, 2, 4, ... 64 messages and then after every 64, and at
 //!   the end of a visit with messages since (`net/visit.rs`);
 //! - after each read and step of a session;
-//! - where a budget of time is checked, if a callback was called since.
+//! - where a budget of time is checked, if a callback was called since, and
+//!   after 64 visits in a row that did not read it.
 //!
 //! [`Node::run`](crate::Node::run) measures the wait from the last reading.
 //! [`Node::run_until`](crate::Node::run_until) reads the clock before and after

@@ -12,7 +12,7 @@ use crate::error::SessionError;
 use crate::handler::Handler;
 use crate::id::{ConnId, TimerId};
 use crate::net::Net;
-use crate::node::{Node, RunEnd};
+use crate::node::Node;
 use crate::session::{Output, Session, Stage, Transport};
 use crate::sys::clock_reads;
 
@@ -43,6 +43,8 @@ enum Work {
     Messages(usize),
     /// Each message is answered.
     Echo,
+    /// A part of a message on each connection.
+    Part,
     HandshakeStep,
 }
 
@@ -65,7 +67,7 @@ impl Program {
             Work::Timer => self.timers == turns,
             Work::Messages(count) => self.messages == turns * count * self.peers.len(),
             Work::Echo => self.messages == turns * self.peers.len(),
-            Work::HandshakeStep => true,
+            Work::Part | Work::HandshakeStep => true,
         }
     }
 
@@ -77,6 +79,8 @@ impl Program {
             }
             Work::Messages(count) => [0; 4].repeat(count),
             Work::Echo => vec![0; 4],
+            // The first one is the header of a message of 4 KiB.
+            Work::Part => vec![0, 0, 16, 0],
             Work::HandshakeStep => vec![0],
         };
         for peer in &mut self.peers {
@@ -132,6 +136,13 @@ impl Handler for Program {
     }
 }
 
+/// A handler of empty turns.
+struct Nothing;
+
+impl Handler for Nothing {
+    fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
+}
+
 /// Returns a node with as many connections.
 fn node(work: Work, connections: usize) -> Node<Program> {
     let mut config = Config::default();
@@ -165,8 +176,8 @@ fn reads(work: Work, connections: usize) -> usize {
 #[test]
 fn turn_reads_the_clock_twice() {
     assert_eq!(reads(Work::Timer, 1), 2);
-    let mut node = node(Work::Messages(1), 1);
-    assert_eq!(node.run_for(10 * MS).unwrap(), RunEnd::TimedOut);
+    let mut node = Node::new(Config::default(), Nothing).unwrap();
+    let _ = node.turn(Some(Duration::ZERO)).unwrap();
     for _ in 0..TURNS {
         let _ = clock_reads::take();
         let _ = node.turn(Some(Duration::ZERO)).unwrap();
@@ -185,6 +196,16 @@ fn visit_reads_the_clock_after_1_2_4_messages() {
     assert_eq!(reads(Work::Messages(1), 100), 2 + 100);
     assert_eq!(reads(Work::Echo, 1), 2 + 1);
     assert_eq!(reads(Work::Echo, 5), 2 + 5);
+}
+
+/// Visits without a callback are timed together, so that many of them do not
+/// exceed the time of the turn.
+#[test]
+fn clock_is_read_after_64_untimed_visits() {
+    for (connections, in_visits) in [(63, 0), (64, 1), (127, 1), (200, 3)] {
+        let count = reads(Work::Part, connections);
+        assert_eq!(count, 2 + in_visits, "{connections} connections");
+    }
 }
 
 #[test]

@@ -10,6 +10,8 @@ mod copy_tests;
 mod group;
 mod handle;
 mod inner;
+#[cfg(test)]
+mod list_tests;
 mod run;
 mod running;
 mod shards;

@@ -13,8 +13,7 @@ use super::{
 use crate::config::{ListenOptions, UdpOptions};
 use crate::mutants::mutant;
 
-/// Creates sockets and registers them with a poller, for reading and writing at
-/// once.
+/// Creates sockets and registers them with a poller.
 #[derive(Clone, Debug)]
 pub(crate) enum Registrar {
     Os(os::OsRegistrar),

@@ -47,7 +47,7 @@ pub struct Measured {
     pub name: &'static str,
     pub unit: Unit,
     pub is_in_readme: bool,
-    /// What one contestant does not do in this row.
+    /// The limitation of one contestant in this row.
     pub notes: Vec<(Contestant, &'static str)>,
     /// A cost for each round, [`Cost::FAILED`] if it failed.
     pub rounds: BTreeMap<Contestant, Vec<Cost>>,

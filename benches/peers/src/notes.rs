@@ -1,4 +1,4 @@
-//! What contestants do not do: notes to the columns and to single figures.
+//! Limitations of contestants: notes to the columns and to single figures.
 
 use crate::on::Contestant;
 

@@ -30,7 +30,7 @@ pub struct Row {
     pub unit: Unit,
     pub is_in_readme: bool,
     pub contestants: Vec<(Contestant, Sample)>,
-    /// What one contestant does not do in this row.
+    /// The limitation of one contestant in this row.
     pub notes: Vec<(Contestant, &'static str)>,
     /// Number of items in one unit of a job's amount.
     items: usize,

@@ -16,7 +16,7 @@
 //! | [`ACCEPTED_HAS_ADDRESS`] | yes | no | no | on Linux and Android |
 //! | [`PEER_SHOWS_CONNECTED`] | yes | no | no | on Linux and Android |
 //! | [`WRITABLE_MEANS_CONNECTED`] | yes | no | no | no |
-//! | [`CLOSE_DEREGISTERS`] | yes | yes | no | no |
+//! | [`CLOSE_DEREGISTERS`] | on 64-bit targets | on 64-bit targets | no | no |
 //! | [`HANGUP_DEREGISTERS`] | no | no | no | yes |
 //!
 //! mio uses poll(2) where it has no other selector, and on any Unix with
@@ -140,13 +140,16 @@ pub(super) const WRITABLE_MEANS_CONNECTED: bool = cfg!(all(
 ///
 /// - epoll(7), "Questions and answers": closing a descriptor removes it from all
 ///   interest lists if no other descriptor refers to the same open file
-///   description. A socket that the program has passed to the library may have
-///   others, so its registration is removed. If the program duplicates the
-///   descriptor of another socket or forks, later events have the token of a
-///   connection that has ended. They are counted as stale and ignored.
+///   description. A socket that the program has passed to the library, or has
+///   asked for with `Net::socket`, may have others, so its registration is
+///   removed. While a forked process that has not called execve(2) has another
+///   one, events have the token of a connection that has ended. They are counted
+///   as stale and ignored. On 32-bit targets, where a token has no generation,
+///   the next connection in the slot would get them, so the registration is
+///   removed.
 /// - kqueue(2): closing a descriptor removes the events that refer to it.
 /// - With poll(2) and on Windows mio keeps a list of the registered sockets.
-pub(super) const CLOSE_DEREGISTERS: bool = HAS_EPOLL_OR_KQUEUE;
+pub(super) const CLOSE_DEREGISTERS: bool = HAS_EPOLL_OR_KQUEUE && cfg!(target_pointer_width = "64");
 
 /// Whether an error or a hangup ends the registration of a source.
 ///

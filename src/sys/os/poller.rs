@@ -150,8 +150,8 @@ pub(crate) mod clock_reads {
     }
 }
 
-/// Registers sockets for reading and writing at once. mio is edge-triggered, so
-/// a registered socket needs no further call.
+/// Registers sockets. mio is edge-triggered, so a registered socket needs a
+/// further call only when it is to be reported for other reasons.
 #[derive(Clone, Debug)]
 pub(crate) struct OsRegistrar {
     registry: Arc<Registry>,
@@ -187,7 +187,7 @@ impl OsRegistrar {
     }
 
     pub(crate) fn close_stream(&self, mut stream: OsStream) -> io::Result<()> {
-        if CLOSE_DEREGISTERS && stream.is_own {
+        if CLOSE_DEREGISTERS && stream.is_own.get() {
             return Ok(());
         }
         self.remove_stream(&mut stream)

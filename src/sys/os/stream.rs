@@ -1,5 +1,6 @@
 //! TCP streams of the operating system.
 
+use std::cell::Cell;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
@@ -71,9 +72,10 @@ impl SocketOptions {
 #[derive(Debug)]
 pub(crate) struct OsStream {
     pub(super) socket: TcpStream,
-    /// The library has opened the socket. Thus no other descriptor refers to
-    /// it, unless the program duplicates this one, and its options are known.
-    pub(super) is_own: bool,
+    /// The library has opened the socket, and the program has not asked for its
+    /// descriptor. Thus no other descriptor refers to it, and its options are
+    /// known.
+    pub(super) is_own: Cell<bool>,
     /// Room for writing is reported.
     pub(super) watches_room: bool,
 }
@@ -83,7 +85,7 @@ impl OsStream {
     pub(super) fn accepted(socket: TcpStream) -> Self {
         Self {
             socket,
-            is_own: true,
+            is_own: Cell::new(true),
             watches_room: false,
         }
     }
@@ -96,7 +98,7 @@ impl OsStream {
         source: Option<SocketAddr>,
         options: &SocketOptions,
     ) -> io::Result<Self> {
-        let is_own = socket.is_none();
+        let is_own = Cell::new(socket.is_none());
         let socket = match socket {
             Some(socket) => {
                 let socket = Socket::from(socket);
@@ -132,7 +134,7 @@ impl OsStream {
         options.set_others(SockRef::from(&stream))?;
         let stream = Self {
             socket: TcpStream::from_std(stream),
-            is_own: false,
+            is_own: Cell::new(false),
             watches_room: false,
         };
         Ok((stream, addr))
@@ -141,7 +143,7 @@ impl OsStream {
     /// Returns whether an event that only reports room for writing means that
     /// the connection is established.
     pub(crate) fn writable_means_connected(&self) -> bool {
-        WRITABLE_MEANS_CONNECTED && self.is_own
+        WRITABLE_MEANS_CONNECTED && self.is_own.get()
     }
 
     /// Returns the local address if the connection is established, and `None`
@@ -168,13 +170,17 @@ impl OsStream {
         self.socket.take_error()?.map_or(Ok(()), Err)
     }
 
+    /// Returns the descriptor for the program, which may duplicate it.
     #[cfg(unix)]
     pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.is_own.set(false);
         std::os::fd::AsFd::as_fd(&self.socket)
     }
 
+    /// Returns the socket for the program, which may duplicate it.
     #[cfg(windows)]
     pub(crate) fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.is_own.set(false);
         std::os::windows::io::AsSocket::as_socket(&self.socket)
     }
 

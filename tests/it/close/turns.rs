@@ -2,18 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-use peerloop::{Config, DisconnectReason, Turn};
+use peerloop::{Config, ConnectionState, DisconnectReason, Turn};
 
-use crate::util::Recorder;
 use crate::util::raw::{until_ended, wire};
+use crate::util::{PATIENCE, Recorder};
 
 #[test]
 fn close_of_an_idle_connection_takes_one_turn() {
     let (mut node, conn, peer) = wire(Config::default(), Recorder::default());
-    node.net().close(conn);
-    // Sends FIN. Nothing is left to read.
-    let turn = node.turn(Some(Duration::ZERO)).unwrap();
-    assert_eq!(turn, Turn::Waiting);
+    // Commands run after the visits of their turn.
+    let handle = node.handle();
+    handle.post(move |_, net| net.close(conn)).unwrap();
+    // The turn sends FIN. Nothing is left to read.
+    let turn = node.turn(Some(PATIENCE)).unwrap();
+    let state = node.net().connection(conn).map(|it| it.state());
+    assert_eq!(
+        (turn, state),
+        (Turn::Waiting, Some(ConnectionState::Closing))
+    );
     drop(peer);
     assert_eq!(until_ended(&mut node, conn), DisconnectReason::Local);
 }

@@ -1,12 +1,15 @@
 //! The command queue of handles: its limits, and how often it wakes the loop.
 
 use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use peerloop::config::CommandQueueConfig;
-use peerloop::{Bytes, Config, SendError};
+use peerloop::{Bytes, Config, Handle, Net, SendError};
 
 use crate::util::raw::{settle, until_ended, wire};
-use crate::util::{Recorder, node, run_until};
+use crate::util::{Recorder, config_with, node, run_until};
 
 #[test]
 fn hundred_commands_wake_the_loop_once() {
@@ -25,6 +28,34 @@ fn hundred_commands_wake_the_loop_once() {
         let wakes = (metrics.wakes_sent, metrics.wakes_saved);
         assert_eq!(wakes, (round, round * 99));
     }
+}
+
+/// Each turn and wake is a system call, and threads that wait for answers ask
+/// again while the loop runs the commands of the others.
+#[test]
+fn commands_that_come_meanwhile_share_the_turn() {
+    let config = config_with(|config| config.budget.commands = 3);
+    let mut node = node(config, Recorder::default());
+    settle(&mut node);
+    let handle = node.handle();
+    let calls = Arc::new(AtomicUsize::new(0));
+    post_again(&handle, &calls);
+    for commands in [3, 6, 9] {
+        let _ = node.turn(Some(Duration::ZERO)).unwrap();
+        assert_eq!(calls.load(Ordering::Relaxed), commands, "the budget");
+    }
+    // Further calls share the wake of the first one in its turn.
+    assert_eq!(node.net().metrics().wakes_sent, 4);
+}
+
+/// Posts a call that posts itself again.
+fn post_again(handle: &Handle<Recorder>, calls: &Arc<AtomicUsize>) {
+    let (again, calls) = (handle.clone(), calls.clone());
+    let call = move |_: &mut Recorder, _: &mut Net| {
+        calls.fetch_add(1, Ordering::Relaxed);
+        post_again(&again, &calls);
+    };
+    handle.post(call).unwrap();
 }
 
 fn small_queue() -> Config {

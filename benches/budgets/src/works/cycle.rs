@@ -7,16 +7,31 @@ use peerloop::{Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handler
 
 use super::PATIENCE;
 
-struct Server;
+/// The end that closes each connection when it is open.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Closing {
+    Connecting,
+    Accepting,
+}
+
+struct Server {
+    closing: Closing,
+}
 
 impl Handler for Server {
+    fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
+        if self.closing == Closing::Accepting {
+            net.close(conn);
+        }
+    }
+
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
 }
 
-/// Closes each connection when it is open, and connects again when it has
-/// ended.
+/// Connects again when a connection has ended.
 struct Client {
     addr: SocketAddr,
+    closing: Closing,
     left: u64,
     has_failed: bool,
 }
@@ -29,7 +44,9 @@ impl Client {
 
 impl Handler for Client {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        net.close(conn);
+        if self.closing == Closing::Connecting {
+            net.close(conn);
+        }
     }
 
     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {}
@@ -46,12 +63,13 @@ impl Handler for Client {
     }
 }
 
-pub(crate) fn cycle(cycles: u64) -> Result<(), Box<dyn Error>> {
-    let mut server = Node::new(Config::default(), Server)?;
+pub(crate) fn cycle(cycles: u64, closing: Closing) -> Result<(), Box<dyn Error>> {
+    let mut server = Node::new(Config::default(), Server { closing })?;
     let addr = server.net().listen("127.0.0.1:0")?.addr;
     let server = server.spawn()?;
     let client = Client {
         addr,
+        closing,
         left: cycles,
         has_failed: false,
     };

@@ -1,12 +1,10 @@
-//! Idle members of a group.
+//! Idle nodes, alone and as members of a group.
 
 use std::error::Error;
-use std::fs;
-use std::hint::black_box;
 use std::time::Duration;
 
 use peerloop::group::Group;
-use peerloop::{Config, ConnId, Handler, Net};
+use peerloop::{Config, ConnId, Handler, Net, Node};
 
 struct Idle;
 
@@ -15,12 +13,7 @@ impl Handler for Idle {
 }
 
 /// Adds members with the default settings, and runs the first turn of each.
-pub(crate) fn group(members: u64) -> Result<(), Box<dyn Error>> {
-    black_box(filled(members)?);
-    Ok(())
-}
-
-fn filled(members: u64) -> Result<Group, Box<dyn Error>> {
+pub(super) fn group(members: u64) -> Result<Group, Box<dyn Error>> {
     let mut group = Group::new()?;
     for _ in 0..members {
         group.add(Config::default(), Idle)?;
@@ -29,39 +22,12 @@ fn filled(members: u64) -> Result<Group, Box<dyn Error>> {
     Ok(group)
 }
 
-/// What each member adds to the process.
-pub(crate) struct Grown {
-    pub(crate) bytes: f64,
-    pub(crate) page_faults: f64,
-}
-
-/// Measures this process, so nothing else may run in it.
-pub(crate) fn grown_by_members(members: u64) -> Result<Grown, Box<dyn Error>> {
-    let (bytes, faults) = (resident_bytes()?, page_faults()?);
-    let group = filled(members)?;
-    let grown = Grown {
-        bytes: (resident_bytes()? - bytes) / members as f64,
-        page_faults: (page_faults()? - faults) / members as f64,
+/// Makes nodes with the default settings, and runs the first turn of each.
+pub(super) fn nodes(count: u64) -> Result<Vec<Node<impl Handler>>, Box<dyn Error>> {
+    let node = |_| {
+        let mut node = Node::new(Config::default(), Idle)?;
+        let _ = node.turn(Some(Duration::ZERO))?;
+        Ok(node)
     };
-    drop(group);
-    Ok(grown)
-}
-
-/// Returns the resident memory of this process, in bytes.
-pub(super) fn resident_bytes() -> Result<f64, Box<dyn Error>> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let line = line.ok_or("/proc/self/status has no VmRSS")?;
-    let kib = line.split_whitespace().next().unwrap_or_default();
-    Ok(1024.0 * kib.parse::<f64>()?)
-}
-
-/// Returns the number of page faults without input or output: field 10 of
-/// proc_pid_stat(5).
-fn page_faults() -> Result<f64, Box<dyn Error>> {
-    let stat = fs::read_to_string("/proc/self/stat")?;
-    // The name of the program, field 2, may contain spaces.
-    let (_, fields) = stat.rsplit_once(')').ok_or("/proc/self/stat has no name")?;
-    let faults = fields.split_whitespace().nth(7).unwrap_or_default();
-    Ok(faults.parse()?)
+    (0..count).map(node).collect()
 }

@@ -108,8 +108,7 @@ impl Verdict<'_> {
             assert!(self.sent.starts_with(self.received), "nothing else arrives");
             return;
         }
-        // Chunks are not protected, so the messages are those of the passed
-        // bytes.
+        // Chunks are not protected, so the passed bytes determine the messages.
         let plaintext = chunks_plaintext(passed);
         let expected = parse(Rule::Big(4), 4096, &plaintext).messages;
         assert!(expected.starts_with(self.received));
