@@ -50,7 +50,7 @@ impl SharedBodies {
     }
 
     /// Returns the total size of the bodies, each counted once.
-    #[cfg(any(test, feature = "sim"))]
+    #[cfg(feature = "sim")]
     pub(crate) fn bytes(&self) -> usize {
         self.bodies.iter().map(|(_, body)| body.bytes).sum()
     }

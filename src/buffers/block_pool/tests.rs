@@ -128,6 +128,7 @@ proptest! {
     ) {
         let mut pool = BlockPool::new(limit);
         let mut queues: Vec<_> = (0..5).map(|_| pool.take_queue()).collect();
+        let mut bodies: Vec<Bytes> = Vec::new();
         for (index, step) in steps {
             let (queue, before) = (&mut queues[index], pool.account.used());
             let mut growth = 0;
@@ -144,6 +145,7 @@ proptest! {
                         let body = body.clone();
                         queue.push_shared(&FrameHeader::EMPTY, body, Some(b'x'), key, &mut pool);
                     }
+                    bodies.push(body);
                 }
                 Step::Write(len) => queue.advance(len.min(queue.len()), &mut pool),
                 Step::Shrink => queue.shrink(&mut pool),
@@ -154,8 +156,10 @@ proptest! {
                 Step::EndFlush => pool.end_flush(),
             }
             prop_assert!(pool.account.used() <= before + growth);
+            bodies.retain(|body| !body.is_unique());
+            let shared: usize = bodies.iter().map(Bytes::len).sum();
             let held: usize = queues.iter().map(|queue| queue.charge()).sum();
-            prop_assert_eq!(pool.account.used(), held + pool.bodies.bytes());
+            prop_assert_eq!(pool.account.used(), held + shared);
             prop_assert!(pool.spare_bytes() <= SPARE_BYTES_MAX);
         }
         put_all(&mut pool, queues);
