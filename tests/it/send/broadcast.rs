@@ -37,13 +37,14 @@ fn outcomes_are_counted_in_every_framing() {
     let fives = listen_with(Framing::Fixed(5));
     let short = listen_with(Framing::LengthDelimited(LengthPrefix::One));
     let peers = [plain, plain, lines, fives, short, plain].map(|it| raw::join(&mut node, it));
-    let _full_peer = raw::connect_narrow(plain);
-    let full = raw::accepted(&mut node);
-    fill(&mut node, full, 0, 996);
-    while node.net().send(full, b"").is_ok() {}
     let (gone, gone_peer) = raw::join(&mut node, plain);
     drop(gone_peer);
     raw::until_ended(&mut node, gone);
+    let _full_peer = raw::connect_narrow(plain);
+    let full = raw::accepted(&mut node);
+    fill(&mut node, full, 0, 996);
+    // A further turn might find room in the socket.
+    while node.net().send(full, b"").is_ok() {}
     let mut conns: Vec<ConnId> = peers.iter().map(|(conn, _)| *conn).collect();
     conns.insert(1, gone);
     conns.insert(3, full);
