@@ -64,7 +64,11 @@ pub struct SocketConfig {
     pub user_timeout: Option<Duration>,
     /// Value of SO_SNDBUF, in bytes. Not zero.
     ///
-    /// Default: `None`, which leaves the size to the operating system.
+    /// Default: `None`, which leaves the size to the operating system. Linux then
+    /// grows it up to the maximum of `tcp_wmem`, 4 MiB by default (tcp(7)). A
+    /// thousand peers that do not read can thus hold gigabytes of kernel memory,
+    /// and beyond `tcp_mem` the kernel slows down all TCP sockets of the host. A
+    /// node with many untrusted peers sets a size.
     pub send_buffer_bytes: Option<usize>,
     /// Value of SO_RCVBUF, in bytes. Not zero.
     ///
