@@ -36,10 +36,10 @@ async fn slow_pea2pea_node_bounds_the_send_queue() {
         ..Config::default()
     };
     // The maximum is a queue just below the mark and one more frame, in blocks
-    // of 288 KiB and 16 bytes, of which the first may be written and the last
-    // may be free.
+    // of 288 KiB. A block before a body that is not copied is filled to more
+    // than a quarter, and the last one may be free.
     let high = config.connection.send_queue.high_bytes;
-    let bound = high + LONGEST + 2 * (288 * 1024 + 16);
+    let bound = 4 * (high + LONGEST) + 289 * 1024;
     let node = LoopNode::start(config, exchange);
     let addr = node.listen();
     let (pea, mut events) = Pea::start(Width::Four).await;
