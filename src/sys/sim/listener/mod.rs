@@ -23,7 +23,7 @@ impl SimListener {
     }
 
     /// Returns the local address of every accepted connection, if it is known
-    /// without a call, as with [`Selector::Epoll`](super::Selector::Epoll).
+    /// without a call, as with epoll(7).
     pub(crate) fn accepts_on(&self) -> Option<SocketAddr> {
         self.registrar.internet.lock().accepts_on(self.id)
     }
