@@ -197,6 +197,7 @@ pub mod mutants;
 #[cfg(not(peerloop_mutants))]
 mod mutants;
 
+mod counts;
 mod panics;
 
 mod addr;

@@ -5,34 +5,17 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::counts::Count;
+
 /// Calls code of the program. Returns `None` if it panics.
 pub(crate) fn contain<R>(call: impl FnOnce() -> R) -> Option<R> {
-    #[cfg(test)]
-    guards::add();
+    Count::GuardedCalls.add(1);
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(result) => Some(result),
         Err(payload) => {
             discard(payload);
             None
         }
-    }
-}
-
-/// Counts the guarded calls of this thread, for a test.
-#[cfg(test)]
-pub(crate) mod guards {
-    use std::cell::Cell;
-
-    thread_local! {
-        static COUNT: Cell<usize> = const { Cell::new(0) };
-    }
-
-    pub(super) fn add() {
-        COUNT.set(COUNT.get() + 1);
-    }
-
-    pub(crate) fn take() -> usize {
-        COUNT.replace(0)
     }
 }
 

@@ -11,8 +11,6 @@ mod shared_bodies;
 pub(crate) use block_pool::BlockPool;
 pub(crate) use datagram_ring::DatagramRing;
 pub(crate) use partial_frame::PartialFrame;
-#[cfg(test)]
-pub(crate) use partial_frame::copied;
 pub(crate) use read_buffer::ReadBuffer;
 pub(crate) use send_account::SendAccount;
 pub(crate) use send_queue::{

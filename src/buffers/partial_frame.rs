@@ -1,5 +1,6 @@
 //! Received bytes of one connection that are not delivered.
 
+use crate::counts::Count;
 use crate::mutants::mutant;
 
 /// The received bytes of one connection that are not delivered: the beginning
@@ -94,7 +95,7 @@ impl PartialFrame {
         self.make_room(bytes.len());
         self.bytes[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
         self.filled += bytes.len();
-        count_copied(bytes.len());
+        Count::CopiedBytes.add(bytes.len());
     }
 
     #[cfg(peerloop_mutants)]
@@ -161,7 +162,7 @@ impl PartialFrame {
             return;
         }
         let len = self.len();
-        count_copied(len);
+        Count::CopiedBytes.add(len);
         if self.bytes.len() > 2 * len {
             self.bytes = self.as_slice().into();
         } else {
@@ -169,32 +170,6 @@ impl PartialFrame {
         }
         (self.start, self.filled) = (0, len);
     }
-}
-
-/// Counts the copied bytes, for a test.
-#[cfg(test)]
-pub(crate) mod copied {
-    use std::cell::Cell;
-
-    thread_local! {
-        static BYTES: Cell<usize> = const { Cell::new(0) };
-    }
-
-    pub(super) fn add(bytes: usize) {
-        BYTES.set(BYTES.get() + bytes);
-    }
-
-    pub(crate) fn take() -> usize {
-        BYTES.replace(0)
-    }
-}
-
-#[inline]
-pub(super) fn count_copied(bytes: usize) {
-    #[cfg(test)]
-    copied::add(bytes);
-    #[cfg(not(test))]
-    let _ = bytes;
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! copied into the [`PartialFrame`](super::PartialFrame) of its connection. An
 //! idle connection has no `PartialFrame`.
 
-use super::partial_frame::count_copied;
+use crate::counts::Count;
 
 /// The size of a page. The room begins in the middle of a page, because Linux
 /// copies page by page, and on AMD Zen 3 `rep movsb` is several times slower if
@@ -75,7 +75,7 @@ impl ReadBuffer {
         if untaken.len() > FRONT {
             return None;
         }
-        count_copied(untaken.len());
+        Count::CopiedBytes.add(untaken.len());
         let front = self.start - untaken.len();
         self.bytes[front..self.start].copy_from_slice(untaken);
         Some(&mut self.bytes[front..self.start + len])

@@ -37,8 +37,6 @@ pub(crate) use send_state::AfterFlush;
 use send_state::NO_DRAIN;
 use state::{ConnectionExtra, LifecycleTag};
 pub(crate) use state::{Ending, Lifecycle, PendingChange};
-#[cfg(test)]
-pub(crate) use table::lookups;
 pub(crate) use table::{Entries, Table};
 
 /// The state of one connection, without its inbound half.

@@ -2,6 +2,7 @@
 
 use slab::Slab;
 
+use crate::counts::Count;
 use crate::id::{ConnId, HasId, SLOTS_MAX, ShardId};
 
 /// A table of values by connection id. A lookup with a stale id returns `None`:
@@ -65,7 +66,7 @@ impl<T: HasId> Table<T> {
 
     #[inline]
     pub(crate) fn get(&self, id: ConnId) -> Option<&T> {
-        count_lookup();
+        Count::Lookups.add(1);
         match self.slots.get(id.slot()) {
             Some(Some(value)) if value.id() == id => Some(value),
             _ => None,
@@ -74,7 +75,7 @@ impl<T: HasId> Table<T> {
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
-        count_lookup();
+        Count::Lookups.add(1);
         match self.slots.get_mut(id.slot()) {
             Some(Some(value)) if value.id() == id => Some(value),
             _ => None,
@@ -135,30 +136,6 @@ fn vacant<'a, T>(
     }
     generations[slot] += 1;
     (ConnId::new(shard, slot as u32, generations[slot]), entry)
-}
-
-/// Counts the lookups, for a test.
-#[cfg(test)]
-pub(crate) mod lookups {
-    use std::cell::Cell;
-
-    thread_local! {
-        static COUNT: Cell<usize> = const { Cell::new(0) };
-    }
-
-    pub(super) fn add() {
-        COUNT.set(COUNT.get() + 1);
-    }
-
-    pub(crate) fn take() -> usize {
-        COUNT.replace(0)
-    }
-}
-
-#[inline]
-fn count_lookup() {
-    #[cfg(test)]
-    lookups::add();
 }
 
 /// An iterator over the occupied slots of a [`Table`].

@@ -22,6 +22,7 @@ use self::retries::ConnectRetries;
 use self::slots::Slots;
 use crate::addr::{CompactAddr, ConnInfo, to_canonical_target};
 use crate::config::{ADDRESS_V6_BITS, Config, ListenerLimits, Network, PrefixLimit, masked};
+use crate::counts::Count;
 use crate::error::ConnectError;
 use crate::id::{ConnId, ListenerId};
 use crate::mutants::mutant;
@@ -59,8 +60,7 @@ impl SharedLimits {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, LimitCounts> {
-        #[cfg(test)]
-        locks::add();
+        Count::LimitLocks.add(1);
         // A panic cannot leave the counts inconsistent.
         self.0.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -121,7 +121,10 @@ impl LimitCounts {
             return Err(ConnectError::TooManyConnections);
         }
         let (address, prefix) = self.counted(info.addr);
-        let is_full = |entry: &Option<Entry<'_, IpAddr, u32>>, max| matches!(entry, Some(Entry::Occupied(count)) if *count.get() as usize >= max);
+        let is_full = |entry: &Option<Entry<'_, IpAddr, u32>>, max| match entry {
+            Some(Entry::Occupied(count)) => *count.get() as usize >= max,
+            Some(Entry::Vacant(_)) | None => false,
+        };
         // Each key is hashed once. A hash is about 250 instructions.
         let address = address.map(|address| self.by_ip_address.entry(address));
         if is_full(&address, self.max_per_address) {
@@ -335,24 +338,6 @@ fn prefix(ip: IpAddr, limit: &PrefixLimit) -> IpAddr {
     match ip {
         IpAddr::V4(_) => masked(ip, limit.v4_bits),
         IpAddr::V6(_) => masked(ip, limit.v6_bits),
-    }
-}
-
-/// Counts how often this thread takes the lock, for a test.
-#[cfg(test)]
-pub(crate) mod locks {
-    use std::cell::Cell;
-
-    thread_local! {
-        static COUNT: Cell<usize> = const { Cell::new(0) };
-    }
-
-    pub(super) fn add() {
-        COUNT.set(COUNT.get() + 1);
-    }
-
-    pub(crate) fn take() -> usize {
-        COUNT.replace(0)
     }
 }
 

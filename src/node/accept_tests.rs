@@ -4,14 +4,13 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::config::{Config, OnPanic};
+use crate::counts::Count;
 use crate::error::FramingError;
 use crate::framing::{Decoded, Framer, Framing};
 use crate::handler::Handler;
 use crate::id::ConnId;
-use crate::limits::locks;
 use crate::net::Net;
 use crate::node::Node;
-use crate::panics::guards;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -51,9 +50,9 @@ fn counts(framing: Framing) -> [(usize, usize); 2] {
     let _ = node.turn(Some(Duration::ZERO)).unwrap();
     let peer = TcpStream::connect(addr).unwrap();
     let count = |node: &mut Node<Idle>| {
-        let _ = (locks::take(), guards::take());
+        let _ = (Count::LimitLocks.take(), Count::GuardedCalls.take());
         let _ = node.turn(Some(PATIENCE)).unwrap();
-        (locks::take(), guards::take())
+        (Count::LimitLocks.take(), Count::GuardedCalls.take())
     };
     let begin = count(&mut node);
     assert_eq!(node.net().connection_count(), 1);

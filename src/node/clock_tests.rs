@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use crate::addr::ConnInfo;
 use crate::config::Config;
+use crate::counts::Count;
 use crate::error::SessionError;
 use crate::handler::Handler;
 use crate::id::{ConnId, TimerId};
 use crate::net::Net;
 use crate::node::Node;
 use crate::session::{Output, Session, Stage, Transport};
-use crate::sys::clock_reads;
 
 const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(60);
@@ -123,7 +123,7 @@ impl Handler for Program {
         if !self.is_settled {
             return;
         }
-        let reads = clock_reads::take();
+        let reads = Count::ClockReads.take();
         let turns = self.reads.len();
         assert!(self.is_done(turns), "one turn does the work");
         // The first one is not a turn of this work.
@@ -179,9 +179,9 @@ fn turn_reads_the_clock_twice() {
     let mut node = Node::new(Config::default(), Nothing).unwrap();
     let _ = node.turn(Some(Duration::ZERO)).unwrap();
     for _ in 0..TURNS {
-        let _ = clock_reads::take();
+        let _ = Count::ClockReads.take();
         let _ = node.turn(Some(Duration::ZERO)).unwrap();
-        assert_eq!(clock_reads::take(), 2);
+        assert_eq!(Count::ClockReads.take(), 2);
     }
 }
 

@@ -6,9 +6,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::addr::ConnInfo;
-use crate::buffers::copied;
 use crate::config::{Config, OnPanic};
-use crate::connection::lookups;
+use crate::counts::Count;
 use crate::error::SessionError;
 use crate::handler::Handler;
 use crate::id::ConnId;
@@ -107,7 +106,7 @@ fn copied_per_byte(is_sealed: bool, message: usize, piece: usize) -> f64 {
     let mut stream = wire.repeat(MESSAGES);
     // Empty messages complete the last record.
     stream.resize(stream.len().next_multiple_of(RECORD), 0);
-    let _ = copied::take();
+    let _ = Count::CopiedBytes.take();
     for piece in stream.chunks(piece) {
         peer.write_all(piece).unwrap();
         while node.turn(Some(Duration::from_millis(5))).unwrap() == Turn::MoreWork {}
@@ -115,7 +114,7 @@ fn copied_per_byte(is_sealed: bool, message: usize, piece: usize) -> f64 {
     let patience = Duration::from_secs(30);
     let run = node.run_until(patience, |it, _| it.received == MESSAGES * message);
     assert_eq!(run.unwrap(), RunEnd::Done);
-    copied::take() as f64 / stream.len() as f64
+    Count::CopiedBytes.take() as f64 / stream.len() as f64
 }
 
 const MESSAGES: usize = 3;
@@ -166,12 +165,12 @@ fn messages_taken_one_by_one_are_copied_once() {
         let (mut node, mut peer) = listening(Receiver::new(is_sealed, true));
         let mut stream = [&[0, 0, 0, 16][..], &[1; 16]].concat().repeat(COUNT);
         stream.resize(stream.len().next_multiple_of(RECORD), 0);
-        let _ = copied::take();
+        let _ = Count::CopiedBytes.take();
         peer.write_all(&stream).unwrap();
         let patience = Duration::from_secs(30);
         let run = node.run_until(patience, |it, _| it.received == COUNT * 16);
         assert_eq!(run.unwrap(), RunEnd::Done);
-        let ratio = copied::take() as f64 / stream.len() as f64;
+        let ratio = Count::CopiedBytes.take() as f64 / stream.len() as f64;
         let most = if is_sealed { 2.1 } else { 1.1 };
         assert!(ratio <= most, "{ratio}");
     }
@@ -185,10 +184,10 @@ fn plain_message_takes_few_lookups() {
     let mut lookups = Vec::new();
     for count in 1..=10 {
         peer.write_all(b"\0\0\0\x01x").unwrap();
-        let _ = lookups::take();
+        let _ = Count::Lookups.take();
         let run = node.run_until(patience, |it, _| it.received == count);
         assert_eq!(run.unwrap(), RunEnd::Done);
-        lookups.push(lookups::take());
+        lookups.push(Count::Lookups.take());
     }
     println!("{lookups:?}");
     assert!(

@@ -20,8 +20,6 @@ mod wake_list;
 
 use dispatch::{dispatch, from_backends};
 pub(crate) use listener::{AcceptError, Listener, Reserve};
-#[cfg(test)]
-pub(crate) use os::clock_reads;
 pub(crate) use os::{Interest, SocketOptions, Source};
 pub(crate) use poller::Poller;
 pub use readiness::Readiness;

@@ -10,8 +10,6 @@ mod udp;
 pub(super) use listener::{OsListener, OsReserve};
 pub(crate) use mio::Interest;
 pub(crate) use mio::event::Source;
-#[cfg(test)]
-pub(crate) use poller::clock_reads;
 pub(super) use poller::{OsPoller, OsRegistrar, OsWake};
 pub(super) use stream::OsStream;
 pub(crate) use stream::SocketOptions;

@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
 use super::facts::{CLOSE_DEREGISTERS, HANGUP_DEREGISTERS};
 use super::{OsListener, OsStream, OsUdp};
+use crate::counts::Count;
 use crate::sys::{EVENTS_MAX, Readiness, WakeList};
 
 /// The poll of the operating system, and the clock.
@@ -127,27 +128,8 @@ impl OsPoller {
 
 #[inline]
 fn read_clock() -> Instant {
-    #[cfg(test)]
-    clock_reads::add();
+    Count::ClockReads.add(1);
     Instant::now()
-}
-
-/// Counts the readings of the clock, for a test.
-#[cfg(test)]
-pub(crate) mod clock_reads {
-    use std::cell::Cell;
-
-    thread_local! {
-        static COUNT: Cell<usize> = const { Cell::new(0) };
-    }
-
-    pub(super) fn add() {
-        COUNT.set(COUNT.get() + 1);
-    }
-
-    pub(crate) fn take() -> usize {
-        COUNT.replace(0)
-    }
 }
 
 /// Registers sockets. mio is edge-triggered, so a registered socket needs a

@@ -11,6 +11,7 @@ use super::{files, root};
 /// The modules below `src`. Each imports only from those before it.
 const ORDER: &[&str] = &[
     "mutants",
+    "counts",
     "panics",
     "error",
     "id",
