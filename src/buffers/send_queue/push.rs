@@ -111,16 +111,9 @@ impl SendQueue {
         end: Option<u8>,
         pool: &mut BlockPool,
     ) {
-        self.chain_tail(pool);
-        self.len += header.len() + body.len();
-        if header.len() > 0 {
-            let (block, len) = (header.block(), header.len());
-            self.push_chunk(Chunk::FrameHeader { block, len }, pool);
-        }
         self.chained += body.len();
         pool.account.charge(body.len());
-        self.push_chunk(Chunk::Body(body), pool);
-        self.append(end.as_slice(), 1, BlockSize::Small, pool);
+        self.chain_frame(header, Chunk::Body(body), end, pool);
     }
 
     /// Appends a frame whose body other queues hold too.
@@ -132,15 +125,27 @@ impl SendQueue {
         key: BodyKey,
         pool: &mut BlockPool,
     ) {
+        self.shared += body.len();
+        pool.add_reader(key);
+        self.chain_frame(header, Chunk::SharedBody(body, key), end, pool);
+    }
+
+    /// Chains a body, which is charged, between its header and the delimiter.
+    #[inline]
+    fn chain_frame(
+        &mut self,
+        header: &FrameHeader,
+        body: Chunk,
+        end: Option<u8>,
+        pool: &mut BlockPool,
+    ) {
         self.chain_tail(pool);
-        self.len += header.len() + body.len();
+        self.len += header.len() + body.as_slice().len();
         if header.len() > 0 {
             let (block, len) = (header.block(), header.len());
             self.push_chunk(Chunk::FrameHeader { block, len }, pool);
         }
-        self.shared += body.len();
-        pool.add_reader(key);
-        self.push_chunk(Chunk::SharedBody(body, key), pool);
+        self.push_chunk(body, pool);
         self.append(end.as_slice(), 1, BlockSize::Small, pool);
     }
 
