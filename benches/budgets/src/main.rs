@@ -10,6 +10,8 @@
 
 mod ceilings;
 mod grown;
+#[path = "../../instructions/src/tool.rs"]
+mod tool;
 mod tools;
 mod works;
 

@@ -1,7 +1,9 @@
 //! Running this program under strace and under valgrind.
 
 use std::error::Error;
-use std::process::{Command, Output};
+use std::process::Command;
+
+use crate::tool;
 
 type Count = Result<f64, Box<dyn Error>>;
 
@@ -36,14 +38,7 @@ pub(crate) fn clock_reads(work: &str, units: u64) -> Count {
 /// Returns the instructions in user space of one unit of a work.
 pub(crate) fn instructions(work: &str, units: u64) -> Count {
     difference(units, |units| {
-        let mut valgrind = Command::new("valgrind");
-        valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-        let printed = run(valgrind, work, units)?;
-        let line = printed
-            .lines()
-            .find_map(|line| line.split_once("Collected :"));
-        let count = line.and_then(|(_, count)| count.trim().parse().ok());
-        count.ok_or_else(|| format!("callgrind printed no count:\n{printed}").into())
+        tool::instructions(&["--run", work, &units.to_string()])
     })
 }
 
@@ -71,17 +66,7 @@ fn difference(units: u64, mut count: impl FnMut(u64) -> Result<u64, Box<dyn Erro
     Ok(twice.saturating_sub(once) as f64 / units as f64)
 }
 
-/// Runs this program as a child of a tool. Returns what the tool printed.
-fn run(mut tool: Command, work: &str, units: u64) -> Result<String, Box<dyn Error>> {
-    let name = tool.get_program().to_string_lossy().into_owned();
-    tool.arg(std::env::current_exe()?)
-        .args(["--run", work, &units.to_string()]);
-    let Output { status, stderr, .. } = tool
-        .output()
-        .map_err(|error| format!("{name}: {error}; on Debian, `apt-get install {name}`"))?;
-    let printed = String::from_utf8_lossy(&stderr).into_owned();
-    if !status.success() {
-        return Err(format!("{name} {work} {units}: {status}\n{printed}").into());
-    }
-    Ok(printed)
+/// Does a work in a child of a tool. Returns the output of the tool.
+fn run(tool: Command, work: &str, units: u64) -> Result<String, Box<dyn Error>> {
+    tool::run_under(tool, &["--run", work, &units.to_string()])
 }

@@ -1,8 +1,9 @@
-//! Running this program under callgrind.
+//! Instructions per message.
 
 use std::error::Error;
 use std::process::Command;
 
+use crate::tool;
 use crate::work::Work;
 
 /// Messages of the shorter run. The difference of a few turns is small beside
@@ -18,26 +19,8 @@ pub(crate) fn per_message(work: Work, size: usize) -> Result<f64, Box<dyn Error>
 }
 
 fn instructions(work: Work, size: usize, messages: u64) -> Result<u64, Box<dyn Error>> {
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe()?)
-        .args([
-            "--run",
-            &work.to_string(),
-            &size.to_string(),
-            &messages.to_string(),
-        ])
-        .output()
-        .map_err(|error| format!("valgrind: {error}; on Debian, `apt-get install valgrind`"))?;
-    let printed = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        return Err(format!("{work} {size}: {}\n{printed}", output.status).into());
-    }
-    let line = printed
-        .lines()
-        .find_map(|line| line.split_once("Collected :"));
-    let count = line.and_then(|(_, count)| count.trim().parse().ok());
-    count.ok_or_else(|| format!("callgrind printed no count:\n{printed}").into())
+    let [work, size, messages] = [work.to_string(), size.to_string(), messages.to_string()];
+    tool::instructions(&["--run", &work, &size, &messages])
 }
 
 /// Returns the version of the compiler, on which the number of instructions

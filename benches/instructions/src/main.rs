@@ -14,6 +14,7 @@
 mod broadcast;
 mod count;
 mod recorded;
+mod tool;
 mod work;
 
 use std::error::Error;

@@ -13,6 +13,8 @@ use std::process::Command;
 pub(crate) use work::run;
 use work::{CONNECTIONS, Call, Case, Queues, ROUNDS};
 
+use crate::tool::run_under;
+
 /// The caches that are simulated: a first level of common size, and a second
 /// level in the place of the last one. The result does not depend on the
 /// machine then.
@@ -125,20 +127,14 @@ fn print(connections: usize, case: Case, measured: Measured, single: Measured) -
 /// Runs all cases under valgrind.
 fn measure(connections: usize, folder: &Path) -> Result<Vec<Measured>, Box<dyn Error>> {
     let out = folder.join("out");
-    let output = Command::new("valgrind")
+    let mut valgrind = Command::new("valgrind");
+    valgrind
         .args(["--tool=callgrind", "--cache-sim=yes"])
         .args(CACHES)
         .args(["--collect-atstart=no", "--toggle-collect=*work::counted_*"])
         .arg("--dump-before=*work::end_phase*")
-        .arg(format!("--callgrind-out-file={}", out.display()))
-        .arg(std::env::current_exe()?)
-        .args(["--run-broadcast", &connections.to_string()])
-        .output()
-        .map_err(|error| format!("valgrind: {error}; on Debian, `apt-get install valgrind`"))?;
-    if !output.status.success() {
-        let printed = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("{connections} connections: {}\n{printed}", output.status).into());
-    }
+        .arg(format!("--callgrind-out-file={}", out.display()));
+    run_under(valgrind, &["--run-broadcast", &connections.to_string()])?;
     // There are two dumps of each round, and the last round counts.
     let dump = |index: usize| read_dump(&folder.join(format!("out.{index}")), connections);
     let ends = (1..).map(|case| 2 * case * ROUNDS);
