@@ -5,6 +5,7 @@ pub mod node;
 pub mod noise;
 pub mod pea;
 pub mod plan;
+pub mod programs;
 
 use std::time::Duration;
 
