@@ -5,209 +5,120 @@ use std::fmt::Display;
 use std::mem;
 use std::time::Duration;
 
-use peerloop::config::{ConnectionConfig, Limits};
 use peerloop::framing::Framing;
-use peerloop::noise::{Hash, Noise, Pattern};
+use peerloop::noise::{Hash, Noise, Pattern, StaticKey};
 use peerloop::session::Sequence;
-use peerloop::{
-    Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handler, Net, Transport,
-};
+use peerloop::{Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason};
+use peerloop::{Handler, Net, Node, Transport};
+use ring::signature::Ed25519KeyPair;
 
-use crate::identity::{self, Keys};
 use crate::multistream::Negotiation;
-use crate::streams::Streams;
-use crate::yamux::{Frames, GO_AWAY, WINDOW, YAMUX, write_header};
-use crate::{Reason, identify};
+use crate::streams::{Peer, Streams};
+use crate::yamux::{Frames, WINDOW};
+use crate::{Reason, identify, identity};
 
-/// Time that a peer has for its answers.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Time that the streams of a peer have to end, when it has answered everything.
-const STAY: Duration = Duration::from_secs(2);
+type TransportResult = Result<Transport, Box<dyn Error + Send + Sync>>;
 
 /// Time for what is queued at the end.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A host that asks each peer what it is, pings it, and answers the same. It stops
-/// when one peer has answered everything, or when a connect has failed.
+/// when a peer has answered everything, or when its only connection has failed.
 pub struct Host {
-    keys: Keys,
+    pub identity: Ed25519KeyPair,
+    noise: StaticKey,
     /// The id of the only peer to talk to.
     expected: Option<String>,
-    peers: ConnMap<Peer>,
-    /// What became of the last connection.
-    pub outcome: Result<(), String>,
-}
-
-struct Peer {
-    id: String,
-    stage: Stage,
-}
-
-enum Stage {
-    /// Both ends agree on yamux.
-    Negotiating(Negotiation),
-    Talking(Streams),
-}
-
-/// Returns the configuration of a node for a [`Host`].
-pub fn config() -> Config {
-    Config {
-        connection: ConnectionConfig {
-            framing: Framing::custom(Frames::default),
-            // What waits on a stream is sent together, with its headers.
-            max_message_len: 2 * WINDOW as usize,
-            require_session: true,
-            ..Default::default()
-        },
-        limits: Limits {
-            // For each connection `STREAMS_MAX` windows can be filled.
-            max_connections: 64,
-            ..Default::default()
-        },
-        ..Default::default()
-    }
+    peers: ConnMap<Streams>,
+    pub outcome: Result<(), Reason>,
 }
 
 impl Host {
-    pub fn new(keys: Keys, expected: Option<String>) -> Self {
-        Self {
-            keys,
+    /// Returns the node of a host.
+    pub fn node(expected: Option<String>) -> Result<Node<Self>, Box<dyn Error>> {
+        let mut config = Config::default();
+        config.connection.framing = Framing::custom(|| Frames);
+        // All that waits on a stream is sent at once, with its headers.
+        config.connection.max_message_len = 2 * WINDOW as usize;
+        config.connection.require_session = true;
+        config.connection.timeouts.idle = Some(Duration::from_secs(10));
+        // On each connection `STREAMS_MAX` windows can be filled.
+        config.limits.max_connections = 64;
+        let host = Self {
+            identity: identity::generate()?,
+            noise: StaticKey::generate()?,
             expected,
             peers: ConnMap::new(),
-            outcome: Err("no peer".into()),
-        }
+            outcome: Err("no peer has answered everything"),
+        };
+        Ok(Node::new(config, host)?)
     }
 
-    /// Returns the peer that the handshake has proved.
-    fn verify(&self, net: &Net, conn: ConnId) -> Result<(ConnInfo, String), Reason> {
+    /// Returns the streams of a peer that the handshake has proved.
+    fn verify(&self, net: &Net, conn: ConnId) -> Result<Streams, Reason> {
         let connection = net.connection(conn).ok_or("no connection")?;
+        let info = connection.info();
         let id = identity::verify(connection.identity().ok_or("no identity")?)?;
-        match &self.expected {
-            Some(expected) if *expected != id => Err("another peer id than expected"),
-            _ => Ok((connection.info(), id)),
+        if self.expected.as_ref().unwrap_or(&id) != &id {
+            return Err("another peer id than expected");
         }
+        println!("{}: connected with {id}", info.addr);
+        let listening = net.listeners().map(|listener| listener.addr);
+        let own = identify::message(identity::public(&self.identity), listening, info.addr);
+        Ok(Streams::new(Peer { info, own }))
     }
 
-    /// Takes a line of the negotiation, or a frame.
-    fn receive(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) -> Result<(), Reason> {
-        let (Some(peer), Some(connection)) = (self.peers.get_mut(conn), net.connection(conn))
-        else {
-            return Ok(());
-        };
-        match &mut peer.stage {
-            Stage::Negotiating(negotiation) => {
-                let (mut message, mut out) = (message, Vec::new());
-                let agreed = negotiation.advance(&mut message, &mut out)?;
-                if agreed.is_some() {
-                    let ConnInfo {
-                        direction, addr, ..
-                    } = connection.info();
-                    let listening = net.listeners().map(|it| it.addr);
-                    let identify = identify::message(&self.keys, listening, addr);
-                    let mut streams = Streams::new(direction, identify);
-                    out.append(&mut streams.out);
-                    peer.stage = Stage::Talking(streams);
-                }
-                send(net, conn, out)
-            }
-            Stage::Talking(streams) => {
-                if let Some(news) = streams.receive(message)? {
-                    println!("{}: {news}", peer.id);
-                }
-                send(net, conn, mem::take(&mut streams.out))?;
-                if streams.unanswered == 0 {
-                    net.set_conn_timer(conn, STAY, 0);
-                    if streams.is_empty() {
-                        self.end(net, conn, "done");
-                    }
-                }
-                Ok(())
-            }
-        }
-    }
-
-    /// Ends a connection, unless that was done.
+    /// Ends a connection, and the node if nothing is left to do.
     fn end(&mut self, net: &mut Net, conn: ConnId, reason: impl Display) {
-        let Some(Peer { id, stage }) = self.peers.remove(conn) else {
-            return;
-        };
-        let mut outcome = Err(reason.to_string());
-        if let Stage::Talking(Streams { unanswered, .. }) = stage {
-            let mut out = Vec::new();
-            write_header(&mut out, GO_AWAY, 0, 0, u32::from(unanswered > 0));
-            let _ = send(net, conn, out);
-            if unanswered == 0 {
-                outcome = Ok(());
+        println!("{conn}: {reason}");
+        if let Some(streams) = self.peers.remove(conn) {
+            if streams.is_answered() {
+                self.outcome = Ok(());
             }
+            let _ = net.send(conn, streams.go_away());
         }
         net.close(conn);
-        self.finish(net, id, outcome);
-    }
-
-    fn finish(&mut self, net: &mut Net, who: impl Display, outcome: Result<(), String>) {
-        let text = outcome.as_ref().map_or_else(String::as_str, |()| "done");
-        println!("{who}: {text}");
-        self.outcome = outcome;
         if self.outcome.is_ok() || net.listeners().next().is_none() {
             net.shutdown(GRACE);
         }
     }
 }
 
-/// Sends lines or frames.
-fn send(net: &mut Net, conn: ConnId, out: Vec<u8>) -> Result<(), Reason> {
-    if !out.is_empty() {
-        net.send(conn, out)
-            .map_err(|_| "the send queue has no room")?;
-    }
-    // A peer that does not read gets no further answers.
-    if !net.is_writable(conn) {
-        net.pause(conn);
-    }
-    Ok(())
-}
-
 impl Handler for Host {
-    fn transport(
-        &mut self,
-        _: &mut Net,
-        _: ConnId,
-        info: &ConnInfo,
-    ) -> Result<Transport, Box<dyn Error + Send + Sync>> {
+    fn transport(&mut self, _: &mut Net, _: ConnId, info: &ConnInfo) -> TransportResult {
+        let payload = identity::payload(&self.identity, &self.noise);
         let noise = Noise::new(Pattern::XX, info.direction)
             .hash(Hash::Sha256)
-            .local_key(&self.keys.noise)
-            .payload(&self.keys.payload(self.keys.noise.public()))
+            .local_key(&self.noise)
+            .payload(&payload)
             // libp2p has none. The streams have ends of their own.
-            .allow_missing_close_notify()
-            .build()?;
+            .allow_missing_close_notify();
         let negotiation = Negotiation::new(info.direction, &["/noise"]);
-        Ok(Sequence::new(negotiation, noise).into())
+        Ok(Sequence::new(negotiation, noise.build()?).into())
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        let (info, id) = match self.verify(net, conn) {
-            Ok(peer) => peer,
-            Err(reason) => {
-                net.abort(conn);
-                return self.finish(net, conn, Err(reason.into()));
-            }
-        };
-        println!("{id}: connected, {}", info.addr);
-        let negotiation = Negotiation::new(info.direction, &[YAMUX]);
-        let mut out = Vec::new();
-        negotiation.start(&mut out);
-        let stage = Stage::Negotiating(negotiation);
-        self.peers.insert(conn, Peer { id, stage });
-        net.set_conn_timer(conn, ANSWER_TIMEOUT, 0);
-        if let Err(reason) = send(net, conn, out) {
-            self.end(net, conn, reason);
+        match self.verify(net, conn) {
+            Ok(streams) => _ = self.peers.insert(conn, streams),
+            Err(reason) => return self.end(net, conn, reason),
         }
+        self.on_message(net, conn, &[]);
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        if let Err(reason) = self.receive(net, conn, message) {
+        let Some(streams) = self.peers.get_mut(conn) else {
+            return;
+        };
+        let result = streams.receive(message);
+        let out = mem::take(&mut streams.out);
+        if !out.is_empty() && net.send(conn, out).is_err() {
+            return self.end(net, conn, "the send queue is full");
+        }
+        // A peer that does not read gets no further answers.
+        if !net.is_writable(conn) {
+            net.pause(conn);
+        }
+        if let Err(reason) = result {
             self.end(net, conn, reason);
         }
     }
@@ -216,21 +127,13 @@ impl Handler for Host {
         net.resume(conn);
     }
 
-    fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, _: u64) {
-        self.end(net, conn, "no answer");
-    }
-
     fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, reason: DisconnectReason) {
-        self.end(net, conn, reason);
+        if self.peers.contains(conn) {
+            self.end(net, conn, reason);
+        }
     }
 
-    fn on_connect_failed(
-        &mut self,
-        net: &mut Net,
-        _: ConnId,
-        info: &ConnInfo,
-        error: ConnectError,
-    ) {
-        self.finish(net, info.addr, Err(error.to_string()));
+    fn on_connect_failed(&mut self, net: &mut Net, conn: ConnId, _: &ConnInfo, why: ConnectError) {
+        self.end(net, conn, why);
     }
 }

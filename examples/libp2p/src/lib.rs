@@ -1,19 +1,13 @@
-//! libp2p over TCP on peerloop; see README.md. The modules are in the order in
-//! which a connection needs them.
-
-pub mod multistream;
-
-pub mod identity;
-
-pub mod yamux;
-
-pub mod streams;
-
-pub mod talk;
-
-pub mod identify;
+//! libp2p over TCP on peerloop; see README.md.
 
 pub mod host;
+pub mod identify;
+pub mod identity;
+pub mod multistream;
+pub mod prefixed;
+pub mod stream;
+pub mod streams;
+pub mod yamux;
 
 /// Why a peer is refused.
 pub type Reason = &'static str;

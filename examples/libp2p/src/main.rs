@@ -1,4 +1,4 @@
-//! Talks with a libp2p host over TCP: who it is, what it speaks, how far away it
+//! Talks with a libp2p host over TCP: what it is, what it speaks, how far away it
 //! is. README.md says more.
 //!
 //! ```text
@@ -9,71 +9,56 @@
 
 use std::env;
 use std::error::Error;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use peerloop::Node;
-use peerloop_libp2p::host::{self, Host};
-use peerloop_libp2p::identity::Keys;
+use peerloop_libp2p::host::Host;
+use peerloop_libp2p::identity;
 
 const USAGE: &str = "\
 usage: libp2p                             two hosts in this process
        libp2p listen ADDR                 a host that waits for a peer
-       libp2p connect ADDR[/p2p/PEERID]   a host that connects, to this peer only";
+       libp2p connect ADDR[/p2p/PEERID]   a host that connects, to no other peer";
 
-type Anything = Result<(), Box<dyn Error>>;
-
-/// Returns a host that listens.
-fn listen(addr: &str) -> Result<(Node<Host>, SocketAddr, String), Box<dyn Error>> {
-    let keys = Keys::generate()?;
-    let id = keys.peer_id();
-    let mut node = Node::new(host::config(), Host::new(keys, None))?;
-    let addr = node.net().listen(addr)?.addr;
-    println!("listening on {addr}/p2p/{id}");
-    Ok((node, addr, id))
+/// Returns a host that listens, and its address with its peer id.
+fn listen(addr: &str) -> Result<(Node<Host>, String), Box<dyn Error>> {
+    let mut node = Host::node(None)?;
+    let addr = node.net().listen(addr)?;
+    let id = identity::peer_id(&identity::public(&node.handler().identity));
+    let addr = format!("{addr}/p2p/{id}");
+    println!("listening on {addr}");
+    Ok((node, addr))
 }
 
 /// Connects to a host, and talks with it.
-fn connect(addr: &str, id: Option<&str>) -> Anything {
-    let id = id.map(str::to_owned);
-    let mut node = Node::new(host::config(), Host::new(Keys::generate()?, id))?;
-    node.net().connect(addr)?;
+fn connect(addr: &str) -> Result<(), Box<dyn Error>> {
+    let (plain, id) = addr.split_once("/p2p/").unzip();
+    let mut node = Host::node(id.map(str::to_owned))?;
+    node.net().connect(plain.unwrap_or(addr))?;
     node.run()?;
     Ok(node.into_handler().outcome?)
 }
 
-/// Two hosts in this process: one waits in a thread, one connects.
-fn both() -> Anything {
-    let (node, addr, id) = listen("127.0.0.1:0")?;
+/// Two hosts, one in a thread of its own.
+fn both() -> Result<(), Box<dyn Error>> {
+    let (node, addr) = listen("127.0.0.1:0")?;
     let listening = node.spawn()?;
-    connect(&addr.to_string(), Some(&id))?;
+    connect(&addr)?;
     Ok(listening.join()?.outcome?)
-}
-
-fn run(arguments: &[&str]) -> Anything {
-    match arguments {
-        [] => both(),
-        ["listen", addr] => {
-            let (mut node, ..) = listen(addr)?;
-            node.run()?;
-            Ok(())
-        }
-        ["connect", addr] => match addr.split_once("/p2p/") {
-            Some((addr, id)) => connect(addr, Some(id)),
-            None => connect(addr, None),
-        },
-        _ => Err(USAGE.into()),
-    }
 }
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("libp2p: {error}");
-            ExitCode::FAILURE
-        }
+    let result = match arguments[..] {
+        [] => both(),
+        ["listen", addr] => listen(addr).and_then(|(mut node, _)| Ok(node.run()?)),
+        ["connect", addr] => connect(addr),
+        _ => Err(USAGE.into()),
+    };
+    if let Err(error) = result {
+        eprintln!("libp2p: {error}");
+        return ExitCode::FAILURE;
     }
+    ExitCode::SUCCESS
 }

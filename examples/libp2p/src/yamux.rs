@@ -1,33 +1,30 @@
-//! Frames of [yamux](https://github.com/hashicorp/yamux/blob/master/spec.md), and
-//! the lines before them, with which both ends agree on it.
+//! Frames of [yamux](https://github.com/hashicorp/yamux/blob/master/spec.md).
 //!
 //! ```text
 //!   0         1      2        4           8          12
 //!   ┌─────────┬──────┬────────┬───────────┬──────────┬──────────── ─ ─
-//!   │ version │ kind │ flags  │ stream id │ length   │ data of a stream
+//!   │ 0       │ kind │ flags  │ stream id │ length   │ data of a stream
 //!   └─────────┴──────┴────────┴───────────┴──────────┴──────────── ─ ─
-//!     big-endian, unsigned                  of the data, or another number
+//!     version   big-endian, unsigned        of the data, or another number
 //! ```
 
-use peerloop::error::FramingError;
+use peerloop::error::FramingError::{self, Malformed};
 use peerloop::framing::{Decoded, Framer};
 
-use crate::multistream::take_prefixed;
-
-pub const YAMUX: &str = "/yamux/1.0.0";
+use crate::{Reason, prefixed};
 
 pub const HEADER_LEN: usize = 12;
 
 /// Number of bytes that an end may send on a new stream, before the other end
-/// allows more. A frame with more data breaks this rule on any stream.
+/// allows more.
 pub const WINDOW: u32 = 256 * 1024;
 
 pub const DATA: u8 = 0;
 /// The length is the number of further bytes that the sender accepts.
 pub const WINDOW_UPDATE: u8 = 1;
-/// The length is any number, which is returned.
+/// The length is any number, which the peer returns.
 pub const PING: u8 = 2;
-/// The length is the reason.
+/// The length is a reason: 0 is a normal end, 1 an error of the peer.
 pub const GO_AWAY: u8 = 3;
 
 pub const SYN: u16 = 1;
@@ -35,82 +32,47 @@ pub const ACK: u16 = 2;
 pub const FIN: u16 = 4;
 pub const RST: u16 = 8;
 
-/// The header of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Header {
-    pub kind: u8,
-    pub flags: u16,
-    pub stream: u32,
-    pub length: u32,
-}
+/// The header of a frame: kind, flags, stream id, length.
+pub struct Header(pub u8, pub u16, pub u32, pub u32);
 
 impl Header {
-    pub fn read(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
-        let [
-            0,
-            kind @ DATA..=GO_AWAY,
-            a,
-            b,
-            s0,
-            s1,
-            s2,
-            s3,
-            l0,
-            l1,
-            l2,
-            l3,
-        ] = *bytes
-        else {
-            return None;
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend([0, self.0]);
+        out.extend(self.1.to_be_bytes());
+        out.extend(self.2.to_be_bytes());
+        out.extend(self.3.to_be_bytes());
+    }
+
+    pub fn read(bytes: &[u8; HEADER_LEN]) -> Result<Self, Reason> {
+        let [0, kind @ DATA..=GO_AWAY, a, b, stream @ .., l, m, n, o] = *bytes else {
+            return Err("no frame of yamux");
         };
-        Some(Self {
-            kind,
-            flags: u16::from_be_bytes([a, b]),
-            stream: u32::from_be_bytes([s0, s1, s2, s3]),
-            length: u32::from_be_bytes([l0, l1, l2, l3]),
-        })
+        let (flags, length) = (u16::from_be_bytes([a, b]), u32::from_be_bytes([l, m, n, o]));
+        Ok(Self(kind, flags, u32::from_be_bytes(stream), length))
     }
 }
 
-/// Appends the header of a frame.
-pub fn write_header(out: &mut Vec<u8>, kind: u8, flags: u16, stream: u32, length: u32) {
-    out.extend([0, kind]);
-    out.extend(flags.to_be_bytes());
-    out.extend(stream.to_be_bytes());
-    out.extend(length.to_be_bytes());
-}
-
-/// The framing of the plaintext. A received message is a line or a frame, with its
-/// length or header. A sent message is any number of them.
-#[derive(Default)]
-pub struct Frames {
-    /// The lines are over.
-    is_yamux: bool,
-}
+/// The framing of the plaintext: at first the lines of a negotiation, then frames.
+/// The first byte of a line is its length, which is not 0. The first byte of a
+/// frame is the version, which is 0.
+///
+/// A received message is one of them, with its length or header. A sent message is
+/// any number of them.
+pub struct Frames;
 
 impl Framer for Frames {
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let mut rest = bytes;
-        let end = if !self.is_yamux {
-            let Some(line) = take_prefixed(&mut rest).map_err(FramingError::Malformed)? else {
-                let at_least = bytes.len() + 1;
-                return Ok(Decoded::Incomplete { at_least });
-            };
-            // Both ends send the name of the protocol last.
-            self.is_yamux = line.strip_suffix(b"\n") == Some(YAMUX.as_bytes());
-            bytes.len() - rest.len()
-        } else if let Some(header) = bytes.first_chunk() {
-            let header = Header::read(header).ok_or(FramingError::Malformed("not yamux"))?;
-            match header.length {
-                _ if header.kind != DATA => HEADER_LEN,
-                len if len <= WINDOW => HEADER_LEN + len as usize,
-                len => {
-                    let (len, max) = (len.into(), WINDOW as usize);
-                    return Err(FramingError::TooLarge { len, max });
-                }
-            }
-        } else {
-            HEADER_LEN
+        let end = match (bytes, bytes.first_chunk()) {
+            ([0, ..], Some(header)) => match Header::read(header).map_err(Malformed)? {
+                Header(DATA, _, _, length) => HEADER_LEN + length as usize,
+                _ => HEADER_LEN,
+            },
+            ([0, ..], None) => HEADER_LEN,
+            _ => match prefixed::take(&mut rest).map_err(Malformed)? {
+                Some(_) => bytes.len() - rest.len(),
+                None => bytes.len() + 1,
+            },
         };
         if bytes.len() < end {
             return Ok(Decoded::Incomplete { at_least: end });
