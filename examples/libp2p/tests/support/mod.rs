@@ -1,4 +1,5 @@
-//! The program that is tested.
+//! The program that is tested. Each test uses a part of this.
+#![allow(dead_code)]
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
