@@ -15,12 +15,9 @@ use ring::signature::Ed25519KeyPair;
 use crate::multistream::Negotiation;
 use crate::streams::{Peer, Streams};
 use crate::yamux::{Frames, WINDOW};
-use crate::{Reason, identify, identity};
+use crate::{Checked, identify, identity};
 
 type TransportResult = Result<Transport, Box<dyn Error + Send + Sync>>;
-
-/// Time for what is queued at the end.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A host that asks each peer what it is, pings it, and answers the same. It stops
 /// when a peer has answered everything, or when its only connection has failed.
@@ -30,7 +27,8 @@ pub struct Host {
     /// The id of the only peer to talk to.
     expected: Option<String>,
     peers: ConnMap<Streams>,
-    pub outcome: Result<(), Reason>,
+    /// What became of the latest connection.
+    pub outcome: Result<(), String>,
 }
 
 impl Host {
@@ -45,17 +43,18 @@ impl Host {
         // On each connection `STREAMS_MAX` windows can be filled.
         config.limits.max_connections = 64;
         let host = Self {
-            identity: identity::generate()?,
+            // The seed is 32 random bytes, as is such a key. A real host stores it.
+            identity: Ed25519KeyPair::from_seed_unchecked(StaticKey::generate()?.secret())?,
             noise: StaticKey::generate()?,
             expected,
             peers: ConnMap::new(),
-            outcome: Err("no peer has answered everything"),
+            outcome: Err("no peer".into()),
         };
         Ok(Node::new(config, host)?)
     }
 
-    /// Returns the streams of a peer that the handshake has proved.
-    fn verify(&self, net: &Net, conn: ConnId) -> Result<Streams, Reason> {
+    /// Begins to talk with the peer that the handshake has proved.
+    fn begin(&mut self, net: &Net, conn: ConnId) -> Checked {
         let connection = net.connection(conn).ok_or("no connection")?;
         let info = connection.info();
         let id = identity::verify(connection.identity().ok_or("no identity")?)?;
@@ -65,22 +64,24 @@ impl Host {
         println!("{}: connected with {id}", info.addr);
         let listening = net.listeners().map(|listener| listener.addr);
         let own = identify::message(identity::public(&self.identity), listening, info.addr);
-        Ok(Streams::new(Peer { info, own }))
+        self.peers.insert(conn, Streams::new(Peer { info, own }));
+        Ok(())
     }
 
     /// Ends a connection, and the node if nothing is left to do.
     fn end(&mut self, net: &mut Net, conn: ConnId, reason: impl Display) {
         println!("{conn}: {reason}");
+        let mut outcome = Err(reason.to_string());
         if let Some(streams) = self.peers.remove(conn) {
-            if streams.is_answered() {
-                self.outcome = Ok(());
-            }
+            outcome = streams.outcome().or(outcome);
+            // A peer that did not read gets no last frame.
             let _ = net.send(conn, streams.go_away());
         }
         net.close(conn);
-        if self.outcome.is_ok() || net.listeners().next().is_none() {
-            net.shutdown(GRACE);
+        if outcome.is_ok() || net.listeners().next().is_none() {
+            net.shutdown(Duration::from_secs(1));
         }
+        self.outcome = outcome;
     }
 }
 
@@ -98,28 +99,23 @@ impl Handler for Host {
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        match self.verify(net, conn) {
-            Ok(streams) => _ = self.peers.insert(conn, streams),
-            Err(reason) => return self.end(net, conn, reason),
+        match self.begin(net, conn) {
+            Ok(()) => self.on_message(net, conn, &[]),
+            Err(reason) => self.end(net, conn, reason),
         }
-        self.on_message(net, conn, &[]);
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        let Some(streams) = self.peers.get_mut(conn) else {
-            return;
-        };
+        let Some(streams) = self.peers.get_mut(conn) else { return };
         let result = streams.receive(message);
         let out = mem::take(&mut streams.out);
-        if !out.is_empty() && net.send(conn, out).is_err() {
-            return self.end(net, conn, "the send queue is full");
+        let sent = if out.is_empty() { Ok(()) } else { net.send(conn, out) };
+        if let Err(reason) = result.and(sent.map_err(|_| "the send queue is full")) {
+            return self.end(net, conn, reason);
         }
         // A peer that does not read gets no further answers.
         if !net.is_writable(conn) {
             net.pause(conn);
-        }
-        if let Err(reason) = result {
-            self.end(net, conn, reason);
         }
     }
 

@@ -12,23 +12,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::stream::{IDENTIFY, PING};
-use crate::{Reason, prefixed};
+use crate::streams::{IDENTIFY, PING};
+use crate::{Checked, prefixed};
 
-/// Returns what this host says, which has this key and listens on these addresses,
-/// to the peer at `addr`.
-pub fn message(
-    key: Vec<u8>,
-    listening: impl Iterator<Item = SocketAddr>,
-    addr: SocketAddr,
-) -> Vec<u8> {
-    let mut fields = vec![
-        (1, key),
-        (4, multiaddr(addr)),
-        (6, "peerloop-libp2p".into()),
-    ];
-    fields.extend(listening.map(|addr| (2, multiaddr(addr))));
+/// Returns what a host with this key, which listens on these addresses, says to a
+/// peer with this address.
+pub fn message(key: Vec<u8>, own: impl Iterator<Item = SocketAddr>, peer: SocketAddr) -> Vec<u8> {
+    let mut fields = vec![(1, key), (4, multiaddr(peer))];
+    fields.extend(own.map(|addr| (2, multiaddr(addr))));
     fields.extend([PING, IDENTIFY].map(|protocol| (3, protocol.into())));
+    fields.push((6, "peerloop-libp2p".into()));
     prefixed::protobuf(&fields)
 }
 
@@ -41,21 +34,20 @@ fn multiaddr(addr: SocketAddr) -> Vec<u8> {
 }
 
 /// Returns what a peer says, without control characters.
-pub fn to_text(message: &[u8]) -> Result<String, Reason> {
+pub fn to_text(message: &[u8]) -> Checked<String> {
     let mut text = String::new();
-    for field in prefixed::fields(message)? {
-        text += &match field {
-            (2, [4, a, b, c, d, 6, p, q]) => {
-                format!(
-                    " listens on {a}.{b}.{c}.{d}:{}",
-                    u16::from_be_bytes([*p, *q])
-                )
+    for (number, value) in prefixed::fields(message)? {
+        let string = String::from_utf8_lossy(value);
+        text += &match (number, value) {
+            (2, &[4, a, b, c, d, 6, high, low]) => {
+                let port = u16::from_be_bytes([high, low]);
+                format!("listens on {a}.{b}.{c}.{d}:{port} ")
             }
-            (2, _) => " listens elsewhere".into(),
-            (3, protocol) => format!(" speaks {}", String::from_utf8_lossy(protocol)),
-            (6, agent) => format!(" is {}", String::from_utf8_lossy(agent)),
-            _ => String::new(),
+            (2, _) => "listens elsewhere ".into(),
+            (3, _) => format!("speaks {string} "),
+            (6, _) => format!("is {string} "),
+            _ => continue,
         };
     }
-    Ok(text.trim_start().escape_debug().collect())
+    Ok(text.trim_end().escape_debug().collect())
 }

@@ -5,9 +5,8 @@ pub mod identify;
 pub mod identity;
 pub mod multistream;
 pub mod prefixed;
-pub mod stream;
 pub mod streams;
 pub mod yamux;
 
-/// Why a peer is refused.
-pub type Reason = &'static str;
+/// A result, or the reason for which a peer is refused.
+pub type Checked<T = ()> = Result<T, &'static str>;

@@ -15,17 +15,14 @@ use peerloop::Node;
 use peerloop_libp2p::host::Host;
 use peerloop_libp2p::identity;
 
-const USAGE: &str = "\
-usage: libp2p                             two hosts in this process
-       libp2p listen ADDR                 a host that waits for a peer
-       libp2p connect ADDR[/p2p/PEERID]   a host that connects, to no other peer";
+const USAGE: &str = "usage: libp2p [listen ADDR | connect ADDR[/p2p/PEERID]], \
+    or without arguments for two hosts in this process";
 
 /// Returns a host that listens, and its address with its peer id.
 fn listen(addr: &str) -> Result<(Node<Host>, String), Box<dyn Error>> {
     let mut node = Host::node(None)?;
-    let addr = node.net().listen(addr)?;
     let id = identity::peer_id(&identity::public(&node.handler().identity));
-    let addr = format!("{addr}/p2p/{id}");
+    let addr = format!("{}/p2p/{id}", node.net().listen(addr)?);
     println!("listening on {addr}");
     Ok((node, addr))
 }
@@ -49,16 +46,13 @@ fn both() -> Result<(), Box<dyn Error>> {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = match arguments[..] {
+    let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => both(),
         ["listen", addr] => listen(addr).and_then(|(mut node, _)| Ok(node.run()?)),
         ["connect", addr] => connect(addr),
         _ => Err(USAGE.into()),
     };
-    if let Err(error) = result {
-        eprintln!("libp2p: {error}");
-        return ExitCode::FAILURE;
-    }
-    ExitCode::SUCCESS
+    let Err(error) = result else { return ExitCode::SUCCESS };
+    eprintln!("libp2p: {error}");
+    ExitCode::FAILURE
 }

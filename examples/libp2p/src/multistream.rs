@@ -11,11 +11,13 @@
 //!     LEB128, counts the \n
 //! ```
 
+use std::iter;
+
 use peerloop::Direction;
 use peerloop::error::SessionError;
 use peerloop::session::{Output, Session, Stage};
 
-use crate::{Reason, prefixed};
+use crate::{Checked, prefixed};
 
 const HEADER: &str = "/multistream/1.0.0";
 
@@ -24,8 +26,9 @@ const LINES_MAX: u32 = 16;
 
 /// One end of a negotiation. The end that opened a connection or stream (outbound)
 /// proposes the first protocol. The other end accepts any of its protocols.
+#[derive(Default)]
 pub struct Negotiation {
-    pub direction: Direction,
+    pub is_proposing: bool,
     protocols: &'static [&'static str],
     /// Number of lines from the peer.
     lines: u32,
@@ -37,43 +40,33 @@ pub struct Negotiation {
 
 impl Negotiation {
     pub fn new(direction: Direction, protocols: &'static [&'static str]) -> Self {
-        let (lines, agreed, mut out) = (0, None, Vec::new());
-        if direction == Direction::Outbound {
+        let is_proposing = direction == Direction::Outbound;
+        let mut out = Vec::new();
+        if is_proposing {
             // With only one proposal it need not wait for the header of the peer.
             write_line(&mut out, HEADER);
             write_line(&mut out, protocols[0]);
         }
-        Self {
-            direction,
-            protocols,
-            lines,
-            agreed,
-            out,
-        }
+        Self { is_proposing, protocols, out, ..Self::default() }
     }
 
     /// Takes lines from the start of `input`. What follows `agreed` is not taken.
-    pub fn advance(&mut self, input: &mut &[u8]) -> Result<(), Reason> {
+    pub fn advance(&mut self, input: &mut &[u8]) -> Checked {
         while self.agreed.is_none()
             && let Some(line) = prefixed::take(input)?
         {
-            self.lines += 1;
-            let known = if self.lines == 1 {
-                &[HEADER]
-            } else {
-                self.protocols
-            };
-            let mut known = known.iter().copied();
+            let mut known = iter::once(&HEADER).chain(self.protocols);
             let name = known.find(|name| line.strip_suffix(b"\n") == Some(name.as_bytes()));
-            match (self.direction, name) {
-                (Direction::Outbound, Some(_)) => {}
-                (Direction::Inbound, Some(name)) => write_line(&mut self.out, name),
-                (Direction::Inbound, None) if (2..LINES_MAX).contains(&self.lines) => {
-                    write_line(&mut self.out, "na");
-                }
-                _ => return Err("no protocol that both ends speak"),
+            if (self.lines == 0) != (name == Some(&HEADER)) || self.lines == LINES_MAX {
+                return Err("no negotiation by multistream-select");
             }
-            self.agreed = name.filter(|_| self.lines > 1);
+            match name {
+                _ if !self.is_proposing => write_line(&mut self.out, name.unwrap_or(&"na")),
+                None => return Err("a protocol that the peer does not speak"),
+                Some(_) => {}
+            }
+            self.agreed = name.copied().filter(|_| self.lines > 0);
+            self.lines += 1;
         }
         Ok(())
     }
@@ -99,7 +92,6 @@ impl Session for Negotiation {
     }
 
     fn stage(&self) -> Stage {
-        self.agreed
-            .map_or(Stage::Handshaking, |_| Stage::Transparent)
+        self.agreed.map_or(Stage::Handshaking, |_| Stage::Transparent)
     }
 }

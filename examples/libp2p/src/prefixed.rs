@@ -3,7 +3,7 @@
 //! The length is an unsigned LEB128 number. Here it has two bytes at most, so that
 //! nothing from a peer is longer than 16 KiB.
 
-use crate::Reason;
+use crate::Checked;
 
 /// Appends a length and so many bytes, which are less than 16 KiB.
 pub fn write(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -16,18 +16,14 @@ pub fn write(out: &mut Vec<u8>, bytes: &[u8]) {
 
 /// Takes a length and so many bytes from the start of `input`. Returns `None` if
 /// they have not arrived completely.
-pub fn take<'a>(input: &mut &'a [u8]) -> Result<Option<&'a [u8]>, Reason> {
+pub fn take<'a>(input: &mut &'a [u8]) -> Checked<Option<&'a [u8]>> {
     let (len, mut rest) = match **input {
         [low @ ..0x80, ref rest @ ..] => (low as usize, rest),
         [low, high @ ..0x80, ref rest @ ..] => (low as usize % 0x80 + high as usize * 0x80, rest),
         [] | [_] => return Ok(None),
         _ => return Err("a length of 16 KiB or more"),
     };
-    let bytes = rest.split_off(..len);
-    if bytes.is_some() {
-        *input = rest;
-    }
-    Ok(bytes)
+    Ok(rest.split_off(..len).inspect(|_| *input = rest))
 }
 
 /// Returns a message of protobuf. Strings, bytes and messages in it are alike, and
@@ -42,7 +38,7 @@ pub fn protobuf(fields: &[(u8, Vec<u8>)]) -> Vec<u8> {
 }
 
 /// Returns the numbers and values of the fields in a message of protobuf.
-pub fn fields(mut message: &[u8]) -> Result<Vec<(u8, &[u8])>, Reason> {
+pub fn fields(mut message: &[u8]) -> Checked<Vec<(u8, &[u8])>> {
     let mut fields = Vec::new();
     while let Some(key) = message.split_off_first() {
         match take(&mut message)? {

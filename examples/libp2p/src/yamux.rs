@@ -3,15 +3,18 @@
 //! ```text
 //!   0         1      2        4           8          12
 //!   ┌─────────┬──────┬────────┬───────────┬──────────┬──────────── ─ ─
-//!   │ 0       │ kind │ flags  │ stream id │ length   │ data of a stream
+//!   │ version │ kind │ flags  │ stream id │ length   │ data of a stream
 //!   └─────────┴──────┴────────┴───────────┴──────────┴──────────── ─ ─
-//!     version   big-endian, unsigned        of the data, or another number
+//!     0         big-endian, unsigned        of the data, or another number
 //! ```
+//!
+//! A header is read and written as three numbers of 32 bits. The first one is the
+//! kind and the flags, because the version is 0.
 
 use peerloop::error::FramingError::{self, Malformed};
 use peerloop::framing::{Decoded, Framer};
 
-use crate::{Reason, prefixed};
+use crate::prefixed;
 
 pub const HEADER_LEN: usize = 12;
 
@@ -19,42 +22,34 @@ pub const HEADER_LEN: usize = 12;
 /// allows more.
 pub const WINDOW: u32 = 256 * 1024;
 
-pub const DATA: u8 = 0;
+/// Kinds of frames.
+pub const DATA: u32 = 0 << 16;
 /// The length is the number of further bytes that the sender accepts.
-pub const WINDOW_UPDATE: u8 = 1;
-/// The length is any number, which the peer returns.
-pub const PING: u8 = 2;
+pub const WINDOW_UPDATE: u32 = 1 << 16;
+/// A ping. The length is any number, which the peer returns.
+pub const ECHO: u32 = 2 << 16;
 /// The length is a reason: 0 is a normal end, 1 an error of the peer.
-pub const GO_AWAY: u8 = 3;
+pub const GO_AWAY: u32 = 3 << 16;
 
-pub const SYN: u16 = 1;
-pub const ACK: u16 = 2;
-pub const FIN: u16 = 4;
-pub const RST: u16 = 8;
+/// Flags.
+pub const SYN: u32 = 1;
+pub const ACK: u32 = 2;
+pub const FIN: u32 = 4;
+pub const RST: u32 = 8;
 
-/// The header of a frame: kind, flags, stream id, length.
-pub struct Header(pub u8, pub u16, pub u32, pub u32);
+/// Returns kind and flags, stream id, and length.
+pub fn read_header(header: &[u8; HEADER_LEN]) -> [u32; 3] {
+    [0, 4, 8].map(|at| u32::from_be_bytes([0, 1, 2, 3].map(|byte| header[at + byte])))
+}
 
-impl Header {
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend([0, self.0]);
-        out.extend(self.1.to_be_bytes());
-        out.extend(self.2.to_be_bytes());
-        out.extend(self.3.to_be_bytes());
-    }
-
-    pub fn read(bytes: &[u8; HEADER_LEN]) -> Result<Self, Reason> {
-        let [0, kind @ DATA..=GO_AWAY, a, b, stream @ .., l, m, n, o] = *bytes else {
-            return Err("no frame of yamux");
-        };
-        let (flags, length) = (u16::from_be_bytes([a, b]), u32::from_be_bytes([l, m, n, o]));
-        Ok(Self(kind, flags, u32::from_be_bytes(stream), length))
-    }
+/// Appends a header.
+pub fn write_header(out: &mut Vec<u8>, first: u32, stream: u32, length: u32) {
+    out.extend([first, stream, length].map(u32::to_be_bytes).as_flattened());
 }
 
 /// The framing of the plaintext: at first the lines of a negotiation, then frames.
 /// The first byte of a line is its length, which is not 0. The first byte of a
-/// frame is the version, which is 0.
+/// frame is 0.
 ///
 /// A received message is one of them, with its length or header. A sent message is
 /// any number of them.
@@ -63,25 +58,18 @@ pub struct Frames;
 impl Framer for Frames {
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let mut rest = bytes;
-        let end = match (bytes, bytes.first_chunk()) {
-            ([0, ..], Some(header)) => match Header::read(header).map_err(Malformed)? {
-                Header(DATA, _, _, length) => HEADER_LEN + length as usize,
-                _ => HEADER_LEN,
-            },
+        let end = match (bytes, bytes.first_chunk().map(read_header)) {
             ([0, ..], None) => HEADER_LEN,
-            _ => match prefixed::take(&mut rest).map_err(Malformed)? {
-                Some(_) => bytes.len() - rest.len(),
-                None => bytes.len() + 1,
-            },
+            ([0, ..], Some([..WINDOW_UPDATE, _, length])) => HEADER_LEN + length as usize,
+            ([0, ..], Some([..0x40000, ..])) => HEADER_LEN,
+            ([0, ..], Some(_)) => return Err(Malformed("an unknown kind of frame")),
+            _ if prefixed::take(&mut rest).map_err(Malformed)?.is_none() => bytes.len() + 1,
+            _ => bytes.len() - rest.len(),
         };
         if bytes.len() < end {
             return Ok(Decoded::Incomplete { at_least: end });
         }
-        let body = 0..end;
-        Ok(Decoded::Frame {
-            body,
-            consumed: end,
-        })
+        Ok(Decoded::Frame { body: 0..end, consumed: end })
     }
 
     fn encode(&mut self, frames: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {
