@@ -29,13 +29,10 @@ const USAGE: &str = "usage: metrics [ECHO_ADDRESS:PORT [HTTP_ADDRESS:PORT]]";
 
 fn serve(echo: SocketAddr, http: SocketAddr) -> Result<(), Box<dyn Error>> {
     let mut node = Node::new(Config::default(), Service::default())?;
-    let echo = node
-        .net()
-        .listen(echo)
-        .map_err(|error| format!("listening on {echo}: {error}"))?;
-    let http = node
-        .with(|service, net| service.listen(net, http))
-        .map_err(|error| format!("listening on {http}: {error}"))?;
+    let failed = |addr| move |error: io::Error| format!("listening on {addr}: {error}");
+    let echo = node.net().listen(echo).map_err(failed(echo))?;
+    let listening = node.with(|service, net| service.listen(net, http));
+    let http = listening.map_err(failed(http))?;
     writeln!(io::stdout(), "echo on {echo}")?;
     writeln!(io::stdout(), "metrics on {http}")?;
     Ok(node.run()?)

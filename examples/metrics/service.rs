@@ -1,6 +1,5 @@
 //! The handler of both listeners.
 
-use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,16 +8,16 @@ use peerloop::framing::Framing;
 use peerloop::{ConnId, ConnMap, DisconnectReason, Handler, ListenerId, Listening, Net};
 
 use super::exposition::exposition;
-use super::http::{BODY_MAX, Body, CONTINUE, HEAD_MAX, Method, Request, Requests};
-use super::http::{Response, Status};
+use super::http::{Answer, BODY_MAX, CONTINUE, HEAD_MAX, Request, Requests, Status, response};
 
 /// Maximum time from the connection to the end of the first head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-const INDEX: &str = "GET /metrics: the counters of the node, for Prometheus
-GET /health: `ok`
-POST /echo: the body
-";
+const TEXT: &str = "Content-Type: text/plain";
+const METRICS: &str = "Content-Type: text/plain; version=0.0.4; charset=utf-8";
+const BYTES: &str = "Content-Type: application/octet-stream";
+
+const INDEX: &[u8] = b"GET /metrics, GET /health, POST /echo\n";
 
 /// Sends messages back, and answers HTTP requests.
 #[derive(Default)]
@@ -26,40 +25,7 @@ pub(crate) struct Service {
     /// The listener for HTTP.
     http: Option<ListenerId>,
     /// The requests whose body has not arrived.
-    incomplete: ConnMap<(Request, Resource)>,
-}
-
-#[derive(Clone, Copy)]
-enum Resource {
-    Index,
-    Metrics,
-    Health,
-    Echo,
-}
-
-impl Resource {
-    /// Returns the resource that is requested, or the response if the request is
-    /// not possible.
-    fn find(path: &[u8], method: Method) -> Result<Self, Response<'static>> {
-        let resource = match path {
-            b"" | b"/" => Self::Index,
-            b"/metrics" => Self::Metrics,
-            b"/health" => Self::Health,
-            b"/echo" => Self::Echo,
-            _ => return Err(Response::empty(Status::NOT_FOUND)),
-        };
-        let (methods, allow): (&[Method], _) = match resource {
-            Self::Echo => (&[Method::Post], "POST"),
-            _ => (&[Method::Get, Method::Head], "GET, HEAD"),
-        };
-        if methods.contains(&method) {
-            return Ok(resource);
-        }
-        Err(Response {
-            allow: Some(allow),
-            ..Response::empty(Status::METHOD_NOT_ALLOWED)
-        })
-    }
+    incomplete: ConnMap<Request>,
 }
 
 impl Service {
@@ -68,7 +34,7 @@ impl Service {
         let mut options = net.listen_options();
         let connection = options.connection_mut();
         connection.framing = Framing::custom(Requests::default);
-        // The framer refuses longer requests itself. Responses have at most the
+        // The framer refuses longer requests itself. A response has at most the
         // content of a request.
         connection.max_message_len = HEAD_MAX + BODY_MAX;
         // A first head that is late is answered with 408. The minimum rate ends
@@ -87,25 +53,32 @@ impl Service {
         self.http.is_some() && connection.and_then(|it| it.listener()) == self.http
     }
 
-    /// Handles the head of a request.
-    fn begin(&mut self, net: &mut Net, conn: ConnId, head: &[u8]) {
-        let request = match Request::parse(head) {
-            Ok(request) => request,
-            Err(status) => return refuse(net, conn, &Response::empty(status)),
-        };
-        let has_body = request.body != Body::Empty;
-        match Resource::find(request.path(head), request.method) {
-            Ok(resource) if has_body => {
-                if request.expects_continue {
-                    send(net, conn, CONTINUE.to_vec());
-                }
-                self.incomplete.insert(conn, (request, resource));
-            }
-            Ok(resource) => answer(net, conn, &request, resource, b""),
-            // The body is not read, so that nothing can follow it.
-            Err(response) if has_body => refuse(net, conn, &response),
-            Err(response) => respond(net, conn, &request, &response),
+    /// Handles a head or a body.
+    ///
+    /// # Errors
+    ///
+    /// - The request is refused: the status.
+    fn take(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) -> Result<(), Status> {
+        if let Some(mut request) = self.incomplete.remove(conn) {
+            let content = request.content(message)?;
+            let answer = answer(net, &request, &content);
+            respond(net, conn, Some(&request), &answer);
+            return Ok(());
         }
+        let request = Request::parse(message)?;
+        let answer = answer(net, &request, b"");
+        if !request.has_body() {
+            respond(net, conn, Some(&request), &answer);
+        } else if answer.0 != Status::OK {
+            // The body is not read, so that no other request can follow.
+            respond(net, conn, None, &answer);
+        } else {
+            if request.expects_continue {
+                send(net, conn, CONTINUE.to_vec());
+            }
+            self.incomplete.insert(conn, request);
+        }
+        Ok(())
     }
 }
 
@@ -120,19 +93,16 @@ impl Handler for Service {
         if !self.is_http(net, conn) {
             return send(net, conn, message.to_vec());
         }
-        let Some((request, resource)) = self.incomplete.remove(conn) else {
-            return self.begin(net, conn, message);
-        };
-        match request.body.content(message) {
-            Ok(content) => answer(net, conn, &request, resource, &content),
-            Err(status) => refuse(net, conn, &Response::empty(status)),
+        if let Err(status) = self.take(net, conn, message) {
+            respond(net, conn, None, &(status, TEXT, b"".into()));
         }
     }
 
     fn on_conn_timer(&mut self, net: &mut Net, conn: ConnId, _: u64) {
         let connection = net.connection(conn);
         if connection.is_some_and(|it| it.traffic().messages_received == 0) {
-            refuse(net, conn, &Response::empty(Status::REQUEST_TIMEOUT));
+            let answer = (Status::REQUEST_TIMEOUT, TEXT, b"".into());
+            respond(net, conn, None, &answer);
         }
     }
 
@@ -145,42 +115,32 @@ impl Handler for Service {
     }
 }
 
-/// Sends the content of a resource.
-fn answer(net: &mut Net, conn: ConnId, request: &Request, resource: Resource, body: &[u8]) {
-    let (content_type, content): (_, Cow<'_, [u8]>) = match resource {
-        Resource::Index => ("text/plain", INDEX.as_bytes().into()),
-        Resource::Health => ("text/plain", b"ok\n".into()),
-        Resource::Metrics => {
-            let text = exposition(net).into_bytes();
-            ("text/plain; version=0.0.4; charset=utf-8", text.into())
+/// Returns the answer of the resource that is requested.
+fn answer<'a>(net: &Net, request: &Request, body: &'a [u8]) -> Answer<'a> {
+    match (request.path.as_str(), request.method.as_str()) {
+        ("/", "GET" | "HEAD") => (Status::OK, TEXT, INDEX.into()),
+        ("/health", "GET" | "HEAD") => (Status::OK, TEXT, b"ok\n".into()),
+        ("/metrics", "GET" | "HEAD") => (Status::OK, METRICS, exposition(net).into_bytes().into()),
+        ("/echo", "POST") => (Status::OK, BYTES, body.into()),
+        ("/echo", _) => (Status::METHOD_NOT_ALLOWED, "Allow: POST", b"".into()),
+        ("/" | "/health" | "/metrics", _) => {
+            (Status::METHOD_NOT_ALLOWED, "Allow: GET, HEAD", b"".into())
         }
-        Resource::Echo => ("application/octet-stream", body.into()),
-    };
-    let response = Response {
-        status: Status::OK,
-        allow: None,
-        content_type,
-        content: &content,
-    };
-    respond(net, conn, request, &response);
-}
-
-/// Responds to a complete request. Responses of one turn are written together,
-/// in the order of the requests.
-fn respond(net: &mut Net, conn: ConnId, request: &Request, response: &Response<'_>) {
-    if request.keeps_connection() {
-        return send(net, conn, response.to_bytes(request.method, "keep-alive"));
+        _ => (Status::NOT_FOUND, TEXT, b"".into()),
     }
-    send(net, conn, response.to_bytes(request.method, "close"));
-    net.close(conn);
 }
 
-/// Responds to a request of which nothing more is read, and closes. Further bytes
-/// of the client are discarded until it closes too, because a reset could destroy
-/// the response on its way (RFC 9112, section 9.6).
-fn refuse(net: &mut Net, conn: ConnId, response: &Response<'_>) {
-    send(net, conn, response.to_bytes(Method::Get, "close"));
-    net.close(conn);
+/// Sends the response to a complete request, or to a request of which nothing
+/// more is read. The responses of one turn are written together.
+///
+/// After the last response, bytes of the client are discarded until it closes
+/// too, because a reset could destroy the response on its way (RFC 9112, section
+/// 9.6).
+fn respond(net: &mut Net, conn: ConnId, request: Option<&Request>, answer: &Answer<'_>) {
+    send(net, conn, response(request, answer));
+    if !request.is_some_and(Request::keeps_connection) {
+        net.close(conn);
+    }
 }
 
 fn send(net: &mut Net, conn: ConnId, bytes: Vec<u8>) {

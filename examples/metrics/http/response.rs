@@ -1,6 +1,8 @@
 //! Responses.
 
-use super::Method;
+use std::borrow::Cow;
+
+use super::request::Request;
 
 /// The status of a response: code and reason phrase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,49 +22,27 @@ impl Status {
     pub(crate) const VERSION_NOT_SUPPORTED: Self = Self("505 HTTP Version Not Supported");
 }
 
-/// The response that has a client send the body for which it asked.
+/// The response after which a client sends the body that it has announced.
 pub(crate) const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// A final response.
-pub(crate) struct Response<'a> {
-    pub(crate) status: Status,
-    /// The methods of the resource. Required with [`Status::METHOD_NOT_ALLOWED`].
-    pub(crate) allow: Option<&'static str>,
-    pub(crate) content_type: &'static str,
-    pub(crate) content: &'a [u8],
-}
+/// The status, a field such as `Allow: POST`, and the content of a final response.
+pub(crate) type Answer<'a> = (Status, &'static str, Cow<'a, [u8]>);
 
-impl Response<'static> {
-    /// Returns a response that has only a status.
-    pub(crate) fn empty(status: Status) -> Self {
-        Self {
-            status,
-            allow: None,
-            content_type: "text/plain",
-            content: b"",
-        }
-    }
-}
-
-impl Response<'_> {
-    /// Returns the bytes of the response. A response to HEAD has the fields of
-    /// the content, but no content.
-    pub(crate) fn to_bytes(&self, method: Method, connection: &str) -> Vec<u8> {
-        let (status, content_type, length) = (self.status.0, self.content_type, self.content.len());
-        let allow = self.allow.map(|methods| format!("Allow: {methods}\r\n"));
-        let allow = allow.unwrap_or_default();
-        let head = format!(
-            "HTTP/1.1 {status}\r\n\
-             {allow}\
-             Content-Type: {content_type}\r\n\
-             Content-Length: {length}\r\n\
-             Connection: {connection}\r\n\
-             \r\n"
-        );
-        let content = match method {
-            Method::Head => b"",
-            Method::Get | Method::Post => self.content,
-        };
-        [head.as_bytes(), content].concat()
-    }
+/// Returns a final response. A response to HEAD has the fields of the content,
+/// but no content. Without a request, the connection is closed.
+pub(crate) fn response(request: Option<&Request>, answer: &Answer<'_>) -> Vec<u8> {
+    let (Status(status), field, content) = answer;
+    let kept = request.filter(|request| request.keeps_connection());
+    let connection = kept.map_or("close", |_| "keep-alive");
+    let length = content.len();
+    let head = format!(
+        "HTTP/1.1 {status}\r\n\
+         {field}\r\n\
+         Content-Length: {length}\r\n\
+         Connection: {connection}\r\n\
+         \r\n"
+    );
+    let has_content = request.is_none_or(|request| request.method != "HEAD");
+    let content = if has_content { content } else { &b""[..] };
+    [head.as_bytes(), content].concat()
 }

@@ -3,7 +3,7 @@
 
 use peerloop::framing::{Decoded, Framer};
 
-use crate::http::{BODY_MAX, Body, FIELDS_MAX, HEAD_MAX, Request, Requests, Status};
+use crate::http::{BODY_MAX, FIELDS_MAX, HEAD_MAX, Request, Requests, Status};
 use crate::input::Input;
 
 /// Parts of streams. The first choice is bytes of the input.
@@ -33,7 +33,7 @@ const PARTS: &[&[u8]] = &[
 
 #[derive(PartialEq, Debug)]
 enum Outcome {
-    Head(Request, Vec<u8>),
+    Head(Request),
     Content(Vec<u8>),
     Refused(Status),
 }
@@ -63,7 +63,7 @@ fn decode(stream: &[u8], mut piece: impl FnMut() -> usize) -> Vec<Outcome> {
     let mut framer = Requests::default();
     let mut outcomes = Vec::new();
     let (mut start, mut arrived, mut need) = (0, 0, 1);
-    let mut body = Body::Empty;
+    let mut head: Option<Request> = None;
     loop {
         while arrived < start + need {
             if arrived == stream.len() {
@@ -86,26 +86,20 @@ fn decode(stream: &[u8], mut piece: impl FnMut() -> usize) -> Vec<Outcome> {
             other => panic!("{other:?}"),
         };
         assert!((1..=BODY_MAX).contains(&message.len()));
-        let outcome = match body {
-            Body::Empty => match Request::parse(message) {
-                Ok(request) => {
-                    check_head(message);
-                    body = request.body;
-                    let path = request.path(message).to_vec();
-                    Outcome::Head(request, path)
-                }
-                Err(status) => Outcome::Refused(status),
-            },
-            _ => match std::mem::take(&mut body).content(message) {
-                Ok(content) => Outcome::Content(content.into_owned()),
-                Err(status) => Outcome::Refused(status),
-            },
+        let outcome = if let Some(mut request) = head.take() {
+            let content = request.content(message);
+            content.map(|content| Outcome::Content(content.into_owned()))
+        } else {
+            Request::parse(message).map(|request| {
+                check_head(message);
+                head = Some(request.clone()).filter(Request::has_body);
+                Outcome::Head(request)
+            })
         };
+        let outcome = outcome.unwrap_or_else(Outcome::Refused);
         let is_last = matches!(outcome, Outcome::Refused(_));
         outcomes.push(outcome);
         if is_last {
-            let after = framer.decode(available);
-            assert!(after.is_err(), "{after:?}");
             return outcomes;
         }
     }
