@@ -2,7 +2,7 @@
 
 mod http;
 #[cfg(feature = "sim")]
-mod http_slow;
+mod http_simulated;
 mod process;
 
 use process::Process;
