@@ -22,7 +22,7 @@ const ENDING: &[Ending] = &[
     (
         "mesh",
         &["--nodes", "5", "--topology", "line"],
-        "5 nodes, 4 connections",
+        "4 connections",
     ),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
