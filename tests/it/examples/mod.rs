@@ -26,6 +26,8 @@ const ENDING: &[Ending] = &[
     ("simple_rpc", &[], "ended before the answer"),
     ("lan_discovery", &[], "one connection with each other"),
     #[cfg(target_os = "linux")]
+    ("rate_limiting", &[], "no message is lost"),
+    #[cfg(target_os = "linux")]
     ("hole_punching", &[], ": Outbound"),
     #[cfg(feature = "noise")]
     ("noise", &[], "alice"),
