@@ -32,6 +32,12 @@ const ENDING: &[Ending] = &[
         &["--idle", "50", "--talking", "10", "--messages", "5"],
         "60 connections at once",
     ),
+    ("simple_rpc", &[], "ended before the answer"),
+    ("lan_discovery", &[], "one connection with each other"),
+    #[cfg(target_os = "linux")]
+    ("rate_limiting", &[], "no message is lost"),
+    #[cfg(target_os = "linux")]
+    ("hole_punching", &[], ": Outbound"),
     #[cfg(feature = "noise")]
     ("noise", &[], "alice"),
     #[cfg(feature = "tls")]
