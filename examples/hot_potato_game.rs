@@ -5,12 +5,11 @@
 //! cargo run --release --example hot_potato_game
 //! ```
 //!
-//! It shows state for each connection, and an opinion that all nodes come to
-//! share. A `ConnMap` has the number of the player at the other end of each
-//! connection. Every catch is broadcast, so that all players know which one has
-//! the potato. A player that leaves throws it first, because a shutdown sends the
-//! messages that are queued. All messages have the same length, so
-//! `Framing::Fixed` separates them without a header.
+//! It shows state for each connection, and state that all nodes agree on. A
+//! `ConnMap` has the number of the player at the other end of each connection.
+//! Every catch is broadcast, so that all players know which one has the potato. A
+//! player that leaves throws it first, and then shuts down: a shutdown sends the
+//! messages that are queued, so that the potato is never lost.
 
 use std::error::Error;
 use std::hash::{BuildHasher, RandomState};

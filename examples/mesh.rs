@@ -18,6 +18,7 @@
 
 use std::error::Error;
 use std::fs;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -82,7 +83,7 @@ impl Step {
         let (took, each) = (self.0.elapsed(), count as f64);
         let rate = each / took.as_secs_f64();
         let grown = self.1.zip(resident_kib()).map(|(before, now)| now - before);
-        let memory = grown.map_or("?".to_owned(), |kib| format!("{:.2}", kib / each));
+        let memory = grown.map_or_else(|| "?".into(), |kib| format!("{:.2}", kib / each));
         println!("{count} {what}: {took:.1?}, {rate:.0} per second, {memory} KiB each");
     }
 }
@@ -114,7 +115,7 @@ fn gossip(topology: Topology, nodes: usize) -> Result<(), Box<dyn Error>> {
     step.end(connections, "connections");
 
     // A node sends its own rumour on all of its connections, and each other one
-    // on all but one.
+    // on all but one. So this number arrives only if every rumour did.
     let messages = nodes * 2 * connections - nodes * (nodes - 1);
     let step = Step::begin();
     for (number, member) in members.iter().enumerate() {
@@ -140,9 +141,6 @@ fn gossip(topology: Topology, nodes: usize) -> Result<(), Box<dyn Error>> {
     for same in distances {
         let bar = "#".repeat((50 * same.len()).div_ceil(most));
         println!("hops {:3}: {bar} {}", same[0], same.len());
-    }
-    if hops.len() != nodes * nodes {
-        return Err(format!("{} rumours of {nodes} times {nodes} arrived", hops.len()).into());
     }
     Ok(())
 }
@@ -175,7 +173,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         match argument {
             Long("nodes") => nodes = parser.value()?.parse()?,
             Long("topology") => shape = parser.value()?.string()?,
-            Short('h') | Long("help") => return Ok(println!("{USAGE}")),
+            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
             _ => return Err(argument.unexpected().into()),
         }
     }
