@@ -24,6 +24,7 @@ const ENDING: &[Ending] = &[
         &["--nodes", "5", "--topology", "line"],
         "4 connections",
     ),
+    ("keep_connected", &[], "they come back"),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
     #[cfg(target_os = "linux")]
@@ -42,6 +43,8 @@ const ENDING: &[Ending] = &[
     ("noise", &[], "alice"),
     #[cfg(feature = "tls")]
     ("tls", &[], "mallory"),
+    #[cfg(feature = "sim")]
+    ("keep_connected_simulated", &[], "stated: 60s"),
     #[cfg(feature = "sim")]
     (
         "simulated_gossip",
@@ -67,6 +70,7 @@ fn each_explains_wrong_arguments() {
         "churn",
         "echo",
         "file_transfer",
+        "keep_connected",
         "mesh",
         "metrics",
     ];
