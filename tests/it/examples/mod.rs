@@ -39,6 +39,10 @@ const ENDING: &[Ending] = &[
     ("rate_limiting", &[], "no message is lost"),
     #[cfg(target_os = "linux")]
     ("hole_punching", &[], ": Outbound"),
+    #[cfg(target_os = "linux")]
+    ("c100k", &["400"], "400 connections at once"),
+    #[cfg(feature = "sim")]
+    ("c100k_simulated", &["400"], "400 connections at once"),
     #[cfg(feature = "noise")]
     ("noise", &[], "alice"),
     #[cfg(feature = "tls")]
