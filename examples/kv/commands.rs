@@ -1,118 +1,101 @@
 //! The commands, and the answers to them.
 
-use std::fmt::Display;
 use std::io::Write;
-use std::str;
 use std::time::{Duration, Instant};
 
 use peerloop::Bytes;
 
+use super::keys::{Keys, Reply};
 use super::resp::COMMAND_MAX;
-use super::store::{Entry, Store};
 
-/// A result whose error is the text of the answer.
-pub(crate) type Outcome<T> = Result<T, &'static str>;
-
-/// Runs a command, and appends its answer.
-pub(crate) fn run(store: &mut Store, command: &[&[u8]], out: &mut Vec<u8>) -> Outcome<()> {
-    let name = command[0].to_ascii_uppercase();
-    let unit = if name[0] == b'P' { 1 } else { 1000 };
-    match (name.as_slice(), &command[1..]) {
-        (b"GET", [key]) => bulk(out, store.get(key).map(|entry| &entry.value)),
-        (b"MGET", keys @ [_, ..]) => {
-            line(out, format_args!("*{}", keys.len()));
-            for key in keys {
-                bulk(out, store.get(key).map(|entry| &entry.value));
+/// Runs a command, and appends its answer. Returns whether it was the last one.
+pub(crate) fn run(keys: &mut Keys, now: Instant, args: &[&[u8]], out: &mut Vec<u8>) -> Reply<bool> {
+    let name = args.first().map_or(vec![], |it| it.to_ascii_uppercase());
+    let unit = if name.starts_with(b"P") { 1 } else { 1000 };
+    match (name.as_slice(), args) {
+        (b"GET", [_, key]) => bulk(out, keys.get(key, now).map(|it| &it.0)),
+        (b"MGET", [_, _, ..]) => {
+            line(out, format_args!("*{}", args.len() - 1));
+            for key in &args[1..] {
+                bulk(out, keys.get(key, now).map(|it| &it.0));
                 if out.len() > COMMAND_MAX {
                     return Err("ERR the answer is too long");
                 }
             }
         }
-        (b"SET", [key, value, options @ ..]) => {
-            let is_set = set(store, key, value, options)?;
+        (b"SET", [_, key, value, options @ ..]) => {
+            let is_set = set(keys, now, [key, value], options)?;
             line(out, if is_set { "+OK" } else { "$-1" });
         }
-        (b"INCR", [key]) => {
-            let old = store.get(key);
-            let expires = old.and_then(|entry| entry.expires);
-            let old = old.map_or(Ok(0), |entry| integer(&entry.value))?;
-            let overflow = "ERR increment or decrement would overflow";
-            let number = old.checked_add(1).ok_or(overflow)?;
-            let value = number.to_string().into();
-            store.set(key, Entry { value, expires })?;
-            line(out, format_args!(":{number}"));
+        (b"INCR", [_, key]) => {
+            let old = keys.get(key, now);
+            let expires = old.and_then(|it| it.1);
+            let old = old.map_or(Ok(0), |it| integer(&it.0))?;
+            let new = old.checked_add(1).ok_or("ERR increment would overflow")?;
+            keys.set(key, new.to_string().into(), expires)?;
+            line(out, format_args!(":{new}"));
         }
-        (b"DEL", keys @ [_, ..]) => {
-            let removed = keys.iter().filter(|key| store.remove(key)).count();
-            line(out, format_args!(":{removed}"));
+        (b"DEL", [_, _, ..]) => {
+            let removed = |it: &&&[u8]| keys.get(it, now).is_some() && keys.remove(it).is_some();
+            let removed = args[1..].iter().filter(removed);
+            line(out, format_args!(":{}", removed.count()));
         }
-        (b"EXPIRE" | b"PEXPIRE", [key, time]) => {
-            let expires = Some(after(store.now, integer(time)?.max(0), unit)?);
-            let value = store.get(key).map(|entry| entry.value.clone());
+        (b"EXPIRE" | b"PEXPIRE", [_, key, time]) => {
+            let expires = after(now, Some(time), unit, i64::MIN)?;
+            let value = keys.get(key, now).map(|it| it.0.clone());
             line(out, format_args!(":{}", u8::from(value.is_some())));
-            value.map_or(Ok(()), |value| store.set(key, Entry { value, expires }))?;
+            value.map_or(Ok(()), |value| keys.set(key, value, Some(expires)))?;
         }
-        (b"TTL" | b"PTTL", [key]) => {
-            let left = |at: Instant| ((at - store.now).as_millis() as i64 + unit / 2) / unit;
-            let left = store.get(key).map(|entry| entry.expires.map_or(-1, left));
+        (b"TTL" | b"PTTL", [_, key]) => {
+            let left = |at: Instant| ((at - now).as_millis() as i64 + unit / 2) / unit;
+            let left = keys.get(key, now).map(|it| it.1.map_or(-1, left));
             line(out, format_args!(":{}", left.unwrap_or(-2)));
         }
-        (b"PING", []) => line(out, "+PONG"),
-        (b"PING", [text]) => bulk(out, Some(text)),
+        (b"PING", [_]) => line(out, "+PONG"),
         (b"QUIT", _) => line(out, "+OK"),
         (b"INFO", _) => {
-            let (keys, memory) = (store.entries.len(), store.memory);
-            let text = format!("used_memory:{memory}\r\nkeys:{keys}\r\n");
-            bulk(out, Some(text));
+            bulk(out, Some(format!("used_memory:{}\r\n", keys.memory)));
         }
         // Clients ask for these when they start.
         (b"COMMAND" | b"CONFIG", _) => line(out, "*0"),
-        (b"HELLO", _) => return Err("NOPROTO unsupported protocol version"),
+        (_, []) => {}
         _ => return Err("ERR unknown command or wrong number of arguments"),
     }
-    Ok(())
+    Ok(name == b"QUIT")
 }
 
 /// SET key value [NX | XX] [EX seconds | PX milliseconds]
-fn set(store: &mut Store, key: &[u8], value: &[u8], options: &[&[u8]]) -> Outcome<bool> {
-    let (mut must_exist, mut expires) = (None, None);
-    let mut options = options.iter();
+fn set(keys: &mut Keys, now: Instant, entry: [&[u8]; 2], options: &[&[u8]]) -> Reply<bool> {
+    let (mut must_exist, mut expires, mut options) = (None, None, options.iter());
     while let Some(option) = options.next() {
-        let option = option.to_ascii_uppercase();
-        match option.as_slice() {
-            b"NX" | b"XX" if must_exist.is_none() => must_exist = Some(option[0] == b'X'),
-            b"EX" | b"PX" if expires.is_none() => {
-                let time = integer(options.next().ok_or("ERR syntax error")?)?;
-                expires = Some(after(
-                    store.now,
-                    time,
-                    if option[0] == b'P' { 1 } else { 1000 },
-                )?);
-            }
+        match option.to_ascii_uppercase().as_slice() {
+            b"NX" if must_exist.is_none() => must_exist = Some(false),
+            b"XX" if must_exist.is_none() => must_exist = Some(true),
+            b"EX" if expires.is_none() => expires = Some(after(now, options.next(), 1000, 1)?),
+            b"PX" if expires.is_none() => expires = Some(after(now, options.next(), 1, 1)?),
             _ => return Err("ERR syntax error"),
         }
     }
-    let is_set = must_exist.is_none_or(|must| must == store.get(key).is_some());
-    if is_set {
-        let value = Bytes::copy_from_slice(value);
-        store.set(key, Entry { value, expires })?;
+    let exists = keys.get(entry[0], now).is_some();
+    if must_exist.is_some_and(|must| must != exists) {
+        return Ok(false);
     }
-    Ok(is_set)
+    keys.set(entry[0], Bytes::copy_from_slice(entry[1]), expires)?;
+    Ok(true)
 }
 
-fn after(now: Instant, time: i64, unit: i64) -> Outcome<Instant> {
-    let time = time
-        .checked_mul(unit)
-        .and_then(|time| u64::try_from(time).ok());
-    let at = time.and_then(|time| now.checked_add(Duration::from_millis(time)));
-    at.ok_or("ERR invalid expire time")
+/// Returns the time that is `time` units of milliseconds after `now`.
+fn after(now: Instant, time: Option<&&[u8]>, unit: i64, min: i64) -> Reply<Instant> {
+    let time = integer(time.ok_or("ERR syntax error")?)?;
+    let after = |time: i64| now.checked_add(Duration::from_millis(time.max(0) as u64));
+    let time = time.checked_mul(unit).filter(|time| *time >= min);
+    time.and_then(after).ok_or("ERR invalid expire time")
 }
 
-fn integer(bytes: &[u8]) -> Outcome<i64> {
-    let number = str::from_utf8(bytes)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    number.ok_or("ERR value is not an integer or out of range")
+fn integer(bytes: &[u8]) -> Reply<i64> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    text.parse()
+        .or(Err("ERR value is not an integer or out of range"))
 }
 
 fn bulk(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) {
@@ -124,6 +107,6 @@ fn bulk(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) {
     out.extend_from_slice(b"\r\n");
 }
 
-pub(crate) fn line(out: &mut Vec<u8>, text: impl Display) {
+pub(crate) fn line(out: &mut Vec<u8>, text: impl std::fmt::Display) {
     write!(out, "{text}\r\n").expect("writing into a vector cannot fail");
 }

@@ -8,20 +8,18 @@
 //! ```
 
 mod commands;
+mod keys;
 mod resp;
 mod server;
-mod store;
 
 use std::error::Error;
 use std::io::{Read, Write, stdout};
 use std::net::{SocketAddr, TcpStream};
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::process::exit;
 use std::time::Duration;
 
 use peerloop::shards::{ShardOptions, Shards};
 use server::Server;
-use store::Store;
 
 const USAGE: &str = "usage: kv [serve ADDRESS:PORT] [--shards NUMBER]";
 
@@ -57,12 +55,8 @@ fn run() -> Result<(), Box<dyn Error>> {
             _ => return Err(argument.unexpected().into()),
         }
     }
-    let store = Arc::new(Mutex::new(Store::new()));
-    let shards = Shards::start(server::config(), options, |_, _| Server {
-        store: Arc::clone(&store),
-        answer: Vec::new(),
-        timer: None,
-    })?;
+    let server = Server::default();
+    let shards = Shards::start(server::config(), options, |_, _| server.clone())?;
     let bound = shards
         .listen(addr.as_deref().unwrap_or("127.0.0.1:0"))?
         .addr;
@@ -75,13 +69,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn main() -> ExitCode {
+fn main() {
     env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kv: {error}\n{USAGE}");
-            ExitCode::FAILURE
-        }
+    if let Err(error) = run() {
+        eprintln!("kv: {error}\n{USAGE}");
+        exit(1);
     }
 }

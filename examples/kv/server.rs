@@ -1,65 +1,57 @@
 //! The server: commands come in, answers go out, and keys expire.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use peerloop::config::{Keepalive, OnFramingError};
 use peerloop::framing::Framing;
 use peerloop::{Config, ConnId, Handler, Net, TimerId};
 
 use super::commands::{line, run};
-use super::resp::{COMMAND_MAX, Commands, arguments};
-use super::store::Store;
+use super::keys::Keys;
+use super::resp::{COMMAND_MAX, Commands, Stop, read};
 
-/// The handler of a shard. All shards have the same store, behind one lock, so that
-/// each command is atomic.
+/// The handler of a shard. The clones share the keys behind one lock, so that each
+/// command is atomic.
+#[derive(Clone, Default)]
 pub(crate) struct Server {
-    pub(crate) store: Arc<Mutex<Store>>,
+    keys: Arc<Mutex<Keys>>,
     /// The answer to a command.
-    pub(crate) answer: Vec<u8>,
+    answer: Vec<u8>,
     /// The timer for the key that expires first.
-    pub(crate) timer: Option<(Instant, TimerId)>,
+    timer: Option<(Instant, TimerId)>,
 }
 
 impl Server {
-    /// Sets the timer to the time at which the next key expires.
-    fn set_timer(&mut self, net: &mut Net, next: Option<Instant>) {
-        let Some(at) = next else { return };
-        if self.timer.is_none_or(|(armed, _)| at < armed) {
-            let timer = net.set_timer_at(at, 0);
-            if let Some((_, later)) = self.timer.replace((at, timer)) {
-                net.cancel_timer(later);
-            }
+    /// Removes expired keys, and sets the timer for the next one that expires.
+    fn purge(&mut self, net: &mut Net) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = keys.purge(net.now());
+        if next != self.timer.map(|(at, _)| at) {
+            self.timer.map(|(_, timer)| net.cancel_timer(timer));
+            self.timer = next.map(|at| (at, net.set_timer_at(at, 0)));
         }
     }
 }
 
-fn lock<'a>(store: &'a Mutex<Store>, net: &Net) -> MutexGuard<'a, Store> {
-    let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
-    store.now = net.now();
-    store
-}
-
 impl Handler for Server {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        self.answer.clear();
-        let mut store = lock(&self.store, net);
-        let mut is_last = false;
-        let result = arguments(message).and_then(|command| {
-            let Some(name) = command.first() else {
-                return Ok(());
-            };
-            is_last = name.eq_ignore_ascii_case(b"QUIT");
-            run(&mut store, &command, &mut self.answer)
+        let (out, mut args) = (&mut self.answer, Vec::with_capacity(4));
+        out.clear();
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = match read(message, |arg| args.push(arg)) {
+            Err(Stop::Malformed(problem)) => {
+                line(out, format_args!("-ERR Protocol error: {problem}"));
+                Ok(true)
+            }
+            _ => run(&mut keys, net.now(), &args, out),
+        };
+        drop(keys);
+        let is_last = result.unwrap_or_else(|error| {
+            out.clear();
+            line(out, format_args!("-{error}"));
+            false
         });
-        let next = store.next_expiry();
-        drop(store);
-        self.set_timer(net, next);
-        if let Err(error) = result {
-            self.answer.clear();
-            line(&mut self.answer, format_args!("-{error}"));
-        }
-        if !self.answer.is_empty() && net.send(conn, &self.answer).is_err() {
+        if !out.is_empty() && net.send(conn, &*out).is_err() {
             net.abort_with_reason(conn, "no memory for an answer");
         }
         if is_last {
@@ -69,6 +61,7 @@ impl Handler for Server {
         if !net.is_writable(conn) {
             net.pause(conn);
         }
+        self.purge(net);
     }
 
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
@@ -77,21 +70,15 @@ impl Handler for Server {
 
     fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
         self.timer = None;
-        let next = lock(&self.store, net).purge();
-        self.set_timer(net, next);
+        self.purge(net);
     }
 }
 
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
     config.limits.max_connections_per_address = config.limits.max_connections;
-    config.sockets.keepalive = Some(Keepalive::default());
-    let connection = &mut config.connection;
-    connection.framing = Framing::custom(Commands::default);
-    // An answer is longer than a value by a line.
-    connection.max_message_len = 2 * COMMAND_MAX;
-    connection.on_framing_error = OnFramingError::Close;
-    connection.timeouts.idle = None;
-    connection.send_queue.max_bytes = 8 * COMMAND_MAX;
+    config.connection.framing = Framing::custom(|| Commands);
+    config.connection.max_message_len = COMMAND_MAX + 64;
+    config.connection.timeouts.idle = None;
     config
 }
