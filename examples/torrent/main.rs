@@ -21,7 +21,7 @@ use std::error::Error;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -35,27 +35,22 @@ use crate::swarm::Swarm;
 const USAGE: &str = "usage: torrent fetch FILE.torrent DESTINATION PEER...
        torrent seed FILE.torrent FILE [ADDRESS:PORT]
 
-A peer is an ADDRESS:PORT. Without one, it seeds on 127.0.0.1 and a free port.
-What the destination has already is not fetched again.";
+A peer is an ADDRESS:PORT. By default it seeds on 127.0.0.1 and a free port. What
+the destination has already is not fetched again.";
 
 const FOREVER: Duration = Duration::MAX;
 
-fn node(
-    torrent: &str,
-    file: File,
-    peers: Vec<SocketAddr>,
-) -> Result<Node<Swarm<File>>, Box<dyn Error>> {
-    let seed = RandomState::new().hash_one(0);
+type Failure = Box<dyn Error>;
+
+fn node(torrent: &str, file: File, peers: Vec<SocketAddr>) -> Result<Node<Swarm>, Failure> {
     let bytes = fs::read(torrent).map_err(|error| format!("{torrent}: {error}"))?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{torrent}: {error}"))?;
-    let pieces = Pieces::open(metainfo, file, seed as u32)?;
-    Ok(Node::new(
-        swarm::config(),
-        Swarm::new(pieces, peers, seed)?,
-    )?)
+    let seed = RandomState::new().hash_one(0);
+    let pieces = Pieces::open(metainfo, Box::new(file), seed)?;
+    Ok(Node::new(swarm::config(), Swarm::new(pieces, peers))?)
 }
 
-fn seed(torrent: &str, name: &str, addr: SocketAddr) -> Result<(), Box<dyn Error>> {
+fn seed(torrent: &str, name: &str, addr: SocketAddr) -> Result<(), Failure> {
     let file = File::open(name).map_err(|error| format!("{name}: {error}"))?;
     let mut node = node(torrent, file, Vec::new())?;
     if node.handler().pieces.missing > 0 {
@@ -63,24 +58,21 @@ fn seed(torrent: &str, name: &str, addr: SocketAddr) -> Result<(), Box<dyn Error
     }
     let listening = node.net().listen(addr)?;
     writeln!(io::stdout(), "seeding {name} on {listening}")?;
-    let _ = node.run_until(FOREVER, |swarm, _| {
-        swarm
-            .events
-            .drain(..)
-            .for_each(|event| eprintln!("{event}"));
-        false
-    })?;
-    Ok(())
+    loop {
+        let _ = node.run_until(FOREVER, |swarm, _| !swarm.events.is_empty())?;
+        for event in node.handler_mut().events.drain(..) {
+            eprintln!("{event}");
+        }
+    }
 }
 
-fn fetch(torrent: &str, name: &str, peers: Vec<SocketAddr>) -> Result<(), Box<dyn Error>> {
+fn fetch(torrent: &str, name: &str, peers: Vec<SocketAddr>) -> Result<(), Failure> {
     let mut options = File::options();
-    let file = options.read(true).write(true).create(true).open(name);
-    let mut node = node(
-        torrent,
-        file.map_err(|error| format!("{name}: {error}"))?,
-        peers,
-    )?;
+    options.read(true).write(true).create(true).truncate(false);
+    let file = options
+        .open(name)
+        .map_err(|error| format!("{name}: {error}"))?;
+    let mut node = node(torrent, file.try_clone()?, peers)?;
     let (begun, len) = (Instant::now(), node.handler().pieces.metainfo.len);
     let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     let bar = ProgressBar::new(len).with_style(ProgressStyle::with_template(style)?);
@@ -88,19 +80,16 @@ fn fetch(torrent: &str, name: &str, peers: Vec<SocketAddr>) -> Result<(), Box<dy
         for event in swarm.events.drain(..) {
             bar.suspend(|| eprintln!("{event}"));
         }
-        let pieces = &swarm.pieces;
-        bar.set_position(
-            pieces
-                .metainfo
-                .offset(pieces.count() - pieces.missing)
-                .min(len),
-        );
-        swarm.outcome.is_some()
+        let missing = swarm.pieces.metainfo.offset(swarm.pieces.missing);
+        bar.set_position(len.saturating_sub(missing));
+        missing == 0 || swarm.failure.is_some()
     })?;
     bar.finish();
-    let swarm = node.into_handler();
-    swarm.outcome.ok_or("the loop ended early")??;
-    swarm.pieces.file.set_len(len)?;
+    let swarm = node.handler();
+    if let (Some(why), missing @ 1..) = (swarm.failure, swarm.pieces.missing) {
+        return Err(format!("{why}, and {missing} pieces are missing").into());
+    }
+    file.set_len(len)?;
     let seconds = begun.elapsed().as_secs_f64();
     Ok(writeln!(
         io::stdout(),
@@ -108,7 +97,7 @@ fn fetch(torrent: &str, name: &str, peers: Vec<SocketAddr>) -> Result<(), Box<dy
     )?)
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
+fn run() -> Result<(), Failure> {
     use lexopt::prelude::{Long, Short, Value, ValueExt};
 
     let mut words = Vec::new();
@@ -123,11 +112,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     let [command, torrent, name, addresses @ ..] = words.as_slice() else {
         return Err(USAGE.into());
     };
-    let parse = |addr: &String| addr.parse().map_err(|error| format!("{addr}: {error}"));
-    let addresses = addresses.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+    let addresses = addresses.iter().map(|addr| addr.parse());
+    let addresses: Vec<SocketAddr> = addresses.collect::<Result<_, _>>()?;
     match (command.as_str(), addresses.as_slice()) {
         ("fetch", [_, ..]) => fetch(torrent, name, addresses),
-        ("seed", []) => seed(torrent, name, (Ipv4Addr::LOCALHOST, 0).into()),
+        ("seed", []) => seed(torrent, name, ([127, 0, 0, 1], 0).into()),
         ("seed", [addr]) => seed(torrent, name, *addr),
         _ => Err(USAGE.into()),
     }

@@ -2,20 +2,18 @@
 
 use std::str;
 
+use bendy::decoding::{Decoder, Object};
 use sha1::{Digest, Sha1};
 
-use crate::wire::{BLOCK_LEN, Block};
+use crate::wire::{BLOCK_LEN, Block, REQUESTS_MAX};
 
 pub(crate) type Hash = [u8; 20];
 
 /// The bitfield of more pieces would be longer than any other message.
 const PIECES_MAX: usize = 1 << 16;
 
-/// Each piece is in memory until it is complete.
-const PIECE_LEN_MAX: u32 = 32 << 20;
-
-/// How deep lists and dictionaries may be nested.
-const DEPTH_MAX: u32 = 16;
+/// The blocks of a piece are requested together.
+const PIECE_LEN_MAX: u32 = REQUESTS_MAX as u32 * BLOCK_LEN;
 
 /// The content of a `.torrent` file, as far as it is needed.
 #[derive(Clone)]
@@ -32,26 +30,23 @@ pub(crate) struct Metainfo {
 impl Metainfo {
     /// Reads a `.torrent` file that describes a single file.
     pub(crate) fn parse(torrent: &[u8]) -> Result<Self, &'static str> {
-        let info = get(torrent, "info").ok_or("not a torrent file")?;
-        let hashes = get(info, "pieces").and_then(|mut value| string(&mut value));
-        let hashes = hashes.ok_or("no hashes of pieces")?.chunks(20);
+        let info = get(torrent, b"info").ok_or("not a torrent file")?;
+        let number = |key| str::from_utf8(get(info, key)?).ok()?.parse::<u64>().ok();
+        let len = number(b"length").ok_or("no length, or several files")?;
+        let piece_len = number(b"piece length").and_then(|len| len.try_into().ok());
+        let piece_len = piece_len.filter(|len| (1..=PIECE_LEN_MAX).contains(len));
+        let hashes = get(info, b"pieces").ok_or("no hashes")?.chunks(20);
         let this = Self {
             // The hash is of these bytes as they are.
             info_hash: Sha1::digest(info).into(),
-            len: integer(info, "length").ok_or("no length, or several files")?,
-            piece_len: integer(info, "piece length").ok_or("no length of pieces")?,
-            hashes: hashes
-                .map(Hash::try_from)
-                .collect::<Result<_, _>>()
-                .map_err(|_| "an incomplete hash")?,
+            len,
+            piece_len: piece_len.ok_or("no length of pieces, or above 8 MiB")?,
+            hashes: hashes.map_while(|it| it.try_into().ok()).collect(),
         };
-        if !(1..=PIECE_LEN_MAX).contains(&this.piece_len) || this.hashes.len() > PIECES_MAX {
-            return Err("pieces that are too long or too many");
-        }
-        if this.len == 0 || this.len.div_ceil(this.piece_len.into()) != this.hashes.len() as u64 {
-            return Err("a number of pieces that does not suit the length");
-        }
-        Ok(this)
+        let count = this.hashes.len();
+        let is_valid = len.div_ceil(this.piece_len.into()) == count as u64;
+        let is_valid = is_valid && (1..=PIECES_MAX).contains(&count);
+        is_valid.then_some(this).ok_or("a wrong number of pieces")
     }
 
     /// The position of a piece in the file.
@@ -71,57 +66,25 @@ impl Metainfo {
     }
 
     /// The blocks in which a piece is requested.
-    pub(crate) fn blocks(&self, piece: u32) -> impl Iterator<Item = Block> + use<> {
-        let piece_len = self.len_of(piece);
-        let starts = (0..piece_len).step_by(BLOCK_LEN as usize);
-        starts.map(move |begin| Block {
-            piece,
-            begin,
-            len: BLOCK_LEN.min(piece_len - begin),
-        })
+    pub(crate) fn blocks(&self, piece: u32) -> impl ExactSizeIterator<Item = Block> + use<> {
+        let len = self.len_of(piece);
+        let begins = (0..len).step_by(BLOCK_LEN as usize);
+        begins.map(move |begin| [piece, begin, BLOCK_LEN.min(len - begin)])
     }
 }
 
-/// Returns the bytes of a value in a bencoded dictionary.
-fn get<'a>(dictionary: &'a [u8], key: &str) -> Option<&'a [u8]> {
-    let mut rest = dictionary.strip_prefix(b"d")?;
-    loop {
-        let (found, value) = (string(&mut rest)?, value(&mut rest, DEPTH_MAX)?);
-        if found == key.as_bytes() {
-            return Some(value);
+/// Returns the bytes of a string, number or dictionary in a bencoded dictionary.
+fn get<'a>(dictionary: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let mut decoder = Decoder::new(dictionary);
+    let mut pairs = decoder.next_object().ok()??.try_into_dictionary().ok()?;
+    while let Some((found, value)) = pairs.next_pair().ok()? {
+        match value {
+            _ if found != key => {}
+            Object::Bytes(bytes) => return Some(bytes),
+            Object::Integer(digits) => return Some(digits.as_bytes()),
+            Object::Dict(dictionary) => return dictionary.into_raw().ok(),
+            Object::List(_) => return None,
         }
     }
-}
-
-fn integer<T: str::FromStr>(dictionary: &[u8], key: &str) -> Option<T> {
-    let digits = get(dictionary, key)?
-        .strip_prefix(b"i")?
-        .strip_suffix(b"e")?;
-    str::from_utf8(digits).ok()?.parse().ok()
-}
-
-/// Takes a value of any type from the beginning, and returns its bytes.
-fn value<'a>(rest: &mut &'a [u8], depth: u32) -> Option<&'a [u8]> {
-    let all = *rest;
-    match all.first()? {
-        b'i' => *rest = &all[1 + all.iter().position(|byte| *byte == b'e')?..],
-        b'l' | b'd' => {
-            *rest = &all[1..];
-            while *rest.first()? != b'e' {
-                value(rest, depth.checked_sub(1)?)?;
-            }
-            *rest = &rest[1..];
-        }
-        _ => drop(string(rest)?),
-    }
-    Some(&all[..all.len() - rest.len()])
-}
-
-/// Takes a string from the beginning: its length, a colon and its bytes.
-fn string<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let colon = rest.iter().position(|byte| *byte == b':')?;
-    let len = str::from_utf8(&rest[..colon]).ok()?.parse().ok()?;
-    let (string, after) = rest[colon + 1..].split_at_checked(len)?;
-    *rest = after;
-    Some(string)
+    None
 }

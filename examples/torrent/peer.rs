@@ -1,219 +1,161 @@
-//! One connection: what was requested of its peer, and what the peer requested.
+//! One connection: what is requested of its peer, and what the peer requests.
 
-use std::collections::BTreeMap;
 use std::collections::VecDeque;
-use std::collections::btree_map::Entry;
-use std::io::{Read, Seek, Write};
 use std::mem;
 
 use peerloop::{ConnId, Net, SendError};
 
 use crate::pieces::Pieces;
-use crate::wire::{self, BLOCK_LEN, Bitfield, Block, Message};
+use crate::wire::{self, BLOCK_LEN, Block, REQUESTS_MAX};
 
-/// Maximum number of requests that the peer has not answered: 4 MiB, as much as a
-/// gigabit carries in 30 ms.
-const REQUESTS_MAX: usize = 256;
-
-/// Maximum number of requests of the peer that wait. Clients send a few hundred.
-const WANTED_MAX: usize = 2_000;
+/// Maximum number of requests of the peer that wait.
+const WANTED_MAX: usize = 4 * REQUESTS_MAX;
 
 /// The error is the reason for which the connection ends.
-type Outcome = Result<(), &'static str>;
+pub(crate) type Outcome = Result<(), &'static str>;
 
+#[derive(Default)]
 pub(crate) struct Peer {
-    conn: ConnId,
-    pub has: Bitfield,
-    /// Whether the peer does not answer requests. In the beginning it does not.
-    is_choking: bool,
-    /// Whether the peer may request, because it was interested.
-    is_unchoked: bool,
-    /// Whether it was told that it has a piece that is missing here.
+    /// The pieces that the peer has.
+    pub has: Vec<bool>,
+    /// Whether the peer answers requests.
+    is_open: bool,
+    /// Whether the peer knows that it has a piece that is missing here.
     is_interesting: bool,
-    /// The pieces that are fetched from this peer.
-    fetching: BTreeMap<u32, Buffer>,
-    /// Their blocks that are to be requested.
-    planned: VecDeque<Block>,
-    /// Their blocks that the peer is to send.
-    requested: VecDeque<Block>,
+    /// Whether the peer knows that its requests are answered.
+    is_unchoked: bool,
+    /// The blocks that the peer is to send.
+    pub requested: VecDeque<Block>,
     /// The blocks that the peer has requested.
     wanted: VecDeque<Block>,
-    was_active: bool,
+    /// The number of blocks that the peer has sent.
+    received: usize,
+    /// Whether a block has arrived since the last check, or none was expected.
+    pub was_active: bool,
 }
 
-struct Buffer {
-    data: Vec<u8>,
-    missing: usize,
+/// Sends a message. A peer whose queue is full of these does not read.
+pub(crate) fn tell(net: &mut Net, conn: ConnId, message: Vec<u8>) {
+    if net.send(conn, message) == Err(SendError::Full) {
+        net.abort_with_reason(conn, "it does not read");
+    }
 }
 
 impl Peer {
-    pub(crate) fn new(conn: ConnId, pieces: u32) -> Self {
-        Self {
-            conn,
-            has: Bitfield::new(pieces as usize),
-            is_choking: true,
-            is_unchoked: false,
-            is_interesting: false,
-            fetching: BTreeMap::new(),
-            planned: VecDeque::new(),
-            requested: VecDeque::new(),
-            wanted: VecDeque::new(),
-            was_active: false,
-        }
-    }
-
-    /// Sends a message. A peer whose queue is full of these does not read.
-    pub(crate) fn tell(&self, net: &mut Net, message: Vec<u8>) {
-        if net.send(self.conn, message) == Err(SendError::Full) {
-            net.abort_with_reason(self.conn, "it does not read");
-        }
-    }
-
-    pub(crate) fn take<F: Read + Write + Seek>(
+    /// Takes a message of the peer.
+    pub(crate) fn take(
         &mut self,
         net: &mut Net,
-        pieces: &mut Pieces<F>,
+        conn: ConnId,
+        pieces: &mut Pieces,
         message: &[u8],
     ) -> Outcome {
-        match Message::parse(message).ok_or("a message of a wrong length")? {
-            Message::Choke => {
-                self.is_choking = true;
+        if message.is_empty() {
+            return Ok(());
+        }
+        let (id, numbers, rest) = wire::parse(message).ok_or("a message of a wrong length")?;
+        let [piece, begin, _] = numbers;
+        match id {
+            wire::CHOKE => {
+                self.is_open = false;
                 self.release(pieces);
             }
-            Message::Unchoke => self.is_choking = false,
-            Message::Interested if !self.is_unchoked => {
+            wire::UNCHOKE => self.is_open = true,
+            wire::INTERESTED if !self.is_unchoked => {
                 self.is_unchoked = true;
-                self.tell(net, wire::encode(wire::UNCHOKE, &[]));
+                tell(net, conn, wire::encode(wire::UNCHOKE, &[]));
             }
-            Message::Have(piece) if piece < pieces.count() => self.has.set(piece),
-            Message::Have(_) => return Err("a piece that does not exist"),
-            Message::Bitfield(bytes) => {
-                let has = Bitfield::parse(bytes, pieces.count() as usize);
-                self.has = has.ok_or("a bitfield of a wrong length")?;
+            wire::HAVE => {
+                let has = self.has.get_mut(piece as usize);
+                *has.ok_or("a piece that does not exist")? = true;
             }
-            Message::Request(block) => return self.answer(net, pieces, block),
-            Message::Cancel(block) => self.wanted.retain(|it| *it != block),
-            Message::Piece(piece, begin, data) => self.receive(pieces, piece, begin, data)?,
-            Message::Interested | Message::Other => {}
+            wire::BITFIELD => {
+                let has = wire::from_bitfield(rest, self.has.len());
+                self.has = has.ok_or("a bitfield of another length")?;
+            }
+            wire::REQUEST => {
+                self.want(pieces, numbers)?;
+                return self.serve(net, conn, pieces);
+            }
+            wire::PIECE => self.receive(pieces, piece, begin, rest)?,
+            wire::CANCEL => self.wanted.retain(|it| *it != numbers),
+            _ => {}
         }
-        self.request(net, pieces);
         Ok(())
     }
 
-    /// Requests blocks until enough are on their way, or the peer has nothing else
-    /// that is missing.
-    pub(crate) fn request<F: Read + Write + Seek>(
-        &mut self,
-        net: &mut Net,
-        pieces: &mut Pieces<F>,
-    ) {
-        if !self.is_interesting && pieces.lacks(&self.has) {
-            self.is_interesting = true;
-            self.tell(net, wire::encode(wire::INTERESTED, &[]));
-        }
-        // Half of them at a time, so that one write carries many.
-        if self.is_choking || self.requested.len() > REQUESTS_MAX / 2 {
-            return;
-        }
-        while self.requested.len() < REQUESTS_MAX {
-            if let Some(block) = self.planned.pop_front() {
-                let Block { piece, begin, len } = block;
-                self.tell(net, wire::encode(wire::REQUEST, &[piece, begin, len]));
+    /// Requests pieces until enough blocks are on their way, or the peer has nothing
+    /// else that is missing.
+    pub(crate) fn request(&mut self, net: &mut Net, conn: ConnId, pieces: &mut Pieces) {
+        let of_piece = pieces.metainfo.blocks(0).len();
+        // Few in the beginning, so that other peers find something to fetch.
+        let room = (64 + self.received).clamp(of_piece, REQUESTS_MAX) - of_piece;
+        while self.requested.len() <= room {
+            let Some(piece) = pieces.claim(&self.has) else {
+                return;
+            };
+            if !mem::replace(&mut self.is_interesting, true) {
+                tell(net, conn, wire::encode(wire::INTERESTED, &[]));
+            }
+            if !self.is_open {
+                return pieces.release(piece);
+            }
+            self.was_active |= self.requested.is_empty();
+            for block in pieces.metainfo.blocks(piece) {
+                tell(net, conn, wire::encode(wire::REQUEST, &block));
                 self.requested.push_back(block);
-            } else {
-                let Some(piece) = pieces.claim(&self.has) else {
-                    return;
-                };
-                self.planned.extend(pieces.metainfo.blocks(piece));
-                let missing = pieces.metainfo.len_of(piece) as usize;
-                let data = vec![0; missing];
-                self.fetching.insert(piece, Buffer { data, missing });
             }
         }
     }
 
-    /// Takes a block that was requested, which its position and length need not be
-    /// checked for, and stores its piece if that is complete.
-    fn receive<F: Read + Write + Seek>(
-        &mut self,
-        pieces: &mut Pieces<F>,
-        piece: u32,
-        begin: u32,
-        data: &[u8],
-    ) -> Outcome {
-        let len = data.len() as u32;
-        let block = Block { piece, begin, len };
+    /// Takes a block. Only one that was requested is, so that its position needs no
+    /// further check.
+    fn receive(&mut self, pieces: &mut Pieces, piece: u32, begin: u32, data: &[u8]) -> Outcome {
+        let block = [piece, begin, data.len() as u32];
         let Some(at) = self.requested.iter().position(|it| *it == block) else {
-            // It may have been sent before the choke that discarded the request.
-            let is_late = self.is_choking;
+            // It may have been sent before a choke, which discards the requests.
+            let is_late = !self.is_open;
             return is_late
                 .then_some(())
                 .ok_or("a block that was not requested");
         };
         self.requested.remove(at);
-        self.was_active = true;
-        if let Entry::Occupied(mut entry) = self.fetching.entry(piece) {
-            let buffer = entry.get_mut();
-            buffer.data[begin as usize..][..data.len()].copy_from_slice(data);
-            buffer.missing -= data.len();
-            if buffer.missing == 0 {
-                return pieces.store(piece, &entry.remove().data);
-            }
+        (self.was_active, self.received) = (true, self.received + 1);
+        pieces.put(piece, begin, data);
+        match self.requested.iter().any(|it| it[0] == piece) {
+            true => Ok(()),
+            false => pieces.store(piece),
         }
-        Ok(())
     }
 
     /// Lets others fetch what this peer has not sent.
-    pub(crate) fn release<F: Read + Write + Seek>(&mut self, pieces: &mut Pieces<F>) {
-        self.planned.clear();
-        self.requested.clear();
-        let fetching = mem::take(&mut self.fetching);
-        fetching.into_keys().for_each(|piece| pieces.release(piece));
+    pub(crate) fn release(&mut self, pieces: &mut Pieces) {
+        let requested = self.requested.drain(..);
+        requested.for_each(|[piece, ..]| pieces.release(piece));
     }
 
-    /// Returns whether a block has arrived since the last call, and whether one is
-    /// expected.
-    pub(crate) fn check(&mut self) -> (bool, bool) {
-        (mem::take(&mut self.was_active), !self.requested.is_empty())
-    }
-
-    fn answer<F: Read + Write + Seek>(
-        &mut self,
-        net: &mut Net,
-        pieces: &mut Pieces<F>,
-        block: Block,
-    ) -> Outcome {
-        let Block { piece, begin, len } = block;
-        let end = begin
-            .checked_add(len)
-            .ok_or("a block that does not exist")?;
-        if !(1..=BLOCK_LEN).contains(&len) || end > pieces.metainfo.len_of(piece) {
-            return Err("a block that does not exist");
+    fn want(&mut self, pieces: &Pieces, block: Block) -> Outcome {
+        let [piece, begin, len] = block;
+        let end = u64::from(begin) + u64::from(len);
+        if !(1..=BLOCK_LEN).contains(&len) || end > pieces.metainfo.len_of(piece).into() {
+            return Err("a request of a block that does not exist");
         }
-        if !pieces.complete.has(piece) {
-            return Err("a block that is missing here");
+        if !pieces.complete[piece as usize] || self.wanted.len() == WANTED_MAX {
+            return Err("a request of a missing piece, or too many");
         }
-        if self.wanted.len() == WANTED_MAX {
-            return Err("too many requests at once");
-        }
-        if self.is_unchoked {
-            self.wanted.push_back(block);
-        }
-        self.serve(net, pieces)
+        // A peer that was not told that it may request is ignored (BEP 3).
+        self.wanted.extend(self.is_unchoked.then_some(block));
+        Ok(())
     }
 
     /// Answers requests while the queue has room. A peer that does not read what it
     /// requests costs no more than its queue.
-    pub(crate) fn serve<F: Read + Write + Seek>(
-        &mut self,
-        net: &mut Net,
-        pieces: &mut Pieces<F>,
-    ) -> Outcome {
-        while net.is_writable(self.conn) {
+    pub(crate) fn serve(&mut self, net: &mut Net, conn: ConnId, pieces: &mut Pieces) -> Outcome {
+        while net.is_writable(conn) {
             let Some(block) = self.wanted.pop_front() else {
                 break;
             };
-            if net.send(self.conn, pieces.read(block)?) == Err(SendError::Full) {
+            if net.send(conn, pieces.read(block)?) == Err(SendError::Full) {
                 self.wanted.push_front(block);
                 break;
             }

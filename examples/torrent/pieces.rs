@@ -1,122 +1,119 @@
 //! The pieces of the file: which are complete, and which are being fetched.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use sha1::{Digest, Sha1};
 
 use crate::metainfo::Metainfo;
-use crate::wire::{self, Bitfield, Block};
+use crate::wire::{self, Block};
 
-/// `F` is a file or, in the simulation, memory.
-pub(crate) struct Pieces<F> {
+/// A file or, in the simulation, memory.
+pub(crate) trait Storage: Read + Write + Seek {}
+
+impl<T: Read + Write + Seek> Storage for T {}
+
+pub(crate) struct Pieces {
     pub metainfo: Metainfo,
-    pub file: F,
-    /// The pieces that are in the file and verified.
-    pub complete: Bitfield,
+    pub storage: Box<dyn Storage>,
+    /// The pieces that are stored and verified.
+    pub complete: Vec<bool>,
     pub missing: u32,
-    /// The pieces that a peer is fetched from.
-    claimed: Vec<bool>,
-    /// The piece that is claimed first. It differs from node to node, so that they
-    /// have something for each other.
-    first: u32,
+    /// The pieces that are fetched, each from one peer.
+    claimed: BTreeMap<u32, Vec<u8>>,
+    /// A random number of the node.
+    pub seed: u64,
     /// The pieces that were completed in this turn.
     pub news: Vec<u32>,
-    /// Whether a piece was released in this turn.
-    pub any_released: bool,
-    pub failure: Option<io::Error>,
 }
 
-impl<F: Read + Write + Seek> Pieces<F> {
-    /// Verifies what is in the file already.
-    pub(crate) fn open(metainfo: Metainfo, file: F, first: u32) -> io::Result<Self> {
+impl Pieces {
+    /// Verifies what is stored already.
+    pub(crate) fn open(
+        metainfo: Metainfo,
+        storage: Box<dyn Storage>,
+        seed: u64,
+    ) -> io::Result<Self> {
         let count = metainfo.hashes.len();
         let mut this = Self {
             metainfo,
-            file,
-            complete: Bitfield::new(count),
+            storage,
+            complete: vec![false; count],
             missing: count as u32,
-            claimed: vec![false; count],
-            first: first % count as u32,
+            claimed: BTreeMap::new(),
+            seed,
             news: Vec::new(),
-            any_released: false,
-            failure: None,
         };
         let mut data = Vec::new();
-        for piece in 0..this.missing {
+        for piece in 0..count as u32 {
             data.clear();
-            let len = this.metainfo.len_of(piece);
-            this.seek(piece, 0)?
-                .take(len.into())
-                .read_to_end(&mut data)?;
+            let len = this.metainfo.len_of(piece).into();
+            this.seek(piece, 0)?.take(len).read_to_end(&mut data)?;
             if this.is_right(piece, &data) {
-                this.complete.set(piece);
+                this.complete[piece as usize] = true;
                 this.missing -= 1;
             }
         }
         Ok(this)
     }
 
-    pub(crate) fn count(&self) -> u32 {
-        self.claimed.len() as u32
-    }
-
-    fn seek(&mut self, piece: u32, begin: u32) -> io::Result<&mut F> {
+    fn seek(&mut self, piece: u32, begin: u32) -> io::Result<&mut dyn Storage> {
         let at = self.metainfo.offset(piece) + u64::from(begin);
-        self.file.seek(SeekFrom::Start(at))?;
-        Ok(&mut self.file)
+        self.storage.seek(SeekFrom::Start(at))?;
+        Ok(&mut self.storage)
     }
 
     fn is_right(&self, piece: u32, data: &[u8]) -> bool {
         Sha1::digest(data)[..] == self.metainfo.hashes[piece as usize]
     }
 
-    /// Whether one of these pieces is missing.
-    pub(crate) fn lacks(&self, theirs: &Bitfield) -> bool {
-        let mut bytes = theirs.0.iter().zip(&self.complete.0);
-        bytes.any(|(theirs, complete)| theirs & !complete != 0)
-    }
-
-    /// Chooses a piece to fetch from a peer that has these.
-    pub(crate) fn claim(&mut self, theirs: &Bitfield) -> Option<u32> {
-        let mut all = (self.first..self.count()).chain(0..self.first);
-        let piece = all.find(|&piece| {
-            theirs.has(piece) && !self.complete.has(piece) && !self.claimed[piece as usize]
-        })?;
-        self.claimed[piece as usize] = true;
+    /// Chooses a piece to fetch from a peer that has these. Nodes begin at different
+    /// pieces, so that they have something for each other.
+    pub(crate) fn claim(&mut self, theirs: &[bool]) -> Option<u32> {
+        let count = theirs.len();
+        let first = (self.seed % count as u64) as usize;
+        let mut missing = (first..first + count).map(|it| it % count);
+        let piece = missing.find(|it| {
+            theirs[*it] && !self.complete[*it] && !self.claimed.contains_key(&(*it as u32))
+        })? as u32;
+        let len = self.metainfo.len_of(piece) as usize;
+        self.claimed.insert(piece, vec![0; len]);
         Some(piece)
     }
 
-    /// Lets another peer claim a piece.
+    /// Lets other peers claim a piece.
     pub(crate) fn release(&mut self, piece: u32) {
-        self.claimed[piece as usize] = false;
-        self.any_released = true;
+        self.claimed.remove(&piece);
     }
 
-    /// Writes a piece that was claimed, if it is right.
-    pub(crate) fn store(&mut self, piece: u32, data: &[u8]) -> Result<(), &'static str> {
-        if !self.is_right(piece, data) {
-            self.release(piece);
+    /// Takes a part of a piece that is claimed.
+    pub(crate) fn put(&mut self, piece: u32, begin: u32, data: &[u8]) {
+        if let Some(buffer) = self.claimed.get_mut(&piece) {
+            buffer[begin as usize..][..data.len()].copy_from_slice(data);
+        }
+    }
+
+    /// Stores a piece of which all parts have arrived, if it is right.
+    pub(crate) fn store(&mut self, piece: u32) -> Result<(), &'static str> {
+        let buffer = self.claimed.remove(&piece).unwrap_or_default();
+        if !self.is_right(piece, &buffer) {
             return Err("a piece with a wrong hash");
         }
-        let written = self.seek(piece, 0).and_then(|file| file.write_all(data));
-        match written {
-            Ok(()) => {
-                self.complete.set(piece);
-                self.missing -= 1;
-                self.news.push(piece);
-            }
-            Err(error) => self.failure = Some(error),
-        }
+        let stored = self.seek(piece, 0).and_then(|it| it.write_all(&buffer));
+        stored.map_err(|_| "the file cannot be written")?;
+        self.complete[piece as usize] = true;
+        self.missing -= 1;
+        self.news.push(piece);
         Ok(())
     }
 
-    /// Returns the message with a block, or why it was refused.
-    pub(crate) fn read(&mut self, block: Block) -> Result<Vec<u8>, &'static str> {
-        let mut message = wire::encode(wire::PIECE, &[block.piece, block.begin]);
+    /// Returns the message with a block of a complete piece.
+    pub(crate) fn read(&mut self, [piece, begin, len]: Block) -> Result<Vec<u8>, &'static str> {
+        let mut message = wire::encode(wire::PIECE, &[piece, begin]);
         let header = message.len();
-        message.resize(header + block.len as usize, 0);
-        let file = self.seek(block.piece, block.begin);
-        let read = file.and_then(|file| file.read_exact(&mut message[header..]));
+        message.resize(header + len as usize, 0);
+        let read = self.seek(piece, begin);
+        let read = read.and_then(|it| it.read_exact(&mut message[header..]));
         read.map_err(|_| "the file cannot be read")?;
         Ok(message)
     }
