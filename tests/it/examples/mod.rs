@@ -10,6 +10,15 @@ type Ending = (&'static str, &'static [&'static str], &'static str);
 const ENDING: &[Ending] = &[
     ("quickstart", &[], "1000000 answers"),
     ("handshake", &[], "one connection remains"),
+    ("telephone_game", &[], "wrong letters"),
+    ("hot_potato_game", &[], "wins"),
+    ("dining_philosophers", &[], "meals"),
+    (
+        "fixed_length_crusaders",
+        &[],
+        "160 messages each way, in 160 bytes",
+    ),
+    ("hapsburgs_plan_b", &[], "was thrown out"),
     (
         "mesh",
         &["--nodes", "5", "--topology", "line"],
@@ -23,6 +32,12 @@ const ENDING: &[Ending] = &[
         &["--idle", "50", "--talking", "10", "--messages", "5"],
         "60 connections at once",
     ),
+    ("simple_rpc", &[], "ended before the answer"),
+    ("lan_discovery", &[], "one connection with each other"),
+    #[cfg(target_os = "linux")]
+    ("rate_limiting", &[], "no message is lost"),
+    #[cfg(target_os = "linux")]
+    ("hole_punching", &[], ": Outbound"),
     #[cfg(feature = "noise")]
     ("noise", &[], "alice"),
     #[cfg(feature = "tls")]
