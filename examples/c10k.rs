@@ -22,12 +22,13 @@
 //! cookies, of which it keeps no record, and a client that sends nothing would
 //! consider itself connected although the server has no such connection.
 
+#[path = "support/many.rs"]
+mod many;
 mod support;
 
-use peerloop::config::{Limits, Timeouts};
+use many::{config, question};
 use peerloop::{
-    Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handle, Handler, Net, Node,
-    TimerId,
+    ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handle, Handler, Net, Node, TimerId,
 };
 use std::env;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -52,25 +53,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The message of the server when all clients are connected.
 const BEGIN: &[u8] = b"begin";
-
-/// The configuration of both sides, without an idle timeout.
-fn config(connections: usize) -> Config {
-    let mut config = Config {
-        limits: Limits {
-            max_connections: connections,
-            reserved_outbound: Some(0),
-            max_connections_per_address: connections,
-            ..Default::default()
-        },
-        allow_duplicates: true,
-        ..Config::default()
-    };
-    config.connection.timeouts = Timeouts {
-        idle: None,
-        ..Timeouts::default()
-    };
-    config
-}
 
 /// Answers, and prints once a second how many connections and messages there
 /// are.
@@ -228,15 +210,6 @@ impl Swarm {
         self.lost.get_or_insert_with(|| what.to_owned());
         net.shutdown(Duration::ZERO);
     }
-}
-
-/// The question of a connection that has this many left, this one included. All
-/// are different.
-fn question(conn: ConnId, left: u64) -> [u8; 64] {
-    let mut question = [b'?'; 64];
-    question[..8].copy_from_slice(&conn.to_bits().to_be_bytes());
-    question[8..16].copy_from_slice(&left.to_be_bytes());
-    question
 }
 
 impl Handler for Swarm {

@@ -13,11 +13,21 @@ type Ending = (&'static str, &'static [&'static str], &'static str);
 const ENDING: &[Ending] = &[
     ("quickstart", &[], "1000000 answers"),
     ("handshake", &[], "one connection remains"),
+    ("telephone_game", &[], "wrong letters"),
+    ("hot_potato_game", &[], "wins"),
+    ("dining_philosophers", &[], "meals"),
+    (
+        "fixed_length_crusaders",
+        &[],
+        "160 messages each way, in 160 bytes",
+    ),
+    ("hapsburgs_plan_b", &[], "was thrown out"),
     (
         "mesh",
         &["--nodes", "5", "--topology", "line"],
-        "5 nodes, 4 connections",
+        "4 connections",
     ),
+    ("keep_connected", &[], "they come back"),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
     #[cfg(target_os = "linux")]
@@ -26,10 +36,22 @@ const ENDING: &[Ending] = &[
         &["--idle", "50", "--talking", "10", "--messages", "5"],
         "60 connections at once",
     ),
+    ("simple_rpc", &[], "ended before the answer"),
+    ("lan_discovery", &[], "one connection with each other"),
+    #[cfg(target_os = "linux")]
+    ("rate_limiting", &[], "no message is lost"),
+    #[cfg(target_os = "linux")]
+    ("hole_punching", &[], ": Outbound"),
+    #[cfg(target_os = "linux")]
+    ("c100k", &["400"], "400 connections at once"),
+    #[cfg(feature = "sim")]
+    ("c100k_simulated", &["400"], "400 connections at once"),
     #[cfg(feature = "noise")]
     ("noise", &[], "alice"),
     #[cfg(feature = "tls")]
     ("tls", &[], "mallory"),
+    #[cfg(feature = "sim")]
+    ("keep_connected_simulated", &[], "stated: 60s"),
     #[cfg(feature = "sim")]
     (
         "simulated_gossip",
@@ -55,6 +77,7 @@ fn each_explains_wrong_arguments() {
         "churn",
         "echo",
         "file_transfer",
+        "keep_connected",
         "mesh",
         "metrics",
     ];
