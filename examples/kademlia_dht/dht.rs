@@ -71,8 +71,8 @@ impl Dht {
         Ok((self.table.own, net.udp_addr(udp).unwrap_or(addr)))
     }
 
-    /// Stores a value at the nodes closest to its key. Returns the number of the
-    /// lookup, which is in `finished` in the end.
+    /// Stores a value of at most [`VALUE_MAX`] bytes at the nodes closest to its key.
+    /// Returns the number of the lookup, which is in `finished` in the end.
     pub(crate) fn store(&mut self, net: &mut Net, key: Id, value: &str) -> u64 {
         assert!(value.len() <= VALUE_MAX, "a value of {} bytes", value.len());
         self.look_up(net, Message::FindNode(key), key, Some(value.into()))
@@ -84,9 +84,9 @@ impl Dht {
         self.look_up(net, Message::FindValue(key), key, own)
     }
 
-    fn look_up(&mut self, net: &mut Net, request: Message, to: Id, value: Option<String>) -> u64 {
-        let (number, mut lookup) = ((self.random)(), Lookup::new(request, to, value));
-        lookup.add(self.table.closest(to));
+    fn look_up(&mut self, net: &mut Net, request: Message, at: Id, value: Option<String>) -> u64 {
+        let (number, mut lookup) = ((self.random)(), Lookup::new(request, at, value));
+        lookup.add(self.table.closest(at));
         self.lookups.insert(number, lookup);
         self.advance(net, number);
         number
@@ -179,9 +179,9 @@ impl Dht {
             Some(_) => self.table.answered(request.to),
             None => self.table.failed(request.to),
         }
-        if let Some(number) = request.lookup {
-            let lookup = self.lookups.get_mut(&number);
-            lookup.map(|lookup| lookup.note(request.to, answer));
+        let Some(number) = request.lookup else { return };
+        if let Some(lookup) = self.lookups.get_mut(&number) {
+            lookup.note(request.to, answer);
             self.advance(net, number);
         }
     }

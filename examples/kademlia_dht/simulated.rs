@@ -1,15 +1,17 @@
 //! The nodes of `main.rs` in the simulator: datagrams are lost, nodes crash, the
-//! network is cut into halves and heals, and then all values are found.
+//! network is cut into halves and heals, and then all values are found. The
+//! arguments are seeds.
 //!
 //! ```text
 //! cargo run --release --features sim --example kademlia_dht_simulated
-//! PEERLOOP_SEED=7 cargo run --release --features sim --example kademlia_dht_simulated
+//! cargo run --release --features sim --example kademlia_dht_simulated -- 7 8
 //! ```
 
 mod dht;
 mod routing;
 mod wire;
 
+use std::env;
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -17,20 +19,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use peerloop::config::OnPanic;
-use peerloop::sim::{Faults, Link, NodeId, Random, World, seeds};
+use peerloop::sim::{Faults, Link, NodeId, Random, World};
 use peerloop::{Config, Net};
 
 use dht::Dht;
 use routing::Lookup;
 use wire::Id;
 
+const SEEDS: &[u64] = &[1, 2, 3];
 const NODES: usize = 250;
 const VALUES: u32 = 50;
 const PORT: u16 = 7000;
 
 /// How often a node joins, how long a phase takes, and how long a lookup may take.
 const JOINS_EVERY: Duration = Duration::from_millis(200);
-const PHASE: Duration = Duration::from_secs(300);
+const PHASE: Duration = Duration::from_secs(180);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const HEAD: &str = "one of ten datagrams is lost
@@ -169,9 +172,16 @@ fn simulate(out: &mut impl Write, seed: u64) -> Result<()> {
     }
 }
 
+fn run(out: &mut impl Write) -> Result<()> {
+    let seeds = env::args().skip(1).map(|seed| seed.parse());
+    let seeds: Vec<u64> = seeds.collect::<std::result::Result<_, _>>()?;
+    let seeds = if seeds.is_empty() { SEEDS } else { &seeds };
+    seeds.iter().try_for_each(|seed| simulate(out, *seed))
+}
+
 fn main() -> ExitCode {
     env_logger::init();
-    match seeds(3).try_for_each(|seed| simulate(&mut io::stdout(), seed)) {
+    match run(&mut io::stdout()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("kademlia_dht_simulated: {error}");

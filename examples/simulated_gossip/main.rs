@@ -58,9 +58,18 @@ struct Options {
     svg: Option<PathBuf>,
 }
 
-/// The address of a node.
+/// The addresses of the nodes begin here.
+const FIRST: u32 = 0x0a00_0001;
+
 fn ip(node: usize) -> IpAddr {
-    Ipv4Addr::from_bits(0x0a00_0001 + node as u32).into()
+    Ipv4Addr::from_bits(FIRST + node as u32).into()
+}
+
+fn node_at(ip: IpAddr) -> Option<usize> {
+    match ip {
+        IpAddr::V4(ip) => ip.to_bits().checked_sub(FIRST).map(|node| node as usize),
+        IpAddr::V6(_) => None,
+    }
 }
 
 /// Makes a node for each number, which connects to those on the other ends of its
@@ -86,7 +95,6 @@ fn populate(world: &mut World, edges: &[(usize, usize)], nodes: usize) -> Vec<No
 /// What happened in the network.
 struct Run {
     seed: u64,
-    heals: Duration,
     edges: Vec<(usize, usize)>,
     /// For each node, when it knew all rumours, and who told it the last one.
     heard: Vec<Duration>,
@@ -148,13 +156,11 @@ fn simulate(
         world.run_for(LOOKS_EVERY);
     }
     let handlers = || nodes.iter().map(|node| world.handler(*node));
-    let number = |told_by: IpAddr| (0..nodes.len()).find(|node| ip(*node) == told_by);
     Ok(Run {
         seed: options.seed,
-        heals: HEALS,
         edges,
         heard: heard.into_iter().flatten().collect(),
-        told_by: handlers().map(|it| it.told_by.and_then(number)).collect(),
+        told_by: handlers().map(|it| it.told_by.and_then(node_at)).collect(),
         messages: handlers().map(|it| it.received).sum(),
     })
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::network::{CENTER, Point, RADII};
-use crate::{Run, STARTS};
+use crate::{HEALS, Run, STARTS};
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 640.0;
@@ -138,7 +138,7 @@ fn draw_curve(svg: &mut String, run: &Run) {
             colour(run, at)
         )
     });
-    let (from, heals) = (x(STARTS), x(run.heals));
+    let (from, heals) = (x(STARTS), x(HEALS));
     let (middle, label, line) = ((from + heals) / 2.0, TOP - 20.0, TOP - 10.0);
     let _ = writeln!(
         svg,
