@@ -20,14 +20,15 @@ const REFRESH_EVERY: Duration = Duration::from_secs(60);
 const REFRESH: u64 = 0;
 
 /// Maximum number of values of others, and of open requests at which strangers are
-/// asked, too.
+/// asked as well.
 const VALUES_MAX: usize = 1000;
 const REQUESTS_MAX: usize = 256;
 
 pub(crate) struct Dht {
     pub(crate) table: Table,
     udp: Option<UdpId>,
-    /// Nobody may guess its numbers: an answer is believed because it repeats one.
+    /// Numbers that peers cannot guess, because an answer is recognized by the number
+    /// that it repeats.
     random: Box<dyn FnMut() -> u64 + Send>,
     values: BTreeMap<Id, String>,
     requests: BTreeMap<u64, Request>,
@@ -173,7 +174,7 @@ impl Dht {
         }
     }
 
-    /// Ends a request: its answer has come, or there is none.
+    /// Ends a request with its answer, or without one after the last try.
     fn end(&mut self, net: &mut Net, request: Request, answer: Option<Message>) {
         match answer {
             Some(_) => self.table.answered(request.to),

@@ -34,8 +34,8 @@ impl Table {
         id != self.own && bucket.count() < K && self.alive.iter().all(|it| it.0 != id)
     }
 
-    /// Notes that a contact has answered. A full bucket keeps those that it has:
-    /// nodes that were up for long stay up, and nobody can flush them out.
+    /// Notes that a contact has answered. A full bucket keeps those that it has,
+    /// because nodes that were up for long stay up, and no peer can flush them out.
     pub(crate) fn answered(&mut self, contact: Contact) {
         self.silent.retain(|it| it.0 != contact.0);
         if self.wants(contact.0) {
@@ -52,8 +52,8 @@ impl Table {
         self.silent.drain(..excess);
     }
 
-    /// The contacts closest to an id. A node that knows nobody else knows those that
-    /// it was started with.
+    /// The contacts closest to an id. Without contacts that are alive they are those
+    /// that the node was started with, and silent ones.
     pub(crate) fn closest(&self, target: Id) -> Vec<Contact> {
         let is_alone = self.alive.is_empty();
         let mut contacts = if is_alone { &self.silent } else { &self.alive }.clone();
@@ -152,7 +152,7 @@ impl Lookup {
         true
     }
 
-    /// Notes the answer of a node, or that there is none.
+    /// Notes the answer of a node. Without an answer the node is silent.
     pub(crate) fn note(&mut self, from: Contact, answer: Option<Message>) {
         let mut candidates = self.candidates.iter_mut();
         let Some(node) = candidates.find(|it| it.contact == from) else {

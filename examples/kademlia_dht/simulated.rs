@@ -113,7 +113,7 @@ impl Swarm {
             let key = Id::from(self.random.next_u64()) << 64;
             let lookup = self.look_up(|dht, net| dht.store(net, key, &key.to_string()))?;
             if lookup.copies() == 0 {
-                return Err("nobody has stored a value".into());
+                return Err("no node has stored a value".into());
             }
             self.keys.push(key);
         }

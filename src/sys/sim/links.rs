@@ -129,9 +129,10 @@ fn pair(a: IpAddr, b: IpAddr) -> (IpAddr, IpAddr) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Random;
-    use super::*;
     use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::sys::sim::Random;
 
     const HOSTS: u8 = 6;
 
