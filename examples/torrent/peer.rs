@@ -121,10 +121,12 @@ impl Peer {
         };
         self.requested.remove(at);
         (self.was_active, self.received) = (true, self.received + 1);
-        pieces.put(piece, begin, data);
-        match self.requested.iter().any(|it| it[0] == piece) {
-            true => Ok(()),
-            false => pieces.store(piece),
+        let put = pieces.put(piece, begin, data);
+        let is_last = !self.requested.iter().any(|it| it[0] == piece);
+        match put.and_then(|()| Ok(!is_last || pieces.finish(piece)?)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("a piece with a wrong hash"),
+            Err(_) => Err("the file cannot be written"),
         }
     }
 

@@ -20,12 +20,25 @@ pub(crate) struct Pieces {
     pub complete: Vec<bool>,
     pub missing: u32,
     /// The pieces that are fetched, each from one peer.
-    claimed: BTreeMap<u32, Vec<u8>>,
+    claimed: BTreeMap<u32, Claim>,
     /// A random number of the node.
     pub seed: u64,
     /// The pieces that were completed in this turn.
     pub news: Vec<u32>,
 }
+
+/// What has arrived of a piece. It is hashed and written in runs, while it is in the
+/// cache of the processor.
+#[derive(Default)]
+struct Claim {
+    run: Vec<u8>,
+    /// The position of the run in the piece.
+    begin: u32,
+    /// The hash of the runs before.
+    hash: Sha1,
+}
+
+const RUN_LEN: usize = 64 * 1024;
 
 impl Pieces {
     /// Verifies what is stored already.
@@ -44,12 +57,8 @@ impl Pieces {
             seed,
             news: Vec::new(),
         };
-        let mut data = Vec::new();
         for piece in 0..count as u32 {
-            data.clear();
-            let len = this.metainfo.len_of(piece).into();
-            this.seek(piece, 0)?.take(len).read_to_end(&mut data)?;
-            if this.is_right(piece, &data) {
+            if this.is_stored(piece)? {
                 this.complete[piece as usize] = true;
                 this.missing -= 1;
             }
@@ -63,8 +72,14 @@ impl Pieces {
         Ok(&mut self.storage)
     }
 
-    fn is_right(&self, piece: u32, data: &[u8]) -> bool {
-        Sha1::digest(data)[..] == self.metainfo.hashes[piece as usize]
+    fn is_right(&self, piece: u32, hash: Sha1) -> bool {
+        hash.finalize()[..] == self.metainfo.hashes[piece as usize]
+    }
+
+    fn is_stored(&mut self, piece: u32) -> io::Result<bool> {
+        let (len, mut data) = (self.metainfo.len_of(piece).into(), Vec::new());
+        self.seek(piece, 0)?.take(len).read_to_end(&mut data)?;
+        Ok(self.is_right(piece, Sha1::new_with_prefix(data)))
     }
 
     /// Chooses a piece to fetch from a peer that has these. Nodes begin at different
@@ -76,8 +91,7 @@ impl Pieces {
         let piece = missing.find(|it| {
             theirs[*it] && !self.complete[*it] && !self.claimed.contains_key(&(*it as u32))
         })? as u32;
-        let len = self.metainfo.len_of(piece) as usize;
-        self.claimed.insert(piece, vec![0; len]);
+        self.claimed.insert(piece, Claim::default());
         Some(piece)
     }
 
@@ -86,25 +100,40 @@ impl Pieces {
         self.claimed.remove(&piece);
     }
 
-    /// Takes a part of a piece that is claimed.
-    pub(crate) fn put(&mut self, piece: u32, begin: u32, data: &[u8]) {
-        if let Some(buffer) = self.claimed.get_mut(&piece) {
-            buffer[begin as usize..][..data.len()].copy_from_slice(data);
+    /// Takes a block of a piece that is claimed.
+    pub(crate) fn put(&mut self, piece: u32, begin: u32, data: &[u8]) -> io::Result<()> {
+        if let Some(mut claim) = self.claimed.remove(&piece) {
+            let is_next = claim.begin as usize + claim.run.len() == begin as usize;
+            if !is_next || claim.run.len() >= RUN_LEN {
+                self.flush(piece, &mut claim)?;
+                claim.begin = begin;
+            }
+            claim.run.reserve(RUN_LEN);
+            claim.run.extend_from_slice(data);
+            self.claimed.insert(piece, claim);
         }
+        Ok(())
     }
 
-    /// Stores a piece of which all parts have arrived, if it is right.
-    pub(crate) fn store(&mut self, piece: u32) -> Result<(), &'static str> {
-        let buffer = self.claimed.remove(&piece).unwrap_or_default();
-        if !self.is_right(piece, &buffer) {
-            return Err("a piece with a wrong hash");
-        }
-        let stored = self.seek(piece, 0).and_then(|it| it.write_all(&buffer));
-        stored.map_err(|_| "the file cannot be written")?;
-        self.complete[piece as usize] = true;
-        self.missing -= 1;
-        self.news.push(piece);
+    fn flush(&mut self, piece: u32, claim: &mut Claim) -> io::Result<()> {
+        claim.hash.update(&claim.run);
+        self.seek(piece, claim.begin)?.write_all(&claim.run)?;
+        claim.run.clear();
         Ok(())
+    }
+
+    /// Verifies a piece of which all blocks have arrived. Returns whether it is right.
+    pub(crate) fn finish(&mut self, piece: u32) -> io::Result<bool> {
+        let mut claim = self.claimed.remove(&piece).unwrap_or_default();
+        self.flush(piece, &mut claim)?;
+        // The blocks may have come in another order, which makes another hash.
+        let is_right = self.is_right(piece, claim.hash) || self.is_stored(piece)?;
+        if is_right {
+            self.complete[piece as usize] = true;
+            self.missing -= 1;
+            self.news.push(piece);
+        }
+        Ok(is_right)
     }
 
     /// Returns the message with a block of a complete piece.

@@ -24,9 +24,9 @@ pub(crate) type Block = [u32; 3];
 /// requested at once.
 pub(crate) const BLOCK_LEN: u32 = 16 * 1024;
 
-/// Maximum number of requests that wait for an answer. Transmission keeps 512 and
+/// Maximum number of requests that wait for an answer. Transmission drops more and
 /// answers them twice a second.
-pub(crate) const REQUESTS_MAX: usize = 512;
+pub(crate) const REQUESTS_MAX: usize = 500;
 
 /// The longest message is a block after its type, piece and begin.
 pub(crate) const MESSAGE_MAX: usize = 9 + BLOCK_LEN as usize;

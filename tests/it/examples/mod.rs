@@ -1,6 +1,7 @@
 //! Each example starts, prints what is expected and ends or is stopped.
 
 mod process;
+mod torrent;
 
 use process::Process;
 
