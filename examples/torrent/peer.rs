@@ -114,10 +114,8 @@ impl Peer {
         let block = [piece, begin, data.len() as u32];
         let Some(at) = self.requested.iter().position(|it| *it == block) else {
             // It may have been sent before a choke, which discards the requests.
-            let is_late = !self.is_open;
-            return is_late
-                .then_some(())
-                .ok_or("a block that was not requested");
+            let late = (!self.is_open).then_some(());
+            return late.ok_or("a block that was not requested");
         };
         self.requested.remove(at);
         (self.was_active, self.received) = (true, self.received + 1);

@@ -19,34 +19,18 @@ pub(crate) struct Pieces {
     /// The pieces that are stored and verified.
     pub complete: Vec<bool>,
     pub missing: u32,
-    /// The pieces that are fetched, each from one peer.
-    claimed: BTreeMap<u32, Claim>,
+    /// The pieces that are fetched, each from one peer, and the hash of what has
+    /// arrived.
+    claimed: BTreeMap<u32, Sha1>,
     /// A random number of the node.
     pub seed: u64,
     /// The pieces that were completed in this turn.
     pub news: Vec<u32>,
 }
 
-/// What has arrived of a piece. It is hashed and written in runs, while it is in the
-/// cache of the processor.
-#[derive(Default)]
-struct Claim {
-    run: Vec<u8>,
-    /// The position of the run in the piece.
-    begin: u32,
-    /// The hash of the runs before.
-    hash: Sha1,
-}
-
-const RUN_LEN: usize = 64 * 1024;
-
 impl Pieces {
     /// Verifies what is stored already.
-    pub(crate) fn open(
-        metainfo: Metainfo,
-        storage: Box<dyn Storage>,
-        seed: u64,
-    ) -> io::Result<Self> {
+    pub(crate) fn open(metainfo: Metainfo, storage: Box<dyn Storage>) -> io::Result<Self> {
         let count = metainfo.hashes.len();
         let mut this = Self {
             metainfo,
@@ -54,7 +38,7 @@ impl Pieces {
             complete: vec![false; count],
             missing: count as u32,
             claimed: BTreeMap::new(),
-            seed,
+            seed: 0,
             news: Vec::new(),
         };
         for piece in 0..count as u32 {
@@ -85,13 +69,13 @@ impl Pieces {
     /// Chooses a piece to fetch from a peer that has these. Nodes begin at different
     /// pieces, so that they have something for each other.
     pub(crate) fn claim(&mut self, theirs: &[bool]) -> Option<u32> {
-        let count = theirs.len();
-        let first = (self.seed % count as u64) as usize;
-        let mut missing = (first..first + count).map(|it| it % count);
-        let piece = missing.find(|it| {
-            theirs[*it] && !self.complete[*it] && !self.claimed.contains_key(&(*it as u32))
-        })? as u32;
-        self.claimed.insert(piece, Claim::default());
+        let count = theirs.len() as u64;
+        let mut all = (0..count).map(|it| ((self.seed % count + it) % count) as u32);
+        let piece = all.find(|piece| {
+            let is_missing = theirs[*piece as usize] && !self.complete[*piece as usize];
+            is_missing && !self.claimed.contains_key(piece)
+        })?;
+        self.claimed.insert(piece, Sha1::new());
         Some(piece)
     }
 
@@ -100,34 +84,18 @@ impl Pieces {
         self.claimed.remove(&piece);
     }
 
-    /// Takes a block of a piece that is claimed.
-    pub(crate) fn put(&mut self, piece: u32, begin: u32, data: &[u8]) -> io::Result<()> {
-        if let Some(mut claim) = self.claimed.remove(&piece) {
-            let is_next = claim.begin as usize + claim.run.len() == begin as usize;
-            if !is_next || claim.run.len() >= RUN_LEN {
-                self.flush(piece, &mut claim)?;
-                claim.begin = begin;
-            }
-            claim.run.reserve(RUN_LEN);
-            claim.run.extend_from_slice(data);
-            self.claimed.insert(piece, claim);
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self, piece: u32, claim: &mut Claim) -> io::Result<()> {
-        claim.hash.update(&claim.run);
-        self.seek(piece, claim.begin)?.write_all(&claim.run)?;
-        claim.run.clear();
-        Ok(())
+    /// Takes a block of a piece. It is hashed and written while it is in the cache of
+    /// the processor.
+    pub(crate) fn put(&mut self, piece: u32, begin: u32, block: &[u8]) -> io::Result<()> {
+        self.claimed.entry(piece).or_default().update(block);
+        self.seek(piece, begin)?.write_all(block)
     }
 
     /// Verifies a piece of which all blocks have arrived. Returns whether it is right.
     pub(crate) fn finish(&mut self, piece: u32) -> io::Result<bool> {
-        let mut claim = self.claimed.remove(&piece).unwrap_or_default();
-        self.flush(piece, &mut claim)?;
-        // The blocks may have come in another order, which makes another hash.
-        let is_right = self.is_right(piece, claim.hash) || self.is_stored(piece)?;
+        let hash = self.claimed.remove(&piece).unwrap_or_default();
+        // Blocks may have come in another order, which makes another hash.
+        let is_right = self.is_right(piece, hash) || self.is_stored(piece)?;
         if is_right {
             self.complete[piece as usize] = true;
             self.missing -= 1;

@@ -31,9 +31,8 @@ pub(crate) struct Swarm {
     addresses: Vec<SocketAddr>,
     /// The peers whose handshake has arrived.
     peers: ConnMap<Peer>,
-    /// The number of missing pieces at the last check, and of checks since it
-    /// changed.
-    checked: (u32, u32),
+    /// The number of checks since the last piece was completed.
+    idle_checks: u32,
 }
 
 pub(crate) fn config() -> Config {
@@ -52,7 +51,7 @@ impl Swarm {
             failure: None,
             addresses,
             peers: ConnMap::new(),
-            checked: (0, 0),
+            idle_checks: 0,
         }
     }
 
@@ -65,7 +64,7 @@ impl Swarm {
 
     /// Takes the handshake of a peer. Messages follow it.
     fn admit(&mut self, net: &mut Net, conn: ConnId, handshake: &[u8]) -> Outcome {
-        wire::check_handshake(handshake, &self.pieces.metainfo.info_hash)?;
+        wire::check_handshake(handshake, &self.pieces.metainfo)?;
         let changed = net.set_framing(conn, Framing::default());
         changed.map_err(|error| error.problem)?;
         let bits = wire::to_bitfield(&self.pieces.complete);
@@ -86,8 +85,7 @@ impl Handler for Swarm {
         // Client, version, and a number that differs (BEP 20).
         let mut id = *b"-PL0010-0000********";
         id[12..].copy_from_slice(&self.pieces.seed.to_be_bytes());
-        let hash = &self.pieces.metainfo.info_hash;
-        tell(net, conn, wire::handshake(hash, &id));
+        tell(net, conn, wire::handshake(&self.pieces.metainfo, &id));
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -109,9 +107,11 @@ impl Handler for Swarm {
 
     fn on_turn(&mut self, net: &mut Net) {
         for piece in mem::take(&mut self.pieces.news) {
+            self.idle_checks = 0;
             let others = self.peers.iter();
-            let others = others.filter(|(_, peer)| !peer.has[piece as usize]);
-            others.for_each(|(conn, _)| tell(net, conn, wire::encode(wire::HAVE, &[piece])));
+            for (conn, _) in others.filter(|(_, peer)| !peer.has[piece as usize]) {
+                tell(net, conn, wire::encode(wire::HAVE, &[piece]));
+            }
         }
         for (conn, peer) in self.peers.iter_mut() {
             peer.request(net, conn, &mut self.pieces);
@@ -149,9 +149,8 @@ impl Handler for Swarm {
             }
         }
         self.connect(net);
-        let (missing, (before, checks)) = (self.pieces.missing, self.checked);
-        self.checked = (missing, if missing == before { checks + 1 } else { 0 });
-        if self.checked.1 == IDLE_CHECKS_MAX {
+        self.idle_checks += 1;
+        if self.idle_checks == IDLE_CHECKS_MAX {
             self.failure = Some("no piece for a minute");
         }
     }

@@ -6,7 +6,7 @@
 
 use std::iter;
 
-use crate::metainfo::Hash;
+use crate::metainfo::{Hash, Metainfo};
 
 pub(crate) const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;
@@ -35,16 +35,17 @@ pub(crate) const HANDSHAKE_LEN: usize = 68;
 const PROTOCOL: &[u8] = b"\x13BitTorrent protocol";
 
 /// The eight bytes in the middle are for extensions, of which there are none.
-pub(crate) fn handshake(info_hash: &Hash, peer_id: &Hash) -> Vec<u8> {
-    [PROTOCOL, &[0; 8], info_hash, peer_id].concat()
+pub(crate) fn handshake(metainfo: &Metainfo, peer_id: &Hash) -> Vec<u8> {
+    [PROTOCOL, &[0; 8], &metainfo.info_hash, peer_id].concat()
 }
 
-pub(crate) fn check_handshake(message: &[u8], info_hash: &Hash) -> Result<(), &'static str> {
-    if !message.starts_with(PROTOCOL) {
-        return Err("no BitTorrent handshake");
+/// Takes a handshake of 68 bytes.
+pub(crate) fn check_handshake(message: &[u8], metainfo: &Metainfo) -> Result<(), &'static str> {
+    match (message.starts_with(PROTOCOL), message.get(28..48)) {
+        (true, Some(hash)) if hash == metainfo.info_hash => Ok(()),
+        (true, _) => Err("another torrent"),
+        _ => Err("no BitTorrent handshake"),
     }
-    let is_ours = message.get(28..48) == Some(info_hash);
-    is_ours.then_some(()).ok_or("another torrent")
 }
 
 pub(crate) fn encode(id: u8, numbers: &[u32]) -> Vec<u8> {
