@@ -23,9 +23,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 use peerloop::Node;
 
 use crate::metainfo::Metainfo;
@@ -38,19 +38,17 @@ const USAGE: &str = "usage: torrent fetch FILE.torrent DESTINATION PEER...
 A peer is an ADDRESS:PORT. By default it seeds on 127.0.0.1 and a free port. What
 the destination has already is not fetched again.";
 
-/// Seeds on the address, if there is one, or fetches from the peers.
-fn start(
-    torrent: &str,
-    name: &str,
-    seeds_on: Option<SocketAddr>,
-    peers: Vec<SocketAddr>,
-) -> Result<(), Box<dyn Error>> {
-    let fetches = seeds_on.is_none();
-    let mut options = File::options();
-    options.read(true).write(fetches).create(fetches);
-    let file = options
-        .open(name)
-        .map_err(|error| format!("{name}: {error}"))?;
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// Seeds on an address, or fetches from peers if there is none.
+fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketAddr>) -> Outcome {
+    let fetches = addr.is_none();
+    let file = File::options()
+        .read(true)
+        .write(fetches)
+        .create(fetches)
+        .open(name);
+    let file = file.map_err(|error| format!("{name}: {error}"))?;
     let bytes = fs::read(torrent).map_err(|error| format!("{torrent}: {error}"))?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{torrent}: {error}"))?;
     let len = metainfo.len;
@@ -60,14 +58,11 @@ fn start(
         return Err(format!("{name} is not the file of {torrent}, or incomplete").into());
     }
     let mut node = Node::new(swarm::config(), Swarm::new(pieces, peers))?;
-    let (begun, bar) = (Instant::now(), ProgressBar::new(len));
-    if let Some(addr) = seeds_on {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-        writeln!(
-            io::stdout(),
-            "seeding {name} on {}",
-            node.net().listen(addr)?
-        )?;
+    let mut bar = ProgressBar::new(len);
+    if let Some(addr) = addr {
+        let listening = node.net().listen(addr)?;
+        writeln!(io::stdout(), "seeding {name} on {listening}")?;
+        bar = ProgressBar::hidden();
     }
     let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(style)?);
@@ -85,14 +80,15 @@ fn start(
         return Err(format!("{why}, and {missing} pieces are missing").into());
     }
     file.set_len(len)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(writeln!(
+    let seconds = bar.elapsed().as_secs_f64();
+    writeln!(
         io::stdout(),
         "{name}: {len} bytes in {seconds:.2} s, verified"
-    )?)
+    )?;
+    Ok(())
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
+fn run() -> Outcome {
     use lexopt::prelude::{Long, Short, Value, ValueExt};
 
     let mut words = Vec::new();
@@ -112,7 +108,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     match (command.as_str(), addresses.as_slice()) {
         ("fetch", [_, ..]) => start(torrent, name, None, addresses),
         ("seed", []) => start(torrent, name, Some(([127, 0, 0, 1], 0).into()), addresses),
-        ("seed", [addr]) => start(torrent, name, Some(*addr), Vec::new()),
+        ("seed", [addr]) => start(torrent, name, Some(*addr), vec![]),
         _ => Err(USAGE.into()),
     }
 }

@@ -55,13 +55,6 @@ impl Swarm {
         }
     }
 
-    /// A connect to a peer that is connected is refused as a duplicate.
-    fn connect(&self, net: &mut Net) {
-        for addr in &self.addresses {
-            let _ = net.connect(*addr);
-        }
-    }
-
     /// Takes the handshake of a peer. Messages follow it.
     fn admit(&mut self, net: &mut Net, conn: ConnId, handshake: &[u8]) -> Outcome {
         wire::check_handshake(handshake, &self.pieces.metainfo)?;
@@ -69,6 +62,9 @@ impl Swarm {
         changed.map_err(|error| error.problem)?;
         let bits = wire::to_bitfield(&self.pieces.complete);
         tell(net, conn, [&[wire::BITFIELD], &*bits].concat());
+        if self.pieces.missing > 0 {
+            tell(net, conn, wire::encode(wire::INTERESTED, &[]));
+        }
         let peer = self.peers.entry(conn).or_default();
         peer.has.resize(self.pieces.complete.len(), false);
         Ok(())
@@ -77,8 +73,7 @@ impl Swarm {
 
 impl Handler for Swarm {
     fn on_start(&mut self, net: &mut Net) {
-        self.connect(net);
-        net.set_interval(CHECK_EVERY, 0);
+        net.set_timer(Duration::ZERO, 0);
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
@@ -126,21 +121,20 @@ impl Handler for Swarm {
         if let Some(mut peer) = self.peers.remove(conn) {
             peer.release(&mut self.pieces);
         }
-        let addr = net.connection(conn).map(|it| it.info().addr);
-        self.events
-            .extend(addr.map(|addr| format!("{addr}: {reason}")));
-        let is_fault = match reason {
-            DisconnectReason::Application(why) => why != STALLED,
-            _ => reason.is_peers_fault(),
-        };
-        self.addresses.retain(|it| !is_fault || Some(*it) != addr);
+        let is_ours = matches!(reason, DisconnectReason::Application(why) if why != STALLED);
+        if let Some(it) = net.connection(conn) {
+            let addr = it.info().addr;
+            self.events.push(format!("{addr}: {reason}"));
+            let stays = !is_ours && !reason.is_peers_fault();
+            self.addresses.retain(|it| stays || *it != addr);
+        }
         if self.addresses.is_empty() {
             self.failure = Some("no peer is left");
         }
         self.on_turn(net);
     }
 
-    // Ends connections that stall, connects again, and gives up after a while.
+    // Ends connections that stall, connects, and gives up after a while.
     fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
         for (conn, peer) in self.peers.iter_mut() {
             tell(net, conn, Vec::new());
@@ -148,7 +142,11 @@ impl Handler for Swarm {
                 net.abort_with_reason(conn, STALLED);
             }
         }
-        self.connect(net);
+        for addr in &self.addresses {
+            // A second connection to a peer is refused as a duplicate.
+            let _ = net.connect(*addr);
+        }
+        net.set_timer(CHECK_EVERY, 0);
         self.idle_checks += 1;
         if self.idle_checks == IDLE_CHECKS_MAX {
             self.failure = Some("no piece for a minute");

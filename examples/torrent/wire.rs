@@ -11,6 +11,7 @@ use crate::metainfo::{Hash, Metainfo};
 pub(crate) const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;
 pub(crate) const INTERESTED: u8 = 2;
+const NOT_INTERESTED: u8 = 3;
 pub(crate) const HAVE: u8 = 4;
 pub(crate) const BITFIELD: u8 = 5;
 pub(crate) const REQUEST: u8 = 6;
@@ -54,9 +55,10 @@ pub(crate) fn encode(id: u8, numbers: &[u32]) -> Vec<u8> {
 }
 
 /// Returns the type of a message, its numbers, and the bytes after them. Returns
-/// `None` if its length does not suit its type.
+/// `None` if its length does not suit its type. An empty message says as little here
+/// as one of a peer that is not interested.
 pub(crate) fn parse(message: &[u8]) -> Option<(u8, [u32; 3], &[u8])> {
-    let (&id, mut rest) = message.split_first()?;
+    let (&id, mut rest) = message.split_first().unwrap_or((&NOT_INTERESTED, &[]));
     let mut numbers = [0; 3];
     let count = match id {
         HAVE => 1,
