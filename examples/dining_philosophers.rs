@@ -13,6 +13,7 @@
 //! same time, nobody starves, and no philosopher knows more than its neighbours.
 
 use std::error::Error;
+use std::fmt::{self, Display, Formatter};
 use std::hash::{BuildHasher, RandomState};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use peerloop::topology::Topology;
 use peerloop::{Config, ConnId, ConnMap, Direction, Handler, Net, RunEnd, TimerId};
 
 const NAMES: [&str; 5] = ["Hypatia", "Plato", "Laozi", "Avicenna", "Arendt"];
+const LAST: usize = NAMES.len() - 1;
 
 /// How often each philosopher eats before the evening ends, and how long the
 /// evening may take.
@@ -37,6 +39,16 @@ enum Mood {
     Thinking,
     Hungry,
     Eating,
+}
+
+impl Display for Mood {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Thinking => ".",
+            Self::Hungry => "hungry",
+            Self::Eating => "EATS",
+        })
+    }
 }
 
 /// The fork between this philosopher and a neighbour.
@@ -83,11 +95,13 @@ impl Philosopher {
 
 impl Handler for Philosopher {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        // The first philosopher begins with two forks and the last with none, so
-        // that they do not wait for each other in a circle.
-        let is_right =
-            net.connection(conn).map(|it| it.info().direction) == Some(Direction::Outbound);
-        let is_here = self.seat == 0 || is_right && self.seat < NAMES.len() - 1;
+        let direction = net.connection(conn).map(|it| it.info().direction);
+        let is_here = match self.seat {
+            // If each one began with one fork, all could wait in a circle.
+            0 => true,
+            LAST => false,
+            _ => direction == Some(Direction::Outbound),
+        };
         let fork = Fork {
             is_here,
             is_dirty: true,
@@ -136,38 +150,34 @@ fn run() -> Result<(), Box<dyn Error>> {
         group.with(*seat, |philosopher, net| philosopher.wait(net));
     }
 
-    println!("      {}", NAMES.map(|name| format!("{name:^10}")).concat());
-    let (begin, mut shown, mut rude) = (Instant::now(), Vec::new(), false);
+    println!("        {}", row(NAMES));
+    let (begin, mut shown, mut is_shared) = (Instant::now(), Vec::new(), false);
     let end = group.run_until(PATIENCE, |group| {
+        // All are on this thread, so this sees them at one moment.
         let all = table.iter().filter_map(|seat| group.handler(*seat));
         let (moods, meals): (Vec<_>, Vec<_>) = all.map(|it| (it.mood, it.meals)).unzip();
         if moods != shown {
-            let words = moods.iter().map(|mood| match mood {
-                Mood::Thinking => ".",
-                Mood::Hungry => "hungry",
-                Mood::Eating => "EATS",
-            });
-            let words: String = words.map(|word| format!("{word:^10}")).collect();
-            println!("{:4} ms {words}", begin.elapsed().as_millis());
+            println!("{:4} ms {}", begin.elapsed().as_millis(), row(&moods));
         }
-        let next = moods.iter().cycle().skip(1);
-        rude |= moods
-            .iter()
-            .zip(next)
-            .any(|pair| pair == (&Mood::Eating, &Mood::Eating));
+        let eats = |seat: usize| moods[seat % moods.len()] == Mood::Eating;
+        is_shared |= (0..moods.len()).any(|seat| eats(seat) && eats(seat + 1));
         shown = moods;
-        rude || meals.iter().all(|meals| *meals >= MEALS)
+        is_shared || meals.iter().all(|meals| *meals >= MEALS)
     })?;
-    if rude {
-        return Err("two neighbours eat at the same time".into());
+    if is_shared {
+        return Err("two neighbours eat with the same fork".into());
     }
     if end != RunEnd::Done {
-        return Err("somebody starves".into());
+        return Err("not everyone has eaten".into());
     }
-    let meals = table.iter().filter_map(|seat| group.handler(*seat));
-    let meals = meals.map(|it| format!("{:^10}", it.meals));
-    println!("meals   {}", meals.collect::<String>());
+    let all = table.iter().filter_map(|seat| group.handler(*seat));
+    println!("meals   {}", row(all.map(|it| it.meals)));
     Ok(())
+}
+
+/// Returns the cells of a row, each in the middle of its column.
+fn row(cells: impl IntoIterator<Item = impl Display>) -> String {
+    cells.into_iter().map(|it| format!("{it:^10}")).collect()
 }
 
 fn main() -> ExitCode {

@@ -1,5 +1,8 @@
 //! Each example starts, prints what is expected and ends or is stopped.
 
+mod http;
+#[cfg(feature = "sim")]
+mod http_slow;
 mod process;
 mod torrent;
 
@@ -23,8 +26,9 @@ const ENDING: &[Ending] = &[
     (
         "mesh",
         &["--nodes", "5", "--topology", "line"],
-        "5 nodes, 4 connections",
+        "4 connections",
     ),
+    ("keep_connected", &[], "they come back"),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
     #[cfg(target_os = "linux")]
@@ -39,10 +43,16 @@ const ENDING: &[Ending] = &[
     ("rate_limiting", &[], "no message is lost"),
     #[cfg(target_os = "linux")]
     ("hole_punching", &[], ": Outbound"),
+    #[cfg(target_os = "linux")]
+    ("c100k", &["400"], "400 connections at once"),
+    #[cfg(feature = "sim")]
+    ("c100k_simulated", &["400"], "400 connections at once"),
     #[cfg(feature = "noise")]
     ("noise", &[], "alice"),
     #[cfg(feature = "tls")]
     ("tls", &[], "mallory"),
+    #[cfg(feature = "sim")]
+    ("keep_connected_simulated", &[], "stated: 60s"),
     #[cfg(feature = "sim")]
     (
         "simulated_gossip",
@@ -68,6 +78,7 @@ fn each_explains_wrong_arguments() {
         "churn",
         "echo",
         "file_transfer",
+        "keep_connected",
         "mesh",
         "metrics",
     ];
@@ -124,22 +135,4 @@ fn each_server_serves_a_client() {
     let [sent, received] = [original, copy].map(|path| std::fs::read(path).expect("a file"));
     std::fs::remove_file(copy).expect("the copy");
     assert!(sent == received, "the copy differs");
-}
-
-#[test]
-fn metrics_answers_a_scrape() {
-    use std::io::{Read, Write};
-
-    let mut service = Process::start("metrics", &[]);
-    let (_echo, metrics) = (service.address(), service.address());
-    let mut peer = crate::util::raw::connect(metrics.parse().expect("an address"));
-    peer.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")
-        .expect("room");
-    let mut response = String::new();
-    peer.read_to_string(&mut response).expect("a response");
-    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
-    assert!(
-        response.contains("\npeerloop_connections 1\n"),
-        "{response}"
-    );
 }
