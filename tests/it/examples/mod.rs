@@ -4,6 +4,7 @@ mod http;
 #[cfg(feature = "sim")]
 mod http_simulated;
 mod process;
+mod torrent;
 
 use process::Process;
 
