@@ -23,7 +23,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use peerloop::Node;
@@ -38,51 +38,41 @@ const USAGE: &str = "usage: torrent fetch FILE.torrent DESTINATION PEER...
 A peer is an ADDRESS:PORT. By default it seeds on 127.0.0.1 and a free port. What
 the destination has already is not fetched again.";
 
-const FOREVER: Duration = Duration::MAX;
+type Outcome = Result<(), Box<dyn Error>>;
 
-type Failure = Box<dyn Error>;
-
-fn node(torrent: &str, file: File, peers: Vec<SocketAddr>) -> Result<Node<Swarm>, Failure> {
+/// Seeds on an address, or fetches from peers if there is none.
+fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketAddr>) -> Outcome {
+    let fetches = addr.is_none();
+    let file = File::options()
+        .read(true)
+        .write(fetches)
+        .create(fetches)
+        .open(name);
+    let file = file.map_err(|error| format!("{name}: {error}"))?;
     let bytes = fs::read(torrent).map_err(|error| format!("{torrent}: {error}"))?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{torrent}: {error}"))?;
-    let seed = RandomState::new().hash_one(0);
-    let pieces = Pieces::open(metainfo, Box::new(file), seed)?;
-    Ok(Node::new(swarm::config(), Swarm::new(pieces, peers))?)
-}
-
-fn seed(torrent: &str, name: &str, addr: SocketAddr) -> Result<(), Failure> {
-    let file = File::open(name).map_err(|error| format!("{name}: {error}"))?;
-    let mut node = node(torrent, file, Vec::new())?;
-    if node.handler().pieces.missing > 0 {
+    let len = metainfo.len;
+    let mut pieces = Pieces::open(metainfo, Box::new(file.try_clone()?))?;
+    pieces.seed = RandomState::new().hash_one(0);
+    if !fetches && pieces.missing > 0 {
         return Err(format!("{name} is not the file of {torrent}, or incomplete").into());
     }
-    let listening = node.net().listen(addr)?;
-    writeln!(io::stdout(), "seeding {name} on {listening}")?;
-    loop {
-        let _ = node.run_until(FOREVER, |swarm, _| !swarm.events.is_empty())?;
-        for event in node.handler_mut().events.drain(..) {
-            eprintln!("{event}");
-        }
+    let mut node = Node::new(swarm::config(), Swarm::new(pieces, peers))?;
+    let mut bar = ProgressBar::new(len);
+    if let Some(addr) = addr {
+        let listening = node.net().listen(addr)?;
+        writeln!(io::stdout(), "seeding {name} on {listening}")?;
+        bar = ProgressBar::hidden();
     }
-}
-
-fn fetch(torrent: &str, name: &str, peers: Vec<SocketAddr>) -> Result<(), Failure> {
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options
-        .open(name)
-        .map_err(|error| format!("{name}: {error}"))?;
-    let mut node = node(torrent, file.try_clone()?, peers)?;
-    let (begun, len) = (Instant::now(), node.handler().pieces.metainfo.len);
     let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
-    let bar = ProgressBar::new(len).with_style(ProgressStyle::with_template(style)?);
-    let _ = node.run_until(FOREVER, |swarm, _| {
+    bar.set_style(ProgressStyle::with_template(style)?);
+    let _ = node.run_until(Duration::MAX, |swarm, _| {
         for event in swarm.events.drain(..) {
             bar.suspend(|| eprintln!("{event}"));
         }
         let missing = swarm.pieces.metainfo.offset(swarm.pieces.missing);
         bar.set_position(len.saturating_sub(missing));
-        missing == 0 || swarm.failure.is_some()
+        fetches && (missing == 0 || swarm.failure.is_some())
     })?;
     bar.finish();
     let swarm = node.handler();
@@ -90,14 +80,15 @@ fn fetch(torrent: &str, name: &str, peers: Vec<SocketAddr>) -> Result<(), Failur
         return Err(format!("{why}, and {missing} pieces are missing").into());
     }
     file.set_len(len)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(writeln!(
+    let seconds = bar.elapsed().as_secs_f64();
+    writeln!(
         io::stdout(),
         "{name}: {len} bytes in {seconds:.2} s, verified"
-    )?)
+    )?;
+    Ok(())
 }
 
-fn run() -> Result<(), Failure> {
+fn run() -> Outcome {
     use lexopt::prelude::{Long, Short, Value, ValueExt};
 
     let mut words = Vec::new();
@@ -115,9 +106,9 @@ fn run() -> Result<(), Failure> {
     let addresses = addresses.iter().map(|addr| addr.parse());
     let addresses: Vec<SocketAddr> = addresses.collect::<Result<_, _>>()?;
     match (command.as_str(), addresses.as_slice()) {
-        ("fetch", [_, ..]) => fetch(torrent, name, addresses),
-        ("seed", []) => seed(torrent, name, ([127, 0, 0, 1], 0).into()),
-        ("seed", [addr]) => seed(torrent, name, *addr),
+        ("fetch", [_, ..]) => start(torrent, name, None, addresses),
+        ("seed", []) => start(torrent, name, Some(([127, 0, 0, 1], 0).into()), addresses),
+        ("seed", [addr]) => start(torrent, name, Some(*addr), vec![]),
         _ => Err(USAGE.into()),
     }
 }

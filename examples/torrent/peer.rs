@@ -1,7 +1,6 @@
 //! One connection: what is requested of its peer, and what the peer requests.
 
 use std::collections::VecDeque;
-use std::mem;
 
 use peerloop::{ConnId, Net, SendError};
 
@@ -20,8 +19,6 @@ pub(crate) struct Peer {
     pub has: Vec<bool>,
     /// Whether the peer answers requests.
     is_open: bool,
-    /// Whether the peer knows that it has a piece that is missing here.
-    is_interesting: bool,
     /// Whether the peer knows that its requests are answered.
     is_unchoked: bool,
     /// The blocks that the peer is to send.
@@ -50,9 +47,6 @@ impl Peer {
         pieces: &mut Pieces,
         message: &[u8],
     ) -> Outcome {
-        if message.is_empty() {
-            return Ok(());
-        }
         let (id, numbers, rest) = wire::parse(message).ok_or("a message of a wrong length")?;
         let [piece, begin, _] = numbers;
         match id {
@@ -75,7 +69,7 @@ impl Peer {
             }
             wire::REQUEST => {
                 self.want(pieces, numbers)?;
-                return self.serve(net, conn, pieces);
+                self.serve(net, conn, pieces)?;
             }
             wire::PIECE => self.receive(pieces, piece, begin, rest)?,
             wire::CANCEL => self.wanted.retain(|it| *it != numbers),
@@ -90,16 +84,10 @@ impl Peer {
         let of_piece = pieces.metainfo.blocks(0).len();
         // Few in the beginning, so that other peers find something to fetch.
         let room = (64 + self.received).clamp(of_piece, REQUESTS_MAX) - of_piece;
-        while self.requested.len() <= room {
+        while self.is_open && self.requested.len() <= room {
             let Some(piece) = pieces.claim(&self.has) else {
                 return;
             };
-            if !mem::replace(&mut self.is_interesting, true) {
-                tell(net, conn, wire::encode(wire::INTERESTED, &[]));
-            }
-            if !self.is_open {
-                return pieces.release(piece);
-            }
             self.was_active |= self.requested.is_empty();
             for block in pieces.metainfo.blocks(piece) {
                 tell(net, conn, wire::encode(wire::REQUEST, &block));
@@ -114,17 +102,17 @@ impl Peer {
         let block = [piece, begin, data.len() as u32];
         let Some(at) = self.requested.iter().position(|it| *it == block) else {
             // It may have been sent before a choke, which discards the requests.
-            let is_late = !self.is_open;
-            return is_late
-                .then_some(())
-                .ok_or("a block that was not requested");
+            let late = (!self.is_open).then_some(());
+            return late.ok_or("a block that was not requested");
         };
         self.requested.remove(at);
         (self.was_active, self.received) = (true, self.received + 1);
-        pieces.put(piece, begin, data);
-        match self.requested.iter().any(|it| it[0] == piece) {
-            true => Ok(()),
-            false => pieces.store(piece),
+        let put = pieces.put(piece, begin, data);
+        let is_last = !self.requested.iter().any(|it| it[0] == piece);
+        match put.and_then(|()| Ok(!is_last || pieces.finish(piece)?)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("a piece with a wrong hash"),
+            Err(_) => Err("the file cannot be written"),
         }
     }
 
@@ -136,8 +124,8 @@ impl Peer {
 
     fn want(&mut self, pieces: &Pieces, block: Block) -> Outcome {
         let [piece, begin, len] = block;
-        let end = u64::from(begin) + u64::from(len);
-        if !(1..=BLOCK_LEN).contains(&len) || end > pieces.metainfo.len_of(piece).into() {
+        let left = pieces.metainfo.len_of(piece).saturating_sub(begin);
+        if !(1..=BLOCK_LEN.min(left)).contains(&len) {
             return Err("a request of a block that does not exist");
         }
         if !pieces.complete[piece as usize] || self.wanted.len() == WANTED_MAX {

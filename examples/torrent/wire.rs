@@ -6,11 +6,12 @@
 
 use std::iter;
 
-use crate::metainfo::Hash;
+use crate::metainfo::{Hash, Metainfo};
 
 pub(crate) const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;
 pub(crate) const INTERESTED: u8 = 2;
+const NOT_INTERESTED: u8 = 3;
 pub(crate) const HAVE: u8 = 4;
 pub(crate) const BITFIELD: u8 = 5;
 pub(crate) const REQUEST: u8 = 6;
@@ -24,9 +25,9 @@ pub(crate) type Block = [u32; 3];
 /// requested at once.
 pub(crate) const BLOCK_LEN: u32 = 16 * 1024;
 
-/// Maximum number of requests that wait for an answer. Transmission keeps 512 and
+/// Maximum number of requests that wait for an answer. Transmission drops more and
 /// answers them twice a second.
-pub(crate) const REQUESTS_MAX: usize = 512;
+pub(crate) const REQUESTS_MAX: usize = 500;
 
 /// The longest message is a block after its type, piece and begin.
 pub(crate) const MESSAGE_MAX: usize = 9 + BLOCK_LEN as usize;
@@ -35,16 +36,17 @@ pub(crate) const HANDSHAKE_LEN: usize = 68;
 const PROTOCOL: &[u8] = b"\x13BitTorrent protocol";
 
 /// The eight bytes in the middle are for extensions, of which there are none.
-pub(crate) fn handshake(info_hash: &Hash, peer_id: &Hash) -> Vec<u8> {
-    [PROTOCOL, &[0; 8], info_hash, peer_id].concat()
+pub(crate) fn handshake(metainfo: &Metainfo, peer_id: &Hash) -> Vec<u8> {
+    [PROTOCOL, &[0; 8], &metainfo.info_hash, peer_id].concat()
 }
 
-pub(crate) fn check_handshake(message: &[u8], info_hash: &Hash) -> Result<(), &'static str> {
-    if !message.starts_with(PROTOCOL) {
-        return Err("no BitTorrent handshake");
+/// Takes a handshake of 68 bytes.
+pub(crate) fn check_handshake(message: &[u8], metainfo: &Metainfo) -> Result<(), &'static str> {
+    match (message.starts_with(PROTOCOL), message.get(28..48)) {
+        (true, Some(hash)) if hash == metainfo.info_hash => Ok(()),
+        (true, _) => Err("another torrent"),
+        _ => Err("no BitTorrent handshake"),
     }
-    let is_ours = message.get(28..48) == Some(info_hash);
-    is_ours.then_some(()).ok_or("another torrent")
 }
 
 pub(crate) fn encode(id: u8, numbers: &[u32]) -> Vec<u8> {
@@ -53,9 +55,10 @@ pub(crate) fn encode(id: u8, numbers: &[u32]) -> Vec<u8> {
 }
 
 /// Returns the type of a message, its numbers, and the bytes after them. Returns
-/// `None` if its length does not suit its type.
+/// `None` if its length does not suit its type. An empty message says as little here
+/// as one of a peer that is not interested.
 pub(crate) fn parse(message: &[u8]) -> Option<(u8, [u32; 3], &[u8])> {
-    let (&id, mut rest) = message.split_first()?;
+    let (&id, mut rest) = message.split_first().unwrap_or((&NOT_INTERESTED, &[]));
     let mut numbers = [0; 3];
     let count = match id {
         HAVE => 1,

@@ -2,8 +2,9 @@
 
 mod http;
 #[cfg(feature = "sim")]
-mod http_slow;
+mod http_simulated;
 mod process;
+mod torrent;
 
 use process::Process;
 
