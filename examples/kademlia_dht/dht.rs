@@ -1,4 +1,4 @@
-//! A node: answers the requests of others, and runs lookups of its own.
+//! A node: answers the requests of others, and runs lookups for its program.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -19,8 +19,8 @@ const TRIES: u32 = 3;
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 const REFRESH: u64 = 0;
 
-/// Maximum number of values of others, and of open requests at which strangers are
-/// asked as well.
+/// Maximum number of values of others, and of open requests at which unknown nodes
+/// are asked as well.
 const VALUES_MAX: usize = 1000;
 const REQUESTS_MAX: usize = 256;
 
@@ -112,7 +112,7 @@ impl Dht {
             to,
             message,
             lookup,
-            // The address of a stranger may be forged. It gets one datagram.
+            // The address of an unknown node may be forged. It gets one datagram.
             tries: if lookup.is_some() { TRIES } else { 1 },
         };
         let token = (self.random)();

@@ -5,7 +5,7 @@
 //! cargo run --release --example kademlia_dht
 //! ```
 //!
-//! The nodes run in one thread and speak over UDP on 127.0.0.1. README.md
+//! The nodes run in one thread and exchange datagrams on 127.0.0.1. README.md
 //! describes the protocol; `simulated.rs` runs the same nodes in the simulator.
 
 mod dht;
@@ -40,8 +40,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// The first half of the hash of a name.
 fn key(name: &str) -> Id {
     let hash: [u8; 32] = Sha256::digest(name).into();
-    let half = hash[..16].iter();
-    half.fold(0, |id, byte| id << 8 | Id::from(*byte))
+    hash.first_chunk()
+        .map_or(0, |half| Id::from_be_bytes(*half))
 }
 
 fn wait(group: &mut Group, what: &str, is_done: impl FnMut(&mut Group) -> bool) -> Result<()> {
@@ -119,10 +119,7 @@ fn run(out: &mut impl Write) -> Result<()> {
     for node in nodes.drain(..VANISH) {
         group.remove(node);
     }
-    writeln!(
-        out,
-        "{VANISH} nodes vanish, also those that stored the values"
-    )?;
+    writeln!(out, "{VANISH} nodes vanish, the first included")?;
     find_all(out, &mut group, &nodes)?;
     Ok(writeln!(out, "all values were found twice")?)
 }

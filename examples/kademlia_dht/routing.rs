@@ -34,7 +34,7 @@ impl Table {
         id != self.own && bucket.count() < K && self.alive.iter().all(|it| it.0 != id)
     }
 
-    /// Notes that a contact has answered. A full bucket keeps those that it has,
+    /// Notes that a contact has answered. A full bucket keeps its contacts,
     /// because nodes that were up for long stay up, and no peer can flush them out.
     pub(crate) fn answered(&mut self, contact: Contact) {
         self.silent.retain(|it| it.0 != contact.0);

@@ -16,6 +16,7 @@ mod gossip;
 mod network;
 mod picture;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -108,14 +109,9 @@ impl Run {
         self.heard.iter().copied().max().unwrap_or_default()
     }
 
-    /// The times at which nodes came to know, and how many knew then.
-    fn curve(&self) -> Vec<(Duration, usize)> {
-        let mut times = self.heard.clone();
-        times.sort_unstable();
-        let knew = |at: Duration| times.partition_point(|heard| *heard <= at);
-        let mut distinct = times.clone();
-        distinct.dedup();
-        distinct.into_iter().map(|at| (at, knew(at))).collect()
+    /// The times at which nodes came to know.
+    fn times(&self) -> BTreeSet<Duration> {
+        self.heard.iter().copied().collect()
     }
 }
 
@@ -171,7 +167,7 @@ fn plot(run: &Run) -> String {
     let halves = run.heard.split_at(run.heard.len() / 2);
     let mut lines = format!("  time   {:BAR$}        the other half\n", "one half");
     let mut has_healed = false;
-    for (at, _) in run.curve() {
+    for at in run.times() {
         if at >= HEALS && !has_healed {
             has_healed = true;
             lines.push_str("         the cut heals\n");
@@ -198,16 +194,11 @@ fn bar(informed: usize, of: usize) -> String {
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
-    let Options {
-        nodes,
-        seed,
-        degree,
-        ..
-    } = *options;
+    let (nodes, seed) = (options.nodes, options.seed);
     let mut out = io::stdout();
     let begun = Instant::now();
     let mut world = World::new(seed);
-    let (edges, places) = match degree {
+    let (edges, places) = match options.degree {
         // Each node chooses half of its neighbours. The others choose it.
         Some(degree) => {
             let degree = degree.div_ceil(2);
@@ -229,14 +220,10 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     if let Some(path) = &options.svg {
         std::fs::write(path, picture::draw(&run, &places))?;
     }
+    let rate = |count: u64| count as f64 / real.as_secs_f64();
     let (messages, events) = (run.messages, world.trace().len());
-    let per_second = |count: u64| count as f64 / real.as_secs_f64();
-    writeln!(
-        out,
-        "{messages} messages, {:.0} per second; {events} events, {:.0} per second",
-        per_second(messages),
-        per_second(events)
-    )?;
+    writeln!(out, "{messages} messages, {:.0} per second", rate(messages))?;
+    writeln!(out, "{events} events, {:.0} per second", rate(events))?;
     let times = format!("virtual time {now:.1?}, real time {real:.1?}");
     Ok(writeln!(out, "{times}, seed {seed}")?)
 }

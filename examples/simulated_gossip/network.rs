@@ -1,4 +1,4 @@
-//! The places of the nodes, and who connects to whom.
+//! The places of the nodes, and their links.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! A picture of the swarm: who was told by whom, and when.
+//! A picture of the swarm: when each node knew, and from which neighbour.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -67,12 +67,12 @@ fn draw_title(svg: &mut String, run: &Run) {
         svg,
         "<text class=\"t\" x=\"28\" y=\"40\">A rumour in a network of {nodes} nodes, \
          simulated with the seed {seed}</text>\n\
-         <text x=\"28\" y=\"62\">It starts in the circled node. Coloured links: who told whom. \
-         Colours: when, in virtual time.</text>"
+         <text x=\"28\" y=\"62\">It starts in the circled node. Coloured links are the way it took. \
+         A colour is a virtual time.</text>"
     );
 }
 
-/// The cut, the links, and above them those through which a node heard of the rumour, in its
+/// The cut, the links, and above them the way of the rumour to each node, in its
 /// colour.
 fn draw_links(svg: &mut String, run: &Run, places: &[Point]) {
     let (x, above, below) = (CENTER.0, CENTER.1 - RADII.1, CENTER.1 + RADII.1);
@@ -125,7 +125,8 @@ fn draw_curve(svg: &mut String, run: &Run) {
     let x = |at: Duration| LEFT + (RIGHT - LEFT) * at.as_secs_f64() / end.as_secs_f64();
     let y = |known: usize| BOTTOM - (BOTTOM - TOP) * known as f64 / nodes as f64;
     let mut curve = format!("M{:.1} {BOTTOM}", x(STARTS));
-    for (at, known) in run.curve() {
+    for at in run.times() {
+        let known = run.heard.iter().filter(|heard| **heard <= at).count();
         let _ = write!(curve, "H{:.1}V{:.1}", x(at), y(known));
     }
     let _ = write!(curve, "V{BOTTOM}Z");
