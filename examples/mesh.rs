@@ -1,229 +1,151 @@
-//! A small network in one process, through which a rumour spreads to all nodes.
+//! A network of many nodes in one thread. Each node starts a rumour, and every
+//! rumour reaches every node.
 //!
 //! ```text
-//! cargo run --example mesh
-//! cargo run --example mesh -- --nodes 20 --topology ring
+//! cargo run --release --example mesh
+//! cargo run --release --example mesh -- --nodes 1000 --topology tree
+//! ulimit -n 20000; cargo run --release --example mesh -- --nodes 100
 //! ```
 //!
-//! Every node runs in a thread, and gets the addresses to connect to through its
-//! `Handle`. A node that receives the rumour passes it on to its neighbours, one
-//! after the other and in random order, with a pause in between: the pause is
-//! made with a timer. Every node sends to all of its neighbours, so the rumour
-//! reaches all nodes that are connected.
+//! Each connection takes two file descriptors, because both ends are here.
+//!
+//! It shows `Group` and `Topology`, and measures them: the time and memory for
+//! each node and each connection, and the messages per second. A node that gets a
+//! rumour for the first time passes it on to all neighbours except the one that
+//! it came from. So the number of messages is known in advance, and the program
+//! checks that all of them arrive. At the end it shows how many hops the rumours
+//! took: the fastest way is not always the shortest one.
 
-use peerloop::config::{ConnectionConfig, Limits};
-use peerloop::{Config, ConnId, ConnInfo, ConnectError, Handle, Handler, Net, Node, TimerId};
 use std::error::Error;
-use std::hash::{BuildHasher, RandomState};
+use std::fs;
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peerloop::framing::Framing;
+use peerloop::group::Group;
 use peerloop::topology::Topology;
+use peerloop::{Config, ConnId, Handler, Net};
 
 const USAGE: &str = "usage: mesh [--nodes NUMBER] [--topology SHAPE]
 
-SHAPE is one of line, ring, mesh, star, tree, grid, random. By default, 8 nodes form a mesh.";
+SHAPE is one of line, ring, mesh, star, tree, grid, random. By default, 30 nodes form a mesh.";
 
-/// The limit of threads and sockets for a demonstration.
-const NODES_MAX: u32 = 200;
+/// The maximum number of nodes, because each of them remembers all rumours.
+const NODES_MAX: usize = 1000;
 
-/// How long a node waits before it sends to the next neighbour.
-const PAUSE: Duration = Duration::from_millis(10);
+/// How long each step may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long the program waits for progress before it gives up.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The message on the wire, in eight bytes.
-#[derive(Clone, Copy)]
-struct Rumour {
-    /// The node that sends it.
-    sender: u32,
-    /// The number of connections that it has passed, this one included.
-    hops: u32,
-}
-
-impl Rumour {
-    const LEN: usize = 8;
-
-    fn encode(self) -> [u8; Self::LEN] {
-        (u64::from(self.sender) << 32 | u64::from(self.hops)).to_be_bytes()
-    }
-
-    fn decode(message: &[u8]) -> Option<Self> {
-        let bits = u64::from_be_bytes(message.try_into().ok()?);
-        Some(Self {
-            sender: (bits >> 32) as u32,
-            hops: bits as u32,
-        })
-    }
-}
-
-/// A report of a node to the main thread.
-enum Report {
-    Connected,
-    ConnectFailed(String),
-    Received { node: u32, rumour: Rumour },
-}
+/// A message is the number of the node that started the rumour, and the number
+/// of connections that the message has passed, this one included.
+const MESSAGE_LEN: usize = 8;
 
 struct Gossip {
-    number: u32,
-    reports: Sender<Report>,
-    /// The message of this node, once it has received the rumour.
-    rumour: Option<Rumour>,
-    /// The neighbours to which it has not sent the rumour yet.
-    remaining: Vec<ConnId>,
+    /// The hops with which each rumour arrived first.
+    hops: Vec<Option<u32>>,
+    received: usize,
 }
 
 impl Gossip {
-    fn report(&self, report: Report) {
-        // The send fails when the main thread has given up; then the process ends.
-        let _ = self.reports.send(report);
-    }
-
-    /// Begins to send the rumour to all neighbours except the one that it came
-    /// from.
-    fn spread(&mut self, net: &mut Net, hops: u32, from: Option<ConnId>) {
-        self.rumour = Some(Rumour {
-            sender: self.number,
-            hops: hops.saturating_add(1),
-        });
-        let random = RandomState::new();
-        self.remaining = net.connections().map(|c| c.id()).collect();
-        self.remaining.retain(|conn| Some(*conn) != from);
-        self.remaining
-            .sort_by_cached_key(|conn| random.hash_one(conn));
-        net.set_timer(PAUSE, 0);
+    /// Remembers a rumour, and passes it on if it is new.
+    fn learn(&mut self, net: &mut Net, origin: usize, hops: u32, from: Option<ConnId>) {
+        match self.hops.get_mut(origin) {
+            Some(unknown @ None) => *unknown = Some(hops),
+            _ => return,
+        }
+        let message = (origin as u64) << 32 | u64::from(hops.saturating_add(1));
+        let outcome = net.broadcast_all(&message.to_be_bytes(), from);
+        log::debug!("{} passes rumour {origin} on: {outcome:?}", net.name());
     }
 }
 
 impl Handler for Gossip {
-    fn on_connect(&mut self, _: &mut Net, _: ConnId) {
-        self.report(Report::Connected);
-    }
-
-    fn on_connect_failed(&mut self, _: &mut Net, _: ConnId, info: &ConnInfo, error: ConnectError) {
-        let addr = info.addr;
-        let what = format!("node {} connects to {addr}: {error}", self.number);
-        self.report(Report::ConnectFailed(what));
-    }
-
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        let Some(rumour) = Rumour::decode(message) else {
-            return net.abort(conn);
+        let Ok(message) = message.try_into().map(u64::from_be_bytes) else {
+            return; // The framing delivers no other length.
         };
-        if self.rumour.is_none() {
-            let node = self.number;
-            self.report(Report::Received { node, rumour });
-            self.spread(net, rumour.hops, Some(conn));
-        }
-    }
-
-    fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
-        let (Some(rumour), Some(neighbour)) = (self.rumour, self.remaining.pop()) else {
-            return;
-        };
-        if let Err(error) = net.send(neighbour, &rumour.encode()) {
-            log::warn!("node {} sends to {neighbour}: {error}", self.number);
-        }
-        net.set_timer(PAUSE, 0);
+        self.received += 1;
+        self.learn(net, (message >> 32) as usize, message as u32, Some(conn));
     }
 }
 
-/// A node that runs in another thread, as the main thread sees it.
-struct Member {
-    addr: SocketAddr,
-    handle: Handle<Gossip>,
-    thread: JoinHandle<io::Result<()>>,
-}
+/// The beginning of a step, and the resident memory then.
+struct Step(Instant, Option<f64>);
 
-impl Member {
-    fn start(number: u32, reports: Sender<Report>) -> io::Result<Self> {
-        let config = Config {
-            name: format!("node {number}"),
-            connection: ConnectionConfig {
-                framing: Framing::Fixed(Rumour::LEN),
-                ..Default::default()
-            },
-            limits: Limits {
-                // All the others have the address of this machine.
-                max_connections_per_address: NODES_MAX as usize,
-                ..Default::default()
-            },
-            ..Config::default()
-        };
-        let gossip = Gossip {
-            number,
-            reports,
-            rumour: None,
-            remaining: Vec::new(),
-        };
-        let mut node = Node::new(config, gossip)?;
-        Ok(Self {
-            addr: node.net().listen("127.0.0.1:0")?.addr,
-            handle: node.handle(),
-            thread: thread::Builder::new().spawn(move || node.run())?,
-        })
+impl Step {
+    fn begin() -> Self {
+        Self(Instant::now(), resident_kib())
+    }
+
+    /// Prints the time and the memory that the step took for each of `count`.
+    fn end(self, count: usize, what: &str) {
+        let (took, each) = (self.0.elapsed(), count as f64);
+        let rate = each / took.as_secs_f64();
+        let grown = self.1.zip(resident_kib()).map(|(before, now)| now - before);
+        let memory = grown.map_or_else(|| "?".into(), |kib| format!("{:.2}", kib / each));
+        println!("{count} {what}: {took:.1?}, {rate:.0} per second, {memory} KiB each");
     }
 }
 
-fn gossip(topology: Topology, nodes: u32) -> Result<(), Box<dyn Error>> {
-    let mut out = io::stdout();
-    let edges = topology.edges(nodes as usize)?;
-    let (sender, reports) = mpsc::channel();
-    let members = (0..nodes)
-        .map(|number| Member::start(number, sender.clone()))
-        .collect::<io::Result<Vec<_>>>()?;
+/// Returns the resident memory of this process, on Linux; see proc_pid_status(5).
+fn resident_kib() -> Option<f64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|it| it.strip_prefix("VmRSS:"))?;
+    line.trim().trim_end_matches(" kB").parse().ok()
+}
 
-    for &(connector, listener) in &edges {
-        let addr = members[listener].addr;
-        members[connector]
-            .handle
-            .ask(move |_, net| net.connect(addr))??;
-    }
-    // Both ends of a connection report it.
-    for _ in 0..2 * edges.len() {
-        if let Report::ConnectFailed(what) = next(&reports)? {
-            return Err(what.into());
-        }
-    }
-    writeln!(out, "{nodes} nodes, {} connections", edges.len())?;
+fn gossip(topology: Topology, nodes: usize) -> Result<(), Box<dyn Error>> {
+    let mut config = Config::default();
+    config.connection.framing = Framing::Fixed(MESSAGE_LEN);
+    // All nodes have the address of this machine.
+    config.limits.max_connections_per_address = NODES_MAX;
+    config.limits.max_outbound_connecting = NODES_MAX;
 
-    writeln!(out, "node 0 starts a rumour")?;
-    let start = |gossip: &mut Gossip, net: &mut Net| gossip.spread(net, 0, None);
-    members[0].handle.post(start)?;
-    let mut hops_max = 0;
-    let mut left = nodes - 1;
-    while left > 0 {
-        if let Report::Received { node, rumour } = next(&reports)? {
-            let Rumour { sender, hops } = rumour;
-            writeln!(out, "node {node} gets it from node {sender}, hops: {hops}")?;
-            hops_max = hops_max.max(hops);
-            left -= 1;
-        }
+    let (mut group, mut members) = (Group::new()?, Vec::new());
+    let step = Step::begin();
+    for _ in 0..nodes {
+        let (hops, received) = (vec![None; nodes], 0);
+        members.push(group.add(config.clone(), Gossip { hops, received })?);
     }
-    writeln!(out, "all {nodes} nodes have it, most hops: {hops_max}")?;
+    step.end(nodes, "nodes");
 
-    for member in &members {
-        member.handle.shutdown(Duration::from_secs(1));
+    let step = Step::begin();
+    let connections = group.connect_all(topology, PATIENCE)?.len();
+    step.end(connections, "connections");
+
+    // A node sends its own rumour on all of its connections, and each other one
+    // on all but one. So this number arrives only if every rumour did.
+    let messages = nodes * 2 * connections - nodes * (nodes - 1);
+    let step = Step::begin();
+    for (number, member) in members.iter().enumerate() {
+        group.with(*member, |gossip, net| gossip.learn(net, number, 0, None));
     }
-    for member in members {
-        member.thread.join().map_err(|_| "a node panicked")??;
+    let mut received = 0;
+    let end = group.run_until(PATIENCE, |group| {
+        let all = members.iter().filter_map(|member| group.handler(*member));
+        received = all.map(|gossip| gossip.received).sum();
+        received >= messages
+    })?;
+    step.end(received, "messages");
+    if received != messages {
+        return Err(format!("{messages} messages were sent: {end:?}").into());
+    }
+
+    let all = members.iter().filter_map(|member| group.handler(*member));
+    let mut hops: Vec<_> = all.flat_map(|it| &it.hops).flatten().collect();
+    hops.sort_unstable();
+    // A node knows its own rumour after no hop.
+    let distances: Vec<_> = hops.chunk_by(|a, b| a == b).skip(1).collect();
+    let most = distances.iter().map(|it| it.len()).max().unwrap_or(1);
+    for same in distances {
+        let bar = "#".repeat((50 * same.len()).div_ceil(most));
+        println!("hops {:3}: {bar} {}", same[0], same.len());
     }
     Ok(())
 }
 
-fn next(reports: &Receiver<Report>) -> Result<Report, String> {
-    reports
-        .recv_timeout(PATIENCE)
-        .map_err(|_| format!("nothing happened for {PATIENCE:?}; is every node connected?"))
-}
-
-fn topology(shape: &str, nodes: u32) -> Result<Topology, String> {
+fn topology(shape: &str, nodes: usize) -> Result<Topology, String> {
     Ok(match shape {
         "line" => Topology::Line,
         "ring" => Topology::Ring,
@@ -232,9 +154,9 @@ fn topology(shape: &str, nodes: u32) -> Result<Topology, String> {
         "tree" => Topology::Tree,
         "grid" => {
             // As close to a square as the number of nodes allows.
-            let height = (1..=nodes.isqrt()).rfind(|rows| nodes % rows == 0);
-            let height = height.unwrap_or(1) as usize;
-            let width = nodes as usize / height;
+            let divisors = (1..=nodes.isqrt()).filter(|rows| nodes % rows == 0);
+            let height = divisors.max().unwrap_or(1);
+            let width = nodes / height;
             Topology::Grid { width, height }
         }
         "random" => Topology::Random { degree: 3, seed: 1 },
@@ -245,7 +167,7 @@ fn topology(shape: &str, nodes: u32) -> Result<Topology, String> {
 fn run() -> Result<(), Box<dyn Error>> {
     use lexopt::prelude::{Long, Short, ValueExt};
 
-    let (mut nodes, mut shape) = (8, "mesh".to_owned());
+    let (mut nodes, mut shape) = (30, "mesh".to_owned());
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -255,8 +177,8 @@ fn run() -> Result<(), Box<dyn Error>> {
             _ => return Err(argument.unexpected().into()),
         }
     }
-    if nodes > NODES_MAX {
-        return Err(format!("no more than {NODES_MAX} nodes").into());
+    if !(2..=NODES_MAX).contains(&nodes) {
+        return Err(format!("2 to {NODES_MAX} nodes").into());
     }
     gossip(topology(&shape, nodes)?, nodes)
 }

@@ -240,6 +240,9 @@ pub mod reconnect;
 pub mod requests;
 
 pub mod guide;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-pea2pea.md")]
+mod from_pea2pea {}
 #[cfg(feature = "sim")]
 pub mod sim;
 

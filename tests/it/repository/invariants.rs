@@ -116,7 +116,7 @@ fn every_named_test_exists() {
 }
 
 /// The code of each file of the library, without comments.
-fn sources() -> Vec<String> {
+pub(super) fn sources() -> Vec<String> {
     let code = |path: String| {
         let source = read(&path);
         let lines = source
@@ -129,7 +129,7 @@ fn sources() -> Vec<String> {
 
 /// Whether an item or member exists. Of `Type::member` both must be in one file, where
 /// the type is declared or implemented and the member is declared.
-fn is_item(sources: &[String], name: &str) -> bool {
+pub(super) fn is_item(sources: &[String], name: &str) -> bool {
     let name = name.trim_end_matches("()");
     let Some((owner, member)) = name.rsplit_once("::") else {
         return sources.iter().any(|source| has_word(source, name));

@@ -1,0 +1,112 @@
+//! The commands, and the answers to them.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use peerloop::Bytes;
+
+use super::keys::{Keys, Reply};
+use super::resp::COMMAND_MAX;
+
+/// Runs a command, and appends its answer. Returns whether it was the last one.
+pub(crate) fn run(keys: &mut Keys, now: Instant, args: &[&[u8]], out: &mut Vec<u8>) -> Reply<bool> {
+    let name = args.first().map_or(vec![], |it| it.to_ascii_uppercase());
+    let unit = if name.starts_with(b"P") { 1 } else { 1000 };
+    match (name.as_slice(), args) {
+        (b"GET", [_, key]) => bulk(out, keys.get(key, now).map(|it| &it.0)),
+        (b"MGET", [_, _, ..]) => {
+            line(out, format_args!("*{}", args.len() - 1));
+            for key in &args[1..] {
+                bulk(out, keys.get(key, now).map(|it| &it.0));
+                if out.len() > COMMAND_MAX {
+                    return Err("ERR the answer is too long");
+                }
+            }
+        }
+        (b"SET", [_, key, value, options @ ..]) => {
+            let is_set = set(keys, now, [key, value], options)?;
+            line(out, if is_set { "+OK" } else { "$-1" });
+        }
+        (b"INCR", [_, key]) => {
+            let old = keys.get(key, now);
+            let expires = old.and_then(|it| it.1);
+            let old = old.map_or(Ok(0), |it| integer(&it.0))?;
+            let new = old.checked_add(1).ok_or("ERR increment would overflow")?;
+            keys.set(key, new.to_string().into(), expires)?;
+            line(out, format_args!(":{new}"));
+        }
+        (b"DEL", [_, _, ..]) => {
+            let removed = |it: &&&[u8]| keys.get(it, now).is_some() && keys.remove(it).is_some();
+            let removed = args[1..].iter().filter(removed);
+            line(out, format_args!(":{}", removed.count()));
+        }
+        (b"EXPIRE" | b"PEXPIRE", [_, key, time]) => {
+            let expires = after(now, Some(time), unit, i64::MIN)?;
+            let value = keys.get(key, now).map(|it| it.0.clone());
+            line(out, format_args!(":{}", u8::from(value.is_some())));
+            value.map_or(Ok(()), |value| keys.set(key, value, Some(expires)))?;
+        }
+        (b"TTL" | b"PTTL", [_, key]) => {
+            let left = |at: Instant| ((at - now).as_millis() as i64 + unit / 2) / unit;
+            let left = keys.get(key, now).map(|it| it.1.map_or(-1, left));
+            line(out, format_args!(":{}", left.unwrap_or(-2)));
+        }
+        (b"PING", [_]) => line(out, "+PONG"),
+        (b"QUIT", _) => line(out, "+OK"),
+        (b"INFO", _) => {
+            bulk(out, Some(format!("used_memory:{}\r\n", keys.memory)));
+        }
+        // Clients ask for these when they start.
+        (b"COMMAND" | b"CONFIG", _) => line(out, "*0"),
+        (_, []) => {}
+        _ => return Err("ERR unknown command or wrong number of arguments"),
+    }
+    Ok(name == b"QUIT")
+}
+
+/// SET key value [NX | XX] [EX seconds | PX milliseconds]
+fn set(keys: &mut Keys, now: Instant, entry: [&[u8]; 2], options: &[&[u8]]) -> Reply<bool> {
+    let (mut must_exist, mut expires, mut options) = (None, None, options.iter());
+    while let Some(option) = options.next() {
+        match option.to_ascii_uppercase().as_slice() {
+            b"NX" if must_exist.is_none() => must_exist = Some(false),
+            b"XX" if must_exist.is_none() => must_exist = Some(true),
+            b"EX" if expires.is_none() => expires = Some(after(now, options.next(), 1000, 1)?),
+            b"PX" if expires.is_none() => expires = Some(after(now, options.next(), 1, 1)?),
+            _ => return Err("ERR syntax error"),
+        }
+    }
+    let exists = keys.get(entry[0], now).is_some();
+    if must_exist.is_some_and(|must| must != exists) {
+        return Ok(false);
+    }
+    keys.set(entry[0], Bytes::copy_from_slice(entry[1]), expires)?;
+    Ok(true)
+}
+
+/// Returns the time that is `time` units of milliseconds after `now`.
+fn after(now: Instant, time: Option<&&[u8]>, unit: i64, min: i64) -> Reply<Instant> {
+    let time = integer(time.ok_or("ERR syntax error")?)?;
+    let after = |time: i64| now.checked_add(Duration::from_millis(time.max(0) as u64));
+    let time = time.checked_mul(unit).filter(|time| *time >= min);
+    time.and_then(after).ok_or("ERR invalid expire time")
+}
+
+fn integer(bytes: &[u8]) -> Reply<i64> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    text.parse()
+        .or(Err("ERR value is not an integer or out of range"))
+}
+
+fn bulk(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) {
+    let Some(value) = value else {
+        return line(out, "$-1");
+    };
+    line(out, format_args!("${}", value.as_ref().len()));
+    out.extend_from_slice(value.as_ref());
+    out.extend_from_slice(b"\r\n");
+}
+
+pub(crate) fn line(out: &mut Vec<u8>, text: impl std::fmt::Display) {
+    write!(out, "{text}\r\n").expect("writing into a vector cannot fail");
+}
