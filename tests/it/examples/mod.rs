@@ -54,6 +54,8 @@ const ENDING: &[Ending] = &[
     #[cfg(feature = "sim")]
     ("keep_connected_simulated", &[], "stated: 60s"),
     #[cfg(feature = "sim")]
+    ("torrent_simulated", &[], "all downloads are complete"),
+    #[cfg(feature = "sim")]
     (
         "simulated_gossip",
         &["--nodes", "50", "--seed", "4"],
@@ -81,6 +83,7 @@ fn each_explains_wrong_arguments() {
         "keep_connected",
         "mesh",
         "metrics",
+        "torrent",
     ];
     for example in examples {
         let (code, output) = Process::start(example, &["--wrong"]).end();
