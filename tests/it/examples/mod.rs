@@ -55,6 +55,8 @@ const ENDING: &[Ending] = &[
     #[cfg(feature = "sim")]
     ("keep_connected_simulated", &[], "stated: 60s"),
     #[cfg(feature = "sim")]
+    ("torrent_simulated", &[], "all downloads are complete"),
+    #[cfg(feature = "sim")]
     ("kademlia_dht_simulated", &["4"], "all run  100 %"),
     #[cfg(feature = "sim")]
     (
@@ -102,6 +104,7 @@ fn each_explains_wrong_arguments() {
         "keep_connected",
         "mesh",
         "metrics",
+        "torrent",
     ];
     for example in examples {
         let (code, output) = Process::start(example, &["--wrong"]).end();
