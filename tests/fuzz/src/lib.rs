@@ -7,6 +7,7 @@ mod connection;
 mod framing;
 mod hello;
 mod input;
+mod kv;
 #[path = "../../it/util/secured/noise.rs"]
 mod noise;
 mod proxy_header;
@@ -19,5 +20,6 @@ pub use commands::commands;
 pub use connection::connection;
 pub use framing::framing;
 pub use hello::hello;
+pub use kv::kv;
 pub use proxy_header::proxy_header;
 pub use session::session;

@@ -1,5 +1,7 @@
 //! Each example starts, prints what is expected and ends or is stopped.
 
+#[cfg(feature = "sim")]
+mod kv;
 mod process;
 
 use process::Process;
@@ -24,6 +26,7 @@ const ENDING: &[Ending] = &[
         &["--nodes", "5", "--topology", "line"],
         "4 connections",
     ),
+    ("kv", &[], "hello"),
     ("keep_connected", &[], "they come back"),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
