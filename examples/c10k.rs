@@ -22,17 +22,23 @@
 //! cookies, of which it keeps no record, and a client that sends nothing would
 //! consider itself connected although the server has no such connection.
 
-use peerloop::config::{ConnectionConfig, Limits, Timeouts};
+#[path = "support/many.rs"]
+mod many;
+mod support;
+
+use many::{config, question};
 use peerloop::{
-    Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handle, Handler, Net, Node,
-    TimerId,
+    ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handle, Handler, Net, Node, TimerId,
 };
-use std::error::Error;
-use std::io::{self, BufRead, BufReader, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::env;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use lexopt::prelude::ValueExt;
+
+use support::{Arguments, Outcome};
 
 const USAGE: &str = "usage: c10k [--idle NUMBER] [--talking NUMBER] [--messages NUMBER]
 
@@ -42,32 +48,11 @@ const USAGE: &str = "usage: c10k [--idle NUMBER] [--talking NUMBER] [--messages 
 /// descriptors.
 const PER_PROCESS: usize = 1000;
 
-/// How long a process waits for progress before it gives up.
+/// How long the server waits for progress before it gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The message of the server when all clients are connected.
 const BEGIN: &[u8] = b"begin";
-
-/// The configuration of both sides, without an idle timeout.
-fn config(connections: usize) -> Config {
-    Config {
-        limits: Limits {
-            max_connections: connections,
-            reserved_outbound: Some(0),
-            max_connections_per_address: connections,
-            ..Default::default()
-        },
-        allow_duplicates: true,
-        connection: ConnectionConfig {
-            timeouts: Timeouts {
-                idle: None,
-                ..Timeouts::default()
-            },
-            ..Default::default()
-        },
-        ..Config::default()
-    }
-}
 
 /// Answers, and prints once a second how many connections and messages there
 /// are.
@@ -80,7 +65,8 @@ struct Server {
     most: usize,
     /// When something happened last.
     alive: Instant,
-    results: Tally,
+    /// Answers that clients have received, and that were right.
+    answers: u64,
 }
 
 impl Handler for Server {
@@ -121,25 +107,16 @@ impl Handler for Server {
 }
 
 impl Server {
-    /// A client process has ended.
-    fn client_ended(&mut self, net: &mut Net, result: Tally) {
+    /// A client process has ended. `answers` is zero if something was lost.
+    fn client_ended(&mut self, net: &mut Net, answers: u64) {
         self.alive = net.now();
-        self.results.answers += result.answers;
-        self.results.lost += result.lost;
+        self.answers += answers;
         self.clients -= 1;
         // After a loss the others would wait in vain for all to be connected.
-        if self.clients == 0 || result.lost > 0 {
+        if self.clients == 0 || answers == 0 {
             net.shutdown(Duration::from_secs(1));
         }
     }
-}
-
-/// The result of a client process.
-#[derive(Clone, Copy, Default)]
-struct Tally {
-    answers: u64,
-    /// Connections that failed or ended early, and answers that were wrong.
-    lost: u64,
 }
 
 /// Some of the clients, in one child process.
@@ -159,8 +136,8 @@ struct Swarm {
     unsignalled: usize,
     /// Connections that are not done in the present phase.
     busy: usize,
-    alive: Instant,
-    tally: Tally,
+    /// The reason of the first loss.
+    lost: Option<String>,
 }
 
 impl Swarm {
@@ -201,7 +178,6 @@ impl Swarm {
         if answer != question(conn, *left) {
             return self.lose(net, "a wrong answer");
         }
-        self.tally.answers += 1;
         *left -= 1;
         if *left > 0 {
             return self.ask(net, conn);
@@ -229,44 +205,27 @@ impl Swarm {
         }
     }
 
-    /// Counts a loss and ends, because one loss fails the run.
+    /// Ends the process, because one loss fails the run.
     fn lose(&mut self, net: &mut Net, what: &str) {
-        if self.tally.lost == 0 {
-            eprintln!("{}: {what}", self.source.ip());
-        }
-        self.tally.lost += 1;
+        self.lost.get_or_insert_with(|| what.to_owned());
         net.shutdown(Duration::ZERO);
     }
 }
 
-/// The question of a connection that has this many left, this one included. All
-/// are different.
-fn question(conn: ConnId, left: u64) -> [u8; 64] {
-    let mut question = [b'?'; 64];
-    question[..8].copy_from_slice(&conn.to_bits().to_be_bytes());
-    question[8..16].copy_from_slice(&left.to_be_bytes());
-    question
-}
-
 impl Handler for Swarm {
     fn on_start(&mut self, net: &mut Net) {
-        net.set_timer(Duration::from_secs(1), 0);
-        for _ in 0..self
-            .to_connect
-            .min(net.config().limits.max_outbound_connecting)
-        {
+        let at_once = net.config().limits.max_outbound_connecting;
+        for _ in 0..self.to_connect.min(at_once) {
             self.connect(net);
         }
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        self.alive = net.now();
         self.left.insert(conn, 1);
         self.ask(net, conn);
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        self.alive = net.now();
         if message != BEGIN {
             return self.take_answer(net, conn, message);
         }
@@ -287,21 +246,14 @@ impl Handler for Swarm {
             self.lose(net, &format!("{conn} has ended: {reason}"));
         }
     }
-
-    fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
-        if net.now() - self.alive > PATIENCE {
-            return self.lose(net, "nothing happens any more");
-        }
-        net.set_timer(Duration::from_secs(1), 0);
-    }
 }
 
-/// A client process: its connections, and at the end a line with the result.
-fn run_swarm(server: SocketAddr, source: IpAddr, share: Share) -> Result<(), Box<dyn Error>> {
+/// Runs a client process.
+fn run_swarm(server: SocketAddr, source: SocketAddr, share: Share) -> Outcome {
     let connections = share.idle + share.talking;
     let swarm = Swarm {
         server,
-        source: SocketAddr::new(source, 0),
+        source,
         to_connect: connections,
         talking: share.talking,
         messages: share.messages,
@@ -309,13 +261,14 @@ fn run_swarm(server: SocketAddr, source: IpAddr, share: Share) -> Result<(), Box
         conns: Vec::with_capacity(connections),
         unsignalled: connections,
         busy: 0,
-        alive: Instant::now(),
-        tally: Tally::default(),
+        lost: None,
     };
     let mut node = Node::new(config(connections), swarm)?;
     node.run()?;
-    let Tally { answers, lost } = node.handler().tally;
-    Ok(writeln!(io::stdout(), "{answers} {lost}")?)
+    match node.handler_mut().lost.take() {
+        None => Ok(()),
+        Some(what) => Err(format!("{source}: {what}").into()),
+    }
 }
 
 /// The work of the clients, or of some of them.
@@ -344,52 +297,29 @@ impl Share {
 }
 
 /// Starts a client process, and a thread that reports its end to the server.
-fn start(
-    server: SocketAddr,
-    number: usize,
-    share: Share,
-    handle: Handle<Server>,
-) -> Result<(), Box<dyn Error>> {
+fn start(server: SocketAddr, number: usize, share: Share, handle: Handle<Server>) -> Outcome {
     let [.., high, low] = (number + 2).to_be_bytes();
-    let source = Ipv4Addr::new(127, 0, high, low);
-    let numbers = [share.idle as u64, share.talking as u64, share.messages];
-    let mut child = Command::new(std::env::current_exe()?)
-        .args(["--swarm", &server.to_string(), &source.to_string()])
-        .args(numbers.map(|number| number.to_string()))
-        .stdout(Stdio::piped())
+    let source = SocketAddr::from((Ipv4Addr::new(127, 0, high, low), 0));
+    let mut child = Command::new(env::current_exe()?)
+        .args([server, source].map(|addr| addr.to_string()))
+        .args(["--idle", &share.idle.to_string()])
+        .args(["--talking", &share.talking.to_string()])
+        .args(["--messages", &share.messages.to_string()])
         .spawn()?;
     thread::spawn(move || {
-        let result = result(&mut child).unwrap_or_else(|| Tally {
-            answers: 0,
-            lost: share.answers(),
-        });
+        let is_complete = child.wait().is_ok_and(|status| status.success());
+        let answers = if is_complete { share.answers() } else { 0 };
         // A server that has stopped has given up, and has reported why.
-        let _ = handle.ask(move |server, net| server.client_ended(net, result));
+        let _ = handle.ask(move |server, net| server.client_ended(net, answers));
     });
     Ok(())
 }
 
-/// The result that a client process has printed, if it ended well.
-fn result(child: &mut Child) -> Option<Tally> {
-    let mut lines = BufReader::new(child.stdout.take()?).lines();
-    let line = lines.next().and_then(Result::ok);
-    let status = child.wait().ok()?;
-    let line = line.filter(|_| status.success())?;
-    let (answers, lost) = line.split_once(' ')?;
-    Some(Tally {
-        answers: answers.parse().ok()?,
-        lost: lost.parse().ok()?,
-    })
-}
-
-fn serve(share: Share) -> Result<(), Box<dyn Error>> {
+fn serve(share: Share) -> Outcome {
     let expected = share.idle + share.talking;
     let clients = expected.div_ceil(PER_PROCESS).min(share.talking);
-    if clients == 0 {
-        return Err("somebody has to talk".into());
-    }
-    if share.messages == 0 {
-        return Err("an active connection sends at least one message".into());
+    if clients == 0 || share.messages == 0 {
+        return Err("at least one connection has to send a message".into());
     }
     let server = Server {
         expected,
@@ -398,11 +328,11 @@ fn serve(share: Share) -> Result<(), Box<dyn Error>> {
         seen: 0,
         most: 0,
         alive: Instant::now(),
-        results: Tally::default(),
+        answers: 0,
     };
     let mut node = Node::new(config(expected), server)?;
-    let addr = node.net().listen("0.0.0.0:0")?.addr;
-    let addr = SocketAddr::from(([127, 0, 0, 1], addr.port()));
+    let port = node.net().listen("0.0.0.0:0")?.addr.port();
+    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     println!("{expected} connections from {clients} processes to {addr}");
     for number in 0..clients {
         start(addr, number, share.part(number, clients), node.handle())?;
@@ -410,54 +340,29 @@ fn serve(share: Share) -> Result<(), Box<dyn Error>> {
     let begun = Instant::now();
     node.run()?;
     let seconds = begun.elapsed().as_secs_f64();
-    let server = node.handler();
-    let (most, Tally { answers, lost }) = (server.most, server.results);
+    let Server { most, answers, .. } = *node.handler();
     let wanted = share.answers();
     println!("{most} connections at once, {answers} of {wanted} answers right, {seconds:.1} s");
-    if most == expected && answers == wanted && lost == 0 {
+    if most == expected && answers == wanted {
         return Ok(());
     }
-    Err(format!("something was lost: {lost} failures").into())
+    Err("something was lost".into())
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
-    use lexopt::prelude::{Long, Short, ValueExt};
-
-    let mut share = Share {
-        idle: 10_000,
-        talking: 1000,
-        messages: 100,
+fn run(arguments: Arguments) -> Outcome {
+    let share = Share {
+        idle: arguments.option("idle", 10_000)?,
+        talking: arguments.option("talking", 1000)?,
+        messages: arguments.option("messages", 100)?,
     };
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("idle") => share.idle = parser.value()?.parse()?,
-            Long("talking") => share.talking = parser.value()?.parse()?,
-            Long("messages") => share.messages = parser.value()?.parse()?,
-            // The arguments with which this program starts itself.
-            Long("swarm") => {
-                let (server, source) = (parser.value()?.parse()?, parser.value()?.parse()?);
-                let share = Share {
-                    idle: parser.value()?.parse()?,
-                    talking: parser.value()?.parse()?,
-                    messages: parser.value()?.parse()?,
-                };
-                return run_swarm(server, source, share);
-            }
-            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
-            _ => return Err(format!("{}\n{USAGE}", argument.unexpected()).into()),
-        }
+    match arguments.words.as_slice() {
+        [] => serve(share),
+        // The arguments with which this program starts itself.
+        [server, source] => run_swarm(server.parse()?, source.parse()?, share),
+        _ => Err(USAGE.into()),
     }
-    serve(share)
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("c10k: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::run(("c10k", USAGE), &["idle", "talking", "messages"], run)
 }

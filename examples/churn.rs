@@ -13,16 +13,19 @@
 //! nothing. It does so when it has its answer, so that nothing is lost. Both
 //! sides count, and the exit code says whether they agree.
 
+mod support;
+
 use peerloop::config::Limits;
 use peerloop::{
     Config, ConnId, ConnInfo, ConnectError, DisconnectReason, Handle, Handler, Net, Node, TimerId,
 };
-use std::error::Error;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use support::{Arguments, Outcome};
 
 const USAGE: &str = "usage: churn [--seconds NUMBER] [--at-once NUMBER]
 
@@ -180,7 +183,7 @@ fn count(server: &Handle<Server>, cycles: u64) -> io::Result<Server> {
     }
 }
 
-fn churn(seconds: u64, at_once: usize) -> Result<(), Box<dyn Error>> {
+fn churn(seconds: u64, at_once: usize) -> Outcome {
     if at_once == 0 {
         return Err("one connection at least".into());
     }
@@ -226,29 +229,14 @@ fn churn(seconds: u64, at_once: usize) -> Result<(), Box<dyn Error>> {
     Err("something was lost".into())
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
-    use lexopt::prelude::{Long, Short, ValueExt};
-
-    let (mut seconds, mut at_once) = (10, 50);
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("seconds") => seconds = parser.value()?.parse()?,
-            Long("at-once") => at_once = parser.value()?.parse()?,
-            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
-            _ => return Err(format!("{}\n{USAGE}", argument.unexpected()).into()),
-        }
+fn run(arguments: Arguments) -> Outcome {
+    if !arguments.words.is_empty() {
+        return Err(USAGE.into());
     }
-    churn(seconds, at_once)
+    let at_once = arguments.option("at-once", 50)?;
+    churn(arguments.option("seconds", 10)?, at_once)
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("churn: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::run(("churn", USAGE), &["seconds", "at-once"], run)
 }

@@ -29,11 +29,12 @@
 //! The client closes the connection, because it alone knows when everything has
 //! arrived.
 
-use peerloop::config::{ConnectionConfig, Limits, SendQueueConfig};
+mod support;
+
+use peerloop::config::SendQueueConfig;
 use peerloop::{
     Bytes, Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason, Handler, Net, Node,
 };
-use std::error::Error;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -42,8 +43,11 @@ use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
+use lexopt::prelude::ValueExt;
 use sha2::{Digest, Sha256};
+
+use support::{Arguments, Outcome};
 
 const USAGE: &str = "usage: file_transfer serve ADDRESS:PORT FILE
        file_transfer fetch ADDRESS:PORT DESTINATION";
@@ -64,23 +68,16 @@ const REFUSAL_MAX: usize = 200;
 const MEMORY_PER_CLIENT: usize = 512 * 1024;
 
 fn config() -> Config {
-    Config {
-        connection: ConnectionConfig {
-            max_message_len: 1 + CHUNK_MAX,
-            send_queue: SendQueueConfig {
-                // A queue just below the mark still gets one more chunk.
-                high_bytes: MEMORY_PER_CLIENT - CHUNK_MAX,
-                low_bytes: CHUNK_MAX,
-                ..Default::default()
-            },
-            ..Default::default()
-        },
-        limits: Limits {
-            max_connections: 100,
-            ..Default::default()
-        },
-        ..Config::default()
-    }
+    let mut config = Config::default();
+    config.limits.max_connections = 100;
+    config.connection.max_message_len = 1 + CHUNK_MAX;
+    config.connection.send_queue = SendQueueConfig {
+        // A queue just below the mark still gets one more chunk.
+        high_bytes: MEMORY_PER_CLIENT - CHUNK_MAX,
+        low_bytes: CHUNK_MAX,
+        ..Default::default()
+    };
+    config
 }
 
 fn message(kind: u8, fields: &[u8]) -> Bytes {
@@ -118,17 +115,15 @@ impl Upload {
     /// of a millisecond where the system reads ahead. With slow disks, a thread
     /// should read, and send the chunks through a `Handle`.
     fn next_message(&mut self) -> io::Result<Option<Bytes>> {
-        if self.left == 0 {
+        let Some(hash) = self.hash.as_mut().filter(|_| self.left > 0) else {
             let hash = self.hash.take();
             return Ok(hash.map(|hash| message(DONE, &hash.finalize())));
-        }
+        };
         let len = self.left.min(CHUNK_MAX as u64) as usize;
         let mut message = vec![CHUNK; 1 + len];
         self.file.read_exact(&mut message[1..])?;
         self.left -= len as u64;
-        if let Some(hash) = &mut self.hash {
-            hash.update(&message[1..]);
-        }
+        hash.update(&message[1..]);
         Ok(Some(message.into()))
     }
 }
@@ -189,19 +184,17 @@ impl Handler for Server {
     }
 }
 
-fn serve(addr: SocketAddr, path: PathBuf) -> Result<(), Box<dyn Error>> {
-    let metadata =
-        fs::metadata(&path).map_err(|error| format!("reading {}: {error}", path.display()))?;
+fn serve(addr: SocketAddr, path: PathBuf) -> Outcome {
+    let metadata = fs::metadata(&path);
+    let metadata = metadata.map_err(|error| format!("reading {}: {error}", path.display()))?;
     if !metadata.is_file() {
         return Err(format!("{} is not a file", path.display()).into());
     }
     let (name, size) = (path.display().to_string(), metadata.len());
     let uploads = ConnMap::new();
     let mut node = Node::new(config(), Server { path, uploads })?;
-    let addr = node
-        .net()
-        .listen(addr)
-        .map_err(|error| format!("listening on {addr}: {error}"))?;
+    let listening = node.net().listen(addr);
+    let addr = listening.map_err(|error| format!("listening on {addr}: {error}"))?;
     writeln!(io::stdout(), "serving {name}, {size} bytes, on {addr}")?;
     Ok(node.run()?)
 }
@@ -229,32 +222,28 @@ impl Download {
         if size > SIZE_MAX {
             return Err(format!("the server offers {size} bytes, which is too much"));
         }
-        let part = PartFile::create(destination).map_err(|error| {
-            format!("creating a file beside {}: {error}", destination.display())
-        })?;
-        let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
-        let style = ProgressStyle::with_template(style).map_err(|error| error.to_string())?;
+        let beside = destination.display();
+        let part = PartFile::create(destination);
+        let part = part.map_err(|error| format!("creating a file beside {beside}: {error}"))?;
         Ok(Self {
             part,
             size,
             received: 0,
             hash: Sha256::new(),
-            bar: ProgressBar::new(size).with_style(style),
+            bar: support::progress(size),
         })
     }
 
     fn append(&mut self, chunk: &[u8]) -> Result<(), String> {
         let len = chunk.len() as u64;
-        if len == 0 || len > self.size - self.received {
-            let Self { size, received, .. } = self;
+        let Self { size, received, .. } = *self;
+        if len == 0 || len > size - received {
             return Err(format!(
                 "the server sent {len} bytes after {received} of {size}"
             ));
         }
-        self.part
-            .file
-            .write_all(chunk)
-            .map_err(|error| format!("writing {}: {error}", self.part.path.display()))?;
+        let written = self.part.file.write_all(chunk);
+        written.map_err(|error| format!("writing {}: {error}", self.part.path.display()))?;
         self.hash.update(chunk);
         self.received += len;
         self.bar.inc(len);
@@ -273,12 +262,11 @@ impl Download {
     }
 }
 
-/// A file under a temporary name beside its destination. It is removed unless it
-/// is kept (or the process is killed).
+/// A file under a temporary name beside its destination, until it is kept or
+/// dropped. It stays if the process is killed.
 struct PartFile {
     path: PathBuf,
     file: File,
-    kept: bool,
 }
 
 impl PartFile {
@@ -288,27 +276,20 @@ impl PartFile {
         name.push(format!(".{}.part", process::id()));
         let path = destination.with_file_name(name);
         let file = File::create_new(&path)?;
-        let kept = false;
-        Ok(Self { path, file, kept })
+        Ok(Self { path, file })
     }
 
     /// Gives the file its name, once all of it is on the disk.
-    fn keep(mut self, destination: &Path) -> io::Result<()> {
+    fn keep(self, destination: &Path) -> io::Result<()> {
         self.file.sync_all()?;
-        fs::rename(&self.path, destination)?;
-        self.kept = true;
-        Ok(())
+        fs::rename(&self.path, destination)
     }
 }
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        if let Err(error) = fs::remove_file(&self.path) {
-            log::warn!("removing {}: {error}", self.path.display());
-        }
+        // A file that was kept does not have this name.
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -351,26 +332,18 @@ impl Handler for Client {
         }
     }
 
-    fn on_connect_failed(
-        &mut self,
-        net: &mut Net,
-        _: ConnId,
-        info: &ConnInfo,
-        error: ConnectError,
-    ) {
-        let addr = info.addr;
-        self.fail(format!("connecting to {addr}: {error}"));
+    fn on_connect_failed(&mut self, net: &mut Net, _: ConnId, to: &ConnInfo, error: ConnectError) {
+        self.fail(format!("connecting to {}: {error}", to.addr));
         net.shutdown(Duration::ZERO);
     }
 
     fn on_disconnect(&mut self, net: &mut Net, _: ConnId, reason: DisconnectReason) {
         if self.outcome.is_none() {
-            self.fail(match &self.download {
-                Some(Download { received, size, .. }) => {
-                    format!("the server went away after {received} of {size} bytes: {reason}")
-                }
-                None => format!("the server went away without an offer: {reason}"),
-            });
+            let download = self.download.as_ref();
+            let (received, size) = download.map_or((0, 0), |it| (it.received, it.size));
+            self.fail(format!(
+                "the server went away after {received} of {size} bytes: {reason}"
+            ));
         }
         net.shutdown(Duration::ZERO);
     }
@@ -384,7 +357,7 @@ fn printable(text: &[u8]) -> String {
         .collect()
 }
 
-fn fetch(addr: SocketAddr, destination: PathBuf) -> Result<(), Box<dyn Error>> {
+fn fetch(addr: SocketAddr, destination: PathBuf) -> Outcome {
     if destination.file_name().is_none() || destination.is_dir() {
         return Err(format!("{} is no name for a file", destination.display()).into());
     }
@@ -400,29 +373,15 @@ fn fetch(addr: SocketAddr, destination: PathBuf) -> Result<(), Box<dyn Error>> {
 
     let outcome = node.handler_mut().outcome.take();
     let Download { part, size, .. } = outcome.ok_or("the loop ended early")??;
-    part.keep(&destination)
-        .map_err(|error| format!("saving {}: {error}", destination.display()))?;
+    let kept = part.keep(&destination);
     let (name, seconds) = (destination.display(), began.elapsed().as_secs_f64());
-    writeln!(
-        io::stdout(),
-        "{name}: {size} bytes in {seconds:.2} s, verified"
-    )?;
-    Ok(())
+    kept.map_err(|error| format!("saving {name}: {error}"))?;
+    let line = format!("{name}: {size} bytes in {seconds:.2} s, verified");
+    Ok(writeln!(io::stdout(), "{line}")?)
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
-    use lexopt::prelude::{Long, Short, Value, ValueExt};
-
-    let mut words = Vec::new();
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Value(word) => words.push(word),
-            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
-            _ => return Err(argument.unexpected().into()),
-        }
-    }
-    let [role, addr, path] = words.as_slice() else {
+fn run(arguments: Arguments) -> Outcome {
+    let [role, addr, path] = arguments.words.as_slice() else {
         return Err(USAGE.into());
     };
     let (addr, path) = (addr.parse()?, PathBuf::from(path));
@@ -434,12 +393,5 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("file_transfer: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::run(("file_transfer", USAGE), &[], run)
 }

@@ -106,15 +106,16 @@ impl Handler for Player {
     }
 }
 
-/// Waits until these players, and no others, are connected and agree about the
-/// potato. Returns the number of throws, and the player that has it.
+/// Waits until these players, and no others, are connected and agree on which of
+/// them has the potato. Returns the number of throws and that player.
 fn agree(group: &mut Group, players: &[MemberId<Player>]) -> Result<(u64, u64), Box<dyn Error>> {
     let mut potato = (0, 0);
     let end = group.run_until(PATIENCE, |group| {
-        let players = players.iter().filter_map(|player| group.handler(*player));
-        let views: Vec<_> = players.map(|it| (it.others.len() + 1, it.potato)).collect();
-        potato = views[0].1;
-        views.iter().all(|view| *view == (views.len(), potato))
+        let all = players.iter().filter_map(|player| group.handler(*player));
+        let all: Vec<&Player> = all.collect();
+        potato = all[0].potato;
+        let agrees = |it: &&Player| it.others.len() + 1 == all.len() && it.potato == potato;
+        all.iter().all(agrees) && all.iter().any(|it| it.number == potato.1)
     })?;
     if end != RunEnd::Done {
         return Err("the players do not agree on who has the potato".into());

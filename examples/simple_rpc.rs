@@ -69,8 +69,8 @@ impl Rpc {
 
     /// Answers with capitals, or later to `wait MILLISECONDS`.
     fn serve(&mut self, net: &mut Net, conn: ConnId, id: u64, text: &str) {
-        let wait = text.strip_prefix("wait ").and_then(|it| it.parse().ok());
-        let Some(wait) = wait else {
+        let wait = text.strip_prefix("wait ").map(str::parse::<u16>);
+        let Some(Ok(wait)) = wait else {
             return answer(net, conn, id, &text.to_uppercase());
         };
         let waiting = self.waiting.entry(conn).or_default();
@@ -78,7 +78,7 @@ impl Rpc {
             return answer(net, conn, id, "too many requests wait");
         }
         *waiting += 1;
-        net.set_conn_timer(conn, Duration::from_millis(wait), id);
+        net.set_conn_timer(conn, Duration::from_millis(wait.into()), id);
     }
 
     fn report_failures(&mut self) {

@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Player {
     number: usize,
-    understood: Option<String>,
+    /// The sentences that have arrived: one, unless something is wrong.
+    understood: Vec<String>,
     mistakes: usize,
 }
 
@@ -43,7 +44,7 @@ impl Handler for Player {
         let text = String::from_utf8_lossy(&sentence);
         let mark = if sentence == message { ' ' } else { '?' };
         println!("player {:2} {mark} {text}", self.number);
-        self.understood = Some(text.into_owned());
+        self.understood.push(text.into_owned());
         // The last player has no further neighbour, and sends nothing.
         let outcome = net.broadcast_all(sentence, Some(conn));
         log::debug!("player {}: {outcome:?}", self.number);
@@ -61,7 +62,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     for number in 0..PLAYERS {
         let player = Player {
             number,
-            understood: None,
+            understood: Vec::new(),
             mistakes: 0,
         };
         players.push(group.add(Config::default(), player)?);
@@ -72,15 +73,21 @@ fn run() -> Result<(), Box<dyn Error>> {
     let net = group.net(players[0]).ok_or("no first player")?;
     net.send(conns[0], SENTENCE)?;
     let last = players[PLAYERS - 1];
-    let understood = |group: &Group| group.handler(last)?.understood.clone();
+    let understood = |group: &Group| group.handler(last)?.understood.first().cloned();
     let end = group.run_until(PATIENCE, |group| understood(group).is_some())?;
     let sentence = understood(&group).ok_or_else(|| format!("the sentence is lost: {end:?}"))?;
 
     let pairs = SENTENCE.chars().zip(sentence.chars());
     let wrong = pairs.filter(|(before, after)| before != after).count();
-    let mistakes = players.iter().filter_map(|it| group.handler(*it));
-    let mistakes: usize = mistakes.map(|player| player.mistakes).sum();
+    let (mut arrivals, mut mistakes) = (0, 0);
+    for player in players.iter().filter_map(|it| group.handler(*it)) {
+        arrivals += player.understood.len();
+        mistakes += player.mistakes;
+    }
     println!("{mistakes} mistakes, {wrong} wrong letters");
+    if arrivals != PLAYERS - 1 {
+        return Err(format!("{arrivals} sentences arrived").into());
+    }
     // Two mistakes may be in the same letter.
     if wrong > mistakes || sentence.len() != SENTENCE.len() {
         return Err("the sentence was changed on the way".into());

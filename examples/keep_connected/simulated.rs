@@ -27,7 +27,7 @@ const NODES: u8 = 12;
 /// Where each node listens.
 const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::UNSPECIFIED, 7000);
 
-/// How often some nodes crash or are cut off, and for how long at most.
+/// How often some nodes crash or are cut off, and the longest time of it.
 const FAULTS: u32 = 10;
 const LONGEST_FAULT_MILLIS: u64 = 40_000;
 

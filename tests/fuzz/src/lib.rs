@@ -6,6 +6,11 @@ mod commands;
 mod connection;
 mod framing;
 mod hello;
+// Responses are not made here.
+#[allow(dead_code, unused_imports)]
+#[path = "../../../examples/metrics/http/mod.rs"]
+mod http;
+mod http_requests;
 mod input;
 mod kv;
 #[path = "../../it/util/secured/noise.rs"]
@@ -20,6 +25,7 @@ pub use commands::commands;
 pub use connection::connection;
 pub use framing::framing;
 pub use hello::hello;
+pub use http_requests::http_requests;
 pub use kv::kv;
 pub use proxy_header::proxy_header;
 pub use session::session;

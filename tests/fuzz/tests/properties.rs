@@ -44,6 +44,11 @@ proptest! {
     }
 
     #[test]
+    fn http_requests_do_not_depend_on_pieces(data in vec(any::<u8>(), 0..200)) {
+        fuzz_bodies::http_requests(&data);
+    }
+
+    #[test]
     fn proxy_header_of_any_bytes_equals_parser(data in vec(any::<u8>(), 0..400)) {
         fuzz_bodies::proxy_header(&data);
     }

@@ -1,8 +1,12 @@
 //! Each example starts, prints what is expected and ends or is stopped.
 
+mod http;
+#[cfg(feature = "sim")]
+mod http_simulated;
 #[cfg(feature = "sim")]
 mod kv;
 mod process;
+mod torrent;
 
 use process::Process;
 
@@ -26,8 +30,9 @@ const ENDING: &[Ending] = &[
         &["--nodes", "5", "--topology", "line"],
         "4 connections",
     ),
-    ("kv", &[], "hello"),
     ("keep_connected", &[], "they come back"),
+    ("kademlia_dht", &[], "all values were found twice"),
+    ("kv", &["--shards", "2"], "hello"),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
     #[cfg(target_os = "linux")]
@@ -42,12 +47,18 @@ const ENDING: &[Ending] = &[
     ("rate_limiting", &[], "no message is lost"),
     #[cfg(target_os = "linux")]
     ("hole_punching", &[], ": Outbound"),
+    #[cfg(target_os = "linux")]
+    ("c100k", &["400"], "400 connections at once"),
+    #[cfg(feature = "sim")]
+    ("c100k_simulated", &["400"], "400 connections at once"),
     #[cfg(feature = "noise")]
     ("noise", &[], "alice"),
     #[cfg(feature = "tls")]
     ("tls", &[], "mallory"),
     #[cfg(feature = "sim")]
     ("keep_connected_simulated", &[], "stated: 60s"),
+    #[cfg(feature = "sim")]
+    ("kademlia_dht_simulated", &["4"], "all run  100 %"),
     #[cfg(feature = "sim")]
     (
         "simulated_gossip",
@@ -65,6 +76,24 @@ fn each_ends_with_its_result() {
     }
 }
 
+/// The picture of the README is one of this version.
+#[cfg(feature = "sim")]
+#[test]
+fn picture_of_the_swarm_is_that_of_its_seed() {
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let drawn = format!("{directory}/gossip-{}.svg", std::process::id());
+    let (code, output) = Process::start("simulated_gossip", &["--svg", &drawn]).end();
+    assert_eq!(code, Some(0), "{output}");
+    let stored = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gossip.svg");
+    let [drawn_svg, stored_svg] =
+        [&drawn, stored].map(|path| std::fs::read_to_string(path).expect("a picture"));
+    std::fs::remove_file(drawn).expect("the picture");
+    assert!(
+        drawn_svg == stored_svg,
+        "draw it again: cargo run --features sim --example simulated_gossip -- --svg docs/gossip.svg"
+    );
+}
+
 #[test]
 fn each_explains_wrong_arguments() {
     let examples = [
@@ -74,6 +103,7 @@ fn each_explains_wrong_arguments() {
         "echo",
         "file_transfer",
         "keep_connected",
+        "kv",
         "mesh",
         "metrics",
     ];
@@ -130,22 +160,4 @@ fn each_server_serves_a_client() {
     let [sent, received] = [original, copy].map(|path| std::fs::read(path).expect("a file"));
     std::fs::remove_file(copy).expect("the copy");
     assert!(sent == received, "the copy differs");
-}
-
-#[test]
-fn metrics_answers_a_scrape() {
-    use std::io::{Read, Write};
-
-    let mut service = Process::start("metrics", &[]);
-    let (_echo, metrics) = (service.address(), service.address());
-    let mut peer = crate::util::raw::connect(metrics.parse().expect("an address"));
-    peer.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\n\r\n")
-        .expect("room");
-    let mut response = String::new();
-    peer.read_to_string(&mut response).expect("a response");
-    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
-    assert!(
-        response.contains("\npeerloop_connections 1\n"),
-        "{response}"
-    );
 }
