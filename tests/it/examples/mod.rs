@@ -3,6 +3,8 @@
 mod http;
 #[cfg(feature = "sim")]
 mod http_simulated;
+#[cfg(feature = "sim")]
+mod kv;
 mod process;
 mod torrent;
 
@@ -30,6 +32,7 @@ const ENDING: &[Ending] = &[
     ),
     ("keep_connected", &[], "they come back"),
     ("kademlia_dht", &[], "all values were found twice"),
+    ("kv", &["--shards", "2"], "hello"),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
     #[cfg(target_os = "linux")]
@@ -102,6 +105,7 @@ fn each_explains_wrong_arguments() {
         "echo",
         "file_transfer",
         "keep_connected",
+        "kv",
         "mesh",
         "metrics",
         "torrent",
