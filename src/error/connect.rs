@@ -116,7 +116,9 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::ShuttingDown => "the node is shutting down",
-            Self::TooManyConnections => "the node has reached its maximum number of connections",
+            Self::TooManyConnections => {
+                "all `max_connections` slots are taken or reserved for others"
+            }
             Self::TooManyFromAddress => "too many connections with this address",
             Self::TooManyFromPrefix => "too many connections with this network",
             Self::TooManyConnecting => "too many connections are connecting",
