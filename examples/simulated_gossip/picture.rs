@@ -26,8 +26,8 @@ const COLOURS: [[f64; 3]; 6] = [
 ];
 
 const STYLE: &str = "<style>\
-text{font:13px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#9fb0cf}\
-.t{font-size:17px;font-weight:600;fill:#e8eefb}\
+text{font:15px system-ui,-apple-system,'Segoe UI',Helvetica,Arial,sans-serif;fill:#9fb0cf}\
+.t{font-size:20px;font-weight:600;fill:#e8eefb}\
 .l{stroke:#33436a}\
 .x{stroke:#5b6d99;stroke-dasharray:3 5}\
 .c{stroke:#ff6b81;stroke-dasharray:2 7;stroke-width:2;stroke-linecap:round}\
@@ -67,8 +67,8 @@ fn draw_title(svg: &mut String, run: &Run) {
         svg,
         "<text class=\"t\" x=\"28\" y=\"40\">A rumour in a network of {nodes} nodes, \
          simulated with the seed {seed}</text>\n\
-         <text x=\"28\" y=\"62\">It starts in the circled node. Coloured links are the way it took. \
-         A colour is a virtual time.</text>"
+         <text x=\"28\" y=\"65\">It starts in the circled node. Coloured links are the way it took. \
+         Each colour is a time of the clock below.</text>"
     );
 }
 

@@ -1,21 +1,14 @@
 //! A libp2p host: the handler that takes each connection from TCP to its streams.
 
-use std::error::Error;
-use std::fmt::Display;
-use std::mem;
-use std::time::Duration;
+use std::{error::Error, fmt::Display, mem, time::Duration};
 
-use peerloop::framing::Framing;
 use peerloop::noise::{Hash, Noise, Pattern, StaticKey};
-use peerloop::session::Sequence;
 use peerloop::{Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason};
 use peerloop::{Handler, Net, Node, Transport};
+use peerloop::{framing::Framing, session::Sequence};
 use ring::signature::Ed25519KeyPair;
 
-use crate::multistream::Negotiation;
-use crate::streams::{Peer, Streams};
-use crate::yamux::{Frames, WINDOW};
-use crate::{Checked, identify, identity};
+use crate::{Checked, identify, identity, multistream::*, streams::*, yamux::*};
 
 type TransportResult = Result<Transport, Box<dyn Error + Send + Sync>>;
 
@@ -23,7 +16,6 @@ type TransportResult = Result<Transport, Box<dyn Error + Send + Sync>>;
 /// when a peer has answered everything, or when its only connection has failed.
 pub struct Host {
     pub identity: Ed25519KeyPair,
-    noise: StaticKey,
     /// The id of the only peer to talk to.
     expected: Option<String>,
     peers: ConnMap<Streams>,
@@ -40,12 +32,12 @@ impl Host {
         config.connection.max_message_len = 2 * WINDOW as usize;
         config.connection.require_session = true;
         config.connection.timeouts.idle = Some(Duration::from_secs(10));
-        // On each connection `STREAMS_MAX` windows can be filled.
+        // On each connection `STREAMS_MAX` windows can be filled, 4 MiB together.
         config.limits.max_connections = 64;
+        config.limits.max_connections_per_address = 16;
         let host = Self {
             // The seed is 32 random bytes, as is such a key. A real host stores it.
             identity: Ed25519KeyPair::from_seed_unchecked(StaticKey::generate()?.secret())?,
-            noise: StaticKey::generate()?,
             expected,
             peers: ConnMap::new(),
             outcome: Err("no peer".into()),
@@ -87,10 +79,11 @@ impl Host {
 
 impl Handler for Host {
     fn transport(&mut self, _: &mut Net, _: ConnId, info: &ConnInfo) -> TransportResult {
-        let payload = identity::payload(&self.identity, &self.noise);
+        let key = StaticKey::generate()?;
+        let payload = identity::payload(&self.identity, &key);
         let noise = Noise::new(Pattern::XX, info.direction)
             .hash(Hash::Sha256)
-            .local_key(&self.noise)
+            .local_key(&key)
             .payload(&payload)
             // libp2p has none. The streams have ends of their own.
             .allow_missing_close_notify();

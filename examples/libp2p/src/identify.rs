@@ -12,16 +12,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::streams::{IDENTIFY, PING};
-use crate::{Checked, prefixed};
+use crate::{Checked, prefixed, streams::*};
 
 /// Returns what a host with this key, which listens on these addresses, says to a
 /// peer with this address.
 pub fn message(key: Vec<u8>, own: impl Iterator<Item = SocketAddr>, peer: SocketAddr) -> Vec<u8> {
-    let mut fields = vec![(1, key), (4, multiaddr(peer))];
+    let mut fields = vec![(1, key), (4, multiaddr(peer)), (6, "peerloop-libp2p".into())];
     fields.extend(own.map(|addr| (2, multiaddr(addr))));
     fields.extend([PING, IDENTIFY].map(|protocol| (3, protocol.into())));
-    fields.push((6, "peerloop-libp2p".into()));
     prefixed::protobuf(&fields)
 }
 
@@ -37,15 +35,14 @@ fn multiaddr(addr: SocketAddr) -> Vec<u8> {
 pub fn to_text(message: &[u8]) -> Checked<String> {
     let mut text = String::new();
     for (number, value) in prefixed::fields(message)? {
-        let string = String::from_utf8_lossy(value);
         text += &match (number, value) {
             (2, &[4, a, b, c, d, 6, high, low]) => {
                 let port = u16::from_be_bytes([high, low]);
                 format!("listens on {a}.{b}.{c}.{d}:{port} ")
             }
             (2, _) => "listens elsewhere ".into(),
-            (3, _) => format!("speaks {string} "),
-            (6, _) => format!("is {string} "),
+            (3, _) => format!("speaks {} ", String::from_utf8_lossy(value)),
+            (6, _) => format!("is {} ", String::from_utf8_lossy(value)),
             _ => continue,
         };
     }

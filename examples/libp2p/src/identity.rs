@@ -4,8 +4,7 @@
 //! end signs its Noise key with its identity key, and sends the signature in the
 //! handshake.
 
-use peerloop::noise::StaticKey;
-use peerloop::session::Identity;
+use peerloop::{noise::StaticKey, session::Identity};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
 use crate::{Checked, prefixed};
@@ -31,14 +30,12 @@ pub fn payload(key: &Ed25519KeyPair, noise: &StaticKey) -> Vec<u8> {
 /// Returns the peer id, if the identity key has signed the Noise key.
 pub fn verify(identity: &Identity) -> Checked<String> {
     // Fields are sent in the order of their numbers.
-    let [(1, key), (2, signature), ..] = prefixed::fields(&identity.payload)?[..] else {
-        return Err("no signature of an identity key");
-    };
+    let fields = prefixed::fields(&identity.payload)?;
+    let [(1, key), (2, signature), ..] = fields[..] else { return Err("no identity key") };
     let ed25519 = key.strip_prefix(ED25519_KEY).ok_or("no Ed25519 key")?;
-    let noise = identity.public_key.as_deref().unwrap_or_default();
-    UnparsedPublicKey::new(&ED25519, ed25519)
-        .verify(&[CONTEXT, noise].concat(), signature)
-        .map_err(|_| "the identity key has not signed the Noise key")?;
+    let signed = [CONTEXT, identity.public_key.as_deref().unwrap_or_default()].concat();
+    let is_signed = UnparsedPublicKey::new(&ED25519, ed25519).verify(&signed, signature);
+    is_signed.map_err(|_| "the identity key has not signed the Noise key")?;
     Ok(peer_id(key))
 }
 

@@ -7,19 +7,14 @@
 //! cargo run -- connect 127.0.0.1:4001
 //! ```
 
-use std::env;
-use std::error::Error;
-use std::process::ExitCode;
+use std::{env, error::Error, process::ExitCode};
 
-use peerloop::Node;
-use peerloop_libp2p::host::Host;
-use peerloop_libp2p::identity;
+use peerloop_libp2p::{host::Host, identity};
 
-const USAGE: &str = "usage: libp2p [listen ADDR | connect ADDR[/p2p/PEERID]], \
-    or without arguments for two hosts in this process";
+const USAGE: &str = "usage: libp2p [listen ADDR | connect ADDR[/p2p/PEERID]]";
 
 /// Returns a host that listens, and its address with its peer id.
-fn listen(addr: &str) -> Result<(Node<Host>, String), Box<dyn Error>> {
+fn listen(addr: &str) -> Result<(peerloop::Node<Host>, String), Box<dyn Error>> {
     let mut node = Host::node(None)?;
     let id = identity::peer_id(&identity::public(&node.handler().identity));
     let addr = format!("{}/p2p/{id}", node.net().listen(addr)?);

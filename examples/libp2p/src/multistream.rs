@@ -11,11 +11,10 @@
 //!     LEB128, counts the \n
 //! ```
 
-use std::iter;
+use std::iter::once;
 
-use peerloop::Direction;
-use peerloop::error::SessionError;
 use peerloop::session::{Output, Session, Stage};
+use peerloop::{Direction, error::SessionError};
 
 use crate::{Checked, prefixed};
 
@@ -52,18 +51,16 @@ impl Negotiation {
 
     /// Takes lines from the start of `input`. What follows `agreed` is not taken.
     pub fn advance(&mut self, input: &mut &[u8]) -> Checked {
-        while self.agreed.is_none()
-            && let Some(line) = prefixed::take(input)?
-        {
-            let mut known = iter::once(&HEADER).chain(self.protocols);
+        while self.agreed.is_none() {
+            let Some(line) = prefixed::take(input)? else { break };
+            let mut known = once(&HEADER).chain(self.protocols);
             let name = known.find(|name| line.strip_suffix(b"\n") == Some(name.as_bytes()));
-            if (self.lines == 0) != (name == Some(&HEADER)) || self.lines == LINES_MAX {
-                return Err("no negotiation by multistream-select");
+            let is_wrong = (name == Some(&HEADER)) != (self.lines == 0);
+            if is_wrong || self.is_proposing && name.is_none() || self.lines == LINES_MAX {
+                return Err("no protocol that both ends speak");
             }
-            match name {
-                _ if !self.is_proposing => write_line(&mut self.out, name.unwrap_or(&"na")),
-                None => return Err("a protocol that the peer does not speak"),
-                Some(_) => {}
+            if !self.is_proposing {
+                write_line(&mut self.out, name.unwrap_or(&"na"));
             }
             self.agreed = name.copied().filter(|_| self.lines > 0);
             self.lines += 1;

@@ -13,15 +13,11 @@
 //! sends and does not read uses up its window: hardly more than `WINDOW` bytes
 //! wait on each of `STREAMS_MAX` streams.
 
-use std::collections::HashMap;
-use std::time::Instant;
-use std::{array, mem};
+use std::{array, collections::HashMap, mem, time::Instant};
 
-use peerloop::ConnInfo;
 use peerloop::Direction::{self, Inbound, Outbound};
 
-use crate::multistream::Negotiation;
-use crate::{Checked, identify, prefixed, yamux::*};
+use crate::{Checked, identify, multistream::Negotiation, prefixed, yamux::*};
 
 pub const PING: &str = "/ipfs/ping/1.0.0";
 pub const IDENTIFY: &str = "/ipfs/id/1.0.0";
@@ -34,7 +30,7 @@ pub const STREAMS_MAX: usize = 16;
 
 /// The other end of a connection.
 pub struct Peer {
-    pub info: ConnInfo,
+    pub info: peerloop::ConnInfo,
     /// What this host says to it about itself.
     pub own: Vec<u8>,
 }
@@ -102,21 +98,19 @@ impl Streams {
     }
 
     fn receive_on(&mut self, [first, id, length]: [u32; 3], data: &[u8]) -> Checked {
-        if first & SYN != 0 {
-            if id == 0 || self.is_own(id) || self.streams.contains_key(&id) {
-                return Err("a new stream with a wrong number");
-            }
-            if self.streams.len() < STREAMS_MAX {
-                self.open(id, Inbound, &[PING, IDENTIFY]);
-            } else {
-                write_header(&mut self.out, WINDOW_UPDATE | RST, id, 0);
-            }
+        let is_wrong = id == 0 || self.is_own(id) || self.streams.contains_key(&id);
+        match self.streams.len() {
+            _ if first & SYN == 0 => {}
+            _ if is_wrong => return Err("a new stream with a wrong number"),
+            ..STREAMS_MAX => self.open(id, Inbound, &[PING, IDENTIFY]),
+            _ => write_header(&mut self.out, WINDOW_UPDATE | RST, id, 0),
         }
         // Other streams have ended here, and the peer did not know it yet.
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.receive(first, length, data, &self.peer)?;
             if stream.send(id, &mut self.out) || first & RST != 0 {
                 self.streams.remove(&id);
+                write_header(&mut self.out, DATA | FIN, id, 0);
             }
         }
         Ok(())
@@ -156,12 +150,10 @@ impl Stream {
     fn receive(&mut self, flags: u32, length: u32, data: &[u8], peer: &Peer) -> Checked {
         self.send_window = self.send_window.saturating_add(length - data.len() as u32);
         self.unreturned += data.len() as u32;
-        if self.unreturned > WINDOW {
-            return Err("more data than the window of a stream");
-        }
+        let window = WINDOW.checked_sub(self.unreturned);
+        window.ok_or("more data than the window of a stream")?;
         if !self.is_ending {
-            let input = [&mem::take(&mut self.input), data].concat();
-            let mut rest = input.as_slice();
+            let mut rest = &[&mem::take(&mut self.input), data].concat()[..];
             self.talk(&mut rest, peer)?;
             self.input = rest.to_vec();
         }
@@ -214,8 +206,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Appends the frames that can be sent now. Returns whether the last frame is
-    /// among them.
+    /// Appends the frames that can be sent now. Returns whether nothing is left.
     fn send(&mut self, id: u32, out: &mut Vec<u8>) -> bool {
         let sendable = self.out.len().min(self.send_window as usize);
         self.send_window -= sendable as u32;
@@ -228,10 +219,6 @@ impl Stream {
             self.unreturned -= returned;
             write_header(out, WINDOW_UPDATE, id, returned);
         }
-        let has_ended = self.is_ending && self.out.is_empty();
-        if has_ended {
-            write_header(out, DATA | FIN, id, 0);
-        }
-        has_ended
+        self.is_ending && self.out.is_empty()
     }
 }

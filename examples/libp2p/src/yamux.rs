@@ -59,9 +59,8 @@ impl Framer for Frames {
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let mut rest = bytes;
         let end = match (bytes, bytes.first_chunk().map(read_header)) {
-            ([0, ..], None) => HEADER_LEN,
-            ([0, ..], Some([..WINDOW_UPDATE, _, length])) => HEADER_LEN + length as usize,
-            ([0, ..], Some([..0x40000, ..])) => HEADER_LEN,
+            ([0, ..], Some([..WINDOW_UPDATE, _, len])) => HEADER_LEN.saturating_add(len as usize),
+            ([0, ..], None | Some([..0x40000, ..])) => HEADER_LEN,
             ([0, ..], Some(_)) => return Err(Malformed("an unknown kind of frame")),
             _ if prefixed::take(&mut rest).map_err(Malformed)?.is_none() => bytes.len() + 1,
             _ => bytes.len() - rest.len(),

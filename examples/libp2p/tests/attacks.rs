@@ -153,7 +153,7 @@ fn signature_of_another_key_is_refused() {
 
 #[test]
 fn payload_without_key_is_refused() {
-    refuses_payload(Vec::new(), "no signature of an identity key");
+    refuses_payload(Vec::new(), "no identity key");
     refuses_payload(b"\x0a\x05RSA".to_vec(), "a malformed protobuf");
 }
 
@@ -231,7 +231,7 @@ fn unknown_security_is_not_available() {
     }
     // There is a bound.
     attacker.write_all(b"\x0b/tls/1.0.0\n").expect("a write");
-    check(host, addr, "no negotiation by multistream-select");
+    check(host, addr, "no protocol that both ends speak");
 }
 
 #[test]
@@ -249,5 +249,5 @@ fn other_programs_are_refused() {
     let mut attacker = TcpStream::connect(addr).expect("a connection");
     let request = format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(20));
     attacker.write_all(request.as_bytes()).expect("a write");
-    check(host, addr, "no negotiation by multistream-select");
+    check(host, addr, "no protocol that both ends speak");
 }
