@@ -3,6 +3,8 @@
 mod http;
 #[cfg(feature = "sim")]
 mod http_simulated;
+#[cfg(feature = "sim")]
+mod kademlia;
 mod process;
 mod torrent;
 
@@ -99,6 +101,7 @@ fn each_explains_wrong_arguments() {
         "churn",
         "echo",
         "file_transfer",
+        "kademlia_dht",
         "keep_connected",
         "mesh",
         "metrics",
