@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use peerloop::{ConnId, Handler, Net, TimerId, UdpId, UdpOptions};
 
-use super::routing::{Lookup, Table};
+use super::routing::{CANDIDATES_MAX, K, Lookup, Table};
 use super::wire::{self, Contact, DATAGRAM_LEN, Id, Message, VALUE_MAX};
 
 /// How long a node waits for an answer, and how often it sends a request.
@@ -87,7 +87,7 @@ impl Dht {
 
     fn look_up(&mut self, net: &mut Net, request: Message, at: Id, value: Option<String>) -> u64 {
         let (number, mut lookup) = ((self.random)(), Lookup::new(request, at, value));
-        lookup.add(self.table.closest(at));
+        lookup.add(self.table.closest(at, CANDIDATES_MAX)); // More, if the closest are dead.
         self.lookups.insert(number, lookup);
         self.advance(net, number);
         number
@@ -168,7 +168,7 @@ impl Dht {
                 Message::Value(self.values[&key].clone())
             }
             Message::FindValue(target) | Message::FindNode(target) => {
-                Message::Nodes(self.table.closest(target))
+                Message::Nodes(self.table.closest(target, K))
             }
             answer => answer,
         }

@@ -1,5 +1,5 @@
 //! A distributed hash table: nodes find the values that others have stored, also
-//! after a third of the nodes has vanished.
+//! after some of the nodes have vanished.
 //!
 //! ```text
 //! cargo run --release --example kademlia_dht
@@ -30,7 +30,7 @@ use routing::{K, Lookup};
 use wire::{Contact, Id};
 
 const NODES: usize = 32;
-const VANISH: usize = 10;
+const VANISH: usize = 6;
 
 const TEXTS: [&str; 6] = ["alder", "birch", "cedar", "hazel", "maple", "rowan"];
 

@@ -11,7 +11,7 @@ const ALPHA: usize = 3;
 
 /// Maximum number of candidates and of requests of a lookup, before it stores a
 /// value, and of silent contacts, whatever others answer.
-const CANDIDATES_MAX: usize = 64;
+pub(crate) const CANDIDATES_MAX: usize = 64;
 const REQUESTS_MAX: u32 = 64;
 const SILENT_MAX: usize = 64;
 
@@ -54,11 +54,11 @@ impl Table {
 
     /// The contacts closest to an id. Without contacts that are alive they are those
     /// that the node was started with, and silent ones.
-    pub(crate) fn closest(&self, target: Id) -> Vec<Contact> {
+    pub(crate) fn closest(&self, target: Id, count: usize) -> Vec<Contact> {
         let is_alone = self.alive.is_empty();
         let mut contacts = if is_alone { &self.silent } else { &self.alive }.clone();
         contacts.sort_by_key(|it| it.0 ^ target);
-        contacts.truncate(K);
+        contacts.truncate(count);
         contacts
     }
 }
@@ -110,8 +110,7 @@ impl Lookup {
             hops,
             state,
         };
-        let new = contacts.into_iter().take(K).map(candidate);
-        self.candidates.extend(new);
+        self.candidates.extend(contacts.into_iter().map(candidate));
         // The sort is stable, so that the older of two with the same id is kept.
         self.candidates.sort_by_key(|it| it.contact.0 ^ self.target);
         self.candidates.dedup_by_key(|it| it.contact.0);
@@ -162,7 +161,7 @@ impl Lookup {
         node.state = State::Answered;
         self.hops = node.hops;
         match answer {
-            Some(Message::Nodes(nodes)) => self.add(nodes),
+            Some(Message::Nodes(nodes)) => self.add(nodes.into_iter().take(K).collect()),
             Some(Message::Value(value)) => self.value = Some(value),
             Some(_) => {}
             None => node.state = State::Silent,

@@ -103,7 +103,7 @@ struct Run {
     seed: u64,
     edges: Vec<(usize, usize)>,
     /// For each node, when it knew all rumours, and who told it the last one.
-    heard: Vec<Duration>,
+    knew: Vec<Duration>,
     told_by: Vec<Option<usize>>,
     messages: u64,
 }
@@ -111,12 +111,12 @@ struct Run {
 impl Run {
     /// When the last node knew.
     fn end(&self) -> Duration {
-        self.heard.iter().copied().max().unwrap_or_default()
+        self.knew.iter().copied().max().unwrap_or_default()
     }
 
     /// The times at which nodes came to know.
     fn times(&self) -> BTreeSet<Duration> {
-        self.heard.iter().copied().collect()
+        self.knew.iter().copied().collect()
     }
 }
 
@@ -139,19 +139,19 @@ fn simulate(
     }
 
     let all = u64::MAX >> (64 - options.rumours);
-    let mut heard = vec![None; nodes.len()];
-    while heard.contains(&None) {
+    let mut knew = vec![None; nodes.len()];
+    while knew.contains(&None) {
         let now = world.now();
         if now == HEALS {
             world.heal_all();
         }
-        for (heard, node) in heard.iter_mut().zip(&nodes) {
-            if heard.is_none() && world.handler(*node).known == all {
-                *heard = Some(now);
+        for (knew, node) in knew.iter_mut().zip(&nodes) {
+            if knew.is_none() && world.handler(*node).known == all {
+                *knew = Some(now);
             }
         }
         if now >= HEALS + PATIENCE {
-            let known = heard.iter().flatten().count();
+            let known = knew.iter().flatten().count();
             return Err(format!("{known} of {} nodes know after {now:?}", nodes.len()).into());
         }
         world.run_for(LOOKS_EVERY);
@@ -160,7 +160,7 @@ fn simulate(
     Ok(Run {
         seed: options.seed,
         edges,
-        heard: heard.into_iter().flatten().collect(),
+        knew: knew.into_iter().flatten().collect(),
         told_by: handlers().map(|it| it.told_by.and_then(node_at)).collect(),
         messages: handlers().map(|it| it.received).sum(),
     })
@@ -169,7 +169,7 @@ fn simulate(
 /// The curve of each half from the top downwards, without the times in which nothing
 /// changes.
 fn plot(run: &Run) -> String {
-    let halves = run.heard.split_at(run.heard.len() / 2);
+    let halves = run.knew.split_at(run.knew.len() / 2);
     let mut lines = format!("  time   {:BAR$}        the other half\n", "one half");
     let mut has_healed = false;
     for at in run.times() {
@@ -179,7 +179,7 @@ fn plot(run: &Run) -> String {
         }
         let _ = write!(lines, "{:5.2} s", at.as_secs_f64());
         for half in [halves.0, halves.1] {
-            let known = half.iter().filter(|heard| **heard <= at).count();
+            let known = half.iter().filter(|knew| **knew <= at).count();
             let _ = write!(lines, "  {} {known:4}", bar(known, half.len()));
         }
         lines.push('\n');

@@ -62,7 +62,7 @@ fn colour(run: &Run, at: Duration) -> String {
 }
 
 fn draw_title(svg: &mut String, run: &Run) {
-    let (nodes, seed) = (run.heard.len(), run.seed);
+    let (nodes, seed) = (run.knew.len(), run.seed);
     let _ = writeln!(
         svg,
         "<text class=\"t\" x=\"28\" y=\"40\">A rumour in a network of {nodes} nodes, \
@@ -88,7 +88,7 @@ fn draw_links(svg: &mut String, run: &Run, places: &[Point]) {
     }
     for (node, teller) in run.told_by.iter().enumerate() {
         if let Some(teller) = teller {
-            let stroke = format!(" stroke=\"{}\"", colour(run, run.heard[node]));
+            let stroke = format!(" stroke=\"{}\"", colour(run, run.knew[node]));
             draw_line(svg, "k", places[*teller], places[node], &stroke);
         }
     }
@@ -100,7 +100,7 @@ fn draw_line(svg: &mut String, class: &str, (x1, y1): Point, (x2, y2): Point, st
 
 fn draw_nodes(svg: &mut String, run: &Run, places: &[Point]) {
     for (node, (x, y)) in places.iter().enumerate() {
-        let fill = colour(run, run.heard[node]);
+        let fill = colour(run, run.knew[node]);
         *svg += &format!("<circle cx=\"{x:.0}\" cy=\"{y:.0}\" r=\"6\" fill=\"{fill}\"/>\n");
     }
     let (x, y) = places[0];
@@ -112,12 +112,12 @@ fn draw_nodes(svg: &mut String, run: &Run, places: &[Point]) {
 
 /// The number of nodes that know over virtual time, which is the legend as well.
 fn draw_curve(svg: &mut String, run: &Run) {
-    let (end, nodes) = (run.end(), run.heard.len());
+    let (end, nodes) = (run.end(), run.knew.len());
     let x = |at: Duration| LEFT + (RIGHT - LEFT) * at.as_secs_f64() / end.as_secs_f64();
     let y = |known: usize| BOTTOM - (BOTTOM - TOP) * known as f64 / nodes as f64;
     let mut curve = format!("M{:.1} {BOTTOM}", x(STARTS));
     for at in run.times() {
-        let known = run.heard.iter().filter(|heard| **heard <= at).count();
+        let known = run.knew.iter().filter(|knew| **knew <= at).count();
         let _ = write!(curve, "H{:.1}V{:.1}", x(at), y(known));
     }
     let _ = write!(curve, "V{BOTTOM}Z");
