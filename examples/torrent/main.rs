@@ -14,10 +14,11 @@
 mod metainfo;
 mod peer;
 mod pieces;
+#[path = "../support/mod.rs"]
+mod support;
 mod swarm;
 mod wire;
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -25,29 +26,22 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use peerloop::Node;
 
 use crate::metainfo::Metainfo;
 use crate::pieces::Pieces;
+use crate::support::{Arguments, Outcome};
 use crate::swarm::Swarm;
 
 const USAGE: &str = "usage: torrent fetch FILE.torrent DESTINATION PEER...
-       torrent seed FILE.torrent FILE [ADDRESS:PORT]
-
-A peer is an ADDRESS:PORT. By default it seeds on 127.0.0.1 and a free port. What
-the destination has already is not fetched again.";
-
-type Outcome = Result<(), Box<dyn Error>>;
+       torrent seed FILE.torrent FILE [ADDRESS:PORT]     default: a port of 127.0.0.1";
 
 /// Seeds on an address, or fetches from peers if there is none.
 fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketAddr>) -> Outcome {
     let fetches = addr.is_none();
-    let file = File::options()
-        .read(true)
-        .write(fetches)
-        .create(fetches)
-        .open(name);
+    let mut options = File::options();
+    options.read(true).write(fetches).create(fetches);
+    let file = options.open(name);
     let file = file.map_err(|error| format!("{name}: {error}"))?;
     let bytes = fs::read(torrent).map_err(|error| format!("{torrent}: {error}"))?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{torrent}: {error}"))?;
@@ -58,14 +52,12 @@ fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketA
         return Err(format!("{name} is not the file of {torrent}, or incomplete").into());
     }
     let mut node = Node::new(swarm::config(), Swarm::new(pieces, peers))?;
-    let mut bar = ProgressBar::new(len);
+    let bar = support::progress(len);
     if let Some(addr) = addr {
         let listening = node.net().listen(addr)?;
         writeln!(io::stdout(), "seeding {name} on {listening}")?;
-        bar = ProgressBar::hidden();
+        bar.finish_and_clear();
     }
-    let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style)?);
     let _ = node.run_until(Duration::MAX, |swarm, _| {
         for event in swarm.events.drain(..) {
             bar.suspend(|| eprintln!("{event}"));
@@ -81,31 +73,18 @@ fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketA
     }
     file.set_len(len)?;
     let seconds = bar.elapsed().as_secs_f64();
-    writeln!(
-        io::stdout(),
-        "{name}: {len} bytes in {seconds:.2} s, verified"
-    )?;
-    Ok(())
+    let end = format!("{len} bytes in {seconds:.2} s, verified");
+    Ok(writeln!(io::stdout(), "{name}: {end}")?)
 }
 
-fn run() -> Outcome {
-    use lexopt::prelude::{Long, Short, Value, ValueExt};
-
-    let mut words = Vec::new();
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Value(word) => words.push(word.string()?),
-            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
-            _ => return Err(argument.unexpected().into()),
-        }
-    }
-    let [command, torrent, name, addresses @ ..] = words.as_slice() else {
+fn run(arguments: Arguments) -> Outcome {
+    let words: Option<Vec<_>> = arguments.words.iter().map(|word| word.to_str()).collect();
+    let Some([command, torrent, name, addresses @ ..]) = words.as_deref() else {
         return Err(USAGE.into());
     };
     let addresses = addresses.iter().map(|addr| addr.parse());
     let addresses: Vec<SocketAddr> = addresses.collect::<Result<_, _>>()?;
-    match (command.as_str(), addresses.as_slice()) {
+    match (*command, addresses.as_slice()) {
         ("fetch", [_, ..]) => start(torrent, name, None, addresses),
         ("seed", []) => start(torrent, name, Some(([127, 0, 0, 1], 0).into()), addresses),
         ("seed", [addr]) => start(torrent, name, Some(*addr), vec![]),
@@ -114,12 +93,5 @@ fn run() -> Outcome {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("torrent: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::run(("torrent", USAGE), &[], run)
 }

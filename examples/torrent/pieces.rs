@@ -21,7 +21,7 @@ pub(crate) struct Pieces {
     pub missing: u32,
     /// The pieces that are fetched, each from one peer, and the hash of what has
     /// arrived.
-    claimed: BTreeMap<u32, Sha1>,
+    pub claimed: BTreeMap<u32, Sha1>,
     /// A random number of the node.
     pub seed: u64,
     /// The pieces that were completed in this turn.
@@ -42,10 +42,7 @@ impl Pieces {
             news: Vec::new(),
         };
         for piece in 0..count as u32 {
-            if this.is_stored(piece)? {
-                this.complete[piece as usize] = true;
-                this.missing -= 1;
-            }
+            this.finish(piece)?;
         }
         Ok(this)
     }
@@ -79,11 +76,6 @@ impl Pieces {
         Some(piece)
     }
 
-    /// Lets other peers claim a piece.
-    pub(crate) fn release(&mut self, piece: u32) {
-        self.claimed.remove(&piece);
-    }
-
     /// Takes a block of a piece. It is hashed and written while it is in the cache of
     /// the processor.
     pub(crate) fn put(&mut self, piece: u32, begin: u32, block: &[u8]) -> io::Result<()> {
@@ -91,7 +83,7 @@ impl Pieces {
         self.seek(piece, begin)?.write_all(block)
     }
 
-    /// Verifies a piece of which all blocks have arrived. Returns whether it is right.
+    /// Verifies a piece that may be complete. Returns whether it is.
     pub(crate) fn finish(&mut self, piece: u32) -> io::Result<bool> {
         let hash = self.claimed.remove(&piece).unwrap_or_default();
         // Blocks may have come in another order, which makes another hash.

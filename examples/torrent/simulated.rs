@@ -4,10 +4,10 @@
 //!
 //! ```text
 //! cargo run --release --features sim --example torrent_simulated
-//! cargo run --release --features sim --example torrent_simulated 100
+//! PEERLOOP_SEEDS=100 cargo run --release --features sim --example torrent_simulated
 //! ```
 //!
-//! The argument is the number of networks, each with its own latencies and faults.
+//! Each network has a seed, from which its latencies and faults are drawn.
 
 #[expect(dead_code, reason = "no file is read")]
 mod metainfo;
@@ -16,14 +16,14 @@ mod pieces;
 mod swarm;
 mod wire;
 
-use std::env;
 use std::error::Error;
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use peerloop::Net;
-use peerloop::sim::{Link, World};
+use peerloop::sim::{self, Link, World};
 use sha1::{Digest, Sha1};
 
 use crate::metainfo::Metainfo;
@@ -106,11 +106,13 @@ fn simulate(seed: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let networks = env::args().nth(1).map_or(Ok(5), |number| number.parse())?;
-    for seed in 0..networks {
+fn main() -> ExitCode {
+    for seed in sim::seeds(5) {
         println!("network {seed}");
-        simulate(seed)?;
+        if let Err(error) = simulate(seed) {
+            eprintln!("torrent_simulated: network {seed}: {error}");
+            return ExitCode::FAILURE;
+        }
     }
-    Ok(())
+    ExitCode::SUCCESS
 }

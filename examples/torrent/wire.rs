@@ -11,7 +11,6 @@ use crate::metainfo::{Hash, Metainfo};
 pub(crate) const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;
 pub(crate) const INTERESTED: u8 = 2;
-const NOT_INTERESTED: u8 = 3;
 pub(crate) const HAVE: u8 = 4;
 pub(crate) const BITFIELD: u8 = 5;
 pub(crate) const REQUEST: u8 = 6;
@@ -54,18 +53,16 @@ pub(crate) fn encode(id: u8, numbers: &[u32]) -> Vec<u8> {
     iter::once(id).chain(numbers).collect()
 }
 
-/// Returns the type of a message, its numbers, and the bytes after them. Returns
-/// `None` if its length does not suit its type. An empty message says as little here
-/// as one of a peer that is not interested.
+/// The count of numbers in each type of message.
+const NUMBERS: [usize; 9] = [0, 0, 0, 0, 1, 0, 3, 2, 3];
+
+/// Returns the type of a message, its numbers, and the bytes after them. An empty
+/// message is returned as one of an extension. Returns `None` if its length does not
+/// suit its type.
 pub(crate) fn parse(message: &[u8]) -> Option<(u8, [u32; 3], &[u8])> {
-    let (&id, mut rest) = message.split_first().unwrap_or((&NOT_INTERESTED, &[]));
+    let (&id, mut rest) = message.split_first().unwrap_or((&u8::MAX, &[]));
     let mut numbers = [0; 3];
-    let count = match id {
-        HAVE => 1,
-        PIECE => 2,
-        REQUEST | CANCEL => 3,
-        _ => 0,
-    };
+    let count = NUMBERS.get(usize::from(id)).copied().unwrap_or(0);
     for number in &mut numbers[..count] {
         let (bytes, after) = rest.split_first_chunk()?;
         (*number, rest) = (u32::from_be_bytes(*bytes), after);

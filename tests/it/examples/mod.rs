@@ -5,6 +5,8 @@ mod http;
 mod http_simulated;
 #[cfg(feature = "sim")]
 mod kademlia;
+#[cfg(feature = "sim")]
+mod kv;
 mod process;
 mod torrent;
 
@@ -32,6 +34,7 @@ const ENDING: &[Ending] = &[
     ),
     ("keep_connected", &[], "they come back"),
     ("kademlia_dht", &[], "all values were found twice"),
+    ("kv", &["--shards", "2"], "hello"),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
     #[cfg(target_os = "linux")]
@@ -56,6 +59,8 @@ const ENDING: &[Ending] = &[
     ("tls", &[], "mallory"),
     #[cfg(feature = "sim")]
     ("keep_connected_simulated", &[], "stated: 60s"),
+    #[cfg(feature = "sim")]
+    ("torrent_simulated", &[], "all downloads are complete"),
     #[cfg(feature = "sim")]
     ("kademlia_dht_simulated", &["4"], "all run  100 %"),
     #[cfg(feature = "sim")]
@@ -103,8 +108,10 @@ fn each_explains_wrong_arguments() {
         "file_transfer",
         "kademlia_dht",
         "keep_connected",
+        "kv",
         "mesh",
         "metrics",
+        "torrent",
     ];
     for example in examples {
         let (code, output) = Process::start(example, &["--wrong"]).end();
