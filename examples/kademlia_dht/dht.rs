@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use peerloop::{ConnId, Handler, Net, TimerId, UdpId, UdpOptions};
 
-use crate::routing::{CANDIDATES_MAX, K, Lookup, Table};
-use crate::wire::{self, Contact, DATAGRAM_LEN, Id, Message, VALUE_MAX};
+use super::routing::{CANDIDATES_MAX, K, Lookup, Table};
+use super::wire::{self, Contact, DATAGRAM_LEN, Id, Message, VALUE_MAX};
 
 /// How long a node waits for an answer, and how often it sends a request.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
@@ -204,7 +204,7 @@ impl Handler for Dht {
             Some((token, id, answer)) => {
                 // Without its request it is late, duplicated or forged.
                 if let Some(request) = self.requests.remove(&token) {
-                    let is_right = request.to == (id, addr);
+                    let is_right = request.to == (id, addr) && answer.answers(&request.message);
                     self.end(net, request, is_right.then_some(answer));
                 }
             }

@@ -10,6 +10,8 @@
 
 mod dht;
 mod routing;
+#[path = "../support/mod.rs"]
+mod support;
 mod wire;
 
 use std::error::Error;
@@ -39,9 +41,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The first half of the hash of a name.
 fn key(name: &str) -> Id {
-    let hash: [u8; 32] = Sha256::digest(name).into();
-    hash.first_chunk()
-        .map_or(0, |half| Id::from_be_bytes(*half))
+    let hash = Sha256::digest(name);
+    Id::from_be_bytes(std::array::from_fn(|at| hash[at]))
 }
 
 fn wait(group: &mut Group, what: &str, is_done: impl FnMut(&mut Group) -> bool) -> Result<()> {
@@ -53,8 +54,7 @@ fn wait(group: &mut Group, what: &str, is_done: impl FnMut(&mut Group) -> bool) 
 
 /// Starts a node. Returns it, and how others reach it.
 fn start(group: &mut Group, known: Vec<Contact>) -> Result<(MemberId<Dht>, Contact)> {
-    let dht = Dht::new(known, Box::new(random_nonce));
-    let node = group.add(Config::default(), dht)?;
+    let node = group.add(Config::default(), Dht::new(known, Box::new(random_nonce)))?;
     let addr = (Ipv4Addr::LOCALHOST, 0).into();
     let bound = group.with(node, |dht, net| dht.bind(net, addr));
     Ok((node, bound.ok_or("no such node")??))
@@ -97,11 +97,8 @@ fn run(out: &mut impl Write) -> Result<()> {
     let mut group = Group::new()?;
     let (first, contact) = start(&mut group, Vec::new())?;
     let mut nodes = vec![first];
-    let contacts = |group: &Group, node| {
-        group
-            .handler(node)
-            .map_or(0, |dht: &Dht| dht.table.alive.len())
-    };
+    let count = |dht: &Dht| dht.table.alive.len();
+    let contacts = |group: &Group, node| group.handler(node).map_or(0, count);
     for _ in 1..NODES {
         let (node, _) = start(&mut group, vec![contact])?;
         wait(&mut group, "joining", |group| contacts(group, node) > 0)?;
@@ -129,12 +126,6 @@ fn run(out: &mut impl Write) -> Result<()> {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run(&mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kademlia_dht: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let names = ("kademlia_dht", "usage: kademlia_dht");
+    support::run(names, &[], |_| run(&mut io::stdout()))
 }

@@ -1,6 +1,6 @@
 //! The contacts of a node, and a lookup. Neither sends anything itself.
 
-use crate::wire::{Contact, Id, Message};
+use super::wire::{Contact, Id, Message};
 
 /// Number of contacts in a bucket and in an answer, and of copies of a value. The
 /// paper has 20. An answer with 8 fits into a datagram.
@@ -9,8 +9,8 @@ pub(crate) const K: usize = 8;
 /// Number of requests of a lookup that wait for an answer at the same time.
 const ALPHA: usize = 3;
 
-/// Maximum number of candidates and of requests of a lookup, and of silent
-/// contacts, whatever others answer.
+/// Maximum number of candidates and of requests of a lookup, before it stores a
+/// value, and of silent contacts, whatever others answer.
 pub(crate) const CANDIDATES_MAX: usize = 64;
 const REQUESTS_MAX: u32 = 64;
 const SILENT_MAX: usize = 64;
@@ -105,15 +105,15 @@ impl Lookup {
 
     pub(crate) fn add(&mut self, contacts: Vec<Contact>) {
         let (hops, state) = (self.hops + 1, State::New);
-        let is_new = |it: &Contact| self.candidates.iter().all(|known| known.contact.0 != it.0);
-        let new: Vec<Contact> = contacts.into_iter().filter(is_new).collect();
         let candidate = |contact| Candidate {
             contact,
             hops,
             state,
         };
-        self.candidates.extend(new.into_iter().map(candidate));
+        self.candidates.extend(contacts.into_iter().map(candidate));
+        // The sort is stable, so that the older of two with the same id is kept.
         self.candidates.sort_by_key(|it| it.contact.0 ^ self.target);
+        self.candidates.dedup_by_key(|it| it.contact.0);
         self.candidates.truncate(CANDIDATES_MAX);
     }
 
@@ -125,12 +125,13 @@ impl Lookup {
     /// The next node to send the request to, if one is to be asked now.
     pub(crate) fn next(&mut self) -> Option<Contact> {
         let asked = self.count(State::Asked);
-        if self.is_found() || asked == ALPHA || self.requests == REQUESTS_MAX {
+        if self.is_found() || asked == ALPHA {
             return None;
         }
+        let may_ask = self.requests < REQUESTS_MAX || matches!(self.request, Message::Store(..));
         let candidates = self.candidates.iter_mut();
         let mut closest = candidates.filter(|it| it.state != State::Silent).take(K);
-        let Some(next) = closest.find(|it| it.state == State::New) else {
+        let Some(next) = closest.find(|it| may_ask && it.state == State::New) else {
             let begins = asked == 0 && self.begins_to_store();
             return if begins { self.next() } else { None };
         };
@@ -155,9 +156,8 @@ impl Lookup {
     /// Notes the answer of a node. Without an answer the node is silent.
     pub(crate) fn note(&mut self, from: Contact, answer: Option<Message>) {
         let mut candidates = self.candidates.iter_mut();
-        let Some(node) = candidates.find(|it| it.contact == from) else {
-            return;
-        };
+        let node = candidates.find(|it| it.contact == from);
+        let Some(node) = node else { return };
         node.state = State::Answered;
         self.hops = node.hops;
         match answer {

@@ -4,6 +4,8 @@ mod http;
 #[cfg(feature = "sim")]
 mod http_simulated;
 #[cfg(feature = "sim")]
+mod kademlia;
+#[cfg(feature = "sim")]
 mod kv;
 mod process;
 mod torrent;
@@ -104,6 +106,7 @@ fn each_explains_wrong_arguments() {
         "churn",
         "echo",
         "file_transfer",
+        "kademlia_dht",
         "keep_connected",
         "kv",
         "mesh",
