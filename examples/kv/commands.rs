@@ -3,14 +3,12 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use peerloop::Bytes;
-
 use super::keys::{Keys, Reply};
-use super::resp::COMMAND_MAX;
 
 /// Runs a command, and appends its answer. Returns whether it was the last one.
 pub(crate) fn run(keys: &mut Keys, now: Instant, args: &[&[u8]], out: &mut Vec<u8>) -> Reply<bool> {
     let name = args.first().map_or(vec![], |it| it.to_ascii_uppercase());
+    // The unit of times in milliseconds.
     let unit = if name.starts_with(b"P") { 1 } else { 1000 };
     match (name.as_slice(), args) {
         (b"GET", [_, key]) => bulk(out, keys.get(key, now).map(|it| &it.0)),
@@ -18,22 +16,25 @@ pub(crate) fn run(keys: &mut Keys, now: Instant, args: &[&[u8]], out: &mut Vec<u
             line(out, format_args!("*{}", args.len() - 1));
             for key in &args[1..] {
                 bulk(out, keys.get(key, now).map(|it| &it.0));
-                if out.len() > COMMAND_MAX {
+                if out.len() > super::resp::COMMAND_MAX {
                     return Err("ERR the answer is too long");
                 }
             }
         }
         (b"SET", [_, key, value, options @ ..]) => {
-            let is_set = set(keys, now, [key, value], options)?;
-            line(out, if is_set { "+OK" } else { "$-1" });
+            let (must_exist, expires) = read_options(now, options)?;
+            let is_met = must_exist.is_none_or(|must| must == keys.get(key, now).is_some());
+            let set = || keys.set(key, value.to_vec().into(), expires);
+            is_met.then(set).transpose()?;
+            line(out, if is_met { "+OK" } else { "$-1" });
         }
         (b"INCR", [_, key]) => {
-            let old = keys.get(key, now);
-            let expires = old.and_then(|it| it.1);
-            let old = old.map_or(Ok(0), |it| integer(&it.0))?;
-            let new = old.checked_add(1).ok_or("ERR increment would overflow")?;
-            keys.set(key, new.to_string().into(), expires)?;
-            line(out, format_args!(":{new}"));
+            let zero = (b"0"[..].into(), None);
+            let (value, expires) = keys.get(key, now).cloned().unwrap_or(zero);
+            let number = integer(&value)?.checked_add(1);
+            let number = number.ok_or("ERR increment or decrement would overflow")?;
+            keys.set(key, number.to_string().into(), expires)?;
+            line(out, format_args!(":{number}"));
         }
         (b"DEL", [_, _, ..]) => {
             let removed = |it: &&&[u8]| keys.get(it, now).is_some() && keys.remove(it).is_some();
@@ -53,19 +54,18 @@ pub(crate) fn run(keys: &mut Keys, now: Instant, args: &[&[u8]], out: &mut Vec<u
         }
         (b"PING", [_]) => line(out, "+PONG"),
         (b"QUIT", _) => line(out, "+OK"),
-        (b"INFO", _) => {
-            bulk(out, Some(format!("used_memory:{}\r\n", keys.memory)));
-        }
+        (b"INFO", _) => bulk(out, Some(format!("used_memory:{}\r\n", keys.memory))),
         // Clients ask for these when they start.
         (b"COMMAND" | b"CONFIG", _) => line(out, "*0"),
+        // An empty command has no answer.
         (_, []) => {}
         _ => return Err("ERR unknown command or wrong number of arguments"),
     }
     Ok(name == b"QUIT")
 }
 
-/// SET key value [NX | XX] [EX seconds | PX milliseconds]
-fn set(keys: &mut Keys, now: Instant, entry: [&[u8]; 2], options: &[&[u8]]) -> Reply<bool> {
+/// Reads `[NX | XX] [EX seconds | PX milliseconds]`.
+fn read_options(now: Instant, options: &[&[u8]]) -> Reply<(Option<bool>, Option<Instant>)> {
     let (mut must_exist, mut expires, mut options) = (None, None, options.iter());
     while let Some(option) = options.next() {
         match option.to_ascii_uppercase().as_slice() {
@@ -76,15 +76,11 @@ fn set(keys: &mut Keys, now: Instant, entry: [&[u8]; 2], options: &[&[u8]]) -> R
             _ => return Err("ERR syntax error"),
         }
     }
-    let exists = keys.get(entry[0], now).is_some();
-    if must_exist.is_some_and(|must| must != exists) {
-        return Ok(false);
-    }
-    keys.set(entry[0], Bytes::copy_from_slice(entry[1]), expires)?;
-    Ok(true)
+    Ok((must_exist, expires))
 }
 
-/// Returns the time that is `time` units of milliseconds after `now`.
+/// Returns the time after `now`. `time` is a number of units of so many
+/// milliseconds, at least `min`. A negative one is over at once.
 fn after(now: Instant, time: Option<&&[u8]>, unit: i64, min: i64) -> Reply<Instant> {
     let time = integer(time.ok_or("ERR syntax error")?)?;
     let after = |time: i64| now.checked_add(Duration::from_millis(time.max(0) as u64));
@@ -93,17 +89,15 @@ fn after(now: Instant, time: Option<&&[u8]>, unit: i64, min: i64) -> Reply<Insta
 }
 
 fn integer(bytes: &[u8]) -> Reply<i64> {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
-    text.parse()
-        .or(Err("ERR value is not an integer or out of range"))
+    let number = std::str::from_utf8(bytes).unwrap_or_default().parse();
+    number.or(Err("ERR value is not an integer or out of range"))
 }
 
-fn bulk(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) {
-    let Some(value) = value else {
-        return line(out, "$-1");
-    };
-    line(out, format_args!("${}", value.as_ref().len()));
-    out.extend_from_slice(value.as_ref());
+/// Appends a value, or the answer for a key without a value.
+fn bulk(out: &mut Vec<u8>, v: Option<impl AsRef<[u8]>>) {
+    let Some(v) = v else { return line(out, "$-1") };
+    line(out, format_args!("${}", v.as_ref().len()));
+    out.extend_from_slice(v.as_ref());
     out.extend_from_slice(b"\r\n");
 }
 

@@ -19,12 +19,10 @@ const PURGE_MAX: usize = 1000;
 /// A result whose error is the text of the answer.
 pub(crate) type Reply<T> = Result<T, &'static str>;
 
-/// A value, and the time at which it expires.
-type Entry = (Bytes, Option<Instant>);
-
 #[derive(Default)]
 pub(crate) struct Keys {
-    entries: HashMap<Box<[u8]>, Entry>,
+    /// The values, and the times at which they expire.
+    entries: HashMap<Box<[u8]>, (Bytes, Option<Instant>)>,
     /// The keys that expire, in the order in which they do.
     expiring: BTreeSet<(Instant, Box<[u8]>)>,
     /// Memory of all keys in bytes.
@@ -33,11 +31,12 @@ pub(crate) struct Keys {
 
 impl Keys {
     /// Returns the entry of a key, unless it has expired.
-    pub(crate) fn get(&self, key: &[u8], now: Instant) -> Option<&Entry> {
+    pub(crate) fn get(&self, key: &[u8], now: Instant) -> Option<&(Bytes, Option<Instant>)> {
         let entry = self.entries.get(key)?;
         entry.1.is_none_or(|at| at > now).then_some(entry)
     }
 
+    /// Sets a key. The error says that there is no memory for it.
     pub(crate) fn set(&mut self, key: &[u8], value: Bytes, expires: Option<Instant>) -> Reply<()> {
         let needed = KEY_OVERHEAD + 2 * key.len() + value.len();
         if self.memory + needed > MEMORY_MAX {
@@ -54,23 +53,19 @@ impl Keys {
     pub(crate) fn remove(&mut self, key: &[u8]) -> Option<()> {
         let (value, expires) = self.entries.remove(key)?;
         self.memory -= KEY_OVERHEAD + 2 * key.len() + value.len();
-        let expiring = expires.map(|at| (at, key.into()));
-        expiring.map(|it| self.expiring.remove(&it));
+        expires.map(|at| self.expiring.remove(&(at, key.into())));
         // The table gives memory back when most of it is empty.
         self.entries.shrink_to(64 + 8 * self.entries.len());
         Some(())
     }
 
-    /// Removes expired keys. Returns when to call it again.
+    /// Removes expired keys. Returns when the next one expires, or has expired.
     pub(crate) fn purge(&mut self, now: Instant) -> Option<Instant> {
         for _ in 0..PURGE_MAX {
-            let (at, key) = self.expiring.first()?;
-            if *at > now {
-                return Some(*at);
-            }
-            let key = key.clone();
+            let due = self.expiring.first().filter(|it| it.0 <= now).cloned();
+            let Some((_, key)) = due else { break };
             self.remove(&key);
         }
-        Some(now)
+        self.expiring.first().map(|it| it.0)
     }
 }

@@ -42,7 +42,6 @@ impl Framer for Commands {
 }
 
 /// The reason why a command cannot be read to its end.
-#[derive(Clone, Copy)]
 pub(crate) enum Stop {
     /// Bytes are missing. This many are needed, from the start of the command.
     Incomplete(usize),
@@ -57,7 +56,7 @@ pub(crate) fn read<'a>(bytes: &'a [u8], mut take: impl FnMut(&'a [u8])) -> Resul
         let end = match line.iter().position(|byte| *byte == b'\n') {
             Some(end) => end,
             None if line.len() < INLINE_MAX => return Err(Stop::Incomplete(line.len() + 1)),
-            None => return Err(Stop::Malformed("too big inline request")),
+            None => return Err(Stop::Malformed("ERR Protocol error: inline too long")),
         };
         let words = line[..end].split(u8::is_ascii_whitespace);
         words.filter(|word| !word.is_empty()).for_each(take);
@@ -70,7 +69,7 @@ pub(crate) fn read<'a>(bytes: &'a [u8], mut take: impl FnMut(&'a [u8])) -> Resul
         match bytes.get(start..at).map(|bytes| bytes.split_at(len)) {
             Some((argument, b"\r\n")) => take(argument),
             None if at <= COMMAND_MAX => return Err(Stop::Incomplete(at)),
-            _ => return Err(Stop::Malformed("invalid bulk length")),
+            _ => return Err(Stop::Malformed("ERR Protocol error: invalid bulk length")),
         }
     }
     Ok(at)
@@ -89,6 +88,6 @@ fn number(bytes: &[u8], at: usize, kind: u8, max: usize) -> Result<(usize, usize
     match bytes.get(end..end + 2) {
         None => Err(Stop::Incomplete(end + 2)),
         Some(b"\r\n") if is_valid => Ok((number, end + 2)),
-        Some(_) => Err(Stop::Malformed("expected a length")),
+        Some(_) => Err(Stop::Malformed("ERR Protocol error: expected a length")),
     }
 }

@@ -21,64 +21,57 @@ pub(crate) struct Server {
     timer: Option<(Instant, TimerId)>,
 }
 
-impl Server {
-    /// Removes expired keys, and sets the timer for the next one that expires.
-    fn purge(&mut self, net: &mut Net) {
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = keys.purge(net.now());
-        if next != self.timer.map(|(at, _)| at) {
-            self.timer.map(|(_, timer)| net.cancel_timer(timer));
-            self.timer = next.map(|at| (at, net.set_timer_at(at, 0)));
-        }
-    }
-}
-
 impl Handler for Server {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         let (out, mut args) = (&mut self.answer, Vec::with_capacity(4));
         out.clear();
         let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let result = match read(message, |arg| args.push(arg)) {
-            Err(Stop::Malformed(problem)) => {
-                line(out, format_args!("-ERR Protocol error: {problem}"));
-                Ok(true)
-            }
+            Err(Stop::Malformed(problem)) => Err(problem),
             _ => run(&mut keys, net.now(), &args, out),
         };
         drop(keys);
-        let is_last = result.unwrap_or_else(|error| {
+        if let Err(error) = result {
+            log::debug!("{conn}: {error}");
             out.clear();
             line(out, format_args!("-{error}"));
-            false
-        });
+        }
         if !out.is_empty() && net.send(conn, &*out).is_err() {
             net.abort_with_reason(conn, "no memory for an answer");
         }
-        if is_last {
+        // The bytes after a malformed command have no meaning.
+        let is_malformed = |error: &str| error.starts_with("ERR Protocol error");
+        if result.unwrap_or_else(is_malformed) {
             net.close(conn);
-        }
-        // A client that does not read its answers gets no further ones.
-        if !net.is_writable(conn) {
+        } else if !net.is_writable(conn) {
+            // A client that does not read its answers gets no further ones.
             net.pause(conn);
         }
-        self.purge(net);
     }
 
     fn on_drain(&mut self, net: &mut Net, conn: ConnId) {
         net.resume(conn);
     }
 
-    fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
-        self.timer = None;
-        self.purge(net);
+    /// Removes expired keys. The timer causes a turn when the next one expires.
+    fn on_turn(&mut self, net: &mut Net) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = keys.purge(net.now());
+        let timer = self.timer.filter(|(at, _)| *at > net.now());
+        if next != timer.map(|(at, _)| at) {
+            timer.map(|(_, timer)| net.cancel_timer(timer));
+            self.timer = next.map(|at| (at, net.set_timer_at(at, 0)));
+        }
     }
 }
 
+/// Returns the settings of the node.
 pub(crate) fn config() -> Config {
     let mut config = Config::default();
+    // Many clients run on one host.
     config.limits.max_connections_per_address = config.limits.max_connections;
     config.connection.framing = Framing::custom(|| Commands);
+    // With the line of a length that is too long.
     config.connection.max_message_len = COMMAND_MAX + 64;
-    config.connection.timeouts.idle = None;
     config
 }

@@ -15,19 +15,29 @@
 mod exposition;
 mod http;
 mod service;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use lexopt::prelude::ValueExt;
 use peerloop::{Config, Node};
 
 use service::Service;
+use support::{Arguments, Outcome};
 
 const USAGE: &str = "usage: metrics [ECHO_ADDRESS:PORT [HTTP_ADDRESS:PORT]]";
 
-fn serve(echo: SocketAddr, http: SocketAddr) -> Result<(), Box<dyn Error>> {
+fn run(arguments: Arguments) -> Outcome {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (echo, http) = match arguments.words.as_slice() {
+        [] => (any, any),
+        [echo] => (echo.parse()?, any),
+        [echo, http] => (echo.parse()?, http.parse()?),
+        _ => return Err(USAGE.into()),
+    };
     let mut node = Node::new(Config::default(), Service::default())?;
     let failed = |addr| move |error: io::Error| format!("listening on {addr}: {error}");
     let echo = node.net().listen(echo).map_err(failed(echo))?;
@@ -38,34 +48,6 @@ fn serve(echo: SocketAddr, http: SocketAddr) -> Result<(), Box<dyn Error>> {
     Ok(node.run()?)
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
-    use lexopt::prelude::{Long, Short, Value, ValueExt};
-
-    let mut addresses = Vec::new();
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Value(word) => addresses.push(word.parse()?),
-            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
-            _ => return Err(argument.unexpected().into()),
-        }
-    }
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    match addresses[..] {
-        [] => serve(any, any),
-        [echo] => serve(echo, any),
-        [echo, http] => serve(echo, http),
-        _ => Err(USAGE.into()),
-    }
-}
-
 fn main() -> ExitCode {
-    env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("metrics: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::run(("metrics", USAGE), &[], run)
 }

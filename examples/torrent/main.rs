@@ -14,75 +14,57 @@
 mod metainfo;
 mod peer;
 mod pieces;
+#[path = "../support/mod.rs"]
+mod support;
 mod swarm;
 mod wire;
 
-use std::error::Error;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
 use peerloop::Node;
 
 use crate::metainfo::Metainfo;
 use crate::pieces::Pieces;
+use crate::support::{Arguments, Outcome};
 use crate::swarm::Swarm;
 
 const USAGE: &str = "usage: torrent fetch FILE.torrent DESTINATION PEER...
-       torrent seed FILE.torrent FILE [ADDRESS:PORT]
+       torrent seed FILE.torrent FILE [ADDRESS:PORT]     default: a port of 127.0.0.1";
 
-A peer is an ADDRESS:PORT. By default it seeds on 127.0.0.1 and a free port. What
-the destination has already is not fetched again.";
-
-const FOREVER: Duration = Duration::MAX;
-
-type Failure = Box<dyn Error>;
-
-fn node(torrent: &str, file: File, peers: Vec<SocketAddr>) -> Result<Node<Swarm>, Failure> {
+/// Seeds on an address, or fetches from peers if there is none.
+fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketAddr>) -> Outcome {
+    let fetches = addr.is_none();
+    let mut options = File::options();
+    options.read(true).write(fetches).create(fetches);
+    let file = options.open(name);
+    let file = file.map_err(|error| format!("{name}: {error}"))?;
     let bytes = fs::read(torrent).map_err(|error| format!("{torrent}: {error}"))?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{torrent}: {error}"))?;
-    let seed = RandomState::new().hash_one(0);
-    let pieces = Pieces::open(metainfo, Box::new(file), seed)?;
-    Ok(Node::new(swarm::config(), Swarm::new(pieces, peers))?)
-}
-
-fn seed(torrent: &str, name: &str, addr: SocketAddr) -> Result<(), Failure> {
-    let file = File::open(name).map_err(|error| format!("{name}: {error}"))?;
-    let mut node = node(torrent, file, Vec::new())?;
-    if node.handler().pieces.missing > 0 {
+    let len = metainfo.len;
+    let mut pieces = Pieces::open(metainfo, Box::new(file.try_clone()?))?;
+    pieces.seed = RandomState::new().hash_one(0);
+    if !fetches && pieces.missing > 0 {
         return Err(format!("{name} is not the file of {torrent}, or incomplete").into());
     }
-    let listening = node.net().listen(addr)?;
-    writeln!(io::stdout(), "seeding {name} on {listening}")?;
-    loop {
-        let _ = node.run_until(FOREVER, |swarm, _| !swarm.events.is_empty())?;
-        for event in node.handler_mut().events.drain(..) {
-            eprintln!("{event}");
-        }
+    let mut node = Node::new(swarm::config(), Swarm::new(pieces, peers))?;
+    let bar = support::progress(len);
+    if let Some(addr) = addr {
+        let listening = node.net().listen(addr)?;
+        writeln!(io::stdout(), "seeding {name} on {listening}")?;
+        bar.finish_and_clear();
     }
-}
-
-fn fetch(torrent: &str, name: &str, peers: Vec<SocketAddr>) -> Result<(), Failure> {
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    let file = options
-        .open(name)
-        .map_err(|error| format!("{name}: {error}"))?;
-    let mut node = node(torrent, file.try_clone()?, peers)?;
-    let (begun, len) = (Instant::now(), node.handler().pieces.metainfo.len);
-    let style = "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
-    let bar = ProgressBar::new(len).with_style(ProgressStyle::with_template(style)?);
-    let _ = node.run_until(FOREVER, |swarm, _| {
+    let _ = node.run_until(Duration::MAX, |swarm, _| {
         for event in swarm.events.drain(..) {
             bar.suspend(|| eprintln!("{event}"));
         }
         let missing = swarm.pieces.metainfo.offset(swarm.pieces.missing);
         bar.set_position(len.saturating_sub(missing));
-        missing == 0 || swarm.failure.is_some()
+        fetches && (missing == 0 || swarm.failure.is_some())
     })?;
     bar.finish();
     let swarm = node.handler();
@@ -90,45 +72,26 @@ fn fetch(torrent: &str, name: &str, peers: Vec<SocketAddr>) -> Result<(), Failur
         return Err(format!("{why}, and {missing} pieces are missing").into());
     }
     file.set_len(len)?;
-    let seconds = begun.elapsed().as_secs_f64();
-    Ok(writeln!(
-        io::stdout(),
-        "{name}: {len} bytes in {seconds:.2} s, verified"
-    )?)
+    let seconds = bar.elapsed().as_secs_f64();
+    let end = format!("{len} bytes in {seconds:.2} s, verified");
+    Ok(writeln!(io::stdout(), "{name}: {end}")?)
 }
 
-fn run() -> Result<(), Failure> {
-    use lexopt::prelude::{Long, Short, Value, ValueExt};
-
-    let mut words = Vec::new();
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Value(word) => words.push(word.string()?),
-            Short('h') | Long("help") => return Ok(writeln!(io::stdout(), "{USAGE}")?),
-            _ => return Err(argument.unexpected().into()),
-        }
-    }
-    let [command, torrent, name, addresses @ ..] = words.as_slice() else {
+fn run(arguments: Arguments) -> Outcome {
+    let words: Option<Vec<_>> = arguments.words.iter().map(|word| word.to_str()).collect();
+    let Some([command, torrent, name, addresses @ ..]) = words.as_deref() else {
         return Err(USAGE.into());
     };
     let addresses = addresses.iter().map(|addr| addr.parse());
     let addresses: Vec<SocketAddr> = addresses.collect::<Result<_, _>>()?;
-    match (command.as_str(), addresses.as_slice()) {
-        ("fetch", [_, ..]) => fetch(torrent, name, addresses),
-        ("seed", []) => seed(torrent, name, ([127, 0, 0, 1], 0).into()),
-        ("seed", [addr]) => seed(torrent, name, *addr),
+    match (*command, addresses.as_slice()) {
+        ("fetch", [_, ..]) => start(torrent, name, None, addresses),
+        ("seed", []) => start(torrent, name, Some(([127, 0, 0, 1], 0).into()), addresses),
+        ("seed", [addr]) => start(torrent, name, Some(*addr), vec![]),
         _ => Err(USAGE.into()),
     }
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("torrent: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::run(("torrent", USAGE), &[], run)
 }

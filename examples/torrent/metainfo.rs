@@ -5,15 +5,15 @@ use std::str;
 use bendy::decoding::{Decoder, Object};
 use sha1::{Digest, Sha1};
 
-use crate::wire::{BLOCK_LEN, Block, REQUESTS_MAX};
+use crate::wire::{BLOCK_LEN, Block};
 
 pub(crate) type Hash = [u8; 20];
 
 /// The bitfield of more pieces would be longer than any other message.
-const PIECES_MAX: usize = 1 << 16;
+const PIECES_MAX: u64 = 1 << 16;
 
-/// The blocks of a piece are requested together.
-const PIECE_LEN_MAX: u32 = REQUESTS_MAX as u32 * BLOCK_LEN;
+/// The blocks of a piece are requested together, and are fewer than `REQUESTS_MAX`.
+const PIECE_LEN_MAX: u64 = 4 << 20;
 
 /// The content of a `.torrent` file, as far as it is needed.
 #[derive(Clone)]
@@ -33,19 +33,17 @@ impl Metainfo {
         let info = get(torrent, b"info").ok_or("not a torrent file")?;
         let number = |key| str::from_utf8(get(info, key)?).ok()?.parse::<u64>().ok();
         let len = number(b"length").ok_or("no length, or several files")?;
-        let piece_len = number(b"piece length").and_then(|len| len.try_into().ok());
-        let piece_len = piece_len.filter(|len| (1..=PIECE_LEN_MAX).contains(len));
+        let piece_len = number(b"piece length").filter(|len| (1..=PIECE_LEN_MAX).contains(len));
         let hashes = get(info, b"pieces").ok_or("no hashes")?.chunks(20);
         let this = Self {
             // The hash is of these bytes as they are.
             info_hash: Sha1::digest(info).into(),
             len,
-            piece_len: piece_len.ok_or("no length of pieces, or above 8 MiB")?,
+            piece_len: piece_len.ok_or("no length of pieces, or above 4 MiB")? as u32,
             hashes: hashes.map_while(|it| it.try_into().ok()).collect(),
         };
-        let count = this.hashes.len();
-        let is_valid = len.div_ceil(this.piece_len.into()) == count as u64;
-        let is_valid = is_valid && (1..=PIECES_MAX).contains(&count);
+        let count = len.div_ceil(this.piece_len.into());
+        let is_valid = (1..=PIECES_MAX).contains(&count) && count == this.hashes.len() as u64;
         is_valid.then_some(this).ok_or("a wrong number of pieces")
     }
 

@@ -1,7 +1,6 @@
 //! One connection: what is requested of its peer, and what the peer requests.
 
 use std::collections::VecDeque;
-use std::mem;
 
 use peerloop::{ConnId, Net, SendError};
 
@@ -20,10 +19,6 @@ pub(crate) struct Peer {
     pub has: Vec<bool>,
     /// Whether the peer answers requests.
     is_open: bool,
-    /// Whether the peer knows that it has a piece that is missing here.
-    is_interesting: bool,
-    /// Whether the peer knows that its requests are answered.
-    is_unchoked: bool,
     /// The blocks that the peer is to send.
     pub requested: VecDeque<Block>,
     /// The blocks that the peer has requested.
@@ -50,34 +45,23 @@ impl Peer {
         pieces: &mut Pieces,
         message: &[u8],
     ) -> Outcome {
-        if message.is_empty() {
-            return Ok(());
-        }
         let (id, numbers, rest) = wire::parse(message).ok_or("a message of a wrong length")?;
-        let [piece, begin, _] = numbers;
         match id {
             wire::CHOKE => {
                 self.is_open = false;
                 self.release(pieces);
             }
             wire::UNCHOKE => self.is_open = true,
-            wire::INTERESTED if !self.is_unchoked => {
-                self.is_unchoked = true;
-                tell(net, conn, wire::encode(wire::UNCHOKE, &[]));
-            }
             wire::HAVE => {
-                let has = self.has.get_mut(piece as usize);
+                let has = self.has.get_mut(numbers[0] as usize);
                 *has.ok_or("a piece that does not exist")? = true;
             }
             wire::BITFIELD => {
                 let has = wire::from_bitfield(rest, self.has.len());
                 self.has = has.ok_or("a bitfield of another length")?;
             }
-            wire::REQUEST => {
-                self.want(pieces, numbers)?;
-                return self.serve(net, conn, pieces);
-            }
-            wire::PIECE => self.receive(pieces, piece, begin, rest)?,
+            wire::REQUEST => self.answer(net, conn, pieces, numbers)?,
+            wire::PIECE => self.receive(pieces, numbers, rest)?,
             wire::CANCEL => self.wanted.retain(|it| *it != numbers),
             _ => {}
         }
@@ -90,16 +74,10 @@ impl Peer {
         let of_piece = pieces.metainfo.blocks(0).len();
         // Few in the beginning, so that other peers find something to fetch.
         let room = (64 + self.received).clamp(of_piece, REQUESTS_MAX) - of_piece;
-        while self.requested.len() <= room {
+        while self.is_open && self.requested.len() <= room {
             let Some(piece) = pieces.claim(&self.has) else {
                 return;
             };
-            if !mem::replace(&mut self.is_interesting, true) {
-                tell(net, conn, wire::encode(wire::INTERESTED, &[]));
-            }
-            if !self.is_open {
-                return pieces.release(piece);
-            }
             self.was_active |= self.requested.is_empty();
             for block in pieces.metainfo.blocks(piece) {
                 tell(net, conn, wire::encode(wire::REQUEST, &block));
@@ -110,55 +88,53 @@ impl Peer {
 
     /// Takes a block. Only one that was requested is, so that its position needs no
     /// further check.
-    fn receive(&mut self, pieces: &mut Pieces, piece: u32, begin: u32, data: &[u8]) -> Outcome {
+    fn receive(&mut self, pieces: &mut Pieces, numbers: Block, data: &[u8]) -> Outcome {
+        let [piece, begin, _] = numbers;
         let block = [piece, begin, data.len() as u32];
         let Some(at) = self.requested.iter().position(|it| *it == block) else {
             // It may have been sent before a choke, which discards the requests.
-            let is_late = !self.is_open;
-            return is_late
-                .then_some(())
-                .ok_or("a block that was not requested");
+            let late = (!self.is_open).then_some(());
+            return late.ok_or("a block that was not requested");
         };
         self.requested.remove(at);
         (self.was_active, self.received) = (true, self.received + 1);
-        pieces.put(piece, begin, data);
-        match self.requested.iter().any(|it| it[0] == piece) {
-            true => Ok(()),
-            false => pieces.store(piece),
+        let put = pieces.put(piece, begin, data);
+        let is_last = !self.requested.iter().any(|it| it[0] == piece);
+        match put.and_then(|()| Ok(!is_last || pieces.finish(piece)?)) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("a piece with a wrong hash"),
+            Err(_) => Err("the file cannot be written"),
         }
     }
 
     /// Lets others fetch what this peer has not sent.
     pub(crate) fn release(&mut self, pieces: &mut Pieces) {
-        let requested = self.requested.drain(..);
-        requested.for_each(|[piece, ..]| pieces.release(piece));
+        for [piece, ..] in self.requested.drain(..) {
+            pieces.claimed.remove(&piece);
+        }
     }
 
-    fn want(&mut self, pieces: &Pieces, block: Block) -> Outcome {
-        let [piece, begin, len] = block;
-        let end = u64::from(begin) + u64::from(len);
-        if !(1..=BLOCK_LEN).contains(&len) || end > pieces.metainfo.len_of(piece).into() {
+    fn answer(&mut self, net: &mut Net, conn: ConnId, pieces: &mut Pieces, it: Block) -> Outcome {
+        let [piece, begin, len] = it;
+        let left = pieces.metainfo.len_of(piece).saturating_sub(begin);
+        if !(1..=BLOCK_LEN.min(left)).contains(&len) {
             return Err("a request of a block that does not exist");
         }
         if !pieces.complete[piece as usize] || self.wanted.len() == WANTED_MAX {
             return Err("a request of a missing piece, or too many");
         }
-        // A peer that was not told that it may request is ignored (BEP 3).
-        self.wanted.extend(self.is_unchoked.then_some(block));
-        Ok(())
+        self.wanted.push_back(it);
+        self.serve(net, conn, pieces)
     }
 
     /// Answers requests while the queue has room. A peer that does not read what it
     /// requests costs no more than its queue.
     pub(crate) fn serve(&mut self, net: &mut Net, conn: ConnId, pieces: &mut Pieces) -> Outcome {
-        while net.is_writable(conn) {
-            let Some(block) = self.wanted.pop_front() else {
-                break;
-            };
-            if net.send(conn, pieces.read(block)?) == Err(SendError::Full) {
-                self.wanted.push_front(block);
+        while let Some(block) = self.wanted.front().filter(|_| net.is_writable(conn)) {
+            if net.send(conn, pieces.read(*block)?) == Err(SendError::Full) {
                 break;
             }
+            self.wanted.pop_front();
         }
         Ok(())
     }

@@ -19,8 +19,9 @@ pub(crate) struct Pieces {
     /// The pieces that are stored and verified.
     pub complete: Vec<bool>,
     pub missing: u32,
-    /// The pieces that are fetched, each from one peer.
-    claimed: BTreeMap<u32, Vec<u8>>,
+    /// The pieces that are fetched, each from one peer, and the hash of what has
+    /// arrived.
+    pub claimed: BTreeMap<u32, Sha1>,
     /// A random number of the node.
     pub seed: u64,
     /// The pieces that were completed in this turn.
@@ -29,11 +30,7 @@ pub(crate) struct Pieces {
 
 impl Pieces {
     /// Verifies what is stored already.
-    pub(crate) fn open(
-        metainfo: Metainfo,
-        storage: Box<dyn Storage>,
-        seed: u64,
-    ) -> io::Result<Self> {
+    pub(crate) fn open(metainfo: Metainfo, storage: Box<dyn Storage>) -> io::Result<Self> {
         let count = metainfo.hashes.len();
         let mut this = Self {
             metainfo,
@@ -41,18 +38,11 @@ impl Pieces {
             complete: vec![false; count],
             missing: count as u32,
             claimed: BTreeMap::new(),
-            seed,
+            seed: 0,
             news: Vec::new(),
         };
-        let mut data = Vec::new();
         for piece in 0..count as u32 {
-            data.clear();
-            let len = this.metainfo.len_of(piece).into();
-            this.seek(piece, 0)?.take(len).read_to_end(&mut data)?;
-            if this.is_right(piece, &data) {
-                this.complete[piece as usize] = true;
-                this.missing -= 1;
-            }
+            this.finish(piece)?;
         }
         Ok(this)
     }
@@ -63,48 +53,47 @@ impl Pieces {
         Ok(&mut self.storage)
     }
 
-    fn is_right(&self, piece: u32, data: &[u8]) -> bool {
-        Sha1::digest(data)[..] == self.metainfo.hashes[piece as usize]
+    fn is_right(&self, piece: u32, hash: Sha1) -> bool {
+        hash.finalize()[..] == self.metainfo.hashes[piece as usize]
+    }
+
+    fn is_stored(&mut self, piece: u32) -> io::Result<bool> {
+        let (len, mut data) = (self.metainfo.len_of(piece).into(), Vec::new());
+        self.seek(piece, 0)?.take(len).read_to_end(&mut data)?;
+        Ok(self.is_right(piece, Sha1::new_with_prefix(data)))
     }
 
     /// Chooses a piece to fetch from a peer that has these. Nodes begin at different
     /// pieces, so that they have something for each other.
     pub(crate) fn claim(&mut self, theirs: &[bool]) -> Option<u32> {
-        let count = theirs.len();
-        let first = (self.seed % count as u64) as usize;
-        let mut missing = (first..first + count).map(|it| it % count);
-        let piece = missing.find(|it| {
-            theirs[*it] && !self.complete[*it] && !self.claimed.contains_key(&(*it as u32))
-        })? as u32;
-        let len = self.metainfo.len_of(piece) as usize;
-        self.claimed.insert(piece, vec![0; len]);
+        let count = theirs.len() as u64;
+        let mut all = (0..count).map(|it| ((self.seed % count + it) % count) as u32);
+        let piece = all.find(|piece| {
+            let is_missing = theirs[*piece as usize] && !self.complete[*piece as usize];
+            is_missing && !self.claimed.contains_key(piece)
+        })?;
+        self.claimed.insert(piece, Sha1::new());
         Some(piece)
     }
 
-    /// Lets other peers claim a piece.
-    pub(crate) fn release(&mut self, piece: u32) {
-        self.claimed.remove(&piece);
+    /// Takes a block of a piece. It is hashed and written while it is in the cache of
+    /// the processor.
+    pub(crate) fn put(&mut self, piece: u32, begin: u32, block: &[u8]) -> io::Result<()> {
+        self.claimed.entry(piece).or_default().update(block);
+        self.seek(piece, begin)?.write_all(block)
     }
 
-    /// Takes a part of a piece that is claimed.
-    pub(crate) fn put(&mut self, piece: u32, begin: u32, data: &[u8]) {
-        if let Some(buffer) = self.claimed.get_mut(&piece) {
-            buffer[begin as usize..][..data.len()].copy_from_slice(data);
+    /// Verifies a piece that may be complete. Returns whether it is.
+    pub(crate) fn finish(&mut self, piece: u32) -> io::Result<bool> {
+        let hash = self.claimed.remove(&piece).unwrap_or_default();
+        // Blocks may have come in another order, which makes another hash.
+        let is_right = self.is_right(piece, hash) || self.is_stored(piece)?;
+        if is_right {
+            self.complete[piece as usize] = true;
+            self.missing -= 1;
+            self.news.push(piece);
         }
-    }
-
-    /// Stores a piece of which all parts have arrived, if it is right.
-    pub(crate) fn store(&mut self, piece: u32) -> Result<(), &'static str> {
-        let buffer = self.claimed.remove(&piece).unwrap_or_default();
-        if !self.is_right(piece, &buffer) {
-            return Err("a piece with a wrong hash");
-        }
-        let stored = self.seek(piece, 0).and_then(|it| it.write_all(&buffer));
-        stored.map_err(|_| "the file cannot be written")?;
-        self.complete[piece as usize] = true;
-        self.missing -= 1;
-        self.news.push(piece);
-        Ok(())
+        Ok(is_right)
     }
 
     /// Returns the message with a block of a complete piece.

@@ -4,25 +4,26 @@
 //!
 //! ```text
 //! cargo run --release --features sim --example torrent_simulated
-//! cargo run --release --features sim --example torrent_simulated 100
+//! PEERLOOP_SEEDS=100 cargo run --release --features sim --example torrent_simulated
 //! ```
 //!
-//! The argument is the number of networks, each with its own latencies and faults.
+//! Each network has a seed, from which its latencies and faults are drawn.
 
+#[expect(dead_code, reason = "no file is read")]
 mod metainfo;
 mod peer;
 mod pieces;
 mod swarm;
 mod wire;
 
-use std::env;
 use std::error::Error;
 use std::io::Cursor;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use peerloop::Net;
-use peerloop::sim::{Link, World};
+use peerloop::sim::{self, Link, World};
 use sha1::{Digest, Sha1};
 
 use crate::metainfo::Metainfo;
@@ -30,17 +31,9 @@ use crate::pieces::Pieces;
 use crate::swarm::Swarm;
 
 const NAMES: [&str; 5] = ["seed", "liar", "alice", "bob", "carol"];
-const PORT: u16 = 6881;
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6881);
 const LEN: usize = 2 << 20;
 const PIECE_LEN: usize = 32 << 10;
-const PATIENCE_SECONDS: u64 = 300;
-
-fn torrent(data: &[u8]) -> Vec<u8> {
-    let hashes: Vec<u8> = data.chunks(PIECE_LEN).flat_map(Sha1::digest).collect();
-    let (len, hashes_len) = (data.len(), hashes.len());
-    let begin = format!("d4:infod6:lengthi{len}e12:piece lengthi{PIECE_LEN}e6:pieces{hashes_len}:");
-    [begin.as_bytes(), &hashes, b"ee"].concat()
-}
 
 fn simulate(seed: u64) -> Result<(), Box<dyn Error>> {
     let mut world = World::new(seed);
@@ -48,38 +41,39 @@ fn simulate(seed: u64) -> Result<(), Box<dyn Error>> {
     let mut random = world.random();
     let mut data = vec![0; LEN];
     data.fill_with(|| random.next_u64() as u8);
-    let metainfo = Metainfo::parse(&torrent(&data))?;
+    let hashes = data.chunks(PIECE_LEN).map(|it| Sha1::digest(it).into());
+    let metainfo = Metainfo {
+        info_hash: [7; 20],
+        len: LEN as u64,
+        piece_len: PIECE_LEN as u32,
+        hashes: hashes.collect(),
+    };
 
     // Each connects to those before it.
     let (mut nodes, mut addresses) = (Vec::new(), Vec::new());
     for (name, number) in NAMES.iter().zip(1..) {
-        let stored = if number <= 2 {
-            data.clone()
-        } else {
-            Vec::new()
-        };
-        let stored = Box::new(Cursor::new(stored));
-        let mut pieces = Pieces::open(metainfo.clone(), stored, random.next_u64())?;
+        let stored = if number <= 2 { &data[..] } else { &[] };
+        let stored = Box::new(Cursor::new(stored.to_vec()));
+        let mut pieces = Pieces::open(metainfo.clone(), stored)?;
+        pieces.seed = random.next_u64();
         if *name == "liar" {
             pieces.storage = Box::new(Cursor::new(vec![0; LEN]));
         }
-        let swarm = Swarm::new(pieces, addresses.clone());
-        nodes.push(world.node(swarm::config(), swarm));
-        addresses.push(SocketAddr::from((Ipv4Addr::new(10, 0, 0, number), PORT)));
-    }
-    for node in &nodes {
-        world.with(*node, |_, net| net.listen(("0.0.0.0", PORT)))?;
+        let node = world.node(swarm::config(), Swarm::new(pieces, addresses.clone()));
+        world.with(node, |_, net| net.listen(ANY))?;
+        nodes.push(node);
+        addresses.push((Ipv4Addr::new(10, 0, 0, number), ANY.port()).into());
     }
 
     let mut crashed = None;
-    for second in 0..PATIENCE_SECONDS {
+    for second in 0..3000 {
         match second {
             5 => crashed = Some(world.crash(nodes[0]).pieces),
             10 => world.partition(nodes[2], &nodes[3..]),
             15 => {
                 let pieces = crashed.take().ok_or("no crash")?;
                 world.restart(nodes[0], Swarm::new(pieces, Vec::new()));
-                world.with(nodes[0], |_, net| net.listen(("0.0.0.0", PORT)))?;
+                world.with(nodes[0], |_, net| net.listen(ANY))?;
             }
             25 => world.heal_all(),
             _ => {}
@@ -104,24 +98,21 @@ fn simulate(seed: u64) -> Result<(), Box<dyn Error>> {
     }
     for (node, name) in nodes.into_iter().zip(NAMES).skip(2) {
         let swarm = world.crash(node);
-        // Verifies what is stored.
-        let pieces = Pieces::open(metainfo.clone(), swarm.pieces.storage, 0)?;
-        if pieces.missing > 0 {
-            return Err(format!(
-                "{name} lacks {} pieces: {:?}",
-                pieces.missing, swarm.failure
-            )
-            .into());
+        let missing = Pieces::open(metainfo.clone(), swarm.pieces.storage)?.missing;
+        if missing > 0 {
+            return Err(format!("{name} lacks {missing} pieces").into());
         }
     }
     Ok(())
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let networks = env::args().nth(1).map_or(Ok(5), |number| number.parse())?;
-    for seed in 0..networks {
+fn main() -> ExitCode {
+    for seed in sim::seeds(5) {
         println!("network {seed}");
-        simulate(seed)?;
+        if let Err(error) = simulate(seed) {
+            eprintln!("torrent_simulated: network {seed}: {error}");
+            return ExitCode::FAILURE;
+        }
     }
-    Ok(())
+    ExitCode::SUCCESS
 }

@@ -31,9 +31,8 @@ pub(crate) struct Swarm {
     addresses: Vec<SocketAddr>,
     /// The peers whose handshake has arrived.
     peers: ConnMap<Peer>,
-    /// The number of missing pieces at the last check, and of checks since it
-    /// changed.
-    checked: (u32, u32),
+    /// The number of checks since the last piece was completed.
+    idle_checks: u32,
 }
 
 pub(crate) fn config() -> Config {
@@ -52,24 +51,22 @@ impl Swarm {
             failure: None,
             addresses,
             peers: ConnMap::new(),
-            checked: (0, 0),
-        }
-    }
-
-    /// A connect to a peer that is connected is refused as a duplicate.
-    fn connect(&self, net: &mut Net) {
-        for addr in &self.addresses {
-            let _ = net.connect(*addr);
+            idle_checks: 0,
         }
     }
 
     /// Takes the handshake of a peer. Messages follow it.
     fn admit(&mut self, net: &mut Net, conn: ConnId, handshake: &[u8]) -> Outcome {
-        wire::check_handshake(handshake, &self.pieces.metainfo.info_hash)?;
-        let changed = net.set_framing(conn, Framing::default());
-        changed.map_err(|error| error.problem)?;
+        wire::check_handshake(handshake, &self.pieces.metainfo)?;
+        // It is valid.
+        let _ = net.set_framing(conn, Framing::default());
         let bits = wire::to_bitfield(&self.pieces.complete);
         tell(net, conn, [&[wire::BITFIELD], &*bits].concat());
+        // Each peer may request, and so that it may be requested of.
+        tell(net, conn, wire::encode(wire::UNCHOKE, &[]));
+        if self.pieces.missing > 0 {
+            tell(net, conn, wire::encode(wire::INTERESTED, &[]));
+        }
         let peer = self.peers.entry(conn).or_default();
         peer.has.resize(self.pieces.complete.len(), false);
         Ok(())
@@ -78,16 +75,14 @@ impl Swarm {
 
 impl Handler for Swarm {
     fn on_start(&mut self, net: &mut Net) {
-        self.connect(net);
-        net.set_interval(CHECK_EVERY, 0);
+        net.set_timer(Duration::ZERO, 0);
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         // Client, version, and a number that differs (BEP 20).
         let mut id = *b"-PL0010-0000********";
         id[12..].copy_from_slice(&self.pieces.seed.to_be_bytes());
-        let hash = &self.pieces.metainfo.info_hash;
-        tell(net, conn, wire::handshake(hash, &id));
+        tell(net, conn, wire::handshake(&self.pieces.metainfo, &id));
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
@@ -109,9 +104,11 @@ impl Handler for Swarm {
 
     fn on_turn(&mut self, net: &mut Net) {
         for piece in mem::take(&mut self.pieces.news) {
+            self.idle_checks = 0;
             let others = self.peers.iter();
-            let others = others.filter(|(_, peer)| !peer.has[piece as usize]);
-            others.for_each(|(conn, _)| tell(net, conn, wire::encode(wire::HAVE, &[piece])));
+            for (conn, _) in others.filter(|(_, peer)| !peer.has[piece as usize]) {
+                tell(net, conn, wire::encode(wire::HAVE, &[piece]));
+            }
         }
         for (conn, peer) in self.peers.iter_mut() {
             peer.request(net, conn, &mut self.pieces);
@@ -126,21 +123,20 @@ impl Handler for Swarm {
         if let Some(mut peer) = self.peers.remove(conn) {
             peer.release(&mut self.pieces);
         }
-        let addr = net.connection(conn).map(|it| it.info().addr);
-        self.events
-            .extend(addr.map(|addr| format!("{addr}: {reason}")));
-        let is_fault = match reason {
-            DisconnectReason::Application(why) => why != STALLED,
-            _ => reason.is_peers_fault(),
-        };
-        self.addresses.retain(|it| !is_fault || Some(*it) != addr);
+        let is_ours = matches!(reason, DisconnectReason::Application(why) if why != STALLED);
+        if let Some(it) = net.connection(conn) {
+            let addr = it.info().addr;
+            self.events.push(format!("{addr}: {reason}"));
+            let stays = !is_ours && !reason.is_peers_fault();
+            self.addresses.retain(|it| stays || *it != addr);
+        }
         if self.addresses.is_empty() {
             self.failure = Some("no peer is left");
         }
         self.on_turn(net);
     }
 
-    // Ends connections that stall, connects again, and gives up after a while.
+    // Ends connections that stall, connects, and gives up after a while.
     fn on_timer(&mut self, net: &mut Net, _: TimerId, _: u64) {
         for (conn, peer) in self.peers.iter_mut() {
             tell(net, conn, Vec::new());
@@ -148,10 +144,13 @@ impl Handler for Swarm {
                 net.abort_with_reason(conn, STALLED);
             }
         }
-        self.connect(net);
-        let (missing, (before, checks)) = (self.pieces.missing, self.checked);
-        self.checked = (missing, if missing == before { checks + 1 } else { 0 });
-        if self.checked.1 == IDLE_CHECKS_MAX {
+        for addr in &self.addresses {
+            // A second connection to a peer is refused as a duplicate.
+            let _ = net.connect(*addr);
+        }
+        net.set_timer(CHECK_EVERY, 0);
+        self.idle_checks += 1;
+        if self.idle_checks == IDLE_CHECKS_MAX {
             self.failure = Some("no piece for a minute");
         }
     }

@@ -6,7 +6,7 @@
 
 use std::iter;
 
-use crate::metainfo::Hash;
+use crate::metainfo::{Hash, Metainfo};
 
 pub(crate) const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;
@@ -24,9 +24,9 @@ pub(crate) type Block = [u32; 3];
 /// requested at once.
 pub(crate) const BLOCK_LEN: u32 = 16 * 1024;
 
-/// Maximum number of requests that wait for an answer. Transmission keeps 512 and
+/// Maximum number of requests that wait for an answer. Transmission drops more and
 /// answers them twice a second.
-pub(crate) const REQUESTS_MAX: usize = 512;
+pub(crate) const REQUESTS_MAX: usize = 500;
 
 /// The longest message is a block after its type, piece and begin.
 pub(crate) const MESSAGE_MAX: usize = 9 + BLOCK_LEN as usize;
@@ -35,16 +35,17 @@ pub(crate) const HANDSHAKE_LEN: usize = 68;
 const PROTOCOL: &[u8] = b"\x13BitTorrent protocol";
 
 /// The eight bytes in the middle are for extensions, of which there are none.
-pub(crate) fn handshake(info_hash: &Hash, peer_id: &Hash) -> Vec<u8> {
-    [PROTOCOL, &[0; 8], info_hash, peer_id].concat()
+pub(crate) fn handshake(metainfo: &Metainfo, peer_id: &Hash) -> Vec<u8> {
+    [PROTOCOL, &[0; 8], &metainfo.info_hash, peer_id].concat()
 }
 
-pub(crate) fn check_handshake(message: &[u8], info_hash: &Hash) -> Result<(), &'static str> {
-    if !message.starts_with(PROTOCOL) {
-        return Err("no BitTorrent handshake");
+/// Takes a handshake of 68 bytes.
+pub(crate) fn check_handshake(message: &[u8], metainfo: &Metainfo) -> Result<(), &'static str> {
+    match (message.starts_with(PROTOCOL), message.get(28..48)) {
+        (true, Some(hash)) if hash == metainfo.info_hash => Ok(()),
+        (true, _) => Err("another torrent"),
+        _ => Err("no BitTorrent handshake"),
     }
-    let is_ours = message.get(28..48) == Some(info_hash);
-    is_ours.then_some(()).ok_or("another torrent")
 }
 
 pub(crate) fn encode(id: u8, numbers: &[u32]) -> Vec<u8> {
@@ -52,17 +53,16 @@ pub(crate) fn encode(id: u8, numbers: &[u32]) -> Vec<u8> {
     iter::once(id).chain(numbers).collect()
 }
 
-/// Returns the type of a message, its numbers, and the bytes after them. Returns
-/// `None` if its length does not suit its type.
+/// The count of numbers in each type of message.
+const NUMBERS: [usize; 9] = [0, 0, 0, 0, 1, 0, 3, 2, 3];
+
+/// Returns the type of a message, its numbers, and the bytes after them. An empty
+/// message is returned as one of an extension. Returns `None` if its length does not
+/// suit its type.
 pub(crate) fn parse(message: &[u8]) -> Option<(u8, [u32; 3], &[u8])> {
-    let (&id, mut rest) = message.split_first()?;
+    let (&id, mut rest) = message.split_first().unwrap_or((&u8::MAX, &[]));
     let mut numbers = [0; 3];
-    let count = match id {
-        HAVE => 1,
-        PIECE => 2,
-        REQUEST | CANCEL => 3,
-        _ => 0,
-    };
+    let count = NUMBERS.get(usize::from(id)).copied().unwrap_or(0);
     for number in &mut numbers[..count] {
         let (bytes, after) = rest.split_first_chunk()?;
         (*number, rest) = (u32::from_be_bytes(*bytes), after);

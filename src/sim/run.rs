@@ -203,11 +203,11 @@ impl World {
 
     /// Compares both ends of each connection between two nodes.
     fn check_pairs(&mut self) {
-        let mut ends: BTreeMap<u64, (usize, CheckedConnection)> = BTreeMap::new();
-        for (index, slot) in self.slots.iter().enumerate() {
+        let connections = self.slots.iter().enumerate().flat_map(|(index, slot)| {
             let connections = slot.node.iter().flat_map(|node| node.connections());
-            ends.extend(connections.map(|it| (it.socket, (index, it))));
-        }
+            connections.map(move |it| (it.socket, (index, it)))
+        });
+        let ends: BTreeMap<u64, (usize, CheckedConnection)> = connections.collect();
         let internet = self.internet.lock();
         let violation = ends.values().find_map(|(index, from)| {
             let (to, in_between) = internet.other_end(from.socket)?;

@@ -38,10 +38,10 @@ impl Internet {
         let conflicts = |other: &KernelUdp| {
             let (a, b) = (other.local.ip(), addr.ip());
             let overlap = a == b || a.is_unspecified() || b.is_unspecified();
-            let is_same = other.host == host && other.local.port() == port && overlap;
+            let is_same = other.local.port() == port && overlap;
             is_same && !(other.shares_port && socket.shares_port)
         };
-        if self.udp.values().any(conflicts) {
+        if self.udp_sockets_of(host).any(conflicts) {
             return Err(ErrorKind::AddrInUse.into());
         }
         if self.random.chance(self.faults.small_buffers) {
@@ -53,8 +53,14 @@ impl Internet {
         socket.send_capacity = size(socket.send_capacity, options.send_buffer_bytes);
         let id = self.take_id();
         self.udp.insert(id, socket);
+        self.hosts.add_udp(host, id);
         self.note(Actor::Network, "bind udp", id, u64::from(port));
         Ok(id)
+    }
+
+    fn udp_sockets_of(&self, host: IpAddr) -> impl Iterator<Item = &KernelUdp> {
+        let of_host = self.hosts.udp_sockets_of(host);
+        of_host.filter_map(|id| self.udp.get(&id))
     }
 
     /// Chooses a free port, after a random one.
@@ -62,8 +68,8 @@ impl Internet {
         let ports = LAST_PORT - FIRST_PORT + 1;
         let first = self.random.below(ports.into()) as u16;
         let is_free = |port: &u16| {
-            let mut sockets = self.udp.values();
-            !sockets.any(|it| it.host == host && it.local.port() == *port)
+            let mut sockets = self.udp_sockets_of(host);
+            !sockets.any(|it| it.local.port() == *port)
         };
         let mut after = (0..ports).map(|step| FIRST_PORT + (first + step) % ports);
         let port = after.find(is_free);
@@ -231,10 +237,10 @@ impl Internet {
             },
             to.port(),
         );
-        let sockets = self.udp.iter();
-        let bound: Vec<SocketId> = sockets
-            .filter(|(_, socket)| socket.is_bound_to(there, to))
-            .map(|(id, _)| *id)
+        let is_bound = |socket: &KernelUdp| socket.is_bound_to(there, to);
+        let of_host = self.hosts.udp_sockets_of(there);
+        let bound: Vec<SocketId> = of_host
+            .filter(|id| self.udp.get(id).is_some_and(is_bound))
             .collect();
         // Linux chooses among the sockets of a port by the source
         // (SO_REUSEPORT, socket(7)).
@@ -288,7 +294,9 @@ impl Internet {
     /// Closes a socket. Received datagrams are lost. Sent datagrams arrive.
     pub(super) fn close_udp(&mut self, id: SocketId) {
         self.unregister_udp(id);
-        self.udp.remove(&id);
+        if let Some(socket) = self.udp.remove(&id) {
+            self.hosts.remove_udp(socket.host, id);
+        }
     }
 
     /// Closes the sockets of a node that has crashed.

@@ -1,8 +1,8 @@
 //! Hosts, and the addresses and ports in use on them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use super::clock::HostClock;
@@ -27,6 +27,10 @@ pub(super) type Addresses = (IpAddr, SocketAddr, SocketAddr);
 pub(super) struct HostTable {
     hosts: BTreeMap<IpAddr, Host>,
     sockets: BTreeMap<Addresses, SocketId>,
+    /// The sockets of each host. Worlds have thousands of hosts, and no call looks
+    /// at all of their sockets.
+    by_host: BTreeSet<(IpAddr, SocketId)>,
+    udp_by_host: BTreeSet<(IpAddr, SocketId)>,
     time_waits: TimeWaits,
 }
 
@@ -132,11 +136,30 @@ impl HostTable {
         self.sockets.get(&addresses).copied()
     }
 
+    /// Returns the sockets of a host, in the order of their ids.
+    pub(super) fn sockets_of(&self, host: IpAddr) -> impl Iterator<Item = SocketId> + '_ {
+        of_host(&self.by_host, host)
+    }
+
+    pub(super) fn udp_sockets_of(&self, host: IpAddr) -> impl Iterator<Item = SocketId> + '_ {
+        of_host(&self.udp_by_host, host)
+    }
+
+    pub(super) fn add_udp(&mut self, host: IpAddr, id: SocketId) {
+        self.udp_by_host.insert((host, id));
+    }
+
+    pub(super) fn remove_udp(&mut self, host: IpAddr, id: SocketId) {
+        self.udp_by_host.remove(&(host, id));
+    }
+
     pub(super) fn add_socket(&mut self, addresses: Addresses, id: SocketId) {
+        self.by_host.insert((addresses.0, id));
         self.sockets.insert(addresses, id);
     }
 
     pub(super) fn remove_socket(&mut self, addresses: Addresses, id: SocketId) {
+        self.by_host.remove(&(addresses.0, id));
         if self.socket_between(addresses) == Some(id) {
             self.sockets.remove(&addresses);
         }
@@ -157,14 +180,16 @@ impl HostTable {
     pub(super) fn is_used_outbound(&self, host: IpAddr, port: u16, sockets: &SocketTable) -> bool {
         let is_outbound = |socket: &Socket| !socket.accepted && uses_port(socket, host, port);
         let mut time_waits = self.time_waits.on_port(host, port);
-        sockets.values().any(is_outbound) || time_waits.any(|is_outbound| is_outbound)
+        let mut of_host = self.sockets_of(host).filter_map(|id| sockets.get(&id));
+        of_host.any(is_outbound) || time_waits.any(|is_outbound| is_outbound)
     }
 
     /// Returns whether a connection may not choose this port as its source,
     /// because it is in use or was so a moment ago.
     pub(super) fn is_taken(&self, host: IpAddr, port: u16, sockets: &SocketTable) -> bool {
+        let mut of_host = self.sockets_of(host).filter_map(|id| sockets.get(&id));
         !self.listeners_on(host, port).is_empty()
-            || sockets.values().any(|it| uses_port(it, host, port))
+            || of_host.any(|it| uses_port(it, host, port))
             || self.time_waits.on_port(host, port).next().is_some()
     }
 
@@ -232,11 +257,21 @@ impl TimeWaits {
 
     /// Returns, for each connection that keeps a port, whether it was outbound.
     fn on_port(&self, host: IpAddr, port: u16) -> impl Iterator<Item = bool> {
-        let of_port = move |((there, local, _), (_, accepted)): (&Addresses, &(Duration, bool))| {
-            (*there == host && local.port() == port).then_some(!*accepted)
-        };
-        self.by_addresses.iter().filter_map(of_port)
+        let lowest = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0).into();
+        let from_host = self.by_addresses.range((host, lowest, lowest)..);
+        from_host
+            .take_while(move |((there, _, _), _)| *there == host)
+            .filter(move |((_, local, _), _)| local.port() == port)
+            .map(|(_, (_, accepted))| !*accepted)
     }
+}
+
+fn of_host(
+    sockets: &BTreeSet<(IpAddr, SocketId)>,
+    host: IpAddr,
+) -> impl Iterator<Item = SocketId> + '_ {
+    let range = sockets.range((host, SocketId::MIN)..=(host, SocketId::MAX));
+    range.map(|(_, id)| *id)
 }
 
 fn uses_port(socket: &Socket, host: IpAddr, port: u16) -> bool {

@@ -8,7 +8,7 @@ use super::host_table::check_local;
 use super::internet::Internet;
 use super::listen_queue::{ListenQueue, ListenSettings};
 use super::selector::Selector;
-use super::socket::Owner;
+use super::socket::{Owner, Socket};
 use super::trace::Actor;
 
 impl Internet {
@@ -71,11 +71,10 @@ impl Internet {
         };
         let port = listening.addr.port();
         self.hosts.remove_listener(listening.host, port, id);
-        let left: Vec<SocketId> = self
-            .sockets
-            .iter()
-            .filter(|(_, socket)| socket.owner == Owner::Listener(id))
-            .map(|(id, _)| *id)
+        let is_left = |socket: &Socket| socket.owner == Owner::Listener(id);
+        let of_host = self.hosts.sockets_of(listening.host);
+        let left: Vec<SocketId> = of_host
+            .filter(|id| self.sockets.get(id).is_some_and(is_left))
             .collect();
         for socket in left {
             if silently {

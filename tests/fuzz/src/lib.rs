@@ -12,6 +12,7 @@ mod hello;
 mod http;
 mod http_requests;
 mod input;
+mod kv;
 #[path = "../../it/util/secured/noise.rs"]
 mod noise;
 mod proxy_header;
@@ -25,5 +26,6 @@ pub use connection::connection;
 pub use framing::framing;
 pub use hello::hello;
 pub use http_requests::http_requests;
+pub use kv::kv;
 pub use proxy_header::proxy_header;
 pub use session::session;

@@ -3,6 +3,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample;
 
 proptest! {
     #[test]
@@ -59,6 +60,23 @@ proptest! {
         data in vec(prop_oneof![proptest::sample::select(&b"0123456789. :\r\n"[..]), 0_u8..40], 0..200),
     ) {
         fuzz_bodies::proxy_header(&[head, data].concat());
+    }
+
+    #[test]
+    fn kv_of_any_bytes_equals_parser(data in vec(any::<u8>(), 0..100)) {
+        fuzz_bodies::kv(&data);
+    }
+
+    /// Pieces of commands, so that whole ones occur.
+    #[test]
+    fn kv_of_likely_pieces_equals_parser(
+        first in 0_u8..3,
+        pieces in vec(
+            sample::select(vec!["*1\r\n", "*2\r\n", "$1\r\n", "$3\r\n", "a", "b\r\n", "\r\n", "\n", " ", "*", "0"]),
+            0..40,
+        ),
+    ) {
+        fuzz_bodies::kv(&[&[first][..], pieces.concat().as_bytes()].concat());
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 mod http;
 #[cfg(feature = "sim")]
-mod http_slow;
+mod http_simulated;
+#[cfg(feature = "sim")]
+mod kv;
 mod process;
+mod torrent;
 
 use process::Process;
 
@@ -28,6 +31,8 @@ const ENDING: &[Ending] = &[
         "4 connections",
     ),
     ("keep_connected", &[], "they come back"),
+    ("kademlia_dht", &[], "all values were found twice"),
+    ("kv", &["--shards", "2"], "hello"),
     ("shards", &["--shards", "3"], "[3, 3, 2]"),
     ("churn", &["--seconds", "1", "--at-once", "10"], " cycles"),
     #[cfg(target_os = "linux")]
@@ -53,6 +58,10 @@ const ENDING: &[Ending] = &[
     #[cfg(feature = "sim")]
     ("keep_connected_simulated", &[], "stated: 60s"),
     #[cfg(feature = "sim")]
+    ("torrent_simulated", &[], "all downloads are complete"),
+    #[cfg(feature = "sim")]
+    ("kademlia_dht_simulated", &["4"], "all run  100 %"),
+    #[cfg(feature = "sim")]
     (
         "simulated_gossip",
         &["--nodes", "50", "--seed", "4"],
@@ -69,6 +78,24 @@ fn each_ends_with_its_result() {
     }
 }
 
+/// The picture of the README is one of this version.
+#[cfg(feature = "sim")]
+#[test]
+fn picture_of_the_swarm_is_that_of_its_seed() {
+    let directory = env!("CARGO_TARGET_TMPDIR");
+    let drawn = format!("{directory}/gossip-{}.svg", std::process::id());
+    let (code, output) = Process::start("simulated_gossip", &["--svg", &drawn]).end();
+    assert_eq!(code, Some(0), "{output}");
+    let stored = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/gossip.svg");
+    let [drawn_svg, stored_svg] =
+        [&drawn, stored].map(|path| std::fs::read_to_string(path).expect("a picture"));
+    std::fs::remove_file(drawn).expect("the picture");
+    assert!(
+        drawn_svg == stored_svg,
+        "draw it again: cargo run --features sim --example simulated_gossip -- --svg docs/gossip.svg"
+    );
+}
+
 #[test]
 fn each_explains_wrong_arguments() {
     let examples = [
@@ -78,8 +105,10 @@ fn each_explains_wrong_arguments() {
         "echo",
         "file_transfer",
         "keep_connected",
+        "kv",
         "mesh",
         "metrics",
+        "torrent",
     ];
     for example in examples {
         let (code, output) = Process::start(example, &["--wrong"]).end();

@@ -1,4 +1,5 @@
-//! Slow clients of the HTTP server of the example `metrics`, in the simulator.
+//! The HTTP server of the example `metrics` with slow clients in the simulator,
+//! and the limits of its framer.
 
 #[path = "../../../examples/metrics/exposition.rs"]
 mod exposition;
@@ -109,5 +110,32 @@ fn http_framer_searches_each_byte_once() {
         let decoded = framer.decode(message);
         let whole = 0..message.len();
         assert!(matches!(decoded, Ok(Decoded::Frame { body, .. }) if body == whole));
+    }
+}
+
+#[test]
+fn http_body_limit_is_exact_in_any_pieces() {
+    for len in [http::BODY_MAX, http::BODY_MAX + 1] {
+        let mut body = b"3\r\nabc\r\n0\r\na: ".to_vec();
+        body.resize(len - 4, b'b');
+        body.extend(b"\r\n\r\n");
+        for piece in [len, len - 1, len / 2, 4096] {
+            let mut framer = http::Requests::default();
+            framer.decode(REQUEST).expect("a head");
+            let lengths = (piece..len).step_by(piece).chain([len]);
+            let decoded = lengths.map(|len| framer.decode(&body[..len]));
+            let end = decoded.into_iter().find_map(|decoded| match decoded {
+                Ok(Decoded::Frame { consumed, .. }) => Some(consumed),
+                _ => None,
+            });
+            let end = end.expect("a body or a refusal");
+            let mut request = http::Request::parse(REQUEST).expect("a request");
+            let content = request.content(&body[..end]);
+            if len <= http::BODY_MAX {
+                assert_eq!((end, content.as_deref()), (len, Ok(&b"abc"[..])), "{piece}");
+            } else {
+                assert_eq!(content, Err(http::Status::CONTENT_TOO_LARGE), "{piece}");
+            }
+        }
     }
 }

@@ -1,0 +1,136 @@
+//! A distributed hash table: nodes find the values that others have stored, also
+//! after a third of the nodes has vanished.
+//!
+//! ```text
+//! cargo run --release --example kademlia_dht
+//! ```
+//!
+//! The nodes run in one thread and exchange datagrams on 127.0.0.1. README.md
+//! describes the protocol; `simulated.rs` runs the same nodes in the simulator.
+
+mod dht;
+mod routing;
+mod wire;
+
+use std::error::Error;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use peerloop::group::{Group, MemberId};
+use peerloop::hello::random_nonce;
+use peerloop::{Config, Net, RunEnd};
+use sha2::{Digest, Sha256};
+
+use dht::Dht;
+use routing::{K, Lookup};
+use wire::{Contact, Id};
+
+const NODES: usize = 32;
+const VANISH: usize = 10;
+
+const TEXTS: [&str; 6] = ["alder", "birch", "cedar", "hazel", "maple", "rowan"];
+
+/// How long the program waits for one step.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The first half of the hash of a name.
+fn key(name: &str) -> Id {
+    let hash: [u8; 32] = Sha256::digest(name).into();
+    hash.first_chunk()
+        .map_or(0, |half| Id::from_be_bytes(*half))
+}
+
+fn wait(group: &mut Group, what: &str, is_done: impl FnMut(&mut Group) -> bool) -> Result<()> {
+    match group.run_until(PATIENCE, is_done)? {
+        RunEnd::Done => Ok(()),
+        _ => Err(format!("{what} took longer than {PATIENCE:?}").into()),
+    }
+}
+
+/// Starts a node. Returns it, and how others reach it.
+fn start(group: &mut Group, known: Vec<Contact>) -> Result<(MemberId<Dht>, Contact)> {
+    let dht = Dht::new(known, Box::new(random_nonce));
+    let node = group.add(Config::default(), dht)?;
+    let addr = (Ipv4Addr::LOCALHOST, 0).into();
+    let bound = group.with(node, |dht, net| dht.bind(net, addr));
+    Ok((node, bound.ok_or("no such node")??))
+}
+
+/// Begins a lookup, and waits until it is over.
+fn look_up(
+    group: &mut Group,
+    node: MemberId<Dht>,
+    begin: impl FnOnce(&mut Dht, &mut Net) -> u64,
+) -> Result<Lookup> {
+    let number = group.with(node, begin).ok_or("no such node")?;
+    let mut lookup = None;
+    wait(group, "a lookup", |group| {
+        let dht = group.handler_mut(node);
+        lookup = dht.and_then(|dht| dht.finished.remove(&number));
+        lookup.is_some()
+    })?;
+    lookup.ok_or_else(|| "no lookup".into())
+}
+
+/// Looks for each value from the other end of the list.
+fn find_all(out: &mut impl Write, group: &mut Group, nodes: &[MemberId<Dht>]) -> Result<()> {
+    for (text, node) in TEXTS.iter().zip(nodes.iter().rev()) {
+        let found = look_up(group, *node, |dht, net| dht.find(net, key(text)))?;
+        let (value, hops, requests) = (found.value, found.hops, found.requests);
+        if value.as_deref() != Some(text) {
+            return Err(format!("{value:?} was found for {text:?}").into());
+        }
+        writeln!(out, "found {text:?}: {hops} hops, {requests} requests")?;
+    }
+    Ok(())
+}
+
+fn run(out: &mut impl Write) -> Result<()> {
+    let mut group = Group::new()?;
+    let (first, contact) = start(&mut group, Vec::new())?;
+    let mut nodes = vec![first];
+    let contacts = |group: &Group, node| {
+        group
+            .handler(node)
+            .map_or(0, |dht: &Dht| dht.table.alive.len())
+    };
+    for _ in 1..NODES {
+        let (node, _) = start(&mut group, vec![contact])?;
+        wait(&mut group, "joining", |group| contacts(group, node) > 0)?;
+        nodes.push(node);
+    }
+    wait(&mut group, "meeting", |group| {
+        nodes.iter().all(|node| contacts(group, *node) >= K)
+    })?;
+    writeln!(out, "{NODES} nodes, each with {K} contacts or more")?;
+
+    for (text, node) in TEXTS.iter().zip(&nodes) {
+        let store = |dht: &mut Dht, net: &mut Net| dht.store(net, key(text), text);
+        let stored = look_up(&mut group, *node, store)?;
+        let (copies, requests) = (stored.copies(), stored.requests);
+        writeln!(out, "stored {text:?}: {copies} copies, {requests} requests")?;
+    }
+    find_all(out, &mut group, &nodes)?;
+
+    for node in nodes.drain(..VANISH) {
+        group.remove(node);
+    }
+    writeln!(out, "{VANISH} nodes vanish, the first included")?;
+    find_all(out, &mut group, &nodes)?;
+    Ok(writeln!(out, "all values were found twice")?)
+}
+
+fn main() -> ExitCode {
+    env_logger::init();
+    match run(&mut io::stdout()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("kademlia_dht: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
