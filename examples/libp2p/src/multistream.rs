@@ -45,13 +45,20 @@ impl Negotiation {
             write_line(&mut out, HEADER);
             write_line(&mut out, protocols[0]);
         }
-        Self { is_proposing, protocols, out, ..Self::default() }
+        Self {
+            is_proposing,
+            protocols,
+            out,
+            ..Self::default()
+        }
     }
 
     /// Takes lines from the start of `input`. What follows `agreed` is not taken.
     pub fn advance(&mut self, input: &mut &[u8]) -> Checked {
         while self.agreed.is_none() {
-            let Some(line) = prefixed::take(input)? else { break };
+            let Some(line) = prefixed::take(input)? else {
+                break;
+            };
             let mut known = once(&HEADER).chain(self.protocols);
             let name = known.find(|name| line.strip_suffix(b"\n") == Some(name.as_bytes()));
             let is_wrong = (name == Some(&HEADER)) != (self.lines == 0);
@@ -88,6 +95,7 @@ impl Session for Negotiation {
     }
 
     fn stage(&self) -> Stage {
-        self.agreed.map_or(Stage::Handshaking, |_| Stage::Transparent)
+        self.agreed
+            .map_or(Stage::Handshaking, |_| Stage::Transparent)
     }
 }
