@@ -79,8 +79,8 @@ fn read_options(now: Instant, options: &[&[u8]]) -> Reply<(Option<bool>, Option<
     Ok((must_exist, expires))
 }
 
-/// Returns the time after `now`. `time` is a number of units of so many
-/// milliseconds, at least `min`. A negative one is over at once.
+/// Returns the instant that is `time` units of milliseconds after `now`, or `now` if
+/// `time` is negative. The milliseconds must be at least `min`.
 fn after(now: Instant, time: Option<&&[u8]>, unit: i64, min: i64) -> Reply<Instant> {
     let time = integer(time.ok_or("ERR syntax error")?)?;
     let after = |time: i64| now.checked_add(Duration::from_millis(time.max(0) as u64));

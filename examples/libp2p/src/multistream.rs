@@ -39,8 +39,7 @@ pub struct Negotiation {
 
 impl Negotiation {
     pub fn new(direction: Direction, protocols: &'static [&'static str]) -> Self {
-        let is_proposing = direction == Direction::Outbound;
-        let mut out = Vec::new();
+        let (is_proposing, mut out) = (direction == Direction::Outbound, Vec::new());
         if is_proposing {
             // With only one proposal it need not wait for the header of the peer.
             write_line(&mut out, HEADER);
