@@ -94,7 +94,7 @@ impl Handler for Host {
         let negotiation = Negotiation::new(info.direction, &["/noise"]);
         let noise = Noise::new(Pattern::XX, info.direction).hash(Hash::Sha256);
         let noise = noise.local_key(&key).payload(&payload);
-        // libp2p has no such message, because each stream has an end.
+        // libp2p has no close notification, because each stream has an end.
         let noise = noise.allow_missing_close_notify().build()?;
         Ok(Sequence::new(negotiation, noise).into())
     }
