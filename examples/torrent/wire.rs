@@ -6,7 +6,7 @@
 
 use std::iter;
 
-use crate::metainfo::{Hash, Metainfo};
+use super::metainfo::{Hash, Metainfo};
 
 pub(crate) const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;

@@ -9,6 +9,8 @@ mod kademlia;
 mod kv;
 mod process;
 mod torrent;
+#[cfg(feature = "sim")]
+mod torrent_simulated;
 
 use process::Process;
 
