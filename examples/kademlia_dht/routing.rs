@@ -9,11 +9,10 @@ pub(crate) const K: usize = 8;
 /// Number of requests of a lookup that wait for an answer at the same time.
 const ALPHA: usize = 3;
 
-/// Maximum number of candidates and of requests of a lookup, and of silent
-/// contacts, whatever others answer.
-pub(crate) const CANDIDATES_MAX: usize = 64;
+/// Maximum number of candidates of a lookup and of silent contacts, and of the
+/// requests of a lookup, whatever others answer.
+pub(crate) const CONTACTS_MAX: usize = 64;
 const REQUESTS_MAX: u32 = 64;
-const SILENT_MAX: usize = 64;
 
 /// A bucket has the contacts whose ids begin with the same bits as that of the node,
 /// up to some place, and differ there.
@@ -48,7 +47,7 @@ impl Table {
         if let Some(at) = self.alive.iter().position(|it| *it == contact) {
             self.silent.push(self.alive.swap_remove(at));
         }
-        let excess = self.silent.len().saturating_sub(SILENT_MAX);
+        let excess = self.silent.len().saturating_sub(CONTACTS_MAX);
         self.silent.drain(..excess);
     }
 
@@ -103,18 +102,17 @@ impl Lookup {
         }
     }
 
-    pub(crate) fn add(&mut self, contacts: Vec<Contact>) {
+    pub(crate) fn add(&mut self, mut contacts: Vec<Contact>) {
         let (hops, state) = (self.hops + 1, State::New);
-        let is_new = |it: &Contact| self.candidates.iter().all(|known| known.contact.0 != it.0);
-        let new: Vec<Contact> = contacts.into_iter().filter(is_new).collect();
+        contacts.retain(|it| self.candidates.iter().all(|known| known.contact.0 != it.0));
         let candidate = |contact| Candidate {
             contact,
             hops,
             state,
         };
-        self.candidates.extend(new.into_iter().map(candidate));
+        self.candidates.extend(contacts.into_iter().map(candidate));
         self.candidates.sort_by_key(|it| it.contact.0 ^ self.target);
-        self.candidates.truncate(CANDIDATES_MAX);
+        self.candidates.truncate(CONTACTS_MAX);
     }
 
     fn count(&self, state: State) -> usize {
