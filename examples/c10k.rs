@@ -44,7 +44,7 @@ const USAGE: &str = "usage: c10k [--idle NUMBER] [--talking NUMBER] [--messages 
 
 10,000 idle connections, and 1,000 that exchange 100 messages each.";
 
-/// Connections of one client process: well below the usual limits of file
+/// Connections of one client process: below 1,024, the usual limit of file
 /// descriptors.
 const PER_PROCESS: usize = 1000;
 
@@ -310,7 +310,7 @@ fn start(server: SocketAddr, number: usize, share: Share, handle: Handle<Server>
         let is_complete = child.wait().is_ok_and(|status| status.success());
         let answers = if is_complete { share.answers() } else { 0 };
         // A server that has stopped has given up, and has reported why.
-        let _ = handle.ask(move |server, net| server.client_ended(net, answers));
+        let _ = handle.post(move |server, net| server.client_ended(net, answers));
     });
     Ok(())
 }
@@ -345,6 +345,9 @@ fn serve(share: Share) -> Outcome {
     println!("{most} connections at once, {answers} of {wanted} answers right, {seconds:.1} s");
     if most == expected && answers == wanted {
         return Ok(());
+    }
+    if node.net().metrics().accept_errors > 0 {
+        return Err("too few file descriptors: see `ulimit -n`".into());
     }
     Err("something was lost".into())
 }

@@ -184,8 +184,8 @@ fn count(server: &Handle<Server>, cycles: u64) -> io::Result<Server> {
 }
 
 fn churn(seconds: u64, at_once: usize) -> Outcome {
-    if at_once == 0 {
-        return Err("one connection at least".into());
+    if seconds == 0 || at_once == 0 {
+        return Err("at least one second and one connection".into());
     }
     let mut server = Node::new(config(at_once), Server::default())?;
     let addr = server.net().listen("127.0.0.1:0")?.addr;
@@ -194,10 +194,11 @@ fn churn(seconds: u64, at_once: usize) -> Outcome {
     println!("{at_once} connections at once to {addr}");
 
     let now = Instant::now();
+    let until = now.checked_add(Duration::from_secs(seconds));
     let churner = Churner {
         server: addr,
         at_once,
-        until: now + Duration::from_secs(seconds),
+        until: until.ok_or("too many seconds")?,
         alive: now,
         begun: 0,
         done: 0,

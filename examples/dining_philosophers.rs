@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use peerloop::group::Group;
 use peerloop::topology::Topology;
-use peerloop::{Config, ConnId, ConnMap, Direction, Handler, Net, RunEnd, TimerId};
+use peerloop::{Config, ConnId, ConnMap, Direction, DisconnectReason, Handler, Net, TimerId};
 
 const NAMES: [&str; 5] = ["Hypatia", "Plato", "Laozi", "Avicenna", "Arendt"];
 const LAST: usize = NAMES.len() - 1;
@@ -96,12 +96,9 @@ impl Philosopher {
 impl Handler for Philosopher {
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
         let direction = net.connection(conn).map(|it| it.info().direction);
-        let is_here = match self.seat {
-            // If each one began with one fork, all could wait in a circle.
-            0 => true,
-            LAST => false,
-            _ => direction == Some(Direction::Outbound),
-        };
+        // The first philosopher begins with two forks, and the last one with none. If
+        // each one began with one fork, all could wait in a circle.
+        let is_here = self.seat == 0 || self.seat != LAST && direction == Some(Direction::Outbound);
         let fork = Fork {
             is_here,
             is_dirty: true,
@@ -118,6 +115,12 @@ impl Handler for Philosopher {
             }
             _ => return net.abort_with_reason(conn, "bad manners"),
         }
+        self.act(net);
+    }
+
+    fn on_disconnect(&mut self, net: &mut Net, conn: ConnId, _: DisconnectReason) {
+        // Without the neighbour, this fork is not needed.
+        self.forks.remove(conn);
         self.act(net);
     }
 
@@ -152,9 +155,9 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     println!("        {}", row(NAMES));
     let (begin, mut shown, mut is_shared) = (Instant::now(), Vec::new(), false);
-    let end = group.run_until(PATIENCE, |group| {
+    let _ = group.run_until(PATIENCE, |group| {
         // All are on this thread, so this sees them at one moment.
-        let all = table.iter().filter_map(|seat| group.handler(*seat));
+        let all = group.handlers(&table);
         let (moods, meals): (Vec<_>, Vec<_>) = all.map(|it| (it.mood, it.meals)).unzip();
         if moods != shown {
             println!("{:4} ms {}", begin.elapsed().as_millis(), row(&moods));
@@ -167,11 +170,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     if is_shared {
         return Err("two neighbours eat with the same fork".into());
     }
-    if end != RunEnd::Done {
+    if group.handlers(&table).any(|it| it.meals < MEALS) {
         return Err("not everyone has eaten".into());
     }
-    let all = table.iter().filter_map(|seat| group.handler(*seat));
-    println!("meals   {}", row(all.map(|it| it.meals)));
+    println!("meals   {}", row(group.handlers(&table).map(|it| it.meals)));
     Ok(())
 }
 

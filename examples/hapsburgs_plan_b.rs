@@ -82,7 +82,9 @@ struct Thug(&'static str, End);
 impl Handler for Thug {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, _: &[u8]) {
         // `Raw` sends the bytes as they are, so that a line can be incomplete.
-        let _ = net.send(conn, self.0);
+        if !self.0.is_empty() && net.send(conn, self.0).is_err() {
+            return net.abort(conn);
+        }
         match self.1 {
             End::Close => net.close(conn),
             End::Reset => net.abort(conn),
@@ -100,11 +102,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     config.connection.timeouts.partial_message = Some(SILENCE);
     let mut group = Group::new()?;
     let drebin = group.add(config, Drebin::default())?;
-    let addr = group
-        .net(drebin)
-        .ok_or("no Drebin")?
-        .listen("127.0.0.1:0")?
-        .addr;
+    let net = group.net(drebin).ok_or("no Drebin")?;
+    let addr = net.listen("127.0.0.1:0")?.addr;
     let mut config = Config::default();
     config.connection.framing = Framing::Raw;
     for (number, (words, end, expected)) in THUGS.into_iter().enumerate() {

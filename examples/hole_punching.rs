@@ -167,8 +167,7 @@ fn run() -> Result<(), Box<dyn Error>> {
         peers.push(group.add(Config::default(), peer)?);
     }
     let _ = group.run_until(PATIENCE, |group| {
-        let mut handlers = peers.iter().filter_map(|peer| group.handler(*peer));
-        handlers.all(|peer| peer.outcome.is_some())
+        group.handlers(&peers).all(|peer| peer.outcome.is_some())
     })?;
     for peer in peers {
         let Peer { addr, outcome, .. } = group.remove(peer).ok_or("no peer")?;

@@ -53,7 +53,7 @@ impl Player {
         let Some((target, number)) = self.others.iter().nth(index) else {
             return;
         };
-        self.potato = (self.potato.0 + 1, *number);
+        self.potato = (self.potato.0.saturating_add(1), *number);
         if let Err(error) = net.send(target, &message(CATCH, self.potato.0)) {
             log::error!("player {} drops the potato: {error}", self.number);
         }
@@ -111,8 +111,7 @@ impl Handler for Player {
 fn agree(group: &mut Group, players: &[MemberId<Player>]) -> Result<(u64, u64), Box<dyn Error>> {
     let mut potato = (0, 0);
     let end = group.run_until(PATIENCE, |group| {
-        let all = players.iter().filter_map(|player| group.handler(*player));
-        let all: Vec<&Player> = all.collect();
+        let all: Vec<&Player> = group.handlers(players).collect();
         potato = all[0].potato;
         let agrees = |it: &&Player| it.others.len() + 1 == all.len() && it.potato == potato;
         all.iter().all(agrees) && all.iter().any(|it| it.number == potato.1)
@@ -163,8 +162,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (throws, winner) = agree(&mut group, &left)?;
     println!("player {winner} wins");
     let mut catches = 0;
-    for player in players.iter().filter_map(|player| group.handler(*player)) {
-        let Player { number, caught, .. } = player;
+    for Player { number, caught, .. } in group.handlers(&players) {
         println!("player {number} caught it {caught:6} times");
         catches += caught;
     }

@@ -66,8 +66,9 @@ impl Lan {
     fn open(&self, net: &mut Net) -> io::Result<(UdpId, u16)> {
         let multicast_interface = MulticastInterface::Addr(self.interface);
         let options = UdpOptions {
-            // The nodes of a host share the port.
+            // The nodes of a host share the port. macOS and the BSDs want both.
             reuse_addr: true,
+            reuse_port: cfg!(all(unix, not(target_os = "linux"))),
             max_datagram_len: 64,
             multicast_interface,
             ..Default::default()
@@ -131,8 +132,7 @@ fn demonstrate() -> Result<(), Box<dyn Error>> {
     let add = |_| group.add(Config::default(), Lan::new(Ipv4Addr::LOCALHOST, network));
     let nodes = (0..NODES).map(add).collect::<io::Result<Vec<_>>>()?;
     let end = group.run_until(PATIENCE, |group| {
-        let mut lans = nodes.iter().filter_map(|node| group.handler(*node));
-        lans.all(|lan| {
+        group.handlers(&nodes).all(|lan| {
             let known: HashSet<_> = lan.neighbours.values().collect();
             lan.neighbours.len() == NODES - 1 && known.len() == NODES - 1
         })

@@ -123,8 +123,7 @@ fn gossip(topology: Topology, nodes: usize) -> Result<(), Box<dyn Error>> {
     }
     let mut received = 0;
     let end = group.run_until(PATIENCE, |group| {
-        let all = members.iter().filter_map(|member| group.handler(*member));
-        received = all.map(|gossip| gossip.received).sum();
+        received = group.handlers(&members).map(|it| it.received).sum();
         received >= messages
     })?;
     step.end(received, "messages");
@@ -132,7 +131,7 @@ fn gossip(topology: Topology, nodes: usize) -> Result<(), Box<dyn Error>> {
         return Err(format!("{messages} messages were sent: {end:?}").into());
     }
 
-    let all = members.iter().filter_map(|member| group.handler(*member));
+    let all = group.handlers(&members);
     let mut hops: Vec<_> = all.flat_map(|it| &it.hops).flatten().collect();
     hops.sort_unstable();
     // A node knows its own rumour after no hop.

@@ -27,8 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 struct Player {
     number: usize,
-    /// The sentences that have arrived: one, unless something is wrong.
-    understood: Vec<String>,
+    understood: Option<String>,
+    /// How many sentences have arrived: one, unless something is wrong.
+    arrived: usize,
     mistakes: usize,
 }
 
@@ -36,15 +37,16 @@ impl Handler for Player {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         let mut sentence = message.to_vec();
         // In half of the cases, a letter is misunderstood.
-        let position = random(2 * SENTENCE.len());
-        if let Some(letter) = sentence.get_mut(position) {
+        if let Some(letter) = sentence.get_mut(random(2 * SENTENCE.len())) {
             *letter = b"abcdefghijklmnopqrstuvwxyz"[random(26)];
-            self.mistakes += 1;
         }
-        let text = String::from_utf8_lossy(&sentence);
-        let mark = if sentence == message { ' ' } else { '?' };
+        let is_wrong = sentence != message;
+        let text = String::from_utf8_lossy(&sentence).into_owned();
+        let mark = if is_wrong { '?' } else { ' ' };
         println!("player {:2} {mark} {text}", self.number);
-        self.understood.push(text.into_owned());
+        self.understood = Some(text);
+        self.arrived += 1;
+        self.mistakes += usize::from(is_wrong);
         // The last player has no further neighbour, and sends nothing.
         let outcome = net.broadcast_all(sentence, Some(conn));
         log::debug!("player {}: {outcome:?}", self.number);
@@ -62,7 +64,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     for number in 0..PLAYERS {
         let player = Player {
             number,
-            understood: Vec::new(),
+            understood: None,
+            arrived: 0,
             mistakes: 0,
         };
         players.push(group.add(Config::default(), player)?);
@@ -73,20 +76,17 @@ fn run() -> Result<(), Box<dyn Error>> {
     let net = group.net(players[0]).ok_or("no first player")?;
     net.send(conns[0], SENTENCE)?;
     let last = players[PLAYERS - 1];
-    let understood = |group: &Group| group.handler(last)?.understood.first().cloned();
+    let understood = |group: &Group| group.handler(last)?.understood.clone();
     let end = group.run_until(PATIENCE, |group| understood(group).is_some())?;
     let sentence = understood(&group).ok_or_else(|| format!("the sentence is lost: {end:?}"))?;
 
     let pairs = SENTENCE.chars().zip(sentence.chars());
     let wrong = pairs.filter(|(before, after)| before != after).count();
-    let (mut arrivals, mut mistakes) = (0, 0);
-    for player in players.iter().filter_map(|it| group.handler(*it)) {
-        arrivals += player.understood.len();
-        mistakes += player.mistakes;
-    }
+    let arrived: usize = group.handlers(&players).map(|it| it.arrived).sum();
+    let mistakes = group.handlers(&players).map(|it| it.mistakes).sum();
     println!("{mistakes} mistakes, {wrong} wrong letters");
-    if arrivals != PLAYERS - 1 {
-        return Err(format!("{arrivals} sentences arrived").into());
+    if arrived != PLAYERS - 1 {
+        return Err(format!("{arrived} sentences arrived").into());
     }
     // Two mistakes may be in the same letter.
     if wrong > mistakes || sentence.len() != SENTENCE.len() {

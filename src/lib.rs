@@ -243,6 +243,9 @@ pub mod guide;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-pea2pea.md")]
 mod from_pea2pea {}
+#[cfg(all(doctest, feature = "noise"))]
+#[doc = include_str!("../docs/noise-per-message.md")]
+mod noise_per_message {}
 #[cfg(feature = "sim")]
 pub mod sim;
 

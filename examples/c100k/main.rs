@@ -40,7 +40,7 @@ fn number(file: &str, name: &str) -> Option<usize> {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let descriptors = number("/proc/self/limits", "Max open files").ok_or("no limit")?;
+    let descriptors = number("/proc/self/limits", "Max open files").ok_or("no /proc")?;
     // Some descriptors are for the loops and the standard streams.
     let most = (descriptors.saturating_sub(50) / 2).clamp(1, 100_000);
     let count = env::args().nth(1).map_or(Ok(most), |it| it.parse());

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use peerloop::{ConnId, Handler, Net, TimerId, UdpId, UdpOptions};
 
-use crate::routing::{CONTACTS_MAX, K, Lookup, Table};
-use crate::wire::{self, Contact, DATAGRAM_LEN, Id, Message, VALUE_MAX};
+use super::routing::{CONTACTS_MAX, K, Lookup, Table};
+use super::wire::{self, Contact, DATAGRAM_LEN, Id, Message, VALUE_MAX};
 
 /// How long a node waits for an answer, and how often it sends a request.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
@@ -19,10 +19,6 @@ const TRIES: u32 = 3;
 /// requests as keys.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 const REFRESH: u64 = 0;
-
-/// Maximum number of buckets in which it looks for them, because peers can choose
-/// ids that are close to its own.
-const BUCKETS_MAX: u32 = 16;
 
 /// Maximum number of values of others, and of open requests at which unknown nodes
 /// are asked as well.
@@ -158,7 +154,8 @@ impl Dht {
         }
         self.look_up(net, Message::FindNode(own), own, None);
         let closest = self.table.closest(own, 1).first().map_or(own, |it| it.0);
-        let buckets = u64::from(BUCKETS_MAX.min((own ^ closest).leading_zeros() + 1));
+        // Peers can choose ids that are very close.
+        let buckets = u64::from((own ^ closest).leading_zeros().min(15) + 1);
         for bucket in 0..buckets {
             let target = own ^ (Id::from((self.random)() | 1 << 63) << 64) >> bucket;
             if is_new && self.table.wants(target) || (self.random)() % buckets == 0 {
@@ -221,7 +218,7 @@ impl Handler for Dht {
             Some((token, id, answer)) => {
                 // Without its request it is late, duplicated or forged.
                 if let Some(request) = self.requests.remove(&token) {
-                    let is_right = request.to == (id, addr);
+                    let is_right = request.to == (id, addr) && answer.answers(&request.message);
                     self.end(net, request, is_right.then_some(answer));
                 }
             }

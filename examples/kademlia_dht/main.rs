@@ -10,6 +10,8 @@
 
 mod dht;
 mod routing;
+#[path = "../support/mod.rs"]
+mod support;
 mod wire;
 
 use std::error::Error;
@@ -43,8 +45,8 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The first half of the hash of a name.
 fn key(name: &str) -> Id {
-    let half = Sha256::digest(name).into_iter().take(16);
-    half.fold(0, |id, byte| id << 8 | Id::from(byte))
+    let hash = Sha256::digest(name);
+    Id::from_be_bytes(std::array::from_fn(|at| hash[at]))
 }
 
 fn wait(group: &mut Group, what: &str, is_done: impl FnMut(&mut Group) -> bool) -> Result<()> {
@@ -56,8 +58,7 @@ fn wait(group: &mut Group, what: &str, is_done: impl FnMut(&mut Group) -> bool) 
 
 /// Starts a node. Returns it, and how others reach it.
 fn start(group: &mut Group, known: Vec<Contact>) -> Result<(MemberId<Dht>, Contact)> {
-    let dht = Dht::new(known, Box::new(random_nonce));
-    let node = group.add(Config::default(), dht)?;
+    let node = group.add(Config::default(), Dht::new(known, Box::new(random_nonce)))?;
     let addr = (Ipv4Addr::LOCALHOST, 0).into();
     let bound = group.with(node, |dht, net| dht.bind(net, addr));
     Ok((node, bound.ok_or("no such node")??))
@@ -114,21 +115,14 @@ fn run(out: &mut impl Write) -> Result<()> {
     }
     find_all(out, group, &nodes)?;
 
-    for node in nodes.drain(..VANISH) {
-        group.remove(node);
-    }
+    let oldest = nodes.drain(..VANISH);
+    oldest.for_each(|node| drop(group.remove(node)));
     writeln!(out, "{VANISH} nodes vanish, the first included")?;
     find_all(out, group, &nodes)?;
     Ok(writeln!(out, "all values were found twice")?)
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run(&mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kademlia_dht: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let names = ("kademlia_dht", "usage: kademlia_dht");
+    support::run(names, &[], |_| run(&mut io::stdout()))
 }

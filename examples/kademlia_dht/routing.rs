@@ -1,6 +1,6 @@
 //! The contacts of a node, and a lookup. Neither sends anything itself.
 
-use crate::wire::{Contact, Id, Message};
+use super::wire::{Contact, Id, Message};
 
 /// Number of contacts in a bucket and in an answer, and of copies of a value. The
 /// paper has 20. An answer with 8 fits into a datagram.
@@ -10,7 +10,7 @@ pub(crate) const K: usize = 8;
 const ALPHA: usize = 3;
 
 /// Maximum number of candidates of a lookup and of silent contacts, and of the
-/// requests of a lookup, whatever others answer.
+/// requests of a lookup before it stores a value, whatever others answer.
 pub(crate) const CONTACTS_MAX: usize = 64;
 const REQUESTS_MAX: u32 = 64;
 
@@ -47,8 +47,8 @@ impl Table {
         if let Some(at) = self.alive.iter().position(|it| *it == contact) {
             self.silent.push(self.alive.swap_remove(at));
         }
-        let excess = self.silent.len().saturating_sub(CONTACTS_MAX);
-        self.silent.drain(..excess);
+        self.silent
+            .drain(..self.silent.len().saturating_sub(CONTACTS_MAX));
     }
 
     /// The contacts closest to an id. Without contacts that are alive they are those
@@ -102,35 +102,35 @@ impl Lookup {
         }
     }
 
-    pub(crate) fn add(&mut self, mut contacts: Vec<Contact>) {
+    pub(crate) fn add(&mut self, contacts: Vec<Contact>) {
         let (hops, state) = (self.hops + 1, State::New);
-        contacts.retain(|it| self.candidates.iter().all(|known| known.contact.0 != it.0));
         let candidate = |contact| Candidate {
             contact,
             hops,
             state,
         };
         self.candidates.extend(contacts.into_iter().map(candidate));
+        // The sort is stable, so that the older of two with the same id is kept.
         self.candidates.sort_by_key(|it| it.contact.0 ^ self.target);
+        self.candidates.dedup_by_key(|it| it.contact.0);
         self.candidates.truncate(CONTACTS_MAX);
     }
 
     fn count(&self, state: State) -> usize {
-        let candidates = self.candidates.iter();
-        candidates.filter(|it| it.state == state).count()
+        self.candidates.iter().filter(|c| c.state == state).count()
     }
 
     /// The next node to send the request to, if one is to be asked now.
     pub(crate) fn next(&mut self) -> Option<Contact> {
         let asked = self.count(State::Asked);
-        if self.is_found() || asked == ALPHA || self.requests == REQUESTS_MAX {
+        if self.is_found() || asked == ALPHA {
             return None;
         }
+        let may_ask = self.requests < REQUESTS_MAX || matches!(self.request, Message::Store(..));
         let candidates = self.candidates.iter_mut();
         let mut closest = candidates.filter(|it| it.state != State::Silent).take(K);
-        let Some(next) = closest.find(|it| it.state == State::New) else {
-            let begins = asked == 0 && self.begins_to_store();
-            return if begins { self.next() } else { None };
+        let Some(next) = closest.find(|it| may_ask && it.state == State::New) else {
+            return if asked == 0 { self.store() } else { None };
         };
         next.state = State::Asked;
         self.requests += 1;
@@ -138,24 +138,22 @@ impl Lookup {
     }
 
     /// Goes on to store the value at the nodes that were found, if there is one.
-    fn begins_to_store(&mut self) -> bool {
-        let (Message::FindNode(key), Some(value)) = (&self.request, &self.value) else {
-            return false;
-        };
-        self.request = Message::Store(*key, value.clone());
+    fn store(&mut self) -> Option<Contact> {
+        let finds_nodes = matches!(self.request, Message::FindNode(_));
+        let value = self.value.clone().filter(|_| finds_nodes)?;
+        self.request = Message::Store(self.target, value);
         self.candidates.retain(|it| it.state == State::Answered);
         self.candidates.truncate(K);
         let candidates = self.candidates.iter_mut();
         candidates.for_each(|it| it.state = State::New);
-        true
+        self.next()
     }
 
     /// Notes the answer of a node. Without an answer the node is silent.
     pub(crate) fn note(&mut self, from: Contact, answer: Option<Message>) {
         let mut candidates = self.candidates.iter_mut();
-        let Some(node) = candidates.find(|it| it.contact == from) else {
-            return;
-        };
+        let node = candidates.find(|it| it.contact == from);
+        let Some(node) = node else { return };
         node.state = State::Answered;
         self.hops = node.hops;
         match answer {

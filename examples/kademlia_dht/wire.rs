@@ -31,6 +31,15 @@ impl Message {
     pub(crate) fn is_request(&self) -> bool {
         !matches!(self, Self::Nodes(_) | Self::Value(_) | Self::Stored)
     }
+
+    /// Whether this message is an answer to a request.
+    pub(crate) fn answers(&self, request: &Self) -> bool {
+        match request {
+            Self::Store(..) => matches!(self, Self::Stored),
+            Self::FindValue(_) => matches!(self, Self::Nodes(_) | Self::Value(_)),
+            _ => matches!(self, Self::Nodes(_)),
+        }
+    }
 }
 
 /// Spaces make each request as long as the longest answer. Otherwise answers would
@@ -45,6 +54,9 @@ pub(crate) fn encode(token: u64, sender: Id, message: &Message) -> Vec<u8> {
 
 pub(crate) fn decode(json: &[u8]) -> Option<(u64, Id, Message)> {
     let datagram: (u64, Id, Message) = serde_json::from_slice(json).ok()?;
-    let is_padded = json.len() == DATAGRAM_LEN || !datagram.2.is_request();
-    is_padded.then_some(datagram)
+    let is_valid = match &datagram.2 {
+        Message::Store(_, value) | Message::Value(value) if value.len() > VALUE_MAX => false,
+        message => json.len() == DATAGRAM_LEN || !message.is_request(),
+    };
+    is_valid.then_some(datagram)
 }

@@ -82,9 +82,10 @@ fn read_options(now: Instant, options: &[&[u8]]) -> Reply<(Option<bool>, Option<
 /// Returns the instant that is `time` units of milliseconds after `now`, or `now` if
 /// `time` is negative. The milliseconds must be at least `min`.
 fn after(now: Instant, time: Option<&&[u8]>, unit: i64, min: i64) -> Reply<Instant> {
-    let time = integer(time.ok_or("ERR syntax error")?)?;
+    let time = integer(time.ok_or("ERR syntax error")?)?.checked_mul(unit);
+    // `TTL` adds half a second, which must not overflow.
+    let time = time.filter(|time| (min..=i64::MAX - 500).contains(time));
     let after = |time: i64| now.checked_add(Duration::from_millis(time.max(0) as u64));
-    let time = time.checked_mul(unit).filter(|time| *time >= min);
     time.and_then(after).ok_or("ERR invalid expire time")
 }
 

@@ -15,6 +15,8 @@
 mod gossip;
 mod network;
 mod picture;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -31,6 +33,7 @@ use peerloop::sim::{Link, NodeId, World};
 use peerloop::topology::Topology;
 
 use gossip::{Gossip, PORT, TELL_EVERY};
+use support::{Arguments, Outcome};
 
 const USAGE: &str = "usage: simulated_gossip [--nodes NUMBER] [--seed NUMBER] [--rumours NUMBER]
                         [--degree NUMBER | --svg FILE]
@@ -55,8 +58,10 @@ struct Options {
     nodes: usize,
     seed: u64,
     rumours: u32,
-    degree: Option<usize>,
-    svg: Option<PathBuf>,
+    /// Zero: the neighbours are those that are close.
+    degree: usize,
+    /// Empty: no picture.
+    svg: PathBuf,
 }
 
 /// The addresses of the nodes begin here.
@@ -193,32 +198,28 @@ fn bar(informed: usize, of: usize) -> String {
     format!("{bar:·<BAR$}")
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(options: &Options) -> Outcome {
     let (nodes, seed) = (options.nodes, options.seed);
     let mut out = io::stdout();
     let begun = Instant::now();
     let mut world = World::new(seed);
-    let (edges, places) = match options.degree {
-        // Each node chooses half of its neighbours. The others choose it.
-        Some(degree) => {
-            let degree = degree.div_ceil(2);
-            (Topology::Random { degree, seed }.edges(nodes)?, Vec::new())
-        }
-        None if nodes > CLOSE_MAX => {
-            return Err(format!("more than {CLOSE_MAX} nodes need --degree").into());
-        }
-        None => {
-            let places = network::places(&mut world.random(), nodes);
-            (network::nearest(&places), places)
-        }
+    // Each node chooses half of its neighbours. The others choose it.
+    let degree = options.degree.div_ceil(2);
+    let (edges, places) = if degree > 0 {
+        (Topology::Random { degree, seed }.edges(nodes)?, Vec::new())
+    } else if nodes <= CLOSE_MAX {
+        let places = network::places(&mut world.random(), nodes);
+        (network::nearest(&places), places)
+    } else {
+        return Err(format!("more than {CLOSE_MAX} nodes need --degree").into());
     };
     writeln!(out, "{nodes} nodes, {} links, seed {seed}", edges.len())?;
     let run = simulate(&mut world, options, edges)?;
     let (now, real) = (run.end(), begun.elapsed());
     write!(out, "{}", plot(&run))?;
     writeln!(out, "all {nodes} nodes know")?;
-    if let Some(path) = &options.svg {
-        std::fs::write(path, picture::draw(&run, &places))?;
+    if options.svg != PathBuf::new() {
+        std::fs::write(&options.svg, picture::draw(&run, &places))?;
     }
     let rate = |count: u64| count as f64 / real.as_secs_f64();
     let (messages, events) = (run.messages, world.trace().len());
@@ -228,31 +229,16 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(writeln!(out, "{times}, seed {seed}")?)
 }
 
-/// Returns `None` if only the usage was wanted.
-fn options() -> Result<Option<Options>, Box<dyn Error>> {
-    use lexopt::prelude::{Long, Short, ValueExt};
-
-    let mut options = Options {
-        nodes: 200,
-        seed: 1,
-        rumours: 1,
-        degree: None,
-        svg: None,
+fn options(arguments: &Arguments) -> Result<Options, Box<dyn Error>> {
+    let options = Options {
+        nodes: arguments.option("nodes", 200)?,
+        seed: arguments.option("seed", 1)?,
+        rumours: arguments.option("rumours", 1)?,
+        degree: arguments.option("degree", 0)?,
+        svg: arguments.option("svg", PathBuf::new())?,
     };
-    let mut parser = lexopt::Parser::from_env();
-    while let Some(argument) = parser.next()? {
-        match argument {
-            Long("nodes") => options.nodes = parser.value()?.parse()?,
-            Long("seed") => options.seed = parser.value()?.parse()?,
-            Long("rumours") => options.rumours = parser.value()?.parse()?,
-            Long("degree") => options.degree = Some(parser.value()?.parse()?),
-            Long("svg") => options.svg = Some(parser.value()?.into()),
-            Short('h') | Long("help") => {
-                writeln!(io::stdout(), "{USAGE}")?;
-                return Ok(None);
-            }
-            _ => return Err(argument.unexpected().into()),
-        }
+    if !arguments.words.is_empty() {
+        return Err(USAGE.into());
     }
     if !(2..=NODES_MAX).contains(&options.nodes) {
         return Err(format!("2 to {NODES_MAX} nodes").into());
@@ -260,19 +246,15 @@ fn options() -> Result<Option<Options>, Box<dyn Error>> {
     if !(1..=64).contains(&options.rumours) {
         return Err("1 to 64 rumours".into());
     }
-    if options.degree.is_some() && options.svg.is_some() {
+    if options.degree > 0 && options.svg != PathBuf::new() {
         return Err("the nodes of a picture are close to their neighbours: no --degree".into());
     }
-    Ok(Some(options))
+    Ok(options)
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match options().and_then(|options| options.as_ref().map_or(Ok(()), run)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("simulated_gossip: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let names = ["nodes", "seed", "rumours", "degree", "svg"];
+    support::run(("simulated_gossip", USAGE), &names, |arguments| {
+        run(&options(&arguments)?)
+    })
 }

@@ -81,11 +81,8 @@ fn draw_links(svg: &mut String, run: &Run, places: &[Point]) {
     for (from, to) in &run.edges {
         let is_told = run.told_by[*from] == Some(*to) || run.told_by[*to] == Some(*from);
         if !is_told {
-            let class = if (*from < half) == (*to < half) {
-                "l"
-            } else {
-                "x"
-            };
+            let is_cut = (*from < half) != (*to < half);
+            let class = if is_cut { "x" } else { "l" };
             draw_line(svg, class, places[*from], places[*to], "");
         }
     }
@@ -98,19 +95,13 @@ fn draw_links(svg: &mut String, run: &Run, places: &[Point]) {
 }
 
 fn draw_line(svg: &mut String, class: &str, (x1, y1): Point, (x2, y2): Point, stroke: &str) {
-    let _ = writeln!(
-        svg,
-        "<path class=\"{class}\"{stroke} d=\"M{x1:.0} {y1:.0}L{x2:.0} {y2:.0}\"/>"
-    );
+    *svg += &format!("<path class=\"{class}\"{stroke} d=\"M{x1:.0} {y1:.0}L{x2:.0} {y2:.0}\"/>\n");
 }
 
 fn draw_nodes(svg: &mut String, run: &Run, places: &[Point]) {
     for (node, (x, y)) in places.iter().enumerate() {
         let fill = colour(run, run.knew[node]);
-        let _ = writeln!(
-            svg,
-            "<circle cx=\"{x:.0}\" cy=\"{y:.0}\" r=\"6\" fill=\"{fill}\"/>"
-        );
+        *svg += &format!("<circle cx=\"{x:.0}\" cy=\"{y:.0}\" r=\"6\" fill=\"{fill}\"/>\n");
     }
     let (x, y) = places[0];
     let _ = writeln!(
@@ -133,11 +124,8 @@ fn draw_curve(svg: &mut String, run: &Run) {
 
     let stops = (0..=20).map(|step| {
         let at = STARTS + (end - STARTS) * step / 20;
-        format!(
-            "<stop offset=\"{}%\" stop-color=\"{}\"/>",
-            step * 5,
-            colour(run, at)
-        )
+        let (percent, colour) = (step * 5, colour(run, at));
+        format!("<stop offset=\"{percent}%\" stop-color=\"{colour}\"/>")
     });
     let (from, heals) = (x(STARTS), x(HEALS));
     let (middle, label, line) = ((from + heals) / 2.0, TOP - 20.0, TOP - 10.0);

@@ -36,7 +36,7 @@ use crate::swarm::Swarm;
 const USAGE: &str = "usage: torrent fetch FILE.torrent DESTINATION PEER...
        torrent seed FILE.torrent FILE [ADDRESS:PORT]     default: a port of 127.0.0.1";
 
-/// Seeds on an address, or fetches from peers if there is none.
+/// Seeds on an address. Without one it fetches from peers.
 fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketAddr>) -> Outcome {
     let fetches = addr.is_none();
     let mut options = File::options();

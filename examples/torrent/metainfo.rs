@@ -5,7 +5,7 @@ use std::str;
 use bendy::decoding::{Decoder, Object};
 use sha1::{Digest, Sha1};
 
-use crate::wire::{BLOCK_LEN, Block};
+use super::wire::{BLOCK_LEN, Block};
 
 pub(crate) type Hash = [u8; 20];
 

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use peerloop::{ConnId, Net, SendError};
 
-use crate::pieces::Pieces;
-use crate::wire::{self, BLOCK_LEN, Block, REQUESTS_MAX};
+use super::pieces::Pieces;
+use super::wire::{self, BLOCK_LEN, Block, REQUESTS_MAX};
 
 /// Maximum number of requests of the peer that wait.
 const WANTED_MAX: usize = 4 * REQUESTS_MAX;
@@ -89,8 +89,7 @@ impl Peer {
     /// Takes a block. Only one that was requested is, so that its position needs no
     /// further check.
     fn receive(&mut self, pieces: &mut Pieces, numbers: Block, data: &[u8]) -> Outcome {
-        let [piece, begin, _] = numbers;
-        let block = [piece, begin, data.len() as u32];
+        let block @ [piece, begin, _] = [numbers[0], numbers[1], data.len() as u32];
         let Some(at) = self.requested.iter().position(|it| *it == block) else {
             // It may have been sent before a choke, which discards the requests.
             let late = (!self.is_open).then_some(());

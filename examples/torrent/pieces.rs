@@ -5,8 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use sha1::{Digest, Sha1};
 
-use crate::metainfo::Metainfo;
-use crate::wire::{self, Block};
+use super::metainfo::Metainfo;
+use super::wire::{self, Block};
 
 /// A file or, in the simulation, memory.
 pub(crate) trait Storage: Read + Write + Seek {}
@@ -66,6 +66,8 @@ impl Pieces {
     /// Chooses a piece to fetch from a peer that has these. Nodes begin at different
     /// pieces, so that they have something for each other.
     pub(crate) fn claim(&mut self, theirs: &[bool]) -> Option<u32> {
+        // Called in each turn for each peer. A seed searches nothing.
+        (self.missing as usize > self.claimed.len()).then_some(())?;
         let count = theirs.len() as u64;
         let mut all = (0..count).map(|it| ((self.seed % count + it) % count) as u32);
         let piece = all.find(|piece| {

@@ -32,12 +32,12 @@ use crate::swarm::Swarm;
 
 const NAMES: [&str; 5] = ["seed", "liar", "alice", "bob", "carol"];
 const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 6881);
-const LEN: usize = 2 << 20;
+const LEN: usize = 1 << 20;
 const PIECE_LEN: usize = 32 << 10;
 
 fn simulate(seed: u64) -> Result<(), Box<dyn Error>> {
     let mut world = World::new(seed);
-    world.default_link(Link::new(Duration::from_millis(20)).bandwidth(50_000));
+    world.default_link(Link::new(Duration::from_millis(20)).bandwidth(25_000));
     let mut random = world.random();
     let mut data = vec![0; LEN];
     data.fill_with(|| random.next_u64() as u8);
@@ -107,7 +107,7 @@ fn simulate(seed: u64) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    for seed in sim::seeds(5) {
+    for seed in sim::seeds(3) {
         println!("network {seed}");
         if let Err(error) = simulate(seed) {
             eprintln!("torrent_simulated: network {seed}: {error}");

@@ -9,9 +9,9 @@ use peerloop::{
     TimerId,
 };
 
-use crate::peer::{Outcome, Peer, tell};
-use crate::pieces::Pieces;
-use crate::wire;
+use super::peer::{Outcome, Peer, tell};
+use super::pieces::Pieces;
+use super::wire;
 
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
@@ -40,6 +40,8 @@ pub(crate) fn config() -> Config {
     // Until the handshake has arrived.
     config.connection.framing = Framing::Fixed(wire::HANDSHAKE_LEN);
     config.connection.max_message_len = wire::MESSAGE_MAX;
+    // A peer sends something every two minutes. What this node sends restarts `idle`.
+    config.connection.timeouts.receive_idle = Some(Duration::from_secs(150));
     config
 }
 

@@ -6,7 +6,7 @@
 
 use std::iter;
 
-use crate::metainfo::{Hash, Metainfo};
+use super::metainfo::{Hash, Metainfo};
 
 pub(crate) const CHOKE: u8 = 0;
 pub(crate) const UNCHOKE: u8 = 1;
@@ -34,7 +34,7 @@ pub(crate) const MESSAGE_MAX: usize = 9 + BLOCK_LEN as usize;
 pub(crate) const HANDSHAKE_LEN: usize = 68;
 const PROTOCOL: &[u8] = b"\x13BitTorrent protocol";
 
-/// The eight bytes in the middle are for extensions, of which there are none.
+/// The eight bytes in the middle would announce extensions.
 pub(crate) fn handshake(metainfo: &Metainfo, peer_id: &Hash) -> Vec<u8> {
     [PROTOCOL, &[0; 8], &metainfo.info_hash, peer_id].concat()
 }

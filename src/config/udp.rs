@@ -51,7 +51,8 @@ pub struct UdpOptions {
     /// Whether to set SO_REUSEADDR, so that several programs that all set it
     /// can bind the same port. Each of them receives each multicast datagram,
     /// and one of them a unicast datagram. On Windows another program can then
-    /// take the port.
+    /// take the port. macOS and the BSDs share the port of an unspecified
+    /// address only with `reuse_port` (FreeBSD, setsockopt(2)).
     ///
     /// Default: false.
     pub reuse_addr: bool,

@@ -77,6 +77,9 @@ pub enum ConnectError {
     ///
     /// During a handshake, `UnexpectedEof` means that the peer closed the
     /// connection, and `ConnectionReset` that the peer reset it.
+    ///
+    /// If there is a [code](OsError::code), it becomes the
+    /// [`raw_os_error`](io::Error::raw_os_error) of an [`io::Error`].
     Io(OsError),
     /// The host name could not be resolved, or has no address. Only
     /// [`Handle::connect_wait`](crate::Handle::connect_wait) resolves names.
@@ -113,7 +116,9 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match self {
             Self::ShuttingDown => "the node is shutting down",
-            Self::TooManyConnections => "the node has reached its maximum number of connections",
+            Self::TooManyConnections => {
+                "all `max_connections` slots are taken or reserved for others"
+            }
             Self::TooManyFromAddress => "too many connections with this address",
             Self::TooManyFromPrefix => "too many connections with this network",
             Self::TooManyConnecting => "too many connections are connecting",
@@ -144,6 +149,12 @@ impl fmt::Display for ConnectError {
 impl Error for ConnectError {}
 
 impl From<ConnectError> for io::Error {
+    /// Returns an error of the corresponding kind with the `ConnectError`
+    /// inside, which [`io::Error::downcast`] returns.
+    ///
+    /// A [`ConnectError::Io`] with a code of the system becomes the error of
+    /// the standard library for this code, as `TcpStream::connect` returns it:
+    /// [`io::Error::raw_os_error`] returns the code, and nothing is inside.
     fn from(error: ConnectError) -> Self {
         let kind = match error {
             ConnectError::TooManyConnections
@@ -165,6 +176,7 @@ impl From<ConnectError> for io::Error {
             ConnectError::ShuttingDown
             | ConnectError::Transport(_)
             | ConnectError::HandlerPanicked => io::ErrorKind::Other,
+            ConnectError::Io(error @ OsError { code: Some(_), .. }) => return error.into(),
             ConnectError::Io(error) => error.kind,
             ConnectError::Unresolved => io::ErrorKind::NotFound,
             ConnectError::WouldDeadlock => io::ErrorKind::Deadlock,

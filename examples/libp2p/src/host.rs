@@ -99,10 +99,16 @@ impl Handler for Host {
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        let Some(streams) = self.peers.get_mut(conn) else { return };
+        let Some(streams) = self.peers.get_mut(conn) else {
+            return;
+        };
         let result = streams.receive(message);
         let out = mem::take(&mut streams.out);
-        let sent = if out.is_empty() { Ok(()) } else { net.send(conn, out) };
+        let sent = if out.is_empty() {
+            Ok(())
+        } else {
+            net.send(conn, out)
+        };
         if let Err(reason) = result.and(sent.map_err(|_| "the send queue is full")) {
             return self.end(net, conn, reason);
         }

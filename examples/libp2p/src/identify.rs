@@ -17,7 +17,11 @@ use crate::{Checked, prefixed, streams::*};
 /// Returns what a host with this key, which listens on these addresses, says to a
 /// peer with this address.
 pub fn message(key: Vec<u8>, own: impl Iterator<Item = SocketAddr>, peer: SocketAddr) -> Vec<u8> {
-    let mut fields = vec![(1, key), (4, multiaddr(peer)), (6, "peerloop-libp2p".into())];
+    let mut fields = vec![
+        (1, key),
+        (4, multiaddr(peer)),
+        (6, "peerloop-libp2p".into()),
+    ];
     fields.extend(own.map(|addr| (2, multiaddr(addr))));
     fields.extend([PING, IDENTIFY].map(|protocol| (3, protocol.into())));
     prefixed::protobuf(&fields)

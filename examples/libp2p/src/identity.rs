@@ -31,7 +31,9 @@ pub fn payload(key: &Ed25519KeyPair, noise: &StaticKey) -> Vec<u8> {
 pub fn verify(identity: &Identity) -> Checked<String> {
     // Fields are sent in the order of their numbers.
     let fields = prefixed::fields(&identity.payload)?;
-    let [(1, key), (2, signature), ..] = fields[..] else { return Err("no identity key") };
+    let [(1, key), (2, signature), ..] = fields[..] else {
+        return Err("no identity key");
+    };
     let ed25519 = key.strip_prefix(ED25519_KEY).ok_or("no Ed25519 key")?;
     let signed = [CONTEXT, identity.public_key.as_deref().unwrap_or_default()].concat();
     let is_signed = UnparsedPublicKey::new(&ED25519, ed25519).verify(&signed, signature);

@@ -47,7 +47,9 @@ fn main() -> ExitCode {
         ["connect", addr] => connect(addr),
         _ => Err(USAGE.into()),
     };
-    let Err(error) = result else { return ExitCode::SUCCESS };
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
     eprintln!("libp2p: {error}");
     ExitCode::FAILURE
 }

@@ -39,20 +39,26 @@ pub struct Negotiation {
 
 impl Negotiation {
     pub fn new(direction: Direction, protocols: &'static [&'static str]) -> Self {
-        let is_proposing = direction == Direction::Outbound;
-        let mut out = Vec::new();
+        let (is_proposing, mut out) = (direction == Direction::Outbound, Vec::new());
         if is_proposing {
             // With only one proposal it need not wait for the header of the peer.
             write_line(&mut out, HEADER);
             write_line(&mut out, protocols[0]);
         }
-        Self { is_proposing, protocols, out, ..Self::default() }
+        Self {
+            is_proposing,
+            protocols,
+            out,
+            ..Self::default()
+        }
     }
 
     /// Takes lines from the start of `input`. What follows `agreed` is not taken.
     pub fn advance(&mut self, input: &mut &[u8]) -> Checked {
         while self.agreed.is_none() {
-            let Some(line) = prefixed::take(input)? else { break };
+            let Some(line) = prefixed::take(input)? else {
+                break;
+            };
             let mut known = once(&HEADER).chain(self.protocols);
             let name = known.find(|name| line.strip_suffix(b"\n") == Some(name.as_bytes()));
             let is_wrong = (name == Some(&HEADER)) != (self.lines == 0);
@@ -89,6 +95,7 @@ impl Session for Negotiation {
     }
 
     fn stage(&self) -> Stage {
-        self.agreed.map_or(Stage::Handshaking, |_| Stage::Transparent)
+        self.agreed
+            .map_or(Stage::Handshaking, |_| Stage::Transparent)
     }
 }

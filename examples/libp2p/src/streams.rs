@@ -40,6 +40,8 @@ pub struct Streams {
     /// Both ends agree on yamux.
     negotiation: Negotiation,
     streams: HashMap<u32, Stream>,
+    /// Number of streams that the peer has opened.
+    asked: usize,
     /// Lines and frames to send.
     pub out: Vec<u8>,
 }
@@ -47,14 +49,24 @@ pub struct Streams {
 impl Streams {
     pub fn new(peer: Peer) -> Self {
         let negotiation = Negotiation::new(peer.info.direction, &["/yamux/1.0.0"]);
-        let (streams, out) = (HashMap::new(), Vec::new());
-        Self { peer, negotiation, streams, out }
+        let (streams, asked, out) = (HashMap::new(), 0, Vec::new());
+        Self {
+            peer,
+            negotiation,
+            streams,
+            asked,
+            out,
+        }
     }
 
     /// Returns whether the peer has answered everything.
     pub fn outcome(&self) -> Checked {
         let is_asking = self.streams.keys().any(|id| self.is_own(*id));
-        if is_asking || self.negotiation.agreed.is_none() { Err("no answer") } else { Ok(()) }
+        if is_asking || self.negotiation.agreed.is_none() {
+            Err("no answer")
+        } else {
+            Ok(())
+        }
     }
 
     /// Streams of the end that connected have odd numbers.
@@ -83,16 +95,27 @@ impl Streams {
             GO_AWAY => return Err("the peer goes away"),
             _ => return Err("a line instead of a frame"),
         }
-        if self.streams.is_empty() { Err("all is said") } else { Ok(()) }
+        // The peer may not have begun yet. It is waited for until the idle timeout.
+        if self.asked > 1 && self.streams.is_empty() {
+            Err("all is said")
+        } else {
+            Ok(())
+        }
     }
 
     /// Opens a stream, or accepts one of the peer (inbound).
     fn open(&mut self, id: u32, direction: Direction, protocols: &'static [&'static str]) {
+        self.asked += usize::from(direction == Inbound);
         let flag = if direction == Outbound { SYN } else { ACK };
         write_header(&mut self.out, WINDOW_UPDATE | flag, id, 0);
         let mut negotiation = Negotiation::new(direction, protocols);
         let out = mem::take(&mut negotiation.out);
-        let mut stream = Stream { negotiation, out, send_window: WINDOW, ..Stream::default() };
+        let mut stream = Stream {
+            negotiation,
+            out,
+            send_window: WINDOW,
+            ..Stream::default()
+        };
         stream.send(id, &mut self.out);
         self.streams.insert(id, stream);
     }
@@ -150,8 +173,9 @@ impl Stream {
     fn receive(&mut self, flags: u32, length: u32, data: &[u8], peer: &Peer) -> Checked {
         self.send_window = self.send_window.saturating_add(length - data.len() as u32);
         self.unreturned += data.len() as u32;
-        let window = WINDOW.checked_sub(self.unreturned);
-        window.ok_or("more data than the window of a stream")?;
+        WINDOW
+            .checked_sub(self.unreturned)
+            .ok_or("more data than the window of a stream")?;
         if !self.is_ending {
             let mut rest = &[&mem::take(&mut self.input), data].concat()[..];
             self.talk(&mut rest, peer)?;
@@ -195,7 +219,12 @@ impl Stream {
                 Some(pong) if pong != ping => return Err("an answer to another ping"),
                 Some(_) => self.pongs += 1,
             }
-            println!("{}: ping {}: {:.1?}", peer.info.addr, self.pongs, sent.elapsed());
+            println!(
+                "{}: ping {}: {:.1?}",
+                peer.info.addr,
+                self.pongs,
+                sent.elapsed()
+            );
         }
         self.is_ending = self.pongs == PINGS;
         if !self.is_ending {

@@ -68,7 +68,10 @@ impl Framer for Frames {
         if bytes.len() < end {
             return Ok(Decoded::Incomplete { at_least: end });
         }
-        Ok(Decoded::Frame { body: 0..end, consumed: end })
+        Ok(Decoded::Frame {
+            body: 0..end,
+            consumed: end,
+        })
     }
 
     fn encode(&mut self, frames: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {

@@ -56,7 +56,9 @@ impl Attacker {
         config.connection.framing = Framing::custom(|| Frames);
         let mut node = Node::new(config, self).expect("a node");
         node.net().connect(addr).expect("a connect");
-        let end = node.run_until(PATIENCE, |attacker, _| attacker.has_ended || is_done(attacker));
+        let end = node.run_until(PATIENCE, |attacker, _| {
+            attacker.has_ended || is_done(attacker)
+        });
         assert_eq!(end.expect("no error"), RunEnd::Done);
         node.into_handler().received
     }
@@ -124,7 +126,10 @@ fn check(mut host: Program, addr: SocketAddr, reason: &str) {
 /// A peer with these frames is refused for this reason. Returns what it received.
 fn refuses_frames(frames: Vec<u8>, reason: &str) -> Vec<Vec<u8>> {
     let (host, addr, _) = Program::listen();
-    let attacker = Attacker { frames, ..Attacker::new() };
+    let attacker = Attacker {
+        frames,
+        ..Attacker::new()
+    };
     let received = attacker.run(addr, |_| false);
     check(host, addr, reason);
     received
@@ -132,7 +137,10 @@ fn refuses_frames(frames: Vec<u8>, reason: &str) -> Vec<Vec<u8>> {
 
 fn refuses_payload(payload: Vec<u8>, reason: &str) {
     let (host, addr, _) = Program::listen();
-    let attacker = Attacker { payload, ..Attacker::new() };
+    let attacker = Attacker {
+        payload,
+        ..Attacker::new()
+    };
     attacker.run(addr, |_| false);
     check(host, addr, reason);
 }
@@ -190,8 +198,13 @@ fn go_away_ends_the_connection() {
 /// Runs until a frame was received. The host is told that this peer is done.
 fn receives(frames: Vec<u8>, expected: &[u8]) {
     let (host, addr, _) = Program::listen();
-    let attacker = Attacker { frames, ..Attacker::new() };
-    attacker.run(addr, |attacker| attacker.received.iter().any(|frame| frame == expected));
+    let attacker = Attacker {
+        frames,
+        ..Attacker::new()
+    };
+    attacker.run(addr, |attacker| {
+        attacker.received.iter().any(|frame| frame == expected)
+    });
     check(host, addr, " by the peer");
 }
 
@@ -199,7 +212,9 @@ fn receives(frames: Vec<u8>, expected: &[u8]) {
 fn further_streams_are_reset() {
     // Two streams of the host are open too.
     let count = STREAMS_MAX as u32 - 1;
-    let frames: Vec<u8> = (0..count).flat_map(|number| ping_stream(2 * number + 1)).collect();
+    let frames: Vec<u8> = (0..count)
+        .flat_map(|number| ping_stream(2 * number + 1))
+        .collect();
     let reset = header(WINDOW_UPDATE | RST, 2 * count - 1, 0);
     receives(frames, &reset);
 }
@@ -219,12 +234,16 @@ fn ping_of_yamux_is_answered() {
 fn unknown_security_is_not_available() {
     let (host, addr, _) = Program::listen();
     let mut attacker = TcpStream::connect(addr).expect("a connection");
-    attacker.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    attacker
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a timeout");
     attacker.write_all(HEADER).expect("a write");
     let mut answer = [0; HEADER.len()];
     attacker.read_exact(&mut answer).expect("an answer");
     for _ in 0..15 {
-        attacker.write_all(b"\x0b/tls/1.0.0\n".as_slice()).expect("a write");
+        attacker
+            .write_all(b"\x0b/tls/1.0.0\n".as_slice())
+            .expect("a write");
         let mut answer = [0; 4];
         attacker.read_exact(&mut answer).expect("an answer");
         assert_eq!(&answer, b"\x03na\n");

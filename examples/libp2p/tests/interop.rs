@@ -23,7 +23,11 @@ struct Behaviour {
 fn swarm() -> Swarm<Behaviour> {
     SwarmBuilder::with_new_identity()
         .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .with_tcp(
+            tcp::Config::default(),
+            noise::Config::new,
+            yamux::Config::default,
+        )
         .expect("a transport")
         .with_behaviour(|key| Behaviour {
             identify: identify::Behaviour::new(identify::Config::new("/test".into(), key.public())),
@@ -45,7 +49,12 @@ struct Theirs {
 
 impl Theirs {
     fn new() -> Self {
-        Self { swarm: swarm(), peer: None, identify: None, pings: 0 }
+        Self {
+            swarm: swarm(),
+            peer: None,
+            identify: None,
+            pings: 0,
+        }
     }
 
     fn id(&self) -> PeerId {
@@ -103,7 +112,10 @@ impl Theirs {
             }
         };
         if timeout(PATIENCE, both).await.is_err() {
-            panic!("{:?}, {} pings, {}", self.identify, self.pings, program.output);
+            panic!(
+                "{:?}, {} pings, {}",
+                self.identify, self.pings, program.output
+            );
         }
         let peer = self.peer.expect("a connection");
         self.swarm.disconnect_peer_id(peer).expect("a connection");

@@ -1,6 +1,6 @@
 //! Bodies of unknown length: `Transfer-Encoding: chunked` (RFC 9112, section 7.1).
 
-use super::lines::{Lines, field, number};
+use super::lines::{Lines, field, is_text, number};
 use super::response::Status;
 use super::{BODY_MAX, require};
 
@@ -59,6 +59,7 @@ impl Chunks {
 
 /// Returns the length of a chunk from the line before it.
 fn size(line: &[u8]) -> Result<usize, Status> {
+    require(is_text(line), Status::BAD_REQUEST)?;
     let digits = match line.iter().position(|byte| *byte == b';') {
         Some(extension) => line[..extension].trim_ascii_end(),
         None => line,

@@ -55,9 +55,14 @@ impl Lines {
 pub(super) fn field(line: &[u8]) -> Result<(&[u8], &[u8]), Status> {
     let mut parts = line.splitn(2, |byte| *byte == b':');
     let (name, value) = (parts.next().unwrap_or_default(), parts.next());
-    let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
-    let value = value.filter(|value| is_token(name) && value.iter().all(is_text));
+    let value = value.filter(|value| is_token(name) && is_text(value));
     Ok((name, value.ok_or(Status::BAD_REQUEST)?.trim_ascii()))
+}
+
+/// Returns whether there is no control character except tabs.
+pub(super) fn is_text(bytes: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+    bytes.iter().all(is_allowed)
 }
 
 /// Returns whether this is a token (RFC 9110, section 5.6.2).

@@ -169,10 +169,11 @@ impl Request {
 /// `http://host/path?query` (RFC 9112, section 3.2).
 fn path(target: &str) -> Option<&str> {
     let uri = target.split('?').next()?;
-    let path = match uri.strip_prefix("http://") {
+    let absolute = uri.split_at_checked("http://".len());
+    let path = match absolute.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("http://")) {
         None => uri,
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => return None,
-        Some(rest) => rest.find('/').map_or("/", |host| &rest[host..]),
+        Some((_, rest)) if rest.is_empty() || rest.starts_with('/') => return None,
+        Some((_, rest)) => rest.find('/').map_or("/", |host| &rest[host..]),
     };
     let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'#';
     let is_valid = path.starts_with('/') && target.bytes().all(is_allowed);

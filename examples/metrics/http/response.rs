@@ -1,6 +1,7 @@
 //! Responses.
 
 use std::borrow::Cow;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::request::Request;
 
@@ -35,8 +36,11 @@ pub(crate) fn response(request: Option<&Request>, answer: &Answer<'_>) -> Vec<u8
     let kept = request.filter(|request| request.keeps_connection());
     let connection = kept.map_or("close", |_| "keep-alive");
     let length = content.len();
+    // A clock before 1970 has no date in this format.
+    let date = httpdate::fmt_http_date(SystemTime::now().max(UNIX_EPOCH));
     let head = format!(
         "HTTP/1.1 {status}\r\n\
+         Date: {date}\r\n\
          {field}\r\n\
          Content-Length: {length}\r\n\
          Connection: {connection}\r\n\

@@ -97,7 +97,8 @@ impl Group {
     ///   [`Config::allow_duplicates`](crate::Config::allow_duplicates) is
     ///   false, this includes members that are already connected;
     /// - `ConnectionReset` if a connection was established at one end only, for
-    ///   example because of a limit of the other member;
+    ///   example because of a limit of the other member. The text has the names
+    ///   of both members, see [`Config::name`](crate::Config::name);
     /// - `TimedOut` if the time has passed;
     /// - the errors of [`Group::run`].
     pub fn connect_all(&mut self, topology: Topology, bound: Duration) -> io::Result<Vec<ConnId>> {
@@ -185,16 +186,27 @@ impl Group {
                 Some(Err(_)) => return Err(ConnectError::NodeStopped.into()),
             }
         }
-        let lost = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let lost = || self.lost(edge);
         let is_open = |view: &Connection<'_>| view.state() == ConnectionState::Connected;
         let here = self
             .peek(edge.from)
             .and_then(|net| net.connection(edge.conn));
         let here = here.filter(is_open).ok_or_else(lost)?;
         let addr = here.info().local_addr.ok_or_else(lost)?;
-        edge.addr = Some(addr);
         let there = self.peek(edge.to).ok_or_else(lost)?;
+        edge.addr = Some(addr);
         let conn = there.find(addr).and_then(|conn| there.connection(conn));
         Ok(conn.is_some_and(|view| is_open(&view)))
+    }
+
+    /// Returns the error of a connection that was established at the connecting
+    /// end and has ended.
+    fn lost(&self, edge: &Edge) -> io::Error {
+        let name = |id| self.peek(id).map_or("a removed member", |net| net.name());
+        let (from, to) = (name(edge.from), name(edge.to));
+        io::Error::new(
+            io::ErrorKind::ConnectionReset,
+            format!("the connection of {from} to {to} was established at {from}, and has ended"),
+        )
     }
 }

@@ -220,6 +220,38 @@ impl Group {
         Some(&self.inner(member)?.handler)
     }
 
+    /// Returns the handlers of these members, in the order of the ids. Members
+    /// that were removed are skipped.
+    ///
+    /// ```
+    /// use peerloop::group::Group;
+    /// use peerloop::{Config, ConnId, Handler, Net};
+    ///
+    /// struct Player {
+    ///     points: u32,
+    /// }
+    ///
+    /// impl Handler for Player {
+    ///     fn on_message(&mut self, _: &mut Net, _: ConnId, _: &[u8]) {
+    ///         self.points += 1;
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut group = Group::new()?;
+    /// let mut team = Vec::new();
+    /// for points in [1, 2, 3] {
+    ///     team.push(group.add(Config::default(), Player { points })?);
+    /// }
+    /// let points = group.handlers(&team).map(|player| player.points);
+    /// assert_eq!(points.sum::<u32>(), 6);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn handlers<H: 'static>(&self, members: &[MemberId<H>]) -> impl Iterator<Item = &H> {
+        members.iter().filter_map(|member| self.handler(*member))
+    }
+
     /// Returns the handler of a member, mutably.
     pub fn handler_mut<H: 'static>(&mut self, member: MemberId<H>) -> Option<&mut H> {
         Some(&mut self.inner_mut(member)?.handler)

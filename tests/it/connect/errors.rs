@@ -123,6 +123,17 @@ fn refused_connect_has_the_code_of_the_system() {
     let code = error.code.expect("a code of the system");
     let text = io::Error::from_raw_os_error(code).to_string();
     assert_eq!(error.to_string(), text);
+    let error = io::Error::from(ConnectError::Io(error));
+    assert_eq!(error.raw_os_error(), Some(code));
+    assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn io_error_without_code_contains_the_error() {
+    let error = ConnectError::Io(ErrorKind::ConnectionReset.into());
+    let converted = io::Error::from(error);
+    assert_eq!(converted.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(converted.downcast::<ConnectError>().ok(), Some(error));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::SystemTime;
 
 use super::process::Process;
 use crate::util::raw::connect;
@@ -27,6 +28,19 @@ fn rest(mut client: TcpStream) -> String {
     let mut response = String::new();
     client.read_to_string(&mut response).expect("a clean end");
     response
+}
+
+/// Removes the dates of responses.
+#[track_caller]
+fn undated(responses: &str) -> String {
+    let mut parts = responses.split("Date: ");
+    let mut undated = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (date, rest) = part.split_once("\r\n").expect("a line");
+        assert!(date.len() == 29 && date.ends_with(" GMT"), "{date}");
+        undated += rest;
+    }
+    undated
 }
 
 /// Reads up to the end of a head.
@@ -73,6 +87,28 @@ fn http_scrape_returns_counters() {
     );
 }
 
+/// A server with a clock sends its time with each final response (RFC 9110,
+/// section 6.6.1).
+#[test]
+fn http_responses_have_the_date() {
+    let (_service, addr) = start();
+    let before = httpdate::HttpDate::from(SystemTime::now());
+    for request in [
+        "GET /health HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        "GET /nothing HTTP/1.0\r\n\r\n",
+        "BREW /pot HTTP/1.1\r\nHost: a\r\n\r\n",
+    ] {
+        let response = exchange(addr, request);
+        let date = response
+            .lines()
+            .find_map(|line| line.strip_prefix("Date: "));
+        let date = date.unwrap_or_else(|| panic!("no date: {response}"));
+        let date: httpdate::HttpDate = date.parse().expect("a date");
+        let after = httpdate::HttpDate::from(SystemTime::now());
+        assert!((before..=after).contains(&date), "{response}");
+    }
+}
+
 #[test]
 fn http_pipeline_is_answered_in_order() {
     let (_service, addr) = start();
@@ -81,10 +117,10 @@ fn http_pipeline_is_answered_in_order() {
         POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
         2;x=\"y\"\r\ntw\r\n001\r\no\r\n0\r\nX-Trailer: z\r\n\r\n\
         HEAD /health HTTP/1.1\r\nHost: a\r\n\r\n\
-        GET http://a/nothing?x HTTP/1.1\r\nHost: a\r\n\r\n\
+        GET HTTP://a/nothing?x HTTP/1.1\r\nHost: a\r\n\r\n\
         GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n\
         GET /health HTTP/1.1\r\nHost: a\r\n\r\n";
-    let whole = exchange(addr, pipeline);
+    let whole = undated(&exchange(addr, pipeline));
     assert_eq!(statuses(&whole), ["200", "200", "200", "200", "404", "200"]);
     let order = ["\r\n\r\nok\n", "one", "two", "404", "GET /metrics"];
     let places = order.map(|text| {
@@ -99,13 +135,13 @@ fn http_pipeline_is_answered_in_order() {
         client.write_all(first.as_bytes()).expect("room");
         // The end may have been answered already.
         let _ = client.write_all(second.as_bytes());
-        assert_eq!(rest(client), whole, "split at {split}");
+        assert_eq!(undated(&rest(client)), whole, "split at {split}");
     }
     let mut client = connect(addr);
     for byte in pipeline.as_bytes() {
         let _ = client.write_all(&[*byte]);
     }
-    assert_eq!(rest(client), whole, "byte by byte");
+    assert_eq!(undated(&rest(client)), whole, "byte by byte");
 }
 
 #[test]
@@ -331,6 +367,8 @@ fn http_malformed_chunks_are_refused() {
         ("1 \r\nx\r\n0\r\n\r\n", "400"),
         (" 1\r\nx\r\n0\r\n\r\n", "400"),
         ("1,\r\nx\r\n0\r\n\r\n", "400"),
+        ("1\u{c};a\r\nx\r\n0\r\n\r\n", "400"),
+        ("1;a\0\r\nx\r\n0\r\n\r\n", "400"),
         ("1;a\rb\r\nx\r\n0\r\n\r\n", "400"),
         ("1\nx\r\n0\r\n\r\n", "400"),
         ("1\r\nxx\r\n0\r\n\r\n", "400"),

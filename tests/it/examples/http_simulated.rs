@@ -94,6 +94,25 @@ fn http_kept_connection_is_ended_when_idle() {
     assert_eq!(world.net(server).metrics().idle_timeouts, 1);
 }
 
+/// The names of the fields are those that `Debug` prints.
+#[test]
+fn http_scrape_has_every_counter() {
+    let (world, server, _) = world();
+    let net = world.net(server);
+    let (text, metrics) = (exposition::exposition(net), net.metrics());
+    let udp = format!("{:?}", metrics.udp);
+    let tcp = format!("{metrics:?} {:?}", net.traffic()).replace(&udp, "");
+    for (prefix, fields, count) in [("", tcp, 50), ("udp_", udp, 8)] {
+        let words = fields.split(' ').filter_map(|word| word.strip_suffix(':'));
+        let names: Vec<&str> = words.filter(|name| *name != "udp").collect();
+        assert!(names.len() >= count, "{names:?}");
+        for name in names {
+            let is_there = |suffix| text.contains(&format!("\npeerloop_{prefix}{name}{suffix} "));
+            assert!(is_there("") || is_there("_total"), "{prefix}{name}: {text}");
+        }
+    }
+}
+
 /// A search from the beginning for each byte would take hours.
 #[test]
 fn http_framer_searches_each_byte_once() {

@@ -151,6 +151,11 @@ fn wrong_command_is_answered_and_goes_on() {
         let command = format!("SET k v EX {time}\r\n");
         served.assert_answer(&command, "-ERR invalid expire time\r\n");
     }
+    let command = "SET k v PX 9223372036854775308\r\n";
+    served.assert_answer(command, "-ERR invalid expire time\r\n");
+    served.assert_answer("SET k v PX 9223372036854775307\r\n", "+OK\r\n");
+    served.assert_answer("PEXPIRE k 9223372036854775307\r\n", ":1\r\n");
+    served.assert_answer("TTL k\r\n", ":9223372036854774\r\n");
     served.assert_answer("SET k 9223372036854775807\r\n", "+OK\r\n");
     let overflow = "-ERR increment or decrement would overflow\r\n";
     served.assert_answer("INCR k\r\n", overflow);

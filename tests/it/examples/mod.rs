@@ -4,9 +4,13 @@ mod http;
 #[cfg(feature = "sim")]
 mod http_simulated;
 #[cfg(feature = "sim")]
+mod kademlia;
+#[cfg(feature = "sim")]
 mod kv;
 mod process;
 mod torrent;
+#[cfg(feature = "sim")]
+mod torrent_simulated;
 
 use process::Process;
 
@@ -104,6 +108,7 @@ fn each_explains_wrong_arguments() {
         "churn",
         "echo",
         "file_transfer",
+        "kademlia_dht",
         "keep_connected",
         "kv",
         "mesh",

@@ -72,17 +72,23 @@ fn failure_has_its_cause() {
 
     // A member that does not keep the connection.
     let mut group = Group::new().expect("a group");
-    group.add(strict(), Greeter::default()).expect("room");
+    let named = |name: &str| Config {
+        name: name.into(),
+        ..strict()
+    };
+    group.add(named("alice"), Greeter::default()).expect("room");
     let closer = Recorder::reacting(|net, event| {
         if let Event::Connect(conn) = event {
             net.abort(*conn);
         }
     });
-    group.add(strict(), closer).expect("room");
+    group.add(named("bob"), closer).expect("room");
     let error = group
         .connect_all(Topology::Line, PATIENCE)
         .expect_err("it is closed");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("alice to bob"), "{text}");
 }
 
 /// How many sockets a test may have: half of what the process may, since others run beside it.

@@ -65,6 +65,25 @@ fn removed_member_resets_unsent_streams() {
 }
 
 #[test]
+fn handlers_are_in_the_order_of_their_ids() {
+    let mut group = Group::new().expect("a group");
+    let ids: Vec<MemberId<Log>> = (0..4)
+        .map(|number| {
+            let log = Log(vec![number]);
+            group.add(Config::default(), log).expect("room")
+        })
+        .collect();
+    group.remove(ids[1]).expect("a member");
+    // Takes the place of the member that was removed, and is not one of these.
+    let other = group.add(Config::default(), Log(vec![9])).expect("room");
+    let asked = [ids[3], ids[1], ids[0], ids[3]];
+    let numbers: Vec<_> = group.handlers(&asked).map(|log| log.0[0]).collect();
+    assert_eq!(numbers, [3, 0, 3]);
+    assert_eq!(group.handlers(&[other]).count(), 1);
+    assert_eq!(group.handlers::<Log>(&[]).count(), 0);
+}
+
+#[test]
 fn invalid_config_adds_no_member() {
     let mut group = Group::new().expect("a group");
     let config = Config {

@@ -131,7 +131,7 @@ fn messages_and_calls_keep_their_order() {
     eventually(|| handle.ask(|_, net| net.connection_count()).unwrap() == 1);
     let find = |_: &mut Recorder, net: &mut Net| net.connections().next().map(|c| c.id());
     let conn = handle.ask(find).unwrap().unwrap();
-    let mut expected = Vec::new();
+    let mut expected: Vec<u8> = Vec::new();
     for number in 0..300_u16 {
         let body = number.to_be_bytes();
         expected.extend([0, 0, 0, 2].iter().chain(&body));

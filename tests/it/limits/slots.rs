@@ -56,7 +56,10 @@ fn node_full_of_inbound_connections_connects() {
         node.net().connect_with(elsewhere, options)
     };
     let connects = [connect(), connect()].map(|conn| conn.expect("it has a slot"));
-    assert_eq!(connect(), Err(ConnectError::TooManyConnections));
+    let refused = connect().expect_err("no slot is free");
+    assert_eq!(refused, ConnectError::TooManyConnections);
+    // The inbound connections were refused with this text when two slots were free.
+    assert!(refused.to_string().contains("reserved"), "{refused}");
     run_until([&mut node, &mut other], |[node, _]| {
         let connected = node.handler().connected();
         connects.iter().all(|conn| connected.contains(conn))

@@ -118,7 +118,7 @@ fn place_is_free_when_the_header_ends() {
         // One that is cut, and one that is complete.
         drop(connect(here, b"PROXY"));
         run_until([&mut node], |[node]| {
-            node.net().metrics().proxy_header_errors == round.into()
+            node.net().metrics().proxy_header_errors == u64::from(round)
         });
         let (conn, _peer) = join(&mut node, here, &line(client, service()));
         node.net().abort(conn);

@@ -55,7 +55,7 @@ fn failed_headers_leave_no_load_behind() {
     let mut peers = Vec::new();
     for host in 1..=SHARDS as u8 {
         peers.push(connect(here, &binary(client(host, 1), service(), 0)));
-        eventually(|| handle.metrics().unwrap().accepted == host.into());
+        eventually(|| handle.metrics().unwrap().accepted == u64::from(host));
     }
     let counts = handle.ask_all(|_, net| net.connection_count()).unwrap();
     assert_eq!(counts, [1; SHARDS]);

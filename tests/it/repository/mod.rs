@@ -1,5 +1,6 @@
 //! Files of this repository agree with each other.
 
+mod examples;
 mod from_pea2pea;
 mod invariants;
 mod module_order;

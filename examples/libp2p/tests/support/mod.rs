@@ -34,7 +34,11 @@ impl Program {
                 let _ = sender.send(line.expect("text"));
             }
         });
-        Self { child, lines, output: String::new() }
+        Self {
+            child,
+            lines,
+            output: String::new(),
+        }
     }
 
     /// Starts a host that listens. Returns its address and its peer id too.
