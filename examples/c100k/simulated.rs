@@ -6,7 +6,7 @@
 //! cargo run --release --features sim --example c100k_simulated 20000
 //! ```
 //!
-//! The handlers are those of `c100k`. Connections of the simulator take no file
+//! `c100k` has the same handlers. Connections of the simulator take no file
 //! descriptors. After each turn of a node, it checks all connections of the node.
 
 mod handlers;

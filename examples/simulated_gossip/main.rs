@@ -58,7 +58,7 @@ struct Options {
     nodes: usize,
     seed: u64,
     rumours: u32,
-    /// Zero: the neighbours are those that are close.
+    /// Zero: the neighbours are the nodes that are close.
     degree: usize,
     /// Empty: no picture.
     svg: PathBuf,
@@ -98,7 +98,7 @@ fn populate(world: &mut World, edges: &[(usize, usize)], nodes: usize) -> Vec<No
     neighbours.into_iter().enumerate().map(node).collect()
 }
 
-/// What happened in the network.
+/// A record of the network.
 struct Run {
     seed: u64,
     edges: Vec<(usize, usize)>,

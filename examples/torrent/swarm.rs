@@ -27,7 +27,7 @@ pub(crate) struct Swarm {
     pub events: Vec<String>,
     /// The reason why what is missing cannot be fetched.
     pub failure: Option<&'static str>,
-    /// The addresses to connect to, without those of peers at fault.
+    /// The addresses to connect to, except peers at fault.
     addresses: Vec<SocketAddr>,
     /// The peers whose handshake has arrived.
     peers: ConnMap<Peer>,

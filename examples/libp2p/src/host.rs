@@ -4,11 +4,10 @@ use std::{error::Error, fmt::Display, mem, time::Duration};
 
 use peerloop::noise::{Hash, Noise, Pattern, StaticKey};
 use peerloop::{Config, ConnId, ConnInfo, ConnMap, ConnectError, DisconnectReason};
-use peerloop::{Handler, Net, Node, Transport};
-use peerloop::{framing::Framing, session::Sequence};
+use peerloop::{Handler, Net, Node, Transport, framing::Framing, session::Sequence};
 use ring::signature::Ed25519KeyPair;
 
-use crate::{Checked, identify, identity, multistream::*, streams::*, yamux::*};
+use crate::{Checked, check, identify, identity, multistream::*, streams::*, yamux::*};
 
 type TransportResult = Result<Transport, Box<dyn Error + Send + Sync>>;
 
@@ -19,7 +18,7 @@ pub struct Host {
     /// The id of the only peer to talk to.
     expected: Option<String>,
     peers: ConnMap<Streams>,
-    /// What became of the latest connection.
+    /// The result of the latest connection.
     pub outcome: Result<(), String>,
 }
 
@@ -30,7 +29,6 @@ impl Host {
         config.connection.framing = Framing::custom(|| Frames);
         // All that waits on a stream is sent at once, with its headers.
         config.connection.max_message_len = 2 * WINDOW as usize;
-        config.connection.require_session = true;
         config.connection.timeouts.idle = Some(Duration::from_secs(10));
         // On each connection `STREAMS_MAX` windows can be filled, 4 MiB together.
         config.limits.max_connections = 64;
@@ -46,34 +44,46 @@ impl Host {
     }
 
     /// Begins to talk with the peer that the handshake has proved.
-    fn begin(&mut self, net: &Net, conn: ConnId) -> Checked {
+    fn begin(&mut self, net: &mut Net, conn: ConnId) -> Checked {
         let connection = net.connection(conn).ok_or("no connection")?;
         let info = connection.info();
         let id = identity::verify(connection.identity().ok_or("no identity")?)?;
-        if self.expected.as_ref().unwrap_or(&id) != &id {
-            return Err("another peer id than expected");
-        }
+        let expected = self.expected.as_ref().unwrap_or(&id);
+        check(*expected == id, "another peer id than expected")?;
         println!("{}: connected with {id}", info.addr);
         let listening = net.listeners().map(|listener| listener.addr);
         let own = identify::message(identity::public(&self.identity), listening, info.addr);
         self.peers.insert(conn, Streams::new(Peer { info, own }));
+        self.receive(net, conn, &[])
+    }
+
+    /// Takes a message, or nothing at the start. Sends the answers.
+    fn receive(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) -> Checked {
+        let streams = self.peers.get_mut(conn).ok_or("no peer")?;
+        streams.receive(message)?;
+        if !streams.out.is_empty() {
+            let sent = net.send(conn, mem::take(&mut streams.out));
+            sent.map_err(|_| "the send queue is full")?;
+        }
+        // A peer that does not read gets no further answers.
+        if !net.is_writable(conn) {
+            net.pause(conn);
+        }
         Ok(())
     }
 
     /// Ends a connection, and the node if nothing is left to do.
     fn end(&mut self, net: &mut Net, conn: ConnId, reason: impl Display) {
         println!("{conn}: {reason}");
-        let mut outcome = Err(reason.to_string());
-        if let Some(streams) = self.peers.remove(conn) {
-            outcome = streams.outcome().or(outcome);
-            // A peer that did not read gets no last frame.
-            let _ = net.send(conn, streams.go_away());
-        }
+        let streams = self.peers.remove(conn);
+        let is_answered = streams.as_ref().is_some_and(Streams::is_answered);
+        self.outcome = is_answered.then_some(()).ok_or(reason.to_string());
+        // A peer that did not read gets no last frame.
+        let _ = streams.map(|streams| net.send(conn, streams.go_away()));
         net.close(conn);
-        if outcome.is_ok() || net.listeners().next().is_none() {
+        if self.outcome.is_ok() || net.listeners().next().is_none() {
             net.shutdown(Duration::from_secs(1));
         }
-        self.outcome = outcome;
     }
 }
 
@@ -81,40 +91,23 @@ impl Handler for Host {
     fn transport(&mut self, _: &mut Net, _: ConnId, info: &ConnInfo) -> TransportResult {
         let key = StaticKey::generate()?;
         let payload = identity::payload(&self.identity, &key);
-        let noise = Noise::new(Pattern::XX, info.direction)
-            .hash(Hash::Sha256)
-            .local_key(&key)
-            .payload(&payload)
-            // libp2p has none. The streams have ends of their own.
-            .allow_missing_close_notify();
         let negotiation = Negotiation::new(info.direction, &["/noise"]);
-        Ok(Sequence::new(negotiation, noise.build()?).into())
+        let noise = Noise::new(Pattern::XX, info.direction).hash(Hash::Sha256);
+        let noise = noise.local_key(&key).payload(&payload);
+        // libp2p has no close notification, because each stream has an end.
+        let noise = noise.allow_missing_close_notify().build()?;
+        Ok(Sequence::new(negotiation, noise).into())
     }
 
     fn on_connect(&mut self, net: &mut Net, conn: ConnId) {
-        match self.begin(net, conn) {
-            Ok(()) => self.on_message(net, conn, &[]),
-            Err(reason) => self.end(net, conn, reason),
+        if let Err(reason) = self.begin(net, conn) {
+            self.end(net, conn, reason);
         }
     }
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
-        let Some(streams) = self.peers.get_mut(conn) else {
-            return;
-        };
-        let result = streams.receive(message);
-        let out = mem::take(&mut streams.out);
-        let sent = if out.is_empty() {
-            Ok(())
-        } else {
-            net.send(conn, out)
-        };
-        if let Err(reason) = result.and(sent.map_err(|_| "the send queue is full")) {
-            return self.end(net, conn, reason);
-        }
-        // A peer that does not read gets no further answers.
-        if !net.is_writable(conn) {
-            net.pause(conn);
+        if let Err(reason) = self.receive(net, conn, message) {
+            self.end(net, conn, reason);
         }
     }
 

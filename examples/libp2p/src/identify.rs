@@ -12,19 +12,17 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Checked, prefixed, streams::*};
+use crate::{Checked, prefixed::*, streams::*};
+
+const AGENT: &str = env!("CARGO_PKG_NAME");
 
 /// Returns what a host with this key, which listens on these addresses, says to a
 /// peer with this address.
 pub fn message(key: Vec<u8>, own: impl Iterator<Item = SocketAddr>, peer: SocketAddr) -> Vec<u8> {
-    let mut fields = vec![
-        (1, key),
-        (4, multiaddr(peer)),
-        (6, "peerloop-libp2p".into()),
-    ];
-    fields.extend(own.map(|addr| (2, multiaddr(addr))));
-    fields.extend([PING, IDENTIFY].map(|protocol| (3, protocol.into())));
-    prefixed::protobuf(&fields)
+    let listening = own.map(|addr| field(2, multiaddr(addr)));
+    let protocols = [PING, IDENTIFY].map(|protocol| field(3, protocol));
+    let others = [field(1, key), field(4, multiaddr(peer)), field(6, AGENT)];
+    listening.chain(protocols).chain(others).flatten().collect()
 }
 
 fn multiaddr(addr: SocketAddr) -> Vec<u8> {
@@ -35,18 +33,13 @@ fn multiaddr(addr: SocketAddr) -> Vec<u8> {
     }
 }
 
-/// Returns what a peer says, without control characters.
+/// Returns the agent and the protocols of a peer, without control characters.
 pub fn to_text(message: &[u8]) -> Checked<String> {
     let mut text = String::new();
-    for (number, value) in prefixed::fields(message)? {
-        text += &match (number, value) {
-            (2, &[4, a, b, c, d, 6, high, low]) => {
-                let port = u16::from_be_bytes([high, low]);
-                format!("listens on {a}.{b}.{c}.{d}:{port} ")
-            }
-            (2, _) => "listens elsewhere ".into(),
-            (3, _) => format!("speaks {} ", String::from_utf8_lossy(value)),
-            (6, _) => format!("is {} ", String::from_utf8_lossy(value)),
+    for (number, value) in fields(message)? {
+        text += &match number {
+            3 => format!("supports {} ", String::from_utf8_lossy(value)),
+            6 => format!("is {} ", String::from_utf8_lossy(value)),
             _ => continue,
         };
     }

@@ -7,13 +7,13 @@
 use peerloop::{noise::StaticKey, session::Identity};
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
-use crate::{Checked, prefixed};
+use crate::{Checked, prefixed::*};
 
 /// An identity key is sent as a protobuf: field 1 is its type, 1 for Ed25519, and
 /// field 2 the key itself, of 32 bytes.
 const ED25519_KEY: &[u8] = &[1 << 3, 1, 2 << 3 | 2, 32];
 
-/// What is signed begins with it, so that no other signature can be used.
+/// Signed data begins with it, so that no other signature can be used.
 const CONTEXT: &[u8] = b"noise-libp2p-static-key:";
 
 /// Returns an identity key as it is sent.
@@ -24,13 +24,13 @@ pub fn public(key: &Ed25519KeyPair) -> Vec<u8> {
 /// Returns the payload for a handshake with this Noise key.
 pub fn payload(key: &Ed25519KeyPair, noise: &StaticKey) -> Vec<u8> {
     let signature = key.sign(&[CONTEXT, noise.public()].concat());
-    prefixed::protobuf(&[(1, public(key)), (2, signature.as_ref().into())])
+    [field(1, public(key)), field(2, signature)].concat()
 }
 
 /// Returns the peer id, if the identity key has signed the Noise key.
 pub fn verify(identity: &Identity) -> Checked<String> {
     // Fields are sent in the order of their numbers.
-    let fields = prefixed::fields(&identity.payload)?;
+    let fields = fields(&identity.payload)?;
     let [(1, key), (2, signature), ..] = fields[..] else {
         return Err("no identity key");
     };

@@ -1,5 +1,4 @@
-//! Talks with a libp2p host over TCP: what it is, what it speaks, how far away it
-//! is. README.md says more.
+//! Identifies and pings a libp2p host over TCP. README.md says more.
 //!
 //! ```text
 //! cargo run                              two hosts in this process
@@ -7,11 +6,9 @@
 //! cargo run -- connect 127.0.0.1:4001
 //! ```
 
-use std::{env, error::Error, process::ExitCode};
+use std::{env, error::Error, process};
 
 use peerloop_libp2p::{host::Host, identity};
-
-const USAGE: &str = "usage: libp2p [listen ADDR | connect ADDR[/p2p/PEERID]]";
 
 /// Returns a host that listens, and its address with its peer id.
 fn listen(addr: &str) -> Result<(peerloop::Node<Host>, String), Box<dyn Error>> {
@@ -31,7 +28,7 @@ fn connect(addr: &str) -> Result<(), Box<dyn Error>> {
     Ok(node.into_handler().outcome?)
 }
 
-/// Two hosts, one in a thread of its own.
+/// Two hosts, one of them in a second thread.
 fn both() -> Result<(), Box<dyn Error>> {
     let (node, addr) = listen("127.0.0.1:0")?;
     let listening = node.spawn()?;
@@ -39,17 +36,16 @@ fn both() -> Result<(), Box<dyn Error>> {
     Ok(listening.join()?.outcome?)
 }
 
-fn main() -> ExitCode {
+fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let result = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => both(),
         ["listen", addr] => listen(addr).and_then(|(mut node, _)| Ok(node.run()?)),
         ["connect", addr] => connect(addr),
-        _ => Err(USAGE.into()),
+        _ => Err("usage: libp2p [listen ADDR | connect ADDR[/p2p/PEERID]]".into()),
     };
-    let Err(error) = result else {
-        return ExitCode::SUCCESS;
-    };
-    eprintln!("libp2p: {error}");
-    ExitCode::FAILURE
+    if let Err(error) = result {
+        eprintln!("libp2p: {error}");
+        process::exit(1);
+    }
 }

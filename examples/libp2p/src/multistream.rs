@@ -11,12 +11,10 @@
 //!     LEB128, counts the \n
 //! ```
 
-use std::iter::once;
-
 use peerloop::session::{Output, Session, Stage};
 use peerloop::{Direction, error::SessionError};
 
-use crate::{Checked, prefixed};
+use crate::{Checked, check, prefixed};
 
 const HEADER: &str = "/multistream/1.0.0";
 
@@ -33,42 +31,42 @@ pub struct Negotiation {
     lines: u32,
     /// The protocol, when both ends agree.
     pub agreed: Option<&'static str>,
-    /// Lines to send.
-    pub out: Vec<u8>,
 }
 
 impl Negotiation {
     pub fn new(direction: Direction, protocols: &'static [&'static str]) -> Self {
-        let (is_proposing, mut out) = (direction == Direction::Outbound, Vec::new());
-        if is_proposing {
-            // With only one proposal it need not wait for the header of the peer.
-            write_line(&mut out, HEADER);
-            write_line(&mut out, protocols[0]);
-        }
         Self {
-            is_proposing,
+            is_proposing: direction == Direction::Outbound,
             protocols,
-            out,
             ..Self::default()
         }
     }
 
-    /// Takes lines from the start of `input`. What follows `agreed` is not taken.
-    pub fn advance(&mut self, input: &mut &[u8]) -> Checked {
-        while self.agreed.is_none() {
-            let Some(line) = prefixed::take(input)? else {
-                break;
-            };
-            let mut known = once(&HEADER).chain(self.protocols);
-            let name = known.find(|name| line.strip_suffix(b"\n") == Some(name.as_bytes()));
-            let is_wrong = (name == Some(&HEADER)) != (self.lines == 0);
-            if is_wrong || self.is_proposing && name.is_none() || self.lines == LINES_MAX {
-                return Err("no protocol that both ends speak");
-            }
+    /// Appends the first lines of the end that proposes.
+    pub fn propose(&self, out: &mut Vec<u8>) {
+        if self.is_proposing {
+            // With only one proposal it need not wait for the header of the peer.
+            write_line(out, HEADER);
+            write_line(out, self.protocols[0]);
+        }
+    }
+
+    /// Takes lines from the start of `input`, and appends the answers to `out`. The
+    /// bytes after the agreement are not taken.
+    pub fn advance(&mut self, input: &mut &[u8], out: &mut Vec<u8>) -> Checked {
+        while self.agreed.is_none()
+            && let Some(line) = prefixed::take(input)?
+        {
+            let is_first = self.lines == 0;
+            let known: &[&str] = if is_first { &[HEADER] } else { self.protocols };
+            let text = line.strip_suffix(b"\n").unwrap_or_default();
+            let name = known.iter().find(|name| name.as_bytes() == text);
+            let is_allowed = name.is_some() || !self.is_proposing && !is_first;
+            check(is_allowed && self.lines < LINES_MAX, "no common protocol")?;
             if !self.is_proposing {
-                write_line(&mut self.out, name.unwrap_or(&"na"));
+                write_line(out, name.unwrap_or(&"na"));
             }
-            self.agreed = name.copied().filter(|_| self.lines > 0);
+            self.agreed = name.copied().filter(|_| !is_first);
             self.lines += 1;
         }
         Ok(())
@@ -83,15 +81,15 @@ fn write_line(out: &mut Vec<u8>, line: &str) {
 /// transparent when both ends agree.
 impl Session for Negotiation {
     fn start(&mut self, wire: &mut Vec<u8>) -> Result<(), SessionError> {
-        wire.append(&mut self.out);
+        self.propose(wire);
         Ok(())
     }
 
     fn receive(&mut self, wire: &mut [u8], out: &mut Output<'_>) -> Result<usize, SessionError> {
         let mut rest = &*wire;
-        let result = self.advance(&mut rest).map_err(SessionError::Refused);
-        out.wire.append(&mut self.out);
-        result.map(|()| wire.len() - rest.len())
+        let result = self.advance(&mut rest, out.wire);
+        result.map_err(SessionError::Refused)?;
+        Ok(wire.len() - rest.len())
     }
 
     fn stage(&self) -> Stage {

@@ -1,5 +1,5 @@
-//! The streams of a connection: those of this host, which asks what the peer is
-//! and pings it, and those of the peer. Each has flow control.
+//! The streams of a connection. This host opens two, to identify and to ping the
+//! peer. The peer opens others. Each stream has flow control.
 //!
 //! ```text
 //!   ┌───────────────────── `WINDOW` bytes of a stream ────────────────────┐
@@ -17,13 +17,13 @@ use std::{array, collections::HashMap, mem, time::Instant};
 
 use peerloop::Direction::{self, Inbound, Outbound};
 
-use crate::{Checked, identify, multistream::Negotiation, prefixed, yamux::*};
+use crate::{Checked, check, identify, multistream::Negotiation, prefixed, yamux::*};
 
 pub const PING: &str = "/ipfs/ping/1.0.0";
 pub const IDENTIFY: &str = "/ipfs/id/1.0.0";
 
 /// Number of pings.
-const PINGS: u32 = 5;
+const PINGS: usize = 5;
 
 /// Maximum number of streams. A further one is reset.
 pub const STREAMS_MAX: usize = 16;
@@ -31,7 +31,7 @@ pub const STREAMS_MAX: usize = 16;
 /// The other end of a connection.
 pub struct Peer {
     pub info: peerloop::ConnInfo,
-    /// What this host says to it about itself.
+    /// The answer of this host to identify.
     pub own: Vec<u8>,
 }
 
@@ -49,24 +49,20 @@ pub struct Streams {
 impl Streams {
     pub fn new(peer: Peer) -> Self {
         let negotiation = Negotiation::new(peer.info.direction, &["/yamux/1.0.0"]);
-        let (streams, asked, out) = (HashMap::new(), 0, Vec::new());
+        let mut out = Vec::new();
+        negotiation.propose(&mut out);
         Self {
             peer,
             negotiation,
-            streams,
-            asked,
+            streams: HashMap::new(),
+            asked: 0,
             out,
         }
     }
 
     /// Returns whether the peer has answered everything.
-    pub fn outcome(&self) -> Checked {
-        let is_asking = self.streams.keys().any(|id| self.is_own(*id));
-        if is_asking || self.negotiation.agreed.is_none() {
-            Err("no answer")
-        } else {
-            Ok(())
-        }
+    pub fn is_answered(&self) -> bool {
+        self.negotiation.agreed.is_some() && !self.streams.keys().any(|id| self.is_own(*id))
     }
 
     /// Streams of the end that connected have odd numbers.
@@ -77,8 +73,7 @@ impl Streams {
     /// Takes a line or a frame, or nothing at the start.
     pub fn receive(&mut self, mut message: &[u8]) -> Checked {
         if self.negotiation.agreed.is_none() {
-            self.negotiation.advance(&mut message)?;
-            self.out.append(&mut self.negotiation.out);
+            self.negotiation.advance(&mut message, &mut self.out)?;
             if self.negotiation.agreed.is_some() {
                 let first = if self.is_own(1) { 1 } else { 2 };
                 self.open(first, Outbound, &[IDENTIFY]);
@@ -90,17 +85,12 @@ impl Streams {
         let [first, id, length] = read_header(header);
         match first {
             ..ECHO => self.receive_on([first, id, length], data)?,
-            ECHO..GO_AWAY if first & SYN == 0 => {}
-            ECHO..GO_AWAY => write_header(&mut self.out, ECHO | ACK, 0, length),
+            _ if first == ECHO | SYN => write_header(&mut self.out, ECHO | ACK, 0, length),
             GO_AWAY => return Err("the peer goes away"),
-            _ => return Err("a line instead of a frame"),
+            _ => return Err("an unexpected frame"),
         }
-        // The peer may not have begun yet. It is waited for until the idle timeout.
-        if self.asked > 1 && self.streams.is_empty() {
-            Err("all is said")
-        } else {
-            Ok(())
-        }
+        // A peer that has not asked yet has time until the idle timeout.
+        check(self.asked < 2 || !self.streams.is_empty(), "all has ended")
     }
 
     /// Opens a stream, or accepts one of the peer (inbound).
@@ -108,25 +98,24 @@ impl Streams {
         self.asked += usize::from(direction == Inbound);
         let flag = if direction == Outbound { SYN } else { ACK };
         write_header(&mut self.out, WINDOW_UPDATE | flag, id, 0);
-        let mut negotiation = Negotiation::new(direction, protocols);
-        let out = mem::take(&mut negotiation.out);
         let mut stream = Stream {
-            negotiation,
-            out,
+            negotiation: Negotiation::new(direction, protocols),
             send_window: WINDOW,
             ..Stream::default()
         };
+        stream.negotiation.propose(&mut stream.out);
         stream.send(id, &mut self.out);
         self.streams.insert(id, stream);
     }
 
     fn receive_on(&mut self, [first, id, length]: [u32; 3], data: &[u8]) -> Checked {
-        let is_wrong = id == 0 || self.is_own(id) || self.streams.contains_key(&id);
-        match self.streams.len() {
-            _ if first & SYN == 0 => {}
-            _ if is_wrong => return Err("a new stream with a wrong number"),
-            ..STREAMS_MAX => self.open(id, Inbound, &[PING, IDENTIFY]),
-            _ => write_header(&mut self.out, WINDOW_UPDATE | RST, id, 0),
+        if first & SYN != 0 {
+            let is_new = id != 0 && !self.is_own(id) && !self.streams.contains_key(&id);
+            check(is_new, "a new stream with a wrong number")?;
+            match self.streams.len() {
+                ..STREAMS_MAX => self.open(id, Inbound, &[PING, IDENTIFY]),
+                _ => write_header(&mut self.out, WINDOW_UPDATE | RST, id, 0),
+            }
         }
         // Other streams have ended here, and the peer did not know it yet.
         if let Some(stream) = self.streams.get_mut(&id) {
@@ -142,7 +131,7 @@ impl Streams {
     /// Returns the last frame, after what is to be sent before it.
     pub fn go_away(mut self) -> Vec<u8> {
         if self.negotiation.agreed.is_some() {
-            let is_error = self.outcome().is_err();
+            let is_error = !self.is_answered();
             write_header(&mut self.out, GO_AWAY, 0, is_error.into());
         }
         self.out
@@ -159,9 +148,8 @@ struct Stream {
     out: Vec<u8>,
     /// This end says nothing after `out`, and ignores what comes.
     is_ending: bool,
-    /// The latest ping from this host, its time, and the number of answers.
-    ping: Option<([u8; 32], Instant)>,
-    pongs: u32,
+    /// The pings from this host, and their times. All but the last one are answered.
+    pings: Vec<([u8; 32], Instant)>,
     /// Received data that was not added to the peer's window again.
     unreturned: u32,
     send_window: u32,
@@ -173,26 +161,21 @@ impl Stream {
     fn receive(&mut self, flags: u32, length: u32, data: &[u8], peer: &Peer) -> Checked {
         self.send_window = self.send_window.saturating_add(length - data.len() as u32);
         self.unreturned += data.len() as u32;
-        WINDOW
-            .checked_sub(self.unreturned)
-            .ok_or("more data than the window of a stream")?;
+        check(self.unreturned <= WINDOW, "more data than the window")?;
         if !self.is_ending {
             let mut rest = &[&mem::take(&mut self.input), data].concat()[..];
             self.talk(&mut rest, peer)?;
             self.input = rest.to_vec();
         }
         let is_end = flags & (FIN | RST) != 0;
-        if is_end && self.negotiation.is_proposing && !self.is_ending {
-            return Err("a stream without an answer");
-        }
+        let is_asking = self.negotiation.is_proposing && !self.is_ending;
         self.is_ending |= is_end;
-        Ok(())
+        check(!(is_end && is_asking), "a stream without an answer")
     }
 
     /// Acts on what is complete at the start of `input`.
     fn talk(&mut self, input: &mut &[u8], peer: &Peer) -> Checked {
-        self.negotiation.advance(input)?;
-        self.out.append(&mut self.negotiation.out);
+        self.negotiation.advance(input, &mut self.out)?;
         match (self.negotiation.agreed, self.negotiation.is_proposing) {
             (None, _) => {}
             (Some(PING), false) => self.out.extend_from_slice(mem::take(input)),
@@ -213,23 +196,18 @@ impl Stream {
 
     /// Takes the answer to a ping, if there was one, and sends the next.
     fn ping(&mut self, input: &mut &[u8], peer: &Peer) -> Checked {
-        if let Some((ping, sent)) = &self.ping {
+        if let Some((ping, sent)) = self.pings.last() {
             match input.split_off(..ping.len()) {
                 None => return Ok(()),
-                Some(pong) if pong != ping => return Err("an answer to another ping"),
-                Some(_) => self.pongs += 1,
+                Some(pong) => check(pong == ping, "an answer to another ping")?,
             }
-            println!(
-                "{}: ping {}: {:.1?}",
-                peer.info.addr,
-                self.pongs,
-                sent.elapsed()
-            );
+            let (addr, time) = (peer.info.addr, sent.elapsed());
+            println!("{addr}: ping {}: {time:.1?}", self.pings.len());
         }
-        self.is_ending = self.pongs == PINGS;
+        self.is_ending = self.pings.len() == PINGS;
         if !self.is_ending {
             let ping = array::from_fn(|_| fastrand::u8(..));
-            self.ping = Some((ping, Instant::now()));
+            self.pings.push((ping, Instant::now()));
             self.out.extend(ping);
         }
         Ok(())

@@ -58,20 +58,17 @@ pub struct Frames;
 impl Framer for Frames {
     fn decode(&mut self, bytes: &[u8]) -> Result<Decoded, FramingError> {
         let mut rest = bytes;
-        let end = match (bytes, bytes.first_chunk().map(read_header)) {
+        let consumed = match (bytes, bytes.first_chunk().map(read_header)) {
             ([0, ..], Some([..WINDOW_UPDATE, _, len])) => HEADER_LEN.saturating_add(len as usize),
-            ([0, ..], None | Some([..0x40000, ..])) => HEADER_LEN,
-            ([0, ..], Some(_)) => return Err(Malformed("an unknown kind of frame")),
+            ([0, ..], _) => HEADER_LEN,
             _ if prefixed::take(&mut rest).map_err(Malformed)?.is_none() => bytes.len() + 1,
             _ => bytes.len() - rest.len(),
         };
-        if bytes.len() < end {
-            return Ok(Decoded::Incomplete { at_least: end });
+        if bytes.len() < consumed {
+            return Ok(Decoded::Incomplete { at_least: consumed });
         }
-        Ok(Decoded::Frame {
-            body: 0..end,
-            consumed: end,
-        })
+        let body = 0..consumed;
+        Ok(Decoded::Frame { body, consumed })
     }
 
     fn encode(&mut self, frames: &[u8], wire: &mut Vec<u8>) -> Result<(), FramingError> {

@@ -171,7 +171,7 @@ fn data_beyond_the_window_is_refused() {
     // sent, and those to the next 256 KiB wait.
     let frame = data(0, 1, &[7; 16 * 1024]);
     let frames = [ping_stream(1), frame.repeat(33)].concat();
-    let reason = "more data than the window of a stream";
+    let reason = "more data than the window";
     let received = refuses_frames(frames, reason);
     assert_eq!(received.last(), Some(&header(GO_AWAY, 0, 1)));
 }
@@ -184,10 +184,10 @@ fn frame_that_is_too_long_is_refused() {
 
 #[test]
 fn malformed_frames_are_refused() {
-    refuses_frames(header(4 << 16, 0, 0), "an unknown kind of frame");
+    refuses_frames(header(4 << 16, 0, 0), "an unexpected frame");
     refuses_frames(ping_stream(2), "a new stream with a wrong number");
     refuses_frames(ping_stream(1).repeat(2), "a new stream with a wrong number");
-    refuses_frames(HEADER.to_vec(), "a line instead of a frame");
+    refuses_frames(HEADER.to_vec(), "an unexpected frame");
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn unknown_security_is_not_available() {
     }
     // There is a bound.
     attacker.write_all(b"\x0b/tls/1.0.0\n").expect("a write");
-    check(host, addr, "no protocol that both ends speak");
+    check(host, addr, "no common protocol");
 }
 
 #[test]
@@ -268,5 +268,5 @@ fn other_programs_are_refused() {
     let mut attacker = TcpStream::connect(addr).expect("a connection");
     let request = format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(20));
     attacker.write_all(request.as_bytes()).expect("a write");
-    check(host, addr, "no protocol that both ends speak");
+    check(host, addr, "no common protocol");
 }

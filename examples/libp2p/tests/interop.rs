@@ -39,7 +39,7 @@ fn swarm() -> Swarm<Behaviour> {
         .build()
 }
 
-/// A host of rust-libp2p, and what it has heard of its peer.
+/// A host of rust-libp2p, and what it knows of its peer.
 struct Theirs {
     swarm: Swarm<Behaviour>,
     peer: Option<PeerId>,
@@ -80,7 +80,7 @@ impl Theirs {
     }
 
     /// Waits for the next event.
-    async fn hear(&mut self) {
+    async fn next(&mut self) {
         match self.swarm.select_next_some().await {
             SwarmEvent::ConnectionEstablished { peer_id, .. } => self.peer = Some(peer_id),
             SwarmEvent::Behaviour(BehaviourEvent::Identify(identify::Event::Received {
@@ -97,8 +97,8 @@ impl Theirs {
         }
     }
 
-    /// Runs until both ends have heard everything, ends the connection, and checks
-    /// what both say.
+    /// Runs until both ends have all answers, ends the connection, and checks the
+    /// answers.
     async fn finish(mut self, mut program: Program) -> identify::Info {
         let pause = Duration::from_millis(10);
         let both = async {
@@ -107,8 +107,8 @@ impl Theirs {
                 || !program.has_printed(": ping 5: ")
                 || !program.has_printed(" is rust-libp2p/")
             {
-                // What the program prints is looked for now and then.
-                let _ = timeout(pause, self.hear()).await;
+                // The output of the program is checked now and then.
+                let _ = timeout(pause, self.next()).await;
             }
         };
         if timeout(PATIENCE, both).await.is_err() {
@@ -122,13 +122,13 @@ impl Theirs {
         let mut ended = tokio::task::spawn_blocking(|| program.wait());
         let (status, output) = loop {
             tokio::select! {
-                _ = self.hear() => {}
+                _ = self.next() => {}
                 ended = &mut ended => break ended.expect("no panic"),
             }
         };
         assert!(status.success(), "{output}");
         let id = format!("connected with {}", self.id());
-        for text in [&id, " speaks /ipfs/ping/1.0.0", " speaks /ipfs/id/1.0.0"] {
+        for text in [&id, "supports /ipfs/ping/1.0.0", "supports /ipfs/id/1.0.0"] {
             assert!(output.contains(text), "no {text} in {output}");
         }
         let info = self.identify.expect("it is complete");
@@ -192,7 +192,7 @@ async fn streams_exceed_their_windows() {
     theirs.connect(addr, &ours);
     let connected = async {
         while theirs.peer.is_none() {
-            theirs.hear().await;
+            theirs.next().await;
         }
     };
     timeout(PATIENCE, connected).await.expect("a connection");
@@ -218,7 +218,7 @@ async fn streams_exceed_their_windows() {
     let all = async {
         loop {
             tokio::select! {
-                _ = theirs.hear() => {}
+                _ = theirs.next() => {}
                 ended = &mut echoes => break ended.expect("no panic"),
             }
         }

@@ -20,7 +20,7 @@ enum End {
 type Stream = (Vec<Vec<Vec<u8>>>, End);
 
 /// Passes a stream to the framer, in pieces and in one. The first byte decides
-/// whether the pieces are long. The commands are those of a simple parser.
+/// whether the pieces are long. A simple parser finds the same commands.
 pub fn kv(data: &[u8]) {
     let mut input = Input::new(data);
     let longest = [1, 5, 40][input.below(3)];

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use interop::PATIENCE;
 use interop::programs::{Running, find, free_port, run};
 
-/// Commands, among them wrong ones, whose answers are those of Redis.
+/// Commands, among them wrong ones, that Redis answers in the same way.
 const SCRIPT: &str = "\
 PING
 SET k v

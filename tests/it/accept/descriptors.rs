@@ -1,5 +1,5 @@
 //! File-descriptor exhaustion rests a listener. The process has few descriptors, and
-//! the test takes those that are free.
+//! the test takes all that are free.
 
 use std::fs::File;
 use std::io::{Read, Write};

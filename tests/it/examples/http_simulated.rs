@@ -94,7 +94,7 @@ fn http_kept_connection_is_ended_when_idle() {
     assert_eq!(world.net(server).metrics().idle_timeouts, 1);
 }
 
-/// The names of the fields are those that `Debug` prints.
+/// The names of the fields are as `Debug` prints them.
 #[test]
 fn http_scrape_has_every_counter() {
     let (world, server, _) = world();

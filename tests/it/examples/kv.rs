@@ -124,7 +124,7 @@ fn malformed_command_is_answered_and_ends() {
         ("*1\r\n$3\r\nPING\r\n", "invalid bulk length"),
         (&too_long_line, "inline too long"),
     ] {
-        // What follows is not run.
+        // The rest is not run.
         served.send(format!("PING\r\n{bytes}SET k v\r\n").as_bytes());
         let answers = format!("+PONG\r\n-ERR Protocol error: {problem}\r\n");
         assert_eq!(served.received(), (answers, true), "{bytes}");

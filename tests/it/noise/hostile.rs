@@ -52,7 +52,7 @@ fn garbage_of_an_allowed_length_is_refused() {
 }
 
 /// Exchanges a handshake with one wrong bit in the byte at `position`. Returns whether
-/// there is such a byte, and the error. There is none if an end waits for more.
+/// there is such a byte, and the error. It is `None` if an end waits for more.
 fn exchange_with_wrong_bit(deal: &Deal, mut position: usize) -> (bool, Option<SessionError>) {
     let [mut a, mut b] = ends(deal);
     let mut is_changed = false;

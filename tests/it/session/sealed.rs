@@ -17,7 +17,7 @@ fn queued(node: &mut TestNode, conn: ConnId) -> usize {
     view.queued_bytes()
 }
 
-/// The lengths are around those of a record, of a batch and of a read.
+/// The lengths are around the length of a record, of a batch and of a read.
 #[test]
 fn messages_of_all_lengths_arrive_both_ways() {
     let around = [1 << 14, 65_515, 1 << 16, 1 << 20].map(|len| [len - 1, len, len + 1]);

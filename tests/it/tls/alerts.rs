@@ -141,7 +141,7 @@ fn error_of_rustls_has_kind_and_text() {
     }
 }
 
-/// The codes are those of RFC 8446, appendix B.2.
+/// The codes are from RFC 8446, appendix B.2.
 #[test]
 fn alert_of_the_peer_has_its_text() {
     for (code, text) in [

@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Program {
     child: Child,
     lines: Receiver<String>,
-    /// What it has printed, as far as it was read.
+    /// Its output, as far as it was read.
     pub output: String,
 }
 
