@@ -89,9 +89,11 @@ fn after(now: Instant, time: Option<&&[u8]>, unit: i64, min: i64) -> Reply<Insta
     time.and_then(after).ok_or("ERR invalid expire time")
 }
 
+/// Reads a number. Zeros and a plus in front of it are refused, as by Redis.
 fn integer(bytes: &[u8]) -> Reply<i64> {
-    let number = std::str::from_utf8(bytes).unwrap_or_default().parse();
-    number.or(Err("ERR value is not an integer or out of range"))
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let number = text.parse().ok().filter(|it: &i64| it.to_string() == text);
+    number.ok_or("ERR value is not an integer or out of range")
 }
 
 /// Appends a value, or the answer for a key without a value.

@@ -14,7 +14,6 @@ mod server;
 
 use std::error::Error;
 use std::io::{Write, read_to_string, stdout};
-use std::net::TcpStream;
 
 use peerloop::shards::{ShardOptions, Shards};
 
@@ -47,14 +46,12 @@ fn run() -> Result<(), Box<dyn Error>> {
         return Ok(shards.join().map(drop)?);
     }
     // The demonstration. The shards end when `shards` is dropped.
-    let mut client = TcpStream::connect(addr)?;
+    let mut client = std::net::TcpStream::connect(addr)?;
     client.write_all(COMMANDS.as_bytes())?;
     let answers = read_to_string(client)?;
     writeln!(stdout(), "{COMMANDS}\n{answers}")?;
-    match answers == ANSWERS {
-        true => Ok(()),
-        false => Err("these are not the right answers".into()),
-    }
+    let is_right = (answers == ANSWERS).then_some(());
+    Ok(is_right.ok_or("these are not the right answers")?)
 }
 
 fn main() {

@@ -11,6 +11,10 @@ use peerloop::framing::{Decoded, Framer};
 /// Maximum length of a command in bytes. An answer is not longer either.
 pub(crate) const COMMAND_MAX: usize = 1024 * 1024;
 
+/// Maximum length of a message in bytes: a command, and the line of a length that is
+/// too long, so that [`read`] sees what is wrong.
+pub(crate) const MESSAGE_MAX: usize = COMMAND_MAX + 64;
+
 /// Maximum length of an inline command in bytes.
 const INLINE_MAX: usize = 4 * 1024;
 
@@ -29,7 +33,7 @@ impl Framer for Commands {
         let consumed = match read(bytes, |_| {}) {
             Ok(end) => end,
             Err(Stop::Incomplete(at_least)) => return Ok(Decoded::Incomplete { at_least }),
-            Err(Stop::Malformed(_)) => bytes.len(),
+            Err(Stop::Malformed(_)) => bytes.len().min(MESSAGE_MAX),
         };
         let body = 0..consumed;
         Ok(Decoded::Frame { body, consumed })
@@ -67,7 +71,7 @@ pub(crate) fn read<'a>(bytes: &'a [u8], mut take: impl FnMut(&'a [u8])) -> Resul
         let (len, start) = number(bytes, at, b'$', COMMAND_MAX)?;
         at = start + len + 2;
         match bytes.get(start..at).map(|bytes| bytes.split_at(len)) {
-            Some((argument, b"\r\n")) => take(argument),
+            Some((argument, b"\r\n")) if at <= COMMAND_MAX => take(argument),
             None if at <= COMMAND_MAX => return Err(Stop::Incomplete(at)),
             _ => return Err(Stop::Malformed("ERR Protocol error: invalid bulk length")),
         }

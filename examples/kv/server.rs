@@ -8,7 +8,7 @@ use peerloop::{Config, ConnId, Handler, Net, TimerId};
 
 use super::commands::{line, run};
 use super::keys::Keys;
-use super::resp::{COMMAND_MAX, Commands, Stop, read};
+use super::resp::{Commands, MESSAGE_MAX, Stop, read};
 
 /// The handler of a shard. The clones share the keys behind one lock, so that each
 /// command is atomic.
@@ -25,12 +25,13 @@ impl Handler for Server {
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         let (out, mut args) = (&mut self.answer, Vec::with_capacity(4));
         out.clear();
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let result = match read(message, |arg| args.push(arg)) {
             Err(Stop::Malformed(problem)) => Err(problem),
-            _ => run(&mut keys, net.now(), &args, out),
+            _ => {
+                let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+                run(&mut keys, net.now(), &args, out)
+            }
         };
-        drop(keys);
         if let Err(error) = result {
             log::debug!("{conn}: {error}");
             out.clear();
@@ -71,7 +72,6 @@ pub(crate) fn config() -> Config {
     // Many clients run on one host.
     config.limits.max_connections_per_address = config.limits.max_connections;
     config.connection.framing = Framing::custom(|| Commands);
-    // With the line of a length that is too long.
-    config.connection.max_message_len = COMMAND_MAX + 64;
+    config.connection.max_message_len = MESSAGE_MAX;
     config
 }

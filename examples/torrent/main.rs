@@ -24,7 +24,6 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use peerloop::Node;
 
@@ -38,14 +37,13 @@ const USAGE: &str = "usage: torrent fetch FILE.torrent DESTINATION PEER...
 
 /// Seeds on an address. Without one it fetches from peers.
 fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketAddr>) -> Outcome {
-    let fetches = addr.is_none();
+    let bytes = fs::read(torrent).map_err(|error| format!("{torrent}: {error}"))?;
+    let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{torrent}: {error}"))?;
+    let (len, fetches) = (metainfo.len, addr.is_none());
     let mut options = File::options();
     options.read(true).write(fetches).create(fetches);
     let file = options.open(name);
     let file = file.map_err(|error| format!("{name}: {error}"))?;
-    let bytes = fs::read(torrent).map_err(|error| format!("{torrent}: {error}"))?;
-    let metainfo = Metainfo::parse(&bytes).map_err(|error| format!("{torrent}: {error}"))?;
-    let len = metainfo.len;
     let mut pieces = Pieces::open(metainfo, Box::new(file.try_clone()?))?;
     pieces.seed = RandomState::new().hash_one(0);
     if !fetches && pieces.missing > 0 {
@@ -58,7 +56,7 @@ fn start(torrent: &str, name: &str, addr: Option<SocketAddr>, peers: Vec<SocketA
         writeln!(io::stdout(), "seeding {name} on {listening}")?;
         bar.finish_and_clear();
     }
-    let _ = node.run_until(Duration::MAX, |swarm, _| {
+    let _ = node.run_until(std::time::Duration::MAX, |swarm, _| {
         for event in swarm.events.drain(..) {
             bar.suspend(|| eprintln!("{event}"));
         }

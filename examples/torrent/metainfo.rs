@@ -32,7 +32,7 @@ impl Metainfo {
     pub(crate) fn parse(torrent: &[u8]) -> Result<Self, &'static str> {
         let info = get(torrent, b"info").ok_or("not a torrent file")?;
         let number = |key| str::from_utf8(get(info, key)?).ok()?.parse::<u64>().ok();
-        let len = number(b"length").ok_or("no length, or several files")?;
+        let len = number(b"length").ok_or("not a single file: it has no length")?;
         let piece_len = number(b"piece length").filter(|len| (1..=PIECE_LEN_MAX).contains(len));
         let hashes = get(info, b"pieces").ok_or("no hashes")?.chunks(20);
         let this = Self {
@@ -43,7 +43,7 @@ impl Metainfo {
             hashes: hashes.map_while(|it| it.try_into().ok()).collect(),
         };
         let count = len.div_ceil(this.piece_len.into());
-        let is_valid = (1..=PIECES_MAX).contains(&count) && count == this.hashes.len() as u64;
+        let is_valid = count <= PIECES_MAX && count == this.hashes.len() as u64;
         is_valid.then_some(this).ok_or("a wrong number of pieces")
     }
 

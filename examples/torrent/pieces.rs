@@ -19,9 +19,9 @@ pub(crate) struct Pieces {
     /// The pieces that are stored and verified.
     pub complete: Vec<bool>,
     pub missing: u32,
-    /// The pieces that are fetched, each from one peer, and the hash of what has
-    /// arrived.
-    pub claimed: BTreeMap<u32, Sha1>,
+    /// The pieces that are fetched, each from one peer: the hash of the blocks that
+    /// have arrived in their order, and the length of these blocks.
+    pub claimed: BTreeMap<u32, (Sha1, u32)>,
     /// A random number of the node.
     pub seed: u64,
     /// The pieces that were completed in this turn.
@@ -74,21 +74,25 @@ impl Pieces {
             let is_missing = theirs[*piece as usize] && !self.complete[*piece as usize];
             is_missing && !self.claimed.contains_key(piece)
         })?;
-        self.claimed.insert(piece, Sha1::new());
+        self.claimed.insert(piece, Default::default());
         Some(piece)
     }
 
-    /// Takes a block of a piece. It is hashed and written while it is in the cache of
-    /// the processor.
+    /// Takes a block of a piece. One that continues those before it is hashed while it
+    /// is in the cache of the processor.
     pub(crate) fn put(&mut self, piece: u32, begin: u32, block: &[u8]) -> io::Result<()> {
-        self.claimed.entry(piece).or_default().update(block);
+        let (hash, len) = self.claimed.entry(piece).or_default();
+        if begin == *len {
+            hash.update(block);
+            *len += block.len() as u32;
+        }
         self.seek(piece, begin)?.write_all(block)
     }
 
     /// Verifies a piece that may be complete. Returns whether it is.
     pub(crate) fn finish(&mut self, piece: u32) -> io::Result<bool> {
-        let hash = self.claimed.remove(&piece).unwrap_or_default();
-        // Blocks may have come in another order, which makes another hash.
+        let (hash, _) = self.claimed.remove(&piece).unwrap_or_default();
+        // Blocks may have come in another order. Then the hash is of a part.
         let is_right = self.is_right(piece, hash) || self.is_stored(piece)?;
         if is_right {
             self.complete[piece as usize] = true;

@@ -69,8 +69,7 @@ impl Swarm {
         if self.pieces.missing > 0 {
             tell(net, conn, wire::encode(wire::INTERESTED, &[]));
         }
-        let peer = self.peers.entry(conn).or_default();
-        peer.has.resize(self.pieces.complete.len(), false);
+        self.peers.entry(conn).or_default().has = vec![false; self.pieces.complete.len()];
         Ok(())
     }
 }

@@ -4,8 +4,6 @@
 //! before each, which is the default framing. An empty message keeps the
 //! connection alive. The others begin with their type.
 
-use std::iter;
-
 use super::metainfo::{Hash, Metainfo};
 
 pub(crate) const CHOKE: u8 = 0;
@@ -24,8 +22,9 @@ pub(crate) type Block = [u32; 3];
 /// requested at once.
 pub(crate) const BLOCK_LEN: u32 = 16 * 1024;
 
-/// Maximum number of requests that wait for an answer. Transmission drops more and
-/// answers them twice a second.
+/// Maximum number of requests that wait for an answer. Transmission keeps 511
+/// and drops further ones without an answer, which would stall the download. It
+/// answers twice a second, so fewer requests would leave it idle.
 pub(crate) const REQUESTS_MAX: usize = 500;
 
 /// The longest message is a block after its type, piece and begin.
@@ -50,7 +49,7 @@ pub(crate) fn check_handshake(message: &[u8], metainfo: &Metainfo) -> Result<(),
 
 pub(crate) fn encode(id: u8, numbers: &[u32]) -> Vec<u8> {
     let numbers = numbers.iter().flat_map(|number| number.to_be_bytes());
-    iter::once(id).chain(numbers).collect()
+    [id].into_iter().chain(numbers).collect()
 }
 
 /// The count of numbers in each type of message.

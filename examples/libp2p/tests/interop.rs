@@ -190,9 +190,12 @@ async fn streams_exceed_their_windows() {
     let (program, addr, ours) = Program::listen();
     let mut theirs = Theirs::new();
     theirs.connect(addr, &ours);
-    while theirs.peer.is_none() {
-        theirs.next().await;
-    }
+    let connected = async {
+        while theirs.peer.is_none() {
+            theirs.next().await;
+        }
+    };
+    timeout(PATIENCE, connected).await.expect("a connection");
     let peer = theirs.peer.expect("a peer");
     let echoes = (0..8).map(|number: u8| {
         let mut control = theirs.swarm.behaviour().stream.new_control();

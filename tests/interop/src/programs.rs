@@ -1,9 +1,14 @@
 //! Programs of others, for tests that run them.
 
 use std::env;
+use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+
+use crate::PATIENCE;
 
 /// Returns the path of a program. Returns `None` if it is not installed, after it
 /// has said so.
@@ -30,6 +35,30 @@ pub fn find(program: &str) -> Option<PathBuf> {
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a listener");
     listener.local_addr().expect("an address").port()
+}
+
+/// Runs a program to its end. Returns how it has ended, and what it has printed. A
+/// program that runs too long is killed.
+///
+/// # Panics
+///
+/// If the program runs longer than [`PATIENCE`].
+#[track_caller]
+pub fn run(command: &mut Command) -> (ExitStatus, String) {
+    let mut running = Running::start(command.stdout(Stdio::piped()));
+    let mut stdout = running.0.stdout.take().expect("a pipe");
+    let (sender, printed) = mpsc::channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = stdout.read_to_end(&mut bytes);
+        // The test may have ended.
+        let _ = sender.send(read.map(|_| bytes));
+    });
+    let Ok(bytes) = printed.recv_timeout(PATIENCE) else {
+        panic!("{command:?} runs too long");
+    };
+    let text = String::from_utf8_lossy(&bytes.expect("a pipe")).into_owned();
+    (running.0.wait().expect("a child"), text)
 }
 
 /// A running program. It is killed when this is dropped.

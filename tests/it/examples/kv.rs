@@ -12,10 +12,12 @@ mod server;
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use peerloop::framing::{Decoded, Framer};
 use peerloop::sim::{Faults, NodeId, Wire, World};
 use peerloop::{Bytes, Net};
 
 use keys::Keys;
+use resp::{COMMAND_MAX, Commands, MESSAGE_MAX, Stop, read};
 use server::Server;
 
 /// Longer than a round trip.
@@ -131,6 +133,25 @@ fn malformed_command_is_answered_and_ends() {
     }
 }
 
+/// It may arrive in one part or in several, and bytes may follow it.
+#[test]
+fn too_long_command_is_malformed_as_a_whole() {
+    let value = "v".repeat(COMMAND_MAX - 20);
+    let len = value.len();
+    let set = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${len}\r\n{value}\r\n");
+    let followed = [set.as_bytes(), &[b'x'; 4096]].concat();
+    for arrived in [COMMAND_MAX, set.len(), followed.len()] {
+        let decoded = Commands.decode(&followed[..arrived]);
+        let Ok(Decoded::Frame { consumed, .. }) = decoded else {
+            panic!("{decoded:?} of {arrived}");
+        };
+        // A longer message ends the connection without an answer.
+        assert!(consumed <= MESSAGE_MAX, "{consumed} of {arrived}");
+        let command = read(&followed[..consumed], |_| {});
+        assert!(matches!(command, Err(Stop::Malformed(_))), "{arrived}");
+    }
+}
+
 #[test]
 fn wrong_command_is_answered_and_goes_on() {
     let mut served = Served::new();
@@ -159,8 +180,14 @@ fn wrong_command_is_answered_and_goes_on() {
     served.assert_answer("SET k 9223372036854775807\r\n", "+OK\r\n");
     let overflow = "-ERR increment or decrement would overflow\r\n";
     served.assert_answer("INCR k\r\n", overflow);
-    served.assert_answer("SET k v\r\n", "+OK\r\n");
-    served.assert_answer("INCR k\r\n", not_integer);
+    for value in ["v", "+1", "01", "-0", "1 ", ""] {
+        let set = format!(
+            "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{value}\r\n",
+            value.len()
+        );
+        served.assert_answer(&set, "+OK\r\n");
+        served.assert_answer("INCR k\r\n", not_integer);
+    }
 }
 
 #[test]

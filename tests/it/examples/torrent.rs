@@ -29,15 +29,19 @@ struct Torrent {
 
 impl Torrent {
     fn new() -> Self {
+        Self::with_len(LEN)
+    }
+
+    fn with_len(len: usize) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = format!("torrent-{}-{number}", std::process::id());
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(folder);
         std::fs::create_dir_all(&folder).expect("a folder");
-        let data: Vec<u8> = (0..LEN).map(|at| (at * at / 7) as u8).collect();
+        let data: Vec<u8> = (0..len).map(|at| (at * at / 7) as u8).collect();
         let hashes: Vec<u8> = data.chunks(PIECE_LEN).flat_map(Sha1::digest).collect();
         let info = format!(
-            "d6:lengthi{LEN}e4:name1:x12:piece lengthi{PIECE_LEN}e6:pieces{}:",
+            "d6:lengthi{len}e4:name1:x12:piece lengthi{PIECE_LEN}e6:pieces{}:",
             hashes.len()
         );
         let info = [info.as_bytes(), &hashes, b"e"].concat();
@@ -93,6 +97,47 @@ fn torrent_is_fetched_from_its_own_seeds() {
 }
 
 #[test]
+fn torrent_of_any_length_is_fetched() {
+    for len in [0, 1, BLOCK_LEN, PIECE_LEN - 1, PIECE_LEN, PIECE_LEN + 1] {
+        let torrent = Torrent::with_len(len);
+        let (_seed, addr) = torrent.seed();
+        let (code, output) = torrent.fetch(&[&addr]);
+        assert_eq!(code, Some(0), "{len}: {output}");
+        torrent.assert_copied();
+    }
+}
+
+#[test]
+fn torrent_that_is_wrong_is_refused() {
+    let hash = "x".repeat(20);
+    for (info, why) in [
+        (
+            "5:filesld6:lengthi5e4:pathl1:aeee4:name1:x12:piece lengthi9e",
+            "not a single file",
+        ),
+        ("6:lengthi-1e", "not a single file"),
+        (
+            &format!("6:lengthi5e12:piece lengthi0e6:pieces20:{hash}"),
+            "no length of pieces",
+        ),
+        ("6:lengthi5e12:piece lengthi9e", "no hashes"),
+        (
+            &format!("6:lengthi5e12:piece lengthi9e6:pieces40:{hash}{hash}"),
+            "a wrong number of pieces",
+        ),
+        ("6:length", "not a torrent file"),
+    ] {
+        let torrent = Torrent::new();
+        let bytes = format!("d4:infod{info}ee");
+        std::fs::write(torrent.path("torrent"), bytes).expect("room on the disk");
+        let (code, output) = torrent.fetch(&["127.0.0.1:1"]);
+        assert_eq!(code, Some(1), "{info}: {output}");
+        assert!(output.contains(why), "{info}: {output}");
+        assert!(!torrent.folder.join("copy").exists(), "{info}");
+    }
+}
+
+#[test]
 fn torrent_completes_what_is_there() {
     let torrent = Torrent::new();
     let mut there = torrent.data.clone();
@@ -142,6 +187,12 @@ fn assert_fault(behaviour: Behaviour, why: &str) {
 #[test]
 fn torrent_leaves_a_peer_with_a_wrong_piece() {
     assert_fault(Behaviour::WrongBlock, "a piece with a wrong hash");
+}
+
+/// The blocks have the right hash in the order in which they arrive.
+#[test]
+fn torrent_leaves_a_peer_that_swaps_blocks() {
+    assert_fault(Behaviour::SwapsBlocks, "a piece with a wrong hash");
 }
 
 #[test]

@@ -4,9 +4,9 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The bound of all waits.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -72,8 +72,15 @@ impl Program {
 
     /// Waits until it has ended. Returns all that it has printed.
     pub fn wait(mut self) -> (ExitStatus, String) {
-        while let Ok(line) = self.lines.recv_timeout(PATIENCE) {
-            self.output += &format!("{line}\n");
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.output += &format!("{line}\n"),
+                // The stream ends with the program.
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it runs on:\n{}", self.output),
+            }
         }
         let status = self.child.wait().expect("it ends");
         (status, std::mem::take(&mut self.output))

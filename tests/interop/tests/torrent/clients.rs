@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use interop::PATIENCE;
-use interop::programs::{Running, free_port};
+use interop::programs::{Running, free_port, run};
 
 use crate::torrents::Folder;
 
@@ -52,8 +52,7 @@ pub(crate) fn transmission(folder: &Folder, torrent: &Path) -> (Running, u16, u1
 pub(crate) fn remote(control: u16, option: &str) -> String {
     let mut command = Command::new("transmission-remote");
     command.args([&format!("127.0.0.1:{control}"), "-t1", option]);
-    let output = command.output().expect("transmission-remote runs");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    run(&mut command).1
 }
 
 /// A command for aria2 that reaches nothing but 127.0.0.1.

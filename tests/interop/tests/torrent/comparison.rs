@@ -9,6 +9,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use interop::PATIENCE;
 use interop::programs::{Running, free_port};
 
 use crate::clients::{aria2, example, transmission};
@@ -52,6 +53,7 @@ fn run(
         let arrived = fs::metadata(copy).map_or(0, |it| it.blocks() * 512);
         file.set_len((LEN as u64).saturating_sub(arrived))
             .expect("a file");
+        assert!(begun.elapsed() < 5 * PATIENCE, "the client takes too long");
         if arrived >= LEN as u64 / 2 {
             drop(second.take());
         }

@@ -16,7 +16,7 @@ use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::process::Stdio;
 
-use interop::programs::{Running, find, free_port};
+use interop::programs::{Running, find, free_port, run};
 
 use clients::{aria2, aria2_seed, example, remote, transmission};
 use torrents::{Folder, NAME, assert_same, make};
@@ -40,12 +40,8 @@ fn file_comes_from_transmission_and_aria2() {
     let mut command = example();
     command.arg("fetch").args([&torrent, &copy]);
     command.args([first, second].map(|port| format!("127.0.0.1:{port}")));
-    let output = command.output().expect("the example runs");
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("verified"),
-        "{output:?}"
-    );
+    let (status, text) = run(&mut command);
+    assert!(status.success() && text.contains("verified"), "{text}");
     assert_same(&folder.path(NAME), &copy);
     let uploaded = remote(control, "-i");
     let uploaded = uploaded.lines().find(|line| line.contains("Uploaded:"));
@@ -80,7 +76,7 @@ fn aria2_fetches_from_the_seed() {
         .and_then(|port| port.parse().ok());
     tracker::serve(listener, vec![port.expect("a port")]);
     let mut command = aria2(&copies.0, &torrent, free_port(), &["--seed-time=0"]);
-    let output = command.output().expect("aria2 runs");
-    assert!(output.status.success(), "{output:?}");
+    let (status, text) = run(&mut command);
+    assert!(status.success(), "{text}");
     assert_same(&folder.path(NAME), &copies.path(NAME));
 }

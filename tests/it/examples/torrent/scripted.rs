@@ -14,6 +14,9 @@ pub(super) enum Behaviour {
     /// Serves, but only when another one has misbehaved.
     Good,
     WrongBlock,
+    /// Sends the first block of a piece in the place of the second, before the second
+    /// in the place of the first.
+    SwapsBlocks,
     /// The number of blocks that are sent before.
     ChokesAfter(usize),
     VanishesAfter(usize),
@@ -110,6 +113,18 @@ impl Peer {
             Behaviour::Sends(bytes) => {
                 self.misbehave();
                 return stream.write_all(bytes);
+            }
+            // Blocks of different lengths cannot be swapped.
+            Behaviour::SwapsBlocks if piece + 1 < PIECES => {
+                if begin == 0 {
+                    return Ok(());
+                }
+                self.misbehave();
+                let (first, second) = (at - BLOCK_LEN, at);
+                body.splice(8.., self.data[first..second].iter().copied());
+                stream.write_all(&message(7, &body))?;
+                body[4..8].fill(0);
+                body.splice(8.., self.data[second..second + len].iter().copied());
             }
             Behaviour::ChokesAfter(blocks) if sent >= blocks => {
                 self.misbehave();
