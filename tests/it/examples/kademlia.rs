@@ -10,7 +10,7 @@ mod wire;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use peerloop::sim::{NodeId, World};
+use peerloop::sim::{Faults, NodeId, World};
 use peerloop::{Config, ConnId, Handler, Net, UdpId, UdpOptions};
 
 use dht::Dht;
@@ -159,4 +159,51 @@ fn kademlia_answers_are_no_longer_than_requests() {
     assert!(wire::decode(store(value).trim_ascii_end()).is_none());
     let value = wire::encode(0, 0, &Message::Value("a".repeat(VALUE_MAX + 1)));
     assert!(wire::decode(&value).is_none());
+}
+
+/// The nodes that vanish are the oldest, which young tables have most of.
+#[test]
+fn kademlia_values_survive_the_oldest_nodes() {
+    for seed in 0..10 {
+        let mut world = World::new(seed);
+        world.faults(Faults::calm());
+        let (mut nodes, mut contacts) = (Vec::new(), Vec::new());
+        for _ in 0..32 {
+            let mut random = world.random();
+            let random = Box::new(move || random.next_u64());
+            let known = contacts.first().copied().into_iter().collect();
+            let node = world.node(Config::default(), Dht::new(known, random));
+            let addr = SocketAddr::new(world.ip(node), PORT);
+            let bound = world.with(node, |dht, net| dht.bind(net, addr));
+            contacts.push(bound.expect("a free port"));
+            nodes.push(node);
+        }
+        let lacks_no_contact = |world: &World, node: NodeId<Dht>| {
+            let table = &world.handler(node).table;
+            contacts.iter().all(|it| !table.wants(it.0))
+        };
+        let full = world.run_until(Duration::from_secs(20), |world: &mut World| {
+            nodes.iter().all(|node| lacks_no_contact(world, *node))
+        });
+        full.expect("full buckets");
+        let look_up = |world: &mut World, node: NodeId<Dht>, key, value: Option<&str>| {
+            let number = world.with(node, |dht: &mut Dht, net| match value {
+                Some(value) => dht.store(net, key, value),
+                None => dht.find(net, key),
+            });
+            run(world, node, number)
+        };
+        let keys: Vec<Id> = (1..=8).map(|at| at << 124).collect();
+        for key in &keys {
+            let lookup = look_up(&mut world, nodes[0], *key, Some("good"));
+            assert_eq!(lookup.copies(), K);
+        }
+        for node in nodes.drain(..K - 1) {
+            drop(world.crash(node));
+        }
+        for (key, node) in keys.iter().zip(nodes.iter().rev()) {
+            let lookup = look_up(&mut world, *node, *key, None);
+            assert_eq!(lookup.value.as_deref(), Some("good"), "seed {seed}");
+        }
+    }
 }
