@@ -40,7 +40,7 @@ pub(crate) fn config() -> Config {
     // Until the handshake has arrived.
     config.connection.framing = Framing::Fixed(wire::HANDSHAKE_LEN);
     config.connection.max_message_len = wire::MESSAGE_MAX;
-    // A peer sends something every two minutes. What this node sends restarts `idle`.
+    // A peer sends something every two minutes. Messages of this node restart `idle`.
     config.connection.timeouts.receive_idle = Some(Duration::from_secs(150));
     config
 }
