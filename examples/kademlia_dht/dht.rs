@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use peerloop::{ConnId, Handler, Net, TimerId, UdpId, UdpOptions};
 
-use super::routing::{CANDIDATES_MAX, K, Lookup, Table};
+use super::routing::{CONTACTS_MAX, K, Lookup, Table};
 use super::wire::{self, Contact, DATAGRAM_LEN, Id, Message, VALUE_MAX};
 
 /// How long a node waits for an answer, and how often it sends a request.
 const ANSWER_WITHIN: Duration = Duration::from_millis(500);
 const TRIES: u32 = 3;
 
-/// How often a node looks for new contacts. The other timers have the tokens of
+/// How often a node looks for contacts. The first times it is more often, so that
+/// nodes that join together find each other. The other timers have the tokens of
 /// requests as keys.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
 const REFRESH: u64 = 0;
@@ -27,6 +28,7 @@ const REQUESTS_MAX: usize = 256;
 pub(crate) struct Dht {
     pub(crate) table: Table,
     udp: Option<UdpId>,
+    refresh_after: Duration,
     /// Numbers that peers cannot guess, because an answer is recognized by the number
     /// that it repeats.
     random: Box<dyn FnMut() -> u64 + Send>,
@@ -54,6 +56,7 @@ impl Dht {
             table: Table { own, alive, silent },
             random,
             udp: None,
+            refresh_after: ANSWER_WITHIN,
             values: BTreeMap::new(),
             requests: BTreeMap::new(),
             lookups: BTreeMap::new(),
@@ -87,7 +90,7 @@ impl Dht {
 
     fn look_up(&mut self, net: &mut Net, request: Message, at: Id, value: Option<String>) -> u64 {
         let (number, mut lookup) = ((self.random)(), Lookup::new(request, at, value));
-        lookup.add(self.table.closest(at, CANDIDATES_MAX)); // More, if the closest are dead.
+        lookup.add(self.table.closest(at, CONTACTS_MAX)); // More, if the closest are dead.
         self.lookups.insert(number, lookup);
         self.advance(net, number);
         number
@@ -142,15 +145,25 @@ impl Dht {
         }
     }
 
-    /// Asks the silent contacts again, and looks for contacts nearby and elsewhere.
+    /// Asks the silent contacts again, and looks for contacts nearby and in about one
+    /// other bucket. A node that is new looks in each bucket that has room.
     fn refresh(&mut self, net: &mut Net) {
-        let own = self.table.own;
+        let (own, is_new) = (self.table.own, self.refresh_after < REFRESH_EVERY);
         for silent in self.table.silent.clone() {
             self.ask(net, silent, Message::FindNode(own), None);
         }
-        for target in [own, own ^ Id::MAX >> ((self.random)() % 16)] {
-            self.look_up(net, Message::FindNode(target), target, None);
+        self.look_up(net, Message::FindNode(own), own, None);
+        let closest = self.table.closest(own, 1).first().map_or(own, |it| it.0);
+        // Peers can choose ids that are very close.
+        let buckets = u64::from((own ^ closest).leading_zeros().min(15) + 1);
+        for bucket in 0..buckets {
+            let target = own ^ (Id::from((self.random)() | 1 << 63) << 64) >> bucket;
+            if is_new && self.table.wants(target) || (self.random)() % buckets == 0 {
+                self.look_up(net, Message::FindNode(target), target, None);
+            }
         }
+        net.set_timer(self.refresh_after, REFRESH);
+        self.refresh_after = REFRESH_EVERY.min(self.refresh_after * 4);
     }
 
     fn answer(&mut self, request: Message) -> Message {
@@ -178,7 +191,9 @@ impl Dht {
     fn end(&mut self, net: &mut Net, request: Request, answer: Option<Message>) {
         match answer {
             Some(_) => self.table.answered(request.to),
-            None => self.table.failed(request.to),
+            // Several requests were sent. One may be lost, and says nothing.
+            None if request.lookup.is_some() => self.table.failed(request.to),
+            None => {}
         }
         let Some(number) = request.lookup else { return };
         if let Some(lookup) = self.lookups.get_mut(&number) {
@@ -191,7 +206,6 @@ impl Dht {
 impl Handler for Dht {
     fn on_start(&mut self, net: &mut Net) {
         self.refresh(net);
-        net.set_interval(REFRESH_EVERY, REFRESH);
     }
 
     fn on_datagram(&mut self, net: &mut Net, _: UdpId, addr: SocketAddr, datagram: &[u8]) {

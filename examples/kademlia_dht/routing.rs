@@ -9,11 +9,10 @@ pub(crate) const K: usize = 8;
 /// Number of requests of a lookup that wait for an answer at the same time.
 const ALPHA: usize = 3;
 
-/// Maximum number of candidates and of requests of a lookup, before it stores a
-/// value, and of silent contacts, whatever others answer.
-pub(crate) const CANDIDATES_MAX: usize = 64;
+/// Maximum number of candidates of a lookup and of silent contacts, and of the
+/// requests of a lookup before it stores a value, whatever others answer.
+pub(crate) const CONTACTS_MAX: usize = 64;
 const REQUESTS_MAX: u32 = 64;
-const SILENT_MAX: usize = 64;
 
 /// A bucket has the contacts whose ids begin with the same bits as that of the node,
 /// up to some place, and differ there.
@@ -48,8 +47,8 @@ impl Table {
         if let Some(at) = self.alive.iter().position(|it| *it == contact) {
             self.silent.push(self.alive.swap_remove(at));
         }
-        let excess = self.silent.len().saturating_sub(SILENT_MAX);
-        self.silent.drain(..excess);
+        self.silent
+            .drain(..self.silent.len().saturating_sub(CONTACTS_MAX));
     }
 
     /// The contacts closest to an id. Without contacts that are alive they are those
@@ -114,12 +113,11 @@ impl Lookup {
         // The sort is stable, so that the older of two with the same id is kept.
         self.candidates.sort_by_key(|it| it.contact.0 ^ self.target);
         self.candidates.dedup_by_key(|it| it.contact.0);
-        self.candidates.truncate(CANDIDATES_MAX);
+        self.candidates.truncate(CONTACTS_MAX);
     }
 
     fn count(&self, state: State) -> usize {
-        let candidates = self.candidates.iter();
-        candidates.filter(|it| it.state == state).count()
+        self.candidates.iter().filter(|c| c.state == state).count()
     }
 
     /// The next node to send the request to, if one is to be asked now.
@@ -132,8 +130,7 @@ impl Lookup {
         let candidates = self.candidates.iter_mut();
         let mut closest = candidates.filter(|it| it.state != State::Silent).take(K);
         let Some(next) = closest.find(|it| may_ask && it.state == State::New) else {
-            let begins = asked == 0 && self.begins_to_store();
-            return if begins { self.next() } else { None };
+            return if asked == 0 { self.store() } else { None };
         };
         next.state = State::Asked;
         self.requests += 1;
@@ -141,16 +138,15 @@ impl Lookup {
     }
 
     /// Goes on to store the value at the nodes that were found, if there is one.
-    fn begins_to_store(&mut self) -> bool {
-        let (Message::FindNode(key), Some(value)) = (&self.request, &self.value) else {
-            return false;
-        };
-        self.request = Message::Store(*key, value.clone());
+    fn store(&mut self) -> Option<Contact> {
+        let finds_nodes = matches!(self.request, Message::FindNode(_));
+        let value = self.value.clone().filter(|_| finds_nodes)?;
+        self.request = Message::Store(self.target, value);
         self.candidates.retain(|it| it.state == State::Answered);
         self.candidates.truncate(K);
         let candidates = self.candidates.iter_mut();
         candidates.for_each(|it| it.state = State::New);
-        true
+        self.next()
     }
 
     /// Notes the answer of a node. Without an answer the node is silent.

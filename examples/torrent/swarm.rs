@@ -40,7 +40,7 @@ pub(crate) fn config() -> Config {
     // Until the handshake has arrived.
     config.connection.framing = Framing::Fixed(wire::HANDSHAKE_LEN);
     config.connection.max_message_len = wire::MESSAGE_MAX;
-    // A peer sends something every two minutes. Messages of this node restart `idle`.
+    // A peer sends something every two minutes. A message to it restarts `idle`.
     config.connection.timeouts.receive_idle = Some(Duration::from_secs(150));
     config
 }
