@@ -87,7 +87,7 @@ impl Handler for Person {
 
     fn on_message(&mut self, net: &mut Net, conn: ConnId, message: &[u8]) {
         let text = String::from_utf8_lossy(message);
-        self.tell(&format!("hears \"{text}\""));
+        self.tell(&format!("receives \"{text}\""));
         // The node that connected has received all messages.
         if net.connection(conn).map(|c| c.info().direction) == Some(Direction::Outbound) {
             net.close(conn);
