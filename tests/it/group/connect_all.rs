@@ -87,8 +87,13 @@ fn failure_has_its_cause() {
         .connect_all(Topology::Line, PATIENCE)
         .expect_err("it is closed");
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
-    let text = error.to_string();
-    assert!(text.contains("alice to bob"), "{text}");
+    // The reset may come before the connect has completed. Then the error is that
+    // of the system.
+    let is_of_system = error.raw_os_error().is_some();
+    assert!(
+        is_of_system || error.to_string().contains("alice to bob"),
+        "{error}"
+    );
 }
 
 /// How many sockets a test may have: half of what the process may, since others run beside it.
