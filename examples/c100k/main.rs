@@ -18,14 +18,19 @@
 mod handlers;
 #[path = "../support/many.rs"]
 mod many;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::error::Error;
+use std::fs;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use handlers::{Clients, Echo};
+use lexopt::ValueExt;
 use peerloop::{Node, RunEnd};
+use support::{Arguments, Outcome};
+
+const USAGE: &str = "usage: c100k [NUMBER]";
 
 const ROUNDS: usize = 10;
 
@@ -39,12 +44,12 @@ fn number(file: &str, name: &str) -> Option<usize> {
     after.split_whitespace().next()?.parse().ok()
 }
 
-fn run() -> Result<(), Box<dyn Error>> {
+fn run(arguments: &Arguments) -> Outcome {
     let descriptors = number("/proc/self/limits", "Max open files").ok_or("no /proc")?;
     // Some descriptors are for the loops and the standard streams.
     let most = (descriptors.saturating_sub(50) / 2).clamp(1, 100_000);
-    let count = env::args().nth(1).map_or(Ok(most), |it| it.parse());
-    let count: usize = count.map_err(|_| "usage: c100k [NUMBER]")?.clamp(1, most);
+    let count = arguments.words.first().map_or(Ok(most), |it| it.parse());
+    let count: usize = count.map_err(|_| USAGE)?.clamp(1, most);
     let mut server = Node::new(many::config(count), Echo)?;
     let addr = server.net().listen("127.0.0.1:0")?.addr;
     let server = server.spawn()?;
@@ -74,12 +79,5 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("c100k: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::run(("c100k", USAGE), &[], |arguments| run(&arguments))
 }

@@ -12,14 +12,18 @@
 mod handlers;
 #[path = "../support/many.rs"]
 mod many;
+#[path = "../support/mod.rs"]
+mod support;
 
-use std::env;
-use std::error::Error;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use handlers::{Clients, Echo};
+use lexopt::ValueExt;
 use peerloop::sim::{Faults, Link, World};
+use support::{Arguments, Outcome};
+
+const USAGE: &str = "usage: c100k_simulated [NUMBER]";
 
 const ROUNDS: usize = 3;
 
@@ -30,9 +34,9 @@ const NODES: usize = 10;
 /// How long each round may take, in virtual time.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn run() -> Result<(), Box<dyn Error>> {
-    let count = env::args().nth(1).map_or(Ok(100_000), |it| it.parse());
-    let count: usize = count.map_err(|_| "usage: c100k_simulated [NUMBER]")?.max(1);
+fn run(arguments: &Arguments) -> Outcome {
+    let count = arguments.words.first().map_or(Ok(100_000), |it| it.parse());
+    let count: usize = count.map_err(|_| USAGE)?.max(1);
     let begun = Instant::now();
     let mut world = World::new(1);
     world.faults(Faults::calm());
@@ -81,12 +85,5 @@ fn run() -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("c100k_simulated: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::run(("c100k_simulated", USAGE), &[], |arguments| run(&arguments))
 }

@@ -9,21 +9,24 @@
 
 mod dht;
 mod routing;
+#[path = "../support/mod.rs"]
+mod support;
 mod wire;
 
-use std::env;
 use std::error::Error;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lexopt::ValueExt;
 use peerloop::config::OnPanic;
 use peerloop::sim::{Faults, Link, NodeId, Random, World};
 use peerloop::{Config, Net};
 
 use dht::Dht;
 use routing::Lookup;
+use support::Arguments;
 use wire::Id;
 
 const SEEDS: &[u64] = &[1, 2, 3];
@@ -172,20 +175,17 @@ fn simulate(out: &mut impl Write, seed: u64) -> Result<()> {
     }
 }
 
-fn run(out: &mut impl Write) -> Result<()> {
-    let seeds = env::args().skip(1).map(|seed| seed.parse());
+fn run(out: &mut impl Write, arguments: &Arguments) -> Result<()> {
+    let seeds = arguments.words.iter().map(|seed| seed.parse());
     let seeds: Vec<u64> = seeds.collect::<std::result::Result<_, _>>()?;
     let seeds = if seeds.is_empty() { SEEDS } else { &seeds };
     seeds.iter().try_for_each(|seed| simulate(out, *seed))
 }
 
 fn main() -> ExitCode {
-    env_logger::init();
-    match run(&mut io::stdout()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("kademlia_dht_simulated: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let names = (
+        "kademlia_dht_simulated",
+        "usage: kademlia_dht_simulated [SEED...]",
+    );
+    support::run(names, &[], |arguments| run(&mut io::stdout(), &arguments))
 }
